@@ -1,0 +1,76 @@
+# `make demo` and `make test` work on a fresh machine: they set up .venv by themselves, once.
+# Every path is relative, so the checkout may lie under a folder with spaces in its name.
+#
+#   make demo PYTHON=python3.13      choose the Python that .venv is made from
+#   make test ARGS="-k adam -x"      hand options to pytest
+
+PYTHON ?= python3
+ARGS   ?=
+RUN    := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types wheel clean
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
+
+demo: .venv/.has-fastnet  ## train on handwritten digits with every backend that runs here
+	@$(RUN) -m fastnet demo $(ARGS)
+
+test: .venv/.has-test  ## run the tests
+	@$(RUN) -m pytest $(ARGS)
+
+lint: .venv/.has-dev  ## check format and style
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+
+types: .venv/.has-dev  ## check types
+	@$(RUN) -m mypy
+
+wheel: .venv/.has-dev  ## build the sdist, and the wheel from it, into dist/
+	@$(RUN) -m build
+
+clean:  ## remove builds and caches, but not .venv
+	rm -rf build dist *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find benchmarks fastnet kernels tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# --- the virtual environment ----------------------------------------------------------------------
+
+# An environment with nothing in it: by uv, which finds or fetches a Python itself; else, or with a
+# Python that was named, by venv; else, on a Debian without python3-venv, by venv without pip.
+.venv/pyvenv.cfg:
+	@echo "setting up .venv, once"
+	@rm -rf .venv; \
+	if command -v uv >/dev/null 2>&1 && [ "$(origin PYTHON)" = file ]; then \
+	    uv venv --quiet .venv; \
+	elif ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "fastnet needs Python 3.11 or newer; point PYTHON= at one" >&2; exit 1; \
+	elif ! "$(PYTHON)" -m venv .venv >/dev/null 2>&1; then \
+	    rm -rf .venv; "$(PYTHON)" -m venv --without-pip .venv; \
+	fi
+	@touch $@
+
+# $(call install,WHAT) puts fastnet into .venv, from this checkout: by uv, else by the pip of .venv,
+# else by the pip of the Python that .venv was made from.
+define install
+	@echo "installing $(1) into .venv"
+	@if command -v uv >/dev/null 2>&1; then \
+	    uv pip install --quiet --python $(RUN) -e "$(1)"; \
+	elif $(RUN) -m pip --version >/dev/null 2>&1; then \
+	    $(RUN) -m pip install --quiet --disable-pip-version-check -e "$(1)"; \
+	elif "$(PYTHON)" -m pip --version >/dev/null 2>&1; then \
+	    "$(PYTHON)" -m pip --python $(RUN) install --quiet --disable-pip-version-check -e "$(1)"; \
+	else \
+	    echo "fastnet needs uv or pip: on Debian, apt install python3-venv" >&2; exit 1; \
+	fi
+endef
+
+.venv/.has-fastnet: pyproject.toml .venv/pyvenv.cfg
+	$(call install,.)
+	@touch $@
+
+# The extras of pyproject.toml: .venv/.has-test, .venv/.has-dev, ...
+.venv/.has-%: pyproject.toml .venv/pyvenv.cfg
+	$(call install,.[$*])
+	@touch .venv/.has-fastnet $@

@@ -1,0 +1,99 @@
+"""The ladder: the networks that every benchmark uses, smallest to largest.
+
+All of them are float32, trained by Adam on shuffled mini-batches, with softmax and cross-entropy at
+the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fastnet.errors import InputError, suggest
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One network of the ladder.
+
+    Attributes
+    ----------
+    name : str
+    sizes : tuple of int
+        Inputs, hidden layers, outputs.
+    activation : str
+        Of the hidden layers.
+    batch, gpu_batch : int or None
+        Rows in a training step, on a CPU and on a GPU; None where it is not trained there.
+    rows : int
+        Rows of data: an epoch takes about 10 to 100 ms.
+    predicted : bool
+        Whether prediction is measured on it too.
+    """
+
+    name: str
+    sizes: tuple[int, ...]
+    activation: str = "relu"
+    batch: int | None = None
+    gpu_batch: int | None = None
+    rows: int = 0
+    predicted: bool = False
+
+    @property
+    def layers(self) -> str:
+        """The sizes as text, as in ``784-128-10``."""
+        return "-".join(map(str, self.sizes))
+
+    @property
+    def products(self) -> list[int]:
+        """I times O of each layer."""
+        return [i * o for i, o in zip(self.sizes, self.sizes[1:], strict=False)]
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights and biases."""
+        return sum(self.products) + sum(self.sizes[1:])
+
+    def flops(self, batch: int) -> int:
+        """Return the floating-point operations in the matrix products of one training step.
+
+        2 I O a row forward, as much for dw, and as much for dx except in the first layer.
+        """
+        return batch * (6 * sum(self.products) - 2 * self.products[0])
+
+    def prediction_flops(self, rows: int) -> int:
+        """Return the floating-point operations in the matrix products of a prediction."""
+        return 2 * rows * sum(self.products)
+
+
+LADDER: Final[dict[str, Rung]] = {
+    rung.name: rung
+    for rung in (
+        Rung("xor", (2, 4, 2), "tanh", batch=4, gpu_batch=4, rows=4_096),
+        Rung("iris", (4, 16, 3), predicted=True),
+        Rung("policy", (16, 64, 64, 4), batch=64, gpu_batch=64, rows=8_192, predicted=True),
+        Rung("table", (8, 208, 208, 2), batch=256, gpu_batch=256, rows=8_192),
+        Rung("image", (784, 128, 10), batch=128, gpu_batch=128, rows=12_800, predicted=True),
+        Rung("image-wide", (784, 512, 512, 10), batch=256, gpu_batch=1024, rows=2_048),
+        Rung("wide", (4096,) * 5, gpu_batch=8192, rows=8_192),
+    )
+}
+
+LOSS: Final = "cross_entropy"
+PREDICTED_ROWS: Final = 10_000
+"""Rows of a batch prediction."""
+
+
+def select(names: Sequence[str]) -> list[Rung]:
+    """Return the networks of these names, in the ladder's order; all of them for no name.
+
+    Raises
+    ------
+    InputError
+        A name is not in the ladder.
+    """
+    for name in names:
+        if name not in LADDER:
+            raise InputError(f"unknown network {name!r}{suggest(name, LADDER)}")
+    return [rung for rung in LADDER.values() if not names or rung.name in names]

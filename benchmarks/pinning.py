@@ -1,0 +1,54 @@
+"""Threads: the same number for every contender."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from fastnet import checks
+from fastnet.errors import InputError
+
+
+def usable_cores() -> int:
+    """Return how many logical processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_threads(threads: int | None) -> int | None:
+    """Return `threads`; raise `InputError` when there are not so many processors."""
+    if threads is None:
+        return None
+    count, cores = checks.count("threads", threads), usable_cores()
+    if count > cores:
+        raise InputError(f"threads must be at most {cores}, the processors here, got {threads}.")
+    return count
+
+
+@contextmanager
+def on_cores(threads: int | None) -> Iterator[None]:
+    """Keep this thread, and threads started from now on, on the first few processors.
+
+    Thread pools that are made later (of JAX, of PyTorch) take their size from it. None, or an
+    operating system without affinity (macOS, Windows): no change.
+    """
+    if threads is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(before)[:threads]))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def limited_pools(threads: int | None) -> object:
+    """Return a context in which the BLAS and OpenMP pools loaded so far use so many threads."""
+    if threads is None:
+        return nullcontext()
+    import threadpoolctl
+
+    return threadpoolctl.threadpool_limits(threads)

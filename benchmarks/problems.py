@@ -1,0 +1,121 @@
+"""What every contender is given: the same data, initial weights and order of the batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastnet as fn
+from fastnet import random
+from fastnet.benchmarks.ladder import Rung
+
+SEED: Final = 0
+LEARNING_RATE: Final = 1e-3
+ORDERS: Final = 2
+"""Rivals go round so many epochs' orders, computed outside the measurement."""
+
+_PURPOSE: Final = 100  # of the random streams: none of the library's own
+_BLOCK: Final = 2**20
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A network to train, with its data.
+
+    Attributes
+    ----------
+    rung : Rung
+    batch : int
+        Rows in a step; it divides the number of rows.
+    x : (N, I) float32
+    labels : (N,) int64
+    weights, biases : tuple of (I, O), tuple of (O,)
+        Where training starts: those of fastnet's seed.
+    """
+
+    rung: Rung
+    batch: int
+    x: Floats
+    labels: Labels
+    weights: tuple[Floats, ...]
+    biases: tuple[Floats, ...]
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch."""
+        return len(self.x) // self.batch
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of a step."""
+        return self.rung.flops(self.batch)
+
+    @cached_property
+    def orders(self) -> list[NDArray[np.intp]]:
+        """The orders (N,) in which fastnet visits the rows in its first `ORDERS` epochs."""
+        return [random.permutation(len(self.x), seed=SEED, epoch=e) for e in range(ORDERS)]
+
+    def first(self, steps: int, batch: int) -> Problem:
+        """Return the problem of the first few rows, so that an epoch has that many steps."""
+        rows = steps * batch
+        return replace(self, batch=batch, x=self.x[:rows], labels=self.labels[:rows])
+
+
+def network(rung: Rung, backend: str) -> fn.Network:
+    """Return fastnet's network of this rung, with the initial weights."""
+    return fn.Network(
+        rung.sizes,
+        activation=rung.activation,
+        output_activation="softmax",
+        seed=SEED,
+        backend=backend,
+    )
+
+
+@cache
+def problem(rung: Rung, batch: int, rows: int) -> Problem:
+    """Return the problem; the arrays are the same objects at every call, and read-only."""
+    x, labels = _xor(rows) if rung.name == "xor" else _taught(rung, rows)
+    start = network(rung, "numpy")
+    weights, biases = tuple(start.weights), tuple(start.biases)
+    for array in (x, labels, *weights, *biases):
+        array.flags.writeable = False
+    return Problem(rung, batch, x, labels, weights, biases)
+
+
+def inputs(rung: Rung, rows: int) -> Floats:
+    """Return rows (N, I) to predict."""
+    return _noise(rows * rung.sizes[0], 1 << 20).reshape(rows, -1)
+
+
+def _xor(rows: int) -> tuple[Floats, Labels]:
+    index = np.arange(rows)
+    bits = np.stack([index & 1, (index >> 1) & 1], axis=1)
+    return bits.astype(np.float32), (bits[:, 0] ^ bits[:, 1]).astype(np.int64)
+
+
+def _taught(rung: Rung, rows: int) -> tuple[Floats, Labels]:
+    """Return noise, labelled by a random linear teacher: something that a network can learn."""
+    wide, narrow = rung.sizes[0], rung.sizes[-1]
+    x = _noise(rows * wide, 0).reshape(rows, wide)
+    teacher = _noise(wide * narrow, 1 << 21).reshape(wide, narrow)
+    return x, np.argmax(x @ teacher, axis=1).astype(np.int64)
+
+
+def _noise(count: int, stream: int) -> Floats:
+    """Return numbers of mean 0 and variance 1, uniformly distributed, drawn in blocks."""
+    out = np.empty(count, np.float32)
+    for index, start in enumerate(range(0, count, _BLOCK)):
+        part: NDArray[Any] = out[start : start + _BLOCK]
+        words = random.words(
+            part.size, step=0, stream=stream + index, purpose=_PURPOSE, seed=SEED
+        )
+        part[:] = (words * 2.0**-32 - 0.5) * 12**0.5
+    return out

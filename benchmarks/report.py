@@ -1,0 +1,185 @@
+"""What a run of ``fastnet bench`` found: plain data, as the tables and files show it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+FORMAT: Final = "fastnet-bench/1"
+
+Kind = Literal["training", "one row", "many rows"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender on one network.
+
+    Attributes
+    ----------
+    contender, label, kind, version : str
+        As in `fastnet.benchmarks.contenders.Entry`.
+    threads : int
+        How many it worked with, or was free to use where it does not tell.
+    us : float
+        Microseconds per call (a training step, or a prediction): the median over rounds of the
+        fastest sample of each round.
+    us_min, us_median : float
+        Of all samples.
+    us_rounds : list of float
+        The fastest sample of each round.
+    rows_per_second : float
+    gflops : float
+        Of the matrix products alone.
+    share_of_peak : float or None
+        `gflops` over the FMA peak of as many threads; None on a GPU.
+    times_numpy : float or None
+        The time of fastnet's NumPy backend over this time: how much faster this one is.
+    times_fastnet : float or None
+        This time over that of the fastest fastnet backend: how much faster that one is.
+    parity : dict
+        ``loss`` and ``outputs``: the differences from the reference; ``tolerance``.
+    """
+
+    contender: str
+    label: str
+    kind: str
+    version: str
+    threads: int
+    us: float
+    us_min: float
+    us_median: float
+    us_rounds: list[float]
+    rows_per_second: float
+    gflops: float
+    share_of_peak: float | None
+    times_numpy: float | None
+    times_fastnet: float | None
+    parity: dict[str, float | None]
+
+
+@dataclass
+class Table:
+    """All contenders on one network.
+
+    Attributes
+    ----------
+    kind : {"training", "one row", "many rows"}
+        The last two are predictions.
+    network, layers, activation, loss : str
+    batch : int
+        Rows in a call.
+    parameters, flops : int
+        `flops` of one call.
+    rows : list of Row
+        The fastest first.
+    notes, failures : list of str
+        Who could not take part and why; who failed the comparison with the reference.
+    """
+
+    kind: Kind
+    network: str
+    layers: str
+    activation: str
+    loss: str
+    batch: int
+    parameters: int
+    flops: int
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Startup:
+    """The time of a whole Python process, in milliseconds: the fastest of `runs`."""
+
+    what: str
+    kind: str
+    ms: float
+    runs: int
+
+
+@dataclass
+class Report:
+    """A run.
+
+    Attributes
+    ----------
+    created : str
+        Date and time, UTC.
+    machine, peak, budget : dict
+        As `machine.describe`, `peak.Peak` and `timing.Budget` have it.
+    tables : list of Table
+    startup : list of Startup
+    skipped : dict of str to str
+        Networks and contenders that were left out, with the reason.
+    """
+
+    created: str
+    machine: dict[str, Any]
+    peak: dict[str, Any]
+    budget: dict[str, Any]
+    tables: list[Table] = field(default_factory=list)
+    startup: list[Startup] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    format: str = FORMAT
+
+    @property
+    def failures(self) -> list[str]:
+        """Every contender that failed the comparison with the reference."""
+        return [failure for table in self.tables for failure in table.failures]
+
+    def to_json(self) -> str:
+        """Return all of it as JSON."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
+
+
+def finite(value: float) -> float | None:
+    """Return a number as JSON can hold it."""
+    return value if math.isfinite(value) else None
+
+
+# --- numbers as a reader wants them --------------------------------------------------------------
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Return a number with about three significant digits, thousands marked: ``0.371``, ``8,173``.
+
+    Digits before the point are never rounded away.
+    """
+    if value == 0 or not math.isfinite(value):
+        return str(value)
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"
+
+
+def scaled(value: float) -> str:
+    """Return a large number with a prefix for its unit: ``10.8 M``."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor:
+            return f"{significant(value / factor)} {prefix}"
+    return f"{significant(value)} "
+
+
+def times(value: float | None) -> str:
+    """Return a ratio: ``3.10x``; a dash where there is none."""
+    return "-" if value is None else f"{significant(value)}x"
+
+
+def percent(value: float | None) -> str:
+    """Return a share: ``65 %``; a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{100 * value:.0f} %" if value >= 0.0995 else f"{100 * value:.1f} %"
+
+
+def heading(table: Table) -> str:
+    """Return what a table is about, in a line."""
+    what = {
+        "training": f"batch {table.batch}, {scaled(table.flops)}FLOP a step",
+        "one row": "prediction, one row a call",
+        "many rows": f"prediction, {table.batch:,} rows a call",
+    }[table.kind]
+    return f"{table.layers}, {table.activation}, {table.parameters:,} parameters; {what}"

@@ -1,0 +1,200 @@
+"""The report as one page: tables and charts, without a script and without any other file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from fastnet.benchmarks.report import (
+    Report,
+    Row,
+    Table,
+    heading,
+    percent,
+    scaled,
+    significant,
+    times,
+)
+from fastnet.benchmarks.report_style import CSS
+from fastnet.benchmarks.report_svg import Bar, bar_chart
+
+_METHOD = (
+    "Every contender trains the same network from the same weights, on the same data, in the same "
+    "order, with the same Adam, and has shown that it does before it was timed. They are timed in "
+    "turn, round after round; a time is the median over rounds of each round's fastest sample, "
+    "and ratios are taken within a round. Compilation and warm-up are outside. FLOP are those of "
+    "the matrix products; the peak is what a loop of fused multiply-adds reached on this machine."
+)
+
+
+def page(report: Report) -> str:
+    """Return the page."""
+    trained = [table for table in report.tables if table.kind == "training"]
+    parts = [_title(report), _machine(report), _summary(trained)]
+    for table in trained:
+        parts.append(_network(table, "microseconds per training step; shorter is better"))
+    for kind, title, what in (
+        ("one row", "Prediction of one row", "microseconds per call; shorter is better"),
+        ("many rows", "Prediction of many rows", "microseconds per call; shorter is better"),
+    ):
+        tables = [table for table in report.tables if table.kind == kind]
+        if tables:
+            parts.append(f'<h2 class="part">{title}</h2>')
+            parts += [_network(table, what) for table in tables]
+    parts += [_startup(report), _remarks(report)]
+    return "\n".join(
+        [
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>fastnet benchmark, {escape(report.created[:10])}</title>",
+            f"<style>{CSS}</style>\n</head>\n<body>\n<main>",
+            *filter(None, parts),
+            "</main>\n</body>\n</html>\n",
+        ]
+    )
+
+
+def _title(report: Report) -> str:
+    machine = report.machine
+    commit = f", commit {machine['commit']}" if machine["commit"] else ""
+    when = report.created.replace("T", " ").replace("+00:00", " UTC")
+    return (
+        "<header><h1>fastnet benchmark</h1>"
+        f'<p class="soft">fastnet {escape(machine["fastnet"] + commit)}; {escape(when)}</p></header>'
+    )
+
+
+def _machine(report: Report) -> str:
+    machine, peak = report.machine, report.peak
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    threads = machine["threads"] or f"each one's choice, up to {machine['usable_processors']}"
+    facts = [
+        ("FMA peak, measured", f"<b>{significant(peak['gflops_per_thread'])}</b> GFLOP/s a thread"),
+        ("Copying memory", f"<b>{significant(peak['copy_gbs'])}</b> GB/s"),
+        ("Threads", f"<b>{threads}</b>" if machine["threads"] else escape(threads)),
+        ("Processor", escape(f"{machine['cpu']}, {machine['processors']} processors")),
+        ("Vector instructions", escape(", ".join(machine["simd"]) or "unknown")),
+        ("System", escape(f"{machine['os']}, {machine['python']}")),
+        ("Packages", escape(packages)),
+        ("Thread pools", escape("; ".join(machine["pools"]) or "none")),
+    ]
+    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
+    return f'<section><dl class="facts">{cells}</dl></section>'
+
+
+def _summary(tables: Sequence[Table]) -> str:
+    """Return how much faster the fastest fastnet backend trains than everything else."""
+    labels = list(dict.fromkeys(row.label for table in tables for row in table.rows))
+    leads = {_lead(table).label for table in tables if table.rows}
+    columns = [label for label in labels if label not in leads]
+    if not columns:
+        return ""
+    lines = []
+    for table in tables:
+        cells = {row.label: row.times_fastnet for row in table.rows}
+        texts = (times(cells[label]) if label in cells else "-" for label in columns)
+        values = "".join(f"<td>{text}</td>" for text in texts)
+        lines.append(f"<tr><th>{escape(table.network)}</th>{values}</tr>")
+    head = "".join(f"<th>{escape(label)}</th>" for label in columns)
+    return (
+        "<section><h2>How many times as fast fastnet trains</h2>"
+        f'<p class="soft">the other one\'s time over that of {escape(" or ".join(sorted(leads)))}'
+        "</p>"
+        f"<table><thead><tr><th>network</th>{head}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></section>"
+    )
+
+
+def _network(table: Table, what: str) -> str:
+    rows = table.rows
+    bars = [
+        Bar(
+            row.label,
+            row.us,
+            f"{significant(row.us)} us" + _and_lead(row),
+            _style(table, row),
+        )
+        for row in rows
+    ]
+    title = f"{table.network}: {what}"
+    chart = bar_chart(bars, title) + _table(table) if rows else ""
+    return (
+        f"<section><h2>{escape(table.network)}</h2>"
+        f'<p class="soft">{escape(heading(table))}</p>'
+        f'{chart}<p class="soft">{what}</p>{_list(table.notes)}{_list(table.failures, "bad")}'
+        "</section>"
+    )
+
+
+def _table(table: Table) -> str:
+    unit, each = ("step", "samples") if table.kind == "training" else ("call", "rows")
+    head = ("", f"us / {unit}", f"{each} / s", "GFLOP/s", "of peak", "vs NumPy", "threads")
+    lines = []
+    for row in table.rows:
+        cells = (
+            significant(row.us),
+            scaled(row.rows_per_second),
+            significant(row.gflops),
+            percent(row.share_of_peak) + _meter(row),
+            times(row.times_numpy),
+            str(row.threads),
+        )
+        name = escape(f"{row.label} {row.version if row.kind == 'rival' else ''}".strip())
+        lines.append(
+            f'<tr class="{_style(table, row)}"><th>{name}</th>'
+            + "".join(f"<td>{cell}</td>" for cell in cells)
+            + "</tr>"
+        )
+    titles = "".join(f"<th>{title}</th>" for title in head)
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _meter(row: Row) -> str:
+    if row.share_of_peak is None:
+        return ""
+    return f'<span class="meter"><i style="width:{min(100, 100 * row.share_of_peak):.1f}%"></i></span>'
+
+
+def _startup(report: Report) -> str:
+    if not report.startup:
+        return ""
+    styles = {"fastnet": "lead", "rival": "rival", "base": "ours"}
+    bars = [
+        Bar(item.what, item.ms, f"{significant(item.ms)} ms", styles[item.kind])
+        for item in sorted(report.startup, key=lambda item: item.ms)
+    ]
+    what = "milliseconds of a whole Python process, files cached; shorter is better"
+    return (
+        '<h2 class="part">Start-up</h2>'
+        f'<section>{bar_chart(bars, "Start-up")}<p class="soft">{what}</p></section>'
+    )
+
+
+def _remarks(report: Report) -> str:
+    skipped = (f"{what}: {why}" for what, why in report.skipped.items())
+    return (
+        '<h2 class="part">How it was measured</h2>'
+        f"<section><p>{_METHOD}</p>{_list(skipped)}</section>"
+    )
+
+
+def _lead(table: Table) -> Row:
+    """Return the fastest row of fastnet's own, or of all where there is none."""
+    return min(table.rows, key=lambda row: (row.kind != "fastnet", row.us))
+
+
+def _style(table: Table, row: Row) -> str:
+    if row.kind != "fastnet":
+        return "rival"
+    return "lead" if row is _lead(table) else "ours"
+
+
+def _and_lead(row: Row) -> str:
+    if row.times_fastnet is None or row.times_fastnet == 1.0:
+        return ""
+    return f"  ({times(row.times_fastnet)})"
+
+
+def _list(lines: Iterable[str], style: str = "soft") -> str:
+    items = "".join(f'<li class="{style}">{escape(line)}</li>' for line in lines)
+    return f"<ul>{items}</ul>" if items else ""

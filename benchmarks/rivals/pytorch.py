@@ -1,0 +1,53 @@
+"""PyTorch, eager: ``Sequential``, ``cross_entropy`` and the fused Adam."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.benchmarks.contenders import Contender
+from fastnet.benchmarks.problems import LEARNING_RATE, ORDERS, Floats, Problem
+
+
+class PyTorch(Contender):
+    """The usual training loop, with the epoch's order as a tensor and no ``DataLoader``."""
+
+    def __init__(self, problem: Problem, threads: int | None) -> None:
+        torch: Any = importlib.import_module("torch")
+        self.torch = torch
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.threads_used = torch.get_num_threads()
+        activation = torch.nn.Tanh if problem.rung.activation == "tanh" else torch.nn.ReLU
+        modules: list[Any] = []
+        for w, b in zip(problem.weights, problem.biases, strict=True):
+            layer = torch.nn.Linear(*w.shape)
+            with torch.no_grad():
+                layer.weight.copy_(torch.tensor(w.T))
+                layer.bias.copy_(torch.tensor(b))
+            modules += [layer, activation()]
+        self.model = torch.nn.Sequential(*modules[:-1])
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=True)
+        self.x, self.labels = torch.tensor(problem.x), torch.tensor(problem.labels)
+        self.orders = [torch.tensor(order).split(problem.batch) for order in problem.orders]
+        self.epoch = 0
+
+    def train_epoch(self) -> float:
+        cross_entropy = self.torch.nn.functional.cross_entropy
+        batches = self.orders[self.epoch % ORDERS]
+        self.epoch += 1
+        total = self.torch.zeros(())
+        for index in batches:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = cross_entropy(self.model(self.x[index]), self.labels[index])
+            loss.backward()
+            self.optimizer.step()
+            total += loss.detach()
+        return float(total) / len(batches)
+
+    def predict(self, x: Floats) -> NDArray[Any]:
+        with self.torch.inference_mode():
+            return np.asarray(self.model(self.torch.from_numpy(x)).softmax(1))

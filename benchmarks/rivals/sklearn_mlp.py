@@ -1,0 +1,72 @@
+"""scikit-learn: ``MLPClassifier``, one ``partial_fit`` over all rows an epoch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.benchmarks.contenders import Contender
+from fastnet.benchmarks.problems import LEARNING_RATE, ORDERS, Floats, Problem
+
+
+class SklearnMLP(Contender):
+    """``partial_fit`` makes mini-batches of what it is given, so it is called once an epoch.
+
+    The rows come in the epoch's order already: scikit-learn is not timed for the gather.
+    """
+
+    # Its Adam adds epsilon to a root that is not corrected for bias, so for tiny gradients the
+    # first steps are shorter.
+    tolerance: ClassVar[float] = 1e-3
+
+    def __init__(self, problem: Problem, threads: int | None) -> None:
+        neural_network: Any = importlib.import_module("sklearn.neural_network")
+        rung = problem.rung
+        self.model = neural_network.MLPClassifier(
+            rung.sizes[1:-1],
+            activation=rung.activation,
+            alpha=0.0,
+            batch_size=problem.batch,
+            learning_rate_init=LEARNING_RATE,
+            shuffle=False,
+            # The loss of a step is noisy: this is no sign to stop.
+            n_iter_no_change=1 << 30,
+        )
+        classes = np.arange(rung.sizes[-1])
+        few = slice(0, problem.batch)
+        self.model.partial_fit(problem.x[few], problem.labels[few], classes=classes)
+        # Forget that step: the common weights, a fresh Adam, and a softmax for two classes too,
+        # where scikit-learn would have one logistic output.
+        self.model._label_binarizer = _OneHot(len(classes))
+        self.model.out_activation_ = "softmax"
+        self.model.n_outputs_ = len(classes)
+        self.model.coefs_ = [w.copy() for w in problem.weights]
+        self.model.intercepts_ = [b.copy() for b in problem.biases]
+        del self.model._optimizer
+        self.epochs = [(problem.x[order], problem.labels[order]) for order in problem.orders]
+        self.epoch = 0
+
+    def train_epoch(self) -> float:
+        x, labels = self.epochs[self.epoch % ORDERS]
+        self.epoch += 1
+        self.model.partial_fit(x, labels)
+        return float(self.model.loss_)
+
+    def predict(self, x: Floats) -> NDArray[Any]:
+        return np.asarray(self.model.predict_proba(x))
+
+
+class _OneHot:
+    """What ``MLPClassifier`` uses of a ``LabelBinarizer``, with a column for each of two classes."""
+
+    y_type_ = "multiclass"
+
+    def __init__(self, classes: int) -> None:
+        self.classes_ = np.arange(classes)
+
+    def transform(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return labels (N,) as rows (N, O) with a single True."""
+        return labels[:, None] == self.classes_

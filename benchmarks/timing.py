@@ -1,0 +1,119 @@
+"""How things are timed: several contenders in turn, again and again, in one run.
+
+A machine's speed drifts (clock, neighbours, temperature), so two numbers taken one after the other
+do not compare. Here every *round* times every contender once, each round beginning with another
+one, and ratios are taken within a round. Warm-up and compilation come before the first round.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to measure.
+
+    Attributes
+    ----------
+    rounds : int
+    samples : int
+        Timed samples of each contender in a round.
+    seconds : float
+        A sample repeats the call until it takes about this long.
+    """
+
+    rounds: int
+    samples: int
+    seconds: float
+
+
+FULL: Final = Budget(rounds=7, samples=3, seconds=0.05)
+QUICK: Final = Budget(rounds=3, samples=2, seconds=0.01)
+
+
+@dataclass
+class Timing:
+    """One contender's seconds per call.
+
+    Attributes
+    ----------
+    repeats : int
+        Calls in a sample.
+    rounds : list of list of float
+        The samples of each round.
+    """
+
+    repeats: int
+    rounds: list[list[float]] = field(default_factory=list)
+
+    @property
+    def minimum(self) -> float:
+        """The fastest sample."""
+        return min(map(min, self.rounds))
+
+    @property
+    def median(self) -> float:
+        """The median of all samples."""
+        return statistics.median(sample for samples in self.rounds for sample in samples)
+
+    @property
+    def typical(self) -> float:
+        """The median over rounds of each round's fastest sample: the number that is reported."""
+        return statistics.median(map(min, self.rounds))
+
+    def ratio_to(self, other: Timing) -> float:
+        """Return this time over the other's: the median over rounds of the ratio in a round."""
+        pairs = zip(self.rounds, other.rounds, strict=True)
+        return statistics.median(min(mine) / min(theirs) for mine, theirs in pairs)
+
+
+def interleave(calls: Mapping[str, Call], budget: Budget) -> dict[str, Timing]:
+    """Time the calls in turn; each must have been called once before, to be warm.
+
+    Every turn begins with one call that is not timed: it brings the contender's data back into the
+    caches, and lets the threads of the one before fall asleep.
+    """
+    timings = {name: Timing(calibrate(call, budget.seconds)) for name, call in calls.items()}
+    names = list(calls)
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        for turn in range(budget.rounds):
+            first = turn % len(names) if names else 0
+            for name in names[first:] + names[:first]:
+                call, timing = calls[name], timings[name]
+                call()
+                timing.rounds.append(
+                    [_seconds(call, timing.repeats) for _ in range(budget.samples)]
+                )
+    finally:
+        if collecting:
+            gc.enable()
+    return timings
+
+
+def calibrate(call: Call, seconds: float) -> int:
+    """Return how often to repeat a call so that it takes about that long in all."""
+    repeats = 1
+    while True:
+        each = _seconds(call, repeats)
+        if each * repeats >= seconds / 2 or repeats >= 1 << 24:
+            return max(1, round(seconds / each))
+        repeats *= 2
+
+
+def _seconds(call: Call, repeats: int) -> float:
+    """Return the seconds per call."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return max(time.perf_counter() - start, 1e-9) / repeats

@@ -1,0 +1,334 @@
+"""The contract between fastnet and a backend. The composed methods here are its specification.
+
+A `Backend` is stateless: it says whether it can run, moves arrays and builds engines. Several live
+in one process side by side. An `Engine` owns the workspace of one network on one backend. It must
+provide `forward`, `backward` and `update` and three small things beside them; `train_step`,
+`train_epoch`, `evaluate`, `gradient` and `predict` are composed of those here, and that composition
+is the definition. A backend may override any of them with something faster; tests hold every
+override against the composed form.
+
+Arrays are those of the backend (NumPy's, or CuPy's on a GPU), C-contiguous, of the network's dtype
+unless stated. B rows of a batch, I inputs, O outputs, T target columns, P parameters, S running
+statistics.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.kernels import abi
+from fastnet.losses import Loss
+from fastnet.optimizers import Optimizer
+from fastnet.plan import Plan
+
+Array = Any
+"""An array of the backend at hand."""
+
+WORKSPACE_BYTES = 8 * 2**20
+"""Prediction and evaluation work through long inputs in blocks of about this much workspace."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked training data, or one batch of it, as the backend holds it.
+
+    Attributes
+    ----------
+    x : (N, I)
+    labels : (N,) int64, or None
+        Class indices, for cross-entropy.
+    target : (N, T), or None
+        Every other kind of target. Exactly one of `labels` and `target` is given.
+    weight : (N,), or None
+        Sample weights, at least 0.
+    """
+
+    x: Array
+    labels: Array | None = None
+    target: Array | None = None
+    weight: Array | None = None
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Return the rows from `start` up to `stop`, as views."""
+        return Rows(*(None if a is None else a[start:stop] for a in self.fields))
+
+    @property
+    def fields(self) -> tuple[Array | None, ...]:
+        """The four arrays."""
+        return self.x, self.labels, self.target, self.weight
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What stays the same throughout a run of training.
+
+    Attributes
+    ----------
+    loss : Loss
+    optimizer : Optimizer
+    batch_size : int
+    seed : int
+        Keys the shuffle and the dropout masks.
+    shuffle : bool
+        Whether each epoch visits the rows in a new order.
+    """
+
+    loss: Loss
+    optimizer: Optimizer
+    batch_size: int
+    seed: int
+    shuffle: bool
+
+    def steps(self, rows: int) -> int:
+        """Return the number of batches in an epoch; the last one may be smaller."""
+        return -(-rows // self.batch_size)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums over the batches of an epoch, or over the rows of an evaluation.
+
+    Attributes
+    ----------
+    loss, score, weight : float
+        Sums over rows of ``weight * loss``, ``weight * score`` and ``weight``.
+    steps : int
+        Number of batches before the loss stopped being finite.
+    """
+
+    loss: float
+    score: float
+    weight: float
+    steps: int
+
+    @property
+    def mean_loss(self) -> float:
+        """The weighted mean of the row losses; 0 where no row has weight."""
+        return self.loss / self.weight if self.weight else 0.0
+
+    @property
+    def mean_score(self) -> float:
+        """The weighted mean of the row scores; 0 where no row has weight."""
+        return self.score / self.weight if self.weight else 0.0
+
+
+class Engine(ABC):
+    """One network's arithmetic on one backend.
+
+    Parameters
+    ----------
+    plan : Plan
+    parameters : (P,)
+        Kept, not copied: updates change it in place.
+    state : (S,)
+        Running statistics; likewise.
+
+    Attributes
+    ----------
+    gradients : (P,)
+        Set by `backward`, which overwrites it: there is nothing to zero.
+    tally : (4,) float64
+        Sums, laid out as ``kernels/abi.py`` says; `backward` adds to it.
+    """
+
+    def __init__(self, plan: Plan, parameters: Array, state: Array) -> None:
+        self.plan = plan
+        self.parameters = parameters
+        self.state = state
+        self.gradients: Array
+        self.tally: Array
+
+    # --- what every backend provides -------------------------------------------------------------
+
+    @abstractmethod
+    def reserve(self, rows: int) -> None:
+        """Make the workspace fit batches of up to `rows` rows. All allocation happens here."""
+
+    @abstractmethod
+    def gather(self, rows: Rows, order: Array | None, start: int, stop: int) -> Rows:
+        """Return the batch of rows ``order[start:stop]``; `order` None is the order they have.
+
+        The result is valid until the next call. At most as many rows as were reserved.
+        """
+
+    @abstractmethod
+    def order(self, count: int, seed: int, epoch: int) -> Array:
+        """Return ``random.permutation(count, seed=seed, epoch=epoch)`` as `gather` takes it."""
+
+    @abstractmethod
+    def forward(self, x: Array, *, training: bool, seed: int = 0, step: int = 0) -> Array:
+        """Return the network's output (B, O), valid until the next call.
+
+        With `training`, dropout draws the masks of (`seed`, `step`), and batch normalisation uses
+        the batch's own statistics and moves the running ones. What `backward` needs is kept.
+        """
+
+    @abstractmethod
+    def backward(self, batch: Rows, loss: Loss) -> None:
+        """Set `gradients` to those of the mean loss of the batch that `forward` just saw.
+
+        Adds the batch's sums to `tally`. A batch without any weight has the gradient 0.
+        """
+
+    @abstractmethod
+    def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
+        """Change the parameters by `gradients`, which may be used up.
+
+        Parameters
+        ----------
+        moments : (slots, P)
+            Changed in place.
+        coefficients : (4,) float64, on the host
+            A row of ``optimizer.coefficients``.
+        """
+
+    @abstractmethod
+    def read_tally(self) -> Tally:
+        """Return `tally` on the host and set it to 0."""
+
+    @abstractmethod
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        """Return a new array of the network's dtype with arbitrary content."""
+
+    # --- what follows from it --------------------------------------------------------------------
+
+    def train_step(
+        self, batch: Rows, recipe: Recipe, moments: Array, coefficients: NDArray[Any], step: int
+    ) -> None:
+        """Train on one batch: forward, backward, update. `step` keys the dropout masks."""
+        self.forward(batch.x, training=True, seed=recipe.seed, step=step)
+        self.backward(batch, recipe.loss)
+        self.update(recipe.optimizer, moments, coefficients)
+
+    def train_epoch(
+        self,
+        rows: Rows,
+        recipe: Recipe,
+        moments: Array,
+        coefficients: NDArray[Any],
+        *,
+        epoch: int,
+        step: int,
+        first: int = 0,
+    ) -> Tally:
+        """Train on batches `first`, `first` + 1, ... of one epoch, one for each coefficients row.
+
+        Stops after the first batch whose loss is not finite.
+
+        Parameters
+        ----------
+        rows : Rows
+            The whole data set.
+        coefficients : (n, 4) float64
+            ``optimizer.coefficients`` for the n steps.
+        epoch : int
+            Keys the shuffle.
+        step : int
+            Number of steps taken before, since training began; keys the dropout masks.
+        first : int
+            The batch to begin with.
+        """
+        self.reserve(min(recipe.batch_size, len(rows)))
+        order = self.order(len(rows), recipe.seed, epoch) if recipe.shuffle else None
+        done, weight = 0, 0.0
+        loss = score = 0.0
+        for k, row in enumerate(coefficients):
+            start = (first + k) * recipe.batch_size
+            batch = self.gather(rows, order, start, min(start + recipe.batch_size, len(rows)))
+            self.train_step(batch, recipe, moments, row, step + k)
+            tally = self.read_tally()
+            loss, score = loss + tally.loss, score + tally.score
+            weight += tally.weight
+            if not tally.steps:
+                break
+            done += 1
+        return Tally(loss, score, weight, done)
+
+    def gradient(self, rows: Rows, loss: Loss, *, training: bool = False, step: int = 0) -> Tally:
+        """Set `gradients` to those of the mean loss over all `rows`, taken as one batch."""
+        self.reserve(len(rows))
+        self.forward(rows.x, training=training, step=step)
+        self.backward(rows, loss)
+        return self.read_tally()
+
+    def evaluate(self, rows: Rows, loss: Loss) -> tuple[Tally, Array]:
+        """Return the sums over all rows, and the outputs (N, O)."""
+        outputs = self.empty((len(rows), self.plan.outputs))
+        for start, stop in self.blocks(len(rows)):
+            block = rows.part(start, stop)
+            outputs[start:stop] = self.forward(block.x, training=False)
+            self.backward(block, loss)
+        return self.read_tally(), outputs
+
+    def predict(self, x: Array) -> Array:
+        """Return the outputs (N, O) for x (N, I)."""
+        outputs = self.empty((len(x), self.plan.outputs))
+        for start, stop in self.blocks(len(x)):
+            outputs[start:stop] = self.forward(x[start:stop], training=False)
+        return outputs
+
+    def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:
+        """Return the outputs (O,), on the host, for one row (I,) on the host."""
+        return np.asarray(self.predict(row[None, :])[0])
+
+    def blocks(self, count: int) -> Iterator[tuple[int, int]]:
+        """Yield the bounds of blocks of rows whose workspace stays small; reserve for them."""
+        per_row = (2 * self.plan.width + self.plan.inputs) * self.parameters.dtype.itemsize
+        size = min(count, max(64, WORKSPACE_BYTES // per_row))
+        if count:
+            self.reserve(size)
+        for start in range(0, count, size or 1):
+            yield start, min(start + size, count)
+
+
+class Backend(ABC):
+    """A way to run networks: stateless, one instance each in `fastnet.backends`.
+
+    Attributes
+    ----------
+    name : str
+    install : str
+        The command that brings what is missing.
+    """
+
+    name: ClassVar[str]
+    install: ClassVar[str]
+
+    @abstractmethod
+    def why_unavailable(self) -> str | None:
+        """Return why it cannot run here, in words, or None when it can."""
+
+    @abstractmethod
+    def engine(
+        self, plan: Plan, parameters: Array, state: Array, *, threads: int | None = None
+    ) -> Engine:
+        """Return an engine that works on these parameters.
+
+        `threads` bounds the threads it may use; None lets it choose.
+        """
+
+    @abstractmethod
+    def asarray(self, values: NDArray[Any]) -> Array:
+        """Return a host array as one of this backend; on the CPU it is the same array."""
+
+    @abstractmethod
+    def to_host(self, values: Array) -> NDArray[Any]:
+        """Return an array of this backend as a NumPy array; on the CPU it is the same array."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, str]:
+        """Return what ``fastnet backends`` shows: versions, threads, devices, caches."""
+
+
+def zeros_tally() -> NDArray[np.float64]:
+    """Return a fresh tally for the CPU backends."""
+    return np.zeros(abi.TALLY)

@@ -1,0 +1,336 @@
+"""The Numba backend: spans of training steps in one compiled call, on one thread or several."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.backends.base import Array, Backend, Engine, Recipe, Rows, Tally, zeros_tally
+from fastnet.kernels import abi
+from fastnet.losses import Loss
+from fastnet.optimizers import Optimizer
+from fastnet.plan import Plan
+
+FLOPS_PER_THREAD: Final = 8_000_000
+"""A step of training is shared between threads when each gets at least so much work."""
+
+
+class NumbaEngine(Engine):
+    """Compiled steps on the flat buffers.
+
+    Kernels take one frame (a record of addresses and sizes) for each thread. The engine keeps alive
+    what the frames point to.
+    """
+
+    def __init__(
+        self, plan: Plan, parameters: Array, state: Array, threads: int | None = None
+    ) -> None:
+        super().__init__(plan, parameters, state)
+        from fastnet.kernels.cpu import epoch
+        from fastnet.kernels.cpu.memory import FRAME
+
+        self._kernels = epoch
+        self.gradients = np.zeros_like(parameters)
+        self.tally = zeros_tally()
+        self._most_threads = min(threads or cores(), cores())
+        self._asked_threads = threads
+        self._frames = np.zeros(self._most_threads, FRAME)
+        self._like = parameters[:1]
+        self._ops = np.ascontiguousarray(plan.ops)
+        self._batch_state = np.empty_like(state)
+        self._arrivals = np.zeros(1, np.int64)
+        self._kept: dict[str, Any] = {}
+        self._rows = 0
+        self._set(
+            inputs=plan.inputs,
+            outputs=plan.outputs,
+            size=plan.size,
+            decayed=plan.decayed,
+            threads=1,
+        )
+        self._point(
+            parameters=parameters,
+            gradients=self.gradients,
+            state=state,
+            batch_state=self._batch_state,
+            tally=self.tally,
+            arrivals=self._arrivals,
+        )
+        self._frames["thread"] = np.arange(self._most_threads)
+        products = [int(op["inputs"] * op["outputs"]) for op in plan.ops if op["kind"] == abi.DENSE]
+        transposed = np.empty((self._most_threads, max(products)), parameters.dtype)
+        self._kept["transposed"] = transposed
+        self._frames["transposed"] = [row.ctypes.data for row in transposed]
+        self._network = self._ops.ctypes.data, len(self._ops), self._frames.ctypes.data
+
+    def _set(self, **values: Any) -> None:
+        """Write numbers to every thread's frame."""
+        for name, value in values.items():
+            self._frames[name] = value
+
+    def _point(self, **arrays: Array | None) -> None:
+        """Write the addresses of arrays to every thread's frame; keep the arrays."""
+        self._kept.update(arrays)
+        for name, array in arrays.items():
+            self._frames[name] = 0 if array is None else array.ctypes.data
+
+    def _run(
+        self,
+        task: int,
+        first: int = 0,
+        last: int = 0,
+        step: int = 0,
+        x: int = 0,
+        out: int = 0,
+        thread: int = 0,
+    ) -> None:
+        """Call the kernel; see `fastnet.kernels.cpu.epoch.run`."""
+        self._kernels.run(self._like, *self._network, thread, task, first, last, step, x, out)
+
+    def _set_loss(self, loss: Loss) -> None:
+        constants = np.array(loss.constants, np.float64)
+        self._set(loss=loss.code, loss_constants_count=len(constants))
+        self._point(loss_constants=constants)
+
+    def _set_rows(self, rows: Rows) -> None:
+        self._set(rows=len(rows), targets=0 if rows.target is None else rows.target.shape[1])
+        self._point(x=rows.x, labels=rows.labels, target=rows.target, weight=rows.weight)
+
+    def _set_optimizer(
+        self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]
+    ) -> None:
+        self._set(optimizer=optimizer.code)
+        self._point(
+            constants=optimizer.constants,
+            moments=moments,
+            coefficients=np.ascontiguousarray(coefficients, np.float64),
+        )
+
+    def reserve(self, rows: int) -> None:
+        if rows <= self._rows:
+            return
+        self._rows = rows
+        plan, dtype = self.plan, self.parameters.dtype
+        self._set(capacity=rows)
+        self._point(
+            work=np.empty(plan.width * rows, dtype),
+            deltas=np.empty(plan.width * rows, dtype),
+            batch=np.empty((rows, plan.inputs), dtype),
+            index=np.empty(rows, np.int64),
+            row_loss=np.empty(rows),
+            row_score=np.empty(rows),
+        )
+
+    def gather(self, rows: Rows, order: Array | None, start: int, stop: int) -> Rows:
+        if order is None:
+            return rows.part(start, stop)
+        index = order[start:stop]
+        return Rows(*(None if a is None else a[index] for a in rows.fields))
+
+    def order(self, count: int, seed: int, epoch: int) -> Array:
+        out = np.empty(count, np.int64)
+        self._set(rows=count, seed=np.uint64(seed), epoch=epoch)
+        self._run(self._kernels.ORDER, out=out.ctypes.data)
+        return out
+
+    def forward(self, x: Array, *, training: bool, seed: int = 0, step: int = 0) -> Array:
+        self._x, self._training = x, training
+        self._set(seed=np.uint64(seed))
+        self._run(self._kernels.FORWARD, int(training), len(x), step, x.ctypes.data)
+        last = self.plan.ops[-1]
+        start, size = int(last["y"]) * self._rows, len(x) * self.plan.outputs
+        work: Array = self._kept["work"]
+        return work[start : start + size].reshape(len(x), self.plan.outputs)
+
+    def backward(self, batch: Rows, loss: Loss) -> None:
+        self._set_loss(loss)
+        self._set_rows(batch)
+        self._run(self._kernels.BACKWARD, int(self._training), len(batch), x=self._x.ctypes.data)
+
+    def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
+        self._set_optimizer(optimizer, moments, coefficients)
+        self._run(self._kernels.UPDATE)
+
+    def read_tally(self) -> Tally:
+        loss, score, weight, steps = self.tally.tolist()
+        self.tally.fill(0)
+        return Tally(loss, score, weight, int(steps))
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        return np.empty(shape, self.parameters.dtype)
+
+    def train_epoch(
+        self,
+        rows: Rows,
+        recipe: Recipe,
+        moments: Array,
+        coefficients: NDArray[Any],
+        *,
+        epoch: int,
+        step: int,
+        first: int = 0,
+    ) -> Tally:
+        batch = min(recipe.batch_size, len(rows))
+        self.reserve(batch)
+        self._set_loss(recipe.loss)
+        self._set_rows(rows)
+        self._set_optimizer(recipe.optimizer, moments, coefficients)
+        self._set(
+            batch_size=recipe.batch_size,
+            shuffle=recipe.shuffle,
+            seed=np.uint64(recipe.seed),
+            epoch=epoch,
+        )
+        threads = self.threads_for(batch)
+
+        last = first + len(coefficients)
+
+        def run(thread: int) -> None:
+            self._run(self._kernels.TRAIN, first, last, step, thread=thread)
+
+        self._in_threads(threads, run)
+        return self.read_tally()
+
+    def predict(self, x: Array) -> Array:
+        out = self.empty((len(x), self.plan.outputs))
+        if not len(x):
+            return out
+        next(self.blocks(len(x)))  # reserves a block; the kernel goes through them all
+        self._run(self._kernels.PREDICT, 0, len(x), 0, x.ctypes.data, out.ctypes.data)
+        return out
+
+    def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:
+        out = np.empty(self.plan.outputs, self.parameters.dtype)
+        if not self._rows:
+            self.reserve(1)
+        self._run(self._kernels.PREDICT, 0, 1, 0, row.ctypes.data, out.ctypes.data)
+        return out
+
+    # --- threads ---------------------------------------------------------------------------------
+
+    def threads_for(self, batch: int) -> int:
+        """Return how many threads share a step on `batch` rows.
+
+        Batch normalisation needs all rows at once, so it stays on one thread.
+        """
+        if self.plan.uses_batch_statistics:
+            return 1
+        if self._asked_threads is not None:
+            return min(self._most_threads, batch)
+        worth = self.plan.flops * batch // FLOPS_PER_THREAD
+        return int(max(1, min(self._most_threads, batch, worth)))
+
+    def _in_threads(self, threads: int, run: Callable[[int], None]) -> None:
+        """Call ``run(0)`` here and ``run(1)``, ... in threads of their own; wait for all.
+
+        The threads live for this call only: there is no pool that a fork could leave without
+        threads. They pass a gate together, since a thread that waits at a barrier for one that
+        could not be started would wait for ever.
+        """
+        self._set(threads=threads)
+        self._arrivals[0] = 0
+        if threads == 1:
+            run(0)
+            return
+        gate, go = threading.Event(), threading.Event()
+
+        def wait_and_run(thread: int) -> None:
+            gate.wait()
+            if go.is_set():
+                run(thread)
+
+        helpers = [threading.Thread(target=wait_and_run, args=(k,)) for k in range(1, threads)]
+        started = []
+        try:
+            for helper in helpers:
+                helper.start()
+                started.append(helper)
+            go.set()
+        except RuntimeError:  # no more threads to be had
+            self._set(threads=1)
+        finally:
+            gate.set()
+        run(0)
+        for helper in started:
+            helper.join()
+        self._set(threads=1)
+
+
+@cache
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class NumbaBackend(Backend):
+    """Compiled loops on the CPU."""
+
+    name: ClassVar[str] = "numba"
+    install: ClassVar[str] = "pip install numba"
+
+    def why_unavailable(self) -> str | None:
+        return _why_unavailable()
+
+    def engine(
+        self, plan: Plan, parameters: Array, state: Array, *, threads: int | None = None
+    ) -> Engine:
+        return NumbaEngine(plan, parameters, state, threads)
+
+    def asarray(self, values: NDArray[Any]) -> Array:
+        return values
+
+    def to_host(self, values: Array) -> NDArray[Any]:
+        return np.asarray(values)
+
+    def describe(self) -> dict[str, str]:
+        import numba
+
+        from fastnet.kernels.cpu.jit import cache_folder
+        from fastnet.kernels.cpu.microkernel import VECTOR_BYTES
+
+        return {
+            "numba": numba.__version__,
+            "threads": str(cores()),
+            "vectors": f"{VECTOR_BYTES * 8} bits",
+            "kernel cache": str(cache_folder()),
+        }
+
+    def warm_up(self) -> float:
+        """Compile all kernels for both dtypes (or load them from the cache); return the seconds."""
+        from fastnet.layers import Dense
+        from fastnet.losses import CrossEntropy
+        from fastnet.optimizers import Adam
+        from fastnet.plan import make_plan
+
+        started = time.perf_counter()
+        plan, optimizer = make_plan(2, (Dense(2, "softmax"),)), Adam()
+        for dtype in (np.float32, np.float64):
+            engine = self.engine(plan, plan.initial_parameters(0, dtype), np.zeros(0, dtype))
+            rows = Rows(np.zeros((2, 2), dtype), np.zeros(2, np.int64))
+            recipe = Recipe(CrossEntropy(), optimizer, 2, 0, True)
+            moments = np.zeros((2, plan.size), dtype)
+            rates = optimizer.coefficients(1, np.full(1, 1e-3))
+            engine.train_epoch(rows, recipe, moments, rates, epoch=0, step=0)
+            engine.train_step(rows, recipe, moments, rates[0], 1)
+            engine.order(2, 0, 0)
+            engine.predict(rows.x)
+        return time.perf_counter() - started
+
+
+@cache
+def _why_unavailable() -> str | None:
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:
+        return f"Numba cannot be imported ({error}); {NumbaBackend.install} brings it."
+    return None

@@ -1,0 +1,386 @@
+"""The NumPy backend: the readable reference, composed of forward, backward and update.
+
+What a layer computes is defined here. Every operation writes into memory that `reserve` took, so a
+training step allocates no array. B rows, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from fastnet import activations, random
+from fastnet.activations import Activation
+from fastnet.backends.base import Array, Backend, Engine, Recipe, Rows, Tally, zeros_tally
+from fastnet.kernels import abi
+from fastnet.losses import Head, Loss
+from fastnet.optimizers import Optimizer
+from fastnet.plan import Plan
+
+# Overflow to infinity is followed by the loss, which is checked; it is not an event in itself.
+_quietly = np.errstate(all="ignore")
+
+
+@dataclass(slots=True)
+class _Layer:
+    """One layer's record with its views: parameters, gradients, and workspace for all rows."""
+
+    op: NDArray[np.void]
+    activation: Activation
+    w: Array  # (I, O) of a dense layer, gamma (O,) of a normalisation
+    b: Array  # (O,), or beta
+    dw: Array
+    db: Array
+    running_mean: Array  # (O,)
+    running_var: Array
+    y: Array = None  # (rows, O)
+    z: Array = None
+    dz: Array = None  # first the gradient with respect to y, then to z
+    xhat: Array = None  # normalised input, or dropout mask
+    scale: Array = None  # 1 / deviation: (1, O) of a batch, (rows, 1) of a layer normalisation
+
+
+class NumpyEngine(Engine):
+    """Forward, backward and update in NumPy."""
+
+    def __init__(
+        self, plan: Plan, parameters: Array, state: Array, threads: int | None = None
+    ) -> None:
+        super().__init__(plan, parameters, state)
+        dtype = parameters.dtype
+        self._threads = threads
+        self.gradients = np.zeros_like(parameters)
+        self.tally = zeros_tally()
+        self._update_scratch = np.empty_like(parameters)
+        self._layers = [self._make_layer(op) for op in plan.ops]
+        self._column = np.empty(plan.widest, dtype)
+        self._rows = 0
+        self._x: Array = None
+        self._training = False
+
+    def _make_layer(self, op: NDArray[np.void]) -> _Layer:
+        inputs, outputs = int(op["inputs"]), int(op["outputs"])
+        shape = (inputs, outputs) if op["kind"] == abi.DENSE else (outputs,)
+
+        def view(flat: Array, offset: int, shape: tuple[int, ...]) -> Array:
+            return (
+                flat[offset : offset + int(np.prod(shape))].reshape(shape) if offset >= 0 else None
+            )
+
+        p, g, s = self.parameters, self.gradients, int(op["state"])
+        return _Layer(
+            op=op,
+            activation=activations.BY_CODE[int(op["activation"])],
+            w=view(p, int(op["weight"]), shape),
+            b=view(p, int(op["bias"]), (outputs,)),
+            dw=view(g, int(op["weight"]), shape),
+            db=view(g, int(op["bias"]), (outputs,)),
+            running_mean=view(self.state, s, (outputs,)),
+            running_var=view(self.state, s + outputs if s >= 0 else -1, (outputs,)),
+        )
+
+    def reserve(self, rows: int) -> None:
+        if rows <= self._rows:
+            return
+        self._rows = rows
+        plan, dtype = self.plan, self.parameters.dtype
+        workspace = np.empty(plan.width * rows, dtype)
+        deltas = np.empty(plan.width * rows, dtype)
+        self._batch_x = np.empty((rows, plan.inputs), dtype)
+        self._batch_weight = np.empty(rows, dtype)
+        self._batch_labels = np.empty(rows, np.int64)
+        self._batch_target = np.empty((rows, plan.outputs), dtype)
+        self._scratch = np.empty((3, rows * plan.widest), dtype)
+        self._row = np.empty(rows, dtype)
+        self._best = np.empty(rows, np.intp)
+        for layer in self._layers:
+            op, width = layer.op, int(layer.op["outputs"])
+
+            def block(flat: Array, offset: int, width: int) -> Array:
+                return flat[offset * rows : (offset + width) * rows].reshape(rows, width)
+
+            layer.y = block(workspace, int(op["y"]), width)
+            layer.z = layer.y if op["z"] == op["y"] else block(workspace, int(op["z"]), width)
+            layer.dz = block(deltas, int(op["y"]), width)
+            if op["xhat"] >= 0:
+                layer.xhat = block(workspace, int(op["xhat"]), width)
+            if op["kind"] == abi.LAYER_NORM:
+                layer.scale = block(workspace, int(op["xhat"]) + width, 1)
+            elif op["kind"] == abi.BATCH_NORM:
+                layer.scale = np.empty((1, width), dtype)
+
+    def gather(self, rows: Rows, order: Array | None, start: int, stop: int) -> Rows:
+        if order is None:
+            return rows.part(start, stop)
+        index, count = order[start:stop], stop - start
+        batch = [
+            None if source is None else np.take(source, index, 0, out=into, mode="clip")
+            for source, into in zip(
+                rows.fields,
+                (
+                    self._batch_x[:count],
+                    self._batch_labels[:count],
+                    self._target_block(rows.target, count),
+                    self._batch_weight[:count],
+                ),
+                strict=True,
+            )
+        ]
+        return Rows(*batch)
+
+    def _target_block(self, target: Array | None, count: int) -> Array:
+        """Return room for `count` target rows, which have at most as many columns as outputs."""
+        columns = 0 if target is None else target.shape[1]
+        return self._batch_target.reshape(-1)[: count * columns].reshape(count, columns)
+
+    def order(self, count: int, seed: int, epoch: int) -> Array:
+        return random.permutation(count, seed=seed, epoch=epoch)
+
+    def _scratch_for(self, like: Array) -> tuple[Array, Array, Array]:
+        """Return three scratch arrays of the shape of `like`."""
+        s, t, u = (scratch[: like.size].reshape(like.shape) for scratch in self._scratch)
+        return s, t, u
+
+    # --- forward ---------------------------------------------------------------------------------
+
+    @_quietly
+    def forward(self, x: Array, *, training: bool, seed: int = 0, step: int = 0) -> Array:
+        self._x, self._training = x, training
+        count = len(x)
+        for layer in self._layers:
+            kind = layer.op["kind"]
+            y, z = layer.y[:count], layer.z[:count]
+            if kind == abi.DENSE:
+                np.matmul(x, layer.w, out=z)
+                z += layer.b
+            elif kind == abi.DROPOUT:
+                self._dropout_forward(layer, z, x, seed, step)
+            elif kind == abi.BATCH_NORM:
+                self._batch_norm_forward(layer, z, x)
+            else:
+                self._layer_norm_forward(layer, z, x)
+            layer.activation.forward(y, z, *self._scratch_for(z)[:2])
+            x = y
+        return x
+
+    def _dropout_forward(self, layer: _Layer, z: Array, x: Array, seed: int, step: int) -> None:
+        """``z = x * mask`` in training, ``z = x`` otherwise."""
+        if not self._training:
+            np.copyto(z, x)
+            return
+        mask, op = layer.xhat[: len(x)], layer.op
+        rate, stream = float(op["rate"]), int(op["stream"])
+        random.dropout_mask(mask, rate=rate, step=step, stream=stream, seed=seed)
+        np.multiply(x, mask, out=z)
+
+    def _batch_norm_forward(self, layer: _Layer, z: Array, x: Array) -> None:
+        """``z = gamma xhat + beta``, ``xhat = (x - mean) / sqrt(var + epsilon)`` by columns."""
+        xhat, count = layer.xhat[: len(x)], len(x)
+        mean = self._column[: x.shape[1]]
+        if self._training:
+            np.mean(x, axis=0, out=mean)
+        else:
+            np.copyto(mean, layer.running_mean)
+        np.subtract(x, mean, out=xhat)
+        scale = layer.scale[0]
+        if self._training:
+            np.einsum("bo,bo->o", xhat, xhat, out=scale)
+            scale /= count
+            momentum = float(layer.op["momentum"])
+            mean *= momentum
+            layer.running_mean *= 1.0 - momentum
+            layer.running_mean += mean
+            np.multiply(scale, momentum * count / max(count - 1, 1), out=mean)
+            layer.running_var *= 1.0 - momentum
+            layer.running_var += mean
+        else:
+            np.copyto(scale, layer.running_var)
+        scale += float(layer.op["epsilon"])
+        np.sqrt(scale, out=scale)
+        np.divide(1, scale, out=scale)
+        xhat *= scale
+        np.multiply(xhat, layer.w, out=z)
+        z += layer.b
+
+    def _layer_norm_forward(self, layer: _Layer, z: Array, x: Array) -> None:
+        """``z = gamma xhat + beta``, ``xhat = (x - mean) / sqrt(var + epsilon)`` by rows."""
+        xhat, scale = layer.xhat[: len(x)], layer.scale[: len(x)]
+        np.mean(x, axis=1, keepdims=True, out=scale)
+        np.subtract(x, scale, out=xhat)
+        np.einsum("bo,bo->b", xhat, xhat, out=scale[:, 0])
+        scale /= x.shape[1]
+        scale += float(layer.op["epsilon"])
+        np.sqrt(scale, out=scale)
+        np.divide(1, scale, out=scale)
+        xhat *= scale
+        np.multiply(xhat, layer.w, out=z)
+        z += layer.b
+
+    # --- backward --------------------------------------------------------------------------------
+
+    @_quietly
+    def backward(self, batch: Rows, loss: Loss) -> None:
+        count = len(batch)
+        self._loss_head(batch, loss)
+        for index in range(len(self._layers) - 1, -1, -1):
+            layer = self._layers[index]
+            x = self._layers[index - 1].y[:count] if index else self._x
+            dx = self._layers[index - 1].dz[:count] if index else None
+            dz, y, z = layer.dz[:count], layer.y[:count], layer.z[:count]
+            fused = index == len(self._layers) - 1 and loss.fused_with == layer.activation.name
+            if not fused:
+                layer.activation.backward(dz, dz, y, z, *self._scratch_for(z))
+            kind = layer.op["kind"]
+            if kind == abi.DENSE:
+                np.matmul(x.T, dz, out=layer.dw)
+                np.sum(dz, axis=0, out=layer.db)
+                if dx is not None:
+                    np.matmul(dz, layer.w.T, out=dx)
+            elif kind == abi.DROPOUT:
+                self._dropout_backward(layer, dx, dz)
+            else:
+                self._norm_backward(layer, dx, dz)
+
+    def _loss_head(self, batch: Rows, loss: Loss) -> None:
+        """Write the gradient of the mean loss to the last layer's dz; add the sums to the tally."""
+        count, last = len(batch), self._layers[-1]
+        y, d, row = last.y[:count], last.dz[:count], self._row[:count]
+        s, t, _ = self._scratch_for(y)
+        head = Head(y, last.z[:count], batch.labels, batch.target, d, row, s, t, self._best[:count])
+        loss.gradient(head)
+        if batch.weight is None:
+            total, loss_sum = float(count), float(row.sum(dtype=np.float64))
+        else:
+            total = float(batch.weight.sum(dtype=np.float64))
+            row *= batch.weight
+            loss_sum = float(row.sum(dtype=np.float64))
+            d *= batch.weight[:, None]
+        d *= 1.0 / total if total > 0 else 0.0
+        loss.score_rows(head)
+        if batch.weight is not None:
+            row *= batch.weight
+        self.tally[abi.LOSS_SUM] += loss_sum
+        self.tally[abi.SCORE_SUM] += row.sum(dtype=np.float64)
+        self.tally[abi.WEIGHT_SUM] += total
+        self.tally[abi.STEPS] += np.isfinite(self.tally[abi.LOSS_SUM])
+
+    def _dropout_backward(self, layer: _Layer, dx: Array | None, dz: Array) -> None:
+        if dx is None:
+            return
+        if self._training:
+            np.multiply(dz, layer.xhat[: len(dz)], out=dx)
+        else:
+            np.copyto(dx, dz)
+
+    def _norm_backward(self, layer: _Layer, dx: Array | None, dz: Array) -> None:
+        """``dx = scale (g - mean(g) - xhat mean(g xhat))`` with ``g = gamma dz``.
+
+        The means run over the batch or over the units; they vanish where the statistics are
+        constants, which is batch normalisation outside training.
+        """
+        xhat = layer.xhat[: len(dz)]
+        np.einsum("bo,bo->o", dz, xhat, out=layer.dw)
+        np.sum(dz, axis=0, out=layer.db)
+        if dx is None:
+            return
+        over_rows = layer.op["kind"] == abi.LAYER_NORM
+        np.multiply(dz, layer.w, out=dx)
+        if over_rows or self._training:
+            axis = 1 if over_rows else 0
+            mean = self._row[: len(dz), None] if over_rows else self._column[: dz.shape[1]][None]
+            s, t, _ = self._scratch_for(dz)
+            np.multiply(dx, xhat, out=s)
+            np.mean(s, axis=axis, keepdims=True, out=mean)
+            np.multiply(xhat, mean, out=t)
+            np.mean(dx, axis=axis, keepdims=True, out=mean)
+            dx -= mean
+            dx -= t
+        dx *= layer.scale[: len(dz)] if over_rows else layer.scale
+
+    # --- update ----------------------------------------------------------------------------------
+
+    @_quietly
+    def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
+        w, g, s = self.parameters, self.gradients, self._update_scratch
+        if optimizer.clip_norm is not None:
+            norm = float(np.sqrt(np.dot(g, g)))
+            if norm > optimizer.clip_norm:
+                g *= optimizer.clip_norm / norm
+        decayed = slice(0, self.plan.decayed)
+        if optimizer.l2:
+            np.multiply(w[decayed], optimizer.l2, out=s[decayed])
+            g[decayed] += s[decayed]
+        if optimizer.l1:
+            np.sign(w[decayed], out=s[decayed])
+            s[decayed] *= optimizer.l1
+            g[decayed] += s[decayed]
+        if optimizer.weight_decay:
+            w[decayed] *= 1.0 - coefficients[abi.DECAY]
+        optimizer.step(w, g, moments, coefficients, s)
+
+    def train_epoch(
+        self,
+        rows: Rows,
+        recipe: Recipe,
+        moments: Array,
+        coefficients: NDArray[Any],
+        *,
+        epoch: int,
+        step: int,
+        first: int = 0,
+    ) -> Tally:
+        # The only threads here are those of BLAS.
+        limits: AbstractContextManager[Any] = nullcontext()
+        if self._threads is not None:
+            limits = threadpool_limits(self._threads, user_api="blas")
+        with limits:
+            return super().train_epoch(
+                rows, recipe, moments, coefficients, epoch=epoch, step=step, first=first
+            )
+
+    def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:
+        self.reserve(1)
+        result: NDArray[Any] = self.forward(row[None], training=False)[0].copy()
+        return result
+
+    def read_tally(self) -> Tally:
+        loss, score, weight, steps = self.tally.tolist()
+        self.tally.fill(0)
+        return Tally(loss, score, weight, int(steps))
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        return np.empty(shape, self.parameters.dtype)
+
+
+class NumpyBackend(Backend):
+    """Runs everywhere."""
+
+    name: ClassVar[str] = "numpy"
+    install: ClassVar[str] = "pip install numpy"
+
+    def why_unavailable(self) -> str | None:
+        return None
+
+    def engine(
+        self, plan: Plan, parameters: Array, state: Array, *, threads: int | None = None
+    ) -> Engine:
+        return NumpyEngine(plan, parameters, state, threads)
+
+    def asarray(self, values: NDArray[Any]) -> Array:
+        return values
+
+    def to_host(self, values: Array) -> NDArray[Any]:
+        return np.asarray(values)
+
+    def describe(self) -> dict[str, str]:
+        blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        return {
+            "numpy": np.__version__,
+            "blas": ", ".join(f"{p['internal_api']} {p['version']}" for p in blas) or "none",
+            "threads": ", ".join(str(p["num_threads"]) for p in blas) or "1",
+        }

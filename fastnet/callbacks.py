@@ -1,0 +1,175 @@
+"""Callbacks: code that training calls as it goes.
+
+A callback is a `Callback`, or any function: ``fit(..., callbacks=[print])`` calls it with the `Run`
+after every epoch. ``run.stop("reason")`` ends training after the current epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fastnet.checks import count
+from fastnet.errors import InputError, suggest
+from fastnet.history import History
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+
+
+@dataclass
+class Run:
+    """One call of ``fit`` as callbacks see it.
+
+    Attributes
+    ----------
+    network : Network
+    history : History
+        Complete up to the epoch that just ended.
+    epochs : int
+        Number of epochs asked for.
+    epoch : int
+        Number of the current one within this call, counting from 1.
+    batch, batches : int
+        Batches done in the current epoch, and their number.
+    """
+
+    network: Network
+    history: History
+    epochs: int
+    batches: int
+    epoch: int = 0
+    batch: int = 0
+    stopped: str | None = field(default=None, init=False)
+
+    @property
+    def logs(self) -> dict[str, float]:
+        """The metrics of the newest epoch."""
+        return self.history.last()
+
+    def stop(self, reason: str = "callback") -> None:
+        """End training after the current epoch."""
+        self.stopped = reason
+
+
+class Callback:
+    """Base class: override what you need."""
+
+    def on_train_begin(self, run: Run) -> None:
+        """Prepare: training starts."""
+
+    def on_progress(self, run: Run) -> None:
+        """Take note of some batches done: about ten times a second, once an epoch at least."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Look at an epoch that ended; ``run.logs`` has its metrics."""
+
+    def on_train_end(self, run: Run) -> None:
+        """Clean up: training ended, for whatever reason; also called when it failed."""
+
+
+class _Function(Callback):
+    """A plain function as a callback."""
+
+    def __init__(self, function: Callable[[Run], Any]) -> None:
+        self._function = function
+
+    def on_epoch_end(self, run: Run) -> None:
+        self._function(run)
+
+
+class EarlyStopping(Callback):
+    """Stop when a metric has not improved for a while, and restore the best weights.
+
+    Parameters
+    ----------
+    patience : int, default 5
+        Epochs without improvement before training ends.
+    monitor : str, optional
+        Name in the history. Default: ``val_loss`` with validation data, else ``loss``.
+    min_delta : float, default 0
+        Smallest change that counts as an improvement.
+    mode : {"min", "max"}, optional
+        Default: "min" for losses and errors, "max" for the rest.
+    restore_best : bool, default True
+    """
+
+    def __init__(
+        self,
+        patience: int = 5,
+        *,
+        monitor: str | None = None,
+        min_delta: float = 0.0,
+        mode: str | None = None,
+        restore_best: bool = True,
+    ) -> None:
+        self.patience = count("patience", patience)
+        self.monitor = monitor
+        if not (math.isfinite(min_delta) and min_delta >= 0):
+            raise InputError(f"min_delta must be 0 or more, got {min_delta!r}.")
+        self.min_delta = min_delta
+        if mode not in (None, "min", "max"):
+            raise InputError(f"mode must be 'min' or 'max', got {mode!r}.")
+        self.mode = mode
+        self.restore_best = restore_best
+
+    def on_train_begin(self, run: Run) -> None:
+        """Forget earlier runs."""
+        self._best = math.inf
+        self._best_epoch: int | None = None
+        self._waited = 0
+        self._weights: Any = None
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Compare, keep the weights, or stop."""
+        name = self.monitor or ("val_loss" if "val_loss" in run.history else "loss")
+        if name not in run.history:
+            raise InputError(
+                f"early stopping cannot monitor {name!r}{suggest(name, list(run.history))}"
+            )
+        value = run.logs[name]
+        stem = name.removeprefix("val_")
+        lower = stem in ("loss", "mse", "rmse", "mae") if self.mode is None else self.mode == "min"
+        value = value if lower else -value
+        if value < self._best - self.min_delta or self._best_epoch is None:
+            self._best, self._best_epoch, self._waited = value, run.history.epochs[-1], 0
+            if self.restore_best:
+                self._weights = run.network.snapshot(self._weights)
+            return
+        self._waited += 1
+        if self._waited >= self.patience:
+            run.stop("early stopping")
+
+    def on_train_end(self, run: Run) -> None:
+        """Restore the best weights."""
+        if self._weights is not None:
+            run.network.restore(self._weights)
+            run.history.best_epoch = self._best_epoch
+            self._weights = None
+
+
+def make_callbacks(
+    callbacks: Any, early_stopping: int | EarlyStopping | None, verbose: bool
+) -> list[Callback]:
+    """Return the callbacks of one call of ``fit``."""
+    made: list[Callback] = []
+    if verbose:
+        from fastnet.progress import Progress
+
+        made.append(Progress())
+    for callback in callbacks:
+        if isinstance(callback, Callback):
+            made.append(callback)
+        elif callable(callback) and not isinstance(callback, type):
+            made.append(_Function(callback))
+        else:
+            raise InputError(f"a callback must be a Callback or a function, got {callback!r}.")
+    if early_stopping is not None and early_stopping is not False:
+        made.append(
+            early_stopping
+            if isinstance(early_stopping, EarlyStopping)
+            else EarlyStopping(count("early_stopping", early_stopping))
+        )
+    return made

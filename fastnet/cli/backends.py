@@ -1,0 +1,96 @@
+"""``fastnet backends``: what can run here, and what cannot and why."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from typing import Any
+
+import click
+
+from fastnet import backends
+from fastnet._version import version
+from fastnet.backends.base import Backend
+from fastnet.cli import options, output
+from fastnet.data.download import cache_folder
+
+
+@click.command(
+    "backends",
+    cls=options.Command,
+    epilog=options.examples("fastnet backends", "fastnet backends --warm-up"),
+)
+@options.option("--json", "as_json", is_flag=True, default=False, help="Write JSON.")
+@options.option(
+    "--warm-up",
+    is_flag=True,
+    default=False,
+    help="Compile the kernels now, so that the first training does not have to.",
+)
+def command(as_json: bool, warm_up: bool) -> None:
+    """Show what can run here, and what cannot and why: versions, threads, caches."""
+    found = {name: _look(backends.find(name), warm_up) for name in backends.NAMES}
+    machine = _machine()
+    rule = (
+        f"cupy from {backends.AUTO_GPU_PARAMETERS:,} parameters on, else numba, else numpy: the "
+        "first that can run here"
+    )
+    if as_json:
+        click.echo(output.as_json({"machine": machine, "backends": found, "auto": rule}))
+        return
+    output.facts(machine.items())
+    click.echo()
+    output.facts((name, _describe(said)) for name, said in found.items())
+    click.echo(f"\n--backend auto takes {rule}.")
+
+
+def _look(backend: Backend, warm_up: bool) -> dict[str, Any]:
+    """Return what is to be said of one backend."""
+    reason = backend.why_unavailable()
+    if reason is not None:
+        return {"usable": False, "reason": reason, "install": backend.install}
+    found: dict[str, Any] = {"usable": True, "details": backend.describe()}
+    compile_all = getattr(backend, "warm_up", None)
+    if warm_up and compile_all is not None:
+        output.message(f"compiling the kernels of {backend.name} ...")
+        found["warm_up_seconds"] = float(compile_all())
+    return found
+
+
+def _describe(found: dict[str, Any]) -> str:
+    """Return one backend's facts in a line."""
+    if not found["usable"]:
+        install = "" if found["install"] in found["reason"] else f" Install: {found['install']}"
+        return f"cannot run here: {found['reason']}{install}"
+    details = [f"{key} {value}" for key, value in found["details"].items()]
+    if "warm_up_seconds" in found:
+        details.append(f"compiled in {found['warm_up_seconds']:.1f} s")
+    return f"ready: {', '.join(details)}"
+
+
+def _machine() -> dict[str, str]:
+    """Return versions and resources that all backends share."""
+    from threadpoolctl import threadpool_info  # type: ignore[import-untyped, unused-ignore]
+
+    pools = (
+        f"{pool['internal_api']} {pool['version'] or '?'}, {pool['num_threads']} threads"
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    )
+    limits = (name for name in os.environ if name.endswith("_NUM_THREADS"))
+    return {
+        "fastnet": version,
+        "python": f"{sys.version.split()[0]} on {platform.system()} {platform.machine()}",
+        "cores": str(_cores()),
+        "blas": "; ".join(dict.fromkeys(pools)) or "none found",
+        "limits": ", ".join(f"{name}={os.environ[name]}" for name in sorted(limits)) or "none set",
+        "data cache": str(cache_folder()),
+    }
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,136 @@
+"""``fastnet demo``: one network on every backend that can run here, side by side."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from fastnet import backends, data
+from fastnet.cli import options, output
+from fastnet.data import Dataset
+from fastnet.errors import InputError
+from fastnet.network import Network
+
+_SIZES: Final = (64, 64, 10)
+_EPOCHS: Final = 30
+_BATCH_SIZE: Final = 32
+_MODEL: Final = "demo-model.safetensors"
+
+
+@dataclass(frozen=True)
+class _Result:
+    network: Network
+    accuracy: float
+    first_loss: float
+    seconds: float
+    speed: float  # training rows in a second
+
+
+@click.command(
+    "demo",
+    cls=options.Command,
+    epilog=options.examples("fastnet demo", "fastnet demo --seed 1 --out digits.safetensors"),
+)
+@options.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Another seed, another run."
+)
+@options.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    show_default=f"{_MODEL} here or, where that cannot be, in a new temporary folder",
+    help="Where to save the model.",
+)
+def command(seed: int, out: Path | None) -> None:
+    """Train on handwritten digits with every backend that can run here.
+
+    The same network, seed and batches everywhere: 64-64-10 on the digits that come with fastnet.
+    Needs no network connection and takes seconds, after the kernels were compiled once.
+    """
+    model = _place(out)
+    digits = data.load("digits")
+    assert digits.test is not None
+    available = backends.available_backends()
+    click.echo(
+        f"digits: {digits.rows:,} pictures to learn from, {digits.test.rows} to test; network "
+        f"{'-'.join(map(str, _SIZES))}, {_EPOCHS} epochs, seed {seed}\n"
+    )
+    results = {
+        name: _train(name, digits, seed) for name, reason in available.items() if reason is None
+    }
+    _show(results, available)
+    best = min(results.values(), key=lambda result: result.seconds).network
+    best.save(model)
+    path = shlex.quote(str(model))
+    click.echo(f"\nmodel saved: {output.printable(model)}\n\nWhat to try next:")
+    for line in (
+        f"fastnet info {path}",
+        f"fastnet evaluate {path} digits",
+        f"fastnet predict {path} digits --out predictions.csv",
+        "fastnet train digits --hidden 128,64 --epochs 20",
+        "fastnet bench --quick",
+    ):
+        click.echo(f"  {line}")
+
+
+def _place(out: Path | None) -> Path:
+    """Return where the model is to go: here, unless one was named or here is read-only."""
+    if out is None:
+        try:
+            output.check_writable("--out", Path(_MODEL))
+            return Path(_MODEL)
+        except InputError:
+            return Path(tempfile.mkdtemp(prefix="fastnet-demo-"), _MODEL)
+    output.check_writable("--out", out)
+    return out
+
+
+def _train(backend: str, digits: Dataset, seed: int) -> _Result:
+    """Train a network after another one has warmed up what is compiled or loaded once."""
+    assert digits.y is not None and digits.test is not None and digits.test.y is not None
+
+    def fit(epochs: int) -> Network:
+        network = Network(list(_SIZES), output_activation="softmax", seed=seed, backend=backend)
+        network.fit(digits.x, digits.y, epochs=epochs, batch_size=_BATCH_SIZE)  # type: ignore[arg-type]
+        return network
+
+    warm_up = getattr(backends.find(backend), "warm_up", None)
+    if warm_up is not None:
+        warm_up()
+    fit(epochs=1)
+    network = fit(_EPOCHS)
+    history = network.history
+    assert history is not None
+    return _Result(
+        network,
+        network.evaluate(digits.test.x, digits.test.y)["accuracy"],
+        history["loss"][0],
+        history.seconds,
+        digits.rows * _EPOCHS / history.seconds,
+    )
+
+
+def _show(results: dict[str, _Result], available: dict[str, str | None]) -> None:
+    rows = [
+        (
+            name,
+            f"{result.accuracy:.4f}",
+            f"{result.first_loss:.9f}",
+            f"{result.seconds:.3f}",
+            f"{result.speed:,.0f}",
+        )
+        for name, result in results.items()
+    ]
+    columns = ("backend", "test accuracy", "loss of epoch 1", "seconds", "samples/s")
+    output.table(columns, rows, numbers=4)
+    missing = {name: reason for name, reason in available.items() if reason is not None}
+    for name, reason in missing.items():
+        click.echo(f"\n{name} cannot run here: {output.printable(reason)}")
+        install = backends.find(name).install
+        if install not in reason:
+            click.echo(f"  to install it: {install}")

@@ -1,0 +1,113 @@
+"""``fastnet info``: what is in a model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from fastnet import files, layers
+from fastnet.cli import options, output
+from fastnet.data import Column
+from fastnet.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnet.network import Network
+
+_MOST: Final = 20  # names shown of a long list
+
+
+@click.command(
+    "info",
+    cls=options.Command,
+    epilog=options.examples(
+        "fastnet info model.safetensors", "fastnet info model.safetensors --json"
+    ),
+)
+@click.argument("model")
+@options.option("--json", "as_json", is_flag=True, default=False, help="Write JSON.")
+def command(model: str, as_json: bool) -> None:
+    """Show what is in a MODEL file: layers, inputs and outputs, names, scaler."""
+    network = files.load(model, backend="numpy")
+    size = Path(model).stat().st_size
+    if as_json:
+        click.echo(output.as_json(_content(network, model, size)))
+        return
+    output.facts(_facts(network, model, size))
+    click.echo()
+    output.table(("layer", "activation", "shape", "parameters"), _layer_rows(network), numbers=1)
+
+
+def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
+    schema, labels, scaler = network.schema, network.label_names, network.scaler
+    found: list[tuple[str, object]] = [
+        ("model", f"{model} ({output.size(size)})"),
+        ("parameters", f"{network.plan.size:,} {network.dtype.name}"),
+        ("seed", network.seed),
+        ("inputs", f"{network.inputs}, {'as they are' if scaler is None else 'standardised'}"),
+        ("outputs", f"{network.outputs} ({network.plan.output_activation.name})"),
+    ]
+    if labels is not None:
+        found.append(("labels", _listing([repr(name) for name in labels])))
+    if schema is not None and schema.named:
+        found.append(("columns", _listing([_describe(column) for column in schema.columns])))
+    elif schema is not None:
+        found.append(("columns", f"{len(schema.columns)}, by position"))
+    if schema is not None and schema.targets:
+        found.append(("target", ", ".join(schema.targets)))
+    return found
+
+
+def _describe(column: Column) -> str:
+    if column.kind == "numeric":
+        return column.name
+    return f"{column.name} ({len(column.categories)} categories)"
+
+
+def _listing(names: list[str]) -> str:
+    more = f", and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more
+
+
+def _layer_rows(network: Network) -> list[tuple[str, str, str, str]]:
+    """Return name, activation, shape and number of parameters of every layer."""
+    rows = []
+    for index, (layer, op) in enumerate(zip(network.layers, network.plan.ops, strict=True)):
+        count = sum(
+            tensor.size
+            for tensor in network.plan.parameters
+            if tensor.name.startswith(f"layers.{index}.")
+        )
+        name = {
+            Dense: "dense",
+            Dropout: f"dropout {getattr(layer, 'rate', 0)}",
+            BatchNorm: "batch norm",
+            LayerNorm: "layer norm",
+        }[type(layer)]
+        rows.append(
+            (
+                f"{index}  {name}",
+                getattr(layer, "activation", "-"),
+                f"{op['inputs']} -> {op['outputs']}",
+                f"{count:,}",
+            )
+        )
+    return rows
+
+
+def _content(network: Network, model: str, size: int) -> dict[str, Any]:
+    scaler = network.scaler
+    return {
+        "file": model,
+        "bytes": size,
+        "parameters": network.plan.size,
+        "dtype": network.dtype.name,
+        "seed": network.seed,
+        "inputs": network.inputs,
+        "outputs": network.outputs,
+        "layers": [layers.to_dict(layer) for layer in network.layers],
+        "scaler": None
+        if scaler is None
+        else {"mean": scaler.mean.tolist(), "scale": scaler.scale.tolist()},
+        "label_names": network.label_names,
+        "schema": None if network.schema is None else network.schema.to_json(),
+    }

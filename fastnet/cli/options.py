@@ -1,0 +1,134 @@
+"""What the commands share: options in named sections, names with suggestions, lists of sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from fastnet import backends
+from fastnet.errors import suggest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+if TYPE_CHECKING:
+    _Text = click.ParamType[str]
+    _Sizes = click.ParamType[tuple[int, ...]]
+else:  # generic since click 8.3
+    _Text = _Sizes = click.ParamType
+
+OTHER: Final = "Other"
+
+
+class Option(click.Option):
+    """An option that knows its section of the help text."""
+
+    def __init__(self, *args: Any, section: str = OTHER, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+class Command(click.Command):
+    """A command whose help text has sections, and which takes ``--debug`` too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                default=False,
+                expose_value=False,
+                callback=_set_debug,
+                help="Show the traceback of an error.",
+            )
+        )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record is not None:
+                sections.setdefault(getattr(param, "section", OTHER), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(dict)["debug"] = True
+
+
+def option(*names: str, section: str = OTHER, **kwargs: Any) -> Callable[[F], F]:
+    """Return a decorator that adds an option to a command, in a section of its help text."""
+    return click.option(*names, cls=Option, section=section, **kwargs)
+
+
+def examples(*lines: str) -> str:
+    """Return lines as the examples at the end of a help text."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+class Name(_Text):
+    """One of the known names of something; a wrong one is answered with the nearest.
+
+    Parameters
+    ----------
+    kind : str
+        What it names, for messages.
+    known : iterable of str
+    """
+
+    def __init__(self, kind: str, known: Iterable[str]) -> None:
+        self.name = kind
+        self.known = tuple(known)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        name = str(value).lower().replace("-", "_")
+        if name not in self.known:
+            self.fail(f"unknown {self.name} {value!r}{suggest(value, self.known)}", param, ctx)
+        return name
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in self.known if name.startswith(incomplete)]
+
+
+class Sizes(_Sizes):
+    """Sizes of layers such as ``128,64``; ``none`` for no layer."""
+
+    name = "sizes"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        if value.strip().lower() == "none":
+            return ()
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+            self.fail(
+                f"expected sizes of layers such as 128,64 (or none), got {value!r}.", param, ctx
+            )
+        return tuple(map(int, parts))
+
+
+BACKEND: Final = Name("backend", ("auto", *backends.NAMES))
+
+
+def backend_option(section: str) -> Callable[[F], F]:
+    """Return the option ``--backend``."""
+    return option(
+        "--backend",
+        type=BACKEND,
+        metavar="|".join(BACKEND.known),
+        default="auto",
+        section=section,
+        help="What computes. auto: a GPU when one is usable and the network is large enough to "
+        "gain, else numba, else numpy.",
+    )

@@ -1,0 +1,140 @@
+"""What the commands write: lines, tables, JSON, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from fastnet.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE = 10_000
+"""Width of tables that are not shown on a terminal: as wide as they are, never wrapped."""
+
+
+def message(text: str) -> None:
+    """Write one line to standard error, after the program's name."""
+    click.echo(f"fastnet: {printable(text)}", err=True)
+
+
+def printable(text: object) -> str:
+    """Return a text with control characters escaped: names come from files of any origin."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
+    )
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> None:
+    """Write named facts, one a line, the values in one column."""
+    rows = list(pairs)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {printable(value)}")
+
+
+def console(*, markup: bool = False) -> Console:
+    """Return a console on standard output; it takes every text literally unless told otherwise."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    width = None if terminal else WIDE
+    return Console(width=width, highlight=False, markup=markup, emoji=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: int = 0) -> None:
+    """Write a table; its last `numbers` columns are aligned to the right."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for index, column in enumerate(columns):
+        right = index >= len(columns) - numbers
+        made.add_column(column, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(printable(value) for value in row))
+    console().print(made)
+
+
+def as_json(value: object) -> str:
+    """Return `value` as JSON; numbers at full precision, null for what is not finite."""
+    return json.dumps(_finite(value), indent=2, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def short(value: float) -> str:
+    """Return a number for people: four decimals, or four digits where those would show none."""
+    if value == 0 or 0.01 <= abs(value) < 1e5:
+        return f"{value:.4f}"
+    return f"{value:.4g}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{count:,} bytes" if count < 10_000 else f"{count / 1000:,.1f} kB"
+
+
+def check_writable(option: str, path: Path, inputs: Sequence[str] = ()) -> None:
+    """Raise unless a file can be put at `path`: before the work, not after it.
+
+    Parameters
+    ----------
+    option : str
+        The option that named the file, for the message.
+    inputs : sequence of str
+        Files that the command reads, which it must not replace.
+    """
+    if path.exists():
+        if path.is_dir():
+            raise InputError(f"{option}: {path} is a folder; name a file in it.")
+        for source in inputs:
+            if os.path.exists(source) and path.samefile(source):
+                raise InputError(f"{option}: {path} is what is read here; name another file.")
+        if not path.is_file():
+            return  # a device or a pipe
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError(f"{option}: there is no folder {str(folder)!r}; create it first.")
+    probe = folder / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{option}: {path} cannot be written: {error.strerror}.") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[str]]:
+    """Open a text file that appears under its name when it is complete, and only then."""
+    if path.exists() and not path.is_file():
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    target = Path(os.path.realpath(path))  # a link keeps pointing where it points
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            yield file
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,244 @@
+"""``fastnet train``: a network from a table."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fastnet import data
+from fastnet.cli import INTERRUPTED, options, output
+from fastnet.cli.building import Settings, make_loss, make_network, make_optimizer
+from fastnet.cli.epochs import EpochLines
+from fastnet.cli.train_options import train_options
+from fastnet.data import BUILT_IN, Dataset
+from fastnet.errors import DivergenceError, FastNetError, InputError
+from fastnet.history import History
+from fastnet.losses import Loss
+from fastnet.network import Network
+from fastnet.optimizers import LBFGS, Optimizer
+
+
+@click.command(
+    "train",
+    cls=options.Command,
+    epilog=options.examples(
+        "fastnet train digits --hidden 64 --epochs 30",
+        "fastnet train flowers.csv --target species --validation 0.2 --early-stopping 10",
+        "fastnet train houses.parquet --target price --loss huber --schedule cosine",
+        "fastnet train arrays.npz --backend numpy --dtype float64 --history run.json",
+    ),
+)
+@click.argument("data")
+@train_options
+@click.pass_context
+def command(ctx: click.Context, /, **values: Any) -> None:
+    """Train a network on a table and save it.
+
+    DATA is digits or fashion-mnist, or a .csv, .tsv, .parquet, .npz, .npy or IDX file. A target of
+    texts or of few integers is classified; other numbers are regressed. The model file holds all
+    that 'predict' and 'evaluate' need: weights, scaler, column names, labels.
+
+    Ctrl-C ends training early and saves what is learned.
+    """
+    ctx.exit(run(Settings(**values)))
+
+
+def run(settings: Settings) -> int:
+    """Train and save; return the exit code."""
+    _check_outputs(settings)
+    dataset = _load(settings)
+    loss, optimizer = make_loss(settings, dataset), make_optimizer(settings)
+    network = make_network(settings, dataset, loss)
+    if not settings.quiet:
+        _introduce(settings, dataset, network, loss, optimizer)
+    replaced = settings.out.exists()
+    interrupted = False
+    try:
+        with _blas_bounded(settings, network):
+            network.fit(
+                dataset.x,
+                dataset.y,  # type: ignore[arg-type]
+                loss=loss,
+                optimizer=optimizer,
+                epochs=settings.epochs,
+                batch_size=settings.batch_size,
+                validation_split=settings.validation_share,
+                early_stopping=settings.early_stopping,
+                metrics=settings.metric,
+                callbacks=[] if settings.quiet else [EpochLines(settings.epochs)],
+                class_weight=settings.class_weight,
+                standardize=settings.standardizes,
+                threads=settings.threads,
+                verbose=not settings.quiet,
+            )
+    except DivergenceError as error:
+        error.add_note("No model was saved.")
+        raise
+    except KeyboardInterrupt:
+        interrupted = True
+        # Pressed twice, it may have come in the middle of a step: then there is nothing to save.
+        if network.history is None or network.history.stop_reason != "interrupted":
+            raise
+    network.save(settings.out)
+    history = network.history
+    assert history is not None
+    if interrupted:
+        output.message(f"interrupted in epoch {len(history.epochs) + 1}; the model is saved.")
+    tested = _test(dataset, network, loss, settings)
+    for path in settings.history:
+        _write_history(path, history, tested)
+    _conclude(settings, dataset, history, tested, replaced)
+    return INTERRUPTED if interrupted else 0
+
+
+def _check_outputs(settings: Settings) -> None:
+    """Refuse, before any work, what could not be written after it."""
+    for name, path in (("--out", settings.out), *(("--history", p) for p in settings.history)):
+        output.check_writable(name, path, [settings.data])
+        if path.exists() and not path.is_file():
+            raise InputError(f"{name}: {path} is not a file; name one.")
+    if len({path.absolute() for path in (settings.out, *settings.history)}) <= len(
+        settings.history
+    ):
+        raise click.UsageError("--out and --history must all be different files.")
+    for path in settings.history:
+        if path.suffix.lower() not in (".json", ".png", ".svg", ".pdf"):
+            raise click.UsageError(
+                f"--history: expected a file that ends in .json, .png, .svg or .pdf, got {path}."
+            )
+        if path.suffix.lower() != ".json" and importlib.util.find_spec("matplotlib") is None:
+            raise FastNetError(
+                "--history: a picture needs matplotlib (pip install 'fastnet-mlp[plot]'); "
+                "a .json file does not."
+            )
+
+
+def _load(settings: Settings) -> Dataset:
+    if settings.data_dir is not None and settings.data not in BUILT_IN:
+        raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
+    dataset = data.load(
+        settings.data, target=settings.target, task=settings.task, folder=settings.data_dir
+    )
+    if dataset.y is None:
+        raise InputError(
+            f"{dataset.name} needs a target: name what to learn with --target (the column's "
+            "index, -1 for the last; npz: the array's name)."
+        )
+    return dataset
+
+
+def _introduce(
+    settings: Settings,
+    dataset: Dataset,
+    network: Network,
+    loss: Loss,
+    optimizer: Optimizer | LBFGS,
+) -> None:
+    """Write what is going to be trained, on what, and how."""
+    outputs = f"{dataset.classes} classes" if dataset.classes else f"{network.outputs} outputs"
+    rows = f"{dataset.name}: {dataset.rows:,} rows, {dataset.features} inputs, {outputs}"
+    share = settings.validation_share
+    if share:
+        why = " (for --early-stopping)" if settings.validation is None else ""
+        rows += f"; {share:g} of the rows for validation{why}"
+    sizes = "-".join(map(str, (network.inputs, *settings.hidden, network.outputs)))
+    final = network.plan.output_activation.name
+    kinds = ", ".join([settings.activation, final] if settings.hidden else [final])
+    training = f"{loss.name} by {optimizer.name}"
+    if isinstance(optimizer, Optimizer):
+        course = "" if settings.schedule == "constant" else f" ({settings.schedule})"
+        training += f", learning rate {optimizer.schedule.start:g}{course}"
+        training += f", batches of {min(settings.batch_size, dataset.rows)}"
+    output.facts(
+        [
+            ("data", rows),
+            ("inputs", "standardised" if settings.standardizes else "as they are"),
+            (
+                "network",
+                f"{sizes} ({kinds}), {network.plan.size:,} parameters, {network.dtype.name}, "
+                f"seed {network.seed}",
+            ),
+            ("training", f"{training}, {settings.epochs} epochs"),
+            ("backend", f"{network.backend}, {_threads(settings, network, dataset)}"),
+        ]
+    )
+
+
+def _threads(settings: Settings, network: Network, dataset: Dataset) -> str:
+    """Return how many threads a step is going to use, as far as the backend knows."""
+    choose = getattr(network._engine(settings.threads), "threads_for", None)
+    if choose is not None:
+        count = choose(min(settings.batch_size, dataset.rows))
+        return f"{count} thread{'s' if count > 1 else ''}"
+    if network.backend == "numpy":
+        return f"threads: {settings.threads or 'as the BLAS library decides'}"
+    return "on the GPU"
+
+
+@contextmanager
+def _blas_bounded(settings: Settings, network: Network) -> Iterator[None]:
+    """Keep NumPy's BLAS library to ``--threads``: the NumPy backend has no threads of its own."""
+    if network.backend != "numpy" or settings.threads is None:
+        yield
+        return
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
+
+    with threadpool_limits(settings.threads, user_api="blas"):
+        yield
+
+
+def _test(dataset: Dataset, network: Network, loss: Loss, settings: Settings) -> dict[str, float]:
+    """Return what the network scores on the test split, if there is one."""
+    test = dataset.test
+    if test is None or test.y is None:
+        return {}
+    return network.evaluate(test.x, test.y, loss=loss, metrics=settings.metric)
+
+
+def _write_history(path: Path, history: History, tested: dict[str, float]) -> None:
+    if path.suffix.lower() != ".json":
+        history.plot(str(path))
+        return
+    content = {
+        "epochs": history.epochs,
+        "records": history.records,
+        "seconds": history.seconds,
+        "stop_reason": history.stop_reason,
+        "best_epoch": history.best_epoch,
+        "test": tested,
+    }
+    with output.replacing(path) as file:
+        file.write(output.as_json(content) + "\n")
+
+
+def _conclude(
+    settings: Settings,
+    dataset: Dataset,
+    history: History,
+    tested: dict[str, float],
+    replaced: bool,
+) -> None:
+    """Write the results, one a line: ``test accuracy 0.8783``."""
+    epochs = len(history.epochs)
+    last = history.epochs.index(history.best_epoch) if history.best_epoch else -1
+    values = {name: record[last] for name, record in history.items() if name != "learning_rate"}
+    for name, value in values.items():
+        stem = name.removeprefix("val_")
+        click.echo(f"{'training' if stem == name else 'validation'} {stem} {output.short(value)}")
+    for name, value in tested.items():
+        click.echo(f"test {name} {output.short(value)}")
+    if history.best_epoch is not None:
+        click.echo(f"weights of epoch {history.best_epoch}, the best of {epochs}")
+    rows = dataset.rows - round(dataset.rows * settings.validation_share)
+    speed = f", {rows * epochs / history.seconds:,.0f} samples/s" if history.seconds else ""
+    click.echo(f"time {history.seconds:.2f} s for {epochs} epochs{speed}")
+    for path in settings.history:
+        click.echo(f"history {output.printable(path)}")
+    size = output.size(settings.out.stat().st_size)
+    note = ", replacing the file that was there" if replaced else ""
+    click.echo(f"model {output.printable(settings.out)} ({size}{note})")

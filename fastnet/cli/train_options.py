@@ -1,0 +1,251 @@
+"""The options of ``fastnet train``, in the order of its help text."""
+
+from __future__ import annotations
+
+from functools import reduce
+from pathlib import Path
+from typing import Final
+
+import click
+
+from fastnet.activations import ACTIVATIONS
+from fastnet.cli.building import SCHEDULES
+from fastnet.cli.options import F, Name, Sizes, backend_option, option
+from fastnet.losses import LOSSES
+from fastnet.metrics import METRICS
+from fastnet.optimizers import OPTIMIZERS
+
+_LAYER_ACTIVATIONS: Final = [row.name for row in ACTIVATIONS.values() if not row.output_only]
+
+_DATA, _NETWORK, _TRAINING, _OUTPUT = "Data", "Network", "Training", "Computing and output"
+_SHARE: Final = click.FloatRange(0, 1, max_open=True)
+_POSITIVE: Final = click.IntRange(min=1)
+_PENALTY: Final = click.FloatRange(min=0)
+_ABOVE_ZERO: Final = click.FloatRange(min=0, min_open=True)
+_FILE: Final = click.Path(path_type=Path)
+
+_OPTIONS: Final = (
+    option(
+        "--target",
+        metavar="COL",
+        section=_DATA,
+        help="The column to learn; several with commas. npz: the array's name, by default y. npy: "
+        "the column's index, -1 for the last.",
+    ),
+    option(
+        "--task",
+        type=Name("task", ("auto", "classification", "regression")),
+        metavar="auto|classification|regression",
+        default="auto",
+        section=_DATA,
+        help="auto: texts are classes, and so are integers of few different values.",
+    ),
+    option(
+        "--validation",
+        type=_SHARE,
+        metavar="SHARE",
+        section=_DATA,
+        show_default="0, or 0.1 with --early-stopping",
+        help="Share of the training rows to hold back and measure after each epoch.",
+    ),
+    option(
+        "--standardize/--no-standardize",
+        default=None,
+        section=_DATA,
+        show_default="on for csv, tsv, parquet, npz and npy files",
+        help="Bring each input to mean 0 and deviation 1; stored with the model.",
+    ),
+    option(
+        "--class-weight",
+        type=Name("class weight", ("balanced",)),
+        metavar="balanced",
+        section=_DATA,
+        help="balanced: rows of rare classes count more.",
+    ),
+    option(
+        "--data-dir", metavar="FOLDER", section=_DATA, help="Where the files of fashion-mnist are."
+    ),
+    option(
+        "--hidden",
+        type=Sizes(),
+        metavar="SIZES",
+        default="128,64",
+        section=_NETWORK,
+        help="Units of the hidden layers; none for a linear model.",
+    ),
+    option(
+        "--activation",
+        type=Name("activation", _LAYER_ACTIVATIONS),
+        metavar="NAME",
+        default="relu",
+        section=_NETWORK,
+        help=f"Of the hidden layers: {', '.join(_LAYER_ACTIVATIONS)}.",
+    ),
+    option(
+        "--dropout",
+        type=_SHARE,
+        metavar="RATE",
+        default=0.0,
+        section=_NETWORK,
+        help="Share of the units after each hidden layer to drop while training.",
+    ),
+    option(
+        "--dtype",
+        type=Name("dtype", ("float32", "float64")),
+        metavar="float32|float64",
+        default="float32",
+        section=_NETWORK,
+        help="Precision of weights and arithmetic.",
+    ),
+    option(
+        "--loss",
+        type=Name("loss", LOSSES),
+        metavar="NAME",
+        section=_TRAINING,
+        show_default="cross_entropy for classes, mse for numbers",
+        help=f"What to minimise: {', '.join(LOSSES)}.",
+    ),
+    option(
+        "--optimizer",
+        type=Name("optimizer", OPTIMIZERS),
+        metavar="NAME",
+        default="adam",
+        section=_TRAINING,
+        help=f"{', '.join(OPTIMIZERS)}.",
+    ),
+    option(
+        "--learning-rate",
+        type=_ABOVE_ZERO,
+        metavar="RATE",
+        section=_TRAINING,
+        show_default="the optimizer's own: 0.001 for adam",
+        help="Step size; with a schedule, its peak.",
+    ),
+    option(
+        "--schedule",
+        type=Name("schedule", SCHEDULES),
+        metavar="NAME",
+        default="constant",
+        section=_TRAINING,
+        help="Course of the learning rate over the epochs: constant, cosine (to 0), exponential "
+        "(to a hundredth), one_cycle, step (to a tenth after each third), reduce_on_plateau.",
+    ),
+    option(
+        "--momentum",
+        type=_SHARE,
+        metavar="SHARE",
+        section=_TRAINING,
+        show_default="0",
+        help="Of sgd: how much of the step before is kept.",
+    ),
+    option(
+        "--epochs",
+        type=_POSITIVE,
+        metavar="N",
+        default=10,
+        section=_TRAINING,
+        help="Passes over the data.",
+    ),
+    option(
+        "--batch-size",
+        type=_POSITIVE,
+        metavar="N",
+        default=128,
+        section=_TRAINING,
+        help="Rows in a step.",
+    ),
+    option(
+        "--early-stopping",
+        type=_POSITIVE,
+        metavar="N",
+        section=_TRAINING,
+        help="Stop after N epochs without a better validation loss; keep the best weights.",
+    ),
+    option(
+        "--l1",
+        type=_PENALTY,
+        metavar="X",
+        default=0.0,
+        section=_TRAINING,
+        help="Penalty on the weights' absolute values.",
+    ),
+    option(
+        "--l2",
+        type=_PENALTY,
+        metavar="X",
+        default=0.0,
+        section=_TRAINING,
+        help="Penalty on half the weights' squares.",
+    ),
+    option(
+        "--weight-decay",
+        type=_PENALTY,
+        metavar="X",
+        section=_TRAINING,
+        show_default="0; 0.01 for adamw",
+        help="Decoupled decay of the weights.",
+    ),
+    option(
+        "--clip-norm",
+        type=_ABOVE_ZERO,
+        metavar="X",
+        section=_TRAINING,
+        help="Largest norm of the gradient.",
+    ),
+    option(
+        "--label-smoothing",
+        type=_SHARE,
+        metavar="SHARE",
+        default=0.0,
+        section=_TRAINING,
+        help="Share of the target that is spread over all classes.",
+    ),
+    option(
+        "--metric",
+        type=Name("metric", METRICS),
+        metavar="NAME",
+        multiple=True,
+        section=_TRAINING,
+        help=f"Also measured after each epoch; repeatable: {', '.join(METRICS)}.",
+    ),
+    option(
+        "--seed",
+        type=click.IntRange(min=0),
+        metavar="N",
+        default=0,
+        section=_TRAINING,
+        help="Decides weights, batches and masks: the same on every backend.",
+    ),
+    backend_option(_OUTPUT),
+    option(
+        "--threads",
+        type=_POSITIVE,
+        metavar="N",
+        section=_OUTPUT,
+        show_default="as many as pay",
+        help="Most threads to use.",
+    ),
+    option(
+        "--out",
+        type=_FILE,
+        metavar="FILE",
+        default="model.safetensors",
+        section=_OUTPUT,
+        help="Where to save the model; an existing file is replaced.",
+    ),
+    option(
+        "--history",
+        type=_FILE,
+        metavar="FILE",
+        multiple=True,
+        section=_OUTPUT,
+        help="Write what each epoch measured, at full precision (.json) or as a picture (.png, "
+        ".svg, .pdf); repeatable.",
+    ),
+    option("--quiet", is_flag=True, default=False, section=_OUTPUT, help="Only the results."),
+)
+
+
+def train_options(function: F) -> F:
+    """Add all options to the function of a command."""
+    return reduce(lambda decorated, add: add(decorated), reversed(_OPTIONS), function)

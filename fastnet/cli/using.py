@@ -1,0 +1,67 @@
+"""What ``predict`` and ``evaluate`` share: data encoded for a model, and its answers by name."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet import data
+from fastnet.cli.options import Name
+from fastnet.data import BUILT_IN, Dataset, TableSchema
+from fastnet.errors import InputError
+from fastnet.network import Network
+
+SPLIT: Final = Name("split", ("auto", "train", "test"))
+
+
+def load_for(
+    network: Network, source: str, *, target: str | None, folder: str | None, split: str
+) -> Dataset:
+    """Return the data set, or file, `source`, encoded as the network's training data were.
+
+    With ``split="auto"`` it is the test split where there is one.
+    """
+    if folder is not None and source not in BUILT_IN:
+        raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
+    schema = network.schema or _plain_schema(network, target)
+    dataset = data.load(source, target=target, schema=schema, folder=folder)
+    if split == "test" and dataset.test is None:
+        raise InputError(f"{dataset.name} has no test split: leave out --split.")
+    if dataset.test is not None and split != "train":
+        dataset = dataset.test
+    if dataset.features != network.inputs:
+        raise InputError(
+            f"the model takes {network.inputs} inputs, and {dataset.name} has {dataset.features}."
+        )
+    return dataset
+
+
+def _plain_schema(network: Network, target: str | None) -> TableSchema:
+    """Return the schema of a model that was saved without one: columns by their position."""
+    return TableSchema.of_matrix(network.inputs, target or "y", class_names(network))
+
+
+def class_names(network: Network) -> tuple[str, ...] | None:
+    """Return the names of the classes, their numbers where none were stored; None for values."""
+    outputs, names = network.outputs, network.label_names
+    if names is not None and (len(names) == outputs or (outputs == 1 and len(names) == 2)):
+        return names
+    if network.plan.output_activation.name == "softmax":
+        return tuple(map(str, range(outputs)))
+    return None
+
+
+def probabilities(outputs: NDArray[Any]) -> NDArray[Any]:
+    """Return the outputs as (N, K) probabilities: one yes-or-no output stands for two classes."""
+    return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+
+
+def answers(outputs: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the class of each row, (N,)."""
+    if outputs.shape[1] == 1:
+        return (outputs[:, 0] > 0.5).astype(np.intp)
+    best: NDArray[np.intp] = np.argmax(outputs, axis=1)
+    return best

@@ -1,0 +1,100 @@
+"""Parquet files, read by pyarrow, which is an optional extra and imported here only."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.data.cells import Kind, Texts, place, resolve
+from fastnet.data.table import Table, check_names
+from fastnet.errors import DataError
+
+_DAMAGE = (KeyError, MemoryError, OSError, OverflowError, TypeError, ValueError)
+"""What pyarrow was seen to raise for damaged files, beside exceptions of its own."""
+
+
+@dataclass(frozen=True)
+class ParquetFile:
+    """A Parquet file whose column names are known; implements ``TableFile``."""
+
+    source: str
+    names: tuple[str, ...]
+    file: Any
+    named: bool = True
+
+    def read(self, kinds: Mapping[str, Kind]) -> Table:
+        """Return the columns in `kinds`; the others are not read from the file.
+
+        Raises
+        ------
+        DataError
+            If a value is missing (naming its row and column), or a column holds neither numbers
+            nor texts.
+        """
+        arrow = importlib.import_module("pyarrow")
+        try:
+            table = self.file.read(columns=list(kinds))
+            columns = {
+                name: _column(arrow, table.column(name), kind, self.source, name)
+                for name, kind in kinds.items()
+            }
+        except DataError:
+            raise
+        except (arrow.ArrowException, *_DAMAGE) as error:
+            raise _damaged(self.source, error) from error
+        return Table.of_columns(self.source, columns)
+
+
+def open_parquet(path: Path) -> ParquetFile:
+    """Read the column names of a Parquet file.
+
+    Raises
+    ------
+    DataError
+        If pyarrow is not installed, or the file is damaged or has two columns of one name.
+    """
+    try:
+        arrow = importlib.import_module("pyarrow")
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise DataError("Parquet files need pyarrow: pip install 'fastnet-mlp[data]'.") from error
+    source = str(path)
+    try:
+        # Read whole, as pyarrow would keep the file open or mapped for as long as the table lives.
+        file = parquet.ParquetFile(arrow.BufferReader(path.read_bytes()))
+        names = tuple(file.schema_arrow.names)
+    except (arrow.ArrowException, *_DAMAGE) as error:
+        raise _damaged(source, error) from error
+    check_names(source, names)
+    return ParquetFile(source, names, file)
+
+
+def _column(
+    arrow: Any, column: Any, kind: Kind, source: str, name: str
+) -> NDArray[np.float64] | Texts:
+    types = arrow.types
+    if column.null_count:
+        row = int(np.argmax(column.is_null().to_numpy()))
+        raise DataError(f"{place(source, row, name)}: the value is missing.")
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if types.is_string(column.type) or types.is_large_string(column.type):
+        return resolve(Texts.of(column.to_pylist()), kind, source, name)
+    number = types.is_integer(column.type) or types.is_floating(column.type)
+    if not (number or types.is_boolean(column.type) or types.is_decimal(column.type)):
+        raise DataError(
+            f"{source}: column {name!r} has type {column.type}: expected numbers or texts."
+        )
+    numbers = np.asarray(column.cast(arrow.float64(), safe=False).to_numpy(), dtype=np.float64)
+    return Texts.of_numbers(numbers) if kind == "text" else numbers
+
+
+def _damaged(source: str, error: Exception) -> DataError:
+    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    return DataError(f"{source} is not a readable Parquet file: {reason}")

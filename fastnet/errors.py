@@ -1,0 +1,58 @@
+"""The exceptions that fastnet raises on purpose: what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class FastNetError(Exception):
+    """Base class of every error that fastnet raises on purpose."""
+
+
+class InputError(FastNetError, ValueError):
+    """An argument has a wrong type, shape, range or value."""
+
+
+class DataError(FastNetError, ValueError):
+    """A data file is missing a column, damaged, or holds something that cannot be trained on."""
+
+
+class DataNotFoundError(DataError, FileNotFoundError):
+    """A data file or built-in data set is not where it was looked for."""
+
+
+class ModelFileError(FastNetError, OSError, ValueError):
+    """A model file cannot be read, is damaged, or was not written by fastnet."""
+
+
+class DivergenceError(FastNetError, ArithmeticError, ValueError):
+    """Training produced a loss or weights that are not finite.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Where it happened; both count from 1, the step within the epoch.
+    """
+
+    def __init__(self, message: str, *, epoch: int, step: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.step = step
+
+
+class BackendUnavailableError(FastNetError, ImportError):
+    """A backend was named that cannot run here; the message says why and how to install it."""
+
+
+class FastNetWarning(UserWarning):
+    """Base class of every warning that fastnet gives."""
+
+
+def suggest(name: object, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'? Known: ..."``, the tail of every message about a wrong name."""
+    import difflib  # here: only wrong names pay for it
+
+    names = list(known)
+    near = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"{hint} Known: {', '.join(names)}."

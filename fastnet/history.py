@@ -1,0 +1,76 @@
+"""History: what each epoch of training measured, and a picture of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class History(Mapping[str, list[float]]):
+    """The metrics of every epoch, by name: ``history["loss"]`` is a list with one entry an epoch.
+
+    Attributes
+    ----------
+    epochs : list of int
+        Numbers of the epochs, counting from 1 since the network's training began.
+    records : dict of str to list of float
+        ``loss`` (the mean over the epoch as it went, before each update), ``accuracy`` or ``r2``
+        likewise, ``val_loss`` and others when there are validation data, ``learning_rate`` (at the
+        end of the epoch).
+    seconds : float
+        Wall-clock time of training.
+    stop_reason : str
+        Why training ended: ``"epochs"``, ``"early stopping"``, ``"interrupted"``, ``"converged"``
+        or what a callback gave.
+    best_epoch : int or None
+        The epoch whose weights early stopping restored.
+    """
+
+    epochs: list[int] = field(default_factory=list)
+    records: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+    stop_reason: str = "epochs"
+    best_epoch: int | None = None
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self.records[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def append(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Add one epoch."""
+        self.epochs.append(epoch)
+        for name, value in values.items():
+            self.records.setdefault(name, []).append(value)
+
+    def last(self) -> dict[str, float]:
+        """Return the values of the newest epoch."""
+        return {name: values[-1] for name, values in self.records.items()}
+
+    def plot(self, path: str | None = None) -> Any:
+        """Draw the learning curves, one panel for each metric.
+
+        Needs matplotlib (``pip install 'fastnet-mlp[plot]'``).
+
+        Parameters
+        ----------
+        path : str, optional
+            Where to save the picture; the ending (.png, .svg, .pdf) says how.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from fastnet.plotting import plot_history
+
+        return plot_history(self, path)
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items())
+        return f"<History of {len(self.epochs)} epochs, {self.seconds:.2f} s: {values}>"

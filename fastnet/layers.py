@@ -1,0 +1,196 @@
+"""Layers: frozen descriptions, without sizes of inputs and without arrays.
+
+A network is a chain of these. What they compute is defined by `fastnet.backends.numpy_backend`;
+where their parameters lie is decided by `fastnet.plan`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final
+
+from fastnet import activations, initializers
+from fastnet.errors import InputError, suggest
+from fastnet.kernels import abi
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What every layer has in common."""
+
+    name: ClassVar[str]
+    code: ClassVar[int]
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """A fully connected layer: ``y = f(x @ w + b)``, w (I, O), b (O,).
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs, O.
+    activation : str, default "identity"
+    initializer : str, optional
+        Initial weights; chosen by the activation unless given (He for the ReLU family, LeCun for
+        selu, Glorot otherwise). Biases begin at zero.
+    """
+
+    units: int
+    activation: str = "identity"
+    initializer: str | None = None
+
+    name: ClassVar[str] = "dense"
+    code: ClassVar[int] = abi.DENSE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", positive_int("units", self.units))
+        row = activations.get(self.activation)
+        chosen = self.initializer or row.initializer
+        object.__setattr__(self, "initializer", initializers.check(chosen))
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Zero each input with probability `rate` while training, scale the rest by ``1 / (1 - rate)``.
+
+    Does nothing in prediction (Srivastava et al., 2014, in the inverted form).
+    """
+
+    rate: float
+
+    name: ClassVar[str] = "dropout"
+    code: ClassVar[int] = abi.DROPOUT
+
+    def __post_init__(self) -> None:
+        if not (_is_number(self.rate) and 0 <= self.rate < 1):
+            raise InputError(f"rate must be at least 0 and below 1, got {self.rate!r}.")
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Normalise each unit over the batch (Ioffe and Szegedy, 2015), then apply an activation.
+
+    Training uses the mean and the (biased) variance of the batch and moves the running ones:
+    ``running = (1 - momentum) running + momentum batch``, with the unbiased variance. Prediction
+    uses the running ones.
+
+    Parameters
+    ----------
+    activation : str, default "identity"
+    momentum : float, default 0.1
+    epsilon : float, default 1e-5
+        Added to the variance.
+    """
+
+    activation: str = "identity"
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    name: ClassVar[str] = "batch_norm"
+    code: ClassVar[int] = abi.BATCH_NORM
+
+    def __post_init__(self) -> None:
+        activations.get(self.activation)
+        if not (_is_number(self.momentum) and 0 <= self.momentum <= 1):
+            raise InputError(f"momentum must be between 0 and 1, got {self.momentum!r}.")
+        _require_epsilon(self.epsilon)
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """Normalise each row over its units (Ba et al., 2016), then apply an activation.
+
+    Parameters
+    ----------
+    activation : str, default "identity"
+    epsilon : float, default 1e-5
+        Added to the variance.
+    """
+
+    activation: str = "identity"
+    epsilon: float = 1e-5
+
+    name: ClassVar[str] = "layer_norm"
+    code: ClassVar[int] = abi.LAYER_NORM
+
+    def __post_init__(self) -> None:
+        activations.get(self.activation)
+        _require_epsilon(self.epsilon)
+
+
+LAYERS: Final[dict[str, type[Layer]]] = {
+    row.name: row for row in (Dense, Dropout, BatchNorm, LayerNorm)
+}
+
+
+def chain(
+    sizes: list[int] | tuple[int, ...], activation: str, output_activation: str
+) -> tuple[int, tuple[Layer, ...]]:
+    """Return the inputs and the dense layers that ``[inputs, hidden..., outputs]`` stands for."""
+    if len(sizes) < 2:
+        raise InputError(
+            f"layers must name at least the inputs and the outputs, as in [784, 128, 10], got "
+            f"{list(sizes)!r}."
+        )
+    inputs, *hidden, outputs = (positive_int("a layer's size", size) for size in sizes)
+    activations.get(activation)
+    layers = [Dense(units, activation) for units in hidden]
+    return inputs, (*layers, Dense(outputs, output_activation))
+
+
+def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
+    """Raise `InputError` unless the layers make a network."""
+    positive_int("inputs", inputs)
+    for index, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise InputError(
+                f"layers[{index}] must be a layer such as Dense(128, 'relu'), got {layer!r}."
+            )
+        last = index == len(layers) - 1
+        row = activations.get(getattr(layer, "activation", "identity"))
+        if row.output_only and not last:
+            raise InputError(
+                f"layers[{index}] has the activation {row.name!r}, which only the last layer may "
+                f"have."
+            )
+    if not layers or not isinstance(layers[-1], Dense):
+        raise InputError("the last layer must be Dense: it makes the outputs.")
+
+
+def to_dict(layer: Layer) -> dict[str, Any]:
+    """Return a layer as plain JSON values, with its class's name under ``"layer"``."""
+    values = {field.name: getattr(layer, field.name) for field in fields(layer)}
+    return {"layer": layer.name, **values}
+
+
+def from_dict(values: dict[str, Any]) -> Layer:
+    """Return the layer that `to_dict` described; raise `InputError` for anything else."""
+    options = dict(values)
+    name = options.pop("layer", None)
+    if name not in LAYERS:
+        raise InputError(f"unknown layer {name!r}{suggest(name, LAYERS)}")
+    try:
+        return LAYERS[name](**options)
+    except TypeError as error:
+        raise InputError(f"a layer {name!r} cannot be made from {options!r}: {error}") from None
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Return `value` as an int of at least 1, or raise `InputError`."""
+    try:
+        number = value.__index__()
+    except (AttributeError, TypeError):
+        number = 0
+    if isinstance(value, bool) or number < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    return int(number)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _require_epsilon(value: Any) -> None:
+    if not (_is_number(value) and 0 < value < 1):
+        raise InputError(f"epsilon must be above 0 and below 1, got {value!r}.")

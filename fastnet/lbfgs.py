@@ -1,0 +1,95 @@
+"""L-BFGS: SciPy's solver on fastnet's own loss and gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.callbacks import Run
+from fastnet.errors import DivergenceError, FastNetError
+from fastnet.history import History
+from fastnet.optimizers import LBFGS
+from fastnet.training import Job, end_epoch, evaluate, measure, run_callbacks
+
+
+class _StopError(Exception):
+    """A callback ended the run: unwinds SciPy's loop."""
+
+
+def train_lbfgs(job: Job, optimizer: LBFGS) -> History:
+    """Minimise the full-batch loss plus penalties; an epoch is one iteration of the solver.
+
+    Batch normalisation uses the batch's own statistics, as in training. Dropout is refused: the
+    solver needs the same function at every evaluation.
+    """
+    try:
+        from scipy.optimize import minimize
+    except ImportError:
+        raise FastNetError("lbfgs needs SciPy: pip install scipy.") from None
+    from fastnet.layers import Dropout
+
+    network, engine, plan = job.network, job.engine, job.network.plan
+    if any(isinstance(layer, Dropout) and layer.rate > 0 for layer in plan.layers):
+        raise FastNetError("lbfgs cannot train a network with dropout: choose another optimizer.")
+    to_host, asarray = network.backend_object.to_host, network.backend_object.asarray
+    run = Run(network, History(), job.epochs, batches=1)
+    history = network.history = run.history
+    newest: dict[str, float] = {}
+
+    def put(values: NDArray[np.float64]) -> None:
+        engine.parameters[...] = asarray(values.astype(network.dtype))
+
+    def objective(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        put(values)
+        tally = engine.gradient(job.rows, job.loss, training=True)
+        newest.clear()
+        newest.update(measure(tally, job.loss, job.target_spread, ""))
+        gradient = to_host(engine.gradients).astype(np.float64)
+        weights = values[: plan.decayed]
+        penalty = 0.5 * optimizer.l2 * float(weights @ weights)
+        penalty += optimizer.l1 * float(np.abs(weights).sum())
+        gradient[: plan.decayed] += optimizer.l2 * weights + optimizer.l1 * np.sign(weights)
+        return tally.mean_loss + penalty, gradient
+
+    def after_iteration(values: NDArray[np.float64]) -> None:
+        put(values)
+        run.epoch += 1
+        run.batch = 1
+        for callback in job.callbacks:
+            callback.on_progress(run)
+        logs = dict(newest)
+        if job.validation is not None:
+            logs = logs | evaluate(job, job.validation) | logs
+        if end_epoch(job, run, run.epoch, logs):
+            raise _StopError
+
+    good = network.snapshot()
+    with run_callbacks(job, run):
+        options: dict[str, Any] = {
+            "maxiter": job.epochs,
+            "maxcor": optimizer.history_size,
+            "ftol": optimizer.tolerance,
+            "gtol": optimizer.gradient_tolerance,
+            "maxls": optimizer.line_search_steps,
+        }
+        start = to_host(network.parameters).astype(np.float64)
+        try:
+            result = minimize(
+                objective, start, jac=True, method="L-BFGS-B", callback=after_iteration,
+                options=options,
+            )  # fmt: skip
+        except _StopError:
+            return history
+        if not np.isfinite(result.fun):
+            network.restore(good)
+            raise DivergenceError(
+                "L-BFGS reached a loss that is not finite; the weights from before are back in "
+                "place. Try standardize=True or an l2 penalty.",
+                epoch=max(run.epoch, 1),
+                step=1,
+            )
+        put(result.x)
+        history.stop_reason = "epochs" if result.status == 1 else "converged"
+    return history

@@ -1,0 +1,492 @@
+"""Network: layers over one flat parameter buffer, on one backend."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnet import backends, checks, losses, optimizers, rows, training
+from fastnet import metrics as metric_table
+from fastnet.backends.base import Array, Backend, Engine, Recipe
+from fastnet.callbacks import Callback, EarlyStopping, Run, make_callbacks
+from fastnet.errors import InputError
+from fastnet.history import History
+from fastnet.layers import Layer, chain
+from fastnet.losses import Loss
+from fastnet.optimizers import LBFGS, Optimizer
+from fastnet.plan import make_plan
+from fastnet.rows import Checked
+from fastnet.training import Job, TrainingState, Validation
+
+if TYPE_CHECKING:
+    from fastnet.data import Scaler, TableSchema
+
+Pair = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
+
+
+class Network:
+    """A feed-forward network.
+
+    Parameters
+    ----------
+    layers : sequence of int, or sequence of Layer
+        Sizes, as in ``[784, 128, 10]`` (inputs, hidden layers, outputs), or layers, as in
+        ``[fn.Dense(128, "relu"), fn.Dropout(0.1), fn.Dense(10, "softmax")]``.
+    inputs : int, optional
+        Number of inputs; with layers only.
+    activation, output_activation : str
+        Of the hidden layers and of the last one; with sizes only.
+    dtype : {"float32", "float64"}
+    seed : int, default 0
+        Decides the initial weights, the order of the batches and the dropout masks: the same on
+        every backend.
+    backend : {"auto", "numpy", "numba", "cupy"}
+        ``"auto"`` takes the one that suits the network and can run here.
+
+    Attributes
+    ----------
+    parameters : (P,) array of the backend
+        All parameters in one flat buffer: first the weights of dense layers, then the rest.
+    state : (S,) array of the backend
+        Running statistics of batch normalisation.
+    history : History or None
+        Of the newest call of `fit`.
+    scaler : Scaler or None
+        Applied to all inputs; set by ``fit(standardize=True)`` and stored with the model.
+    schema : TableSchema or None
+        What the columns of the training table were; set by ``fastnet train``.
+    label_names : tuple of str or None
+
+    Examples
+    --------
+    >>> import fastnet as fn
+    >>> net = fn.Network([2, 8, 1], activation="tanh", output_activation="sigmoid", seed=1)
+    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> history = net.fit(x, y, optimizer=fn.Adam(0.05), epochs=300, batch_size=4)
+    >>> (net.predict(x) > 0.5).ravel().tolist()
+    [False, True, True, False]
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int] | Sequence[Layer],
+        *,
+        inputs: int | None = None,
+        activation: str | None = None,
+        output_activation: str | None = None,
+        dtype: str | type | np.dtype[Any] = "float32",
+        seed: int = 0,
+        backend: str = "auto",
+    ) -> None:
+        inputs, chain_of_layers = _read_layers(layers, inputs, activation, output_activation)
+        self.plan = make_plan(inputs, chain_of_layers)
+        self.dtype = checks.dtype_of(dtype)
+        self.seed = checks.seed_of(seed)
+        self.history: History | None = None
+        self.scaler: Scaler | None = None
+        self.schema: TableSchema | None = None
+        self.label_names: tuple[str, ...] | None = None
+        self._set_backend(backends.choose(backend, self.plan))
+        self.initialize()
+
+    def _set_backend(self, backend: Backend) -> None:
+        self.backend_object = backend
+        self._engines = threading.local()
+
+    def initialize(self, seed: int | None = None) -> None:
+        """Go back to the initial weights, of another `seed` if given, and forget all training."""
+        if seed is not None:
+            self.seed = checks.seed_of(seed)
+        asarray = self.backend_object.asarray
+        self.parameters: Array = asarray(self.plan.initial_parameters(self.seed, self.dtype))
+        self.state: Array = asarray(self.plan.initial_state(self.dtype))
+        self.training: TrainingState | None = None
+        self._engines = threading.local()
+
+    # --- what it is ------------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, first to last."""
+        return self.plan.layers
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return self.plan.inputs
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs."""
+        return self.plan.outputs
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend."""
+        return self.backend_object.name
+
+    @property
+    def weights(self) -> list[Array]:
+        """The weights (I, O) of every dense layer, as views into `parameters`."""
+        return self._views(lambda name, shape: len(shape) == 2)
+
+    @property
+    def biases(self) -> list[Array]:
+        """The biases (O,) of every dense layer, as views into `parameters`."""
+        dense = {t.name.rsplit(".", 1)[0] for t in self.plan.parameters if len(t.shape) == 2}
+        return self._views(lambda name, shape: len(shape) == 1 and name in dense)
+
+    def _views(self, wanted: Callable[[str, tuple[int, ...]], bool]) -> list[Array]:
+        return [
+            tensor.view(self.parameters)
+            for tensor in self.plan.parameters
+            if wanted(tensor.name.rsplit(".", 1)[0], tensor.shape)
+        ]
+
+    def named_parameters(self) -> dict[str, Array]:
+        """Return all parameters by name (``layers.0.weight``, ...), as views."""
+        return {tensor.name: tensor.view(self.parameters) for tensor in self.plan.parameters}
+
+    def named_state(self) -> dict[str, Array]:
+        """Return the running statistics by name (``layers.1.running_mean``, ...), as views."""
+        return {tensor.name: tensor.view(self.state) for tensor in self.plan.state}
+
+    def __repr__(self) -> str:
+        layers = ", ".join(str(layer) for layer in self.layers)
+        return (
+            f"Network([{layers}], inputs={self.inputs}, dtype={self.dtype.name!r}, "
+            f"seed={self.seed}, backend={self.backend!r})  # {self.plan.size:,} parameters"
+        )
+
+    # --- training --------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        loss: str | Loss | None = None,
+        optimizer: str | Optimizer | LBFGS = "adam",
+        epochs: int = 10,
+        batch_size: int | None = 128,
+        validation_data: Pair | None = None,
+        validation_split: float = 0.0,
+        early_stopping: int | EarlyStopping | None = None,
+        metrics: Sequence[str | Callable[[Any, Any], float]] = (),
+        callbacks: Sequence[Callback | Callable[[Run], Any]] = (),
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        standardize: bool = False,
+        shuffle: bool = True,
+        threads: int | None = None,
+        verbose: bool = False,
+    ) -> History:
+        """Train; called again, it goes on from where it stopped.
+
+        Parameters
+        ----------
+        x : (N, I)
+        y : (N,) or (N, O)
+            Class labels or probabilities for ``cross_entropy``; numbers for the other losses.
+        loss : str or Loss, optional
+            Default: what suits the output activation (softmax: cross_entropy, sigmoid:
+            binary_cross_entropy, exp: poisson, else mse).
+        optimizer : str, Optimizer or LBFGS
+        epochs : int
+            Passes over the data (iterations, for L-BFGS).
+        batch_size : int or None
+            Rows in a step; the last batch of an epoch may be smaller. None: all rows.
+        validation_data : (x, y) or (x, y, sample_weight), optional
+            Evaluated after each epoch.
+        validation_split : float, default 0
+            Share of the rows to take for validation instead; drawn by the network's seed.
+        early_stopping : int or EarlyStopping, optional
+            Stop after so many epochs without a better validation loss (training loss where there
+            are no validation data), and restore the best weights.
+        metrics : sequence of str or f(target, output)
+            Computed after each epoch on the validation data, or on the training data where there
+            are none.
+        callbacks : sequence of Callback or f(run)
+        sample_weight : (N,), optional
+            Weights, at least 0. A batch's loss is divided by the sum of its weights.
+        class_weight : dict of int to float, or "balanced", optional
+        standardize : bool, default False
+            Fit a `Scaler` to x and apply it to all inputs from now on.
+        shuffle : bool, default True
+        threads : int, optional
+            Upper bound on threads; default: as many as pay for this network.
+        verbose : bool, default False
+            Show a progress bar when standard error is a terminal.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        InputError
+            Something given does not fit; the network is unchanged.
+        DivergenceError
+            Loss or weights are not finite; the weights are those of the last good epoch.
+        KeyboardInterrupt
+            After the current batches; the network is whole and `history` has the finished epochs.
+        """
+        chosen_loss = losses.get(loss, self.plan.output_activation.name)
+        chosen_optimizer = optimizers.get(optimizer)
+        epochs = checks.count("epochs", epochs)
+        made_callbacks = make_callbacks(callbacks, early_stopping, verbose)
+        made_metrics = [metric_table.get(metric) for metric in metrics]
+        threads = None if threads is None else checks.count("threads", threads)
+        if not 0 <= validation_split < 1:
+            message = f"validation_split must be at least 0 and below 1, got {validation_split!r}."
+            raise InputError(message)
+        if validation_split and validation_data is not None:
+            raise InputError("give validation_data or validation_split, not both.")
+
+        scaler = self.scaler
+        if standardize:
+            from fastnet.data import Scaler
+
+            scaler = Scaler.fit(rows.inputs(self.plan, self.dtype, None, x))
+        basis = self.plan, self.dtype, chosen_loss, scaler
+        checked, held = rows.check(*basis, x, y, sample_weight, class_weight), None
+        if validation_data is not None:
+            names = "validation_data[0]", "validation_data[1]"
+            held = rows.check(*basis, *rows.pair("validation_data", validation_data), names=names)
+        elif validation_split:
+            checked, held = rows.split(checked, validation_split, self.seed)
+        count = len(checked.rows)
+        batch_size = count if batch_size is None else checks.count("batch_size", batch_size)
+
+        self.scaler = scaler
+        data = rows.on_backend(checked.rows, self.backend_object)
+        validation = None
+        if held is not None:
+            validation = Validation.of(held, self.backend_object, "val_")
+        elif made_metrics:
+            validation = Validation(data, checked.truth, checked.rows.weight, "")
+        job = Job(self, self._engine(threads), data, chosen_loss, epochs, validation)
+        job.metrics, job.callbacks = made_metrics, made_callbacks
+        if chosen_loss.score == "r2":
+            job.target_spread = metric_table.spread(checked.truth, checked.rows.weight)
+        if isinstance(chosen_optimizer, LBFGS):
+            from fastnet.lbfgs import train_lbfgs
+
+            return train_lbfgs(job, chosen_optimizer)
+        recipe = Recipe(chosen_loss, chosen_optimizer, batch_size, self.seed, bool(shuffle))
+        return training.train(job, recipe, self._training_state(chosen_optimizer))
+
+    def partial_fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        loss: str | Loss | None = None,
+        optimizer: str | Optimizer = "adam",
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Take one step on these rows, as one batch of a stream.
+
+        The optimizer's moments carry over from call to call (and from and to `fit`).
+
+        Returns
+        -------
+        float
+            The loss before the step.
+
+        Raises
+        ------
+        DivergenceError
+            The loss is not finite; the weights are those from before the call.
+        """
+        chosen_loss = losses.get(loss, self.plan.output_activation.name)
+        chosen = optimizers.get(optimizer)
+        if isinstance(chosen, LBFGS):
+            raise InputError("lbfgs needs all data at once: use fit, or another optimizer.")
+        data = rows.on_backend(
+            self._check(chosen_loss, x, y, sample_weight).rows, self.backend_object
+        )
+        recipe = Recipe(chosen_loss, chosen, len(data), self.seed, shuffle=False)
+        job = Job(self, self._engine(), data, chosen_loss)
+        return training.train_once(job, recipe, self._training_state(chosen))
+
+    # --- use -------------------------------------------------------------------------------------
+
+    def predict(self, x: ArrayLike) -> NDArray[Any]:
+        """Return the outputs (N, O) for x (N, I): probabilities after softmax or sigmoid."""
+        values = rows.inputs(self.plan, self.dtype, self.scaler, x)
+        engine = self._engine()
+        return self.backend_object.to_host(engine.predict(self.backend_object.asarray(values)))
+
+    def predict_one(self, row: ArrayLike) -> NDArray[Any]:
+        """Return the outputs (O,) for one row (I,), with the least delay.
+
+        Only the length is checked.
+        """
+        values = np.ascontiguousarray(row, self.dtype)
+        if values.shape != (self.plan.inputs,):
+            raise InputError(f"row must have the shape ({self.inputs},), got {values.shape}.")
+        if self.scaler is not None:
+            values = self.scaler.transform(values[None], self.dtype)[0]
+        return self._engine().predict_one(values)
+
+    def evaluate(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        loss: str | Loss | None = None,
+        metrics: Sequence[str | Callable[[Any, Any], float]] = (),
+        sample_weight: ArrayLike | None = None,
+    ) -> dict[str, float]:
+        """Return ``{"loss": ..., "accuracy": ...}`` (or ``"r2"``), and the metrics named."""
+        chosen_loss = losses.get(loss, self.plan.output_activation.name)
+        made_metrics = [metric_table.get(metric) for metric in metrics]
+        checked = self._check(chosen_loss, x, y, sample_weight)
+        held = Validation.of(checked, self.backend_object, "")
+        job = Job(self, self._engine(), held.rows, chosen_loss, metrics=made_metrics)
+        return training.evaluate(job, held)
+
+    def gradients(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        loss: str | Loss | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Return the gradient of the loss that `evaluate` reports, by parameter name.
+
+        Dropout is off and batch normalisation uses its running statistics, as in prediction.
+        """
+        chosen_loss = losses.get(loss, self.plan.output_activation.name)
+        checked, engine = self._check(chosen_loss, x, y, sample_weight), self._engine()
+        engine.gradient(rows.on_backend(checked.rows, self.backend_object), chosen_loss)
+        flat = self.backend_object.to_host(engine.gradients)
+        return {t.name: np.array(t.view(flat)) for t in self.plan.parameters}
+
+    # --- moving, copying, storing ----------------------------------------------------------------
+
+    def to(self, backend: str) -> Self:
+        """Return the same network on another backend, training state included.
+
+        On its own backend it is returned as it is.
+        """
+        target = backends.choose(backend, self.plan)
+        return self if target is self.backend_object else self._copy_to(target)
+
+    def copy(self) -> Self:
+        """Return an independent copy."""
+        return self._copy_to(self.backend_object)
+
+    def _copy_to(self, target: Backend) -> Self:
+        def move(values: Array) -> Array:
+            return target.asarray(np.array(self.backend_object.to_host(values)))
+
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._set_backend(target)
+        other.parameters, other.state = move(self.parameters), move(self.state)
+        if self.training is not None:
+            other.training = self.training.copy(move)
+        return other
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the network to one ``.safetensors`` file, which `fastnet.load` reads.
+
+        It holds weights, architecture, scaler, schema and label names, and nothing executable. An
+        existing file is replaced in one step.
+        """
+        from fastnet.files import save
+
+        save(self, path)
+
+    def snapshot(self, into: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
+        """Return copies of parameters and running statistics, in the memory of `into` if given."""
+        if into is None:
+            return self.parameters.copy(), self.state.copy()
+        into[0][...] = self.parameters
+        into[1][...] = self.state
+        return into
+
+    def restore(self, snapshot: tuple[Array, Array]) -> None:
+        """Put back what `snapshot` returned."""
+        self.parameters[...] = snapshot[0]
+        self.state[...] = snapshot[1]
+
+    def is_finite(self) -> bool:
+        """Return whether all parameters are finite."""
+        # A sum of squares that overflows is looked at once more, element by element.
+        with np.errstate(all="ignore"):
+            square = float(self.parameters @ self.parameters)
+        return bool(np.isfinite(square)) or bool(
+            np.isfinite(self.backend_object.to_host(self.parameters)).all()
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        del state["_engines"], state["backend_object"]
+        to_host = self.backend_object.to_host
+        state["parameters"], state["state"] = to_host(self.parameters), to_host(self.state)
+        if self.training is not None:
+            state["training"] = self.training.copy(to_host)
+        return {"backend": self.backend, **state}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        name = state.pop("backend")
+        self.__dict__.update(state)
+        self._set_backend(backends.get_backend(name))
+        asarray = self.backend_object.asarray
+        self.parameters, self.state = asarray(self.parameters), asarray(self.state)
+        if self.training is not None:
+            self.training = self.training.copy(asarray)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _engine(self, threads: int | None = None) -> Engine:
+        """Return this thread's engine: Python threads may use one network side by side."""
+        engine: Engine | None = getattr(self._engines, "engine", None)
+        if engine is None or (threads is not None and threads != self._engines.threads):
+            engine = self.backend_object.engine(
+                self.plan, self.parameters, self.state, threads=threads
+            )
+            self._engines.engine, self._engines.threads = engine, threads
+        return engine
+
+    def _training_state(self, optimizer: Optimizer) -> TrainingState:
+        """Return the state to go on from."""
+
+        def zeros(shape: tuple[int, ...]) -> Array:
+            return self.backend_object.asarray(np.zeros(shape, self.dtype))
+
+        self.training = training.prepare(self.training, optimizer, self.plan.size, zeros)
+        return self.training
+
+    def _check(
+        self, loss: Loss, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+    ) -> Checked:
+        return rows.check(self.plan, self.dtype, loss, self.scaler, x, y, sample_weight)
+
+
+def _read_layers(
+    layers: Sequence[int] | Sequence[Layer],
+    inputs: int | None,
+    activation: str | None,
+    output_activation: str | None,
+) -> tuple[int, tuple[Layer, ...]]:
+    """Return inputs and layers for either way of writing a network."""
+    given = tuple(layers)
+    if any(isinstance(layer, Layer) for layer in given):
+        if inputs is None:
+            raise InputError("with layers, say how many inputs there are: inputs=784.")
+        if activation is not None or output_activation is not None:
+            raise InputError("with layers, give each layer its own activation.")
+        return inputs, given  # type: ignore[return-value]
+    if inputs is not None:
+        raise InputError("with sizes, the first one is the number of inputs: leave out inputs=.")
+    return chain(given, activation or "relu", output_activation or "identity")  # type: ignore[arg-type]

@@ -1,0 +1,156 @@
+"""Counter-based randomness: the same integers on every backend, for any number of threads.
+
+Nothing here has a state. A draw is a pure function of (seed, purpose, stream, step, index), so a
+mask or a permutation can be computed again anywhere: in a Numba loop, in a CUDA kernel, or when a
+run is resumed in the middle of an epoch. ``kernels/cpu/random.py`` and ``kernels/cuda/random.cuh``
+hold the twins; tests compare them bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.kernels import abi
+
+U32 = NDArray[np.uint32]
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+
+
+def philox(
+    block: U32, step: int, stream: int, purpose: int, seed: int
+) -> tuple[U32, U32, U32, U32]:
+    """Return four random words for each counter ``(block, step, stream, purpose)``.
+
+    Philox4x32-10 (Salmon et al., SC 2011), keyed by the 64-bit `seed`.
+
+    Parameters
+    ----------
+    block : (n,) uint32
+        First counter word; the others are the same for all n.
+    step, stream, purpose, seed : int
+        Taken modulo 2**32 (`seed`: modulo 2**64).
+
+    Returns
+    -------
+    tuple of four (n,) uint32
+    """
+    c0 = block.astype(np.uint64)
+    c1 = np.full_like(c0, step & 0xFFFFFFFF)
+    c2 = np.full_like(c0, stream & 0xFFFFFFFF)
+    c3 = np.full_like(c0, purpose & 0xFFFFFFFF)
+    k0, k1 = seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
+    for _ in range(abi.PHILOX_ROUNDS):
+        p0 = c0 * np.uint64(abi.PHILOX_M0)
+        p1 = c2 * np.uint64(abi.PHILOX_M1)
+        c0 = (p1 >> _HALF) ^ c1 ^ np.uint64(k0)
+        c2 = (p0 >> _HALF) ^ c3 ^ np.uint64(k1)
+        c1, c3 = p1 & _LOW, p0 & _LOW
+        k0 = (k0 + abi.PHILOX_W0) & 0xFFFFFFFF
+        k1 = (k1 + abi.PHILOX_W1) & 0xFFFFFFFF
+    return (
+        c0.astype(np.uint32),
+        c1.astype(np.uint32),
+        c2.astype(np.uint32),
+        c3.astype(np.uint32),
+    )
+
+
+def words(count: int, *, step: int, stream: int, purpose: int, seed: int) -> U32:
+    """Return the first `count` words of a stream; word i is lane ``i % 4`` of block ``i // 4``."""
+    blocks = np.arange(-(-count // 4), dtype=np.uint32)
+    return np.stack(philox(blocks, step, stream, purpose, seed), axis=1).reshape(-1)[:count]
+
+
+def uniform(count: int, *, stream: int, purpose: int, seed: int) -> NDArray[np.float64]:
+    """Return `count` numbers in the open interval (0, 1), 52 random bits each."""
+    w = words(2 * count, step=0, stream=stream, purpose=purpose, seed=seed).astype(np.uint64)
+    bits = (w[0::2] << np.uint64(20)) | (w[1::2] >> np.uint64(12))
+    return (bits.astype(np.float64) + 0.5) * 2.0**-52
+
+
+def normal(count: int, *, stream: int, purpose: int, seed: int) -> NDArray[np.float64]:
+    """Return `count` standard normal numbers (Box and Muller, 1958)."""
+    pairs = -(-count // 2)
+    u = uniform(2 * pairs, stream=stream, purpose=purpose, seed=seed)
+    radius, angle = np.sqrt(-2.0 * np.log(u[:pairs])), 2.0 * np.pi * u[pairs:]
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
+
+
+def keep_threshold(rate: float) -> int:
+    """Return t so that a random word w keeps its unit when ``w < t``: P(w < t) = 1 - `rate`."""
+    return min(round((1.0 - rate) * 2**32), 2**32 - 1)
+
+
+def dropout_mask(
+    out: NDArray[Any], *, rate: float, step: int, stream: int, seed: int
+) -> NDArray[Any]:
+    """Fill `out` (B, O) with 0 (probability `rate`) or ``1 / (1 - rate)``.
+
+    Element e of the flattened batch uses word e of the stream, so the mask depends on the row's
+    place in the batch and on nothing else.
+    """
+    w = words(out.size, step=step, stream=stream, purpose=abi.DROP, seed=seed)
+    kept = (w < np.uint32(keep_threshold(rate))).reshape(out.shape)
+    np.multiply(kept, out.dtype.type(1.0 / (1.0 - rate)), out=out)
+    return out
+
+
+def feistel_keys(seed: int, epoch: int, purpose: int = abi.SHUFFLE) -> U32:
+    """Return the (8,) round keys of one epoch's permutation."""
+    return words(abi.FEISTEL_ROUNDS, step=epoch, stream=0, purpose=purpose, seed=seed)
+
+
+def feistel_bits(count: int) -> int:
+    """Return the width in bits of the smallest domain for `count` rows: at least 2."""
+    return max(2, (count - 1).bit_length())
+
+
+def permutation(
+    count: int, *, seed: int, epoch: int, purpose: int = abi.SHUFFLE
+) -> NDArray[np.intp]:
+    """Return the order in which an epoch visits `count` rows.
+
+    Position i maps to row p(i) through a keyed bijection of ``[0, 2**bits)`` (an unbalanced Feistel
+    network of 8 rounds), applied again while the value falls outside ``[0, count)`` (cycle walking:
+    Black and Rogaway, CT-RSA 2002). Any single position can be computed without the others.
+
+    Parameters
+    ----------
+    count : int
+        Number of rows, at most 2**32.
+    seed, epoch : int
+        The key.
+
+    Returns
+    -------
+    (count,) intp
+    """
+    keys = feistel_keys(seed, epoch, purpose)
+    bits = feistel_bits(count)
+    order = _feistel(np.arange(count, dtype=np.uint64).astype(np.uint32), bits, keys)
+    outside = np.flatnonzero(order >= count)
+    while outside.size:
+        order[outside] = _feistel(order[outside], bits, keys)
+        outside = outside[order[outside] >= count]
+    return order.astype(np.intp)
+
+
+def _feistel(value: U32, bits: int, keys: U32) -> U32:
+    """Apply the bijection of ``[0, 2**bits)`` once; the halves swap roles and widths each round."""
+    low_bits = bits // 2
+    low_mask = np.uint32((1 << low_bits) - 1)
+    high_mask = np.uint32((1 << (bits - low_bits)) - 1)
+    low, high = value & low_mask, value >> np.uint32(low_bits)
+    for key in keys:
+        product = (low + key).astype(np.uint64) * np.uint64(abi.FEISTEL_M0)
+        mixed = (product >> _HALF).astype(np.uint32) ^ product.astype(np.uint32)
+        mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(abi.FEISTEL_M1)
+        mixed ^= mixed >> np.uint32(13)
+        low, high = (high ^ mixed) & high_mask, low
+        low_mask, high_mask = high_mask, low_mask
+    # An even number of rounds: both halves have their first widths again.
+    return (high << np.uint32(low_bits)) | low

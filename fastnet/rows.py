@@ -1,0 +1,90 @@
+"""From what a user hands to ``fit`` to checked rows: training rows, validation rows, targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnet import checks, random
+from fastnet.backends.base import Backend, Rows
+from fastnet.errors import InputError
+from fastnet.kernels import abi
+from fastnet.losses import Loss
+from fastnet.plan import Plan
+
+if TYPE_CHECKING:
+    from fastnet.data import Scaler
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Rows on the host, and the targets as metrics take them: labels (N,), or (N, T)."""
+
+    rows: Rows
+    truth: NDArray[Any]
+
+    def take(self, index: NDArray[np.intp]) -> Checked:
+        """Return the rows of that index."""
+        fields = (None if a is None else a[index] for a in self.rows.fields)
+        return Checked(Rows(*fields), self.truth[index])
+
+
+def check(
+    plan: Plan,
+    dtype: np.dtype[Any],
+    loss: Loss,
+    scaler: Scaler | None,
+    x: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | str | None = None,
+    names: tuple[str, str] = ("x", "y"),
+) -> Checked:
+    """Return checked rows; raise `InputError` naming the argument that does not fit."""
+    values = inputs(plan, dtype, scaler, x, names[0])
+    if not len(values):
+        raise InputError(f"{names[0]} is empty: there are no rows.")
+    labels, target = checks.targets(names[1], y, len(values), loss, plan.outputs, dtype)
+    weight = checks.sample_weights(sample_weight, len(values), dtype)
+    weight = checks.class_weights(class_weight, labels, plan.outputs, weight, dtype)
+    if labels is not None:
+        return Checked(Rows(values, labels, None, weight), labels)
+    assert target is not None
+    truth = np.argmax(target, axis=1) if loss.name == "cross_entropy" else target
+    return Checked(Rows(values, None, target, weight), truth)
+
+
+def inputs(
+    plan: Plan, dtype: np.dtype[Any], scaler: Scaler | None, x: ArrayLike, name: str = "x"
+) -> NDArray[Any]:
+    """Return checked inputs (N, I), scaled."""
+    values = checks.inputs(name, x, plan.inputs, dtype)
+    return values if scaler is None else scaler.transform(values, dtype)
+
+
+def pair(name: str, values: Any) -> tuple[Any, Any, Any]:
+    """Return (x, y, weight or None) of ``(x, y)`` or ``(x, y, weight)``."""
+    if not isinstance(values, tuple | list) or len(values) not in (2, 3):
+        raise InputError(f"{name} must be (x, y) or (x, y, sample_weight).")
+    return values[0], values[1], values[2] if len(values) == 3 else None
+
+
+def split(checked: Checked, share: float, seed: int) -> tuple[Checked, Checked]:
+    """Return training and validation rows; `share` of the rows, drawn by `seed`, validates."""
+    count = len(checked.rows)
+    held = round(count * share)
+    if not 0 < held < count:
+        lacking = "training" if held else "validation"
+        raise InputError(f"validation_split={share} of {count} rows leaves none for {lacking}.")
+    order = random.permutation(count, seed=seed, epoch=0, purpose=abi.SPLIT)
+    # Sorted, so that training without a shuffle sees the rows in the order they came in.
+    return checked.take(np.sort(order[held:])), checked.take(np.sort(order[:held]))
+
+
+def on_backend(rows: Rows, backend: Backend) -> Rows:
+    """Return the rows as arrays of the backend; on the CPU they are not copied."""
+    return Rows(*(None if a is None else backend.asarray(a) for a in rows.fields))

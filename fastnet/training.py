@@ -1,0 +1,315 @@
+"""Training: epochs, spans of batches, validation, divergence, interruption.
+
+``fit`` in `fastnet.network` checks its arguments and calls `train`; `train` hands spans of batches
+to ``engine.train_epoch``. A span is as many batches as take about a tenth of a second, so Ctrl-C
+and the progress bar are answered at once while tiny networks still train thousands of steps in one
+compiled call.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.backends.base import Array, Backend, Engine, Recipe, Rows, Tally
+from fastnet.callbacks import Callback, Run
+from fastnet.errors import DivergenceError
+from fastnet.history import History
+from fastnet.losses import Loss
+from fastnet.metrics import Metric, r2_from, spread
+from fastnet.optimizers import Optimizer
+from fastnet.rows import Checked, on_backend
+from fastnet.schedules import Plateau, ReduceOnPlateau
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+
+SPAN_SECONDS = 0.1
+
+
+@dataclass
+class TrainingState:
+    """What ``fit`` needs to go on where it stopped.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+    moments : (slots, P)
+        Of the network's backend.
+    step, epoch : int
+        Steps and epochs done. They key the dropout masks and the shuffle.
+    schedule_epoch : int
+        The epoch at which the clock of the learning-rate schedule began.
+    plateau : Plateau
+    """
+
+    optimizer: Optimizer
+    moments: Array
+    step: int = 0
+    epoch: int = 0
+    schedule_epoch: int = 0
+    plateau: Plateau = field(default_factory=Plateau)
+
+    def rates(self, epoch_share: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the learning rates at these shares (0 to 1) of the current epoch."""
+        schedule = self.optimizer.schedule
+        if isinstance(schedule, ReduceOnPlateau):
+            return np.full_like(epoch_share, schedule.reduced(self.plateau.reductions))
+        return schedule.rates(self.epoch - self.schedule_epoch + epoch_share)
+
+    def copy(self, move: Callable[[Any], Any]) -> TrainingState:
+        """Return an independent copy whose moments went through `move`."""
+        return replace(self, moments=move(self.moments), plateau=replace(self.plateau))
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Rows to evaluate, with their targets (and weights) on the host."""
+
+    rows: Rows
+    truth: NDArray[Any]
+    weight: NDArray[Any] | None
+    prefix: str
+
+    @classmethod
+    def of(cls, checked: Checked, backend: Backend, prefix: str) -> Self:
+        """Return checked rows, moved to the backend."""
+        rows = on_backend(checked.rows, backend)
+        return cls(rows, checked.truth, checked.rows.weight, prefix)
+
+
+@dataclass
+class Job:
+    """What one call of ``fit`` works with.
+
+    Attributes
+    ----------
+    rows : Rows
+        Training data on the engine's backend.
+    metrics : list of (name, metric)
+        Computed on the validation rows after each epoch.
+    target_spread : float
+        The spread of the targets, for R2.
+    """
+
+    network: Network
+    engine: Engine
+    rows: Rows
+    loss: Loss
+    epochs: int = 1
+    validation: Validation | None = None
+    metrics: list[tuple[str, Metric]] = field(default_factory=list)
+    callbacks: list[Callback] = field(default_factory=list)
+    target_spread: float = 0.0
+
+
+def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
+    """Train for ``job.epochs`` epochs and return their history; `state` is advanced.
+
+    Raises
+    ------
+    DivergenceError
+        The loss or a weight is not finite; the network has the weights that the epoch began with.
+    KeyboardInterrupt
+        Ctrl-C was pressed; the network is whole, and ``network.history`` has the epochs done.
+    """
+    network = job.network
+    run = Run(network, History(), job.epochs, recipe.steps(len(job.rows)))
+    history = network.history = run.history
+    schedule = recipe.optimizer.schedule
+    good: Any = None
+    with run_callbacks(job, run), _Interrupt() as interrupt:
+        for run.epoch in range(1, job.epochs + 1):
+            good = network.snapshot(good)
+            try:
+                tally = _train_epoch(job, recipe, state, run, interrupt)
+                if tally is not None and not network.is_finite():
+                    raise _divergence("a weight", state.epoch, run.batches, run.batches)
+            except DivergenceError:
+                network.restore(good)
+                state.moments[...], state.step = 0, 0
+                raise
+            if tally is None:
+                break
+            logs = measure(tally, job.loss, job.target_spread, "")
+            if job.validation is not None:
+                # Metrics of the training rows stand beside the running loss, not in its place.
+                logs = logs | evaluate(job, job.validation) | logs
+            logs["learning_rate"] = float(state.rates(np.ones(1))[0])
+            state.epoch += 1
+            if isinstance(schedule, ReduceOnPlateau):
+                state.plateau.observe(schedule, logs.get("val_loss", logs["loss"]))
+            if end_epoch(job, run, state.epoch, logs):
+                break
+    if interrupt.pressed:
+        history.stop_reason = "interrupted"
+        raise KeyboardInterrupt
+    return history
+
+
+def train_once(job: Job, recipe: Recipe, state: TrainingState) -> float:
+    """Take one step on all rows of the job; return the loss before it."""
+    network, good = job.network, job.network.snapshot()
+    coefficients = recipe.optimizer.coefficients(state.step + 1, state.rates(np.zeros(1)))
+    tally = job.engine.train_epoch(
+        job.rows, recipe, state.moments, coefficients, epoch=state.epoch, step=state.step
+    )
+    if not tally.steps or not network.is_finite():
+        network.restore(good)
+        state.moments[...], state.step = 0, 0
+        raise _divergence("the loss or a weight", state.epoch, 1, 1)
+    state.step += 1
+    return tally.mean_loss
+
+
+def evaluate(job: Job, held: Validation) -> dict[str, float]:
+    """Return loss, score and the job's metrics for these rows, with their prefix."""
+    loss, prefix = job.loss, held.prefix
+    tally, outputs = job.engine.evaluate(held.rows, loss)
+    spread_of = spread(held.truth, held.weight) if loss.score == "r2" else 0.0
+    values = measure(tally, loss, spread_of, prefix)
+    if job.metrics:
+        outputs = job.network.backend_object.to_host(outputs)
+    for name, metric in job.metrics:
+        values[prefix + name] = metric(held.truth, outputs, held.weight)
+    return values
+
+
+@contextmanager
+def run_callbacks(job: Job, run: Run) -> Iterator[None]:
+    """Tell the callbacks that training begins, and in any case that it ends; keep the time."""
+    started = time.perf_counter()
+    try:
+        for callback in job.callbacks:
+            callback.on_train_begin(run)
+        yield
+    finally:
+        run.history.seconds = time.perf_counter() - started
+        for callback in job.callbacks:
+            callback.on_train_end(run)
+
+
+def end_epoch(job: Job, run: Run, epoch: int, logs: dict[str, float]) -> bool:
+    """Record an epoch and tell the callbacks; return whether one of them ends training."""
+    run.history.append(epoch, logs)
+    for callback in job.callbacks:
+        callback.on_epoch_end(run)
+    if run.stopped is not None:
+        run.history.stop_reason = run.stopped
+    return run.stopped is not None
+
+
+def measure(tally: Tally, loss: Loss, target_spread: float, prefix: str) -> dict[str, float]:
+    """Return the loss, and accuracy or R2, from the sums of an epoch or an evaluation."""
+    values = {f"{prefix}loss": tally.mean_loss}
+    if loss.score == "accuracy":
+        values[f"{prefix}accuracy"] = tally.mean_score
+    elif loss.score == "r2":
+        values[f"{prefix}r2"] = r2_from(tally.mean_score, target_spread)
+    return values
+
+
+def _train_epoch(
+    job: Job, recipe: Recipe, state: TrainingState, run: Run, interrupt: _Interrupt
+) -> Tally | None:
+    """Train through one epoch in spans; return its sums, or None when Ctrl-C cut it short."""
+    batches = run.batches
+    coefficients = recipe.optimizer.coefficients(
+        state.step + 1, state.rates(np.arange(batches) / batches)
+    )
+    loss = score = weight = 0.0
+    run.batch = 0
+    # How long a step takes is not known yet: begin with one where it may be long.
+    span = batches if batches * recipe.batch_size * job.network.plan.flops < 1e8 else 1
+    while run.batch < batches:
+        span = min(span, batches - run.batch)
+        began = time.perf_counter()
+        tally = job.engine.train_epoch(
+            job.rows,
+            recipe,
+            state.moments,
+            coefficients[run.batch : run.batch + span],
+            epoch=state.epoch,
+            step=state.step,
+            first=run.batch,
+        )
+        if tally.steps < span:
+            raise _divergence("the loss", state.epoch, run.batch + tally.steps + 1, batches)
+        loss, score, weight = loss + tally.loss, score + tally.score, weight + tally.weight
+        run.batch += span
+        state.step += span
+        for callback in job.callbacks:
+            callback.on_progress(run)
+        if interrupt.pressed:
+            return None
+        seconds = max(time.perf_counter() - began, 1e-9)
+        span = max(1, min(int(span * SPAN_SECONDS / seconds), 8 * span))
+    return Tally(loss, score, weight, batches)
+
+
+def _divergence(what: str, epoch: int, step: int, steps: int) -> DivergenceError:
+    return DivergenceError(
+        f"training diverged: {what} is not finite at epoch {epoch + 1}, step {step} of {steps}; "
+        f"the weights from before this epoch are back in place. Try a smaller learning_rate, "
+        f"clip_norm=1.0 in the optimizer, or standardize=True.",
+        epoch=epoch + 1,
+        step=step,
+    )
+
+
+class _Interrupt:
+    """Turns Ctrl-C into a flag while training runs in the main thread; a second one ends at once.
+
+    Python runs signal handlers in the main thread only, between two byte codes: so after the
+    current span at the latest.
+    """
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.getsignal(signal.SIGINT)
+            # A handler of the caller's own (or none at all) is left alone.
+            if self._before is signal.default_int_handler:
+                signal.signal(signal.SIGINT, self._press)
+            else:
+                self._before = None
+        return self
+
+    def _press(self, number: int, frame: FrameType | None) -> None:
+        self.pressed = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+
+def prepare(
+    state: TrainingState | None, optimizer: Optimizer, size: int, zeros: Any
+) -> TrainingState:
+    """Return the state to go on from: the old one where the optimizer is of the same kind.
+
+    A new learning rate or schedule starts the schedule's clock again and keeps the moments.
+    """
+    if state is None or state.optimizer.name != optimizer.name:
+        fresh = TrainingState(optimizer, zeros((optimizer.slots, size)))
+        if state is not None:
+            # The shuffle and the masks go on: they must not repeat.
+            fresh.epoch = fresh.schedule_epoch = state.epoch
+        return fresh
+    if state.optimizer != optimizer:
+        state.optimizer, state.schedule_epoch = optimizer, state.epoch
+        state.plateau = Plateau()
+    return state

@@ -1,0 +1,211 @@
+"""Training steps without Python in between, run by one thread or by several.
+
+Each thread runs the same code with its own frame. A training step is::
+
+    rows of the batch, shared:      gather, forward, loss, gradients of activations
+    --- barrier ---
+    rows of the weights, shared:    gradients of weights over the whole batch, update
+    --- barrier ---
+
+There is nothing to add up between threads, so their number does not change a bit of the result.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastnet.kernels import abi
+from fastnet.kernels.cpu.jit import inner, kernel, spliced
+from fastnet.kernels.cpu.memory import barrier, doubles, frames_at, integers, ops_at, vector
+from fastnet.kernels.cpu.network import (
+    backward_rows,
+    forward_rows,
+    head_rows,
+    parameter_part,
+    update_all,
+)
+from fastnet.kernels.cpu.random import feistel_bits, feistel_keys, permutation, shuffled
+
+_LOSS_SUM, _SCORE_SUM, _WEIGHT_SUM = abi.LOSS_SUM, abi.SCORE_SUM, abi.WEIGHT_SUM
+_STEPS, _TALLY, _COEFFICIENTS = abi.STEPS, abi.TALLY, abi.COEFFICIENTS
+_CLIP_NORM, _CONSTANTS, _ROUNDS = abi.CLIP_NORM, abi.CONSTANTS, abi.FEISTEL_ROUNDS
+
+
+# The tasks of `run`.
+TRAIN, FORWARD, BACKWARD, UPDATE, PREDICT, ORDER = range(6)
+
+
+@kernel
+def run(
+    like: Any,
+    ops_address: Any,
+    ops_count: Any,
+    frames_address: Any,
+    thread: Any,
+    task: Any,
+    first: Any,
+    last: Any,
+    step: Any,
+    x: Any,
+    out: Any,
+) -> None:
+    """Do one task on one thread; the only kernel that Python calls, so that all share their code.
+
+    ``TRAIN``: batches `first` up to `last` of an epoch, `step` steps after the first of all.
+    ``FORWARD``: the batch of `last` rows at `x`, in training if `first` is not 0.
+    ``BACKWARD``: likewise, after a forward pass; sets the gradients and adds to the tally.
+    ``UPDATE``: change the parameters by the gradients, with the first row of coefficients.
+    ``PREDICT``: the outputs of rows `first` up to `last` of `x`, to `out`.
+    ``ORDER``: the order in which the epoch visits the rows, to `out` (N,) int64.
+
+    Parameters
+    ----------
+    like : (1,)
+        An array of the network's dtype: the only argument whose type matters.
+    ops_address, ops_count, frames_address : int
+        The plan's records, and a frame for each thread.
+    x, out : int
+        Addresses.
+    """
+    ops = ops_at(ops_address, ops_count)
+    frame = frames_at(frames_address, thread + 1)[thread]
+    if task == TRAIN:
+        train(like, ops, frame, first, last, step)
+    elif task == FORWARD:
+        forward_rows(like, ops, frame, x, np.int64(0), last, first != 0, step)
+    elif task == BACKWARD:
+        backward(like, ops, frame, x, last, first != 0)
+    elif task == UPDATE:
+        update_all(like, frame, doubles(frame.coefficients, _COEFFICIENTS))
+    elif task == PREDICT:
+        predict(like, ops, frame, out, x, first, last)
+    else:
+        permutation(integers(out, frame.rows), frame.seed, frame.epoch)
+
+
+@spliced
+def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> None:
+    """Train on batches `first` up to `last`; stop after the first whose loss is not finite."""
+    size, thread, threads = like.itemsize, frame.thread, frame.threads
+    tally = doubles(frame.tally, _TALLY)
+    keys = np.empty(_ROUNDS, np.uint64)
+    feistel_keys(keys, frame.seed, frame.epoch)
+    bits = feistel_bits(frame.rows)
+    clips = doubles(frame.constants, _CONSTANTS)[_CLIP_NORM] < math.inf
+    generation = 0
+    for batch in range(first, last):
+        start = batch * frame.batch_size
+        count = min(frame.batch_size, frame.rows - start)
+        r0, r1 = count * thread // threads, count * (thread + 1) // threads
+        # With weights every thread needs their sum, and so the index of every row.
+        everything = frame.weight != 0
+        i0, i1 = (np.int64(0), count) if everything else (r0, r1)
+        choose_rows(frame, start, i0, i1, bits, keys)
+        total = weight_sum(like, frame, count)
+        x = frame.x + start * frame.inputs * size
+        if frame.shuffle != 0:
+            gather_rows(like, frame, r0, r1)
+            x = frame.batch
+        forward_rows(like, ops, frame, x, r0, r1, first >= 0, step + batch - first)
+        head_rows(like, ops, frame, r0, r1, 1.0 / total if total > 0 else 0.0)
+        backward_rows(like, ops, frame, r0, r1, first >= 0)
+        generation += 1
+        barrier(frame, generation)
+        if thread == 0:
+            add_to_tally(frame, tally, count, total)
+        row = frame.coefficients + (batch - first) * _COEFFICIENTS * 8
+        coefficients = doubles(row, _COEFFICIENTS)
+        parameter_part(like, ops, frame, x, count, coefficients, not clips)
+        if clips:
+            generation += 1
+            barrier(frame, generation)
+            update_all(like, frame, coefficients)
+        generation += 1
+        barrier(frame, generation)
+        if not math.isfinite(tally[_LOSS_SUM]):
+            break
+
+
+@spliced
+def backward(like: Any, ops: Any, frame: Any, x: Any, count: Any, training: Any) -> None:
+    """Set the gradients of the batch that `forward_rows` just saw, and add to the tally.
+
+    The frame's data set is the batch itself.
+    """
+    index = integers(frame.index, count)
+    for i in range(count):
+        index[i] = i
+    total = weight_sum(like, frame, count)
+    head_rows(like, ops, frame, np.int64(0), count, 1.0 / total if total > 0 else 0.0)
+    backward_rows(like, ops, frame, np.int64(0), count, training)
+    add_to_tally(frame, doubles(frame.tally, _TALLY), count, total)
+    unused = doubles(frame.tally, _TALLY)
+    parameter_part(like, ops, frame, x, count, unused, count < 0)
+
+
+@spliced
+def predict(like: Any, ops: Any, frame: Any, out: Any, x: Any, first: Any, last: Any) -> None:
+    """Write the outputs of rows `first` up to `last` of x to out; both are addresses."""
+    size = like.itemsize
+    op = ops[len(ops) - 1]
+    width = op.outputs
+    for start in range(first, last, frame.capacity):
+        count = min(frame.capacity, last - start)
+        source = x + start * frame.inputs * size
+        forward_rows(like, ops, frame, source, np.int64(0), count, count < 0, start)
+        result = vector(like, frame.work + op.y * frame.capacity * size, count * width)
+        target = vector(like, out + start * width * size, count * width)
+        for i in range(count * width):
+            target[i] = result[i]
+
+
+@inner
+def choose_rows(frame: Any, start: Any, first: Any, last: Any, bits: Any, keys: Any) -> None:
+    """Write which rows of the data set are rows `first` up to `last` of the batch at `start`."""
+    index = integers(frame.index, last)
+    if frame.shuffle != 0:
+        for i in range(first, last):
+            index[i] = shuffled(start + i, frame.rows, bits, keys)
+    else:
+        for i in range(first, last):
+            index[i] = start + i
+
+
+@inner
+def gather_rows(like: Any, frame: Any, first: Any, last: Any) -> None:
+    """Copy the chosen rows of x into the batch."""
+    size, width = like.itemsize, frame.inputs
+    index = integers(frame.index, last)
+    for i in range(first, last):
+        source = vector(like, frame.x + index[i] * width * size, width)
+        target = vector(like, frame.batch + i * width * size, width)
+        for j in range(width):
+            target[j] = source[j]
+
+
+@inner
+def weight_sum(like: Any, frame: Any, count: Any) -> Any:
+    """Return the sum of the weights of the batch's rows."""
+    if frame.weight == 0:
+        return float(count)
+    index = integers(frame.index, count)
+    weight = vector(like, frame.weight, frame.rows)
+    total = 0.0
+    for i in range(count):
+        total += weight[index[i]]
+    return total
+
+
+@inner
+def add_to_tally(frame: Any, tally: Any, count: Any, total: Any) -> None:
+    """Add the batch's sums, in the order of its rows."""
+    losses, scores = doubles(frame.row_loss, count), doubles(frame.row_score, count)
+    for i in range(count):
+        tally[_LOSS_SUM] += losses[i]
+        tally[_SCORE_SUM] += scores[i]
+    tally[_WEIGHT_SUM] += total
+    if math.isfinite(tally[_LOSS_SUM]):
+        tally[_STEPS] += 1

@@ -1,0 +1,182 @@
+"""How kernels are compiled: the flags, and a disk cache that never fails.
+
+``@kernel`` is ``numba.njit`` with this project's flags. Compiled code is kept in a private folder
+of the user's cache. Whatever goes wrong there (no home, read-only or full disk, damaged file) costs
+a compilation and one warning, never an error: plain ``cache=True`` raises in most of these cases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numba
+from numba import njit
+from numba.core import caching
+
+# No "nnan" and no "ninf": they would let the compiler drop the tests for divergence.
+# "reassoc" lets sums over a row be vectorised; a sum's order then depends on its length alone.
+FAST_MATH: Final = {"reassoc", "contract", "arcp", "nsz"}
+
+# error_model="numpy": with Python's, a test for division by zero keeps loops scalar.
+_FLAGS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy", "fastmath": FAST_MATH}
+
+
+class CacheWarning(UserWarning):
+    """The kernel cache cannot be used; kernels are compiled anew."""
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled kernels: ``FASTNET_CACHE_DIR``, or the user's cache."""
+    chosen = os.environ.get("FASTNET_CACHE_DIR")
+    if chosen:
+        return Path(chosen) / "kernels"
+    if sys.platform == "darwin":
+        base = Path("~/Library/Caches").expanduser()
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser()
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return base / "fastnet" / "kernels"
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile `function` on first call, with the flags above, and keep the result on disk."""
+    dispatcher = njit(**_FLAGS)(function)
+    if not numba.config.DISABLE_JIT:
+        dispatcher._cache = _make_cache(function)
+    return dispatcher
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """Compile `function` as a part of the kernels that call it.
+
+    It has no cache entry and no Python wrapper of its own, which halves its compile time. Python
+    can call it only where ``NUMBA_DISABLE_JIT`` is set, or through a kernel.
+    """
+    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_FLAGS)(function)
+
+
+def spliced(function: Callable[..., Any]) -> Any:
+    """Take the text of `function` into the one kernel that calls it: compiled once, not twice."""
+    return njit(inline="always", no_cpython_wrapper=True, no_cfunc_wrapper=True, **_FLAGS)(function)
+
+
+def _make_cache(function: Callable[..., Any]) -> Any:
+    try:
+        return _Cache(function)
+    except Exception as error:
+        _warn_once(error)
+        return caching.NullCache()
+
+
+def _warn_once(error: BaseException) -> None:
+    if not _warned:
+        _warned.append(True)
+        warnings.warn(
+            f"the kernel cache {cache_folder()} cannot be used ({error}); kernels are compiled "
+            f"anew. FASTNET_CACHE_DIR names another folder.",
+            CacheWarning,
+            stacklevel=2,
+        )
+
+
+_warned: list[bool] = []
+
+
+class _Locator(caching._CacheLocator):
+    """Places the cache of every kernel in `cache_folder`."""
+
+    def __init__(self, function: Callable[..., Any], source: str) -> None:
+        self._source = Path(source)
+        self._line = function.__code__.co_firstlineno
+
+    def ensure_cache_path(self) -> None:
+        folder = cache_folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The cache is unpickled: a folder that others may write to would let them run code.
+        status = folder.stat()
+        if hasattr(os, "getuid") and (
+            status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        ):
+            raise PermissionError(f"{folder} belongs to, or can be written by, somebody else")
+
+    def get_cache_path(self) -> str:
+        return str(cache_folder())
+
+    def get_source_stamp(self) -> Any:
+        # A kernel is compiled together with the kernels it calls: all of them are the source.
+        return _source_stamp()
+
+    def get_disambiguator(self) -> str:
+        return f"{self._source.stem}-{self._line}"
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], source: str) -> _Locator:
+        return cls(function, source)
+
+
+@cache
+def _source_stamp() -> tuple[Any, ...]:
+    """Return what compiled code depends on and Numba's own key leaves out."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    status = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return (numba.config.BOUNDSCHECK, *status)
+
+
+class _Impl(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]  # noqa: RUF012 - Numba's name and form
+
+
+class _Files(caching.IndexDataCacheFile):
+    """Index and data files of one kernel, safe for processes that compile at the same moment."""
+
+    def save(self, key: Any, data: Any) -> None:
+        # Numba numbers the data files and writes the index first: two processes that save different
+        # signatures can end with an index that points to the other's code. Here a file's name says
+        # which signature it holds, and the index never runs ahead of it.
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+        name = f"{self._index_name.removesuffix('.nbi')}.{digest}.nbc"
+        self._save_data(name, data)
+        self._save_index({**self._load_index(), key: name})
+
+
+class _Cache(caching.FunctionCache):
+    """Numba's cache of one kernel, with every fault turned into a miss."""
+
+    _impl_class = _Impl
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _Files(
+            self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
+        )
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            self._impl.locator.ensure_cache_path()
+            return super().load_overload(sig, target_context)
+        except Exception as error:
+            _warn_once(error)
+            self._discard()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:
+            _warn_once(error)
+
+    def _discard(self) -> None:
+        """Remove a damaged index, so that the next process finds none."""
+        try:
+            self.flush()
+        except Exception as error:
+            _warn_once(error)

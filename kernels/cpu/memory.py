@@ -1,0 +1,174 @@
+"""Memory: arrays at addresses, the frame of a compiled run, and a barrier for its threads.
+
+Kernels receive addresses in one record, the frame, rather than arrays: so every network of a dtype
+runs the same compiled code, a call converts three arguments instead of thirty, and slices carry no
+reference counts. ``vector(like, address, count)`` turns an address into an array again, with its
+length, so that bounds checking still works on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, from_dtype, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastnet.kernels import abi
+from fastnet.kernels.cpu.jit import inner
+
+FRAME: Final = np.dtype(
+    [
+        # The network. Addresses are in bytes, counts in elements.
+        ("inputs", np.int64),
+        ("outputs", np.int64),
+        ("parameters", np.int64),  # address, (P,)
+        ("gradients", np.int64),  # (P,)
+        ("state", np.int64),  # (S,) running statistics
+        ("batch_state", np.int64),  # (S,) mean and 1 / deviation of the newest batch
+        ("size", np.int64),  # P
+        ("decayed", np.int64),
+        # The workspace, for ``capacity`` rows.
+        ("capacity", np.int64),
+        ("work", np.int64),  # (width * capacity,) activations
+        ("deltas", np.int64),  # (width * capacity,) their gradients
+        ("batch", np.int64),  # (capacity, I) gathered inputs
+        ("index", np.int64),  # (capacity,) int64, which rows they are
+        ("row_loss", np.int64),  # (capacity,) float64
+        ("row_score", np.int64),  # (capacity,) float64
+        ("transposed", np.int64),  # (max I O,), one for each thread
+        ("tally", np.int64),  # (4,) float64
+        # The data set.
+        ("rows", np.int64),  # N
+        ("x", np.int64),  # (N, I)
+        ("labels", np.int64),  # (N,) int64, or 0
+        ("target", np.int64),  # (N, T), or 0
+        ("targets", np.int64),  # T
+        ("weight", np.int64),  # (N,), or 0
+        # The recipe.
+        ("loss", np.int64),
+        ("loss_constants", np.int64),  # (n,) float64
+        ("loss_constants_count", np.int64),
+        ("optimizer", np.int64),
+        ("constants", np.int64),  # (8,) float64
+        ("coefficients", np.int64),  # (steps, 4) float64
+        ("moments", np.int64),  # (slots, P)
+        ("batch_size", np.int64),
+        ("shuffle", np.int64),
+        ("seed", np.uint64),
+        ("epoch", np.int64),
+        # The threads.
+        ("thread", np.int64),
+        ("threads", np.int64),
+        ("arrivals", np.int64),  # (1,) int64, shared
+    ]
+)
+
+
+@intrinsic
+def _pointer(typingctx: Any, like: Any, address: Any) -> Any:
+    """Return `address` as a pointer to elements of the dtype of `like`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[1], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(like, types.intp), codegen
+
+
+def _make_pointer(element: Any) -> Any:
+    """Return an intrinsic that turns an address into a pointer to `element`."""
+
+    @intrinsic
+    def pointer(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(element)(types.intp), codegen
+
+    return pointer
+
+
+_integer_pointer = _make_pointer(types.int64)
+_double_pointer = _make_pointer(types.float64)
+_op_pointer = _make_pointer(from_dtype(abi.OP))
+_frame_pointer = _make_pointer(from_dtype(FRAME))
+
+
+@inner
+def vector(like: Any, address: Any, count: Any) -> Any:
+    """Return the `count` elements at `address` as an array of the dtype of `like`."""
+    return carray(_pointer(like, address), (count,))
+
+
+@inner
+def integers(address: Any, count: Any) -> Any:
+    """Return the `count` int64 at `address`."""
+    return carray(_integer_pointer(address), (count,))
+
+
+@inner
+def doubles(address: Any, count: Any) -> Any:
+    """Return the `count` float64 at `address`."""
+    return carray(_double_pointer(address), (count,))
+
+
+@inner
+def ops_at(address: Any, count: Any) -> Any:
+    """Return the plan's records at `address`."""
+    return carray(_op_pointer(address), (count,))
+
+
+@inner
+def frames_at(address: Any, count: Any) -> Any:
+    """Return the frames of `count` threads at `address`."""
+    return carray(_frame_pointer(address), (count,))
+
+
+@intrinsic
+def _atomic_add(typingctx: Any, address: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", pointer, args[1], "seq_cst")
+
+    return types.int64(types.intp, types.int64), codegen
+
+
+@intrinsic
+def _atomic_load(typingctx: Any, address: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        return builder.load_atomic(pointer, "acquire", 8)
+
+    return types.int64(types.intp), codegen
+
+
+@intrinsic
+def _yield_processor(typingctx: Any) -> Any:
+    """Let another thread of the system run (POSIX ``sched_yield``)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        function_type = ir.FunctionType(ir.IntType(32), [])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "sched_yield")
+        builder.call(function, [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+SPINS: Final = 20_000
+"""A waiting thread spins this often, then lets others run between looks."""
+
+
+@inner
+def barrier(frame: Any, generation: Any) -> Any:
+    """Wait until every thread of the run has come here `generation` times."""
+    if frame.threads > 1:
+        _atomic_add(frame.arrivals, 1)
+        goal = generation * frame.threads
+        spins = 0
+        while _atomic_load(frame.arrivals) < goal:
+            spins += 1
+            if spins > SPINS:
+                _yield_processor()

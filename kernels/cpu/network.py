@@ -1,0 +1,298 @@
+"""Forward, backward and update of a whole network, for a range of its rows.
+
+Rows of a batch are independent but for batch normalisation; so threads share the rows in
+`forward_rows`, `head_rows` and `backward_rows`, and the rows of each weight matrix in
+`parameter_part`, which works over the whole batch. Every function takes the frame of its thread.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastnet.kernels import abi
+from fastnet.kernels.cpu.activations import activation_backward, activation_forward
+from fastnet.kernels.cpu.gemm import gemm, transpose
+from fastnet.kernels.cpu.jit import inner
+from fastnet.kernels.cpu.losses import cross_entropy_row, loss_row
+from fastnet.kernels.cpu.memory import doubles, integers, vector
+from fastnet.kernels.cpu.norm import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_statistics,
+    column_dots,
+    column_sums,
+    inverse_deviation,
+    layer_norm_backward,
+    layer_norm_forward,
+    move_running,
+)
+from fastnet.kernels.cpu.optimizers import update
+from fastnet.kernels.cpu.random import dropout_mask
+
+_DENSE, _DROPOUT, _BATCH_NORM = abi.DENSE, abi.DROPOUT, abi.BATCH_NORM
+_IDENTITY, _RELU, _SOFTMAX, _SIGMOID, _EXP = (
+    abi.IDENTITY,
+    abi.RELU,
+    abi.SOFTMAX,
+    abi.SIGMOID,
+    abi.EXP,
+)
+_CROSS_ENTROPY, _BINARY_CROSS_ENTROPY = abi.CROSS_ENTROPY, abi.BINARY_CROSS_ENTROPY
+_POISSON, _CLIP_NORM, _DECAY = abi.POISSON, abi.CLIP_NORM, abi.DECAY
+
+# As constants of an integer type: Numba compiles a function anew for every literal argument.
+_ZERO, _ONE = np.int64(0), np.int64(1)
+
+
+@inner
+def block(like: Any, frame: Any, base: Any, offset: Any, width: Any, first: Any, last: Any) -> Any:
+    """Return rows `first` up to `last` of a workspace array of that offset and width, flat."""
+    start = (offset * frame.capacity + first * width) * like.itemsize
+    return vector(like, base + start, (last - first) * width)
+
+
+@inner
+def input_of(like: Any, frame: Any, op: Any, x: Any) -> Any:
+    """Return the address of a layer's input: the batch, or the activation of the layer before."""
+    return x if op.x < 0 else frame.work + op.x * frame.capacity * like.itemsize
+
+
+@inner
+def forward_rows(
+    like: Any, ops: Any, frame: Any, x: Any, first: Any, last: Any, training: Any, step: Any
+) -> None:
+    """Compute all layers for rows `first` up to `last` of the batch at address `x`.
+
+    In training with batch normalisation they must be all rows.
+    """
+    size = like.itemsize
+    for index in range(len(ops)):
+        op = ops[index]
+        inputs, width = op.inputs, op.outputs
+        source = input_of(like, frame, op, x) + first * inputs * size
+        z = block(like, frame, frame.work, op.z, width, first, last)
+        y = block(like, frame, frame.work, op.y, width, first, last)
+        code = op.activation
+        if op.kind == _DENSE:
+            weight = frame.parameters + op.weight * size
+            bias = frame.parameters + op.bias * size
+            relu = np.int64(code == _RELU and op.z == op.y)
+            target = frame.work + (op.z * frame.capacity + first * width) * size
+            gemm(
+                like, target, width, source, inputs, _ONE, weight, width,
+                last - first, width, inputs, bias, relu,
+            )  # fmt: skip
+            if relu != 0:
+                continue
+        else:
+            _other_forward(like, frame, op, z, vector(like, source, len(z)), first, training, step)
+        if code != _IDENTITY or op.z != op.y:
+            activation_forward(y, z, code, width)
+
+
+@inner
+def _other_forward(
+    like: Any, frame: Any, op: Any, z: Any, x: Any, first: Any, training: Any, step: Any
+) -> None:
+    """Compute z of a layer without weights, for the rows in z; `first` is the first of them."""
+    size, width = like.itemsize, op.outputs
+    count = len(z) // width
+    xhat = block(like, frame, frame.work, op.xhat, width, first, first + count)
+    if op.kind == _DROPOUT:
+        if training:
+            threshold = min(round((1.0 - op.rate) * 4294967296.0), 4294967295)
+            dropout_mask(xhat, first * width, op.rate, threshold, step, op.stream, frame.seed)
+            for i in range(len(z)):
+                z[i] = x[i] * xhat[i]
+        else:
+            for i in range(len(z)):
+                z[i] = x[i]
+        return
+    gamma = vector(like, frame.parameters + op.weight * size, width)
+    beta = vector(like, frame.parameters + op.bias * size, width)
+    if op.kind == _BATCH_NORM:
+        mean = vector(like, frame.batch_state + op.state * size, width)
+        scale = vector(like, frame.batch_state + (op.state + width) * size, width)
+        running_mean = vector(like, frame.state + op.state * size, width)
+        running_var = vector(like, frame.state + (op.state + width) * size, width)
+        if training:
+            batch_statistics(mean, scale, x, count)
+            move_running(running_mean, mean, op.momentum, 1.0)
+            move_running(running_var, scale, op.momentum, count / max(count - 1, 1))
+            inverse_deviation(scale, scale, op.epsilon)
+            batch_norm_forward(z, xhat, x, mean, scale, gamma, beta)
+        else:
+            inverse_deviation(scale, running_var, op.epsilon)
+            batch_norm_forward(z, xhat, x, running_mean, scale, gamma, beta)
+    else:
+        scale = block(like, frame, frame.work, op.xhat + width, 1, first, first + count)
+        layer_norm_forward(z, xhat, scale, x, gamma, beta, op.epsilon)
+
+
+@inner
+def head_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, share: Any) -> None:
+    """Write loss, score and gradient of rows `first` up to `last`.
+
+    ``frame.index`` says which rows of the data set they are. The gradient, of the output layer's z
+    for the fused losses, else of y, is multiplied by the row's weight and by `share`.
+    """
+    real = like.dtype.type
+    op = ops[len(ops) - 1]
+    width, targets = op.outputs, frame.targets
+    index = integers(frame.index, last)
+    losses, scores = doubles(frame.row_loss, last), doubles(frame.row_score, last)
+    constants = doubles(frame.loss_constants, frame.loss_constants_count)
+    for i in range(first, last):
+        row = index[i]
+        y = block(like, frame, frame.work, op.y, width, i, i + 1)
+        z = block(like, frame, frame.work, op.z, width, i, i + 1)
+        d = block(like, frame, frame.deltas, op.y, width, i, i + 1)
+        target = vector(like, frame.target + row * targets * like.itemsize, targets)
+        if frame.loss == _CROSS_ENTROPY:
+            label = integers(frame.labels, frame.rows)[row] if frame.labels != 0 else -1
+            loss, score = cross_entropy_row(d, y, z, target, label, constants[0])
+        else:
+            loss, score = loss_row(d, y, z, target, frame.loss, constants)
+        weight = vector(like, frame.weight, frame.rows)[row] if frame.weight != 0 else real(1.0)
+        losses[i], scores[i] = loss * weight, score * weight
+        factor = weight * real(share)
+        for j in range(width):
+            d[j] *= factor
+
+
+@inner
+def is_fused(loss: Any, code: Any) -> Any:
+    """Return whether a loss gives the gradient of z: ``Loss.fused_with`` in fastnet/losses.py."""
+    return (
+        (loss == _CROSS_ENTROPY and code == _SOFTMAX)
+        or (loss == _BINARY_CROSS_ENTROPY and code == _SIGMOID)
+        or (loss == _POISSON and code == _EXP)
+    )
+
+
+@inner
+def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, training: Any) -> None:
+    """Turn the output's gradient into those of every layer's z, for rows `first` up to `last`."""
+    size = like.itemsize
+    for back in range(len(ops)):
+        index = len(ops) - 1 - back
+        op = ops[index]
+        width = op.outputs
+        dz = block(like, frame, frame.deltas, op.y, width, first, last)
+        if back > 0 or not is_fused(frame.loss, op.activation):
+            y = block(like, frame, frame.work, op.y, width, first, last)
+            z = block(like, frame, frame.work, op.z, width, first, last)
+            activation_backward(dz, y, z, op.activation, width)
+        if op.kind == _BATCH_NORM:
+            xhat = block(like, frame, frame.work, op.xhat, width, first, last)
+            gamma = vector(like, frame.parameters + op.weight * size, width)
+            dgamma = vector(like, frame.gradients + op.weight * size, width)
+            dbeta = vector(like, frame.gradients + op.bias * size, width)
+            column_dots(dgamma, dz, xhat, _ZERO, width, width)
+            column_sums(dbeta, dz, _ZERO, width, width)
+        if op.x < 0:
+            continue
+        # The layer before has its y at op.x, and its gradient at the same place among the deltas.
+        dx = block(like, frame, frame.deltas, op.x, op.inputs, first, last)
+        if op.kind == _DENSE:
+            weight = frame.parameters + op.weight * size
+            transpose(like, frame.transposed, weight, op.inputs, width)
+            start = frame.deltas + (op.x * frame.capacity + first * op.inputs) * size
+            source = frame.deltas + (op.y * frame.capacity + first * width) * size
+            gemm(
+                like, start, op.inputs, source, width, _ONE, frame.transposed, op.inputs,
+                last - first, op.inputs, width, _ZERO, _ZERO,
+            )  # fmt: skip
+        elif op.kind == _DROPOUT:
+            mask = block(like, frame, frame.work, op.xhat, width, first, last)
+            for i in range(len(dz)):
+                dx[i] = dz[i] * mask[i] if training else dz[i]
+        elif op.kind == _BATCH_NORM:
+            scale = vector(like, frame.batch_state + (op.state + width) * size, width)
+            batch_norm_backward(dx, dz, xhat, scale, gamma, dgamma, dbeta, training)
+        else:
+            xhat = block(like, frame, frame.work, op.xhat, width, first, last)
+            scale = block(like, frame, frame.work, op.xhat + width, 1, first, last)
+            gamma = vector(like, frame.parameters + op.weight * size, width)
+            layer_norm_backward(dx, dz, xhat, scale, gamma)
+
+
+@inner
+def parameter_part(
+    like: Any, ops: Any, frame: Any, x: Any, count: Any, coefficients: Any, do_update: Any
+) -> None:
+    """Compute this thread's share of the gradients over all `count` rows, and update with them.
+
+    The share of a weight matrix is a range of its rows, that of a vector a range of its elements.
+    """
+    size, thread, threads = like.itemsize, frame.thread, frame.threads
+    for back in range(len(ops)):
+        index = len(ops) - 1 - back
+        op = ops[index]
+        if op.bias < 0:
+            continue
+        width = op.outputs
+        dz = block(like, frame, frame.deltas, op.y, width, 0, count)
+        j0, j1 = width * thread // threads, width * (thread + 1) // threads
+        bias = vector(like, frame.gradients + op.bias * size, width)
+        if op.kind == _DENSE:
+            i0, i1 = op.inputs * thread // threads, op.inputs * (thread + 1) // threads
+            source = input_of(like, frame, op, x) + i0 * size
+            target = frame.gradients + (op.weight + i0 * width) * size
+            start = frame.deltas + op.y * frame.capacity * size
+            gemm(
+                like, target, width, source, _ONE, op.inputs, start, width,
+                i1 - i0, width, count, _ZERO, _ZERO,
+            )  # fmt: skip
+            if do_update:
+                low, high = op.weight + i0 * width, op.weight + i1 * width
+                update_range(like, frame, low, high, coefficients, 1.0)
+            column_sums(bias, dz, j0, j1, width)
+        elif op.kind != _BATCH_NORM:
+            xhat = block(like, frame, frame.work, op.xhat, width, 0, count)
+            gamma = vector(like, frame.gradients + op.weight * size, width)
+            column_dots(gamma, dz, xhat, j0, j1, width)
+            column_sums(bias, dz, j0, j1, width)
+        if do_update:
+            if op.kind != _DENSE:
+                update_range(like, frame, op.weight + j0, op.weight + j1, coefficients, 1.0)
+            update_range(like, frame, op.bias + j0, op.bias + j1, coefficients, 1.0)
+
+
+@inner
+def update_range(like: Any, frame: Any, low: Any, high: Any, coefficients: Any, clip: Any) -> None:
+    """Update parameters `low` up to `high`, which are all decayed or all not."""
+    size, count = like.itemsize, high - low
+    w = vector(like, frame.parameters + low * size, count)
+    g = vector(like, frame.gradients + low * size, count)
+    m = vector(like, frame.moments + low * size, count)
+    v = vector(like, frame.moments + (frame.size + low) * size, count)
+    constants = doubles(frame.constants, abi.CONSTANTS)
+    decayed = low < frame.decayed
+    update(w, g, m, v, frame.optimizer, constants, coefficients, clip, decayed)
+
+
+@inner
+def update_all(like: Any, frame: Any, coefficients: Any) -> None:
+    """Clip by the norm of the whole gradient if asked, and update this thread's share of all."""
+    limit = doubles(frame.constants, abi.CONSTANTS)[_CLIP_NORM]
+    clip = 1.0
+    if limit < math.inf:
+        # Every thread computes the whole norm, in one order: the bits must not depend on threads.
+        gradients = vector(like, frame.gradients, frame.size)
+        square = 0.0
+        for i in range(len(gradients)):
+            square += float(gradients[i]) * float(gradients[i])
+        norm = math.sqrt(square)
+        if norm > limit:
+            clip = limit / norm
+    thread, threads = frame.thread, frame.threads
+    rest = frame.size - frame.decayed
+    low, high = frame.decayed * thread // threads, frame.decayed * (thread + 1) // threads
+    update_range(like, frame, low, high, coefficients, clip)
+    low = frame.decayed + rest * thread // threads
+    high = frame.decayed + rest * (thread + 1) // threads
+    update_range(like, frame, low, high, coefficients, clip)

@@ -1,0 +1,145 @@
+"""Batch and layer normalisation: twins of those in ``fastnet/backends/numpy_backend.py``.
+
+``z = gamma xhat + beta``, ``xhat = (x - mean) * scale``, ``scale = 1 / sqrt(variance + epsilon)``.
+Arrays are flat, x and z (B, O); gamma, beta, mean and scale (O,), or scale (B,) by rows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastnet.kernels.cpu.jit import inner
+
+
+@inner
+def batch_statistics(mean: Any, variance: Any, x: Any, count: Any) -> None:
+    """Write each unit's mean and (biased) variance over `count` rows."""
+    real, width = x.dtype.type, len(mean)
+    share = real(1.0) / real(count)
+    for j in range(width):
+        mean[j] = variance[j] = real(0.0)
+    for i in range(count):
+        row = x[i * width : (i + 1) * width]
+        for j in range(width):
+            mean[j] += row[j]
+    for j in range(width):
+        mean[j] *= share
+    for i in range(count):
+        row = x[i * width : (i + 1) * width]
+        for j in range(width):
+            e = row[j] - mean[j]
+            variance[j] += e * e
+    for j in range(width):
+        variance[j] *= share
+
+
+@inner
+def move_running(running: Any, batch: Any, momentum: Any, factor: Any) -> None:
+    """Write ``running = (1 - momentum) running + momentum factor batch``."""
+    real = running.dtype.type
+    keep, take = real(1.0 - momentum), real(momentum * factor)
+    for j in range(len(running)):
+        running[j] = keep * running[j] + take * batch[j]
+
+
+@inner
+def inverse_deviation(scale: Any, variance: Any, epsilon: Any) -> None:
+    """Write ``scale = 1 / sqrt(variance + epsilon)``; both may be the same array."""
+    real = scale.dtype.type
+    for j in range(len(scale)):
+        scale[j] = real(1.0) / math.sqrt(variance[j] + real(epsilon))
+
+
+@inner
+def batch_norm_forward(
+    z: Any, xhat: Any, x: Any, mean: Any, scale: Any, gamma: Any, beta: Any
+) -> None:
+    """Normalise by columns."""
+    width = len(gamma)
+    for start in range(0, len(x), width):
+        for j in range(width):
+            h = (x[start + j] - mean[j]) * scale[j]
+            xhat[start + j] = h
+            z[start + j] = gamma[j] * h + beta[j]
+
+
+@inner
+def layer_norm_forward(
+    z: Any, xhat: Any, scale: Any, x: Any, gamma: Any, beta: Any, epsilon: Any
+) -> None:
+    """Normalise by rows; writes each row's scale."""
+    real, width = x.dtype.type, len(gamma)
+    share = real(1.0) / real(width)
+    for i in range(len(scale)):
+        row = x[i * width : (i + 1) * width]
+        hat, out = xhat[i * width : (i + 1) * width], z[i * width : (i + 1) * width]
+        mean, variance = real(0.0), real(0.0)
+        for j in range(width):
+            mean += row[j]
+        mean *= share
+        for j in range(width):
+            e = row[j] - mean
+            variance += e * e
+        scale[i] = real(1.0) / math.sqrt(variance * share + real(epsilon))
+        for j in range(width):
+            h = (row[j] - mean) * scale[i]
+            hat[j] = h
+            out[j] = gamma[j] * h + beta[j]
+
+
+@inner
+def layer_norm_backward(dx: Any, dz: Any, xhat: Any, scale: Any, gamma: Any) -> None:
+    """Write ``dx = scale (g - mean(g) - xhat mean(g xhat))``, ``g = gamma dz``, means by rows."""
+    real, width = dz.dtype.type, len(gamma)
+    share = real(1.0) / real(width)
+    for i in range(len(scale)):
+        hat, out = xhat[i * width : (i + 1) * width], dx[i * width : (i + 1) * width]
+        row = dz[i * width : (i + 1) * width]
+        mean, dot = real(0.0), real(0.0)
+        for j in range(width):
+            g = gamma[j] * row[j]
+            mean += g
+            dot += g * hat[j]
+        mean, dot = mean * share, dot * share
+        for j in range(width):
+            out[j] = scale[i] * (gamma[j] * row[j] - mean - hat[j] * dot)
+
+
+@inner
+def batch_norm_backward(
+    dx: Any, dz: Any, xhat: Any, scale: Any, gamma: Any, dgamma: Any, dbeta: Any, training: Any
+) -> None:
+    """Write dx as above with means over the batch; without `training` the means are 0.
+
+    `dgamma` and `dbeta` are the column sums of ``dz xhat`` and dz: gamma times them are the sums
+    of g needed here.
+    """
+    real, width = dz.dtype.type, len(gamma)
+    share = real(width) / real(len(dz)) if training else real(0.0)
+    for start in range(0, len(dz), width):
+        for j in range(width):
+            centred = dz[start + j] - share * (dbeta[j] + xhat[start + j] * dgamma[j])
+            dx[start + j] = scale[j] * gamma[j] * centred
+
+
+@inner
+def column_sums(out: Any, dz: Any, first: Any, last: Any, width: Any) -> None:
+    """Write the sums over rows of columns `first` up to `last` of dz (B, width)."""
+    for j in range(first, last):
+        out[j] = dz.dtype.type(0.0)
+    for start in range(0, len(dz), width):
+        row = dz[start : start + width]
+        for j in range(first, last):
+            out[j] += row[j]
+
+
+@inner
+def column_dots(out: Any, dz: Any, xhat: Any, first: Any, last: Any, width: Any) -> None:
+    """Write the sums over rows of ``dz xhat``, for columns `first` up to `last`."""
+    for j in range(first, last):
+        out[j] = dz.dtype.type(0.0)
+    for start in range(0, len(dz), width):
+        row, hat = dz[start : start + width], xhat[start : start + width]
+        for j in range(first, last):
+            out[j] += row[j] * hat[j]

@@ -1,0 +1,32 @@
+// Dropout: the masks of random.dropout_mask, bit for bit.
+
+// mask = 0 or `scale`, y = x mask. Arrays of `elements` numbers, (B, O) taken flat. A thread for
+// each four elements, which are the four words of one Philox block: word w keeps its unit if it is
+// below `threshold`.
+extern "C" __global__ void dropout_forward(real* y_bo, real* mask_bo, const real* x_bo,
+                                           const Clock* clock, integer stream, integer threshold,
+                                           double scale, integer elements)
+{
+    const unsigned step = unsigned(clock->step);
+    const unsigned long long seed = (unsigned long long)(clock->seed);
+    for (integer block = first_column(); 4 * block < elements; block += column_stride()) {
+        const Words words =
+            philox(unsigned(block), step, unsigned(stream), unsigned(abi::DROP), seed);
+        for (int lane = 0; lane < 4; ++lane) {
+            const integer e = 4 * block + lane;
+            if (e < elements) {
+                const real mask = words.lane[lane] < unsigned(threshold) ? real(scale) : real(0);
+                mask_bo[e] = mask;
+                y_bo[e] = x_bo[e] * mask;
+            }
+        }
+    }
+}
+
+// dx = dy mask. A thread for each element.
+extern "C" __global__ void dropout_backward(real* dx_bo, const real* d_bo, const real* mask_bo,
+                                            integer elements)
+{
+    for (integer e = first_column(); e < elements; e += column_stride())
+        dx_bo[e] = d_bo[e] * mask_bo[e];
+}

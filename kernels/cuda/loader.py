@@ -1,0 +1,180 @@
+"""Puts the CUDA files together into one source text, and says how each kernel is launched.
+
+The text needs no header: NVRTC compiles it without a search path, and a C++ compiler can build it
+for the CPU when a shim stands in for the few CUDA names it uses. Codes, layouts and constants come
+from ``kernels/abi.py``; nothing is written down twice.
+
+Rules of the kernels, on which launching relies:
+
+- Scalar arguments are ``integer`` (64 bits) or ``double``, which is what CuPy makes of a Python int
+  or float. What changes from step to step is no scalar: it lies in device memory, in `CLOCK` and in
+  the table of coefficients, so that a step could be captured once and replayed.
+- A kernel is right for any number of blocks: it strides over its work.
+- Every sum has an order of its own, which depends on the shape and on ``BLOCK`` alone. There are no
+  atomics, so two runs give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from fastnet.kernels import abi
+
+FILES: Final = (
+    "common.cuh",
+    "random.cuh",
+    "activations.cuh",
+    "clock.cu",
+    "data.cu",
+    "dense.cu",
+    "dropout.cu",
+    "norm.cu",
+    "losses.cu",
+    "optimizers.cu",
+)
+"""In the order in which they need one another."""
+
+CLOCK: Final = ("step", "seed", "start", "row", "halted")
+"""Fields of the record that tells kernels where training is; see ``clock.cu``."""
+
+WARP: Final = 32
+COLUMN_TILE: Final = 8
+"""Columns that one block of a column kernel works on: 32 bytes of float32, a sector of memory."""
+
+NORM_CHUNKS: Final = 256
+"""Into how many parts the norm of the gradient is divided at most."""
+
+OPTIONS: Final = ("-std=c++17", "-diag-suppress=177")
+"""For NVRTC. Never fast-math: NaN and infinity have to survive. 177: a constant is not used."""
+
+GRID_LIMIT: Final = 8192
+"""Blocks in either direction of a grid; beyond that, a thread takes more than one element."""
+
+
+class Launch(NamedTuple):
+    """Blocks in a grid and threads in a block, both as (x, y)."""
+
+    grid: tuple[int, int]
+    block: tuple[int, int]
+
+
+def over_elements(rows: int, columns: int, block: int) -> Launch:
+    """Return a launch with one thread for each element of a (rows, columns) array."""
+    width = min(block, 1 << (columns - 1).bit_length())
+    return Launch((_blocks(columns, width), _blocks(rows, block // width)), (width, block // width))
+
+
+def over_line(rows: int, columns: int, block: int) -> Launch:
+    """Return a launch with one thread for each of `columns` elements, for a kernel without rows."""
+    return Launch((_blocks(columns, block), 1), (block, 1))
+
+
+def over_rows(rows: int, columns: int, block: int) -> Launch:
+    """Return a launch with one warp for each row."""
+    return Launch((1, _blocks(rows, block // WARP)), (WARP, block // WARP))
+
+
+def over_columns(rows: int, columns: int, block: int) -> Launch:
+    """Return a launch with one block for every `COLUMN_TILE` columns."""
+    return Launch((_blocks(columns, COLUMN_TILE), 1), (COLUMN_TILE, block // COLUMN_TILE))
+
+
+def over_chunks(rows: int, columns: int, block: int) -> Launch:
+    """Return a launch with one block for each of `rows` chunks."""
+    return Launch((1, _blocks(rows, 1)), (1, block))
+
+
+def one_block(rows: int, columns: int, block: int) -> Launch:
+    """Return a launch of one block, its threads in a single column."""
+    return Launch((1, 1), (1, block))
+
+
+def one_thread(rows: int, columns: int, block: int) -> Launch:
+    """Return a launch of one thread."""
+    return Launch((1, 1), (1, 1))
+
+
+def _blocks(count: int, tile: int) -> int:
+    return min(max(1, -(-count // tile)), GRID_LIMIT)
+
+
+def norm_chunks(size: int) -> int:
+    """Return into how many parts the norm of `size` gradients is divided."""
+    return min(NORM_CHUNKS, -(-size // 4096))
+
+
+KERNELS: Final[dict[str, Callable[[int, int, int], Launch]]] = {
+    "clock_set": one_thread,
+    "clock_tick": one_thread,
+    "permutation_fill": over_line,
+    "gather_rows": over_elements,
+    "dense_forward_epilogue": over_elements,
+    "dense_forward_softmax": over_rows,
+    "softmax_backward": over_rows,
+    "dense_backward_epilogue": over_columns,
+    "dropout_forward": over_line,
+    "dropout_backward": over_line,
+    "batch_norm_statistics": over_columns,
+    "batch_norm_forward": over_elements,
+    "layer_norm_forward": over_rows,
+    "norm_backward_epilogue": over_columns,
+    "batch_norm_backward": over_elements,
+    "layer_norm_backward": over_rows,
+    "weight_sum": one_block,
+    "loss_head": over_rows,
+    "tally_add": one_block,
+    "gradient_square_sum": over_chunks,
+    "gradient_clip": one_block,
+    "optimizer_update": over_line,
+}
+"""Every kernel, with how it is spread over threads."""
+
+
+def launch_shape(kernel: str, rows: int, columns: int, block: int) -> Launch:
+    """Return the grid and block with which `kernel` works on a (rows, columns) array.
+
+    Parameters
+    ----------
+    block : int
+        Threads in a block: the ``block`` for which `source` was made.
+    """
+    return KERNELS[kernel](rows, columns, block)
+
+
+def source(dtype: np.dtype[np.floating], block: int) -> str:
+    """Return the text of all kernels for one dtype.
+
+    Parameters
+    ----------
+    dtype : float32 or float64
+        Becomes ``real``.
+    block : int
+        Threads in a block: a power of two from 32 to 1024. Becomes ``BLOCK``.
+    """
+    if block not in (32, 64, 128, 256, 512, 1024):
+        raise ValueError(f"block must be a power of two from 32 to 1024, got {block}.")
+    folder = Path(__file__).parent
+    parts = [_prelude(dtype, block)]
+    for name in FILES:
+        parts.append(f'#line 1 "{name}"\n' + (folder / name).read_text(encoding="utf-8"))
+    return "\n".join(parts)
+
+
+def _prelude(dtype: np.dtype[np.floating], block: int) -> str:
+    """Return the definitions that come from Python: types, sizes, and all of ``abi``."""
+    real = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}[np.dtype(dtype)]
+    lines = [f"typedef {real} real;", "typedef long long integer;"]
+    for name, value in (("BLOCK", block), ("WARP", WARP), ("COLUMN_TILE", COLUMN_TILE)):
+        lines.append(f"constexpr int {name} = {value};")
+    lines.append("struct Clock { " + " ".join(f"integer {field};" for field in CLOCK) + " };")
+    lines.append("namespace abi {")
+    for name, value in vars(abi).items():
+        if name.isupper() and isinstance(value, int):
+            lines.append(f"constexpr integer {name} = {value}LL;")
+        elif name.isupper() and isinstance(value, float):
+            lines.append(f"constexpr double {name} = {value!r};")
+    return "\n".join([*lines, "}"])

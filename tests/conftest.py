@@ -1,0 +1,40 @@
+"""Fixtures that every test may use: each backend that can run here, at both dtypes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from fastnet.backends.base import Backend
+from tests.networks import Bench, usable_backends
+
+BACKENDS = usable_backends()
+
+# The same examples everywhere and no clock: a slow machine is not a failure.
+settings.register_profile(
+    "fastnet",
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("fastnet")
+
+
+@pytest.fixture(scope="session", params=BACKENDS.values(), ids=BACKENDS.keys())
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each backend that can run here."""
+    return request.param
+
+
+@pytest.fixture(scope="session", params=["float32", "float64"])
+def bench(request: pytest.FixtureRequest, backend: Backend) -> Bench:
+    """Each backend at each dtype."""
+    return Bench(backend, np.dtype(request.param))
+
+
+@pytest.fixture(scope="session")
+def bench64(backend: Backend) -> Bench:
+    """Each backend in float64, for what is compared over many steps."""
+    return Bench(backend, np.dtype(np.float64))

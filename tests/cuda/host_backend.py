@@ -1,0 +1,53 @@
+"""A backend that runs the GPU engine on the CPU, for suites that compare backends."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.backends.base import Array, Backend
+from fastnet.backends.gpu_engine import GpuEngine
+from fastnet.plan import Plan
+from tests.cuda.host_module import WHY_NOT
+from tests.cuda.host_runtime import HostRuntime
+
+
+class HostBackend(Backend):
+    """The CuPy backend's engine and kernels on emulated threads.
+
+    Parameters
+    ----------
+    block, schedule : int
+        As for `HostRuntime`.
+    """
+
+    name: ClassVar[str] = "cupy-host"
+    install: ClassVar[str] = "apt-get install g++"
+
+    def __init__(self, *, block: int = 32, schedule: int = 0) -> None:
+        self.block, self.schedule = block, schedule
+
+    def why_unavailable(self) -> str | None:
+        return WHY_NOT
+
+    def engine(
+        self, plan: Plan, parameters: Array, state: Array, *, threads: int | None = None
+    ) -> GpuEngine:
+        runtime = HostRuntime(parameters.dtype, block=self.block, schedule=self.schedule)
+        return GpuEngine(plan, parameters, state, runtime)
+
+    def asarray(self, values: NDArray[Any]) -> Array:
+        return np.array(values)
+
+    def to_host(self, values: Array) -> NDArray[Any]:
+        return np.array(values)
+
+    def describe(self) -> dict[str, str]:
+        return {"kernels": "emulated"}
+
+
+def host_engine(plan: Plan, parameters: Array, state: Array, **options: Any) -> GpuEngine:
+    """Return a GPU engine on the CPU; `options` are those of `HostRuntime`."""
+    return GpuEngine(plan, parameters, state, HostRuntime(parameters.dtype, **options))

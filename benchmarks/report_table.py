@@ -95,10 +95,10 @@ def _training(table: Table) -> RichTable:
 def _prediction(tables: Sequence[Table]) -> RichTable:
     """Return predictions side by side: a column for each network, with the lead of fastnet."""
     out = _table_of(*(f"{table.network} {table.layers}" for table in tables))
-    first = {row.label: row for table in reversed(tables) for row in reversed(table.rows)}
-    for label, row in first.items():
+    styles = {row.label: _style(row) for table in tables for row in table.rows}
+    for label, style in styles.items():
         cells = [{row.label: _cell(row) for row in table.rows}.get(label, "-") for table in tables]
-        out.add_row(label, *cells, style=_style(row))
+        out.add_row(label, *cells, style=style)
     return out
 
 

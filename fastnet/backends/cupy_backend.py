@@ -106,7 +106,9 @@ class CupyBackend(Backend):
     install: ClassVar[str] = "pip install 'fastnet-mlp[cuda13]'"
 
     def why_unavailable(self) -> str | None:
-        return _why_not_installed() or _why_not_importable() or _why_no_device()
+        return (
+            _why_not_installed() or _why_not_importable() or _why_no_device() or _why_no_libraries()
+        )
 
     def engine(
         self, plan: Plan, parameters: Array, state: Array, *, threads: int | None = None
@@ -154,22 +156,12 @@ def _why_not_installed() -> str | None:
 
 
 def _why_not_importable() -> str | None:
-    """Import CuPy and the libraries it loads on first use."""
     try:
         import_module("cupy")
     except Exception as error:
-        hint = "CUPY_CACHE_DIR must name a folder that can be written to" * isinstance(
-            error, OSError
-        )
-        return f"importing CuPy failed ({_first_line(error)}). {hint or 'Reinstall it'}."
-    for library in ("nvrtc", "cublas"):
-        try:
-            import_module(f"cupy_backends.cuda.libs.{library}")
-        except Exception as error:
-            return (
-                f"CuPy is installed, but not the CUDA library {library} ({_first_line(error)}): "
-                f"{CupyBackend.install}."
-            )
+        cache = "CUPY_CACHE_DIR must name a folder that can be written to."
+        hint = cache if isinstance(error, OSError) else f"Reinstall it: {CupyBackend.install}."
+        return f"importing CuPy failed ({_first_line(error)}). {hint}"
     return None
 
 
@@ -206,6 +198,19 @@ def _why_driver(runtime: Any) -> str:
         f"the NVIDIA driver is for CUDA {_version(driver)}, and the installed CuPy needs CUDA "
         f"{_version(needed)}: update the driver{other}."
     )
+
+
+def _why_no_libraries() -> str | None:
+    """Load the libraries that CuPy does not bring along."""
+    for library in ("nvrtc", "cublas"):
+        try:
+            import_module(f"cupy_backends.cuda.libs.{library}")
+        except Exception as error:
+            return (
+                f"CuPy is installed, but not the CUDA library {library} ({_first_line(error)}): "
+                f"{CupyBackend.install}."
+            )
+    return None
 
 
 def _is_installed(distribution: str) -> bool:

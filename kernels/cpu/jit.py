@@ -162,6 +162,10 @@ class _Cache(caching.FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             self._impl.locator.ensure_cache_path()
+        except Exception as error:
+            _warn_once(error)
+            return None
+        try:
             return super().load_overload(sig, target_context)
         except Exception as error:
             _warn_once(error)

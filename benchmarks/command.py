@@ -62,7 +62,11 @@ def run_bench(
     for path in (json_path, html_path):
         _check_folder(path)
 
-    with pinning.on_cores(threads), console.status("measuring what this machine can do") as status:
+    with (
+        pinning.on_cores(threads),
+        pinning.limited_pools(threads),
+        console.status("measuring what this machine can do") as status,
+    ):
 
         def say(text: str) -> None:
             status.update(text)

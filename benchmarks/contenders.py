@@ -37,7 +37,7 @@ class Contender(ABC):
     """
 
     tolerance: ClassVar[float] = 1e-5
-    """Largest relative difference of the loss from the reference's; see `fastnet.benchmarks.parity`."""
+    """Largest relative difference of the loss from the reference's."""
 
     threads_used: int | None = None
     """How many threads it works with, where it tells."""

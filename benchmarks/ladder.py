@@ -74,7 +74,7 @@ LADDER: Final[dict[str, Rung]] = {
         Rung("iris", (4, 16, 3), predicted=True),
         Rung("policy", (16, 64, 64, 4), batch=64, gpu_batch=64, rows=8_192, predicted=True),
         Rung("table", (8, 208, 208, 2), batch=256, gpu_batch=256, rows=8_192),
-        Rung("image", (784, 128, 10), batch=128, gpu_batch=128, rows=12_800, predicted=True),
+        Rung("image", (784, 128, 10), batch=128, gpu_batch=128, rows=6_400, predicted=True),
         Rung("image-wide", (784, 512, 512, 10), batch=256, gpu_batch=1024, rows=2_048),
         Rung("wide", (4096,) * 5, gpu_batch=8192, rows=8_192),
     )

@@ -96,11 +96,12 @@ def pools() -> list[str]:
     """Return the BLAS and OpenMP libraries that are loaded, with version and threads."""
     import threadpoolctl
 
-    return sorted(
-        f"{pool['internal_api']} {pool['version'] or ''}".strip()
-        + f" ({pool['num_threads']} threads{', ' + arch if (arch := pool.get('architecture')) else ''})"
-        for pool in threadpoolctl.threadpool_info()
-    )
+    found = set()
+    for pool in threadpoolctl.threadpool_info():
+        name = f"{pool['internal_api']} {pool['version'] or ''}".strip()
+        kernels = f"{pool['architecture']} kernels, " if pool.get("architecture") else ""
+        found.add(f"{name} ({kernels}{pool['num_threads']} threads)")
+    return sorted(found)
 
 
 def commit() -> str | None:

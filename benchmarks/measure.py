@@ -94,9 +94,7 @@ def _predicts_many(item: _Ready, x: Any) -> _Ready:
 
 
 def _table(kind: Kind, rung: Rung, batch: int, flops: int) -> Table:
-    return Table(
-        kind, rung.name, rung.layers, rung.activation, LOSS, batch, rung.parameters, flops
-    )
+    return Table(kind, rung.name, rung.layers, rung.activation, LOSS, batch, rung.parameters, flops)
 
 
 def _admit(
@@ -118,9 +116,7 @@ def _admit(
     return ready
 
 
-def _time(
-    table: Table, ready: Sequence[_Ready], options: Options, calls_per_call: int = 1
-) -> None:
+def _time(table: Table, ready: Sequence[_Ready], options: Options, calls_per_call: int = 1) -> None:
     """Time the contenders and fill in the table; what is called does so many calls (steps)."""
     if not ready:
         return
@@ -139,9 +135,7 @@ def _time(
     table.rows.sort(key=lambda row: row.us)
 
 
-def _row(
-    table: Table, item: _Ready, mine: Timing, options: Options, calls: int
-) -> dict[str, Any]:
+def _row(table: Table, item: _Ready, mine: Timing, options: Options, calls: int) -> dict[str, Any]:
     """Return a row's fields without the ratios."""
     entry, seconds = item.entry, mine.typical / calls
     allowed = options.threads or usable_cores()

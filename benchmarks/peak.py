@@ -73,9 +73,7 @@ def _fma_rate(threads: int, seconds: float) -> tuple[float, str]:
     if threads == 1:
         return _best(lambda: loop(_ITERATIONS), work, seconds) / 1e9, method
     with ThreadPoolExecutor(threads) as pool:
-        rate = _best(
-            lambda: list(pool.map(loop, [_ITERATIONS] * threads)), work * threads, seconds
-        )
+        rate = _best(lambda: list(pool.map(loop, [_ITERATIONS] * threads)), work * threads, seconds)
     return rate / 1e9, method
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from fastnet import checks
+from fastnet.arguments import whole
 from fastnet.errors import InputError
 
 
@@ -19,12 +19,11 @@ def usable_cores() -> int:
 
 def check_threads(threads: int | None) -> int | None:
     """Return `threads`; raise `InputError` when there are not so many processors."""
-    if threads is None:
-        return None
-    count, cores = checks.count("threads", threads), usable_cores()
-    if count > cores:
-        raise InputError(f"threads must be at most {cores}, the processors here, got {threads}.")
-    return count
+    cores = usable_cores()
+    if threads is not None and not 1 <= threads <= cores:
+        message = f"threads must be between 1 and {cores}, the processors here, got {threads!r}."
+        raise InputError(message)
+    return threads
 
 
 @contextmanager
@@ -45,10 +44,11 @@ def on_cores(threads: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def limited_pools(threads: int | None) -> object:
+def limited_pools(threads: int | None) -> AbstractContextManager[object]:
     """Return a context in which the BLAS and OpenMP pools loaded so far use so many threads."""
     if threads is None:
         return nullcontext()
     import threadpoolctl
 
-    return threadpoolctl.threadpool_limits(threads)
+    limits: AbstractContextManager[object] = threadpoolctl.threadpool_limits(threads)
+    return limits

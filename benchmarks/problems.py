@@ -98,7 +98,7 @@ def inputs(rung: Rung, rows: int) -> Floats:
 def _xor(rows: int) -> tuple[Floats, Labels]:
     index = np.arange(rows)
     bits = np.stack([index & 1, (index >> 1) & 1], axis=1)
-    return bits.astype(np.float32), (bits[:, 0] ^ bits[:, 1]).astype(np.int64)
+    return bits.astype(np.float32), _mislabelled(bits[:, 0] ^ bits[:, 1], 2)
 
 
 def _taught(rung: Rung, rows: int) -> tuple[Floats, Labels]:
@@ -106,7 +106,18 @@ def _taught(rung: Rung, rows: int) -> tuple[Floats, Labels]:
     wide, narrow = rung.sizes[0], rung.sizes[-1]
     x = _noise(rows * wide, 0).reshape(rows, wide)
     teacher = _noise(wide * narrow, 1 << 21).reshape(wide, narrow)
-    return x, np.argmax(x @ teacher, axis=1).astype(np.int64)
+    return x, _mislabelled(np.argmax(x @ teacher, axis=1), narrow)
+
+
+def _mislabelled(labels: NDArray[Any], classes: int) -> Labels:
+    """Return the labels, an eighth of them drawn at random.
+
+    What can be learnt to the end would be: then gradients fade into denormal numbers, which cost
+    ten times as much, the sooner the faster a contender is.
+    """
+    words = random.words(2 * len(labels), step=0, stream=1 << 22, purpose=_PURPOSE, seed=SEED)
+    drawn = words[1::2] % np.uint32(classes)
+    return np.where(words[::2] % np.uint32(8) == 0, drawn, labels).astype(np.int64)
 
 
 def _noise(count: int, stream: int) -> Floats:
@@ -114,8 +125,6 @@ def _noise(count: int, stream: int) -> Floats:
     out = np.empty(count, np.float32)
     for index, start in enumerate(range(0, count, _BLOCK)):
         part: NDArray[Any] = out[start : start + _BLOCK]
-        words = random.words(
-            part.size, step=0, stream=stream + index, purpose=_PURPOSE, seed=SEED
-        )
+        words = random.words(part.size, step=0, stream=stream + index, purpose=_PURPOSE, seed=SEED)
         part[:] = (words * 2.0**-32 - 0.5) * 12**0.5
     return out

@@ -165,13 +165,15 @@ def scaled(value: float) -> str:
 
 def times(value: float | None) -> str:
     """Return a ratio: ``3.10x``; a dash where there is none."""
-    return "-" if value is None else f"{significant(value)}x"
+    return "-" if value is None else f"{significant(value, 3 if value >= 1 else 2)}x"
 
 
 def percent(value: float | None) -> str:
     """Return a share: ``65 %``; a dash where there is none."""
     if value is None:
         return "-"
+    if value < 0.0005:
+        return "<0.1 %"
     return f"{100 * value:.0f} %" if value >= 0.0995 else f"{100 * value:.1f} %"
 
 

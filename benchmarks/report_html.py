@@ -26,21 +26,24 @@ _METHOD = (
     "the matrix products; the peak is what a loop of fused multiply-adds reached on this machine."
 )
 
+_RATES = "GFLOP/s", "of peak", "vs NumPy", "threads"
+
+_PARTS = {
+    "training": "Training",
+    "one row": "Prediction of one row",
+    "many rows": "Prediction of many rows",
+}
+
 
 def page(report: Report) -> str:
     """Return the page."""
     trained = [table for table in report.tables if table.kind == "training"]
     parts = [_title(report), _machine(report), _summary(trained)]
-    for table in trained:
-        parts.append(_network(table, "microseconds per training step; shorter is better"))
-    for kind, title, what in (
-        ("one row", "Prediction of one row", "microseconds per call; shorter is better"),
-        ("many rows", "Prediction of many rows", "microseconds per call; shorter is better"),
-    ):
+    for kind, title in _PARTS.items():
         tables = [table for table in report.tables if table.kind == kind]
         if tables:
             parts.append(f'<h2 class="part">{title}</h2>')
-            parts += [_network(table, what) for table in tables]
+            parts += [_network(table) for table in tables]
     parts += [_startup(report), _remarks(report)]
     return "\n".join(
         [
@@ -58,10 +61,8 @@ def _title(report: Report) -> str:
     machine = report.machine
     commit = f", commit {machine['commit']}" if machine["commit"] else ""
     when = report.created.replace("T", " ").replace("+00:00", " UTC")
-    return (
-        "<header><h1>fastnet benchmark</h1>"
-        f'<p class="soft">fastnet {escape(machine["fastnet"] + commit)}; {escape(when)}</p></header>'
-    )
+    about = escape(f"fastnet {machine['fastnet']}{commit}; {when}")
+    return f'<header><h1>fastnet benchmark</h1><p class="soft">{about}</p></header>'
 
 
 def _machine(report: Report) -> str:
@@ -92,8 +93,7 @@ def _summary(tables: Sequence[Table]) -> str:
     lines = []
     for table in tables:
         cells = {row.label: row.times_fastnet for row in table.rows}
-        texts = (times(cells[label]) if label in cells else "-" for label in columns)
-        values = "".join(f"<td>{text}</td>" for text in texts)
+        values = "".join(_lead_cell(cells.get(label)) for label in columns)
         lines.append(f"<tr><th>{escape(table.network)}</th>{values}</tr>")
     head = "".join(f"<th>{escape(label)}</th>" for label in columns)
     return (
@@ -105,30 +105,34 @@ def _summary(tables: Sequence[Table]) -> str:
     )
 
 
-def _network(table: Table, what: str) -> str:
-    rows = table.rows
+def _lead_cell(value: float | None) -> str:
+    style = ' class="bad"' if value is not None and value < 1 else ""
+    return f"<td{style}>{times(value)}</td>"
+
+
+def _network(table: Table) -> str:
+    rows, unit = table.rows, _unit(table)
     bars = [
-        Bar(
-            row.label,
-            row.us,
-            f"{significant(row.us)} us" + _and_lead(row),
-            _style(table, row),
-        )
+        Bar(row.label, row.us, f"{significant(row.us)} \u00b5s{_and_lead(row)}", _style(table, row))
         for row in rows
     ]
-    title = f"{table.network}: {what}"
-    chart = bar_chart(bars, title) + _table(table) if rows else ""
+    caption = f"\u00b5s per {unit}, shorter is better; in brackets: over the fastest of fastnet"
+    chart = bar_chart(bars, f"{table.network}: {caption}")
     return (
         f"<section><h2>{escape(table.network)}</h2>"
         f'<p class="soft">{escape(heading(table))}</p>'
-        f'{chart}<p class="soft">{what}</p>{_list(table.notes)}{_list(table.failures, "bad")}'
-        "</section>"
+        + (f'{chart}<p class="caption">{caption}</p>{_table(table)}' if rows else "")
+        + f"{_list(table.notes)}{_list(table.failures, 'bad')}</section>"
     )
 
 
+def _unit(table: Table) -> str:
+    return "step" if table.kind == "training" else "call"
+
+
 def _table(table: Table) -> str:
-    unit, each = ("step", "samples") if table.kind == "training" else ("call", "rows")
-    head = ("", f"us / {unit}", f"{each} / s", "GFLOP/s", "of peak", "vs NumPy", "threads")
+    each = "samples" if table.kind == "training" else "rows"
+    head = ("", f"\u00b5s / {_unit(table)}", f"{each} / s", *_RATES)
     lines = []
     for row in table.rows:
         cells = (
@@ -152,7 +156,8 @@ def _table(table: Table) -> str:
 def _meter(row: Row) -> str:
     if row.share_of_peak is None:
         return ""
-    return f'<span class="meter"><i style="width:{min(100, 100 * row.share_of_peak):.1f}%"></i></span>'
+    width = min(100.0, 100.0 * row.share_of_peak)
+    return f'<span class="meter"><i style="width:{width:.1f}%"></i></span>'
 
 
 def _startup(report: Report) -> str:
@@ -163,10 +168,10 @@ def _startup(report: Report) -> str:
         Bar(item.what, item.ms, f"{significant(item.ms)} ms", styles[item.kind])
         for item in sorted(report.startup, key=lambda item: item.ms)
     ]
-    what = "milliseconds of a whole Python process, files cached; shorter is better"
+    what = "ms of a whole Python process, files cached; shorter is better"
     return (
         '<h2 class="part">Start-up</h2>'
-        f'<section>{bar_chart(bars, "Start-up")}<p class="soft">{what}</p></section>'
+        f'<section>{bar_chart(bars, "Start-up")}<p class="caption">{what}</p></section>'
     )
 
 

@@ -26,7 +26,8 @@ h1 { font-size: 30px; line-height: 1.2; margin: 0; letter-spacing: -0.02em; }
 h2 { font-size: 19px; margin: 0; letter-spacing: -0.01em; }
 h2.part { font-size: 22px; margin: 44px 0 4px; }
 p { margin: 4px 0 0; }
-.soft { color: var(--soft); }
+.soft, .caption { color: var(--soft); }
+.caption { font-size: 13px; text-align: center; }
 section {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 22px 24px; margin-top: 18px; overflow-x: auto; break-inside: avoid;

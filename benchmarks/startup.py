@@ -74,6 +74,4 @@ def measure(backends: Sequence[str], rivals: bool, runs: int) -> list[Startup]:
             seconds = run(code)
             if turn:
                 best[what] = min(best.get(what, seconds), seconds)
-    return [
-        Startup(what, kind, 1e3 * best[what], runs) for what, (kind, _) in started.items()
-    ]
+    return [Startup(what, kind, 1e3 * best[what], runs) for what, (kind, _) in started.items()]

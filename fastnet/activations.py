@@ -139,12 +139,14 @@ def _gelu(y: Array, z: Array, s: Array, t: Array) -> None:
 
 def _gelu_backward(dz: Array, dy: Array, y: Array, z: Array, s: Array, t: Array, u: Array) -> None:
     # (1 + h)/2 * (1 + z (1 - h) c (1 + 3 a z^2)), with h the tanh: no difference of large terms.
-    _tanh_of_cubic(t, z)
-    np.multiply(z, z, out=s)
+    # Beyond 12 the derivative is 0 or 1 to the last bit, and the powers of z could overflow.
+    np.clip(z, -abi.GELU_FLAT, abi.GELU_FLAT, out=u)
+    _tanh_of_cubic(t, u)
+    np.multiply(u, u, out=s)
     s *= 3.0 * abi.GELU_CUBIC
     s += 1
     s *= abi.GELU_SCALE
-    s *= z
+    s *= u
     np.multiply(dy, 0.5, out=dz)
     t += 1
     dz *= t

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fastnet.checks import count
+from fastnet.arguments import real, whole
 from fastnet.errors import InputError, suggest
 from fastnet.history import History
 
@@ -105,11 +105,9 @@ class EarlyStopping(Callback):
         mode: str | None = None,
         restore_best: bool = True,
     ) -> None:
-        self.patience = count("patience", patience)
+        self.patience = whole("patience", patience)
         self.monitor = monitor
-        if not (math.isfinite(min_delta) and min_delta >= 0):
-            raise InputError(f"min_delta must be 0 or more, got {min_delta!r}.")
-        self.min_delta = min_delta
+        self.min_delta = real("min_delta", min_delta, least=0)
         if mode not in (None, "min", "max"):
             raise InputError(f"mode must be 'min' or 'max', got {mode!r}.")
         self.mode = mode
@@ -170,6 +168,6 @@ def make_callbacks(
         made.append(
             early_stopping
             if isinstance(early_stopping, EarlyStopping)
-            else EarlyStopping(count("early_stopping", early_stopping))
+            else EarlyStopping(whole("early_stopping", early_stopping))
         )
     return made

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastnet.arguments import whole
 from fastnet.errors import InputError, suggest
 from fastnet.losses import Loss
 
@@ -30,20 +31,9 @@ def dtype_of(value: Any) -> np.dtype[Any]:
     return dtype
 
 
-def count(name: str, value: Any, *, least: int = 1) -> int:
-    """Return `value` as an int of at least `least`."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
-    return number
-
-
 def seed_of(value: Any) -> int:
     """Return a seed: a whole number from 0 up to 2**64 - 1."""
-    number = count("seed", value, least=0)
+    number = whole("seed", value, least=0)
     if number >= 2**64:
         raise InputError(f"seed must be below 2**64, got {number}.")
     return number

@@ -38,7 +38,7 @@ INITIALIZERS: Final = tuple(_VARIANCES)
 
 def check(name: str) -> str:
     """Return `name`, or raise `InputError` with the nearest known one."""
-    if name not in _VARIANCES:
+    if not isinstance(name, str) or name not in _VARIANCES:
         raise InputError(f"unknown initializer {name!r}{suggest(name, _VARIANCES)}")
     return name
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final
 
 from fastnet import activations, initializers
+from fastnet.arguments import real, whole
 from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 
@@ -44,9 +45,9 @@ class Dense(Layer):
     code: ClassVar[int] = abi.DENSE
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "units", positive_int("units", self.units))
+        object.__setattr__(self, "units", whole("units", self.units))
         row = activations.get(self.activation)
-        chosen = self.initializer or row.initializer
+        chosen = row.initializer if self.initializer is None else self.initializer
         object.__setattr__(self, "initializer", initializers.check(chosen))
 
 
@@ -63,8 +64,7 @@ class Dropout(Layer):
     code: ClassVar[int] = abi.DROPOUT
 
     def __post_init__(self) -> None:
-        if not (_is_number(self.rate) and 0 <= self.rate < 1):
-            raise InputError(f"rate must be at least 0 and below 1, got {self.rate!r}.")
+        object.__setattr__(self, "rate", real("rate", self.rate, least=0, below=1))
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ class BatchNorm(Layer):
 
     def __post_init__(self) -> None:
         activations.get(self.activation)
-        if not (_is_number(self.momentum) and 0 <= self.momentum <= 1):
-            raise InputError(f"momentum must be between 0 and 1, got {self.momentum!r}.")
-        _require_epsilon(self.epsilon)
+        momentum = real("momentum", self.momentum, least=0, most=1)
+        object.__setattr__(self, "momentum", momentum)
+        object.__setattr__(self, "epsilon", real("epsilon", self.epsilon, above=0, below=1))
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class LayerNorm(Layer):
 
     def __post_init__(self) -> None:
         activations.get(self.activation)
-        _require_epsilon(self.epsilon)
+        object.__setattr__(self, "epsilon", real("epsilon", self.epsilon, above=0, below=1))
 
 
 LAYERS: Final[dict[str, type[Layer]]] = {
@@ -133,7 +133,7 @@ def chain(
             f"layers must name at least the inputs and the outputs, as in [784, 128, 10], got "
             f"{list(sizes)!r}."
         )
-    inputs, *hidden, outputs = (positive_int("a layer's size", size) for size in sizes)
+    inputs, *hidden, outputs = (whole("a layer's size", size) for size in sizes)
     activations.get(activation)
     layers = [Dense(units, activation) for units in hidden]
     return inputs, (*layers, Dense(outputs, output_activation))
@@ -141,7 +141,7 @@ def chain(
 
 def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
     """Raise `InputError` unless the layers make a network."""
-    positive_int("inputs", inputs)
+    whole("inputs", inputs)
     for index, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise InputError(
@@ -168,29 +168,9 @@ def from_dict(values: dict[str, Any]) -> Layer:
     """Return the layer that `to_dict` described; raise `InputError` for anything else."""
     options = dict(values)
     name = options.pop("layer", None)
-    if name not in LAYERS:
+    if not isinstance(name, str) or name not in LAYERS:
         raise InputError(f"unknown layer {name!r}{suggest(name, LAYERS)}")
     try:
         return LAYERS[name](**options)
     except TypeError as error:
         raise InputError(f"a layer {name!r} cannot be made from {options!r}: {error}") from None
-
-
-def positive_int(name: str, value: Any) -> int:
-    """Return `value` as an int of at least 1, or raise `InputError`."""
-    try:
-        number = value.__index__()
-    except (AttributeError, TypeError):
-        number = 0
-    if isinstance(value, bool) or number < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}.")
-    return int(number)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _require_epsilon(value: Any) -> None:
-    if not (_is_number(value) and 0 < value < 1):
-        raise InputError(f"epsilon must be above 0 and below 1, got {value!r}.")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Final, Literal
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.activations import ACTIVATIONS
+from fastnet.arguments import real
 from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 
@@ -134,7 +136,9 @@ class CrossEntropy(Loss):
     score: ClassVar[Literal["accuracy", "r2"] | None] = "accuracy"
 
     def __post_init__(self) -> None:
-        _require_share("label_smoothing", self.label_smoothing)
+        object.__setattr__(
+            self, "label_smoothing", real("label_smoothing", self.label_smoothing, least=0, below=1)
+        )
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -191,7 +195,9 @@ class BinaryCrossEntropy(Loss):
     score: ClassVar[Literal["accuracy", "r2"] | None] = "accuracy"
 
     def __post_init__(self) -> None:
-        _require_share("label_smoothing", self.label_smoothing)
+        object.__setattr__(
+            self, "label_smoothing", real("label_smoothing", self.label_smoothing, least=0, below=1)
+        )
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -282,8 +288,7 @@ class Huber(Loss):
     fits: ClassVar[tuple[str, ...]] = _ANY_OUTPUT
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.delta) and self.delta > 0):
-            raise InputError(f"delta must be a positive number, got {self.delta!r}.")
+        object.__setattr__(self, "delta", real("delta", self.delta, above=0))
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -383,10 +388,12 @@ class Quantile(Loss):
     score: ClassVar[Literal["accuracy", "r2"] | None] = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "quantiles", tuple(float(q) for q in self.quantiles))
-        q = self.quantiles
-        if not q or not all(0 < a < 1 for a in q) or any(a >= b for a, b in pairwise(q)):
-            raise InputError(f"quantiles must increase within (0, 1), got {self.quantiles!r}.")
+        if not isinstance(self.quantiles, Sequence) or not self.quantiles:
+            raise InputError(f"quantiles must be several numbers, got {self.quantiles!r}.")
+        q = tuple(real("a quantile", value, above=0, below=1) for value in self.quantiles)
+        if any(a >= b for a, b in pairwise(q)):
+            raise InputError(f"quantiles must increase, got {self.quantiles!r}.")
+        object.__setattr__(self, "quantiles", q)
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -465,8 +472,3 @@ def get(loss: str | Loss | None, output_activation: str) -> Loss:
             f"give the last layer {' or '.join(map(repr, loss.fits[:3]))}, or choose another loss."
         )
     return loss
-
-
-def _require_share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise InputError(f"{name} must be at least 0 and below 1, got {value!r}.")

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnet import backends, checks, losses, optimizers, rows, training
 from fastnet import metrics as metric_table
+from fastnet.arguments import real, whole
 from fastnet.backends.base import Array, Backend, Engine, Recipe
 from fastnet.callbacks import Callback, EarlyStopping, Run, make_callbacks
 from fastnet.errors import InputError
@@ -238,13 +239,11 @@ class Network:
         """
         chosen_loss = losses.get(loss, self.plan.output_activation.name)
         chosen_optimizer = optimizers.get(optimizer)
-        epochs = checks.count("epochs", epochs)
+        epochs = whole("epochs", epochs)
         made_callbacks = make_callbacks(callbacks, early_stopping, verbose)
         made_metrics = [metric_table.get(metric) for metric in metrics]
-        threads = None if threads is None else checks.count("threads", threads)
-        if not 0 <= validation_split < 1:
-            message = f"validation_split must be at least 0 and below 1, got {validation_split!r}."
-            raise InputError(message)
+        threads = None if threads is None else whole("threads", threads)
+        validation_split = real("validation_split", validation_split, least=0, below=1)
         if validation_split and validation_data is not None:
             raise InputError("give validation_data or validation_split, not both.")
 
@@ -261,7 +260,7 @@ class Network:
         elif validation_split:
             checked, held = rows.split(checked, validation_split, self.seed)
         count = len(checked.rows)
-        batch_size = count if batch_size is None else checks.count("batch_size", batch_size)
+        batch_size = count if batch_size is None else whole("batch_size", batch_size)
 
         self.scaler = scaler
         data = rows.on_backend(checked.rows, self.backend_object)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Final
 
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet import schedules
+from fastnet.arguments import real, whole
 from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.schedules import Schedule
@@ -68,9 +70,9 @@ class Optimizer(ABC):
     def __post_init__(self) -> None:
         object.__setattr__(self, "learning_rate", schedules.get(self.learning_rate))
         for name in ("l1", "l2", "weight_decay"):
-            _require(self, name, low=0.0)
+            _set(self, name, least=0)
         if self.clip_norm is not None:
-            _require(self, "clip_norm", low=0.0, above=True)
+            _set(self, "clip_norm", above=0)
 
     @property
     def schedule(self) -> Schedule:
@@ -113,7 +115,7 @@ class Optimizer(ABC):
         """Write the optimizer's own coefficients."""
 
     @abstractmethod
-    def step(self, w: Array, g: Array, moments: Array, c: NDArray[np.float64], s: Array) -> None:
+    def step(self, w: Array, g: Array, moments: Array, c: Sequence[float], s: Array) -> None:
         """Move w against g; both are changed.
 
         Parameters
@@ -121,7 +123,7 @@ class Optimizer(ABC):
         w, g : (P,)
             Parameters and their gradient; g may be used as scratch.
         moments : (slots, P)
-        c : (4,) float64
+        c : four floats
             A row of `coefficients`.
         s : (P,)
             Scratch.
@@ -153,7 +155,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self, "momentum", low=0.0, high=1.0)
+        _set(self, "momentum", least=0, below=1)
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov needs a momentum above 0, got momentum=0.")
 
@@ -161,7 +163,7 @@ class SGD(Optimizer):
         values[abi.MOMENTUM] = self.momentum
         values[abi.NESTEROV] = float(self.nesterov)
 
-    def step(self, w: Array, g: Array, moments: Array, c: NDArray[np.float64], s: Array) -> None:
+    def step(self, w: Array, g: Array, moments: Array, c: Sequence[float], s: Array) -> None:
         m = moments[0]
         m *= self.momentum
         m += g
@@ -191,14 +193,14 @@ class RMSprop(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self, "rho", low=0.0, high=1.0)
-        _require(self, "epsilon", low=0.0, above=True)
+        _set(self, "rho", least=0, below=1)
+        _set(self, "epsilon", above=0)
 
     def _fill_constants(self, values: NDArray[np.float64]) -> None:
         values[abi.BETA2] = self.rho
         values[abi.EPSILON] = self.epsilon
 
-    def step(self, w: Array, g: Array, moments: Array, c: NDArray[np.float64], s: Array) -> None:
+    def step(self, w: Array, g: Array, moments: Array, c: Sequence[float], s: Array) -> None:
         v = moments[0]
         _running_mean_of_squares(v, g, self.rho, s)
         np.sqrt(v, out=s)
@@ -225,12 +227,12 @@ class Adagrad(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self, "epsilon", low=0.0, above=True)
+        _set(self, "epsilon", above=0)
 
     def _fill_constants(self, values: NDArray[np.float64]) -> None:
         values[abi.EPSILON] = self.epsilon
 
-    def step(self, w: Array, g: Array, moments: Array, c: NDArray[np.float64], s: Array) -> None:
+    def step(self, w: Array, g: Array, moments: Array, c: Sequence[float], s: Array) -> None:
         v = moments[0]
         np.multiply(g, g, out=s)
         v += s
@@ -263,9 +265,9 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self, "beta1", low=0.0, high=1.0)
-        _require(self, "beta2", low=0.0, high=1.0)
-        _require(self, "epsilon", low=0.0, above=True)
+        _set(self, "beta1", least=0, below=1)
+        _set(self, "beta2", least=0, below=1)
+        _set(self, "epsilon", above=0)
 
     def _fill_constants(self, values: NDArray[np.float64]) -> None:
         values[abi.BETA1] = self.beta1
@@ -278,7 +280,7 @@ class Adam(Optimizer):
         table[:, abi.RATE] = rates / (1.0 - self.beta1**steps)
         table[:, abi.SCALE] = 1.0 / np.sqrt(1.0 - self.beta2**steps)
 
-    def step(self, w: Array, g: Array, moments: Array, c: NDArray[np.float64], s: Array) -> None:
+    def step(self, w: Array, g: Array, moments: Array, c: Sequence[float], s: Array) -> None:
         m, v = moments
         _running_mean_of_squares(v, g, self.beta2, s)
         m *= self.beta1
@@ -320,7 +322,7 @@ class NAdam(Adam):
         table[:, abi.RATE_GRADIENT] = rates * (1.0 - self.beta1) / (1.0 - self.beta1**steps)
         table[:, abi.SCALE] = 1.0 / np.sqrt(1.0 - self.beta2**steps)
 
-    def step(self, w: Array, g: Array, moments: Array, c: NDArray[np.float64], s: Array) -> None:
+    def step(self, w: Array, g: Array, moments: Array, c: Sequence[float], s: Array) -> None:
         m, v = moments
         _running_mean_of_squares(v, g, self.beta2, s)
         m *= self.beta1
@@ -354,14 +356,14 @@ class Lion(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self, "beta1", low=0.0, high=1.0)
-        _require(self, "beta2", low=0.0, high=1.0)
+        _set(self, "beta1", least=0, below=1)
+        _set(self, "beta2", least=0, below=1)
 
     def _fill_constants(self, values: NDArray[np.float64]) -> None:
         values[abi.BETA1] = self.beta1
         values[abi.BETA2] = self.beta2
 
-    def step(self, w: Array, g: Array, moments: Array, c: NDArray[np.float64], s: Array) -> None:
+    def step(self, w: Array, g: Array, moments: Array, c: Sequence[float], s: Array) -> None:
         m = moments[0]
         np.multiply(m, self.beta1, out=s)
         m *= self.beta2
@@ -407,9 +409,9 @@ class LBFGS:
 
     def __post_init__(self) -> None:
         for name in ("l1", "l2", "tolerance", "gradient_tolerance"):
-            _require(self, name, low=0.0)
+            _set(self, name, least=0)
         for name in ("history_size", "line_search_steps"):
-            _require(self, name, low=1)
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
 
 
 OPTIMIZERS: Final[dict[str, type[Optimizer] | type[LBFGS]]] = {
@@ -444,12 +446,6 @@ def _running_mean_of_squares(v: Array, g: Array, rho: float, s: Array) -> None:
     v += s
 
 
-def _require(
-    owner: Any, name: str, *, low: float, high: float = math.inf, above: bool = False
-) -> None:
-    """Check ``low <= value < high`` (``low < value`` with `above`)."""
-    value = getattr(owner, name)
-    if not (low <= value < high) or (above and value == low):
-        bound = f"above {low:g}" if above else f"at least {low:g}"
-        bound += "" if high == math.inf else f" and below {high:g}"
-        raise InputError(f"{name} must be {bound}, got {value!r}.")
+def _set(owner: Any, name: str, **bounds: float) -> None:
+    """Check a field and store it as a float."""
+    object.__setattr__(owner, name, real(name, getattr(owner, name), **bounds))

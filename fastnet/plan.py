@@ -39,7 +39,7 @@ class Tensor:
         return flat[self.offset : self.offset + self.size].reshape(self.shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """Where everything of one network lies.
 

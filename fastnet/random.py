@@ -82,7 +82,7 @@ def normal(count: int, *, stream: int, purpose: int, seed: int) -> NDArray[np.fl
 
 def keep_threshold(rate: float) -> int:
     """Return t so that a random word w keeps its unit when ``w < t``: P(w < t) = 1 - `rate`."""
-    return min(round((1.0 - rate) * 2**32), 2**32 - 1)
+    return round((1.0 - rate) * 2**32)
 
 
 def dropout_mask(
@@ -94,7 +94,7 @@ def dropout_mask(
     place in the batch and on nothing else.
     """
     w = words(out.size, step=step, stream=stream, purpose=abi.DROP, seed=seed)
-    kept = (w < np.uint32(keep_threshold(rate))).reshape(out.shape)
+    kept = (w < keep_threshold(rate)).reshape(out.shape)
     np.multiply(kept, out.dtype.type(1.0 / (1.0 - rate)), out=out)
     return out
 

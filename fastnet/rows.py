@@ -52,10 +52,18 @@ def check(
     weight = checks.sample_weights(sample_weight, len(values), dtype)
     weight = checks.class_weights(class_weight, labels, plan.outputs, weight, dtype)
     if labels is not None:
-        return Checked(Rows(values, labels, None, weight), labels)
-    assert target is not None
-    truth = np.argmax(target, axis=1) if loss.name == "cross_entropy" else target
-    return Checked(Rows(values, None, target, weight), truth)
+        checked = Checked(Rows(values, labels, None, weight), labels)
+    else:
+        assert target is not None
+        truth = np.argmax(target, axis=1) if loss.name == "cross_entropy" else target
+        checked = Checked(Rows(values, None, target, weight), truth)
+    if weight is not None and not weight.all():
+        # A row of weight 0 is a row left out: not even its place in a batch remains.
+        kept = np.flatnonzero(weight)
+        if not kept.size:
+            raise InputError("class_weight leaves no row with a weight above 0.")
+        checked = checked.take(kept)
+    return checked
 
 
 def inputs(

@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.arguments import real, whole
 from fastnet.errors import InputError
 
 Times = NDArray[np.float64]
@@ -36,7 +37,7 @@ class Schedule(ABC):
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        _require_positive(self, "start")
+        _set(self, "start", above=0)
 
     @abstractmethod
     def rates(self, t: Times) -> NDArray[np.float64]:
@@ -63,7 +64,7 @@ class Step(Schedule):
     name: ClassVar[str] = "step"
 
     def __post_init__(self) -> None:
-        _require_positive(self, "start", "every", "factor")
+        _set(self, "start", "every", "factor", above=0)
 
     def rates(self, t: Times) -> NDArray[np.float64]:
         return self.start * self.factor ** np.floor(t / self.every)
@@ -78,7 +79,7 @@ class Exponential(Schedule):
     name: ClassVar[str] = "exponential"
 
     def __post_init__(self) -> None:
-        _require_positive(self, "start", "factor")
+        _set(self, "start", "factor", above=0)
 
     def rates(self, t: Times) -> NDArray[np.float64]:
         return self.start * np.power(self.factor, t)
@@ -94,8 +95,8 @@ class Cosine(Schedule):
     name: ClassVar[str] = "cosine"
 
     def __post_init__(self) -> None:
-        _require_positive(self, "start", "epochs")
-        _require_not_negative(self, "end")
+        _set(self, "start", "epochs", above=0)
+        _set(self, "end", least=0)
 
     def rates(self, t: Times) -> NDArray[np.float64]:
         share = np.minimum(t / self.epochs, 1.0)
@@ -124,7 +125,7 @@ class WarmUp(Schedule):
     name: ClassVar[str] = "warm_up"
 
     def __post_init__(self) -> None:
-        _require_positive(self, "start", "epochs")
+        _set(self, "start", "epochs", above=0)
         object.__setattr__(self, "then", get(self.then))
         if isinstance(self.then, ReduceOnPlateau):
             raise InputError("WarmUp cannot be followed by ReduceOnPlateau: its rate has a memory.")
@@ -161,9 +162,8 @@ class OneCycle(Schedule):
     name: ClassVar[str] = "one_cycle"
 
     def __post_init__(self) -> None:
-        _require_positive(self, "start", "epochs", "rise", "divide", "final_divide")
-        if self.rise >= 1:
-            raise InputError(f"rise must be below 1, got {self.rise!r}.")
+        _set(self, "start", "epochs", "divide", "final_divide", above=0)
+        _set(self, "rise", above=0, below=1)
 
     def rates(self, t: Times) -> NDArray[np.float64]:
         share = np.minimum(t / self.epochs, 1.0)
@@ -200,10 +200,10 @@ class ReduceOnPlateau(Schedule):
     name: ClassVar[str] = "reduce_on_plateau"
 
     def __post_init__(self) -> None:
-        _require_positive(self, "start", "factor")
-        _require_not_negative(self, "patience", "threshold", "end")
-        if self.factor >= 1:
-            raise InputError(f"factor must be below 1, got {self.factor!r}.")
+        _set(self, "start", above=0)
+        _set(self, "factor", above=0, below=1)
+        _set(self, "threshold", "end", least=0)
+        object.__setattr__(self, "patience", whole("patience", self.patience, least=0))
 
     def rates(self, t: Times) -> NDArray[np.float64]:
         return np.full_like(t, self.start)
@@ -223,7 +223,9 @@ class Plateau:
 
     def observe(self, schedule: ReduceOnPlateau, loss: float) -> None:
         """Take in one epoch's monitored loss."""
-        if loss < self.best * (1.0 - schedule.threshold) or math.isinf(self.best):
+        # Not "best * (1 - threshold)": losses may be negative.
+        margin = 0.0 if math.isinf(self.best) else schedule.threshold * abs(self.best)
+        if loss < self.best - margin:
             self.best, self.waited = loss, 0
             return
         self.waited += 1
@@ -241,23 +243,10 @@ def get(rate: Schedule | float) -> Schedule:
     """Return a schedule: `rate` itself, or a constant one for a number."""
     if isinstance(rate, Schedule):
         return rate
-    if isinstance(rate, bool) or not isinstance(rate, int | float | np.floating | np.integer):
-        message = f"learning_rate must be a positive number or a Schedule, got {rate!r}."
-        raise InputError(message)
-    if not (math.isfinite(rate) and rate > 0):
-        raise InputError(f"learning_rate must be a positive number, got {rate!r}.")
-    return Constant(float(rate))
+    return Constant(real("learning_rate", rate, above=0))
 
 
-def _require_positive(schedule: Any, *names: str) -> None:
+def _set(schedule: Schedule, *names: str, **bounds: float) -> None:
+    """Check fields and store them as floats."""
     for name in names:
-        value = getattr(schedule, name)
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name} must be a positive number, got {value!r}.")
-
-
-def _require_not_negative(schedule: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(schedule, name)
-        if not (math.isfinite(value) and value >= 0):
-            raise InputError(f"{name} must be 0 or more, got {value!r}.")
+        object.__setattr__(schedule, name, real(name, getattr(schedule, name), **bounds))

@@ -187,6 +187,7 @@ def evaluate(job: Job, held: Validation) -> dict[str, float]:
 @contextmanager
 def run_callbacks(job: Job, run: Run) -> Iterator[None]:
     """Tell the callbacks that training begins, and in any case that it ends; keep the time."""
+    job.engine.warm_up()
     started = time.perf_counter()
     try:
         for callback in job.callbacks:

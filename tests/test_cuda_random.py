@@ -42,9 +42,7 @@ extern "C" __global__ void philox_words(unsigned* out, integer block, integer st
         ),
     ],
 )
-def test_philox_gives_the_known_answers(
-    counter: tuple[int, ...], seed: int, expected: str
-) -> None:
+def test_philox_gives_the_known_answers(counter: tuple[int, ...], seed: int, expected: str) -> None:
     module = HostModule(loader.source(np.dtype(np.float32), 32) + PHILOX)
     out = blank(4, np.uint32)
     module.launch("philox_words", (1,), (1,), (out, *counter, seed))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,9 @@ class JaxScan(Contender):
     """The fastest form for small networks: Python is left once an epoch."""
 
     def __init__(self, problem: Problem, threads: int | None) -> None:
-        jax: Any = importlib.import_module("jax")
-        jnp: Any = importlib.import_module("jax.numpy")
+        import jax
+        import jax.numpy as jnp
+
         activation = jnp.tanh if problem.rung.activation == "tanh" else jax.nn.relu
 
         def logits(parameters: Any, x: Any) -> Any:

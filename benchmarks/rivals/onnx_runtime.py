@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,14 @@ class OnnxRuntime(Contender):
     """An inference session with all graph optimisations, on the CPU."""
 
     def __init__(self, problem: Problem, threads: int | None) -> None:
-        runtime: Any = importlib.import_module("onnxruntime")
-        options = runtime.SessionOptions()
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:
             options.intra_op_num_threads = threads
             options.inter_op_num_threads = 1
-        self.session = runtime.InferenceSession(
+        self.session = onnxruntime.InferenceSession(
             make_model(problem), options, providers=["CPUExecutionProvider"]
         )
 
@@ -32,8 +32,9 @@ class OnnxRuntime(Contender):
 
 def make_model(problem: Problem) -> bytes:
     """Return the network as an ONNX model."""
-    onnx: Any = importlib.import_module("onnx")
-    helper, from_array = onnx.helper, importlib.import_module("onnx.numpy_helper").from_array
+    from onnx import TensorProto, helper
+    from onnx.numpy_helper import from_array
+
     last = len(problem.weights) - 1
     nodes, arrays, name = [], [], "x"
     for i, (w, b) in enumerate(zip(problem.weights, problem.biases, strict=True)):
@@ -42,7 +43,7 @@ def make_model(problem: Problem) -> bytes:
         nodes.append(helper.make_node("Gemm", [name, f"w{i}", f"b{i}"], [f"z{i}"]))
         name = "y" if i == last else f"y{i}"
         nodes.append(helper.make_node(activation, [f"z{i}"], [name]))
-    floats, sizes = onnx.TensorProto.FLOAT, problem.rung.sizes
+    floats, sizes = TensorProto.FLOAT, problem.rung.sizes
     graph = helper.make_graph(
         nodes,
         "network",

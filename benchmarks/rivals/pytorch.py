@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ class PyTorch(Contender):
     """The usual training loop, with the epoch's order as a tensor and no ``DataLoader``."""
 
     def __init__(self, problem: Problem, threads: int | None) -> None:
-        torch: Any = importlib.import_module("torch")
+        import torch
+
         self.torch = torch
         if threads is not None:
             torch.set_num_threads(threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,9 +22,10 @@ class SklearnMLP(Contender):
     tolerance: ClassVar[float] = 1e-3
 
     def __init__(self, problem: Problem, threads: int | None) -> None:
-        neural_network: Any = importlib.import_module("sklearn.neural_network")
+        from sklearn.neural_network import MLPClassifier
+
         rung = problem.rung
-        self.model = neural_network.MLPClassifier(
+        self.model = MLPClassifier(
             rung.sizes[1:-1],
             activation=rung.activation,
             alpha=0.0,
@@ -60,7 +60,7 @@ class SklearnMLP(Contender):
 
 
 class _OneHot:
-    """What ``MLPClassifier`` uses of a ``LabelBinarizer``, with a column for each of two classes."""
+    """What ``MLPClassifier`` uses of a ``LabelBinarizer``, with a column for every class."""
 
     y_type_ = "multiclass"
 
@@ -69,4 +69,4 @@ class _OneHot:
 
     def transform(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return labels (N,) as rows (N, O) with a single True."""
-        return labels[:, None] == self.classes_
+        return np.equal(labels[:, None], self.classes_)

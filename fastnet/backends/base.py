@@ -201,6 +201,9 @@ class Engine(ABC):
 
     # --- what follows from it --------------------------------------------------------------------
 
+    def warm_up(self) -> None:
+        """Compile, or load, what training needs, so that it does not count as training time."""
+
     def train_step(
         self, batch: Rows, recipe: Recipe, moments: Array, coefficients: NDArray[Any], step: int
     ) -> None:
@@ -253,10 +256,12 @@ class Engine(ABC):
             done += 1
         return Tally(loss, score, weight, done)
 
-    def gradient(self, rows: Rows, loss: Loss, *, training: bool = False, step: int = 0) -> Tally:
+    def gradient(
+        self, rows: Rows, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
+    ) -> Tally:
         """Set `gradients` to those of the mean loss over all `rows`, taken as one batch."""
         self.reserve(len(rows))
-        self.forward(rows.x, training=training, step=step)
+        self.forward(rows.x, training=training, seed=seed, step=step)
         self.backward(rows, loss)
         return self.read_tally()
 

@@ -43,7 +43,7 @@ class CudaRuntime:
 
     def __init__(self, dtype: Any) -> None:
         self._cupy: Any = import_module("cupy")
-        self._cublas: Any = import_module("cupy_backends.cuda.libs.cublas")
+        self._cublas: Any = self._cupy.cuda.cublas
         dtype = np.dtype(dtype)
         self._kernels = _kernels(dtype, self._cupy.cuda.Device().id)
         self._gemm = self._cublas.sgemm if dtype == np.float32 else self._cublas.dgemm
@@ -201,15 +201,18 @@ def _why_driver(runtime: Any) -> str:
 
 
 def _why_no_libraries() -> str | None:
-    """Load the libraries that CuPy does not bring along."""
-    for library in ("nvrtc", "cublas"):
-        try:
-            import_module(f"cupy_backends.cuda.libs.{library}")
-        except Exception as error:
-            return (
-                f"CuPy is installed, but not the CUDA library {library} ({_first_line(error)}): "
-                f"{CupyBackend.install}."
-            )
+    """Load the libraries that CuPy does not bring along; its attributes find them."""
+    cuda: Any = import_module("cupy").cuda
+    library = "NVRTC"
+    try:
+        cuda.nvrtc.getVersion()
+        library = "cuBLAS"
+        _ = cuda.cublas
+    except Exception as error:
+        return (
+            f"CuPy is installed, but not the CUDA library {library} ({_first_line(error)}): "
+            f"{CupyBackend.install}."
+        )
     return None
 
 
@@ -282,4 +285,4 @@ def _size(count: float) -> str:
         if count < 1024 or unit == "GiB":
             break
         count /= 1024
-    return f"{count:.{unit != 'bytes'}f} {unit}"
+    return f"{count:.{0 if unit == 'bytes' else 1}f} {unit}"

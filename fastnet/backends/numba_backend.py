@@ -95,6 +95,10 @@ class NumbaEngine(Engine):
         """Call the kernel; see `fastnet.kernels.cpu.epoch.run`."""
         self._kernels.run(self._like, *self._network, thread, task, first, last, step, x, out)
 
+    def warm_up(self) -> None:
+        self._set(rows=0)
+        self._run(self._kernels.ORDER)  # of nothing
+
     def _set_loss(self, loss: Loss) -> None:
         constants = np.array(loss.constants, np.float64)
         self._set(loss=loss.code, loss_constants_count=len(constants))
@@ -117,9 +121,7 @@ class NumbaEngine(Engine):
     def reserve(self, rows: int) -> None:
         if rows <= self._rows:
             return
-        self._rows = rows
         plan, dtype = self.plan, self.parameters.dtype
-        self._set(capacity=rows)
         self._point(
             work=np.empty(plan.width * rows, dtype),
             deltas=np.empty(plan.width * rows, dtype),
@@ -128,6 +130,8 @@ class NumbaEngine(Engine):
             row_loss=np.empty(rows),
             row_score=np.empty(rows),
         )
+        self._set(capacity=rows)
+        self._rows = rows
 
     def gather(self, rows: Rows, order: Array | None, start: int, stop: int) -> Rows:
         if order is None:
@@ -308,22 +312,12 @@ class NumbaBackend(Backend):
     def warm_up(self) -> float:
         """Compile all kernels for both dtypes (or load them from the cache); return the seconds."""
         from fastnet.layers import Dense
-        from fastnet.losses import CrossEntropy
-        from fastnet.optimizers import Adam
         from fastnet.plan import make_plan
 
         started = time.perf_counter()
-        plan, optimizer = make_plan(2, (Dense(2, "softmax"),)), Adam()
+        plan = make_plan(1, (Dense(1),))
         for dtype in (np.float32, np.float64):
-            engine = self.engine(plan, plan.initial_parameters(0, dtype), np.zeros(0, dtype))
-            rows = Rows(np.zeros((2, 2), dtype), np.zeros(2, np.int64))
-            recipe = Recipe(CrossEntropy(), optimizer, 2, 0, True)
-            moments = np.zeros((2, plan.size), dtype)
-            rates = optimizer.coefficients(1, np.full(1, 1e-3))
-            engine.train_epoch(rows, recipe, moments, rates, epoch=0, step=0)
-            engine.train_step(rows, recipe, moments, rates[0], 1)
-            engine.order(2, 0, 0)
-            engine.predict(rows.x)
+            self.engine(plan, plan.initial_parameters(0, dtype), np.zeros(0, dtype)).warm_up()
         return time.perf_counter() - started
 
 

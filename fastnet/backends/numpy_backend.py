@@ -1,7 +1,8 @@
 """The NumPy backend: the readable reference, composed of forward, backward and update.
 
 What a layer computes is defined here. Every operation writes into memory that `reserve` took, so a
-training step allocates no array. B rows, I inputs, O outputs.
+training step allocates no array of the size of a layer; the random words of a dropout mask are the
+exception. B rows, I inputs, O outputs.
 """
 
 from __future__ import annotations
@@ -87,7 +88,6 @@ class NumpyEngine(Engine):
     def reserve(self, rows: int) -> None:
         if rows <= self._rows:
             return
-        self._rows = rows
         plan, dtype = self.plan, self.parameters.dtype
         workspace = np.empty(plan.width * rows, dtype)
         deltas = np.empty(plan.width * rows, dtype)
@@ -113,6 +113,7 @@ class NumpyEngine(Engine):
                 layer.scale = block(workspace, int(op["xhat"]) + width, 1)
             elif op["kind"] == abi.BATCH_NORM:
                 layer.scale = np.empty((1, width), dtype)
+        self._rows = rows
 
     def gather(self, rows: Rows, order: Array | None, start: int, stop: int) -> Rows:
         if order is None:
@@ -154,7 +155,8 @@ class NumpyEngine(Engine):
         count = len(x)
         for layer in self._layers:
             kind = layer.op["kind"]
-            y, z = layer.y[:count], layer.z[:count]
+            z = layer.z[:count]
+            y = z if layer.y is layer.z else layer.y[:count]
             if kind == abi.DENSE:
                 np.matmul(x, layer.w, out=z)
                 z += layer.b
@@ -307,8 +309,11 @@ class NumpyEngine(Engine):
     @_quietly
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
         w, g, s = self.parameters, self.gradients, self._update_scratch
+        # Python's floats take the arrays' type, NumPy's would widen float32 arrays.
+        c = coefficients.tolist()
         if optimizer.clip_norm is not None:
-            norm = float(np.sqrt(np.dot(g, g)))
+            # In float64: the square of a large float32 would be infinite.
+            norm = float(np.sqrt(np.einsum("i,i->", g, g, dtype=np.float64)))
             if norm > optimizer.clip_norm:
                 g *= optimizer.clip_norm / norm
         decayed = slice(0, self.plan.decayed)
@@ -320,8 +325,8 @@ class NumpyEngine(Engine):
             s[decayed] *= optimizer.l1
             g[decayed] += s[decayed]
         if optimizer.weight_decay:
-            w[decayed] *= 1.0 - coefficients[abi.DECAY]
-        optimizer.step(w, g, moments, coefficients, s)
+            w[decayed] *= 1.0 - c[abi.DECAY]
+        optimizer.step(w, g, moments, c, s)
 
     def train_epoch(
         self,

@@ -129,6 +129,7 @@ def numpy_source(network: Network) -> bytes:
         "",
         *(f"\n{source}" for source in functions),
         "",
+        '@np.errstate(all="ignore")  # what overflows is infinite, as in fastnet',
         "def predict(x):",
         f'    """Return the outputs (N, {network.outputs}) for x (N, {network.inputs})."""',
         "    x = np.asarray(x, DTYPE)",

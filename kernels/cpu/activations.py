@@ -16,7 +16,7 @@ _SELU, _GELU, _SILU, _MISH = abi.SELU, abi.GELU, abi.SILU, abi.MISH
 _TANH, _SIGMOID, _SOFTPLUS, _EXP = abi.TANH, abi.SIGMOID, abi.SOFTPLUS, abi.EXP
 _SLOPE = abi.LEAKY_SLOPE
 _LAMBDA, _LAMBDA_ALPHA = abi.SELU_LAMBDA, abi.SELU_LAMBDA * abi.SELU_ALPHA
-_SCALE, _CUBIC = abi.GELU_SCALE, abi.GELU_CUBIC
+_SCALE, _CUBIC, _FLAT = abi.GELU_SCALE, abi.GELU_CUBIC, abi.GELU_FLAT
 
 
 @inner
@@ -126,8 +126,9 @@ def activation_backward(d: Any, y: Any, z: Any, code: Any, width: Any) -> None:
     elif code == _GELU:
         scale, cubic = real(_SCALE), real(_CUBIC)
         three_cubic = real(3.0 * _CUBIC)
+        flat = real(_FLAT)
         for i in range(count):
-            u = z[i]
+            u = flat if z[i] > flat else (-flat if z[i] < -flat else z[i])
             h = math.tanh(scale * u * (one + cubic * u * u))
             inner = one + u * (one - h) * scale * (one + three_cubic * u * u)
             d[i] *= half * (one + h) * inner

@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -75,6 +76,13 @@ def _make_cache(function: Callable[..., Any]) -> Any:
     except Exception as error:
         _warn_once(error)
         return caching.NullCache()
+
+
+def _say(text: str) -> None:
+    """Tell whoever waits for a compilation; where nobody watches, stay silent."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _warn_once(error: BaseException) -> None:
@@ -158,21 +166,27 @@ class _Cache(caching.FunctionCache):
         self._cache_file = _Files(
             self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
         )
+        self._started = 0.0
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        loaded = None
         try:
             self._impl.locator.ensure_cache_path()
         except Exception as error:
             _warn_once(error)
-            return None
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception as error:
-            _warn_once(error)
-            self._discard()
-            return None
+        else:
+            try:
+                loaded = super().load_overload(sig, target_context)
+            except Exception as error:
+                _warn_once(error)
+                self._discard()
+        if loaded is None:
+            self._started = time.perf_counter()
+            _say("fastnet: compiling the CPU kernels, once on this machine ... ")
+        return loaded
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        _say(f"done in {time.perf_counter() - self._started:.1f} s\n")
         try:
             super().save_overload(sig, data)
         except Exception as error:

@@ -103,7 +103,7 @@ def _other_forward(
     xhat = block(like, frame, frame.work, op.xhat, width, first, first + count)
     if op.kind == _DROPOUT:
         if training:
-            threshold = min(round((1.0 - op.rate) * 4294967296.0), 4294967295)
+            threshold = np.uint64(round((1.0 - op.rate) * 4294967296.0))
             dropout_mask(xhat, first * width, op.rate, threshold, step, op.stream, frame.seed)
             for i in range(len(z)):
                 z[i] = x[i] * xhat[i]
@@ -285,7 +285,7 @@ def update_all(like: Any, frame: Any, coefficients: Any) -> None:
         gradients = vector(like, frame.gradients, frame.size)
         square = 0.0
         for i in range(len(gradients)):
-            square += float(gradients[i]) * float(gradients[i])
+            square += np.float64(gradients[i]) * np.float64(gradients[i])
         norm = math.sqrt(square)
         if norm > limit:
             clip = limit / norm

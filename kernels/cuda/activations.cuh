@@ -32,10 +32,13 @@ __device__ real tanh_of_cubic(real z)
 __device__ real gelu(real z) { return z * (1 + tanh_of_cubic(z)) / 2; }
 __device__ real gelu_backward(real dy, real z)
 {
-    // (1 + h)/2 * (1 + z (1 - h) c (1 + 3 a z^2)), with h the tanh.
-    const real h = tanh_of_cubic(z);
-    const real slope = real(abi::GELU_SCALE) * (1 + real(3 * abi::GELU_CUBIC) * z * z);
-    return dy * (1 + h) / 2 * (1 + z * slope * (1 - h));
+    // (1 + h)/2 * (1 + u (1 - h) c (1 + 3 a u^2)), with h the tanh. Beyond GELU_FLAT it is 0 or 1,
+    // and the powers of z could overflow.
+    const real flat = real(abi::GELU_FLAT);
+    const real u = z > flat ? flat : z < -flat ? -flat : z;
+    const real h = tanh_of_cubic(u);
+    const real slope = real(abi::GELU_SCALE) * (1 + real(3 * abi::GELU_CUBIC) * u * u);
+    return dy * (1 + h) / 2 * (1 + u * slope * (1 - h));
 }
 
 // exp(min(z, 0)) / (1 + exp(-|z|)): neither exponential can overflow.

@@ -15,7 +15,7 @@ extern "C" __global__ void dropout_forward(real* y_bo, real* mask_bo, const real
         for (int lane = 0; lane < 4; ++lane) {
             const integer e = 4 * block + lane;
             if (e < elements) {
-                const real mask = words.lane[lane] < unsigned(threshold) ? real(scale) : real(0);
+                const real mask = integer(words.lane[lane]) < threshold ? real(scale) : real(0);
                 mask_bo[e] = mask;
                 y_bo[e] = x_bo[e] * mask;
             }

@@ -1,0 +1,48 @@
+"""Checks of single numbers, as layers, optimizers and schedules take them."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from typing import Any
+
+from fastnet.errors import InputError
+
+
+def whole(name: str, value: Any, *, least: int = 1) -> int:
+    """Return `value` as an int of at least `least`; raise `InputError` for anything else."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least:
+        raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+    return number
+
+
+def real(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> float:
+    """Return `value` as a finite float within the bounds; raise `InputError` for anything else."""
+    bounds = [
+        (text, bound, within)
+        for text, bound, within in (
+            ("above", above, operator.gt),
+            ("at least", least, operator.ge),
+            ("below", below, operator.lt),
+            ("at most", most, operator.le),
+        )
+        if bound is not None
+    ]
+    good = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if good and math.isfinite(value) and all(within(value, b) for _, b, within in bounds):
+        return float(value)
+    wanted = " and ".join(f"{text} {bound:g}" for text, bound, _ in bounds)
+    raise InputError(f"{name} must be a number {wanted}".rstrip() + f", got {value!r}.")

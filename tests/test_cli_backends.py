@@ -1,0 +1,198 @@
+"""``backends``, ``demo`` and ``bench``: what runs here, and how fast."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import fastnet as fn
+from fastnet import backends
+from fastnet.cli import group
+
+REASON = "no NVIDIA driver was found."
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(group, args, prog_name="fastnet")
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test runs in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make backends unusable, whatever this machine has."""
+
+    def remove(*names: str) -> None:
+        for name in names:
+            monkeypatch.setattr(type(backends.find(name)), "why_unavailable", lambda self: REASON)
+
+    return remove
+
+
+# --- backends -------------------------------------------------------------------------------------
+
+
+def test_backends_says_what_runs_and_why_the_rest_does_not(without: Callable[..., None]) -> None:
+    without("cupy")
+    result = run("backends")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    line = {name: next(x for x in lines if x.startswith(f"{name} ")) for name in backends.NAMES}
+    assert re.match(r"numpy +ready: numpy \d", line["numpy"])
+    install = backends.find("cupy").install
+    assert line["cupy"].endswith(f"cannot run here: {REASON} Install: {install}")
+    assert any(x.startswith(f"fastnet     {fn.__version__}") for x in lines)
+    assert any(re.fullmatch(r"cores +\d+", x) for x in lines)
+    assert lines[-1].startswith("--backend auto takes cupy from 1,000,000 parameters on, else")
+
+
+def test_backends_as_json_is_the_same(without: Callable[..., None]) -> None:
+    without("numba", "cupy")
+    content = json.loads(run("backends", "--json").stdout)
+    found = content["backends"]
+    assert list(found) == list(backends.NAMES)
+    assert found["numpy"] == {"usable": True, "details": backends.find("numpy").describe()}
+    assert found["cupy"]["usable"] is False
+    assert found["cupy"]["reason"] == REASON
+    assert content["machine"]["fastnet"] == fn.__version__
+
+
+def test_warm_up_compiles_what_can_be_compiled(
+    without: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without("numba", "cupy")
+    monkeypatch.setattr(type(backends.find("numpy")), "warm_up", lambda self: 1.25, raising=False)
+    assert "compiled in 1.2 s" in run("backends", "--warm-up").stdout
+    assert "compiled" not in run("backends").stdout
+    content = json.loads(run("backends", "--json", "--warm-up").stdout)
+    assert content["backends"]["numpy"]["warm_up_seconds"] == 1.25
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["train", "digits", "--backend", "cupy"],
+        ["predict", "m.safetensors", "digits", "--backend", "cupy"],
+        ["evaluate", "m.safetensors", "digits", "--backend", "cupy"],
+        ["bench", "--backend", "cupy"],
+    ],
+)
+def test_a_backend_that_was_named_is_never_replaced(
+    args: list[str], without: Callable[..., None]
+) -> None:
+    without("cupy")
+    fn.Network([64, 10], output_activation="softmax", backend="numpy").save("m.safetensors")
+    result = run(*args)
+    assert result.exit_code == 1
+    assert result.stderr == f"fastnet: error: the backend 'cupy' cannot run here: {REASON}\n"
+    assert not Path("model.safetensors").exists()
+
+
+def test_auto_goes_on_to_the_next_backend(without: Callable[..., None]) -> None:
+    without("numba", "cupy")
+    result = run("train", "digits", "--epochs", "1", "--hidden", "8")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^backend +numpy, ", result.stdout, re.MULTILINE)
+
+
+# --- demo -----------------------------------------------------------------------------------------
+
+
+def test_the_demo_trains_everywhere_and_the_backends_agree() -> None:
+    result = run("demo")
+    assert result.exit_code == 0, result.output
+    rows = {x.split()[0]: x.split()[1:] for x in result.stdout.splitlines() if " 0.9" in x}
+    usable = [name for name, reason in fn.available_backends().items() if reason is None]
+    assert list(rows) == usable
+    for accuracy, first_loss, seconds, speed in rows.values():
+        assert float(accuracy) > 0.95
+        assert float(first_loss) == pytest.approx(float(rows["numpy"][1]), rel=1e-5)
+        assert float(seconds) > 0
+        assert int(speed.replace(",", "")) > 0
+    net = fn.load("demo-model.safetensors", backend="numpy")
+    assert (net.inputs, net.outputs) == (64, 10)
+
+
+def test_the_demo_says_what_is_missing_and_what_to_try(without: Callable[..., None]) -> None:
+    without("numba", "cupy")
+    result = run("demo", "--out", "my demo.safetensors", "--seed", "5")
+    assert result.exit_code == 0, result.output
+    assert f"cupy cannot run here: {REASON}" in result.stdout
+    assert f"to install it: {backends.find('numba').install}" in result.stdout
+    assert "model saved: my demo.safetensors" in result.stdout
+    follow_up = result.stdout.split("What to try next:\n")[1].splitlines()
+    assert "  fastnet evaluate 'my demo.safetensors' digits" in follow_up
+    for line in follow_up[:2]:
+        args = line.replace("'my demo.safetensors'", "MODEL").split()[1:]
+        named = ["my demo.safetensors" if arg == "MODEL" else arg for arg in args]
+        assert run(*named).exit_code == 0
+
+
+def test_the_demo_goes_elsewhere_when_here_is_read_only(
+    without: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    without("numba", "cupy")
+    touch = Path.touch
+
+    def refuse(self: Path, *args: Any, **kwargs: Any) -> None:
+        if not self.is_absolute():
+            raise PermissionError(13, "Permission denied", str(self))
+        touch(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    result = run("demo")
+    assert result.exit_code == 0, result.output
+    path = Path(re.search(r"model saved: (.*)", result.stdout)[1])
+    assert path.parent.parent == tmp_path / "tmp"
+    assert path.exists()
+    assert not Path("demo-model.safetensors").exists()
+
+
+# --- bench ----------------------------------------------------------------------------------------
+
+
+def test_bench_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def run_bench(**options: Any) -> int:
+        seen.update(options)
+        options["console"].print("[bold]done[/]")
+        return 1
+
+    monkeypatch.setattr("fastnet.benchmarks.command.run_bench", run_bench)
+    result = run(
+        "bench", "--network", "xor", "--network", "table", "--backend", "numpy", "--rivals",
+        "--json", "r.json", "--html", "r.html", "--threads", "2", "--quick",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert result.stdout == "done\n"
+    del seen["console"]
+    assert seen == {
+        "networks": ("xor", "table"),
+        "backends": ("numpy",),
+        "rivals": True,
+        "json_path": "r.json",
+        "html_path": "r.html",
+        "threads": 2,
+        "quick": True,
+    }
+
+
+def test_bench_measures() -> None:
+    result = run("bench", "--quick", "--network", "xor", "--backend", "numpy", "--json", "r.json")
+    assert result.exit_code == 0, result.output
+    assert "xor" in result.stdout
+    assert json.loads(Path("r.json").read_text())

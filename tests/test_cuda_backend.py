@@ -1,0 +1,288 @@
+"""The CuPy backend without a GPU: why it cannot run, and what it says to CuPy."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastnet.backends import cupy_backend
+from fastnet.backends.base import Recipe
+from fastnet.backends.cupy_backend import BLOCK, CudaRuntime, CupyBackend
+from fastnet.backends.numpy_backend import NumpyBackend
+from fastnet.errors import FastNetWarning
+from fastnet.layers import Dropout
+from fastnet.losses import CrossEntropy
+from fastnet.optimizers import Adam
+from tests.closeness import assert_close
+from tests.cuda.fake_cupy import FakeCupy, FakeModule, FakeRuntime
+from tests.cuda.host_module import WHY_NOT
+from tests.cuda.runtimes import each_dtype
+from tests.networks import Bench, dense_plan, random_parameters, random_rows
+
+emulated = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
+
+
+@pytest.fixture(autouse=True)
+def no_kernels_from_before() -> Iterator[None]:
+    """Forget compiled kernels: those of a fake are no good for another."""
+    cupy_backend._kernels.cache_clear()
+    yield
+    cupy_backend._kernels.cache_clear()
+
+
+def install(
+    monkeypatch: pytest.MonkeyPatch, cupy: Any, *distributions: str, importable: bool = True
+) -> None:
+    """Make `cupy` the package that is found, under the names of these distributions."""
+
+    def version(name: str) -> str:
+        if name not in distributions:
+            raise metadata.PackageNotFoundError(name)
+        return "14.0.0"
+
+    monkeypatch.setattr(cupy_backend.metadata, "version", version)
+    monkeypatch.setattr(cupy_backend, "find_spec", lambda name: cupy if importable else None)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+
+def why(monkeypatch: pytest.MonkeyPatch, **options: Any) -> str | None:
+    """Return why a fake CuPy cannot be used."""
+    install(monkeypatch, FakeCupy(FakeRuntime(**options)), "cupy-cuda13x")
+    return CupyBackend().why_unavailable()
+
+
+# --- why it cannot run ----------------------------------------------------------------------------
+
+
+def test_a_gpu_that_can_be_used_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert why(monkeypatch) is None
+
+
+def test_without_cupy_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, None, importable=False)
+    reason = CupyBackend().why_unavailable()
+    assert reason is not None
+    assert "CuPy is not installed: pip install 'fastnet-mlp[cuda13]', or [cuda12]" in reason
+
+
+def test_a_cupy_of_another_origin_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, FakeCupy())
+    assert CupyBackend().why_unavailable() is None
+
+
+def test_two_builds_of_cupy_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, FakeCupy(), "cupy-cuda12x", "cupy-cuda13x")
+    reason = CupyBackend().why_unavailable()
+    assert reason is not None
+    assert "cupy-cuda12x and cupy-cuda13x are installed together" in reason
+    assert "pip uninstall cupy-cuda12x cupy-cuda13x" in reason
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"error": 35, "driver": 0}, "no NVIDIA driver found"),
+        (
+            {"error": 35, "driver": 12040},
+            "driver is for CUDA 12.4, and the installed CuPy needs CUDA 13.2: update the driver, "
+            "or pip install 'fastnet-mlp[cuda12]'",
+        ),
+        ({"error": 35, "driver": 11080}, "needs CUDA 13.2: update the driver."),
+        ({"error": 100}, "no GPU to be seen"),
+        ({"devices": 0}, "no GPU to be seen"),
+        ({"error": 803}, "CUDA does not start (CUDARuntimeError: cudaErrorNumber803"),
+    ],
+)
+def test_a_missing_driver_or_device_is_told_apart(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], words: str
+) -> None:
+    reason = why(monkeypatch, **options)
+    assert reason is not None
+    assert words in reason
+
+
+@pytest.mark.parametrize("library", ["NVRTC", "cuBLAS"])
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    def missing() -> None:
+        raise RuntimeError("Failure finding the library\n  in /these/folders")
+
+    cupy = FakeCupy()
+    if library == "NVRTC":
+        cupy.cuda.nvrtc.getVersion = missing
+    else:
+        del cupy.cuda.cublas
+    install(monkeypatch, cupy, "cupy-cuda13x")
+    reason = CupyBackend().why_unavailable()
+    assert reason is not None
+    assert f"not the CUDA library {library}" in reason
+    assert "pip install 'fastnet-mlp[cuda13]'" in reason and "/these" not in reason
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ImportError("libnothing.so: cannot open shared object file"), "Reinstall it"),
+        (PermissionError(13, "Permission denied"), "CUPY_CACHE_DIR"),
+        (ValueError(""), "importing CuPy failed (ValueError)"),
+    ],
+)
+def test_a_cupy_that_cannot_be_imported_is_a_reason(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def refuse(name: str) -> None:
+        raise error
+
+    install(monkeypatch, FakeCupy(), "cupy-cuda13x")
+    monkeypatch.setattr(cupy_backend, "import_module", refuse)
+    reason = CupyBackend().why_unavailable()
+    assert reason is not None
+    assert words in reason
+
+
+def test_this_machine_has_a_gpu_or_a_reason() -> None:
+    reason = CupyBackend().why_unavailable()
+    assert reason is None or len(reason.split()) > 3
+
+
+def test_the_module_is_imported_without_cupy() -> None:
+    code = "import sys, fastnet.backends.cupy_backend; sys.exit('cupy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- what it says to CuPy -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
+    fake = FakeCupy()
+    install(monkeypatch, fake, "cupy-cuda13x")
+    return fake
+
+
+@emulated
+@each_dtype
+@pytest.mark.parametrize("transpose_b", [False, True])
+@pytest.mark.parametrize("transpose_a", [False, True])
+def test_a_product_of_rows_is_asked_for_by_columns(
+    cupy: FakeCupy, dtype: Any, transpose_a: bool, transpose_b: bool
+) -> None:
+    rng, runtime = np.random.default_rng(0), CudaRuntime(dtype)
+    assert cupy.blas.math_mode == cupy.blas.CUBLAS_DEFAULT_MATH
+    a, b = rng.standard_normal((5, 3)).astype(dtype), rng.standard_normal((3, 7)).astype(dtype)
+    out = runtime.empty((5, 7), dtype)
+    there = [
+        runtime.to_device(np.ascontiguousarray(m.T if transposed else m))
+        for m, transposed in ((a, transpose_a), (b, transpose_b))
+    ]
+    runtime.gemm(out, *there, transpose_a=transpose_a, transpose_b=transpose_b)
+    assert_close(runtime.to_host(out), a.astype(float) @ b.astype(float), terms=3)
+
+
+@emulated
+@each_dtype
+def test_a_network_trains_and_predicts_as_on_numpy(cupy: FakeCupy, dtype: Any) -> None:
+    plan = dense_plan(4, (9, "tanh"), Dropout(0.25), (3, "softmax"))
+    recipe = Recipe(CrossEntropy(), Adam(0.01, clip_norm=1.0), 5, seed=3, shuffle=True)
+    rows = random_rows(plan, recipe.loss, 13, labels=True, weighted=True)
+    table = recipe.optimizer.coefficients(1, np.full(3, 0.01))
+    results = []
+    for backend in (NumpyBackend(), CupyBackend()):
+        bench = Bench(backend, np.dtype(dtype))
+        engine, there = bench.engine(plan, random_parameters(plan)), bench.rows(rows)
+        moments = bench.moments(recipe, plan)
+        tally = engine.train_epoch(there, recipe, moments, table, epoch=0, step=0)
+        assert tally.steps == 3
+        one = engine.predict_one(rows.x[2].astype(dtype))
+        assert type(one) is np.ndarray
+        arrays = engine.parameters, moments, engine.predict(there.x)
+        results.append([*map(bench.get, arrays), one, dtype(tally.loss)])
+    for expected, got in zip(*results, strict=True):
+        assert_close(got, expected, terms=200)
+
+
+@emulated
+def test_what_does_not_fit_is_a_memory_error_in_words(cupy: FakeCupy) -> None:
+    cupy.runtime.free = 10 * 2**20
+    runtime = CudaRuntime(np.float32)
+    with pytest.raises(MemoryError) as caught:
+        runtime.empty((2**20, 4), np.float32)
+    assert str(caught.value) == (
+        "an array of 16.0 MiB does not fit into the GPU's memory, of which 1.0 GiB of 8.0 GiB are "
+        "free: choose a smaller batch_size, or the numba backend."
+    )
+    with pytest.raises(MemoryError, match=r"an array of 32\.0 MiB does not fit"):
+        CupyBackend().asarray(np.zeros(2**22))
+
+
+@emulated
+def test_a_kernel_cache_that_fails_costs_a_warning(
+    cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "0")
+    monkeypatch.setattr(FakeModule, "broken_cache", OSError(28, "No space left on device"))
+    with pytest.warns(FastNetWarning, match="No space left on device"):
+        CudaRuntime(np.float32)
+    assert os.environ["CUPY_CACHE_IN_MEMORY"] == "1"
+
+
+def test_it_describes_what_it_runs_on(cupy: FakeCupy) -> None:
+    assert CupyBackend().describe() == {
+        "cupy": "14.0.0",
+        "device": "NVIDIA Pretence",
+        "compute capability": "9.0",
+        "memory": "8.0 GiB",
+        "driver": "CUDA 13.0",
+        "runtime": "CUDA 13.2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (2**43, "8192.0 GiB")],
+)
+def test_sizes_are_for_people(size: int, words: str) -> None:
+    assert cupy_backend._size(size) == words
+
+
+def test_the_names_used_are_those_of_the_real_cupy() -> None:
+    cupy = pytest.importorskip("cupy")
+    runtime = cupy.cuda.runtime
+    for owner, fake in ((runtime, FakeRuntime), (cupy, FakeCupy)):
+        for name, value in vars(fake).items():
+            if inspect.isfunction(value) and not name.startswith("_"):
+                assert callable(getattr(owner, name)), name
+    for owner, names in (
+        (cupy.ndarray, ("set", "data", "fill", "nbytes")),
+        (cupy.cuda.MemoryPointer, ("ptr", "copy_from_device_async")),
+        (cupy.RawModule, ("compile", "get_function")),
+        (cupy.RawKernel, ("kernel",)),
+        (cupy.cuda.Device, ("id",)),
+        (cupy.cuda.device, ("get_cublas_handle",)),
+        (cupy.cuda.nvrtc, ("getVersion",)),
+    ):
+        assert [name for name in names if not hasattr(owner, name)] == []
+    assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
+    try:
+        blas = cupy.cuda.cublas
+    except ImportError:
+        return
+    for name in ("sgemm", "dgemm", "setMathMode", "CUBLAS_OP_N", "CUBLAS_OP_T"):
+        assert hasattr(blas, name)
+    assert isinstance(blas.CUBLAS_DEFAULT_MATH, int)
+
+
+@pytest.mark.gpu
+def test_the_backend_describes_a_real_gpu() -> None:
+    reason = CupyBackend().why_unavailable()
+    if reason:
+        pytest.skip(reason)
+    assert CupyBackend().describe()["device"]
+    assert BLOCK in (128, 256, 512)

@@ -19,11 +19,12 @@ def usable_cores() -> int:
 
 def check_threads(threads: int | None) -> int | None:
     """Return `threads`; raise `InputError` when there are not so many processors."""
-    cores = usable_cores()
-    if threads is not None and not 1 <= threads <= cores:
-        message = f"threads must be between 1 and {cores}, the processors here, got {threads!r}."
-        raise InputError(message)
-    return threads
+    if threads is None:
+        return None
+    count, cores = whole("threads", threads), usable_cores()
+    if count > cores:
+        raise InputError(f"threads must be at most {cores}, the processors here, got {threads}.")
+    return count
 
 
 @contextmanager

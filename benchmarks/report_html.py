@@ -139,7 +139,7 @@ def _table(table: Table) -> str:
             significant(row.us),
             scaled(row.rows_per_second),
             significant(row.gflops),
-            percent(row.share_of_peak) + _meter(row),
+            escape(percent(row.share_of_peak)) + _meter(row),
             times(row.times_numpy),
             str(row.threads),
         )

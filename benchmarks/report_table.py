@@ -114,7 +114,7 @@ def _startup(report: Report) -> RichTable:
 
 
 def _table_of(*columns: str, first: str = "contender") -> RichTable:
-    out = RichTable(box=SIMPLE_HEAD, pad_edge=False)
+    out = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     out.add_column(first, no_wrap=True)
     for column in columns:
         out.add_column(column, justify="right", no_wrap=True)

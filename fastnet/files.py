@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet import layers
+from fastnet import layers, losses
 from fastnet.errors import FastNetError, ModelFileError
 from fastnet.layers import Layer
 
@@ -50,6 +50,7 @@ def save(network: Network, path: str | PathLike[str]) -> None:
         "dtype": network.dtype.name,
         "seed": network.seed,
         "label_names": network.label_names,
+        "loss": None if network.loss is None else losses.to_dict(network.loss),
         "schema": None if network.schema is None else network.schema.to_json(),
     }
     text = json.dumps(description)
@@ -83,6 +84,9 @@ def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
         )
         labels, schema = description["label_names"], description["schema"]
         network.label_names = None if labels is None else tuple(str(name) for name in labels)
+        loss = description["loss"]
+        if loss is not None:
+            network.loss = losses.from_dict(loss, network.plan.output_activation.name)
         network.schema = None if schema is None else TableSchema.from_json(schema)
     except (KeyError, TypeError, FastNetError) as error:
         raise ModelFileError(f"{file}: the description is not valid: {error}") from None
@@ -105,16 +109,23 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, meets the old content or the new, never a mix.
 
     Temporary file in the same folder, sync, rename, sync of the folder (Pillai et al., OSDI 2014).
+    Where `path` is a link, the file it points to is replaced.
     """
+    if path.exists() and not path.is_file():
+        raise ModelFileError(f"{path} cannot be written: it is there and is not a file.")
+    path = path.resolve()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ModelFileError(f"{path} cannot be written: {error.strerror}.") from error
     if hasattr(os, "O_DIRECTORY"):
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -55,6 +55,8 @@ def train_lbfgs(job: Job, optimizer: LBFGS) -> History:
 
     def after_iteration(values: NDArray[np.float64]) -> None:
         put(values)
+        if network.is_finite():
+            network.snapshot(good)
         run.epoch += 1
         run.batch = 1
         for callback in job.callbacks:
@@ -82,6 +84,11 @@ def train_lbfgs(job: Job, optimizer: LBFGS) -> History:
             )  # fmt: skip
         except _StopError:
             return history
+        except KeyboardInterrupt:
+            # In the middle of an evaluation the parameters are a point the solver only tries.
+            network.restore(good)
+            history.stop_reason = "interrupted"
+            raise
         if not np.isfinite(result.fun):
             network.restore(good)
             raise DivergenceError(

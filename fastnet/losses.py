@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, ClassVar, Final, Literal
 
@@ -438,6 +438,24 @@ LOSSES: Final[dict[str, type[Loss]]] = {
         Quantile,
     )
 }
+
+
+def to_dict(loss: Loss) -> dict[str, Any]:
+    """Return a loss as plain JSON values, its name under ``"loss"``."""
+    return {"loss": loss.name, **{f.name: getattr(loss, f.name) for f in fields(loss)}}
+
+
+def from_dict(values: dict[str, Any], output_activation: str) -> Loss:
+    """Return the loss that `to_dict` described; raise `InputError` for anything else."""
+    options = dict(values)
+    name = options.pop("loss", None)
+    if not isinstance(name, str) or name not in LOSSES:
+        raise InputError(f"unknown loss {name!r}{suggest(name, LOSSES)}")
+    try:
+        return get(LOSSES[name](**options), output_activation)
+    except TypeError as error:
+        raise InputError(f"a loss {name!r} cannot be made from {options!r}: {error}") from None
+
 
 _DEFAULT_FOR_OUTPUT: Final[dict[str, type[Loss]]] = {
     "softmax": CrossEntropy,

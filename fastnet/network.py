@@ -57,6 +57,8 @@ class Network:
         Running statistics of batch normalisation.
     history : History or None
         Of the newest call of `fit`.
+    loss : Loss or None
+        The one trained with; the default of `evaluate` and `gradients`. Stored with the model.
     scaler : Scaler or None
         Applied to all inputs; set by ``fit(standardize=True)`` and stored with the model.
     schema : TableSchema or None
@@ -89,6 +91,7 @@ class Network:
         self.dtype = checks.dtype_of(dtype)
         self.seed = checks.seed_of(seed)
         self.history: History | None = None
+        self.loss: Loss | None = None
         self.scaler: Scaler | None = None
         self.schema: TableSchema | None = None
         self.label_names: tuple[str, ...] | None = None
@@ -195,8 +198,8 @@ class Network:
         y : (N,) or (N, O)
             Class labels or probabilities for ``cross_entropy``; numbers for the other losses.
         loss : str or Loss, optional
-            Default: what suits the output activation (softmax: cross_entropy, sigmoid:
-            binary_cross_entropy, exp: poisson, else mse).
+            Default: that of the last call, or what suits the output activation (softmax:
+            cross_entropy, sigmoid: binary_cross_entropy, exp: poisson, else mse).
         optimizer : str, Optimizer or LBFGS
         epochs : int
             Passes over the data (iterations, for L-BFGS).
@@ -237,7 +240,7 @@ class Network:
         KeyboardInterrupt
             After the current batches; the network is whole and `history` has the finished epochs.
         """
-        chosen_loss = losses.get(loss, self.plan.output_activation.name)
+        chosen_loss = self._loss(loss)
         chosen_optimizer = optimizers.get(optimizer)
         epochs = whole("epochs", epochs)
         made_callbacks = make_callbacks(callbacks, early_stopping, verbose)
@@ -262,7 +265,7 @@ class Network:
         count = len(checked.rows)
         batch_size = count if batch_size is None else whole("batch_size", batch_size)
 
-        self.scaler = scaler
+        self.scaler, self.loss = scaler, chosen_loss
         data = rows.on_backend(checked.rows, self.backend_object)
         validation = None
         if held is not None:
@@ -303,13 +306,14 @@ class Network:
         DivergenceError
             The loss is not finite; the weights are those from before the call.
         """
-        chosen_loss = losses.get(loss, self.plan.output_activation.name)
+        chosen_loss = self._loss(loss)
         chosen = optimizers.get(optimizer)
         if isinstance(chosen, LBFGS):
             raise InputError("lbfgs needs all data at once: use fit, or another optimizer.")
         data = rows.on_backend(
             self._check(chosen_loss, x, y, sample_weight).rows, self.backend_object
         )
+        self.loss = chosen_loss
         recipe = Recipe(chosen_loss, chosen, len(data), self.seed, shuffle=False)
         job = Job(self, self._engine(), data, chosen_loss)
         return training.train_once(job, recipe, self._training_state(chosen))
@@ -344,7 +348,7 @@ class Network:
         sample_weight: ArrayLike | None = None,
     ) -> dict[str, float]:
         """Return ``{"loss": ..., "accuracy": ...}`` (or ``"r2"``), and the metrics named."""
-        chosen_loss = losses.get(loss, self.plan.output_activation.name)
+        chosen_loss = self._loss(loss)
         made_metrics = [metric_table.get(metric) for metric in metrics]
         checked = self._check(chosen_loss, x, y, sample_weight)
         held = Validation.of(checked, self.backend_object, "")
@@ -363,7 +367,7 @@ class Network:
 
         Dropout is off and batch normalisation uses its running statistics, as in prediction.
         """
-        chosen_loss = losses.get(loss, self.plan.output_activation.name)
+        chosen_loss = self._loss(loss)
         checked, engine = self._check(chosen_loss, x, y, sample_weight), self._engine()
         engine.gradient(rows.on_backend(checked.rows, self.backend_object), chosen_loss)
         flat = self.backend_object.to_host(engine.gradients)
@@ -465,6 +469,11 @@ class Network:
 
         self.training = training.prepare(self.training, optimizer, self.plan.size, zeros)
         return self.training
+
+    def _loss(self, loss: str | Loss | None) -> Loss:
+        """Return the loss meant, by default the one trained with."""
+        chosen = self.loss if loss is None else loss
+        return losses.get(chosen, self.plan.output_activation.name)
 
     def _check(
         self, loss: Loss, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None

@@ -8,7 +8,7 @@ from fastnet.callbacks import Callback, Run
 
 
 class Progress(Callback):
-    """Show epochs, speed and the newest metrics on standard error while training runs."""
+    """Show epochs and the newest losses on standard error while training runs."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -44,8 +44,8 @@ class Progress(Callback):
     def on_epoch_end(self, run: Run) -> None:
         """Show the metrics."""
         if self._bar is not None:
-            shown = {k: v for k, v in run.logs.items() if k != "learning_rate"}
-            metrics = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
+            shown = [name for name in ("loss", "val_loss") if name in run.logs]
+            metrics = "  ".join(f"{name} {run.logs[name]:.4f}" for name in shown)
             self._bar.update(self._task, metrics=metrics)
 
     def on_train_end(self, run: Run) -> None:

@@ -179,6 +179,33 @@ def test_ctrl_c_saves_the_model_and_ends_with_130(empty_folder: Path) -> None:
     assert net.is_finite()
 
 
+def test_ctrl_c_in_the_middle_of_a_step_saves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fn.Network, "fit", interrupt)
+    result = run("train", "digits", "--backend", "numpy")
+    assert result.exit_code == 130
+    assert result.stderr == "fastnet: interrupted; no model was saved.\n"
+    assert not Path("model.safetensors").exists()
+
+
+def test_ctrl_c_does_not_come_between_a_model_and_its_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save = fn.Network.save
+
+    def save_under_fire(self: fn.Network, path: Path) -> None:
+        signal.raise_signal(signal.SIGINT)
+        save(self, path)
+
+    monkeypatch.setattr(fn.Network, "save", save_under_fire)
+    before = signal.getsignal(signal.SIGINT)
+    assert run("train", "digits", "--epochs", "1", "--backend", "numpy").exit_code == 0
+    assert signal.getsignal(signal.SIGINT) is before
+    assert Path("model.safetensors").exists()
+
+
 def test_ctrl_c_elsewhere_ends_with_130(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt

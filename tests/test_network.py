@@ -297,7 +297,7 @@ def test_moving_there_and_back_changes_nothing(source: str, target: str) -> None
     assert same(everything(back), everything(net))
 
 
-@pytest.mark.parametrize(("source", "target"), permutations(BACKENDS, 2))
+@pytest.mark.parametrize(("source", "target"), list(permutations(BACKENDS, 2)))
 def test_training_goes_on_on_another_backend(source: str, target: str) -> None:
     net = all_layers(backend=source, dtype="float64")
     train(net)

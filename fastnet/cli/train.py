@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,32 +61,33 @@ def run(settings: Settings) -> int:
     replaced = settings.out.exists()
     interrupted = False
     try:
-        with _blas_bounded(settings, network):
-            network.fit(
-                dataset.x,
-                dataset.y,  # type: ignore[arg-type]
-                loss=loss,
-                optimizer=optimizer,
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                validation_split=settings.validation_share,
-                early_stopping=settings.early_stopping,
-                metrics=settings.metric,
-                callbacks=[] if settings.quiet else [EpochLines(settings.epochs)],
-                class_weight=settings.class_weight,
-                standardize=settings.standardizes,
-                threads=settings.threads,
-                verbose=not settings.quiet,
-            )
+        network.fit(
+            dataset.x,
+            dataset.y,  # type: ignore[arg-type]
+            loss=loss,
+            optimizer=optimizer,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            validation_split=settings.validation_share,
+            early_stopping=settings.early_stopping,
+            metrics=settings.metric,
+            callbacks=[] if settings.quiet else [EpochLines(settings.epochs)],
+            class_weight=settings.class_weight,
+            standardize=settings.standardizes,
+            threads=settings.threads,
+            verbose=not settings.quiet,
+        )
     except DivergenceError as error:
         error.add_note("No model was saved.")
         raise
     except KeyboardInterrupt:
-        interrupted = True
         # Pressed twice, it may have come in the middle of a step: then there is nothing to save.
         if network.history is None or network.history.stop_reason != "interrupted":
-            raise
-    network.save(settings.out)
+            output.message("interrupted; no model was saved.")
+            return INTERRUPTED
+        interrupted = True
+    with _undisturbed():
+        network.save(settings.out)
     history = network.history
     assert history is not None
     if interrupted:
@@ -181,15 +184,16 @@ def _threads(settings: Settings, network: Network, dataset: Dataset) -> str:
 
 
 @contextmanager
-def _blas_bounded(settings: Settings, network: Network) -> Iterator[None]:
-    """Keep NumPy's BLAS library to ``--threads``: the NumPy backend has no threads of its own."""
-    if network.backend != "numpy" or settings.threads is None:
+def _undisturbed() -> Iterator[None]:
+    """Let no further Ctrl-C come between a model and its file."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
-
-    with threadpool_limits(settings.threads, user_api="blas"):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
         yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _test(dataset: Dataset, network: Network, loss: Loss, settings: Settings) -> dict[str, float]:

@@ -1,0 +1,146 @@
+"""The text of the CUDA kernels: what it must hold, and that NVRTC compiles it for every GPU."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastnet.backends.cupy_backend import BLOCK
+from fastnet.kernels import abi
+from fastnet.kernels.cuda import loader
+from tests.cuda.host_module import WHY_NOT, HostModule, kernel_names
+from tests.cuda.runtimes import blank, each_dtype
+
+ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+
+
+def text(dtype: Any = np.float32, block: int = BLOCK) -> str:
+    return loader.source(np.dtype(dtype), block)
+
+
+def why_no_nvrtc() -> str | None:
+    try:
+        from cupy.cuda import nvrtc
+
+        nvrtc.getVersion()
+    except Exception as error:
+        return f"no NVRTC to compile CUDA kernels with ({type(error).__name__})"
+    return None
+
+
+# --- what it holds --------------------------------------------------------------------------------
+
+
+def test_the_table_has_every_kernel_in_the_order_of_the_text() -> None:
+    assert tuple(loader.KERNELS) == kernel_names(text())
+
+
+def test_every_file_is_part_of_the_text() -> None:
+    folder = loader.Path(loader.__file__).parent
+    assert {path.name for path in folder.glob("*.cu*")} == set(loader.FILES)
+
+
+@each_dtype
+def test_the_codes_and_constants_are_those_of_the_tables(dtype: Any) -> None:
+    source = text(dtype)
+    for name, value in vars(abi).items():
+        if name.isupper() and isinstance(value, int | float):
+            kind = "double" if isinstance(value, float) else "integer"
+            found = re.findall(rf"constexpr {kind} {name} = ([^;]+);", source)
+            assert [float(number.removesuffix("LL")) for number in found] == [value], name
+
+
+@pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
+def test_a_constant_arrives_to_the_last_bit() -> None:
+    kernel = (
+        'extern "C" __global__ void constants(double* out)'
+        "{ out[0] = abi::SELU_ALPHA; out[1] = double(abi::PHILOX_W1); out[2] = BLOCK; }"
+    )
+    out = blank(3, np.float64)
+    HostModule(text(np.float64, 64) + kernel).launch("constants", (1,), (1,), (out,))
+    assert out.tolist() == [abi.SELU_ALPHA, abi.PHILOX_W1, 64]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        (r"#\s*include", "NVRTC has no headers to include"),
+        (r"\batomic", "sums by atomics differ from run to run"),
+        (r"\b(fmax|fmin)f?\b", "they lose NaN"),
+        (r"\b__(expf|logf|powf|fdividef|tanhf)\b", "fast forms are less accurate"),
+        (r"\b\w+f\(", "a function of floats alone would be wrong for doubles"),
+        (r"(?<![\w.])\d+\.\d*f?\b(?!.*(constexpr|real\(\d))", "a bare literal is a double"),
+    ],
+)
+def test_no_kernel_has_what_the_rules_forbid(pattern: str, reason: str) -> None:
+    body = text().split("#line 1", 1)[1]
+    lines = [re.sub(r"//.*", "", line) for line in body.splitlines()]
+    allowed = re.compile(r"^\s*(if|sizeof)\(|constexpr double|real\(0\.5\)")
+    found = [line for line in lines if re.search(pattern, line) and not allowed.search(line)]
+    assert found == [], reason
+
+
+@pytest.mark.parametrize("block", [0, 16, 96, 2048])
+def test_a_block_is_a_power_of_two_of_whole_warps(block: int) -> None:
+    with pytest.raises(ValueError, match="power of two from 32 to 1024"):
+        loader.source(np.dtype(np.float32), block)
+
+
+@pytest.mark.parametrize("block", [32, 64, 256, 1024])
+@pytest.mark.parametrize("kernel", loader.KERNELS)
+def test_every_launch_is_one_that_cuda_allows(kernel: str, block: int) -> None:
+    for rows in (0, 1, 7, 1000, 10**8):
+        for columns in (1, 5, 1000, 10**9):
+            grid, threads = loader.launch_shape(kernel, rows, columns, block)
+            assert 1 <= grid[0] <= 2**31 - 1 and 1 <= grid[1] <= 65535
+            assert threads[0] * threads[1] in (1, block)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 7), (1, 300), (500, 2), (40, 33)])
+def test_a_launch_covers_its_shape(rows: int, columns: int) -> None:
+    for cover, tall, wide in (
+        (loader.over_elements, rows, columns),
+        (loader.over_line, 1, columns),
+        (loader.over_rows, rows, 1),
+        (loader.over_columns, 1, columns),
+        (loader.over_chunks, rows, 1),
+    ):
+        grid, block = cover(rows, columns, 64)
+        assert grid[0] * block[0] >= wide and grid[1] * block[1] >= tall
+
+
+# --- NVRTC ----------------------------------------------------------------------------------------
+
+
+def compiled(dtype: Any, architecture: str) -> tuple[bytes, str]:
+    """Return the machine code for a GPU, and what the assembler reports."""
+    from cupy.cuda import nvrtc
+
+    program = nvrtc.createProgram(text(dtype), "fastnet.cu", (), ())
+    # The last options but one are CuPy's own.
+    options = (*loader.OPTIONS, "-ftz=true", f"-arch={architecture}", "--ptxas-options=-v")
+    try:
+        nvrtc.compileProgram(program, options)
+        return nvrtc.getCUBIN(program), nvrtc.getProgramLog(program)
+    except nvrtc.NVRTCError:
+        pytest.fail(nvrtc.getProgramLog(program))
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+@pytest.mark.skipif(why_no_nvrtc() is not None, reason=str(why_no_nvrtc()))
+@each_dtype
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_nvrtc_compiles_every_kernel_without_spills(architecture: str, dtype: Any) -> None:
+    code, log = compiled(dtype, architecture)
+    assert code[:4] == b"\x7fELF"
+    assert "warning" not in log
+    entries = re.findall(r"entry function '(\w+)' for '(\w+)'", log)
+    assert sorted(entries) == sorted((name, architecture) for name in loader.KERNELS)
+    spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores", log)
+    assert set(spills) == {("0", "0")} and len(spills) >= len(entries)
+    registers = [int(number) for number in re.findall(r"Used (\d+) registers", log)]
+    assert len(registers) == len(entries) and max(registers) * BLOCK <= 65536

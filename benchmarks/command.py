@@ -121,7 +121,7 @@ def _begin(threads: int | None, quick: bool, say: object) -> tuple[Report, Optio
     report = Report(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine.describe(threads),
-        peak=asdict(found) | {"gflops_per_thread": found.gflops_per_thread},
+        peak=asdict(found),
         budget=asdict(budget),
     )
     return report, Options(threads, budget, found, say)  # type: ignore[arg-type]

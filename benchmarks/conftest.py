@@ -1,7 +1,8 @@
-"""Tells pytest-benchmark what machine this is."""
+"""Tells pytest-benchmark what machine this is; keeps the suite quick where it is only a test."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,3 +17,13 @@ def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, An
 
     machine_info["fastnet"] = machine.describe()
     machine_info["fastnet"]["peak"] = asdict(peak.measure(pinning.usable_cores(), 0.3))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Use one BLAS thread when nothing is measured: a busy machine keeps a second one waiting."""
+    from fastnet.benchmarks.pinning import limited_pools
+
+    measured = any(request.config.getoption(f"benchmark_{o}", False) for o in ("enable", "only"))
+    with limited_pools(None if measured else 1):
+        yield

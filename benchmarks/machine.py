@@ -100,7 +100,8 @@ def pools() -> list[str]:
     for pool in threadpoolctl.threadpool_info():
         name = f"{pool['internal_api']} {pool['version'] or ''}".strip()
         kernels = f"{pool['architecture']} kernels, " if pool.get("architecture") else ""
-        found.add(f"{name} ({kernels}{pool['num_threads']} threads)")
+        threads = pool["num_threads"]
+        found.add(f"{name} ({kernels}{threads} thread{'s' * (threads != 1)})")
     return sorted(found)
 
 

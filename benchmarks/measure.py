@@ -141,7 +141,7 @@ def _row(table: Table, item: _Ready, mine: Timing, options: Options, calls: int)
     allowed = options.threads or usable_cores()
     threads = min(item.contender.threads_used or allowed, allowed)
     gflops = table.flops / seconds / 1e9
-    peak = options.peak.gflops_per_thread * threads
+    peak = options.peak.of(threads)
     seen = {name: finite(value) for name, value in asdict(item.parity).items()}
     return {
         "contender": entry.key,

@@ -27,32 +27,39 @@ class Peak:
 
     Attributes
     ----------
-    gflops : float
-        float32 GFLOP/s of all `threads` together.
+    one_thread : float
+        float32 GFLOP/s of a single thread.
+    all_threads : float
+        Of `threads` threads side by side, in all.
     threads : int
     method : str
     copy_gbs : float
         GB/s (10^9 bytes, read plus written) of one thread copying long arrays.
     """
 
-    gflops: float
+    one_thread: float
+    all_threads: float
     threads: int
     method: str
     copy_gbs: float
 
-    @property
-    def gflops_per_thread(self) -> float:
-        """GFLOP/s of one of the threads."""
-        return self.gflops / self.threads
+    def of(self, threads: int) -> float:
+        """Return the GFLOP/s of so many threads: cores may be slower when all of them work."""
+        return self.one_thread if threads == 1 else self.all_threads * threads / self.threads
 
 
 def measure(threads: int, seconds: float) -> Peak:
-    """Measure with that many threads side by side, about so long."""
+    """Measure with that many threads side by side, and with one, about so long each."""
+    rate: Callable[[int, float], float]
     try:
-        gflops, method = _fma_rate(threads, seconds)
+        _, lanes, count = fma_loop()
+        rate, method = _fma_rate, f"FMA loop, {count} accumulators of {lanes} float32"
     except ImportError:
-        gflops, method = _blas_rate(threads, seconds), "fastest BLAS product"
-    return Peak(gflops, threads, method, _copy_rate(seconds))
+        rate, method = _blas_rate, "fastest BLAS product"
+    one = rate(1, seconds)
+    # A neighbour on the machine can hold up one of the threads.
+    together = max(one, rate(threads, seconds)) if threads > 1 else one
+    return Peak(one, together, threads, method, _copy_rate(seconds))
 
 
 def _best(call: Callable[[], Any], work: float, seconds: float) -> float:
@@ -65,16 +72,15 @@ def _best(call: Callable[[], Any], work: float, seconds: float) -> float:
     return best
 
 
-def _fma_rate(threads: int, seconds: float) -> tuple[float, str]:
+def _fma_rate(threads: int, seconds: float) -> float:
     loop, lanes, accumulators = fma_loop()
     loop(1)
     work = 2.0 * lanes * accumulators * _ITERATIONS
-    method = f"FMA loop, {accumulators} accumulators of {lanes} float32"
     if threads == 1:
-        return _best(lambda: loop(_ITERATIONS), work, seconds) / 1e9, method
+        return _best(lambda: loop(_ITERATIONS), work, seconds) / 1e9
     with ThreadPoolExecutor(threads) as pool:
         rate = _best(lambda: list(pool.map(loop, [_ITERATIONS] * threads)), work * threads, seconds)
-    return rate / 1e9, method
+    return rate / 1e9
 
 
 def _blas_rate(threads: int, seconds: float) -> float:

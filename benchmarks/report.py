@@ -177,6 +177,14 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.0f} %" if value >= 0.0995 else f"{100 * value:.1f} %"
 
 
+def peak_text(peak: dict[str, Any]) -> str:
+    """Return the measured peak: ``290 GFLOP/s on one thread, 520 on 2``."""
+    text = f"{significant(peak['one_thread'])} GFLOP/s on one thread"
+    if peak["threads"] > 1:
+        text += f", {significant(peak['all_threads'])} on {peak['threads']}"
+    return text
+
+
 def heading(table: Table) -> str:
     """Return what a table is about, in a line."""
     what = {

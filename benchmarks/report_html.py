@@ -10,6 +10,7 @@ from fastnet.benchmarks.report import (
     Row,
     Table,
     heading,
+    peak_text,
     percent,
     scaled,
     significant,
@@ -70,7 +71,7 @@ def _machine(report: Report) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     threads = machine["threads"] or f"each one's choice, up to {machine['usable_processors']}"
     facts = [
-        ("FMA peak, measured", f"<b>{significant(peak['gflops_per_thread'])}</b> GFLOP/s a thread"),
+        ("Measured peak", f"{peak_text(peak)}; {escape(peak['method'])}"),
         ("Copying memory", f"<b>{significant(peak['copy_gbs'])}</b> GB/s"),
         ("Threads", f"<b>{threads}</b>" if machine["threads"] else escape(threads)),
         ("Processor", escape(f"{machine['cpu']}, {machine['processors']} processors")),

@@ -14,6 +14,7 @@ from fastnet.benchmarks.report import (
     Row,
     Table,
     heading,
+    peak_text,
     percent,
     scaled,
     significant,
@@ -71,8 +72,8 @@ def machine_lines(report: Report) -> list[str]:
         f"{machine['cpu']}, {', '.join(machine['simd'])}; {machine['os']}",
         f"fastnet {machine['fastnet']}{commit}, {machine['python']}, "
         f"NumPy {packages['numpy']}{numba}; threads: {threads}",
-        f"measured peak: {significant(peak['gflops_per_thread'])} GFLOP/s a thread "
-        f"({peak['method']}), copying {significant(peak['copy_gbs'])} GB/s",
+        f"measured peak: {peak_text(peak)} ({peak['method']}), "
+        f"copying {significant(peak['copy_gbs'])} GB/s",
     ]
 
 

@@ -44,5 +44,7 @@ def real(
     good = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if good and math.isfinite(value) and all(within(value, b) for _, b, within in bounds):
         return float(value)
-    wanted = " and ".join(f"{text} {bound:g}" for text, bound, _ in bounds)
-    raise InputError(f"{name} must be a number {wanted}".rstrip() + f", got {value!r}.")
+    wanted = " and ".join(f"{text} {bound:g}" for text, bound, _ in bounds) or "a number"
+    if wanted == "above 0":
+        wanted = "a positive number"
+    raise InputError(f"{name} must be {wanted}, got {value!r}.")

@@ -387,6 +387,8 @@ class Network:
         """Return an independent copy."""
         return self._copy_to(self.backend_object)
 
+    __copy__ = copy
+
     def _copy_to(self, target: Backend) -> Self:
         def move(values: Array) -> Array:
             return target.asarray(np.array(self.backend_object.to_host(values)))

@@ -6,7 +6,9 @@ The suite of all engines runs on it as well; here is what only a GPU has.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -15,11 +17,13 @@ from fastnet.backends.base import Engine, Recipe, Rows, Tally
 from fastnet.backends.gpu_engine import GpuEngine
 from fastnet.backends.gpu_memory import Runtime
 from fastnet.backends.numpy_backend import NumpyEngine
+from fastnet.kernels.cuda import loader
 from fastnet.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
-from fastnet.losses import MSE, CrossEntropy, Loss, Quantile
+from fastnet.losses import MSE, CrossEntropy, Huber, Loss, Quantile
 from fastnet.optimizers import LBFGS, OPTIMIZERS, SGD, Adam, Optimizer
 from fastnet.plan import Plan, make_plan
 from tests.closeness import assert_close
+from tests.cuda import host_runtime
 from tests.cuda.host_backend import host_engine
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import HostRuntime
@@ -174,6 +178,22 @@ def test_nesterov_s_momentum_is_that_of_numpy(place: str) -> None:
         assert_close(a, b, terms=1000)
 
 
+@each_place
+def test_an_engine_goes_on_with_another_optimizer_and_loss(place: str) -> None:
+    expected = Training(None, "dense", np.float64)
+    got = Training(open_runtime(place, np.float64), "dense", np.float64)
+    for optimizer, loss in (
+        (Adam(0.01), Huber(0.25)),
+        (Adam(0.01, beta1=0.5, clip_norm=0.01), Huber(2.0)),
+        (Adam(0.01, weight_decay=0.5), MSE()),
+    ):
+        for training in (expected, got):
+            training.recipe = replace(training.recipe, optimizer=optimizer, loss=loss)
+            training.epoch()
+    for a, b in zip(got.results(), expected.results(), strict=True):
+        assert_close(a, b, terms=1000)
+
+
 # --- an epoch is its steps ------------------------------------------------------------------------
 
 
@@ -196,24 +216,57 @@ def test_an_epoch_has_the_bits_of_its_steps(
 
 @each_dtype
 @each_place
-def test_after_a_loss_that_is_not_finite_nothing_lasts(place: str, dtype: Any) -> None:
-    optimizer = SGD(0.01, momentum=0.5)
+@pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
+def test_an_epoch_can_be_cut_in_two(place: str, dtype: Any, shuffle: bool) -> None:
+    whole, parts = (
+        Training(open_runtime(place, dtype), "everything", dtype, shuffle=shuffle) for _ in range(2)
+    )
+    tally = whole.epoch()
+    table = OPTIMIZER.coefficients(1, np.full(3, 0.01))
+    arguments = parts.rows, parts.recipe, parts.moments
+    first = parts.engine.train_epoch(*arguments, table[:1], epoch=0, step=0)
+    second = parts.engine.train_epoch(*arguments, table[1:], epoch=0, step=1, first=1)
+    assert tally.steps == first.steps + second.steps == 3
+    assert_same_bits(whole.results(), parts.results())
+
+
+def spoil(training: Training, field: str, value: float) -> None:
+    """Overwrite one number in row 33 of the data."""
+    array = getattr(training.rows, field)
+    values = training.back(array)
+    values[33, 0] = value
+    training.engine._runtime.upload(array, values)  # type: ignore[attr-defined]
+
+
+@each_dtype
+@each_place
+@pytest.mark.parametrize("how", ["a loss that overflows", "a batch that is NaN"])
+def test_after_a_loss_that_is_not_finite_nothing_lasts(place: str, dtype: Any, how: str) -> None:
+    overflows = how == "a loss that overflows"
     whole, steps = (
-        Training(open_runtime(place, dtype), "everything", dtype, count=60, optimizer=optimizer)
+        Training(
+            *(open_runtime(place, dtype), "dense" if overflows else "everything", dtype),
+            **{"count": 60, "optimizer": SGD(0.01, momentum=0.5)},
+        )
         for _ in range(2)
     )
     for training in (whole, steps):
-        values = training.back(training.rows.x)
-        values[33, 2] = np.nan
-        training.engine._runtime.upload(training.rows.x, values)  # type: ignore[attr-defined]
+        if overflows:  # Its square is infinite; its gradient is not, nor are the weights.
+            spoil(training, "target", float(np.sqrt(np.finfo(dtype).max)) * 100)
+        else:
+            spoil(training, "x", np.nan)
     got, expected = whole.epoch(), steps.epoch(composed=True)
     assert 0 < got.steps == expected.steps < 7
     np.testing.assert_array_equal(
         [got.loss, got.score, got.weight], [expected.loss, expected.score, expected.weight]
     )
+    results = whole.results()
+    assert_same_bits(results, steps.results())
+    assert np.isfinite(results[0]).all() == overflows
+    # Nothing stays halted: the next epoch changes the weights, as far as it gets.
+    assert whole.epoch().steps == steps.epoch(composed=True).steps
     assert_same_bits(whole.results(), steps.results())
-    # Nothing stays halted: the next epoch goes on, as far as it gets.
-    assert whole.epoch().steps == steps.epoch(composed=True).steps == 0
+    assert not overflows or not np.array_equal(whole.results()[0], results[0])
 
 
 @emulated
@@ -322,18 +375,26 @@ def test_a_step_outside_an_epoch_allocates_nothing_either() -> None:
 
 
 @emulated
-def test_a_larger_workspace_replaces_the_old_one() -> None:
+def test_a_larger_workspace_takes_the_place_of_the_old_one() -> None:
     runtime = HostRuntime(np.float32)
     training = Training(runtime, "everything", np.float32)
-    memory = training.engine._memory  # type: ignore[attr-defined]
+    memory, empty = training.engine._memory, runtime.empty  # type: ignore[attr-defined]
+    old: list[Any] = []
+
+    def empty_once_the_old_is_gone(shape: tuple[int, ...], dtype: Any) -> Any:
+        assert all(reference() is None for reference in old)
+        return empty(shape, dtype)
+
+    runtime.empty = empty_once_the_old_is_gone  # type: ignore[method-assign]
     for rows in (4, 3, 9):
+        room = max(rows, 4)
+        allocations = runtime.allocations
         training.engine.reserve(rows)
-        assert len(memory.batch.x) == max(rows, 4)
+        assert (runtime.allocations == allocations) == (rows == 3)
+        assert len(memory.batch.x) == room
         for layer, op in zip(memory.layers, training.engine.plan.ops, strict=True):
-            assert layer.y.shape == layer.dz.shape == (max(rows, 4), op["outputs"])
-    allocations = runtime.allocations
-    training.engine.reserve(9)
-    assert runtime.allocations == allocations
+            assert layer.y.shape == layer.dz.shape == (room, op["outputs"])
+        old = [ref(memory._workspace), ref(memory._deltas), ref(memory.batch.x)]
 
 
 # --- the same bits --------------------------------------------------------------------------------
@@ -387,9 +448,6 @@ def test_the_emulated_engine_keeps_what_it_is_given() -> None:
 def test_a_kernel_without_its_barrier_trains_another_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from fastnet.kernels.cuda import loader
-    from tests.cuda import host_runtime
-
     source = loader.source
     barrier = "    scratch[place] = value;\n    __syncthreads();\n"
     assert barrier in source(np.dtype(np.float64), 32)
@@ -403,7 +461,7 @@ def test_a_kernel_without_its_barrier_trains_another_network(
         return training.results()
 
     right = train(0)
-    monkeypatch.setattr(host_runtime.loader, "source", broken)
+    monkeypatch.setattr(loader, "source", broken)
     host_runtime.module_for.cache_clear()
     try:
         with np.errstate(all="ignore"):

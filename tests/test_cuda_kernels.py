@@ -393,14 +393,15 @@ def test_a_bad_output_has_the_loss_and_gradient_that_numpy_gives(
 @each_place
 def test_the_answer_is_the_first_of_the_largest(place: str) -> None:
     runtime, loss = open_runtime(place, np.float64), CrossEntropy()
-    y = np.zeros((5, 70))
+    y = np.zeros((6, 70))
     y[0, [40, 69]] = 1
     y[1, [3, 67]] = np.nan
     y[2] = -np.inf
     y[3] = np.nan
-    labels = np.array([40, 3, 0, 0, 0])
+    y[5, [5, 34]] = np.nan  # Lane 2 of the warp finds the later one.
+    labels = np.array([40, 3, 0, 0, 0, 5])
     _, _, scores, _ = run_head(runtime, np.float64, loss, y, y, labels, None, None)
-    assert scores.tolist() == [1, 1, 1, 1, 1]
+    assert scores.tolist() == [1] * 6
     assert np.argmax(y, axis=1).tolist() == labels.tolist()
 
 

@@ -93,9 +93,11 @@ def test_a_place_that_cannot_be_made_costs_one_warning(program: Path, tmp_path: 
     assert done.stderr.count("CacheWarning") == 1
 
 
-def test_no_home_is_no_error(program: Path) -> None:
-    done = run(program, HOME="/nonexistent")
+def test_a_home_that_cannot_exist_is_no_error(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = run(program, HOME=str(tmp_path / "file" / "home"))
     assert was_compiled(done)
+    assert done.stderr.count("CacheWarning") == 1
 
 
 @pytest.mark.parametrize("ending", [".nbi", ".nbc"])

@@ -285,12 +285,12 @@ def test_what_is_no_loss_is_an_input_error(value: Any) -> None:
         (lambda: Huber(0.0), "delta must be a positive number, got 0.0"),
         (lambda: Huber(math.inf), "delta must be a positive number, got inf"),
         (lambda: Huber(math.nan), "delta must be a positive number, got nan"),
-        (lambda: Quantile(()), r"quantiles must increase within \(0, 1\), got \(\)"),
-        (lambda: Quantile((0.0, 0.5)), "quantiles must increase"),
-        (lambda: Quantile((0.5, 1.0)), "quantiles must increase"),
+        (lambda: Quantile(()), r"quantiles must be several numbers, got \(\)"),
+        (lambda: Quantile((0.0, 0.5)), "a quantile must be above 0 and below 1, got 0.0"),
+        (lambda: Quantile((0.5, 1.0)), "a quantile must be above 0 and below 1, got 1.0"),
         (lambda: Quantile((0.5, 0.5)), "quantiles must increase"),
         (lambda: Quantile((0.7, 0.2)), "quantiles must increase"),
-        (lambda: Quantile((math.nan,)), "quantiles must increase"),
+        (lambda: Quantile((math.nan,)), "a quantile must be above 0 and below 1, got nan"),
     ],
 )
 def test_a_bad_argument_is_an_input_error_in_a_sentence(make: Any, message: str) -> None:

@@ -199,7 +199,7 @@ def test_penalties_must_be_0_or_more(kind: type[Optimizer], name: str, value: fl
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 @ROWS
 def test_a_clip_norm_must_be_above_0(kind: type[Optimizer], value: float) -> None:
-    with pytest.raises(InputError, match=f"clip_norm must be above 0, got {value!r}"):
+    with pytest.raises(InputError, match=f"clip_norm must be a positive number, got {value!r}"):
         kind(clip_norm=value)
 
 
@@ -220,7 +220,7 @@ def test_shares_must_be_below_1(kind: Any, name: str, value: float) -> None:
 @pytest.mark.parametrize("value", [0.0, -1e-8, math.nan])
 @pytest.mark.parametrize("kind", [RMSprop, Adagrad, Adam, AdamW, NAdam])
 def test_epsilon_must_be_above_0(kind: Any, value: float) -> None:
-    with pytest.raises(InputError, match="epsilon must be above 0"):
+    with pytest.raises(InputError, match="epsilon must be a positive number"):
         kind(epsilon=value)
 
 

@@ -223,15 +223,15 @@ def test_lengths_and_factors_must_be_positive(kind: Any, name: str, value: float
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Cosine(0.1, end=-1.0), "end must be 0 or more, got -1.0"),
-        (lambda: OneCycle(0.1, rise=1.0), "rise must be below 1, got 1.0"),
-        (lambda: ReduceOnPlateau(0.1, factor=1.0), "factor must be below 1, got 1.0"),
-        (lambda: ReduceOnPlateau(0.1, patience=-1), "patience must be 0 or more, got -1"),
-        (lambda: ReduceOnPlateau(0.1, threshold=-1.0), "threshold must be 0 or more"),
+        (lambda: Cosine(0.1, end=-1.0), "end must be at least 0, got -1.0"),
+        (lambda: OneCycle(0.1, rise=1.0), "rise must be above 0 and below 1, got 1.0"),
+        (lambda: ReduceOnPlateau(0.1, factor=1.0), "factor must be above 0 and below 1, got 1.0"),
+        (lambda: ReduceOnPlateau(0.1, patience=-1), "patience must be a whole number of at least 0, got -1"),
+        (lambda: ReduceOnPlateau(0.1, threshold=-1.0), "threshold must be at least 0"),
         (lambda: WarmUp(0.1, then=ReduceOnPlateau(0.1)), "WarmUp cannot be followed by Reduce"),
         (lambda: WarmUp(0.1, then=-1.0), "learning_rate must be a positive number, got -1.0"),
-        (lambda: schedules.get("fast"), "must be a positive number or a Schedule, got 'fast'"),  # type: ignore[arg-type]
-        (lambda: schedules.get(True), "must be a positive number or a Schedule, got True"),
+        (lambda: schedules.get("fast"), "must be a positive number, got 'fast'"),  # type: ignore[arg-type]
+        (lambda: schedules.get(True), "must be a positive number, got True"),
         (lambda: schedules.get(0.0), "learning_rate must be a positive number, got 0.0"),
     ],
 )

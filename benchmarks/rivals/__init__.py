@@ -15,7 +15,7 @@ from fastnet.benchmarks.contenders import Contender, Entry, missing, version_of
 # key: (label, class, modules it needs, whether it trains); the module has the name of the key.
 _RIVALS: Final = {
     "pytorch": ("PyTorch", "PyTorch", ("torch",), True),
-    "jax_scan": ("JAX lax.scan", "JaxScan", ("jax",), True),
+    "jax_scan": ("JAX", "JaxScan", ("jax",), True),
     "sklearn_mlp": ("scikit-learn", "SklearnMLP", ("sklearn",), True),
     "numpy_script": ("NumPy script", "NumpyScript", ("numpy",), True),
     "onnx_runtime": ("ONNX Runtime", "OnnxRuntime", ("onnxruntime", "onnx"), False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from typing import Any
+from weakref import ReferenceType, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,14 +53,15 @@ class HostRuntime:
         self.module = module_for(np.dtype(dtype), block)
         self.allocations = 0
         self.launches: list[str] = []
-        self._memory: list[NDArray[np.uint8]] = []
+        self._memory: list[ReferenceType[NDArray[np.uint8]]] = []
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         self.allocations += 1
+        self._memory = [reference for reference in self._memory if reference() is not None]
         count = int(np.prod(shape))
         size = count * np.dtype(dtype).itemsize
         memory = np.full(size + 2 * GUARD, POISON, np.uint8)
-        self._memory.append(memory)
+        self._memory.append(ref(memory))
         return memory[GUARD : GUARD + size].view(dtype).reshape(shape)
 
     def to_device(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -73,6 +75,7 @@ class HostRuntime:
 
     def upload(self, into: NDArray[Any], values: NDArray[Any]) -> None:
         assert into.shape == values.shape and into.dtype == values.dtype
+        assert into.flags.c_contiguous and values.flags.c_contiguous
         into[...] = values
 
     def copy(self, into: NDArray[Any], values: NDArray[Any]) -> None:
@@ -94,11 +97,16 @@ class HostRuntime:
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> None:
+        # As for cuBLAS, an array is an address: a transposed view would count as its base.
+        assert all(array.flags.c_contiguous for array in (out, a, b))
         with np.errstate(all="ignore"):
             np.matmul(a.T if transpose_a else a, b.T if transpose_b else b, out=out)
 
     def check_guards(self) -> None:
         """Fail if a kernel wrote next to an array."""
-        for memory in self._memory:
-            untouched = (memory[:GUARD] == POISON).all() and (memory[-GUARD:] == POISON).all()
-            assert untouched, f"a kernel wrote next to an array of {memory.size - 2 * GUARD} bytes"
+        for reference in self._memory:
+            memory = reference()
+            if memory is not None:
+                untouched = (memory[:GUARD] == POISON).all() and (memory[-GUARD:] == POISON).all()
+                size = memory.size - 2 * GUARD
+                assert untouched, f"a kernel wrote next to an array of {size} bytes"

@@ -326,6 +326,14 @@ def test_a_gpu_has_no_share_of_the_peak_of_a_cpu() -> None:
     assert [row.share_of_peak for row in table.rows] == [None]
 
 
+def test_a_gpu_is_measured_at_its_own_batch_too() -> None:
+    result = Report("", {}, {}, {})
+    both = replace(TINY, gpu_batch=128, predicted=False)
+    command.run_ladder(result, [both], [NUMPY, replace(NUMPY, key="gpu", on_gpu=True)], OPTIONS)
+    found = {table.batch: {row.contender for row in table.rows} for table in result.tables}
+    assert found == {64: {"fastnet-numpy", "gpu"}, 128: {"gpu"}}
+
+
 def test_what_only_a_gpu_can_train_is_skipped(report: Report) -> None:
     assert report.skipped["wide"] == "for GPUs only: 3.0 TFLOP in a step"
     assert "wide" not in {table.network for table in report.tables}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastnet import Network
 from fastnet.backends import cupy_backend
 from fastnet.backends.base import Recipe
 from fastnet.backends.cupy_backend import BLOCK, CudaRuntime, CupyBackend
@@ -206,6 +207,22 @@ def test_a_network_trains_and_predicts_as_on_numpy(cupy: FakeCupy, dtype: Any) -
         results.append([*map(bench.get, arrays), one, dtype(tally.loss)])
     for expected, got in zip(*results, strict=True):
         assert_close(got, expected, terms=200)
+
+
+@emulated
+def test_a_network_can_be_made_fitted_and_asked(cupy: FakeCupy) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((40, 5)), rng.integers(0, 3, 40)
+    results = []
+    for backend in ("numpy", "cupy"):
+        net = Network([5, 8, 3], output_activation="softmax", dtype="float64", backend=backend)
+        net.fit(x, y, epochs=2, batch_size=16, validation_data=(x[:9], y[:9]))
+        scores = net.evaluate(x, y)
+        moved = net.to("numpy").predict(x)
+        results.append([net.predict(x), net.predict_one(x[3]), moved, np.array([*scores.values()])])
+    for expected, got in zip(*results, strict=True):
+        assert type(got) is np.ndarray
+        assert_close(got, expected, terms=500)
 
 
 @emulated

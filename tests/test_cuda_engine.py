@@ -348,7 +348,7 @@ def test_every_step_makes_the_same_launches_with_the_same_arguments(name: str) -
     assert len(steps) == 4 and len(steps[0]) > 8
     assert all(step == steps[0] for step in steps)
     names = {entry[0] for entry in steps[0]}
-    assert not names & {"upload", "clock_set", "permutation_fill"}
+    assert not names & {"upload", "clock_set", "permutation"}
 
 
 @emulated

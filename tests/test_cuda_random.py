@@ -57,7 +57,7 @@ def test_an_epoch_s_order_is_that_of_every_backend(place: str, count: int) -> No
         for epoch in (0, 5, 2**32 + 3):
             key = random.feistel_bits(count), seed, epoch, abi.SHUFFLE
             order = blank(count, np.uint32)
-            (order,) = run(runtime, "permutation_fill", (1, count), order, count, *key)
+            (order,) = run(runtime, "permutation", (1, count), order, count, *key)
             expected = random.permutation(count, seed=seed, epoch=epoch)
             np.testing.assert_array_equal(order, expected)
 

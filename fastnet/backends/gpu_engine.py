@@ -60,7 +60,7 @@ class GpuEngine(Engine):
         """Return the epoch's order, (count,) uint32, valid until the next call."""
         order = self._memory.order(count)
         key = random.feistel_bits(count), _signed(seed), epoch, abi.SHUFFLE
-        self._runtime.launch("permutation_fill", (1, count), order, count, *key)
+        self._runtime.launch("permutation", (1, count), order, count, *key)
         return order
 
     def gather(self, rows: Rows, order: Array | None, start: int, stop: int) -> Rows:

@@ -1,13 +1,13 @@
 // The order in which an epoch visits the rows, and the gathering of a batch.
 
 // order_n = random.permutation(count, seed, epoch); a thread for each position.
-extern "C" __global__ void permutation_fill(unsigned* order_n, integer count, integer bits,
+extern "C" __global__ void permutation(unsigned* order_n, integer count, integer bits,
                                             integer seed, integer epoch, integer purpose)
 {
     const FeistelKeys keys =
         feistel_keys((unsigned long long)(seed), unsigned(epoch), unsigned(purpose));
     for (integer n = first_column(); n < count; n += column_stride())
-        order_n[n] = permuted(unsigned(n), count, unsigned(bits), keys);
+        order_n[n] = shuffled(unsigned(n), count, unsigned(bits), keys);
 }
 
 // Row b of the batch is row order_n[start + clock->start + b] of the data set. A thread for each

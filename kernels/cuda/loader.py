@@ -110,7 +110,7 @@ def norm_chunks(size: int) -> int:
 KERNELS: Final[dict[str, Callable[[int, int, int], Launch]]] = {
     "clock_set": one_thread,
     "clock_tick": one_thread,
-    "permutation_fill": over_line,
+    "permutation": over_line,
     "gather_rows": over_elements,
     "dense_forward_epilogue": over_elements,
     "dense_forward_softmax": over_rows,

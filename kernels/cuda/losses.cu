@@ -25,7 +25,7 @@ struct Row {
 };
 
 // log(sum(exp(u))) - sum(s u), with u = z - max(z) and s the smoothed target.
-__device__ real cross_entropy(const Row& r)
+__device__ real cross_entropy_row(const Row& r)
 {
     const double smoothing = r.constants[0];
     real highest = lowest();
@@ -46,7 +46,7 @@ __device__ real cross_entropy(const Row& r)
 
 // For T targets, T means and then T logarithms of variances v:
 // (log(2 pi v) + (mean - t)^2 / v) / 2.
-__device__ real gaussian_nll(const Row& r)
+__device__ real gaussian_nll_row(const Row& r)
 {
     const real count = real(r.targets);
     real sum = 0;
@@ -222,9 +222,9 @@ extern "C" __global__ void loss_head(real* d_bo, real* loss_b, real* score_b, co
         r.share = weights > 0 ? real(1 / weights) : real(0);
         real value;
         if (loss == abi::CROSS_ENTROPY)
-            value = cross_entropy(r);
+            value = cross_entropy_row(r);
         else if (loss == abi::GAUSSIAN_NLL)
-            value = gaussian_nll(r);
+            value = gaussian_nll_row(r);
         else
             value = mean_over_outputs(loss, r);
         const real points = score(loss, r);

@@ -63,7 +63,7 @@ __device__ unsigned feistel(unsigned value, unsigned bits, const FeistelKeys& ke
 
 // Row number `position` in an epoch's order of `count` rows: the bijection applied again while its
 // value is not below `count` (cycle walking).
-__device__ unsigned permuted(unsigned position, integer count, unsigned bits,
+__device__ unsigned shuffled(unsigned position, integer count, unsigned bits,
                              const FeistelKeys& keys)
 {
     unsigned value = feistel(position, bits, keys);

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
@@ -46,6 +46,15 @@ class Peak:
     def of(self, threads: int) -> float:
         """Return the GFLOP/s of so many threads: cores may be slower when all of them work."""
         return self.one_thread if threads == 1 else self.all_threads * threads / self.threads
+
+    def best_of(self, other: Peak) -> Peak:
+        """Return the higher of each of the rates: other work on the machine only lowers them."""
+        return replace(
+            self,
+            one_thread=max(self.one_thread, other.one_thread),
+            all_threads=max(self.all_threads, other.all_threads),
+            copy_gbs=max(self.copy_gbs, other.copy_gbs),
+        )
 
 
 def measure(threads: int, seconds: float) -> Peak:

@@ -68,10 +68,11 @@ def _title(report: Report) -> str:
 
 def _machine(report: Report) -> str:
     machine, peak = report.machine, report.peak
+    first, rest = peak_text(peak).split(" ", 1)
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     threads = machine["threads"] or f"each one's choice, up to {machine['usable_processors']}"
     facts = [
-        ("Measured peak", f"{peak_text(peak)}; {escape(peak['method'])}"),
+        ("Measured peak", f"<b>{first}</b> {rest}; {escape(peak['method'])}"),
         ("Copying memory", f"<b>{significant(peak['copy_gbs'])}</b> GB/s"),
         ("Threads", f"<b>{threads}</b>" if machine["threads"] else escape(threads)),
         ("Processor", escape(f"{machine['cpu']}, {machine['processors']} processors")),

@@ -389,6 +389,15 @@ def test_the_peak_of_several_threads_is_measured_on_several() -> None:
     assert found.all_threads >= found.one_thread
 
 
+def test_a_peak_found_later_changes_the_shares(report: Report) -> None:
+    copy = replace(report, tables=[replace(table) for table in report.tables])
+    command.set_peak(copy, PEAK.best_of(peak.Peak(400.0, 1.0, 2, "made up", 1.0)))
+    assert copy.peak == asdict(peak.Peak(400.0, 150.0, 2, "made up", 10.0))
+    for table, before in zip(copy.tables, report.tables, strict=True):
+        for row, old in zip(table.rows, before.rows, strict=True):
+            assert row.share_of_peak == pytest.approx(old.share_of_peak / 4)
+
+
 def test_without_numba_the_peak_is_that_of_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent() -> None:
         raise ImportError("numba")

@@ -339,6 +339,17 @@ def test_the_norm_that_clips_is_that_of_the_whole_gradient(bench: Bench) -> None
     assert_close(got, np.full(plan.size, -0.5 / plan.size**0.5), terms=plan.size)
 
 
+def test_a_gradient_whose_square_overflows_is_clipped_too(bench: Bench) -> None:
+    plan = dense_plan(3, (2, "identity"))
+    engine = bench.engine(plan, np.zeros(plan.size))
+    engine.gradients[...] = bench.put(np.full(plan.size, np.float32(1e20)))
+    optimizer = SGD(1.0, clip_norm=1.0)
+    row = optimizer.coefficients(1, np.ones(1))[0]
+    engine.update(optimizer, bench.put(np.zeros((1, plan.size))), row)
+    got = bench.get(engine.parameters)
+    assert_close(got, np.full(plan.size, -1 / plan.size**0.5), terms=plan.size)
+
+
 # --- training -------------------------------------------------------------------------------------
 
 EPOCHS = {

@@ -101,7 +101,7 @@ class Memory:
     row_loss, row_score : (rows,)
     weight_total : (1,) float64
         Sum of the weights of the batch.
-    norm_chunks : (chunks,)
+    norm_chunks : (chunks,) float64
         Squares of the gradient, summed in parts.
     clip : (1,)
         What the gradient is multiplied by.
@@ -113,7 +113,7 @@ class Memory:
         self.tally = self._zeros((abi.TALLY,), np.float64)
         self.clock = self._zeros((len(loader.CLOCK),), np.int64)
         self.weight_total = runtime.empty((1,), np.float64)
-        self.norm_chunks = runtime.empty((loader.norm_chunks(plan.size),), self._dtype)
+        self.norm_chunks = runtime.empty((loader.norm_chunks(plan.size),), np.float64)
         self.clip = runtime.empty((1,), self._dtype)
         self.layers = [self._make_layer(op, parameters, state) for op in plan.ops]
         self.batch: Rows

@@ -2,7 +2,7 @@
 
 // order_n = random.permutation(count, seed, epoch); a thread for each position.
 extern "C" __global__ void permutation(unsigned* order_n, integer count, integer bits,
-                                            integer seed, integer epoch, integer purpose)
+                                       integer seed, integer epoch, integer purpose)
 {
     const FeistelKeys keys =
         feistel_keys((unsigned long long)(seed), unsigned(epoch), unsigned(purpose));

@@ -64,17 +64,18 @@ __device__ void lion_update(real& w, real g, real& m, const Step& step)
     w -= step.coefficient(abi::RATE) * sign(direction);
 }
 
-// square_c[c] = the sum of g^2 over chunk c of `chunks` equal ones. A block for each chunk.
-extern "C" __global__ void gradient_square_sum(real* square_c, const real* g_p, integer chunks,
+// square_c[c] = the sum of g^2 over chunk c of `chunks` equal ones. A block for each chunk. In
+// double: the square of a large float would be infinite.
+extern "C" __global__ void gradient_square_sum(double* square_c, const real* g_p, integer chunks,
                                                integer size)
 {
-    __shared__ real scratch[BLOCK];
+    __shared__ double scratch[BLOCK];
     const integer length = (size + chunks - 1) / chunks;
     for (integer c = blockIdx.y; c < chunks; c += gridDim.y) {
         const integer end = (c + 1) * length < size ? (c + 1) * length : size;
-        real sum = 0;
+        double sum = 0;
         for (integer p = c * length + threadIdx.y; p < end; p += blockDim.y)
-            sum += g_p[p] * g_p[p];
+            sum += double(g_p[p]) * double(g_p[p]);
         sum = column_sum(scratch, sum);
         if (threadIdx.y == 0)
             square_c[c] = sum;
@@ -82,17 +83,17 @@ extern "C" __global__ void gradient_square_sum(real* square_c, const real* g_p, 
 }
 
 // clip = min(1, clip_norm / |g|), and 1 where the norm is NaN. One block.
-extern "C" __global__ void gradient_clip(real* clip, const real* square_c,
+extern "C" __global__ void gradient_clip(real* clip, const double* square_c,
                                          const double* constants, integer chunks)
 {
-    __shared__ real scratch[BLOCK];
-    real sum = 0;
+    __shared__ double scratch[BLOCK];
+    double sum = 0;
     for (integer c = threadIdx.y; c < chunks; c += blockDim.y)
         sum += square_c[c];
-    const real norm = sqrt(column_sum(scratch, sum));
+    const double norm = sqrt(column_sum(scratch, sum));
     const double limit = constants[abi::CLIP_NORM];
     if (threadIdx.y == 0)
-        *clip = double(norm) > limit ? real(limit / double(norm)) : real(1);
+        *clip = norm > limit ? real(limit / norm) : real(1);
 }
 
 // Clips the gradient, adds penalties and decay to the first `decayed` parameters, and updates.

@@ -223,7 +223,7 @@ class Network:
             Fit a `Scaler` to x and apply it to all inputs from now on.
         shuffle : bool, default True
         threads : int, optional
-            Upper bound on threads; default: as many as pay for this network.
+            Number of threads; default: as many as pay for this network.
         verbose : bool, default False
             Show a progress bar when standard error is a terminal.
 

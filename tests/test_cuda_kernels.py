@@ -459,7 +459,8 @@ def test_the_norm_of_the_gradient_clips_it(
     runtime = open_runtime(place, dtype)
     g = rng.standard_normal(size).astype(dtype)
     squares, _ = run(
-        *(runtime, "gradient_square_sum", (chunks, size)), *(blank(chunks, np.float64), g, chunks, size)
+        *(runtime, "gradient_square_sum", (chunks, size)),
+        *(blank(chunks, np.float64), g, chunks, size),
     )
     length = -(-size // chunks)
     expected = [(wide(g[c * length : (c + 1) * length]) ** 2).sum() for c in range(chunks)]

@@ -118,6 +118,10 @@ def test_a_launch_covers_its_shape(rows: int, columns: int) -> None:
         assert grid[0] * block[0] >= wide and grid[1] * block[1] >= tall
 
 
+def test_a_long_gradient_is_summed_in_parts() -> None:
+    assert [loader.norm_chunks(size) for size in (1, 4096, 4097, 10**9)] == [1, 1, 2, 256]
+
+
 def test_no_two_threads_do_the_same_work() -> None:
     """A kernel that never asks for its row must not be given several rows of threads."""
     bodies = re.split(r'extern "C" __global__ void ', text())[1:]

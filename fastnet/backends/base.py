@@ -201,6 +201,10 @@ class Engine(ABC):
 
     # --- what follows from it --------------------------------------------------------------------
 
+    def threads_for(self, batch: int) -> int:
+        """Return how many threads of its own share a step on `batch` rows (BLAS has others)."""
+        return 1
+
     def warm_up(self) -> None:
         """Compile, or load, what training needs, so that it does not count as training time."""
 

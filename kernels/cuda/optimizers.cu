@@ -1,67 +1,74 @@
 // Optimizers: one pass over the flat parameters. The formulas are those of fastnet/optimizers.py.
 
-// The constants of an optimizer and the coefficients of a step, in the precision of the network.
+// The constants of an optimizer and the coefficients of a step, rounded once for all parameters.
 struct Step {
-    const double* constants;
-    const double* coefficients;
-
-    __device__ real constant(integer name) const { return real(constants[name]); }
-    __device__ real rest(integer name) const { return real(1 - constants[name]); }
-    __device__ real coefficient(integer name) const { return real(coefficients[name]); }
+    real beta1, rest1;  // and 1 - beta1
+    real beta2, rest2;
+    real epsilon, momentum;
+    bool nesterov;
+    real l1, l2;
+    real rate, scale, rate_gradient;
+    real keep;  // 1 - decay
 };
+
+__device__ Step make_step(const double* constants, const double* coefficients)
+{
+    Step step;
+    step.beta1 = real(constants[abi::BETA1]);
+    step.rest1 = real(1 - constants[abi::BETA1]);
+    step.beta2 = real(constants[abi::BETA2]);
+    step.rest2 = real(1 - constants[abi::BETA2]);
+    step.epsilon = real(constants[abi::EPSILON]);
+    step.momentum = real(constants[abi::MOMENTUM]);
+    step.nesterov = constants[abi::NESTEROV] != 0;
+    step.l1 = real(constants[abi::L1]);
+    step.l2 = real(constants[abi::L2]);
+    step.rate = real(coefficients[abi::RATE]);
+    step.scale = real(coefficients[abi::SCALE]);
+    step.rate_gradient = real(coefficients[abi::RATE_GRADIENT]);
+    step.keep = real(1 - coefficients[abi::DECAY]);
+    return step;
+}
 
 // Each of these moves one parameter w against its gradient g; m and v are its moments.
 
 __device__ void sgd_update(real& w, real g, real& m, const Step& step)
 {
-    const real momentum = step.constant(abi::MOMENTUM);
-    m = momentum * m + g;
-    const real direction = step.constants[abi::NESTEROV] != 0 ? g + momentum * m : m;
-    w -= step.coefficient(abi::RATE) * direction;
+    m = step.momentum * m + g;
+    w -= step.rate * (step.nesterov ? g + step.momentum * m : m);
 }
 
 __device__ void rmsprop_update(real& w, real g, real& v, const Step& step)
 {
-    v = step.constant(abi::BETA2) * v + step.rest(abi::BETA2) * (g * g);
-    w -= step.coefficient(abi::RATE) * (g / (sqrt(v) + step.constant(abi::EPSILON)));
+    v = step.beta2 * v + step.rest2 * (g * g);
+    w -= step.rate * (g / (sqrt(v) + step.epsilon));
 }
 
 __device__ void adagrad_update(real& w, real g, real& v, const Step& step)
 {
     v += g * g;
-    w -= step.coefficient(abi::RATE) * (g / (sqrt(v) + step.constant(abi::EPSILON)));
-}
-
-__device__ void adam_moments(real g, real& m, real& v, const Step& step)
-{
-    m = step.constant(abi::BETA1) * m + step.rest(abi::BETA1) * g;
-    v = step.constant(abi::BETA2) * v + step.rest(abi::BETA2) * (g * g);
-}
-
-__device__ real adam_denominator(real v, const Step& step)
-{
-    return sqrt(v) * step.coefficient(abi::SCALE) + step.constant(abi::EPSILON);
+    w -= step.rate * (g / (sqrt(v) + step.epsilon));
 }
 
 __device__ void adam_update(real& w, real g, real& m, real& v, const Step& step)
 {
-    adam_moments(g, m, v, step);
-    w -= step.coefficient(abi::RATE) * (m / adam_denominator(v, step));
+    m = step.beta1 * m + step.rest1 * g;
+    v = step.beta2 * v + step.rest2 * (g * g);
+    w -= step.rate * (m / (sqrt(v) * step.scale + step.epsilon));
 }
 
 __device__ void nadam_update(real& w, real g, real& m, real& v, const Step& step)
 {
-    adam_moments(g, m, v, step);
-    const real direction =
-        step.coefficient(abi::RATE) * m + step.coefficient(abi::RATE_GRADIENT) * g;
-    w -= direction / adam_denominator(v, step);
+    m = step.beta1 * m + step.rest1 * g;
+    v = step.beta2 * v + step.rest2 * (g * g);
+    w -= (step.rate * m + step.rate_gradient * g) / (sqrt(v) * step.scale + step.epsilon);
 }
 
 __device__ void lion_update(real& w, real g, real& m, const Step& step)
 {
-    const real direction = step.constant(abi::BETA1) * m + step.rest(abi::BETA1) * g;
-    m = step.constant(abi::BETA2) * m + step.rest(abi::BETA2) * g;
-    w -= step.coefficient(abi::RATE) * sign(direction);
+    const real direction = step.beta1 * m + step.rest1 * g;
+    m = step.beta2 * m + step.rest2 * g;
+    w -= step.rate * sign(direction);
 }
 
 // square_c[c] = the sum of g^2 over chunk c of `chunks` equal ones. A block for each chunk. In
@@ -106,18 +113,16 @@ extern "C" __global__ void optimizer_update(real* w_p, real* moments_sp, const r
 {
     if (clock->halted)
         return;
-    const Step step = {constants, coefficients + clock->row * abi::COEFFICIENTS};
-    const real l1 = step.constant(abi::L1), l2 = step.constant(abi::L2);
-    const real keep = real(1 - step.coefficients[abi::DECAY]);
+    const Step step = make_step(constants, coefficients + clock->row * abi::COEFFICIENTS);
     for (integer p = first_column(); p < size; p += column_stride()) {
         real w = w_p[p];
         real g = clip ? g_p[p] * *clip : g_p[p];
         if (p < decayed) {
-            if (l2 != 0)
-                g += l2 * w;
-            if (l1 != 0)
-                g += l1 * sign(w);
-            w *= keep;
+            if (step.l2 != 0)
+                g += step.l2 * w;
+            if (step.l1 != 0)
+                g += step.l1 * sign(w);
+            w *= step.keep;
         }
         real& first = moments_sp[p];
         real& second = moments_sp[size + p];

@@ -1,12 +1,13 @@
 // Runs CUDA kernels on the CPU, one fiber for each CUDA thread of a block.
 //
-// The kernels' own text follows this header in one translation unit. A fiber runs until it waits at
-// a barrier (a shuffle waits at two); then another runs. The order in which fibers and blocks run is
-// the `schedule`: 0 forwards, 1 backwards, else shuffled anew in each round by that seed. Code that
-// lacks a barrier gives other results under another schedule.
+// The kernels' own text follows this header in one translation unit. A fiber runs until it waits
+// at a barrier (a shuffle is one too); then another runs. The order in which fibers and blocks run
+// is the `schedule`: 0 forwards, 1 backwards, else shuffled anew in each round by that seed. Code
+// that lacks a barrier gives other results under another schedule.
 //
-// What is checked: all threads of a block (of a warp) come to the same barrier, the same line of the
-// same file, and none has ended before. Shared memory is filled with 0xFF (NaN) for every block.
+// What is checked: all threads of a block (of a warp) come to the same barrier, the same line of
+// the same file, and none has ended before. Shared memory is filled with 0xFF (NaN) for every
+// block.
 //
 // What is not: speed, and races that no order of whole stretches between barriers brings out.
 // Blocks run one after another, so waiting for another block hangs here as it may on a GPU.
@@ -139,8 +140,8 @@ inline void wait_for_warp(unsigned mask, const char* file, int line)
     wait_at(current->warp->barrier, file, line);
 }
 
-// Every lane shows `value`; each gets that of lane `source`. The next shuffle uses the other half of
-// the exchange, so that one wait is enough: nobody is ahead by two.
+// Every lane shows `value`; each gets that of lane `source`. The next shuffle uses the other half
+// of the exchange, so that one wait is enough: nobody is ahead by two.
 template <typename T>
 T shuffle(unsigned mask, T value, unsigned source, const char* file, int line)
 {

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ import numpy as np
 
 SHIM = Path(__file__).with_name("cuda_on_host.h")
 COMPILER = shutil.which(os.environ.get("CXX", "g++"))
-WHY_NOT = None if COMPILER else "no C++ compiler (g++) to run CUDA kernels on the CPU with"
+WHY_NOT: str | None = None
+if sys.platform != "linux":
+    WHY_NOT = "CUDA kernels are run on the CPU on Linux only"
+elif COMPILER is None:
+    WHY_NOT = "no C++ compiler (g++) to run CUDA kernels on the CPU with"
 
 # A double that creeps into a float kernel, or the other way round, is an error.
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE")
-FLAGS += ("-Werror=double-promotion", "-Werror=float-conversion", "-Wno-attributes")
+FLAGS += ("-Werror=double-promotion", "-Werror=float-conversion")
 
 _KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
 _LETTERS = {"F": np.float32, "D": np.float64, "I": np.int64, "U": np.uint32}

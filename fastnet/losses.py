@@ -1,6 +1,6 @@
 """Loss functions: one class each, with the formula and its derivative in NumPy.
 
-The NumPy formulas are the definition; ``kernels/cpu/losses.py`` and ``kernels/cuda/losses.cuh``
+The NumPy formulas are the definition; ``kernels/cpu/losses.py`` and ``kernels/cuda/losses.cu``
 hold the twins, selected by ``code`` and given ``constants``.
 
 A loss is the mean over rows, and over outputs too unless the class says otherwise; with sample

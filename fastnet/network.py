@@ -217,10 +217,12 @@ class Network:
             are none.
         callbacks : sequence of Callback or f(run)
         sample_weight : (N,), optional
-            Weights, at least 0. A batch's loss is divided by the sum of its weights.
+            Weights, at least 0; a row of weight 0 is a row left out. A batch's loss is divided by
+            the sum of its weights.
         class_weight : dict of int to float, or "balanced", optional
         standardize : bool, default False
-            Fit a `Scaler` to x and apply it to all inputs from now on.
+            Fit a `Scaler` to the training rows and apply it to all inputs from now on. A network
+            that has one keeps it.
         shuffle : bool, default True
         threads : int, optional
             Number of threads; default: as many as pay for this network.
@@ -251,17 +253,22 @@ class Network:
             raise InputError("give validation_data or validation_split, not both.")
 
         scaler = self.scaler
-        if standardize:
-            from fastnet.data import Scaler
-
-            scaler = Scaler.fit(rows.inputs(self.plan, self.dtype, None, x))
-        basis = self.plan, self.dtype, chosen_loss, scaler
-        checked, held = rows.check(*basis, x, y, sample_weight, class_weight), None
+        basis = self.plan, self.dtype, chosen_loss
+        wide = standardize or scaler is not None
+        checked, held = rows.check(*basis, x, y, sample_weight, class_weight, wide=wide), None
         if validation_data is not None:
             names = "validation_data[0]", "validation_data[1]"
-            held = rows.check(*basis, *rows.pair("validation_data", validation_data), names=names)
+            pair = rows.pair("validation_data", validation_data)
+            held = rows.check(*basis, *pair, wide=wide, names=names)
         elif validation_split:
             checked, held = rows.split(checked, validation_split, self.seed)
+        checked = checked.weighted()
+        if standardize and scaler is None:
+            from fastnet.data import Scaler
+
+            scaler = Scaler.fit(checked.rows.x)
+        checked = checked.scaled(scaler, self.dtype)
+        held = None if held is None else held.weighted().scaled(scaler, self.dtype)
         count = len(checked.rows)
         batch_size = count if batch_size is None else whole("batch_size", batch_size)
 
@@ -331,11 +338,11 @@ class Network:
 
         Only the length is checked.
         """
-        values = np.ascontiguousarray(row, self.dtype)
+        values = np.ascontiguousarray(row, self.dtype if self.scaler is None else np.float64)
         if values.shape != (self.plan.inputs,):
             raise InputError(f"row must have the shape ({self.inputs},), got {values.shape}.")
         if self.scaler is not None:
-            values = self.scaler.transform(values[None], self.dtype)[0]
+            values = self.scaler.transform(values, self.dtype)
         return self._engine().predict_one(values)
 
     def evaluate(
@@ -480,7 +487,9 @@ class Network:
     def _check(
         self, loss: Loss, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> Checked:
-        return rows.check(self.plan, self.dtype, loss, self.scaler, x, y, sample_weight)
+        wide = self.scaler is not None
+        checked = rows.check(self.plan, self.dtype, loss, x, y, sample_weight, wide=wide)
+        return checked.weighted().scaled(self.scaler, self.dtype)
 
 
 def _read_layers(

@@ -1,7 +1,7 @@
 """Optimizers: one class each, with the update formula in NumPy.
 
 The NumPy formulas are the definition; ``kernels/cpu/optimizers.py`` and
-``kernels/cuda/optimizers.cuh`` hold the twins, selected by ``code``. An update is one pass over the
+``kernels/cuda/optimizers.cu`` hold the twins, selected by ``code``. An update is one pass over the
 flat buffers. Before it, every optimizer does the same to the gradient g of the loss:
 
 1. clip: ``g *= min(1, clip_norm / ||g||)``, the norm being that of the whole gradient,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,46 +32,56 @@ class Checked:
         fields = (None if a is None else a[index] for a in self.rows.fields)
         return Checked(Rows(*fields), self.truth[index])
 
+    def weighted(self) -> Checked:
+        """Return the rows with weight: one of weight 0 is left out, its place in a batch too."""
+        weight = self.rows.weight
+        if weight is None or weight.all():
+            return self
+        if not weight.any():
+            raise InputError("no row that is left has a weight above 0.")
+        return self.take(np.flatnonzero(weight))
+
+    def scaled(self, scaler: Scaler | None, dtype: np.dtype[Any]) -> Checked:
+        """Return the rows with their inputs scaled, in the network's dtype."""
+        x = self.rows.x
+        x = x.astype(dtype, copy=False) if scaler is None else scaler.transform(x, dtype)
+        return replace(self, rows=replace(self.rows, x=x))
+
 
 def check(
     plan: Plan,
     dtype: np.dtype[Any],
     loss: Loss,
-    scaler: Scaler | None,
     x: ArrayLike,
     y: ArrayLike,
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | str | None = None,
+    *,
+    wide: bool = False,
     names: tuple[str, str] = ("x", "y"),
 ) -> Checked:
-    """Return checked rows; raise `InputError` naming the argument that does not fit."""
-    values = inputs(plan, dtype, scaler, x, names[0])
+    """Return checked rows; raise `InputError` naming the argument that does not fit.
+
+    With `wide` the inputs are float64: a scaler needs the digits that float32 would drop.
+    """
+    values = checks.inputs(names[0], x, plan.inputs, np.dtype(np.float64) if wide else dtype)
     if not len(values):
         raise InputError(f"{names[0]} is empty: there are no rows.")
     labels, target = checks.targets(names[1], y, len(values), loss, plan.outputs, dtype)
     weight = checks.sample_weights(sample_weight, len(values), dtype)
     weight = checks.class_weights(class_weight, labels, plan.outputs, weight, dtype)
     if labels is not None:
-        checked = Checked(Rows(values, labels, None, weight), labels)
-    else:
-        assert target is not None
-        truth = np.argmax(target, axis=1) if loss.name == "cross_entropy" else target
-        checked = Checked(Rows(values, None, target, weight), truth)
-    if weight is not None and not weight.all():
-        # A row of weight 0 is a row left out: not even its place in a batch remains.
-        kept = np.flatnonzero(weight)
-        if not kept.size:
-            raise InputError("class_weight leaves no row with a weight above 0.")
-        checked = checked.take(kept)
-    return checked
+        return Checked(Rows(values, labels, None, weight), labels)
+    assert target is not None
+    truth = np.argmax(target, axis=1) if loss.name == "cross_entropy" else target
+    return Checked(Rows(values, None, target, weight), truth)
 
 
-def inputs(
-    plan: Plan, dtype: np.dtype[Any], scaler: Scaler | None, x: ArrayLike, name: str = "x"
-) -> NDArray[Any]:
+def inputs(plan: Plan, dtype: np.dtype[Any], scaler: Scaler | None, x: ArrayLike) -> NDArray[Any]:
     """Return checked inputs (N, I), scaled."""
-    values = checks.inputs(name, x, plan.inputs, dtype)
-    return values if scaler is None else scaler.transform(values, dtype)
+    if scaler is None:
+        return checks.inputs("x", x, plan.inputs, dtype)
+    return scaler.transform(checks.inputs("x", x, plan.inputs, np.dtype(np.float64)), dtype)
 
 
 def pair(name: str, values: Any) -> tuple[Any, Any, Any]:

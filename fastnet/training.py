@@ -46,7 +46,9 @@ class TrainingState:
     moments : (slots, P)
         Of the network's backend.
     step, epoch : int
-        Steps and epochs done. They key the dropout masks and the shuffle.
+        Steps and epochs done. They key the dropout masks and the shuffle, so they only grow.
+    updates : int
+        Steps since the moments were 0: the t of Adam's bias correction.
     schedule_epoch : int
         The epoch at which the clock of the learning-rate schedule began.
     plateau : Plateau
@@ -56,6 +58,7 @@ class TrainingState:
     moments: Array
     step: int = 0
     epoch: int = 0
+    updates: int = 0
     schedule_epoch: int = 0
     plateau: Plateau = field(default_factory=Plateau)
 
@@ -65,6 +68,16 @@ class TrainingState:
         if isinstance(schedule, ReduceOnPlateau):
             return np.full_like(epoch_share, schedule.reduced(self.plateau.reductions))
         return schedule.rates(self.epoch - self.schedule_epoch + epoch_share)
+
+    def advance(self, steps: int) -> None:
+        """Count steps that were taken."""
+        self.step += steps
+        self.updates += steps
+
+    def forget(self) -> None:
+        """Set the moments to 0: they led to a divergence."""
+        self.moments[...] = 0
+        self.updates = 0
 
     def copy(self, move: Callable[[Any], Any]) -> TrainingState:
         """Return an independent copy whose moments went through `move`."""
@@ -118,7 +131,7 @@ def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
     Raises
     ------
     DivergenceError
-        The loss or a weight is not finite; the network has the weights that the epoch began with.
+        The loss or a weight is not finite; the network has the last good weights.
     KeyboardInterrupt
         Ctrl-C was pressed; the network is whole, and ``network.history`` has the epochs done.
     """
@@ -126,17 +139,18 @@ def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
     run = Run(network, History(), job.epochs, recipe.steps(len(job.rows)))
     history = network.history = run.history
     schedule = recipe.optimizer.schedule
-    good: Any = None
+    good = newest = network.snapshot()
     with run_callbacks(job, run), _Interrupt() as interrupt:
         for run.epoch in range(1, job.epochs + 1):
-            good = network.snapshot(good)
             try:
                 tally = _train_epoch(job, recipe, state, run, interrupt)
                 if tally is not None and not network.is_finite():
                     raise _divergence("a weight", state.epoch, run.batches, run.batches)
-            except DivergenceError:
-                network.restore(good)
-                state.moments[...], state.step = 0, 0
+            except DivergenceError as error:
+                # Weights are good when a loss was computed with them that is finite: those that
+                # the epoch began with have shown it only from its second step on.
+                network.restore(good if error.step == 1 else newest)
+                state.forget()
                 raise
             if tally is None:
                 break
@@ -146,6 +160,7 @@ def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
                 logs = logs | evaluate(job, job.validation) | logs
             logs["learning_rate"] = float(state.rates(np.ones(1))[0])
             state.epoch += 1
+            good, newest = newest, network.snapshot(None if good is newest else good)
             if isinstance(schedule, ReduceOnPlateau):
                 state.plateau.observe(schedule, logs.get("val_loss", logs["loss"]))
             if end_epoch(job, run, state.epoch, logs):
@@ -159,15 +174,15 @@ def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
 def train_once(job: Job, recipe: Recipe, state: TrainingState) -> float:
     """Take one step on all rows of the job; return the loss before it."""
     network, good = job.network, job.network.snapshot()
-    coefficients = recipe.optimizer.coefficients(state.step + 1, state.rates(np.zeros(1)))
+    coefficients = recipe.optimizer.coefficients(state.updates + 1, state.rates(np.zeros(1)))
     tally = job.engine.train_epoch(
         job.rows, recipe, state.moments, coefficients, epoch=state.epoch, step=state.step
     )
     if not tally.steps or not network.is_finite():
         network.restore(good)
-        state.moments[...], state.step = 0, 0
+        state.forget()
         raise _divergence("the loss or a weight", state.epoch, 1, 1)
-    state.step += 1
+    state.advance(1)
     return tally.mean_loss
 
 
@@ -225,7 +240,7 @@ def _train_epoch(
     """Train through one epoch in spans; return its sums, or None when Ctrl-C cut it short."""
     batches = run.batches
     coefficients = recipe.optimizer.coefficients(
-        state.step + 1, state.rates(np.arange(batches) / batches)
+        state.updates + 1, state.rates(np.arange(batches) / batches)
     )
     loss = score = weight = 0.0
     run.batch = 0
@@ -247,7 +262,7 @@ def _train_epoch(
             raise _divergence("the loss", state.epoch, run.batch + tally.steps + 1, batches)
         loss, score, weight = loss + tally.loss, score + tally.score, weight + tally.weight
         run.batch += span
-        state.step += span
+        state.advance(span)
         for callback in job.callbacks:
             callback.on_progress(run)
         if interrupt.pressed:
@@ -260,7 +275,7 @@ def _train_epoch(
 def _divergence(what: str, epoch: int, step: int, steps: int) -> DivergenceError:
     return DivergenceError(
         f"training diverged: {what} is not finite at epoch {epoch + 1}, step {step} of {steps}; "
-        f"the weights from before this epoch are back in place. Try a smaller learning_rate, "
+        f"the last good weights are back in place. Try a smaller learning_rate, "
         f"clip_norm=1.0 in the optimizer, or standardize=True.",
         epoch=epoch + 1,
         step=step,
@@ -305,11 +320,9 @@ def prepare(
     A new learning rate or schedule starts the schedule's clock again and keeps the moments.
     """
     if state is None or state.optimizer.name != optimizer.name:
-        fresh = TrainingState(optimizer, zeros((optimizer.slots, size)))
-        if state is not None:
-            # The shuffle and the masks go on: they must not repeat.
-            fresh.epoch = fresh.schedule_epoch = state.epoch
-        return fresh
+        step, epoch = (state.step, state.epoch) if state is not None else (0, 0)
+        moments = zeros((optimizer.slots, size))
+        return TrainingState(optimizer, moments, step, epoch, schedule_epoch=epoch)
     if state.optimizer != optimizer:
         state.optimizer, state.schedule_epoch = optimizer, state.epoch
         state.plateau = Plateau()

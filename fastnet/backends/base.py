@@ -180,6 +180,13 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def head(self, batch: Rows, loss: Loss) -> None:
+        """Add the sums of the batch that `forward` just saw to `tally`.
+
+        The first part of `backward`, and all that an evaluation needs.
+        """
+
+    @abstractmethod
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
         """Change the parameters by `gradients`, which may be used up.
 
@@ -275,7 +282,7 @@ class Engine(ABC):
         for start, stop in self.blocks(len(rows)):
             block = rows.part(start, stop)
             outputs[start:stop] = self.forward(block.x, training=False)
-            self.backward(block, loss)
+            self.head(block, loss)
         return self.read_tally(), outputs
 
     def predict(self, x: Array) -> Array:

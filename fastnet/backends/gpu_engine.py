@@ -147,7 +147,7 @@ class GpuEngine(Engine):
 
     def backward(self, batch: Rows, loss: Loss) -> None:
         count, last = len(batch), len(self._layers) - 1
-        self._loss_head(batch, loss)
+        self.head(batch, loss)
         for index in range(last, -1, -1):
             layer = self._layers[index]
             x = self._layers[index - 1].y[:count] if index else self._x
@@ -160,8 +160,8 @@ class GpuEngine(Engine):
             else:
                 self._norm_backward(layer, dx, count)
 
-    def _loss_head(self, batch: Rows, loss: Loss) -> None:
-        """Write the gradient of the mean loss to the last layer's dz; add the sums to the tally."""
+    def head(self, batch: Rows, loss: Loss) -> None:
+        # Also writes the gradient of the mean loss to the last layer's dz.
         memory, launch, last = self._memory, self._runtime.launch, self._layers[-1]
         count, shape = len(batch), (len(batch), last.outputs)
         total = None
@@ -287,7 +287,7 @@ class GpuEngine(Engine):
         for start, stop in self.blocks(len(rows)):
             block = rows.part(start, stop)
             self._runtime.copy(outputs[start:stop], self._forward(block.x, training=False))
-            self._loss_head(block, loss)
+            self.head(block, loss)
         return self.read_tally(), outputs
 
     def predict(self, x: Array) -> Array:

@@ -154,9 +154,13 @@ class NumbaEngine(Engine):
         work: Array = self._kept["work"]
         return work[start : start + size].reshape(len(x), self.plan.outputs)
 
-    def backward(self, batch: Rows, loss: Loss) -> None:
+    def head(self, batch: Rows, loss: Loss) -> None:
         self._set_loss(loss)
         self._set_rows(batch)
+        self._run(self._kernels.HEAD, 0, len(batch))
+
+    def backward(self, batch: Rows, loss: Loss) -> None:
+        self.head(batch, loss)
         self._run(self._kernels.BACKWARD, int(self._training), len(batch), x=self._x.ctypes.data)
 
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:

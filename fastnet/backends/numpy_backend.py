@@ -228,7 +228,7 @@ class NumpyEngine(Engine):
     @_quietly
     def backward(self, batch: Rows, loss: Loss) -> None:
         count = len(batch)
-        self._loss_head(batch, loss)
+        self.head(batch, loss)
         for index in range(len(self._layers) - 1, -1, -1):
             layer = self._layers[index]
             x = self._layers[index - 1].y[:count] if index else self._x
@@ -248,8 +248,9 @@ class NumpyEngine(Engine):
             else:
                 self._norm_backward(layer, dx, dz)
 
-    def _loss_head(self, batch: Rows, loss: Loss) -> None:
-        """Write the gradient of the mean loss to the last layer's dz; add the sums to the tally."""
+    @_quietly
+    def head(self, batch: Rows, loss: Loss) -> None:
+        # Also writes the gradient of the mean loss to the last layer's dz.
         count, last = len(batch), self._layers[-1]
         y, d, row = last.y[:count], last.dz[:count], self._row[:count]
         s, t, _ = self._scratch_for(y)

@@ -22,6 +22,7 @@ from fastnet.kernels.cpu.jit import inner, kernel, spliced
 from fastnet.kernels.cpu.memory import barrier, doubles, frames_at, integers, ops_at, vector
 from fastnet.kernels.cpu.network import (
     backward_rows,
+    clip_factor,
     forward_rows,
     head_rows,
     parameter_part,
@@ -35,7 +36,7 @@ _CLIP_NORM, _CONSTANTS, _ROUNDS = abi.CLIP_NORM, abi.CONSTANTS, abi.FEISTEL_ROUN
 
 
 # The tasks of `run`.
-TRAIN, FORWARD, BACKWARD, UPDATE, PREDICT, ORDER = range(6)
+TRAIN, FORWARD, HEAD, BACKWARD, UPDATE, PREDICT, ORDER = range(7)
 
 
 @kernel
@@ -56,7 +57,8 @@ def run(
 
     ``TRAIN``: batches `first` up to `last` of an epoch, `step` steps after the first of all.
     ``FORWARD``: the batch of `last` rows at `x`, in training if `first` is not 0.
-    ``BACKWARD``: likewise, after a forward pass; sets the gradients and adds to the tally.
+    ``HEAD``: loss and score of the batch of `last` rows after a forward pass; adds to the tally.
+    ``BACKWARD``: after that, the gradients; `x` and `first` as in the forward pass.
     ``UPDATE``: change the parameters by the gradients, with the first row of coefficients.
     ``PREDICT``: the outputs of rows `first` up to `last` of `x`, to `out`.
     ``ORDER``: the order in which the epoch visits the rows, to `out` (N,) int64.
@@ -76,10 +78,14 @@ def run(
         train(like, ops, frame, first, last, step)
     elif task == FORWARD:
         forward_rows(like, ops, frame, x, np.int64(0), last, first != 0, step)
+    elif task == HEAD:
+        head(like, ops, frame, last)
     elif task == BACKWARD:
-        backward(like, ops, frame, x, last, first != 0)
+        backward_rows(like, ops, frame, np.int64(0), last, first != 0)
+        parameter_part(like, ops, frame, x, last, doubles(frame.tally, _TALLY), task < 0)
     elif task == UPDATE:
-        update_all(like, frame, doubles(frame.coefficients, _COEFFICIENTS))
+        coefficients = doubles(frame.coefficients, _COEFFICIENTS)
+        update_all(like, frame, coefficients, clip_factor(like, frame))
     elif task == PREDICT:
         predict(like, ops, frame, out, x, first, last)
     else:
@@ -122,7 +128,11 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
         if clips:
             generation += 1
             barrier(frame, generation)
-            update_all(like, frame, coefficients)
+            clip = clip_factor(like, frame)
+            # An update may use the gradient up: not before every thread has its norm.
+            generation += 1
+            barrier(frame, generation)
+            update_all(like, frame, coefficients, clip)
         generation += 1
         barrier(frame, generation)
         if not math.isfinite(tally[_LOSS_SUM]):
@@ -130,20 +140,14 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
 
 
 @spliced
-def backward(like: Any, ops: Any, frame: Any, x: Any, count: Any, training: Any) -> None:
-    """Set the gradients of the batch that `forward_rows` just saw, and add to the tally.
-
-    The frame's data set is the batch itself.
-    """
+def head(like: Any, ops: Any, frame: Any, count: Any) -> None:
+    """Compute losses and the output's gradient of a batch, which is the frame's data set."""
     index = integers(frame.index, count)
     for i in range(count):
         index[i] = i
     total = weight_sum(like, frame, count)
     head_rows(like, ops, frame, np.int64(0), count, 1.0 / total if total > 0 else 0.0)
-    backward_rows(like, ops, frame, np.int64(0), count, training)
     add_to_tally(frame, doubles(frame.tally, _TALLY), count, total)
-    unused = doubles(frame.tally, _TALLY)
-    parameter_part(like, ops, frame, x, count, unused, count < 0)
 
 
 @spliced

@@ -276,19 +276,25 @@ def update_range(like: Any, frame: Any, low: Any, high: Any, coefficients: Any, 
 
 
 @inner
-def update_all(like: Any, frame: Any, coefficients: Any) -> None:
-    """Clip by the norm of the whole gradient if asked, and update this thread's share of all."""
+def clip_factor(like: Any, frame: Any) -> Any:
+    """Return what the gradient is to be multiplied by: ``min(1, clip_norm / ||g||)``.
+
+    Every thread computes the whole norm, in one order: the bits must not depend on threads.
+    """
     limit = doubles(frame.constants, abi.CONSTANTS)[_CLIP_NORM]
-    clip = 1.0
-    if limit < math.inf:
-        # Every thread computes the whole norm, in one order: the bits must not depend on threads.
-        gradients = vector(like, frame.gradients, frame.size)
-        square = 0.0
-        for i in range(len(gradients)):
-            square += np.float64(gradients[i]) * np.float64(gradients[i])
-        norm = math.sqrt(square)
-        if norm > limit:
-            clip = limit / norm
+    if limit == math.inf:
+        return 1.0
+    gradients = vector(like, frame.gradients, frame.size)
+    square = 0.0
+    for i in range(len(gradients)):
+        square += np.float64(gradients[i]) * np.float64(gradients[i])
+    norm = math.sqrt(square)
+    return limit / norm if norm > limit else 1.0
+
+
+@inner
+def update_all(like: Any, frame: Any, coefficients: Any, clip: Any) -> None:
+    """Update this thread's share of all parameters."""
     thread, threads = frame.thread, frame.threads
     rest = frame.size - frame.decayed
     low, high = frame.decayed * thread // threads, frame.decayed * (thread + 1) // threads

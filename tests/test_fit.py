@@ -570,7 +570,9 @@ SCHEDULES_TO_TRY: dict[str, fn.schedules.Schedule] = {
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_schedule_trains(name: str, backend: str) -> None:
     net = classifier(backend=backend)
-    history = net.fit(X, LABELS, epochs=12, batch_size=16, optimizer=fn.Adam(SCHEDULES_TO_TRY[name]))
+    history = net.fit(
+        X, LABELS, epochs=12, batch_size=16, optimizer=fn.Adam(SCHEDULES_TO_TRY[name])
+    )
     rates = history["learning_rate"]
     assert len(rates) == 12
     assert all(0 <= rate <= 0.01 for rate in rates)
@@ -601,9 +603,7 @@ def test_the_rate_of_a_step_is_that_of_its_time() -> None:
 def test_the_rate_falls_when_the_loss_stands_still(validation: Any, backend: str) -> None:
     plateau = fn.schedules.ReduceOnPlateau(1e-6, factor=0.5, patience=1, threshold=0.5, end=1e-7)
     net = smooth(LOSSES["mse"](), backend=backend)
-    history = net.fit(
-        X, REAL, epochs=12, optimizer=fn.SGD(plateau), validation_data=validation
-    )
+    history = net.fit(X, REAL, epochs=12, optimizer=fn.SGD(plateau), validation_data=validation)
     halves = [0.5 ** (max(epoch - 1, 0) // 2) for epoch in range(12)]
     expected = [max(1e-6 * half, 1e-7) for half in halves]
     assert_close(np.array(history["learning_rate"]), expected)

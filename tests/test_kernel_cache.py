@@ -139,7 +139,7 @@ def test_the_flags_keep_tests_for_nan_and_infinity() -> None:
 
     from fastnet.kernels.cpu import jit
 
-    @jit.inner
+    @jit.inner_sums
     def count(x):  # type: ignore[no-untyped-def]
         found = 0
         for i in range(len(x)):

@@ -216,7 +216,9 @@ def test_a_start_must_be_positive(kind: type[Schedule], value: float) -> None:
     ],
 )
 def test_lengths_and_factors_must_be_positive(kind: Any, name: str, value: float) -> None:
-    with pytest.raises(InputError, match=f"{name} must be (a positive number|above 0 .*), got {value!r}"):
+    with pytest.raises(
+        InputError, match=f"{name} must be (a positive number|above 0 .*), got {value!r}"
+    ):
         kind(0.1, **{name: value})
 
 
@@ -226,7 +228,10 @@ def test_lengths_and_factors_must_be_positive(kind: Any, name: str, value: float
         (lambda: Cosine(0.1, end=-1.0), "end must be at least 0, got -1.0"),
         (lambda: OneCycle(0.1, rise=1.0), "rise must be above 0 and below 1, got 1.0"),
         (lambda: ReduceOnPlateau(0.1, factor=1.0), "factor must be above 0 and below 1, got 1.0"),
-        (lambda: ReduceOnPlateau(0.1, patience=-1), "patience must be a whole number of at least 0, got -1"),
+        (
+            lambda: ReduceOnPlateau(0.1, patience=-1),
+            "patience must be a whole number of at least 0, got -1",
+        ),
         (lambda: ReduceOnPlateau(0.1, threshold=-1.0), "threshold must be at least 0"),
         (lambda: WarmUp(0.1, then=ReduceOnPlateau(0.1)), "WarmUp cannot be followed by Reduce"),
         (lambda: WarmUp(0.1, then=-1.0), "learning_rate must be a positive number, got -1.0"),

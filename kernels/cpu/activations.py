@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from fastnet.kernels import abi
-from fastnet.kernels.cpu.jit import inner
+from fastnet.kernels.cpu.jit import inner, inner_sums
 
 _IDENTITY, _RELU, _LEAKY_RELU, _ELU = abi.IDENTITY, abi.RELU, abi.LEAKY_RELU, abi.ELU
 _SELU, _GELU, _SILU, _MISH = abi.SELU, abi.GELU, abi.SILU, abi.MISH
@@ -32,7 +32,7 @@ def softplus(z: Any, zero: Any) -> Any:
     return max(z, zero) + math.log1p(math.exp(-abs(z))) if z == z else z
 
 
-@inner
+@inner_sums
 def softmax_rows(y: Any, z: Any, width: Any) -> None:
     """Write ``exp(z) / sum(exp(z))`` of each row; y may be z."""
     for start in range(0, len(z), width):
@@ -49,6 +49,18 @@ def softmax_rows(y: Any, z: Any, width: Any) -> None:
             total += out[j]
         for j in range(width):
             out[j] /= total
+
+
+@inner_sums
+def softmax_backward_rows(d: Any, y: Any, width: Any) -> None:
+    """Write ``y (d - sum(d y))`` of each row to d."""
+    for start in range(0, len(d), width):
+        row, out = d[start : start + width], y[start : start + width]
+        dot = d.dtype.type(0.0)
+        for j in range(width):
+            dot += row[j] * out[j]
+        for j in range(width):
+            row[j] = (row[j] - dot) * out[j]
 
 
 @inner
@@ -154,9 +166,4 @@ def activation_backward(d: Any, y: Any, z: Any, code: Any, width: Any) -> None:
         for i in range(count):
             d[i] *= y[i]
     else:
-        for start in range(0, count, width):
-            dot = zero
-            for j in range(start, start + width):
-                dot += d[j] * y[j]
-            for j in range(start, start + width):
-                d[j] = (d[j] - dot) * y[j]
+        softmax_backward_rows(d, y, width)

@@ -22,12 +22,13 @@ import numba
 from numba import njit
 from numba.core import caching
 
-# No "nnan" and no "ninf": they would let the compiler drop the tests for divergence.
-# "reassoc" lets sums over a row be vectorised; a sum's order then depends on its length alone.
-FAST_MATH: Final = {"reassoc", "contract", "arcp", "nsz"}
-
 # error_model="numpy": with Python's, a test for division by zero keeps loops scalar.
-_FLAGS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy", "fastmath": FAST_MATH}
+_FLAGS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy"}
+_PART: Final = {**_FLAGS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+# For sums only: they may be added up in another order, which vectorises them. No "nnan" and no
+# "ninf", which would let the compiler drop the tests for divergence.
+FAST_MATH: Final = {"reassoc", "contract", "arcp", "nsz"}
 
 
 class CacheWarning(UserWarning):
@@ -62,12 +63,22 @@ def inner(function: Callable[..., Any]) -> Any:
     It has no cache entry and no Python wrapper of its own, which halves its compile time. Python
     can call it only where ``NUMBA_DISABLE_JIT`` is set, or through a kernel.
     """
-    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_FLAGS)(function)
+    return njit(**_PART)(function)
+
+
+def inner_sums(function: Callable[..., Any]) -> Any:
+    """Compile like `inner` a function that works on whole rows and adds up along them.
+
+    The order of a sum then depends on the length of the row alone. It must not be used for loops
+    over elements that are shared between threads: the vectorised part of such a loop and its
+    remainder would round differently, and so would the same element in another share.
+    """
+    return njit(fastmath=FAST_MATH, **_PART)(function)
 
 
 def spliced(function: Callable[..., Any]) -> Any:
     """Take the text of `function` into the one kernel that calls it: compiled once, not twice."""
-    return njit(inline="always", no_cpython_wrapper=True, no_cfunc_wrapper=True, **_FLAGS)(function)
+    return njit(inline="always", **_PART)(function)
 
 
 def _make_cache(function: Callable[..., Any]) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from fastnet.kernels import abi
 from fastnet.kernels.cpu.activations import activation_backward, activation_forward
 from fastnet.kernels.cpu.gemm import gemm, transpose
-from fastnet.kernels.cpu.jit import inner
+from fastnet.kernels.cpu.jit import inner, inner_sums
 from fastnet.kernels.cpu.losses import cross_entropy_row, loss_row
 from fastnet.kernels.cpu.memory import doubles, integers, vector
 from fastnet.kernels.cpu.norm import (
@@ -275,7 +275,7 @@ def update_range(like: Any, frame: Any, low: Any, high: Any, coefficients: Any, 
     update(w, g, m, v, frame.optimizer, constants, coefficients, clip, decayed)
 
 
-@inner
+@inner_sums
 def clip_factor(like: Any, frame: Any) -> Any:
     """Return what the gradient is to be multiplied by: ``min(1, clip_norm / ||g||)``.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fastnet.kernels.cpu.jit import inner
+from fastnet.kernels.cpu.jit import inner, inner_sums
 
 
 @inner
@@ -64,7 +64,7 @@ def batch_norm_forward(
             z[start + j] = gamma[j] * h + beta[j]
 
 
-@inner
+@inner_sums
 def layer_norm_forward(
     z: Any, xhat: Any, scale: Any, x: Any, gamma: Any, beta: Any, epsilon: Any
 ) -> None:
@@ -88,7 +88,7 @@ def layer_norm_forward(
             out[j] = gamma[j] * h + beta[j]
 
 
-@inner
+@inner_sums
 def layer_norm_backward(dx: Any, dz: Any, xhat: Any, scale: Any, gamma: Any) -> None:
     """Write ``dx = scale (g - mean(g) - xhat mean(g xhat))``, ``g = gamma dz``, means by rows."""
     real, width = dz.dtype.type, len(gamma)

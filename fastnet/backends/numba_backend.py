@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
-import threading
 import time
-from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar, Final
 
@@ -14,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.base import Array, Backend, Engine, Recipe, Rows, Tally, zeros_tally
+from fastnet.backends.threads import Pace, cores, run_together
 from fastnet.kernels import abi
 from fastnet.losses import Loss
 from fastnet.optimizers import Optimizer
@@ -49,6 +47,7 @@ class NumbaEngine(Engine):
         self._arrivals = np.zeros(1, np.int64)
         self._kept: dict[str, Any] = {}
         self._rows = 0
+        self._paces: dict[int, Pace] = {}
         self._set(
             inputs=plan.inputs,
             outputs=plan.outputs,
@@ -190,6 +189,7 @@ class NumbaEngine(Engine):
         self.reserve(batch)
         self._set_loss(recipe.loss)
         self._set_rows(rows)
+        coefficients = np.ascontiguousarray(coefficients, np.float64)
         self._set_optimizer(recipe.optimizer, moments, coefficients)
         self._set(
             batch_size=recipe.batch_size,
@@ -197,15 +197,30 @@ class NumbaEngine(Engine):
             seed=np.uint64(recipe.seed),
             epoch=epoch,
         )
-        threads = self.threads_for(batch)
-
-        last = first + len(coefficients)
-
-        def run(thread: int) -> None:
-            self._run(self._kernels.TRAIN, first, last, step, thread=thread)
-
-        self._in_threads(threads, run)
+        pace = self._pace_for(batch)
+        done, steps = 0, len(coefficients)
+        # The tally counts the steps up to the first loss that is not finite.
+        while done < steps and self.tally[abi.STEPS] == done:
+            threads, count = pace.next(steps - done)
+            started = time.perf_counter()
+            self._train(first + done, count, step + done, coefficients[done:], threads)
+            pace.record(threads, count, time.perf_counter() - started)
+            done += count
         return self.read_tally()
+
+    def _train(
+        self, first: int, count: int, step: int, coefficients: NDArray[Any], threads: int
+    ) -> None:
+        """Train on `count` batches from `first` on."""
+        self._point(coefficients=coefficients)
+        self._arrivals[0] = 0
+
+        def run(thread: int, threads: int) -> None:
+            self._frames[thread]["threads"] = threads
+            self._run(self._kernels.TRAIN, first, first + count, step, thread=thread)
+
+        run_together(threads, run)
+        self._set(threads=1)
 
     def predict(self, x: Array) -> Array:
         out = self.empty((len(x), self.plan.outputs))
@@ -225,7 +240,7 @@ class NumbaEngine(Engine):
     # --- threads ---------------------------------------------------------------------------------
 
     def threads_for(self, batch: int) -> int:
-        """Return how many threads share a step on `batch` rows.
+        """Return how many threads share a step on `batch` rows at most.
 
         Batch normalisation needs all rows at once, so it stays on one thread.
         """
@@ -236,48 +251,12 @@ class NumbaEngine(Engine):
         worth = self.plan.flops * batch // FLOPS_PER_THREAD
         return int(max(1, min(self._most_threads, batch, worth)))
 
-    def _in_threads(self, threads: int, run: Callable[[int], None]) -> None:
-        """Call ``run(0)`` here and ``run(1)``, ... in threads of their own; wait for all.
-
-        The threads live for this call only: there is no pool that a fork could leave without
-        threads. They pass a gate together, since a thread that waits at a barrier for one that
-        could not be started would wait for ever.
-        """
-        self._set(threads=threads)
-        self._arrivals[0] = 0
-        if threads == 1:
-            run(0)
-            return
-        gate, go = threading.Event(), threading.Event()
-
-        def wait_and_run(thread: int) -> None:
-            gate.wait()
-            if go.is_set():
-                run(thread)
-
-        helpers = [threading.Thread(target=wait_and_run, args=(k,)) for k in range(1, threads)]
-        started = []
-        try:
-            for helper in helpers:
-                helper.start()
-                started.append(helper)
-            go.set()
-        except RuntimeError:  # no more threads to be had
-            self._set(threads=1)
-        finally:
-            gate.set()
-        run(0)
-        for helper in started:
-            helper.join()
-        self._set(threads=1)
-
-
-@cache
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    def _pace_for(self, batch: int) -> Pace:
+        """Return what chooses the number of threads; one that was asked for is not changed."""
+        most = self.threads_for(batch)
+        if most not in self._paces:
+            self._paces[most] = Pace(most, fixed=self._asked_threads is not None)
+        return self._paces[most]
 
 
 class NumbaBackend(Backend):

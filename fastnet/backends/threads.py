@@ -1,0 +1,91 @@
+"""Threads for compiled steps: how many there are, how many pay, and how they start together."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import Final
+
+RETRY: Final = 16
+"""After so many spans with the faster number of threads the other one is tried again."""
+
+TRIAL: Final = 8
+"""A trial takes this part of a span."""
+
+
+@cache
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Pace:
+    """Chooses between one thread and `most` by how long steps took with each.
+
+    Threads of a step wait for each other, so on a busy machine, or where two "cores" share one
+    arithmetic unit, one thread alone may be faster. Which is faster is measured as training goes:
+    the number of threads does not change a bit of the result, so it may change at any step.
+    """
+
+    def __init__(self, most: int, *, fixed: bool = False) -> None:
+        self._choices = [most] if fixed else sorted({1, most}, reverse=True)
+        self._seconds: dict[int, float] = {}
+        self._spans = 0
+
+    def next(self, steps: int) -> tuple[int, int]:
+        """Return how many threads to use, and for how many of the coming `steps`."""
+        if len(self._choices) == 1:
+            return self._choices[0], steps
+        trial = max(1, steps // TRIAL)
+        for threads in self._choices:
+            if threads not in self._seconds:
+                return threads, trial
+        best, other = sorted(self._choices, key=self._seconds.__getitem__)
+        self._spans += 1
+        return (other, trial) if self._spans % RETRY == 0 else (best, steps)
+
+    def record(self, threads: int, steps: int, seconds: float) -> None:
+        """Take in how long so many steps took.
+
+        A single slow span is forgiven: the estimate is the fastest one, which ages by a tenth each
+        time.
+        """
+        new = seconds / steps
+        self._seconds[threads] = min(new, 1.1 * self._seconds.get(threads, new))
+
+
+def run_together(threads: int, run: Callable[[int, int], None]) -> None:
+    """Call ``run(thread, threads)`` for every thread, 0 on this one; return when all are done.
+
+    The threads live for this call only: there is no pool that a fork could leave without threads.
+    They pass a gate together, since a thread that waits at a barrier for one that could not be
+    started would wait for ever; where the system gives no more threads, all is done on this one.
+    """
+    if threads == 1:
+        run(0, 1)
+        return
+    gate, go = threading.Event(), threading.Event()
+
+    def wait_and_run(thread: int) -> None:
+        gate.wait()
+        if go.is_set():
+            run(thread, threads)
+
+    started: list[threading.Thread] = []
+    try:
+        for thread in range(1, threads):
+            helper = threading.Thread(target=wait_and_run, args=(thread,))
+            helper.start()
+            started.append(helper)
+        go.set()
+    except RuntimeError:
+        threads = 1
+    finally:
+        gate.set()
+    run(0, threads)
+    for helper in started:
+        helper.join()

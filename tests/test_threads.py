@@ -1,0 +1,86 @@
+"""How many threads share a step, and how they start together."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from fastnet.backends.threads import RETRY, TRIAL, Pace, run_together
+
+
+def spans(pace: Pace, seconds: dict[int, float], count: int) -> list[tuple[int, int]]:
+    """Let `pace` choose `count` times where a step takes so many seconds; return the choices."""
+    chosen = []
+    for _ in range(count):
+        threads, steps = pace.next(80)
+        pace.record(threads, steps, seconds[threads] * steps)
+        chosen.append((threads, steps))
+    return chosen
+
+
+def test_each_number_of_threads_is_tried_for_a_part_of_a_span_first() -> None:
+    assert spans(Pace(4), {4: 1.0, 1: 2.0}, 2) == [(4, 80 // TRIAL), (1, 80 // TRIAL)]
+
+
+@pytest.mark.parametrize(("seconds", "faster"), [({4: 1.0, 1: 2.0}, 4), ({4: 2.0, 1: 1.0}, 1)])
+def test_the_faster_number_is_used_for_whole_spans(seconds: dict[int, float], faster: int) -> None:
+    assert spans(Pace(4), seconds, 10)[2:] == [(faster, 80)] * 8
+
+
+def test_the_slower_number_gets_another_chance_now_and_then() -> None:
+    chosen = spans(Pace(4), {4: 1.0, 1: 2.0}, 2 + 3 * RETRY)[2:]
+    assert [index for index, (threads, _) in enumerate(chosen, 1) if threads == 1] == [
+        RETRY,
+        2 * RETRY,
+        3 * RETRY,
+    ]
+
+
+def test_a_machine_that_becomes_busy_changes_the_choice() -> None:
+    pace = Pace(4)
+    spans(pace, {4: 1.0, 1: 2.0}, 10)
+    assert spans(pace, {4: 9.0, 1: 2.0}, 3 * RETRY)[-2][0] == 1
+
+
+def test_one_slow_span_does_not_change_the_choice() -> None:
+    pace = Pace(4)
+    spans(pace, {4: 1.0, 1: 1.5}, 5)
+    spans(pace, {4: 50.0, 1: 1.5}, 1)
+    assert spans(pace, {4: 1.0, 1: 1.5}, 1) == [(4, 80)]
+
+
+def test_a_number_that_was_asked_for_is_used_whatever_it_costs() -> None:
+    assert spans(Pace(4, fixed=True), {4: 99.0}, 40) == [(4, 80)] * 40
+
+
+def test_where_only_one_thread_pays_nothing_is_tried() -> None:
+    assert spans(Pace(1), {1: 1.0}, 40) == [(1, 80)] * 40
+
+
+def test_a_trial_has_at_least_one_step() -> None:
+    assert Pace(2).next(3) == (2, 1)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_every_thread_runs_once_and_all_are_done_on_return(threads: int) -> None:
+    ran: list[tuple[int, int]] = []
+    run_together(threads, lambda thread, of: ran.append((thread, of)))
+    assert sorted(ran) == [(thread, threads) for thread in range(threads)]
+
+
+def test_where_a_thread_cannot_start_one_does_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def start_one(self: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    ran: list[tuple[int, int]] = []
+    run_together(3, lambda thread, of: ran.append((thread, of)))
+    assert ran == [(0, 1)]
+    assert not started[0].is_alive()

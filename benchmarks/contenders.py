@@ -95,8 +95,7 @@ class FastNet(Contender):
         home = self.backend = self.network.backend_object
         # The network's own engine, so that its predictions are bound to the same threads.
         self.engine = self.network._engine(threads)
-        choose = getattr(self.engine, "threads_for", None)
-        self.threads_used = None if choose is None else choose(problem.batch)
+        self.threads_used = self.engine.threads_for(problem.batch)
         self.loss = losses.get(LOSS, "softmax")
         self.optimizer = fn.Adam(LEARNING_RATE)
         self.recipe = Recipe(self.loss, self.optimizer, problem.batch, SEED, shuffle=True)

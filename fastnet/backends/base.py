@@ -209,7 +209,7 @@ class Engine(ABC):
     # --- what follows from it --------------------------------------------------------------------
 
     def threads_for(self, batch: int) -> int:
-        """Return how many threads of its own share a step on `batch` rows (BLAS has others)."""
+        """Return how many threads share a step on `batch` rows at most."""
         return 1
 
     def warm_up(self) -> None:

@@ -349,6 +349,11 @@ class NumpyEngine(Engine):
                 rows, recipe, moments, coefficients, epoch=epoch, step=step, first=first
             )
 
+    def threads_for(self, batch: int) -> int:
+        if self._threads is not None:
+            return self._threads
+        return max((pool["num_threads"] for pool in _blas_pools()), default=1)
+
     def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:
         self.reserve(1)
         result: NDArray[Any] = self.forward(row[None], training=False)[0].copy()
@@ -384,9 +389,14 @@ class NumpyBackend(Backend):
         return np.asarray(values)
 
     def describe(self) -> dict[str, str]:
-        blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        blas = _blas_pools()
         return {
             "numpy": np.__version__,
             "blas": ", ".join(f"{p['internal_api']} {p['version']}" for p in blas) or "none",
             "threads": ", ".join(str(p["num_threads"]) for p in blas) or "1",
         }
+
+
+def _blas_pools() -> list[dict[str, Any]]:
+    """Return what threadpoolctl knows of the BLAS libraries in this process."""
+    return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]

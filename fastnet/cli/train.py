@@ -173,14 +173,14 @@ def _introduce(
 
 
 def _threads(settings: Settings, network: Network, dataset: Dataset) -> str:
-    """Return how many threads a step is going to use, as far as the backend knows."""
-    choose = getattr(network._engine(settings.threads), "threads_for", None)
-    if choose is not None:
-        count = choose(min(settings.batch_size, dataset.rows))
-        return f"{count} thread{'s' if count > 1 else ''}"
-    if network.backend == "numpy":
-        return f"threads: {settings.threads or 'as the BLAS library decides'}"
-    return "on the GPU"
+    """Return how many threads a step is going to use."""
+    if network.backend == "cupy":
+        return "on the GPU"
+    engine = network._engine(settings.threads)
+    count = engine.threads_for(min(settings.batch_size, dataset.rows))
+    if settings.threads is None and count > 1:
+        return f"up to {count} threads"
+    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 @contextmanager

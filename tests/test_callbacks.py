@@ -204,7 +204,9 @@ class Scripted:
 
 def stopped(stopping: fn.EarlyStopping, *values: float) -> fn.History:
     """Train with a scripted metric that early stopping watches."""
-    return network().fit(X, Y, epochs=len(values), metrics=[Scripted(*values)], early_stopping=stopping)
+    return network().fit(
+        X, Y, epochs=len(values), metrics=[Scripted(*values)], early_stopping=stopping
+    )
 
 
 def watching(patience: int, **options: Any) -> fn.EarlyStopping:

@@ -35,7 +35,7 @@ LABELS = np.argmax(SCORES, axis=1)
 REAL = SCORES[:, :TARGETS]
 WEIGHT = RNG.uniform(0.25, 2.0, ROWS)
 
-TARGET_OF: dict[str, Array] = {name: REAL for name in LOSSES} | {
+TARGET_OF: dict[str, Array] = dict.fromkeys(LOSSES, REAL) | {
     "cross_entropy": LABELS,
     "binary_cross_entropy": (REAL > 0).astype(int),
     "poisson": RNG.poisson(np.exp(0.5 * REAL)),

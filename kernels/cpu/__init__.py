@@ -5,6 +5,7 @@
 ``memory``         arrays at addresses; the frame: everything a compiled step works on
 ``microkernel``    a register tile of a matrix product, as LLVM vector code
 ``gemm``           matrix products of any size from register tiles
+``elementary``     exp, expm1, log1p and tanh that loops can be vectorised over
 ``random``         Philox and the shuffle
 ``activations``    forward and backward, by code
 ``losses``         the loss head: output activation, loss, score, gradient

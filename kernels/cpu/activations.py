@@ -5,10 +5,10 @@ They work on flat arrays: any range of rows. Softmax needs the width too.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from fastnet.kernels import abi
+from fastnet.kernels.cpu.elementary import exp, expm1, log1p, tanh
 from fastnet.kernels.cpu.jit import inner, inner_sums
 
 _IDENTITY, _RELU, _LEAKY_RELU, _ELU = abi.IDENTITY, abi.RELU, abi.LEAKY_RELU, abi.ELU
@@ -22,14 +22,14 @@ _SCALE, _CUBIC, _FLAT = abi.GELU_SCALE, abi.GELU_CUBIC, abi.GELU_FLAT
 @inner
 def sigmoid(z: Any, one: Any) -> Any:
     """Return ``1 / (1 + exp(-z))``; the exponential's argument is never positive."""
-    e = math.exp(-abs(z))
+    e = exp(-abs(z))
     return (one if z >= 0 else e) / (one + e)
 
 
 @inner
 def softplus(z: Any, zero: Any) -> Any:
     """Return ``log(1 + exp(z))``."""
-    return max(z, zero) + math.log1p(math.exp(-abs(z))) if z == z else z
+    return max(z, zero) + log1p(exp(-abs(z))) if z == z else z
 
 
 @inner_sums
@@ -44,7 +44,7 @@ def softmax_rows(y: Any, z: Any, width: Any) -> None:
                 top = row[j]
         total = y.dtype.type(0.0)
         for j in range(width):
-            out[j] = math.exp(row[j] - top)
+            out[j] = exp(row[j] - top)
         for j in range(width):
             total += out[j]
         for j in range(width):
@@ -81,25 +81,25 @@ def activation_forward(y: Any, z: Any, code: Any, width: Any) -> None:
             y[i] = slope * z[i] if z[i] < zero else z[i]
     elif code == _ELU:
         for i in range(count):
-            y[i] = math.expm1(z[i]) if z[i] < zero else z[i]
+            y[i] = expm1(z[i]) if z[i] < zero else z[i]
     elif code == _SELU:
         outer, inner = real(_LAMBDA), real(_LAMBDA_ALPHA)
         for i in range(count):
-            y[i] = inner * math.expm1(z[i]) if z[i] < zero else outer * z[i]
+            y[i] = inner * expm1(z[i]) if z[i] < zero else outer * z[i]
     elif code == _GELU:
         scale, cubic = real(_SCALE), real(_CUBIC)
         for i in range(count):
             u = z[i]
-            y[i] = half * u * (one + math.tanh(scale * u * (one + cubic * u * u)))
+            y[i] = half * u * (one + tanh(scale * u * (one + cubic * u * u)))
     elif code == _SILU:
         for i in range(count):
             y[i] = z[i] * sigmoid(z[i], one)
     elif code == _MISH:
         for i in range(count):
-            y[i] = z[i] * math.tanh(softplus(z[i], zero))
+            y[i] = z[i] * tanh(softplus(z[i], zero))
     elif code == _TANH:
         for i in range(count):
-            y[i] = math.tanh(z[i])
+            y[i] = tanh(z[i])
     elif code == _SIGMOID:
         for i in range(count):
             y[i] = sigmoid(z[i], one)
@@ -108,7 +108,7 @@ def activation_forward(y: Any, z: Any, code: Any, width: Any) -> None:
             y[i] = softplus(z[i], zero)
     elif code == _EXP:
         for i in range(count):
-            y[i] = math.exp(z[i])
+            y[i] = exp(z[i])
     else:
         softmax_rows(y, z, width)
 
@@ -141,7 +141,7 @@ def activation_backward(d: Any, y: Any, z: Any, code: Any, width: Any) -> None:
         flat = real(_FLAT)
         for i in range(count):
             u = flat if z[i] > flat else (-flat if z[i] < -flat else z[i])
-            h = math.tanh(scale * u * (one + cubic * u * u))
+            h = tanh(scale * u * (one + cubic * u * u))
             inner = one + u * (one - h) * scale * (one + three_cubic * u * u)
             d[i] *= half * (one + h) * inner
     elif code == _SILU:
@@ -151,8 +151,8 @@ def activation_backward(d: Any, y: Any, z: Any, code: Any, width: Any) -> None:
     elif code == _MISH:
         for i in range(count):
             p = softplus(z[i], zero)
-            h = math.tanh(p)
-            d[i] *= h - z[i] * math.expm1(-p) * (one - h * h)
+            h = tanh(p)
+            d[i] *= h - z[i] * expm1(-p) * (one - h * h)
     elif code == _TANH:
         for i in range(count):
             d[i] *= one - y[i] * y[i]
@@ -161,7 +161,7 @@ def activation_backward(d: Any, y: Any, z: Any, code: Any, width: Any) -> None:
             d[i] *= y[i] * (one - y[i])
     elif code == _SOFTPLUS:
         for i in range(count):
-            d[i] *= -math.expm1(-y[i])
+            d[i] *= -expm1(-y[i])
     elif code == _EXP:
         for i in range(count):
             d[i] *= y[i]

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from fastnet.kernels import abi
+from fastnet.kernels.cpu.elementary import exp, log1p
 from fastnet.kernels.cpu.jit import inner_sums
 
 _CROSS_ENTROPY, _BINARY_CROSS_ENTROPY = abi.CROSS_ENTROPY, abi.BINARY_CROSS_ENTROPY
@@ -33,7 +34,7 @@ def cross_entropy_row(d: Any, y: Any, z: Any, target: Any, label: Any, smoothing
     total = real(0.0)
     expected = real(0.0)  # sum of t (z - top)
     for j in range(width):
-        total += math.exp(z[j] - top)
+        total += exp(z[j] - top)
     for j in range(width):
         if label >= 0:
             t = share + keep if j == label else share
@@ -64,7 +65,7 @@ def loss_row(d: Any, y: Any, z: Any, target: Any, code: Any, constants: Any) -> 
         for j in range(width):
             t = keep * target[j] + share
             d[j] = (y[j] - t) * scale
-            loss += max(z[j], zero) - z[j] * t + math.log1p(math.exp(-abs(z[j])))
+            loss += max(z[j], zero) - z[j] * t + log1p(exp(-abs(z[j])))
             if z[j] != z[j]:
                 loss = z[j]
             score += one if (z[j] > zero) == (target[j] > half) else zero
@@ -110,7 +111,7 @@ def loss_row(d: Any, y: Any, z: Any, target: Any, code: Any, constants: Any) -> 
             log_variance = y[targets + j]
             if log_variance < floor:
                 log_variance = floor
-            precision = math.exp(-log_variance)
+            precision = exp(-log_variance)
             e = y[j] - target[j]
             square = e * e * precision
             loss += half * (constant + log_variance + square)

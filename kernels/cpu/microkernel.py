@@ -29,21 +29,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+_FEATURES: Final = llvm.get_host_cpu_features()
 
-def _vector_bytes() -> int:
-    """Return the width of this machine's vectors."""
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 64
-    if features.get("avx"):
-        return 32
-    return 16
+# The width of this machine's vectors.
+VECTOR_BYTES: Final = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16
 
-
-VECTOR_BYTES: Final = _vector_bytes()
+# Only x86 has processors without: there the features say so.
+HAS_FMA: Final = bool(_FEATURES.get("fma", "sse2" not in _FEATURES))
 
 # How many vectors wide a tile is at most: with 32 registers 6 x 4 accumulators fit, with 16 6 x 2.
-WIDEST: Final = 4 if VECTOR_BYTES == 64 or not llvm.get_host_cpu_features().get("sse2") else 2
+WIDEST: Final = 4 if VECTOR_BYTES == 64 or "sse2" not in _FEATURES else 2
 
 _INT64: Final = ir.IntType(64)
 _INT32: Final = ir.IntType(32)
@@ -122,7 +117,6 @@ def _emit_tile(builder: Any, rows: int, vectors: int, bits: int, args: Any) -> N
     real = ir.FloatType() if bits == 32 else ir.DoubleType()
     pointer, vector = real.as_pointer(), ir.VectorType(real, lanes)
     load, store = _masked_access(builder, vector, lanes, bits, last)
-    fma = _function(builder, f"llvm.fma.v{lanes}f{bits}", vector, [vector] * 3)
     zero = ir.Constant(vector, [0.0] * lanes)
 
     def at(base: Any, offset: Any) -> Any:
@@ -166,7 +160,10 @@ def _emit_tile(builder: Any, rows: int, vectors: int, bits: int, args: Any) -> N
     for row in range(rows):
         a_element = splat(builder.load(at(a_p, row_offsets[row])))
         new_sums.append(
-            [builder.call(fma, [a_element, b_row[v], sums[row][v]]) for v in range(vectors)]
+            [
+                emit_fma(builder, vector, f"v{lanes}f{bits}", a_element, b_row[v], sums[row][v])
+                for v in range(vectors)
+            ]
         )
     next_p = builder.add(p, _INT64(1))
     for phi, first, following in (
@@ -239,6 +236,13 @@ def _masked_access(builder: Any, vector: Any, lanes: int, bits: int, last: Any) 
             builder.store(value, place(base, v)).align = alignment
 
     return load, store
+
+
+def emit_fma(builder: Any, kind: Any, suffix: str, a: Any, b: Any, c: Any) -> Any:
+    """Emit ``a * b + c``, rounded once where the processor does so itself."""
+    if not HAS_FMA:
+        return builder.fadd(builder.fmul(a, b), c)
+    return builder.call(_function(builder, f"llvm.fma.{suffix}", kind, [kind] * 3), [a, b, c])
 
 
 def _function(builder: Any, name: str, result: Any, arguments: Any) -> Any:

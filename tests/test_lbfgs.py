@@ -1,0 +1,286 @@
+"""L-BFGS: the exact minimum where there is one, and the same conveniences as the others."""
+
+from __future__ import annotations
+
+import builtins
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fastnet as fn
+from tests.closeness import assert_close
+
+pytest.importorskip("scipy")
+
+Array = NDArray[Any]
+
+BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((60, 4))
+REAL = X @ RNG.standard_normal((4, 2)) + [1.0, -2.0] + 0.1 * RNG.standard_normal((60, 2))
+LABELS = (X[:, 0] + 0.5 * RNG.standard_normal(60) > 0).astype(int)
+WEIGHT = RNG.uniform(0.25, 2, 60)
+
+EXACT = {"tolerance": 1e-15, "gradient_tolerance": 1e-12}
+
+
+def least_squares(l2: float = 0.0, weight: Array | None = None) -> Array:
+    """Return weights and bias (5, 2) of the exact minimum, the bias without a penalty.
+
+    The loss is the mean over rows and outputs: ``sum(w e^2) / (2 sum(w)) + l2/2 |W|^2``.
+    """
+    weight = np.ones(60) if weight is None else weight
+    a = np.hstack([X, np.ones((60, 1))])
+    share = weight / weight.sum()
+    penalty = l2 * np.diag([1.0, 1, 1, 1, 0])
+    return np.linalg.solve(a.T @ (share[:, None] * a) + penalty, a.T @ (share[:, None] * REAL))
+
+
+def linear(backend: str = "numpy", **options: Any) -> fn.Network:
+    return fn.Network([4, 2], backend=backend, **{"dtype": "float64", **options})
+
+
+def found(net: fn.Network) -> Array:
+    to_host = net.backend_object.to_host
+    return np.vstack([to_host(net.weights[0]), to_host(net.biases[0])])
+
+
+def on_host(net: fn.Network) -> Array:
+    return np.array(net.backend_object.to_host(net.parameters))
+
+
+# --- the minimum ----------------------------------------------------------------------------------
+
+
+def assert_near(actual: Array, expected: Array) -> None:
+    """Compare where the loss is flat: half of its digits are those of the weights."""
+    assert_close(actual, expected, factor=float(np.finfo(actual.dtype).eps) ** -0.5)
+
+
+@each_backend
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_a_linear_model_ends_at_the_least_squares_solution(
+    l2: float, weight: Array | None, backend: str
+) -> None:
+    net = linear(backend)
+    optimizer = fn.LBFGS(l2=l2, **EXACT)
+    history = net.fit(X, REAL, optimizer=optimizer, epochs=200, sample_weight=weight)
+    assert history.stop_reason == "converged"
+    assert_near(found(net), least_squares(l2, weight))
+    with pytest.raises(AssertionError):
+        assert_near(found(net), least_squares(l2 + 1e-5, weight))
+
+
+def test_the_default_tolerances_come_close_enough() -> None:
+    net = linear()
+    net.fit(X, REAL, optimizer="lbfgs", epochs=200)
+    exact = linear()
+    exact.weights[0][...], exact.biases[0][...] = least_squares()[:4], least_squares()[4]
+    best = exact.evaluate(X, REAL)["loss"]
+    assert best <= net.evaluate(X, REAL)["loss"] < 1.0001 * best
+
+
+@each_backend
+def test_float32_comes_as_close_as_its_digits(backend: str) -> None:
+    net = linear(backend, dtype="float32")
+    net.fit(X, REAL, optimizer=fn.LBFGS(**EXACT), epochs=200)
+    assert on_host(net).dtype == np.float32
+    assert_near(found(net), least_squares())
+    with pytest.raises(AssertionError):
+        assert_near(found(net), least_squares(l2=0.01))
+
+
+def test_logistic_regression_ends_where_the_slope_vanishes() -> None:
+    net = fn.Network([4, 1], output_activation="sigmoid", dtype="float64", backend="numpy")
+    net.fit(X, LABELS, optimizer=fn.LBFGS(**EXACT), epochs=200)
+    flat = np.concatenate([g.ravel() for g in net.gradients(X, LABELS).values()])
+    start = fn.Network([4, 1], output_activation="sigmoid", dtype="float64", backend="numpy")
+    steep = np.concatenate([g.ravel() for g in start.gradients(X, LABELS).values()])
+    assert np.abs(flat).max() < 1e-6 * np.abs(steep).max()
+
+
+def test_l1_drives_useless_weights_towards_zero() -> None:
+    x = np.hstack([X, RNG.standard_normal((60, 4))])
+    plain, sparse = (fn.Network([8, 2], dtype="float64", backend="numpy") for _ in range(2))
+    plain.fit(x, REAL, optimizer=fn.LBFGS(), epochs=200)
+    sparse.fit(x, REAL, optimizer=fn.LBFGS(l1=0.05), epochs=200)
+    assert np.abs(sparse.weights[0][4:]).sum() < 0.1 * np.abs(plain.weights[0][4:]).sum()
+
+
+@each_backend
+def test_a_network_with_hidden_layers_trains(backend: str) -> None:
+    layers = [fn.Dense(6, "tanh"), fn.LayerNorm(), fn.Dense(2, "softmax")]
+    net = fn.Network(layers, inputs=4, backend=backend, dtype="float64")
+    history = net.fit(X, LABELS, optimizer="lbfgs", epochs=60)
+    assert history["loss"][-1] < 0.2 * net.copy().fit(X, LABELS, epochs=1)["loss"][0] + 0.2
+    assert history["accuracy"][-1] > 0.95
+
+
+# --- like the other optimizers --------------------------------------------------------------------
+
+
+def test_an_epoch_is_an_iteration() -> None:
+    net = linear()
+    history = net.fit(X, REAL, optimizer="lbfgs", epochs=3)
+    assert history.epochs == [1, 2, 3]
+    assert history.stop_reason == "epochs"
+    assert history["loss"] == sorted(history["loss"], reverse=True)
+    assert history["loss"][-1] == net.evaluate(X, REAL)["loss"]
+    assert history["r2"][-1] == net.evaluate(X, REAL)["r2"]
+    assert net.history is history
+
+
+def test_the_history_goes_on_from_other_optimizers_and_to_them() -> None:
+    net = linear()
+    net.fit(X, REAL, epochs=3)
+    assert net.fit(X, REAL, optimizer="lbfgs", epochs=2).epochs == [4, 5]
+    assert net.fit(X, REAL, epochs=2).epochs == [6, 7]
+
+
+@each_backend
+def test_validation_and_metrics_are_kept(backend: str) -> None:
+    net = linear(backend)
+    history = net.fit(
+        X[:40],
+        REAL[:40],
+        optimizer="lbfgs",
+        epochs=5,
+        validation_data=(X[40:], REAL[40:]),
+        metrics=["mae"],
+    )
+    values = net.evaluate(X[40:], REAL[40:], metrics=["mae"])
+    for name, value in values.items():
+        assert history[f"val_{name}"][-1] == value
+    assert len(history["val_mae"]) == 5
+
+
+@each_backend
+def test_early_stopping_restores_the_best(backend: str) -> None:
+    x, y = RNG.standard_normal((40, 4)), RNG.integers(0, 2, 40)
+    layers = [fn.Dense(32, "tanh"), fn.Dense(2, "softmax")]
+    net = fn.Network(layers, inputs=4, backend=backend)
+    seen: list[Array] = []
+    history = net.fit(
+        x[:20],
+        y[:20],
+        optimizer="lbfgs",
+        epochs=200,
+        validation_data=(x[20:], y[20:]),
+        early_stopping=3,
+        callbacks=[lambda run: seen.append(run.network.predict(x))],
+    )
+    best = int(np.argmin(history["val_loss"]))
+    assert history.stop_reason == "early stopping"
+    assert history.best_epoch == best + 1
+    assert len(history.epochs) == best + 4
+    assert np.array_equal(net.predict(x), seen[best])
+
+
+def test_a_callback_can_stop_it_at_what_it_saw() -> None:
+    seen: list[Array] = []
+
+    def stop(run: fn.Run) -> None:
+        seen.append(run.network.predict(X))
+        if run.epoch == 2:
+            run.stop()
+
+    net = linear()
+    history = net.fit(X, REAL, optimizer="lbfgs", epochs=50, callbacks=[stop])
+    assert history.epochs == [1, 2]
+    assert np.array_equal(net.predict(X), seen[-1])
+
+
+def test_standardised_inputs_and_class_weights_work() -> None:
+    net = fn.Network([4, 2], output_activation="softmax", backend="numpy", dtype="float64")
+    options = {"standardize": True, "class_weight": "balanced", "epochs": 100}
+    net.fit(1000 * X + 50, LABELS, optimizer="lbfgs", **options)
+    assert net.scaler is not None
+    assert net.evaluate(1000 * X + 50, LABELS)["accuracy"] > 0.8
+
+
+@each_backend
+def test_batch_normalisation_uses_all_rows_and_moves_its_statistics(backend: str) -> None:
+    net = fn.Network([fn.Dense(5), fn.BatchNorm("tanh"), fn.Dense(2)], inputs=4, backend=backend)
+    before = np.array(net.backend_object.to_host(net.state))
+    history = net.fit(X, REAL, optimizer="lbfgs", epochs=60)
+    assert history["loss"][-1] < history["loss"][0]
+    state = net.backend_object.to_host(net.state)
+    assert np.isfinite(state).all()
+    assert not np.array_equal(state, before)
+
+
+@each_backend
+def test_two_runs_are_the_same(backend: str) -> None:
+    nets = [linear(backend) for _ in range(2)]
+    a, b = (net.fit(X, REAL, optimizer="lbfgs", epochs=10) for net in nets)
+    assert a.records == b.records
+    assert np.array_equal(on_host(nets[0]), on_host(nets[1]))
+
+
+# --- what it cannot do ----------------------------------------------------------------------------
+
+
+def test_dropout_is_refused_and_nothing_has_changed() -> None:
+    net = fn.Network([fn.Dense(5), fn.Dropout(0.5), fn.Dense(2)], inputs=4, backend="numpy")
+    before = on_host(net)
+    with pytest.raises(fn.InputError, match="dropout"):
+        net.fit(X, REAL, optimizer="lbfgs", standardize=True)
+    assert np.array_equal(on_host(net), before)
+    assert net.scaler is None
+    still = fn.Network([fn.Dense(5), fn.Dropout(0.0), fn.Dense(2)], inputs=4, backend="numpy")
+    assert still.fit(X, REAL, optimizer="lbfgs", epochs=2).epochs == [1, 2]
+
+
+def test_without_scipy_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name.startswith("scipy"):
+            raise ImportError(name)
+        return original(name, *rest)
+
+    net = linear()
+    before = on_host(net)
+    with monkeypatch.context() as patched:
+        patched.setattr(builtins, "__import__", without)
+        with pytest.raises(fn.FastNetError, match="pip install") as caught:
+            net.fit(X, REAL, optimizer="lbfgs", standardize=True)
+    assert "SciPy" in str(caught.value)
+    assert np.array_equal(on_host(net), before)
+    assert net.scaler is None
+    net.fit(X, REAL, optimizer="lbfgs", epochs=1)
+
+
+@each_backend
+def test_divergence_brings_the_last_good_weights_back(backend: str) -> None:
+    net = linear(backend, dtype="float32")
+    before = on_host(net)
+    with pytest.raises(fn.DivergenceError, match="not finite"):
+        net.fit(X * 1e25, REAL, optimizer="lbfgs", epochs=50)
+    assert np.array_equal(on_host(net), before)
+    assert net.fit(X, REAL, optimizer="lbfgs", epochs=5)["loss"]
+
+
+@each_backend
+def test_an_interrupt_ends_at_the_last_iteration(backend: str) -> None:
+    seen: list[Array] = []
+
+    def press(run: fn.Run) -> None:
+        seen.append(on_host(run.network))
+        if run.epoch == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    net = linear(backend)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, REAL, optimizer="lbfgs", epochs=50, callbacks=[press])
+    assert net.history is not None
+    assert net.history.stop_reason == "interrupted"
+    assert net.history.epochs == [1, 2, 3]
+    assert np.array_equal(on_host(net), seen[-1])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastnet.kernels.cpu.jit import inner
 from fastnet.kernels.cpu.memory import vector
-from fastnet.kernels.cpu.microkernel import VECTOR_BYTES, WIDEST, make_panel
+from fastnet.kernels.cpu.microkernel import VECTOR_BYTES, WIDEST, make_panel, transpose_tile
 
 _panel1, _panel2, _panel3, _panel4 = (make_panel(vectors) for vectors in (1, 2, 3, 4))
 
@@ -59,9 +59,15 @@ def gemm(
 @inner
 def transpose(like: Any, out: Any, a: Any, rows: Any, columns: Any) -> None:
     """Write a (rows, columns) to out (columns, rows), both given by address."""
+    size = like.itemsize
+    lanes = VECTOR_BYTES // size
+    i1, j1 = rows - rows % lanes, columns - columns % lanes
+    for i in range(0, i1, lanes):
+        for j in range(0, j1, lanes):
+            transpose_tile(
+                like, out + (j * rows + i) * size, rows, a + (i * columns + j) * size, columns
+            )
     source, target = vector(like, a, rows * columns), vector(like, out, rows * columns)
-    for i0 in range(0, rows, 16):
-        for j0 in range(0, columns, 16):
-            for i in range(i0, min(i0 + 16, rows)):
-                for j in range(j0, min(j0 + 16, columns)):
-                    target[j * rows + i] = source[i * columns + j]
+    for i in range(rows):
+        for j in range(j1 if i < i1 else 0, columns):
+            target[j * rows + i] = source[i * columns + j]

@@ -238,6 +238,48 @@ def _masked_access(builder: Any, vector: Any, lanes: int, bits: int, last: Any) 
     return load, store
 
 
+@intrinsic
+def transpose_tile(typingctx: Any, like: Any, out: Any, ldo: Any, a: Any, lda: Any) -> Any:
+    """Write the transpose of a square tile, as wide as a vector, in registers.
+
+    Row i and row i + h swap the blocks of h elements that stand on the wrong side of the diagonal,
+    for h = 1, 2, 4, ...: after that the rows are the columns.
+    """
+    bits = like.dtype.bitwidth
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, out, ldo, a, lda = args
+        lanes = VECTOR_BYTES * 8 // bits
+        real = ir.FloatType() if bits == 32 else ir.DoubleType()
+        vector = ir.VectorType(real, lanes)
+
+        def row(base: Any, index: int, stride: Any) -> Any:
+            start = builder.inttoptr(base, real.as_pointer())
+            place = builder.gep(start, [builder.mul(_INT64(index), stride)])
+            return builder.bitcast(place, vector.as_pointer())
+
+        rows = []
+        for i in range(lanes):
+            rows.append(builder.load(row(a, i, lda)))
+            rows[-1].align = bits // 8
+        h = 1
+        while h < lanes:
+            upper = [j if not j & h else lanes + j - h for j in range(lanes)]
+            lower = [j + h if not j & h else lanes + j for j in range(lanes)]
+            for i in range(lanes):
+                if not i & h:
+                    pair = rows[i], rows[i + h]
+                    for k, mask in ((i, upper), (i + h, lower)):
+                        indices = ir.Constant(ir.VectorType(_INT32, lanes), mask)
+                        rows[k] = builder.shuffle_vector(*pair, indices)
+            h *= 2
+        for i in range(lanes):
+            builder.store(rows[i], row(out, i, ldo)).align = bits // 8
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.intp] * 4), codegen
+
+
 def emit_fma(builder: Any, kind: Any, suffix: str, a: Any, b: Any, c: Any) -> Any:
     """Emit ``a * b + c``, rounded once where the processor does so itself."""
     if not HAS_FMA:

@@ -1,0 +1,131 @@
+"""The CPU kernels' matrix product and transpose: every remainder, every stride, nothing outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.closeness import assert_close
+
+numba = pytest.importorskip("numba", reason="Numba is not installed")
+
+from fastnet.kernels.cpu import gemm as kernels  # noqa: E402
+
+DTYPES = [np.float32, np.float64]
+EDGE = 70  # sentinels around an output: more than the widest vector
+SENTINEL = 12345.0
+SIZES = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 48, 63, 64, 65, 79, 100]
+
+
+@numba.njit(error_model="numpy")
+def call_gemm(  # type: ignore[no-untyped-def]
+    like, c, ldc, a, row_stride, column_stride, b, ldb, m, n, k, bias, relu
+):
+    kernels.gemm(like, c, ldc, a, row_stride, column_stride, b, ldb, m, n, k, bias, relu)
+
+
+@numba.njit(error_model="numpy")
+def call_transpose(like, out, a, rows, columns):  # type: ignore[no-untyped-def]
+    kernels.transpose(like, out, a, rows, columns)
+
+
+def guarded(shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return an array of NaN, and the memory with sentinels before and behind it."""
+    size = int(np.prod(shape))
+    memory = np.full(size + 2 * EDGE, SENTINEL, dtype)
+    memory[EDGE : EDGE + size] = np.nan
+    return memory[EDGE : EDGE + size].reshape(shape), memory
+
+
+def is_untouched(memory: NDArray[Any]) -> bool:
+    return bool((memory[:EDGE] == SENTINEL).all() and (memory[-EDGE:] == SENTINEL).all())
+
+
+def product(
+    a: NDArray[Any], b: NDArray[Any], bias: NDArray[Any] | None = None, relu: bool = False
+) -> NDArray[Any]:
+    """Return ``a @ b + bias`` by the kernel; `a` may be a transposed view."""
+    (m, k), n = a.shape, b.shape[1]
+    c, memory = guarded((m, n), b.dtype)
+    strides = (stride // a.itemsize for stride in a.strides)
+    addresses = c.ctypes.data, n, a.ctypes.data, *strides, b.ctypes.data, n
+    call_gemm(
+        b.reshape(-1)[:1] if b.size else np.zeros(1, b.dtype),
+        *addresses,
+        *(m, n, k, 0 if bias is None else bias.ctypes.data, int(relu)),
+    )
+    assert is_untouched(memory)
+    return c
+
+
+def matrices(
+    m: int, n: int, k: int, dtype: Any, *, turned: bool = False
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    rng = np.random.default_rng(m * 10_007 + n * 101 + k)
+    a = rng.standard_normal((k, m) if turned else (m, k)).astype(dtype)
+    bias = rng.standard_normal(n).astype(dtype)
+    return a.T if turned else a, rng.standard_normal((k, n)).astype(dtype), bias
+
+
+def exact(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    return a.astype(np.longdouble) @ b.astype(np.longdouble)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("turned", [False, True], ids=["rows", "columns"])
+@pytest.mark.parametrize("n", SIZES)
+def test_products_of_every_remainder_are_right(n: int, turned: bool, dtype: Any) -> None:
+    for m in SIZES:
+        k = 1 + (7 * m + n) % 40
+        a, b, bias = matrices(m, n, k, dtype, turned=turned)
+        expected = np.asarray(exact(a, b) + bias, np.float64)
+        assert_close(product(a, b, bias), expected, terms=k)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_wrong_product_is_noticed(dtype: Any) -> None:
+    a, b, _ = matrices(5, 6, 7, dtype)
+    wrong = np.asarray(exact(a, b), np.float64)
+    wrong[4, 5] *= 1 + 1e-4
+    with pytest.raises(AssertionError):
+        assert_close(product(a, b), wrong, terms=7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_sum_of_nothing_is_the_bias(dtype: Any) -> None:
+    a, b, bias = matrices(5, 20, 0, dtype)
+    assert np.array_equal(product(a, b, bias), np.tile(bias, (5, 1)))
+    assert np.array_equal(product(a, b), np.zeros((5, 20)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_relu_cuts_below_zero_and_lets_nan_pass(dtype: Any) -> None:
+    a, b, bias = matrices(9, 35, 11, dtype)
+    plain, cut = product(a, b, bias), product(a, b, bias, relu=True)
+    assert np.array_equal(cut, np.maximum(plain, 0))
+    a[3, 2] = np.nan
+    assert np.isnan(product(a, b, bias, relu=True)[3]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_has_the_same_bits_however_many_are_computed_with_it(dtype: Any) -> None:
+    a, b, bias = matrices(29, 83, 50, dtype)
+    together = product(a, b, bias)
+    for first in range(0, 29):
+        for count in (1, 2, 5, 13):
+            part = product(np.ascontiguousarray(a[first : first + count]), b, bias)
+            assert np.array_equal(part, together[first : first + count])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", SIZES)
+def test_a_transpose_of_every_remainder_is_exact(rows: int, dtype: Any) -> None:
+    for columns in SIZES:
+        a = np.arange(rows * columns, dtype=dtype).reshape(rows, columns)
+        out, memory = guarded((columns, rows), dtype)
+        call_transpose(a.reshape(-1), out.ctypes.data, a.ctypes.data, rows, columns)
+        assert np.array_equal(out, a.T)
+        assert is_untouched(memory)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -683,6 +685,42 @@ def test_on_numba_no_activation_depends_on_the_number_of_threads(
             net.fit(X, LABELS, epochs=2, batch_size=16, threads=threads)
             results.append(everything(net))
         assert all(same(result, results[0]) for result in results[1:])
+
+
+@only_numba
+def test_on_numba_a_number_of_threads_is_for_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastnet.backends.numba_backend.cores", lambda: 3)
+    net = fn.Network([64, 256, 8], backend="numba")
+    used: list[int] = []
+    original = type(net._engine()).threads_for
+
+    def spy(self: Any, batch: int) -> int:
+        used.append(original(self, batch))
+        return used[-1]
+
+    monkeypatch.setattr(type(net._engine()), "threads_for", spy)
+    x = np.zeros((512, 64))
+    net.fit(x, x[:, :8], epochs=1, batch_size=512, threads=1)
+    assert set(used) == {1}
+    used.clear()
+    net.fit(x, x[:, :8], epochs=1, batch_size=512)
+    assert max(used) == 3
+
+
+@each_backend
+def test_training_lets_go_of_its_data(backend: str) -> None:
+    x = np.zeros((50, INPUTS), np.float32)
+    y = np.zeros((50, TARGETS), np.float32)
+    seen = weakref.ref(x), weakref.ref(y)
+    net = smooth(LOSSES["mse"](), backend=backend)
+    net.fit(x, y, epochs=2, batch_size=None, shuffle=False, validation_data=(x, y))
+    net.evaluate(x, y)
+    net.gradients(x, y)
+    net.partial_fit(x, y)
+    net.predict(x)
+    del x, y
+    gc.collect()
+    assert [ref() for ref in seen] == [None, None]
 
 
 @each_backend

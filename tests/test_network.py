@@ -396,3 +396,18 @@ def test_several_python_threads_may_use_one_network(backend: str) -> None:
         thread.join()
     assert wrong == []
     assert not np.array_equal(expected[0], expected[1])
+
+
+@each_backend
+def test_parameters_that_are_assigned_are_the_networks(backend: str) -> None:
+    """Not only seen by the attribute: predictions and training go on from them."""
+    net, other = all_layers(backend=backend), all_layers(backend=backend, seed=1)
+    train(other)
+    net.predict(X)
+    train(net)
+    net.parameters, net.state = other.parameters, other.state
+    assert np.array_equal(net.predict(X), other.predict(X))
+    before = on_host(other)
+    train(net)
+    assert np.array_equal(on_host(other), before)
+    assert not np.array_equal(on_host(net), before)

@@ -25,28 +25,30 @@ def cross_entropy_row(d: Any, y: Any, z: Any, target: Any, label: Any, smoothing
     real = y.dtype.type
     width = len(z)
     keep, share = real(1.0 - smoothing), real(smoothing / width)
-    top, best, truth = z[0], 0, 0
+    best, truth = 0, label
     for j in range(width):
-        if not z[j] <= top:
-            top = z[j]
         if y[j] > y[best]:
             best = j
-    total = real(0.0)
+    # log(sum(exp(z))) is z[j] - log(y[j]) for every j; the largest y loses no digits.
+    top = z[best]
     expected = real(0.0)  # sum of t (z - top)
-    for j in range(width):
-        total += exp(z[j] - top)
-    for j in range(width):
-        if label >= 0:
-            t = share + keep if j == label else share
-        else:
+    if label >= 0:
+        for j in range(width):
+            d[j] = y[j] - share
+        d[label] -= keep
+        if smoothing > 0:
+            for j in range(width):
+                expected += share * (z[j] - top)
+        expected += keep * (z[label] - top)
+    else:
+        truth = 0
+        for j in range(width):
             t = keep * target[j] + share
+            d[j] = y[j] - t
+            expected += t * (z[j] - top)
             if target[j] > target[truth]:
                 truth = j
-        d[j] = y[j] - t
-        expected += t * (z[j] - top)
-    if label >= 0:
-        truth = label
-    return math.log(total) - expected, real(1.0 if best == truth else 0.0)
+    return -math.log(y[best]) - expected, real(1.0 if best == truth else 0.0)
 
 
 @inner_sums

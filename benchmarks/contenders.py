@@ -93,8 +93,8 @@ class FastNet(Contender):
     def __init__(self, problem: Problem, threads: int | None, backend: str) -> None:
         self.network = problems.network(problem.rung, backend)
         home = self.backend = self.network.backend_object
-        # The network's own engine, so that its predictions are bound to the same threads.
-        self.engine = self.network._engine(threads)
+        network = self.network
+        self.engine = home.engine(network.plan, network.parameters, network.state, threads=threads)
         self.threads_used = self.engine.threads_for(problem.batch)
         self.loss = losses.get(LOSS, "softmax")
         self.optimizer = fn.Adam(LEARNING_RATE)

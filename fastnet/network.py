@@ -463,11 +463,10 @@ class Network:
     def _engine(self, threads: int | None = None) -> Engine:
         """Return this thread's engine: Python threads may use one network side by side."""
         engine: Engine | None = getattr(self._engines, "engine", None)
-        if engine is None or (threads is not None and threads != self._engines.threads):
-            engine = self.backend_object.engine(
-                self.plan, self.parameters, self.state, threads=threads
-            )
-            self._engines.engine, self._engines.threads = engine, threads
+        if engine is None:
+            engine = self.backend_object.engine(self.plan, self.parameters, self.state)
+            self._engines.engine = engine
+        engine.threads = threads
         return engine
 
     def _training_state(self, optimizer: Optimizer) -> TrainingState:

@@ -720,7 +720,7 @@ def test_training_lets_go_of_its_data(backend: str) -> None:
     net.predict(x)
     del x, y
     gc.collect()
-    assert [ref() for ref in seen] == [None, None]
+    assert [ref() is None for ref in seen] == [True, True]
 
 
 @each_backend

@@ -137,7 +137,9 @@ class Engine(ABC):
     gradients : (P,)
         Set by `backward`, which overwrites it: there is nothing to zero.
     tally : (4,) float64
-        Sums, laid out as ``kernels/abi.py`` says; `backward` adds to it.
+        Sums, laid out as ``kernels/abi.py`` says; `head` adds to it.
+    threads : int or None
+        How many threads to use, where it can choose; None: as many as pay.
     """
 
     def __init__(self, plan: Plan, parameters: Array, state: Array) -> None:
@@ -146,6 +148,7 @@ class Engine(ABC):
         self.state = state
         self.gradients: Array
         self.tally: Array
+        self.threads: int | None = None
 
     # --- what every backend provides -------------------------------------------------------------
 
@@ -174,7 +177,7 @@ class Engine(ABC):
 
     @abstractmethod
     def backward(self, batch: Rows, loss: Loss) -> None:
-        """Set `gradients` to those of the mean loss of the batch that `forward` just saw.
+        """Set `gradients` to those of the mean loss of the batch whose x `forward` just saw.
 
         Adds the batch's sums to `tally`. A batch without any weight has the gradient 0.
         """

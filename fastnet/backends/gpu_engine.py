@@ -41,7 +41,6 @@ class GpuEngine(Engine):
         self._clock = self._memory.clock
         self.gradients = self._memory.gradients
         self.tally = self._memory.tally
-        self._x: Array = None
         self._training = False
 
     def reserve(self, rows: int) -> None:
@@ -94,7 +93,7 @@ class GpuEngine(Engine):
 
     def _forward(self, x: Array, training: bool) -> Array:
         """Do the work of `forward` at the step that the clock names."""
-        self._x, self._training = x, training
+        self._training = training
         for layer in self._layers:
             if layer.kind == abi.DENSE:
                 x = self._dense_forward(layer, x)
@@ -150,7 +149,7 @@ class GpuEngine(Engine):
         self.head(batch, loss)
         for index in range(last, -1, -1):
             layer = self._layers[index]
-            x = self._layers[index - 1].y[:count] if index else self._x
+            x = self._layers[index - 1].y[:count] if index else batch.x
             dx = self._layers[index - 1].dz[:count] if index else None
             if layer.kind == abi.DENSE:
                 fused = loss.fused_with if index == last else None

@@ -38,8 +38,8 @@ class NumbaEngine(Engine):
         self._kernels = epoch
         self.gradients = np.zeros_like(parameters)
         self.tally = zeros_tally()
-        self._most_threads = min(threads or cores(), cores())
-        self._asked_threads = threads
+        self._most_threads = cores()
+        self.threads = threads
         self._frames = np.zeros(self._most_threads, FRAME)
         self._like = parameters[:1]
         self._ops = np.ascontiguousarray(plan.ops)
@@ -47,7 +47,7 @@ class NumbaEngine(Engine):
         self._arrivals = np.zeros(1, np.int64)
         self._kept: dict[str, Any] = {}
         self._rows = 0
-        self._paces: dict[int, Pace] = {}
+        self._paces: dict[tuple[int, bool], Pace] = {}
         self._set(
             inputs=plan.inputs,
             outputs=plan.outputs,
@@ -75,11 +75,10 @@ class NumbaEngine(Engine):
         for name, value in values.items():
             self._frames[name] = value
 
-    def _point(self, **arrays: Array | None) -> None:
+    def _point(self, **arrays: Array) -> None:
         """Write the addresses of arrays to every thread's frame; keep the arrays."""
         self._kept.update(arrays)
-        for name, array in arrays.items():
-            self._frames[name] = 0 if array is None else array.ctypes.data
+        self._set(**{name: array.ctypes.data for name, array in arrays.items()})
 
     def _run(
         self,
@@ -104,8 +103,10 @@ class NumbaEngine(Engine):
         self._point(loss_constants=constants)
 
     def _set_rows(self, rows: Rows) -> None:
+        """Write where the data are. The caller keeps them while a kernel runs; nobody later."""
         self._set(rows=len(rows), targets=0 if rows.target is None else rows.target.shape[1])
-        self._point(x=rows.x, labels=rows.labels, target=rows.target, weight=rows.weight)
+        for name, array in zip(("x", "labels", "target", "weight"), rows.fields, strict=True):
+            self._set(**{name: 0 if array is None else array.ctypes.data})
 
     def _set_optimizer(
         self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]
@@ -145,7 +146,7 @@ class NumbaEngine(Engine):
         return out
 
     def forward(self, x: Array, *, training: bool, seed: int = 0, step: int = 0) -> Array:
-        self._x, self._training = x, training
+        self._training = training
         self._set(seed=np.uint64(seed))
         self._run(self._kernels.FORWARD, int(training), len(x), step, x.ctypes.data)
         last = self.plan.ops[-1]
@@ -160,7 +161,7 @@ class NumbaEngine(Engine):
 
     def backward(self, batch: Rows, loss: Loss) -> None:
         self.head(batch, loss)
-        self._run(self._kernels.BACKWARD, int(self._training), len(batch), x=self._x.ctypes.data)
+        self._run(self._kernels.BACKWARD, int(self._training), len(batch), x=batch.x.ctypes.data)
 
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
         self._set_optimizer(optimizer, moments, coefficients)
@@ -246,17 +247,17 @@ class NumbaEngine(Engine):
         """
         if self.plan.uses_batch_statistics:
             return 1
-        if self._asked_threads is not None:
-            return min(self._most_threads, batch)
+        if self.threads is not None:
+            return min(self.threads, self._most_threads, batch)
         worth = self.plan.flops * batch // FLOPS_PER_THREAD
         return int(max(1, min(self._most_threads, batch, worth)))
 
     def _pace_for(self, batch: int) -> Pace:
         """Return what chooses the number of threads; one that was asked for is not changed."""
-        most = self.threads_for(batch)
-        if most not in self._paces:
-            self._paces[most] = Pace(most, fixed=self._asked_threads is not None)
-        return self._paces[most]
+        key = self.threads_for(batch), self.threads is not None
+        if key not in self._paces:
+            self._paces[key] = Pace(key[0], fixed=key[1])
+        return self._paces[key]
 
 
 class NumbaBackend(Backend):

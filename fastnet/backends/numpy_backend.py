@@ -54,14 +54,13 @@ class NumpyEngine(Engine):
     ) -> None:
         super().__init__(plan, parameters, state)
         dtype = parameters.dtype
-        self._threads = threads
+        self.threads = threads
         self.gradients = np.zeros_like(parameters)
         self.tally = zeros_tally()
         self._update_scratch = np.empty_like(parameters)
         self._layers = [self._make_layer(op) for op in plan.ops]
         self._column = np.empty(plan.widest, dtype)
         self._rows = 0
-        self._x: Array = None
         self._training = False
 
     def _make_layer(self, op: NDArray[np.void]) -> _Layer:
@@ -151,7 +150,7 @@ class NumpyEngine(Engine):
 
     @_quietly
     def forward(self, x: Array, *, training: bool, seed: int = 0, step: int = 0) -> Array:
-        self._x, self._training = x, training
+        self._training = training
         count = len(x)
         for layer in self._layers:
             kind = layer.op["kind"]
@@ -231,7 +230,7 @@ class NumpyEngine(Engine):
         self.head(batch, loss)
         for index in range(len(self._layers) - 1, -1, -1):
             layer = self._layers[index]
-            x = self._layers[index - 1].y[:count] if index else self._x
+            x = self._layers[index - 1].y[:count] if index else batch.x
             dx = self._layers[index - 1].dz[:count] if index else None
             dz, y, z = layer.dz[:count], layer.y[:count], layer.z[:count]
             fused = index == len(self._layers) - 1 and loss.fused_with == layer.activation.name
@@ -342,16 +341,16 @@ class NumpyEngine(Engine):
     ) -> Tally:
         # The only threads here are those of BLAS.
         limits: AbstractContextManager[Any] = nullcontext()
-        if self._threads is not None:
-            limits = threadpool_limits(self._threads, user_api="blas")
+        if self.threads is not None:
+            limits = threadpool_limits(self.threads, user_api="blas")
         with limits:
             return super().train_epoch(
                 rows, recipe, moments, coefficients, epoch=epoch, step=step, first=first
             )
 
     def threads_for(self, batch: int) -> int:
-        if self._threads is not None:
-            return self._threads
+        if self.threads is not None:
+            return self.threads
         return max((pool["num_threads"] for pool in _blas_pools()), default=1)
 
     def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:

@@ -6,6 +6,7 @@
 ``microkernel``    a register tile of a matrix product, as LLVM vector code
 ``gemm``           matrix products of any size from register tiles
 ``elementary``     exp, expm1, log1p and tanh that loops can be vectorised over
+``sums``           sums along a row
 ``random``         Philox and the shuffle
 ``activations``    forward and backward, by code
 ``losses``         the loss head: output activation, loss, score, gradient

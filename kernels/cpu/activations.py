@@ -9,7 +9,8 @@ from typing import Any
 
 from fastnet.kernels import abi
 from fastnet.kernels.cpu.elementary import exp, expm1, log1p, tanh
-from fastnet.kernels.cpu.jit import inner, inner_sums
+from fastnet.kernels.cpu.jit import inner
+from fastnet.kernels.cpu.sums import dot, total
 
 _IDENTITY, _RELU, _LEAKY_RELU, _ELU = abi.IDENTITY, abi.RELU, abi.LEAKY_RELU, abi.ELU
 _SELU, _GELU, _SILU, _MISH = abi.SELU, abi.GELU, abi.SILU, abi.MISH
@@ -32,7 +33,7 @@ def softplus(z: Any, zero: Any) -> Any:
     return max(z, zero) + log1p(exp(-abs(z))) if z == z else z
 
 
-@inner_sums
+@inner
 def softmax_rows(y: Any, z: Any, width: Any) -> None:
     """Write ``exp(z) / sum(exp(z))`` of each row; y may be z."""
     for start in range(0, len(z), width):
@@ -42,25 +43,21 @@ def softmax_rows(y: Any, z: Any, width: Any) -> None:
             # A NaN compares false with everything: taken over, it stays.
             if not row[j] <= top:
                 top = row[j]
-        total = y.dtype.type(0.0)
         for j in range(width):
             out[j] = exp(row[j] - top)
+        share = y.dtype.type(1.0) / total(out)
         for j in range(width):
-            total += out[j]
-        for j in range(width):
-            out[j] /= total
+            out[j] *= share
 
 
-@inner_sums
+@inner
 def softmax_backward_rows(d: Any, y: Any, width: Any) -> None:
     """Write ``y (d - sum(d y))`` of each row to d."""
     for start in range(0, len(d), width):
         row, out = d[start : start + width], y[start : start + width]
-        dot = d.dtype.type(0.0)
+        mean = dot(row, out)
         for j in range(width):
-            dot += row[j] * out[j]
-        for j in range(width):
-            row[j] = (row[j] - dot) * out[j]
+            row[j] = (row[j] - mean) * out[j]
 
 
 @inner

@@ -67,12 +67,7 @@ def inner(function: Callable[..., Any]) -> Any:
 
 
 def inner_sums(function: Callable[..., Any]) -> Any:
-    """Compile like `inner` a function that works on whole rows and adds up along them.
-
-    The order of a sum then depends on the length of the row alone. It must not be used for loops
-    over elements that are shared between threads: the vectorised part of such a loop and its
-    remainder would round differently, and so would the same element in another share.
-    """
+    """Compile like `inner` a function that does nothing but sum; see ``sums``."""
     return njit(fastmath=FAST_MATH, **_PART)(function)
 
 

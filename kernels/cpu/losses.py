@@ -7,7 +7,7 @@ from typing import Any
 
 from fastnet.kernels import abi
 from fastnet.kernels.cpu.elementary import exp, log1p
-from fastnet.kernels.cpu.jit import inner_sums
+from fastnet.kernels.cpu.jit import inner
 
 _CROSS_ENTROPY, _BINARY_CROSS_ENTROPY = abi.CROSS_ENTROPY, abi.BINARY_CROSS_ENTROPY
 _MSE, _MAE, _HUBER, _POISSON = abi.MSE, abi.MAE, abi.HUBER, abi.POISSON
@@ -16,7 +16,7 @@ _LOG_VARIANCE_FLOOR = math.log(1e-6)
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 
 
-@inner_sums
+@inner
 def cross_entropy_row(d: Any, y: Any, z: Any, target: Any, label: Any, smoothing: Any) -> Any:
     """Return loss and score of one row; write the gradient with respect to z.
 
@@ -51,7 +51,7 @@ def cross_entropy_row(d: Any, y: Any, z: Any, target: Any, label: Any, smoothing
     return -math.log(y[best]) - expected, real(1.0 if best == truth else 0.0)
 
 
-@inner_sums
+@inner
 def loss_row(d: Any, y: Any, z: Any, target: Any, code: Any, constants: Any) -> Any:
     """Return loss and score of one row of any other loss; write the gradient.
 

@@ -15,7 +15,7 @@ import numpy as np
 from fastnet.kernels import abi
 from fastnet.kernels.cpu.activations import activation_backward, activation_forward
 from fastnet.kernels.cpu.gemm import gemm, transpose
-from fastnet.kernels.cpu.jit import inner, inner_sums
+from fastnet.kernels.cpu.jit import inner
 from fastnet.kernels.cpu.losses import cross_entropy_row, loss_row
 from fastnet.kernels.cpu.memory import doubles, integers, vector
 from fastnet.kernels.cpu.norm import (
@@ -31,6 +31,7 @@ from fastnet.kernels.cpu.norm import (
 )
 from fastnet.kernels.cpu.optimizers import update
 from fastnet.kernels.cpu.random import dropout_mask
+from fastnet.kernels.cpu.sums import square_norm
 
 _DENSE, _DROPOUT, _BATCH_NORM = abi.DENSE, abi.DROPOUT, abi.BATCH_NORM
 _IDENTITY, _RELU, _SOFTMAX, _SIGMOID, _EXP = (
@@ -275,7 +276,7 @@ def update_range(like: Any, frame: Any, low: Any, high: Any, coefficients: Any, 
     update(w, g, m, v, frame.optimizer, constants, coefficients, clip, decayed)
 
 
-@inner_sums
+@inner
 def clip_factor(like: Any, frame: Any) -> Any:
     """Return what the gradient is to be multiplied by: ``min(1, clip_norm / ||g||)``.
 
@@ -284,11 +285,7 @@ def clip_factor(like: Any, frame: Any) -> Any:
     limit = doubles(frame.constants, abi.CONSTANTS)[_CLIP_NORM]
     if limit == math.inf:
         return 1.0
-    gradients = vector(like, frame.gradients, frame.size)
-    square = 0.0
-    for i in range(len(gradients)):
-        square += np.float64(gradients[i]) * np.float64(gradients[i])
-    norm = math.sqrt(square)
+    norm = math.sqrt(square_norm(vector(like, frame.gradients, frame.size)))
     return limit / norm if norm > limit else 1.0
 
 

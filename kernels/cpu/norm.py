@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fastnet.kernels.cpu.jit import inner, inner_sums
+from fastnet.kernels.cpu.jit import inner
+from fastnet.kernels.cpu.sums import dot, squares, total, triple_dot
 
 
 @inner
@@ -64,7 +65,7 @@ def batch_norm_forward(
             z[start + j] = gamma[j] * h + beta[j]
 
 
-@inner_sums
+@inner
 def layer_norm_forward(
     z: Any, xhat: Any, scale: Any, x: Any, gamma: Any, beta: Any, epsilon: Any
 ) -> None:
@@ -74,13 +75,8 @@ def layer_norm_forward(
     for i in range(len(scale)):
         row = x[i * width : (i + 1) * width]
         hat, out = xhat[i * width : (i + 1) * width], z[i * width : (i + 1) * width]
-        mean, variance = real(0.0), real(0.0)
-        for j in range(width):
-            mean += row[j]
-        mean *= share
-        for j in range(width):
-            e = row[j] - mean
-            variance += e * e
+        mean = total(row) * share
+        variance = squares(row, mean)
         scale[i] = real(1.0) / math.sqrt(variance * share + real(epsilon))
         for j in range(width):
             h = (row[j] - mean) * scale[i]
@@ -88,7 +84,7 @@ def layer_norm_forward(
             out[j] = gamma[j] * h + beta[j]
 
 
-@inner_sums
+@inner
 def layer_norm_backward(dx: Any, dz: Any, xhat: Any, scale: Any, gamma: Any) -> None:
     """Write ``dx = scale (g - mean(g) - xhat mean(g xhat))``, ``g = gamma dz``, means by rows."""
     real, width = dz.dtype.type, len(gamma)
@@ -96,14 +92,9 @@ def layer_norm_backward(dx: Any, dz: Any, xhat: Any, scale: Any, gamma: Any) -> 
     for i in range(len(scale)):
         hat, out = xhat[i * width : (i + 1) * width], dx[i * width : (i + 1) * width]
         row = dz[i * width : (i + 1) * width]
-        mean, dot = real(0.0), real(0.0)
+        mean, along = dot(gamma, row) * share, triple_dot(gamma, row, hat) * share
         for j in range(width):
-            g = gamma[j] * row[j]
-            mean += g
-            dot += g * hat[j]
-        mean, dot = mean * share, dot * share
-        for j in range(width):
-            out[j] = scale[i] * (gamma[j] * row[j] - mean - hat[j] * dot)
+            out[j] = scale[i] * (gamma[j] * row[j] - mean - hat[j] * along)
 
 
 @inner

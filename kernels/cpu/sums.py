@@ -1,0 +1,60 @@
+"""Sums along a row: the only code that is compiled to add up in another order.
+
+Letting the compiler reorder an addition vectorises a sum; the order then depends on the length of
+the row alone. These functions do nothing else: elsewhere the same permission would make an
+element's bits depend on where it stands in a loop, and on which copy of a function was compiled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnet.kernels.cpu.jit import inner_sums
+
+
+@inner_sums
+def total(x: Any) -> Any:
+    """Return ``sum(x)``."""
+    result = x.dtype.type(0.0)
+    for i in range(len(x)):
+        result += x[i]
+    return result
+
+
+@inner_sums
+def dot(x: Any, y: Any) -> Any:
+    """Return ``sum(x y)``."""
+    result = x.dtype.type(0.0)
+    for i in range(len(x)):
+        result += x[i] * y[i]
+    return result
+
+
+@inner_sums
+def triple_dot(x: Any, y: Any, z: Any) -> Any:
+    """Return ``sum(x y z)``."""
+    result = x.dtype.type(0.0)
+    for i in range(len(x)):
+        result += x[i] * y[i] * z[i]
+    return result
+
+
+@inner_sums
+def squares(x: Any, mean: Any) -> Any:
+    """Return ``sum((x - mean)^2)``."""
+    result = x.dtype.type(0.0)
+    for i in range(len(x)):
+        e = x[i] - mean
+        result += e * e
+    return result
+
+
+@inner_sums
+def square_norm(x: Any) -> Any:
+    """Return ``sum(x^2)`` in float64: the square of a large float32 would be infinite."""
+    result = 0.0
+    for i in range(len(x)):
+        result += np.float64(x[i]) * np.float64(x[i])
+    return result

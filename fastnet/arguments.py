@@ -5,20 +5,32 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from typing import Any
+from typing import Any, Final
 
 from fastnet.errors import InputError
 
+LARGEST: Final = 2**31 - 1
+"""No layer is wider: sizes and their products stay within 64 bits."""
 
-def whole(name: str, value: Any, *, least: int = 1) -> int:
-    """Return `value` as an int of at least `least`; raise `InputError` for anything else."""
+
+def whole(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
+    """Return `value` as an int within the bounds; raise `InputError` for anything else."""
     try:
         number = operator.index(value)
     except TypeError:
         number = least - 1
     if isinstance(value, bool) or number < least:
         raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+    if most is not None and number > most:
+        raise InputError(f"{name} must be at most {most}, got {value!r}.")
     return number
+
+
+def several(name: str, values: Any) -> list[Any]:
+    """Return a list or tuple as a list; raise `InputError` for anything else, a text included."""
+    if not isinstance(values, list | tuple):
+        raise InputError(f"{name} must be a list or a tuple, got {values!r}.")
+    return list(values)
 
 
 def real(

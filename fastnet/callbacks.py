@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fastnet.arguments import real, whole
+from fastnet.arguments import real, several, whole
 from fastnet.errors import InputError, suggest
 from fastnet.history import History
 
@@ -112,26 +112,33 @@ class EarlyStopping(Callback):
             raise InputError(f"mode must be 'min' or 'max', got {mode!r}.")
         self.mode = mode
         self.restore_best = restore_best
+        self._forget()
 
-    def on_train_begin(self, run: Run) -> None:
-        """Forget earlier runs."""
+    def _forget(self) -> None:
         self._best = math.inf
         self._best_epoch: int | None = None
         self._waited = 0
         self._weights: Any = None
 
+    def check(self, names: tuple[str, ...]) -> None:
+        """Raise `InputError` unless the metric to watch is one of those an epoch will have."""
+        if self.monitor is not None and self.monitor not in names:
+            raise InputError(
+                f"early stopping cannot monitor {self.monitor!r}{suggest(self.monitor, names)}"
+            )
+
+    def on_train_begin(self, run: Run) -> None:
+        """Forget earlier runs."""
+        self._forget()
+
     def on_epoch_end(self, run: Run) -> None:
         """Compare, keep the weights, or stop."""
         name = self.monitor or ("val_loss" if "val_loss" in run.history else "loss")
-        if name not in run.history:
-            raise InputError(
-                f"early stopping cannot monitor {name!r}{suggest(name, list(run.history))}"
-            )
         value = run.logs[name]
         stem = name.removeprefix("val_")
         lower = stem in ("loss", "mse", "rmse", "mae") if self.mode is None else self.mode == "min"
         value = value if lower else -value
-        if value < self._best - self.min_delta or self._best_epoch is None:
+        if value < self._best - self.min_delta:
             self._best, self._best_epoch, self._waited = value, run.history.epochs[-1], 0
             if self.restore_best:
                 self._weights = run.network.snapshot(self._weights)
@@ -157,7 +164,7 @@ def make_callbacks(
         from fastnet.progress import Progress
 
         made.append(Progress())
-    for callback in callbacks:
+    for callback in several("callbacks", callbacks):
         if isinstance(callback, Callback):
             made.append(callback)
         elif callable(callback) and not isinstance(callback, type):

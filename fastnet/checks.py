@@ -6,14 +6,13 @@ dtype, finite, of the right shape, labels within the classes.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.arguments import whole
+from fastnet.arguments import real, whole
 from fastnet.errors import InputError, suggest
 from fastnet.losses import Loss
 
@@ -22,13 +21,12 @@ Array = NDArray[Any]
 
 def dtype_of(value: Any) -> np.dtype[Any]:
     """Return float32 or float64 for a name, a type or a dtype."""
-    try:
-        dtype: np.dtype[Any] | None = np.dtype(value)
-    except TypeError:
-        dtype = None
-    if dtype is None or dtype not in (np.float32, np.float64):
-        raise InputError(f"dtype must be 'float32' or 'float64', got {value!r}.")
-    return dtype
+    # Names and types only: np.dtype makes a float64 of None, and reads a text as a program.
+    known = isinstance(value, np.dtype | type) or value in ("float32", "float64", "f4", "f8")
+    if known and np.dtype(value) in (np.float32, np.float64):
+        dtype: np.dtype[Any] = np.dtype(value)
+        return dtype
+    raise InputError(f"dtype must be 'float32' or 'float64', got {value!r}.")
 
 
 def seed_of(value: Any) -> int:
@@ -42,6 +40,8 @@ def seed_of(value: Any) -> int:
 def inputs(name: str, values: ArrayLike, width: int, dtype: np.dtype[Any]) -> Array:
     """Return `values` as a finite, contiguous array (N, `width`)."""
     array = _numeric(name, values)
+    if array.ndim == 1 and not array.size:
+        raise InputError(f"{name} is empty: there are no rows.")
     if array.ndim != 2:
         hint = f"; reshape one row to (1, {width})" if array.ndim == 1 else ""
         raise InputError(
@@ -49,7 +49,7 @@ def inputs(name: str, values: ArrayLike, width: int, dtype: np.dtype[Any]) -> Ar
         )
     if array.shape[1] != width:
         raise InputError(f"{name} must have {width} columns, got {array.shape[1]}.")
-    return finite(name, np.ascontiguousarray(array, dtype))
+    return finite(name, _cast(array, dtype))
 
 
 def finite(name: str, array: Array) -> Array:
@@ -69,7 +69,7 @@ def finite(name: str, array: Array) -> Array:
 
 
 def targets(
-    name: str,
+    names: tuple[str, str],
     values: ArrayLike,
     rows: int,
     loss: Loss,
@@ -78,12 +78,13 @@ def targets(
 ) -> tuple[NDArray[np.int64] | None, Array | None]:
     """Return ``(labels, None)`` or ``(None, target)``, whichever the loss takes.
 
-    labels are (N,) int64 within the classes, target is (N, T).
+    labels are (N,) int64 within the classes, target is (N, T). `names` are those of x and y.
     """
+    name = names[1]
     array = _numeric(name, values)
     if array.ndim == 0 or len(array) != rows:
         got = "a single number" if array.ndim == 0 else f"{len(array)}"
-        raise InputError(f"{name} must have as many rows as x, {rows}, got {got}.")
+        raise InputError(f"{name} must have as many rows as {names[0]}, {rows}, got {got}.")
     if loss.name == "cross_entropy":
         return _class_targets(name, array, outputs, dtype)
     if outputs % loss.outputs_per_target:
@@ -100,7 +101,7 @@ def targets(
             + (f" or ({rows},)" if columns == 1 else "")
             + f" for the loss {loss.name!r} and {outputs} outputs, got {np.shape(values)}."
         )
-    target = finite(name, np.ascontiguousarray(array, dtype))
+    target = finite(name, _cast(array, dtype))
     if loss.name == "binary_cross_entropy":
         _require_range(name, target, 0, 1, loss)
     elif loss.name == "poisson":
@@ -115,7 +116,7 @@ def _class_targets(
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 1:
-        labels = finite(name, array).astype(np.int64)
+        labels = _cast(finite(name, array), np.dtype(np.int64))
         if not np.array_equal(labels, array):
             row = int(np.flatnonzero(labels != array)[0])
             raise InputError(
@@ -134,7 +135,7 @@ def _class_targets(
             f"{name} must hold labels (N,) or one column for each of the {classes} classes, got "
             f"the shape {array.shape}."
         )
-    target = finite(name, np.ascontiguousarray(array, dtype))
+    target = finite(name, _cast(array, dtype))
     _require_range(name, target, 0, 1, None)
     sums = target.sum(axis=1)
     wrong = np.flatnonzero(np.abs(sums - 1) > 1e-3)
@@ -160,20 +161,22 @@ def _require_range(name: str, target: Array, low: float, high: float, loss: Loss
         )
 
 
-def sample_weights(values: ArrayLike | None, rows: int, dtype: np.dtype[Any]) -> Array | None:
+def sample_weights(
+    name: str, values: ArrayLike | None, rows: int, dtype: np.dtype[Any]
+) -> Array | None:
     """Return weights (N,), at least 0 and not all 0."""
     if values is None:
         return None
-    array = _numeric("sample_weight", values)
+    array = _numeric(name, values)
     if array.shape != (rows,):
-        raise InputError(f"sample_weight must have the shape ({rows},), got {array.shape}.")
-    weights = finite("sample_weight", np.ascontiguousarray(array, dtype))
+        raise InputError(f"{name} must have the shape ({rows},), got {array.shape}.")
+    weights = finite(name, _cast(array, dtype))
     negative = np.flatnonzero(weights < 0)
     if negative.size:
         row = negative[0]
-        raise InputError(f"sample_weight must not be negative, got {weights[row]:g} at row {row}.")
+        raise InputError(f"{name} must not be negative, got {weights[row]:g} at row {row}.")
     if not weights.any():
-        raise InputError("sample_weight is 0 everywhere: there is nothing to train on.")
+        raise InputError(f"{name} is 0 everywhere: there is nothing to learn from.")
     return weights
 
 
@@ -199,13 +202,15 @@ def class_weights(
         present = np.count_nonzero(counts)
         table = len(labels) / (present * np.maximum(counts, 1.0))
     else:
+        if not isinstance(values, Mapping):
+            message = f"class_weight must be a dict or 'balanced', got {values!r}."
+            raise InputError(message)
         table = np.ones(classes)
         for label, value in values.items():
-            if not 0 <= operator.index(label) < classes:
-                raise InputError(f"class_weight names the class {label}, of 0 to {classes - 1}.")
-            if not (np.isfinite(value) and value >= 0):
-                raise InputError(f"class_weight must be 0 or more, got {value!r} for {label}.")
-            table[label] = value
+            key = whole("a class of class_weight", label, least=0)
+            if key >= classes:
+                raise InputError(f"class_weight names the class {key}, of 0 to {classes - 1}.")
+            table[key] = real(f"class_weight[{label}]", value, least=0)
     by_row = table[labels].astype(dtype)
     return by_row if weight is None else weight * by_row
 
@@ -214,19 +219,25 @@ def _numeric(name: str, values: ArrayLike) -> Array:
     """Return `values` as an array of booleans, integers or floats."""
     if hasattr(values, "toarray"):
         raise InputError(f"{name} is a sparse matrix: give a dense one ({name}.toarray()).")
+    if np.ma.is_masked(values):
+        raise InputError(f"{name} has masked values: fill them, or leave those rows out.")
     try:
         array = np.asarray(values)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InputError(f"{name} must be a rectangular array of numbers.") from None
     if array.dtype == object:
         try:
             array = array.astype(np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InputError(f"{name} must hold numbers, got Python objects.") from None
     if array.dtype.kind not in "biuf":
         kind = {"U": "text", "S": "bytes", "c": "complex numbers", "M": "dates"}
         got = kind.get(array.dtype.kind, str(array.dtype))
         raise InputError(f"{name} must hold numbers, got {got}.")
-    if array.size == 0 and array.ndim <= 1 and np.ndim(values) <= 1 and name == "x":
-        raise InputError("x is empty: there are no rows.")
     return array
+
+
+def _cast(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return the array in that dtype; numbers out of its range become infinite, and are found."""
+    with np.errstate(all="ignore"):
+        return np.ascontiguousarray(array, dtype)

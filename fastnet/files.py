@@ -1,8 +1,8 @@
 """Model files: one safetensors file with weights, architecture, scaler and names; no pickle.
 
 The tensors are the named parameters and running statistics and, with a scaler, ``scaler.mean`` and
-``scaler.scale``. The metadata has two entries: ``fastnet``, a JSON text with everything else, and
-``sha256``, over that text and the tensors, since the format itself has no checksum.
+``scaler.scale``. The metadata has one entry, ``fastnet``: a line with the SHA-256 over all the
+rest, since the format itself has no checksum, and a JSON text with everything that is no tensor.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet import layers, losses
+from fastnet import checks, layers, losses
+from fastnet.arguments import several, whole
 from fastnet.errors import FastNetError, ModelFileError
 from fastnet.layers import Layer
+from fastnet.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -49,12 +52,12 @@ def save(network: Network, path: str | PathLike[str]) -> None:
         "layers": [layers.to_dict(layer) for layer in network.layers],
         "dtype": network.dtype.name,
         "seed": network.seed,
-        "label_names": network.label_names,
+        "label_names": network.label_names and [str(name) for name in network.label_names],
         "loss": None if network.loss is None else losses.to_dict(network.loss),
         "schema": None if network.schema is None else network.schema.to_json(),
     }
     text = json.dumps(description)
-    metadata = {"fastnet": text, "sha256": _checksum(text, tensors)}
+    metadata = {"fastnet": f"{_checksum(text, tensors)}\n{text}"}
     write_atomically(Path(path), to_bytes(tensors, metadata=metadata))
 
 
@@ -74,34 +77,29 @@ def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
     file = Path(path)
     description, tensors = _read(file)
     try:
-        chain = _layers(description["layers"])
+        plan = make_plan(whole("inputs", description["inputs"]), _layers(description["layers"]))
+        # Before a network is made: what it takes in memory is now known to be in the file.
+        _require_tensors(plan, checks.dtype_of(description["dtype"]), tensors)
         network = Network(
-            chain,
-            inputs=_whole(description["inputs"]),
+            plan.layers,
+            inputs=plan.inputs,
             dtype=description["dtype"],
-            seed=_whole(description["seed"]),
+            seed=description["seed"],
             backend="numpy",
         )
-        labels, schema = description["label_names"], description["schema"]
-        network.label_names = None if labels is None else tuple(str(name) for name in labels)
-        loss = description["loss"]
+        labels, loss, schema = (description[key] for key in ("label_names", "loss", "schema"))
+        if labels is not None:
+            network.label_names = tuple(str(name) for name in several("label_names", labels))
         if loss is not None:
-            network.loss = losses.from_dict(loss, network.plan.output_activation.name)
-        network.schema = None if schema is None else TableSchema.from_json(schema)
-    except (KeyError, TypeError, FastNetError) as error:
+            network.loss = losses.from_dict(loss, plan.output_activation.name)
+        if schema is not None:
+            network.schema = TableSchema.from_json(schema)
+        if "scaler.mean" in tensors:
+            network.scaler = Scaler(tensors["scaler.mean"], tensors["scaler.scale"])
+    except (KeyError, TypeError, ValueError, FastNetError) as error:
         raise ModelFileError(f"{file}: the description is not valid: {error}") from None
-    expected = {**network.named_parameters(), **network.named_state()}
-    scaler = {"scaler.mean", "scaler.scale"} & set(tensors)
-    if set(tensors) - scaler != set(expected) or len(scaler) == 1:
-        odd = sorted(set(tensors).symmetric_difference(expected))[:3]
-        raise ModelFileError(f"{file}: the tensors do not fit the layers: {', '.join(odd)}.")
-    for name, view in expected.items():
-        _require_tensor(file, name, tensors[name], view.shape, view.dtype)
+    for name, view in {**network.named_parameters(), **network.named_state()}.items():
         view[...] = tensors[name]
-    if scaler:
-        for name in scaler:
-            _require_tensor(file, name, tensors[name], (network.inputs,), np.dtype(np.float64))
-        network.scaler = Scaler(tensors["scaler.mean"], tensors["scaler.scale"])
     return network.to(backend)
 
 
@@ -111,13 +109,16 @@ def write_atomically(path: Path, content: bytes) -> None:
     Temporary file in the same folder, sync, rename, sync of the folder (Pillai et al., OSDI 2014).
     Where `path` is a link, the file it points to is replaced.
     """
-    if path.exists() and not path.is_file():
-        raise ModelFileError(f"{path} cannot be written: it is there and is not a file.")
-    path = path.resolve()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        path = path.resolve()
+        mode = path.stat().st_mode if path.exists() else None
+        if mode is not None and not stat.S_ISREG(mode):
+            raise ModelFileError(f"{path} cannot be written: it is there and is not a file.")
+        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
         try:
             with open(temporary, "wb") as file:
+                if mode is not None:
+                    os.chmod(temporary, stat.S_IMODE(mode))
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -125,14 +126,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be written: {error.strerror}.") from error
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        if hasattr(os, "O_DIRECTORY"):
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except ModelFileError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelFileError(f"{path} cannot be written: {reason}.") from error
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -154,16 +158,19 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             if "fastnet" not in metadata:
                 raise ModelFileError(f"{foreign}: it has no description of a network.")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, TypeError, AttributeError) as error:
+        # The latter two: a type of numbers that NumPy does not have.
         raise ModelFileError(f"{foreign}, or it is damaged: {error}.") from None
-    except OSError as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"{file} cannot be read: {error.strerror or error}.") from error
-    if metadata.get("sha256") != _checksum(metadata["fastnet"], tensors):
+    except ModelFileError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelFileError(f"{file} cannot be read: {reason}.") from error
+    digest, _, text = metadata["fastnet"].partition("\n")
+    if digest != _checksum(text, tensors):
         raise ModelFileError(f"{file} is damaged: its checksum does not match its content.")
     try:
-        description = json.loads(metadata["fastnet"])
+        description = json.loads(text)
         version = description["version"]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ModelFileError(f"{foreign}: its description cannot be read.") from None
@@ -184,25 +191,29 @@ def _checksum(text: str, tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def _layers(descriptions: Any) -> list[Layer]:
+def _layers(descriptions: Any) -> tuple[Layer, ...]:
     if not isinstance(descriptions, list) or not 0 < len(descriptions) <= _LAYER_LIMIT:
-        raise ModelFileError(f"there must be from 1 to {_LAYER_LIMIT} layers")
-    return [layers.from_dict(values) for values in descriptions]
+        raise ModelFileError(f"there must be from 1 to {_LAYER_LIMIT} layers.")
+    return tuple(layers.from_dict(values) for values in descriptions)
 
 
-def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ModelFileError(f"expected a whole number, got {value!r}")
-    return value
-
-
-def _require_tensor(
-    file: Path, name: str, values: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> None:
-    if values.shape != shape or values.dtype != dtype:
-        raise ModelFileError(
-            f"{file}: the tensor {name} is {values.dtype}{list(values.shape)}, expected "
-            f"{dtype}{list(shape)}."
-        )
-    if not np.isfinite(values).all():
-        raise ModelFileError(f"{file}: the tensor {name} holds values that are not finite.")
+def _require_tensors(plan: Plan, dtype: np.dtype[Any], tensors: Tensors) -> None:
+    """Raise unless the file has just the tensors that the network needs, and they are sound."""
+    wanted = {tensor.name: (tensor.shape, dtype) for tensor in (*plan.parameters, *plan.state)}
+    if "scaler.mean" in tensors or "scaler.scale" in tensors:
+        for name in ("scaler.mean", "scaler.scale"):
+            wanted[name] = (plan.inputs,), np.dtype(np.float64)
+    odd = sorted(set(tensors).symmetric_difference(wanted))
+    if odd:
+        raise ModelFileError(f"the tensors do not fit the layers: {', '.join(odd[:3])}.")
+    for name, (shape, kind) in wanted.items():
+        values = tensors[name]
+        if values.shape != shape or values.dtype != kind:
+            raise ModelFileError(
+                f"the tensor {name} has the dtype {values.dtype} and the shape "
+                f"{list(values.shape)}, expected {kind} and {list(shape)}."
+            )
+        if not np.isfinite(values).all():
+            raise ModelFileError(f"the tensor {name} holds values that are not finite.")
+        if name.endswith("running_var") and (values < 0).any():
+            raise ModelFileError(f"the tensor {name} holds a negative variance.")

@@ -17,8 +17,8 @@ class History(Mapping[str, list[float]]):
         Numbers of the epochs, counting from 1 since the network's training began.
     records : dict of str to list of float
         ``loss`` (the mean over the epoch as it went, before each update), ``accuracy`` or ``r2``
-        likewise, ``val_loss`` and others when there are validation data, ``learning_rate`` (at the
-        end of the epoch).
+        likewise, ``val_loss`` and others when there are validation data, ``learning_rate`` (of the
+        last step).
     seconds : float
         Wall-clock time of training.
     stop_reason : str

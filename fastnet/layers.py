@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final
 
 from fastnet import activations, initializers
-from fastnet.arguments import real, whole
+from fastnet.arguments import LARGEST, real, whole
 from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 
@@ -45,7 +45,7 @@ class Dense(Layer):
     code: ClassVar[int] = abi.DENSE
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "units", whole("units", self.units))
+        object.__setattr__(self, "units", whole("units", self.units, most=LARGEST))
         row = activations.get(self.activation)
         chosen = row.initializer if self.initializer is None else self.initializer
         object.__setattr__(self, "initializer", initializers.check(chosen))
@@ -133,7 +133,7 @@ def chain(
             f"layers must name at least the inputs and the outputs, as in [784, 128, 10], got "
             f"{list(sizes)!r}."
         )
-    inputs, *hidden, outputs = (whole("a layer's size", size) for size in sizes)
+    inputs, *hidden, outputs = (whole("a layer's size", size, most=LARGEST) for size in sizes)
     activations.get(activation)
     layers = [Dense(units, activation) for units in hidden]
     return inputs, (*layers, Dense(outputs, output_activation))
@@ -141,7 +141,7 @@ def chain(
 
 def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
     """Raise `InputError` unless the layers make a network."""
-    whole("inputs", inputs)
+    whole("inputs", inputs, most=LARGEST)
     for index, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise InputError(
@@ -166,6 +166,8 @@ def to_dict(layer: Layer) -> dict[str, Any]:
 
 def from_dict(values: dict[str, Any]) -> Layer:
     """Return the layer that `to_dict` described; raise `InputError` for anything else."""
+    if not isinstance(values, dict):
+        raise InputError(f"a layer must be described by a dict, got {values!r}.")
     options = dict(values)
     name = options.pop("layer", None)
     if not isinstance(name, str) or name not in LAYERS:

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.callbacks import Run
-from fastnet.errors import DivergenceError, FastNetError
+from fastnet.errors import DivergenceError, FastNetError, InputError
 from fastnet.history import History
+from fastnet.layers import Dropout
 from fastnet.optimizers import LBFGS
-from fastnet.training import Job, end_epoch, evaluate, measure, run_callbacks
+from fastnet.plan import Plan
+from fastnet.training import Job, TrainingState, end_epoch, evaluate, measure, run_callbacks
 
 
 class _StopError(Exception):
     """A callback ended the run: unwinds SciPy's loop."""
 
 
-def train_lbfgs(job: Job, optimizer: LBFGS) -> History:
+def check(plan: Plan) -> None:
+    """Raise unless the solver is installed and can train this network."""
+    try:
+        importlib.import_module("scipy.optimize")
+    except ImportError:
+        message = "lbfgs needs SciPy: pip install scipy, or 'fastnet-mlp[lbfgs]'."
+        raise FastNetError(message) from None
+    if any(isinstance(layer, Dropout) and layer.rate > 0 for layer in plan.layers):
+        raise InputError("lbfgs cannot train a network with dropout: choose another optimizer.")
+
+
+def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
     """Minimise the full-batch loss plus penalties; an epoch is one iteration of the solver.
 
     Batch normalisation uses the batch's own statistics, as in training. Dropout is refused: the
     solver needs the same function at every evaluation.
     """
-    try:
-        from scipy.optimize import minimize
-    except ImportError:
-        raise FastNetError("lbfgs needs SciPy: pip install scipy.") from None
-    from fastnet.layers import Dropout
+    from scipy.optimize import minimize
 
     network, engine, plan = job.network, job.engine, job.network.plan
-    if any(isinstance(layer, Dropout) and layer.rate > 0 for layer in plan.layers):
-        raise FastNetError("lbfgs cannot train a network with dropout: choose another optimizer.")
     to_host, asarray = network.backend_object.to_host, network.backend_object.asarray
     run = Run(network, History(), job.epochs, batches=1)
     history = network.history = run.history
@@ -64,7 +72,8 @@ def train_lbfgs(job: Job, optimizer: LBFGS) -> History:
         logs = dict(newest)
         if job.validation is not None:
             logs = logs | evaluate(job, job.validation) | logs
-        if end_epoch(job, run, run.epoch, logs):
+        state.epoch += 1
+        if end_epoch(job, run, state.epoch, logs):
             raise _StopError
 
     good = network.snapshot()

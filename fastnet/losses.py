@@ -447,6 +447,8 @@ def to_dict(loss: Loss) -> dict[str, Any]:
 
 def from_dict(values: dict[str, Any], output_activation: str) -> Loss:
     """Return the loss that `to_dict` described; raise `InputError` for anything else."""
+    if not isinstance(values, dict):
+        raise InputError(f"a loss must be described by a dict, got {values!r}.")
     options = dict(values)
     name = options.pop("loss", None)
     if not isinstance(name, str) or name not in LOSSES:

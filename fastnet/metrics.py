@@ -12,7 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.arguments import several
 from fastnet.errors import InputError, suggest
+from fastnet.losses import Loss
 
 Array = NDArray[Any]
 Metric = Callable[[Array, Array, Array | None], float]
@@ -111,17 +113,73 @@ METRICS: Final[dict[str, Metric]] = {
 }
 
 
-def get(metric: str | Callable[[Array, Array], float]) -> tuple[str, Metric]:
-    """Return the name and the function of a metric, given by name or as ``f(target, output)``."""
-    if callable(metric):
-        function = metric
-        return (
-            getattr(function, "__name__", "metric"),
-            lambda target, output, weight: float(function(target, output)),
+# What each needs of the network: an answer to a question, a class, one of two classes, a number.
+_NEEDS: Final = {
+    "accuracy": "answer",
+    "balanced_accuracy": "class",
+    "precision": "class",
+    "recall": "class",
+    "f1": "class",
+    "roc_auc": "two classes",
+    "mse": "number",
+    "rmse": "number",
+    "mae": "number",
+    "r2": "number",
+}
+
+
+def get(metrics: Any, loss: Loss, outputs: int) -> list[tuple[str, Metric]]:
+    """Return names and functions of metrics, each given by name or as ``f(target, output)``.
+
+    Raises
+    ------
+    InputError
+        An unknown or repeated name, or a metric that does not fit the loss and the outputs.
+    """
+    made: list[tuple[str, Metric]] = []
+    for metric in several("metrics", metrics):
+        if callable(metric):
+            name = getattr(metric, "__name__", type(metric).__name__)
+            made.append((name, _own(name, metric)))
+        elif isinstance(metric, str) and metric in METRICS:
+            _require_fit(metric, loss, outputs)
+            made.append((metric, METRICS[metric]))
+        else:
+            raise InputError(f"unknown metric {metric!r}{suggest(metric, METRICS)}")
+    names = [name for name, _ in made]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"metrics has two of the name {name!r}: give each its own __name__.")
+    return made
+
+
+def _require_fit(name: str, loss: Loss, outputs: int) -> None:
+    need, answers = _NEEDS[name], loss.score == "accuracy"
+    classes = outputs if loss.name == "cross_entropy" else 2 if outputs == 1 else 0
+    fits = {
+        "answer": answers,
+        "class": answers and classes > 0,
+        "two classes": answers and classes == 2,
+        "number": not answers,
+    }
+    if not fits[need]:
+        raise InputError(
+            f"the metric {name!r} needs {need if need[0] == 't' else 'a ' + need} to compare, "
+            f"which the loss {loss.name!r} with {outputs} outputs does not give."
         )
-    if metric not in METRICS:
-        raise InputError(f"unknown metric {metric!r}{suggest(metric, METRICS)}")
-    return metric, METRICS[metric]
+
+
+def _own(name: str, function: Callable[[Array, Array], float]) -> Metric:
+    """Return a caller's own function in the form of a `Metric`."""
+
+    def metric(target: Array, output: Array, weight: Array | None = None) -> float:
+        value = function(target, output)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise InputError(f"the metric {name!r} must return a number, got {value!r}.") from None
+
+    return metric
 
 
 def spread(target: Array, weight: Array | None = None) -> float:

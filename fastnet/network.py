@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet import backends, checks, losses, optimizers, rows, training
+from fastnet import backends, checks, lbfgs, losses, optimizers, rows, training
 from fastnet import metrics as metric_table
 from fastnet.arguments import real, whole
 from fastnet.backends.base import Array, Backend, Engine, Recipe
@@ -107,12 +107,30 @@ class Network:
         if seed is not None:
             self.seed = checks.seed_of(seed)
         asarray = self.backend_object.asarray
-        self.parameters: Array = asarray(self.plan.initial_parameters(self.seed, self.dtype))
-        self.state: Array = asarray(self.plan.initial_state(self.dtype))
+        self._parameters: Array = asarray(self.plan.initial_parameters(self.seed, self.dtype))
+        self._state: Array = asarray(self.plan.initial_state(self.dtype))
         self.training: TrainingState | None = None
         self._engines = threading.local()
 
     # --- what it is ------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> Array:
+        """All parameters in one flat buffer (P,). Assigning to it copies the values into it."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: ArrayLike) -> None:
+        self._parameters[...] = values
+
+    @property
+    def state(self) -> Array:
+        """The running statistics in one flat buffer (S,). Assigning copies likewise."""
+        return self._state
+
+    @state.setter
+    def state(self, values: ArrayLike) -> None:
+        self._state[...] = values
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -244,9 +262,11 @@ class Network:
         """
         chosen_loss = self._loss(loss)
         chosen_optimizer = optimizers.get(optimizer)
+        if isinstance(chosen_optimizer, LBFGS):
+            lbfgs.check(self.plan)
         epochs = whole("epochs", epochs)
         made_callbacks = make_callbacks(callbacks, early_stopping, verbose)
-        made_metrics = [metric_table.get(metric) for metric in metrics]
+        made_metrics = metric_table.get(metrics, chosen_loss, self.plan.outputs)
         threads = None if threads is None else whole("threads", threads)
         validation_split = real("validation_split", validation_split, least=0, below=1)
         if validation_split and validation_data is not None:
@@ -257,7 +277,7 @@ class Network:
         wide = standardize or scaler is not None
         checked, held = rows.check(*basis, x, y, sample_weight, class_weight, wide=wide), None
         if validation_data is not None:
-            names = "validation_data[0]", "validation_data[1]"
+            names = "validation_data[0]", "validation_data[1]", "validation_data[2]"
             pair = rows.pair("validation_data", validation_data)
             held = rows.check(*basis, *pair, wide=wide, names=names)
         elif validation_split:
@@ -270,9 +290,8 @@ class Network:
         checked = checked.scaled(scaler, self.dtype)
         held = None if held is None else held.weighted().scaled(scaler, self.dtype)
         count = len(checked.rows)
-        batch_size = count if batch_size is None else whole("batch_size", batch_size)
+        batch_size = min(count, count if batch_size is None else whole("batch_size", batch_size))
 
-        self.scaler, self.loss = scaler, chosen_loss
         data = rows.on_backend(checked.rows, self.backend_object)
         validation = None
         if held is not None:
@@ -283,12 +302,17 @@ class Network:
         job.metrics, job.callbacks = made_metrics, made_callbacks
         if chosen_loss.score == "r2":
             job.target_spread = metric_table.spread(checked.truth, checked.rows.weight)
-        if isinstance(chosen_optimizer, LBFGS):
-            from fastnet.lbfgs import train_lbfgs
+        for callback in made_callbacks:
+            if isinstance(callback, EarlyStopping):
+                callback.check(job.names)
 
-            return train_lbfgs(job, chosen_optimizer)
+        # All is checked: from here on the network changes.
+        self.scaler, self.loss = scaler, chosen_loss
+        state = self._training_state(chosen_optimizer)
+        if isinstance(chosen_optimizer, LBFGS):
+            return lbfgs.train_lbfgs(job, chosen_optimizer, state)
         recipe = Recipe(chosen_loss, chosen_optimizer, batch_size, self.seed, bool(shuffle))
-        return training.train(job, recipe, self._training_state(chosen_optimizer))
+        return training.train(job, recipe, state)
 
     def partial_fit(
         self,
@@ -338,7 +362,10 @@ class Network:
 
         Only the length is checked.
         """
-        values = np.ascontiguousarray(row, self.dtype if self.scaler is None else np.float64)
+        try:
+            values = np.ascontiguousarray(row, self.dtype if self.scaler is None else np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"row must hold {self.inputs} numbers.") from None
         if values.shape != (self.plan.inputs,):
             raise InputError(f"row must have the shape ({self.inputs},), got {values.shape}.")
         if self.scaler is not None:
@@ -356,7 +383,7 @@ class Network:
     ) -> dict[str, float]:
         """Return ``{"loss": ..., "accuracy": ...}`` (or ``"r2"``), and the metrics named."""
         chosen_loss = self._loss(loss)
-        made_metrics = [metric_table.get(metric) for metric in metrics]
+        made_metrics = metric_table.get(metrics, chosen_loss, self.plan.outputs)
         checked = self._check(chosen_loss, x, y, sample_weight)
         held = Validation.of(checked, self.backend_object, "")
         job = Job(self, self._engine(), held.rows, chosen_loss, metrics=made_metrics)
@@ -403,7 +430,7 @@ class Network:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._set_backend(target)
-        other.parameters, other.state = move(self.parameters), move(self.state)
+        other._parameters, other._state = move(self.parameters), move(self.state)
         if self.training is not None:
             other.training = self.training.copy(move)
         return other
@@ -432,19 +459,21 @@ class Network:
         self.state[...] = snapshot[1]
 
     def is_finite(self) -> bool:
-        """Return whether all parameters are finite."""
-        # A sum of squares that overflows is looked at once more, element by element.
-        with np.errstate(all="ignore"):
-            square = float(self.parameters @ self.parameters)
-        return bool(np.isfinite(square)) or bool(
-            np.isfinite(self.backend_object.to_host(self.parameters)).all()
-        )
+        """Return whether all parameters and running statistics are finite."""
+        for values in (self.parameters, self.state):
+            # A sum of squares that overflows is looked at once more, element by element.
+            with np.errstate(all="ignore"):
+                square = float(values @ values)
+            finite = np.isfinite(square) or np.isfinite(self.backend_object.to_host(values)).all()
+            if not finite:
+                return False
+        return True
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         del state["_engines"], state["backend_object"]
         to_host = self.backend_object.to_host
-        state["parameters"], state["state"] = to_host(self.parameters), to_host(self.state)
+        state["_parameters"], state["_state"] = to_host(self.parameters), to_host(self.state)
         if self.training is not None:
             state["training"] = self.training.copy(to_host)
         return {"backend": self.backend, **state}
@@ -454,7 +483,7 @@ class Network:
         self.__dict__.update(state)
         self._set_backend(backends.get_backend(name))
         asarray = self.backend_object.asarray
-        self.parameters, self.state = asarray(self.parameters), asarray(self.state)
+        self._parameters, self._state = asarray(self._parameters), asarray(self._state)
         if self.training is not None:
             self.training = self.training.copy(asarray)
 
@@ -469,7 +498,7 @@ class Network:
         engine.threads = threads
         return engine
 
-    def _training_state(self, optimizer: Optimizer) -> TrainingState:
+    def _training_state(self, optimizer: Optimizer | LBFGS) -> TrainingState:
         """Return the state to go on from."""
 
         def zeros(shape: tuple[int, ...]) -> Array:
@@ -498,7 +527,10 @@ def _read_layers(
     output_activation: str | None,
 ) -> tuple[int, tuple[Layer, ...]]:
     """Return inputs and layers for either way of writing a network."""
-    given = tuple(layers)
+    try:
+        given = tuple(layers)
+    except TypeError:
+        raise InputError(f"layers must be several sizes or layers, got {layers!r}.") from None
     if any(isinstance(layer, Layer) for layer in given):
         if inputs is None:
             raise InputError("with layers, say how many inputs there are: inputs=784.")

@@ -406,6 +406,7 @@ class LBFGS:
     line_search_steps: int = 20
 
     name: ClassVar[str] = "lbfgs"
+    slots: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         for name in ("l1", "l2", "tolerance", "gradient_tolerance"):

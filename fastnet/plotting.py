@@ -23,7 +23,8 @@ def plot_history(history: History, path: str | None = None) -> Any:
     axes = figure.subplots(1, max(len(names), 1), squeeze=False)[0]
     marker = "o" if len(history.epochs) == 1 else None
     for axis, name in zip(axes, names, strict=False):
-        axis.plot(history.epochs, history[name], marker=marker, label="training")
+        label = "validation" if name.startswith("val_") else "training"
+        axis.plot(history.epochs, history[name], marker=marker, label=label)
         if f"val_{name}" in history:
             axis.plot(history.epochs, history[f"val_{name}"], marker=marker, label="validation")
         if history.best_epoch is not None:

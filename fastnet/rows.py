@@ -58,7 +58,7 @@ def check(
     class_weight: Mapping[int, float] | str | None = None,
     *,
     wide: bool = False,
-    names: tuple[str, str] = ("x", "y"),
+    names: tuple[str, str, str] = ("x", "y", "sample_weight"),
 ) -> Checked:
     """Return checked rows; raise `InputError` naming the argument that does not fit.
 
@@ -67,8 +67,8 @@ def check(
     values = checks.inputs(names[0], x, plan.inputs, np.dtype(np.float64) if wide else dtype)
     if not len(values):
         raise InputError(f"{names[0]} is empty: there are no rows.")
-    labels, target = checks.targets(names[1], y, len(values), loss, plan.outputs, dtype)
-    weight = checks.sample_weights(sample_weight, len(values), dtype)
+    labels, target = checks.targets(names[:2], y, len(values), loss, plan.outputs, dtype)
+    weight = checks.sample_weights(names[2], sample_weight, len(values), dtype)
     weight = checks.class_weights(class_weight, labels, plan.outputs, weight, dtype)
     if labels is not None:
         return Checked(Rows(values, labels, None, weight), labels)

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
@@ -26,7 +26,7 @@ from fastnet.errors import DivergenceError
 from fastnet.history import History
 from fastnet.losses import Loss
 from fastnet.metrics import Metric, r2_from, spread
-from fastnet.optimizers import Optimizer
+from fastnet.optimizers import LBFGS, Optimizer
 from fastnet.rows import Checked, on_backend
 from fastnet.schedules import Plateau, ReduceOnPlateau
 
@@ -54,7 +54,7 @@ class TrainingState:
     plateau : Plateau
     """
 
-    optimizer: Optimizer
+    optimizer: Optimizer | LBFGS
     moments: Array
     step: int = 0
     epoch: int = 0
@@ -64,6 +64,7 @@ class TrainingState:
 
     def rates(self, epoch_share: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the learning rates at these shares (0 to 1) of the current epoch."""
+        assert isinstance(self.optimizer, Optimizer)
         schedule = self.optimizer.schedule
         if isinstance(schedule, ReduceOnPlateau):
             return np.full_like(epoch_share, schedule.reduced(self.plateau.reductions))
@@ -124,6 +125,15 @@ class Job:
     callbacks: list[Callback] = field(default_factory=list)
     target_spread: float = 0.0
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The metrics that an epoch is going to have."""
+        own = ("loss",) if self.loss.score is None else ("loss", self.loss.score)
+        if self.validation is None:
+            return own
+        measured = (*own, *(name for name, _ in self.metrics))
+        return (*own, *(self.validation.prefix + name for name in measured))
+
 
 def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
     """Train for ``job.epochs`` epochs and return their history; `state` is advanced.
@@ -158,7 +168,8 @@ def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
             if job.validation is not None:
                 # Metrics of the training rows stand beside the running loss, not in its place.
                 logs = logs | evaluate(job, job.validation) | logs
-            logs["learning_rate"] = float(state.rates(np.ones(1))[0])
+            last_step = np.array([1.0 - 1.0 / run.batches])
+            logs["learning_rate"] = float(state.rates(last_step)[0])
             state.epoch += 1
             good, newest = newest, network.snapshot(None if good is newest else good)
             if isinstance(schedule, ReduceOnPlateau):
@@ -204,14 +215,18 @@ def run_callbacks(job: Job, run: Run) -> Iterator[None]:
     """Tell the callbacks that training begins, and in any case that it ends; keep the time."""
     job.engine.warm_up()
     started = time.perf_counter()
-    try:
+    with ExitStack() as stack:
+        # Last in, first out: so each is called, whatever another raises.
+        for callback in reversed(job.callbacks):
+            stack.callback(callback.on_train_end, run)
+        stack.callback(_keep_time, run, started)
         for callback in job.callbacks:
             callback.on_train_begin(run)
         yield
-    finally:
-        run.history.seconds = time.perf_counter() - started
-        for callback in job.callbacks:
-            callback.on_train_end(run)
+
+
+def _keep_time(run: Run, started: float) -> None:
+    run.history.seconds = time.perf_counter() - started
 
 
 def end_epoch(job: Job, run: Run, epoch: int, logs: dict[str, float]) -> bool:
@@ -313,7 +328,7 @@ class _Interrupt:
 
 
 def prepare(
-    state: TrainingState | None, optimizer: Optimizer, size: int, zeros: Any
+    state: TrainingState | None, optimizer: Optimizer | LBFGS, size: int, zeros: Any
 ) -> TrainingState:
     """Return the state to go on from: the old one where the optimizer is of the same kind.
 

@@ -351,7 +351,7 @@ def forge(
     replaced = change(description, tensors)
     text = json.dumps(description if replaced is None else replaced)
     checksum = files._checksum(text, tensors) if sign else "0" * 64
-    path.write_bytes(save(tensors, metadata={"fastnet": text, "sha256": checksum}))
+    path.write_bytes(save(tensors, metadata={"fastnet": f"{checksum}\n{text}"}))
 
 
 def setting(**values: Any) -> Callable[[dict[str, Any], dict[str, Array]], None]:
@@ -488,7 +488,7 @@ def raw(header: dict[str, Any], data: bytes) -> bytes:
 def test_a_type_of_numbers_that_numpy_lacks_is_refused(dtype: str, path: Path) -> None:
     size = 1 if dtype[:2] == "F8" or dtype == "BOOL" else 2
     entry = {"dtype": dtype, "shape": [2], "data_offsets": [0, 2 * size]}
-    metadata = {"fastnet": "{}", "sha256": "0"}
+    metadata = {"fastnet": "0\n{}"}
     path.write_bytes(raw({"__metadata__": metadata, "layers.0.bias": entry}, bytes(2 * size)))
     refuse(path)
 

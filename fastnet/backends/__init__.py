@@ -23,11 +23,15 @@ AUTO_GPU_PARAMETERS: Final = 1_000_000
 """``auto`` takes a GPU from this many parameters on: smaller networks are bound by launches."""
 
 
-@cache
 def find(name: str) -> Backend:
     """Return the backend of that name, whether or not it can run here."""
-    if name not in _HOMES:
+    if not isinstance(name, str) or name not in _HOMES:
         raise InputError(f"unknown backend {name!r}{suggest(name, (*NAMES, 'auto'))}")
+    return _load(name)
+
+
+@cache
+def _load(name: str) -> Backend:
     module, class_name = _HOMES[name]
     backend: Backend = getattr(importlib.import_module(module), class_name)()
     return backend

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ class _StopError(Exception):
 def check(plan: Plan) -> None:
     """Raise unless the solver is installed and can train this network."""
     try:
-        importlib.import_module("scipy.optimize")
+        import scipy.optimize  # noqa: F401
     except ImportError:
         message = "lbfgs needs SciPy: pip install scipy, or 'fastnet-mlp[lbfgs]'."
         raise FastNetError(message) from None

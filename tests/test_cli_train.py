@@ -178,7 +178,7 @@ def test_binary_cross_entropy_takes_two_classes_with_one_output() -> None:
         (["digits", "--loss", "binary_cross_entropy"], "needs two classes"),
         (["numbers.csv", "--target", "y", "--loss", "cross_entropy"], "needs classes"),
         (["numbers.csv", "--target", "y", "--class-weight", "balanced"], "class_weight"),
-        (["digits", "--metric", "roc_auc"], "roc_auc needs two classes"),
+        (["digits", "--metric", "roc_auc"], "'roc_auc' needs two classes"),
     ],
 )
 def test_a_loss_or_metric_for_the_other_task_is_refused(

@@ -7,7 +7,6 @@ exception. B rows, I inputs, O outputs.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -339,14 +338,12 @@ class NumpyEngine(Engine):
         step: int,
         first: int = 0,
     ) -> Tally:
+        place = {"epoch": epoch, "step": step, "first": first}
+        if self.threads is None:
+            return super().train_epoch(rows, recipe, moments, coefficients, **place)
         # The only threads here are those of BLAS.
-        limits: AbstractContextManager[Any] = nullcontext()
-        if self.threads is not None:
-            limits = threadpool_limits(self.threads, user_api="blas")
-        with limits:
-            return super().train_epoch(
-                rows, recipe, moments, coefficients, epoch=epoch, step=step, first=first
-            )
+        with threadpool_limits(self.threads, user_api="blas"):
+            return super().train_epoch(rows, recipe, moments, coefficients, **place)
 
     def threads_for(self, batch: int) -> int:
         if self.threads is not None:

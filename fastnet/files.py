@@ -187,7 +187,8 @@ def _checksum(text: str, tensors: Tensors) -> str:
     for name in sorted(tensors):
         values = np.ascontiguousarray(tensors[name])
         digest.update(f"\n{name} {values.dtype.str} {values.shape}\n".encode())
-        digest.update(values.data)
+        # As bytes: a type of numbers that comes from another package has no buffer of its own.
+        digest.update(values.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

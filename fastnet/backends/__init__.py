@@ -50,7 +50,8 @@ def get_backend(name: str) -> Backend:
     backend = find(name)
     reason = backend.why_unavailable()
     if reason is not None:
-        raise BackendUnavailableError(f"the backend {name!r} cannot run here: {reason}")
+        hint = "" if backend.install in reason else f" To install it: {backend.install}"
+        raise BackendUnavailableError(f"the backend {name!r} cannot run here: {reason}{hint}")
     return backend
 
 

@@ -177,4 +177,4 @@ def make_schedule(settings: Settings, rate: float) -> Schedule:
             patience = max(1, (settings.early_stopping or 10) // 2)
             return schedules.ReduceOnPlateau(rate, factor=0.3, patience=patience)
         case _:
-            return schedules.Constant(rate)
+            return schedules.get(rate)

@@ -95,7 +95,8 @@ def test_a_backend_that_was_named_is_never_replaced(
     fn.Network([64, 10], output_activation="softmax", backend="numpy").save("m.safetensors")
     result = run(*args)
     assert result.exit_code == 1
-    assert result.stderr == f"fastnet: error: the backend 'cupy' cannot run here: {REASON}\n"
+    hint = "To install it: pip install 'fastnet-mlp[cuda13]'"
+    assert result.stderr == f"fastnet: error: the backend 'cupy' cannot run here: {REASON} {hint}\n"
     assert not Path("model.safetensors").exists()
 
 

@@ -54,10 +54,11 @@ def inputs(name: str, values: ArrayLike, width: int, dtype: np.dtype[Any]) -> Ar
 
 def finite(name: str, array: Array) -> Array:
     """Return `array`, or name the first row and column that is not finite."""
-    # The sum is finite when all is; only when it is not (it may overflow) every element is looked
-    # at.
+    # The sum of squares is finite only when all is, and BLAS has it in one pass. When it is not (it
+    # may overflow) every element is looked at.
     with np.errstate(all="ignore"):
-        total = array.sum(dtype=np.float64)
+        flat = array.reshape(-1)
+        total = np.dot(flat, flat)
     if np.isfinite(total) or (wrong := np.argwhere(~np.isfinite(array))).size == 0:
         return array
     place = f"row {wrong[0][0]}" + (f", column {wrong[0][1]}" if array.ndim > 1 else "")

@@ -491,8 +491,9 @@ class Network:
 
     def _engine(self, threads: int | None = None) -> Engine:
         """Return this thread's engine: Python threads may use one network side by side."""
-        engine: Engine | None = getattr(self._engines, "engine", None)
-        if engine is None:
+        try:
+            engine: Engine = self._engines.engine
+        except AttributeError:
             engine = self.backend_object.engine(self.plan, self.parameters, self.state)
             self._engines.engine = engine
         engine.threads = threads

@@ -47,6 +47,7 @@ class NumbaEngine(Engine):
         self._arrivals = np.zeros(1, np.int64)
         self._kept: dict[str, Any] = {}
         self._rows = 0
+        self._one: tuple[Array, Array, tuple[Any, ...]] | None = None
         self._paces: dict[tuple[int, bool], Pace] = {}
         self._set(
             inputs=plan.inputs,
@@ -232,11 +233,19 @@ class NumbaEngine(Engine):
         return out
 
     def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:
-        out = np.empty(self.plan.outputs, self.parameters.dtype)
-        if not self._rows:
-            self.reserve(1)
-        self._run(self._kernels.PREDICT, 0, 1, 0, row.ctypes.data, out.ctypes.data)
-        return out
+        # Through memory whose address is known: asking an array for its own takes longer.
+        x, out, arguments = self._one or self._prepare_one()
+        x[...] = row
+        self._kernels.run(*arguments)
+        return out.copy()
+
+    def _prepare_one(self) -> tuple[Array, Array, tuple[Any, ...]]:
+        """Return the input and the output of `predict_one`, and the kernel's arguments."""
+        self.reserve(1)
+        x, out = self.empty((self.plan.inputs,)), self.empty((self.plan.outputs,))
+        place = 0, 1, 0, x.ctypes.data, out.ctypes.data
+        self._one = x, out, (self._like, *self._network, 0, self._kernels.PREDICT, *place)
+        return self._one
 
     # --- threads ---------------------------------------------------------------------------------
 

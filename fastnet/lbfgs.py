@@ -13,7 +13,15 @@ from fastnet.history import History
 from fastnet.layers import Dropout
 from fastnet.optimizers import LBFGS
 from fastnet.plan import Plan
-from fastnet.training import Job, TrainingState, end_epoch, evaluate, measure, run_callbacks
+from fastnet.training import (
+    Interrupt,
+    Job,
+    TrainingState,
+    end_epoch,
+    evaluate,
+    measure,
+    run_callbacks,
+)
 
 
 class _StopError(Exception):
@@ -44,6 +52,7 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
     run = Run(network, History(), job.epochs, batches=1)
     history = network.history = run.history
     newest: dict[str, float] = {}
+    interrupt = Interrupt()
 
     def put(values: NDArray[np.float64]) -> None:
         engine.parameters[...] = asarray(values.astype(network.dtype))
@@ -72,11 +81,11 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
         if job.validation is not None:
             logs = logs | evaluate(job, job.validation) | logs
         state.epoch += 1
-        if end_epoch(job, run, state.epoch, logs):
+        if end_epoch(job, run, state.epoch, logs) or interrupt.pressed:
             raise _StopError
 
     good = network.snapshot()
-    with run_callbacks(job, run):
+    with run_callbacks(job, run), interrupt:
         options: dict[str, Any] = {
             "maxiter": job.epochs,
             "maxcor": optimizer.history_size,
@@ -91,20 +100,23 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
                 options=options,
             )  # fmt: skip
         except _StopError:
-            return history
+            pass
         except KeyboardInterrupt:
-            # In the middle of an evaluation the parameters are a point the solver only tries.
+            # The second one. The parameters may be a point that the solver only tries.
             network.restore(good)
-            history.stop_reason = "interrupted"
-            raise
-        if not np.isfinite(result.fun):
-            network.restore(good)
-            raise DivergenceError(
-                "L-BFGS reached a loss that is not finite; the weights from before are back in "
-                "place. Try standardize=True or an l2 penalty.",
-                epoch=max(run.epoch, 1),
-                step=1,
-            )
-        put(result.x)
-        history.stop_reason = "epochs" if result.status == 1 else "converged"
+            interrupt.pressed = True
+        else:
+            if not np.isfinite(result.fun):
+                network.restore(good)
+                raise DivergenceError(
+                    "L-BFGS reached a loss that is not finite; the weights from before are back in "
+                    "place. Try standardize=True or an l2 penalty.",
+                    epoch=max(run.epoch, 1),
+                    step=1,
+                )
+            put(result.x)
+            history.stop_reason = "epochs" if result.status == 1 else "converged"
+    if interrupt.pressed:
+        history.stop_reason = "interrupted"
+        raise KeyboardInterrupt
     return history

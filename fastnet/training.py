@@ -150,7 +150,7 @@ def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
     history = network.history = run.history
     schedule = recipe.optimizer.schedule
     good = newest = network.snapshot()
-    with run_callbacks(job, run), _Interrupt() as interrupt:
+    with run_callbacks(job, run), Interrupt() as interrupt:
         for run.epoch in range(1, job.epochs + 1):
             try:
                 tally = _train_epoch(job, recipe, state, run, interrupt)
@@ -250,7 +250,7 @@ def measure(tally: Tally, loss: Loss, target_spread: float, prefix: str) -> dict
 
 
 def _train_epoch(
-    job: Job, recipe: Recipe, state: TrainingState, run: Run, interrupt: _Interrupt
+    job: Job, recipe: Recipe, state: TrainingState, run: Run, interrupt: Interrupt
 ) -> Tally | None:
     """Train through one epoch in spans; return its sums, or None when Ctrl-C cut it short."""
     batches = run.batches
@@ -297,7 +297,7 @@ def _divergence(what: str, epoch: int, step: int, steps: int) -> DivergenceError
     )
 
 
-class _Interrupt:
+class Interrupt:
     """Turns Ctrl-C into a flag while training runs in the main thread; a second one ends at once.
 
     Python runs signal handlers in the main thread only, between two byte codes: so after the

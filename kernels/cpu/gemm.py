@@ -41,7 +41,10 @@ def gemm(
     j = 0
     while j < n:
         left = n - j
-        vectors = min(WIDEST, (left + lanes - 1) // lanes)
+        # As many panels as it takes, as equal as can be: 13 vectors are 4 + 3 + 3 + 3.
+        needed = (left + lanes - 1) // lanes
+        panels = (needed + WIDEST - 1) // WIDEST
+        vectors = (needed + panels - 1) // panels
         last = min(lanes, left - (vectors - 1) * lanes)
         bj, cj = b + j * size, c + j * size
         biasj = bias + j * size if bias != 0 else 0

@@ -20,7 +20,10 @@ _HOMES: Final = {
 NAMES: Final = tuple(_HOMES)
 
 AUTO_GPU_PARAMETERS: Final = 1_000_000
-"""``auto`` takes a GPU from this many parameters on: smaller networks are bound by launches."""
+"""``auto`` takes a GPU from this many parameters on: smaller networks are bound by launches.
+
+An estimate until the CuPy backend has been timed on a GPU.
+"""
 
 
 def find(name: str) -> Backend:

@@ -6,12 +6,13 @@ where their parameters lie is decided by `fastnet.plan`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from fastnet import activations, initializers
 from fastnet.arguments import LARGEST, real, whole
-from fastnet.errors import InputError, suggest
+from fastnet.descriptions import build, describe
+from fastnet.errors import InputError
 from fastnet.kernels import abi
 
 
@@ -160,19 +161,9 @@ def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
 
 def to_dict(layer: Layer) -> dict[str, Any]:
     """Return a layer as plain JSON values, with its class's name under ``"layer"``."""
-    values = {field.name: getattr(layer, field.name) for field in fields(layer)}
-    return {"layer": layer.name, **values}
+    return describe("layer", layer)
 
 
-def from_dict(values: dict[str, Any]) -> Layer:
+def from_dict(values: Any) -> Layer:
     """Return the layer that `to_dict` described; raise `InputError` for anything else."""
-    if not isinstance(values, dict):
-        raise InputError(f"a layer must be described by a dict, got {values!r}.")
-    options = dict(values)
-    name = options.pop("layer", None)
-    if not isinstance(name, str) or name not in LAYERS:
-        raise InputError(f"unknown layer {name!r}{suggest(name, LAYERS)}")
-    try:
-        return LAYERS[name](**options)
-    except TypeError as error:
-        raise InputError(f"a layer {name!r} cannot be made from {options!r}: {error}") from None
+    return build("layer", LAYERS, values)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Final, Literal
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from fastnet.activations import ACTIVATIONS
 from fastnet.arguments import real
+from fastnet.descriptions import build, describe
 from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 
@@ -442,21 +443,12 @@ LOSSES: Final[dict[str, type[Loss]]] = {
 
 def to_dict(loss: Loss) -> dict[str, Any]:
     """Return a loss as plain JSON values, its name under ``"loss"``."""
-    return {"loss": loss.name, **{f.name: getattr(loss, f.name) for f in fields(loss)}}
+    return describe("loss", loss)
 
 
-def from_dict(values: dict[str, Any], output_activation: str) -> Loss:
+def from_dict(values: Any, output_activation: str) -> Loss:
     """Return the loss that `to_dict` described; raise `InputError` for anything else."""
-    if not isinstance(values, dict):
-        raise InputError(f"a loss must be described by a dict, got {values!r}.")
-    options = dict(values)
-    name = options.pop("loss", None)
-    if not isinstance(name, str) or name not in LOSSES:
-        raise InputError(f"unknown loss {name!r}{suggest(name, LOSSES)}")
-    try:
-        return get(LOSSES[name](**options), output_activation)
-    except TypeError as error:
-        raise InputError(f"a loss {name!r} cannot be made from {options!r}: {error}") from None
+    return get(build("loss", LOSSES, values), output_activation)
 
 
 _DEFAULT_FOR_OUTPUT: Final[dict[str, type[Loss]]] = {

@@ -35,6 +35,9 @@ _STEPS, _TALLY, _COEFFICIENTS = abi.STEPS, abi.TALLY, abi.COEFFICIENTS
 _CLIP_NORM, _CONSTANTS, _ROUNDS = abi.CLIP_NORM, abi.CONSTANTS, abi.FEISTEL_ROUNDS
 
 
+# Of NumPy's types: Numba compiles a function anew for every literal argument.
+_ZERO, _TRUE, _FALSE = np.int64(0), np.bool_(True), np.bool_(False)
+
 # The tasks of `run`.
 TRAIN, FORWARD, HEAD, BACKWARD, UPDATE, PREDICT, ORDER = range(7)
 
@@ -77,12 +80,12 @@ def run(
     if task == TRAIN:
         train(like, ops, frame, first, last, step)
     elif task == FORWARD:
-        forward_rows(like, ops, frame, x, np.int64(0), last, first != 0, step)
+        forward_rows(like, ops, frame, x, _ZERO, last, first != 0, step)
     elif task == HEAD:
         head(like, ops, frame, last)
     elif task == BACKWARD:
-        backward_rows(like, ops, frame, np.int64(0), last, first != 0)
-        parameter_part(like, ops, frame, x, last, doubles(frame.tally, _TALLY), task < 0)
+        backward_rows(like, ops, frame, _ZERO, last, first != 0)
+        parameter_part(like, ops, frame, x, last, doubles(frame.tally, _TALLY), _FALSE)
     elif task == UPDATE:
         coefficients = doubles(frame.coefficients, _COEFFICIENTS)
         update_all(like, frame, coefficients, clip_factor(like, frame))
@@ -108,16 +111,16 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
         r0, r1 = count * thread // threads, count * (thread + 1) // threads
         # With weights every thread needs their sum, and so the index of every row.
         everything = frame.weight != 0
-        i0, i1 = (np.int64(0), count) if everything else (r0, r1)
+        i0, i1 = (_ZERO, count) if everything else (r0, r1)
         choose_rows(frame, start, i0, i1, bits, keys)
         total = weight_sum(like, frame, count)
         x = frame.x + start * frame.inputs * size
         if frame.shuffle != 0:
             gather_rows(like, frame, r0, r1)
             x = frame.batch
-        forward_rows(like, ops, frame, x, r0, r1, first >= 0, step + batch - first)
+        forward_rows(like, ops, frame, x, r0, r1, _TRUE, step + batch - first)
         head_rows(like, ops, frame, r0, r1, 1.0 / total if total > 0 else 0.0)
-        backward_rows(like, ops, frame, r0, r1, first >= 0)
+        backward_rows(like, ops, frame, r0, r1, _TRUE)
         generation += 1
         barrier(frame, generation)
         if thread == 0:
@@ -146,7 +149,7 @@ def head(like: Any, ops: Any, frame: Any, count: Any) -> None:
     for i in range(count):
         index[i] = i
     total = weight_sum(like, frame, count)
-    head_rows(like, ops, frame, np.int64(0), count, 1.0 / total if total > 0 else 0.0)
+    head_rows(like, ops, frame, _ZERO, count, 1.0 / total if total > 0 else 0.0)
     add_to_tally(frame, doubles(frame.tally, _TALLY), count, total)
 
 
@@ -159,7 +162,7 @@ def predict(like: Any, ops: Any, frame: Any, out: Any, x: Any, first: Any, last:
     for start in range(first, last, frame.capacity):
         count = min(frame.capacity, last - start)
         source = x + start * frame.inputs * size
-        forward_rows(like, ops, frame, source, np.int64(0), count, count < 0, start)
+        forward_rows(like, ops, frame, source, _ZERO, count, _FALSE, start)
         result = vector(like, frame.work + op.y * frame.capacity * size, count * width)
         target = vector(like, out + start * width * size, count * width)
         for i in range(count * width):

@@ -42,9 +42,9 @@ _IDENTITY, _RELU, _SOFTMAX, _SIGMOID, _EXP = (
     abi.EXP,
 )
 _CROSS_ENTROPY, _BINARY_CROSS_ENTROPY = abi.CROSS_ENTROPY, abi.BINARY_CROSS_ENTROPY
-_POISSON, _CLIP_NORM, _DECAY = abi.POISSON, abi.CLIP_NORM, abi.DECAY
+_POISSON, _CLIP_NORM = abi.POISSON, abi.CLIP_NORM
 
-# As constants of an integer type: Numba compiles a function anew for every literal argument.
+# Of NumPy's types: Numba compiles a function anew for every literal argument.
 _ZERO, _ONE = np.int64(0), np.int64(1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import time
 from functools import cache
 from typing import Any, ClassVar, Final
@@ -21,6 +22,22 @@ FLOPS_PER_THREAD: Final = 8_000_000
 """A step of training is shared between threads when each gets at least so much work."""
 
 
+WINDOW_BATCHES: Final = 8
+WINDOW_ROWS: Final = 256
+"""Rows are chosen for so many batches ahead, and for at least so many rows."""
+
+ALIGNMENT: Final = 64
+"""Bytes of a cache line, and of the widest vector: one that straddles two lines costs twice."""
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return memory that begins at a cache line, with arbitrary contents."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
 class NumbaEngine(Engine):
     """Compiled steps on the flat buffers.
 
@@ -34,9 +51,11 @@ class NumbaEngine(Engine):
         super().__init__(plan, parameters, state)
         from fastnet.kernels.cpu import epoch
         from fastnet.kernels.cpu.memory import FRAME
+        from fastnet.kernels.cpu.vectors import VECTOR_BYTES
 
         self._kernels = epoch
-        self.gradients = np.zeros_like(parameters)
+        self.gradients = aligned(parameters.shape, parameters.dtype)
+        self.gradients.fill(0)
         self.tally = zeros_tally()
         self._most_threads = cores()
         self.threads = threads
@@ -66,9 +85,9 @@ class NumbaEngine(Engine):
         )
         self._frames["thread"] = np.arange(self._most_threads)
         products = [int(op["inputs"] * op["outputs"]) for op in plan.ops if op["kind"] == abi.DENSE]
-        transposed = np.empty((self._most_threads, max(products)), parameters.dtype)
-        self._kept["transposed"] = transposed
-        self._frames["transposed"] = [row.ctypes.data for row in transposed]
+        lanes = VECTOR_BYTES // parameters.itemsize
+        blocks = (4 * int(plan.ops["outputs"].max()) + 1) * lanes
+        self._point_each(parameters.dtype, transposed=max(products), scratch=blocks)
         self._network = self._ops.ctypes.data, len(self._ops), self._frames.ctypes.data
 
     def _set(self, **values: Any) -> None:
@@ -80,6 +99,13 @@ class NumbaEngine(Engine):
         """Write the addresses of arrays to every thread's frame; keep the arrays."""
         self._kept.update(arrays)
         self._set(**{name: array.ctypes.data for name, array in arrays.items()})
+
+    def _point_each(self, dtype: Any, **counts: int) -> None:
+        """Give every thread memory of its own, for so many elements."""
+        for name, count in counts.items():
+            arrays = [aligned((count,), dtype) for _ in self._frames]
+            self._kept[name] = arrays
+            self._frames[name] = [array.ctypes.data for array in arrays]
 
     def _run(
         self,
@@ -124,13 +150,14 @@ class NumbaEngine(Engine):
             return
         plan, dtype = self.plan, self.parameters.dtype
         self._point(
-            work=np.empty(plan.width * rows, dtype),
-            deltas=np.empty(plan.width * rows, dtype),
-            batch=np.empty((rows, plan.inputs), dtype),
-            index=np.empty(rows, np.int64),
+            work=aligned((plan.width * rows,), dtype),
+            deltas=aligned((plan.width * rows,), dtype),
+            batch=aligned((rows, plan.inputs), dtype),
             row_loss=np.empty(rows),
             row_score=np.empty(rows),
         )
+        self._window = max(WINDOW_BATCHES * rows, WINDOW_ROWS)
+        self._point_each(np.int64, index=self._window)
         self._set(capacity=rows)
         self._rows = rows
 
@@ -194,7 +221,8 @@ class NumbaEngine(Engine):
         coefficients = np.ascontiguousarray(coefficients, np.float64)
         self._set_optimizer(recipe.optimizer, moments, coefficients)
         self._set(
-            batch_size=recipe.batch_size,
+            batch_size=batch,
+            window=self._window // batch,
             shuffle=recipe.shuffle,
             seed=np.uint64(recipe.seed),
             epoch=epoch,
@@ -293,7 +321,7 @@ class NumbaBackend(Backend):
         import numba
 
         from fastnet.kernels.cpu.jit import cache_folder
-        from fastnet.kernels.cpu.microkernel import VECTOR_BYTES
+        from fastnet.kernels.cpu.vectors import VECTOR_BYTES
 
         return {
             "numba": numba.__version__,

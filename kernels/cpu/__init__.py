@@ -2,14 +2,19 @@
 
 =================  ==========================================================================
 ``jit``            the compiler flags, and a disk cache that never fails
+``vectors``        what a vector is on this machine, and how its code is emitted
+``lanes``          vectors as values in kernels: arithmetic, comparisons, loads and stores
+``elementary``     exp, expm1, log, log1p and tanh of a vector
 ``memory``         arrays at addresses; the frame: everything a compiled step works on
-``microkernel``    a register tile of a matrix product, as LLVM vector code
-``gemm``           matrix products of any size from register tiles
-``elementary``     exp, expm1, log1p and tanh that loops can be vectorised over
+``microkernel``    a register tile of a matrix product
+``dots``           products with few columns
+``tiles``          the transpose of a tile
+``gemm``           matrix products and transposes of any size, from these three
+``blocks``         rows of a batch turned on their side, one in each lane
 ``sums``           sums along a row
 ``random``         Philox and the shuffle
 ``activations``    forward and backward, by code
-``losses``         the loss head: output activation, loss, score, gradient
+``losses``         the loss head, by code: loss, score, gradient
 ``norm``           batch and layer normalisation
 ``optimizers``     updates, one pass each
 ``network``        forward, backward and update of a whole network, for a range of rows

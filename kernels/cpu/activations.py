@@ -1,16 +1,21 @@
 """Activations, by code: twins of the rows in ``fastnet/activations.py``.
 
-They work on flat arrays: any range of rows. Softmax needs the width too.
+They work on flat arrays, given by address: any range of rows. Softmax, which is not elementwise, is
+computed on blocks with a row in each lane.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastnet.kernels import abi
+from fastnet.kernels.cpu.blocks import from_block, get, put, to_block
 from fastnet.kernels.cpu.elementary import exp, expm1, log1p, tanh
 from fastnet.kernels.cpu.jit import inner
-from fastnet.kernels.cpu.sums import dot, total
+from fastnet.kernels.cpu.lanes import absolute, load, select, splat, store
+from fastnet.kernels.cpu.vectors import lanes_of
 
 _IDENTITY, _RELU, _LEAKY_RELU, _ELU = abi.IDENTITY, abi.RELU, abi.LEAKY_RELU, abi.ELU
 _SELU, _GELU, _SILU, _MISH = abi.SELU, abi.GELU, abi.SILU, abi.MISH
@@ -19,148 +24,158 @@ _SLOPE = abi.LEAKY_SLOPE
 _LAMBDA, _LAMBDA_ALPHA = abi.SELU_LAMBDA, abi.SELU_LAMBDA * abi.SELU_ALPHA
 _SCALE, _CUBIC, _FLAT = abi.GELU_SCALE, abi.GELU_CUBIC, abi.GELU_FLAT
 
+# Of NumPy's types: Numba compiles a function anew for every literal argument.
+_ZERO = np.int64(0)
+
 
 @inner
-def sigmoid(z: Any, one: Any) -> Any:
+def sigmoid(z: Any, zero: Any, one: Any) -> Any:
     """Return ``1 / (1 + exp(-z))``; the exponential's argument is never positive."""
-    e = exp(-abs(z))
-    return (one if z >= 0 else e) / (one + e)
+    e = exp(zero - absolute(z))
+    return select(z >= zero, one, e) / (one + e)
 
 
 @inner
 def softplus(z: Any, zero: Any) -> Any:
     """Return ``log(1 + exp(z))``."""
-    return max(z, zero) + log1p(exp(-abs(z))) if z == z else z
+    above = select(z > zero, z, zero) + log1p(exp(zero - absolute(z)))
+    return select(z == z, above, z)
 
 
 @inner
-def softmax_rows(y: Any, z: Any, width: Any) -> None:
-    """Write ``exp(z) / sum(exp(z))`` of each row; y may be z."""
-    for start in range(0, len(z), width):
-        row, out = z[start : start + width], y[start : start + width]
-        top = row[0]
-        for j in range(width):
-            # A NaN compares false with everything: taken over, it stays.
-            if not row[j] <= top:
-                top = row[j]
-        for j in range(width):
-            out[j] = exp(row[j] - top)
-        share = y.dtype.type(1.0) / total(out)
-        for j in range(width):
-            out[j] *= share
-
-
-@inner
-def softmax_backward_rows(d: Any, y: Any, width: Any) -> None:
-    """Write ``y (d - sum(d y))`` of each row to d."""
-    for start in range(0, len(d), width):
-        row, out = d[start : start + width], y[start : start + width]
-        mean = dot(row, out)
-        for j in range(width):
-            row[j] = (row[j] - mean) * out[j]
-
-
-@inner
-def activation_forward(y: Any, z: Any, code: Any, width: Any) -> None:
-    """Write ``y = f(z)``; y may be z where the derivative needs y alone."""
-    real = y.dtype.type
+def value_of(like: Any, z: Any, code: Any) -> Any:
+    """Return ``f(z)`` of a vector, for everything but softmax."""
+    real = like.dtype.type
     zero, half, one = real(0.0), real(0.5), real(1.0)
-    count = len(y)
-    if code == _IDENTITY:
-        for i in range(count):
-            y[i] = z[i]
-    elif code == _RELU:
-        for i in range(count):
-            y[i] = zero if z[i] < zero else z[i]
-    elif code == _LEAKY_RELU:
-        slope = real(_SLOPE)
-        for i in range(count):
-            y[i] = slope * z[i] if z[i] < zero else z[i]
-    elif code == _ELU:
-        for i in range(count):
-            y[i] = expm1(z[i]) if z[i] < zero else z[i]
-    elif code == _SELU:
-        outer, inner = real(_LAMBDA), real(_LAMBDA_ALPHA)
-        for i in range(count):
-            y[i] = inner * expm1(z[i]) if z[i] < zero else outer * z[i]
-    elif code == _GELU:
-        scale, cubic = real(_SCALE), real(_CUBIC)
-        for i in range(count):
-            u = z[i]
-            y[i] = half * u * (one + tanh(scale * u * (one + cubic * u * u)))
-    elif code == _SILU:
-        for i in range(count):
-            y[i] = z[i] * sigmoid(z[i], one)
-    elif code == _MISH:
-        for i in range(count):
-            y[i] = z[i] * tanh(softplus(z[i], zero))
-    elif code == _TANH:
-        for i in range(count):
-            y[i] = tanh(z[i])
-    elif code == _SIGMOID:
-        for i in range(count):
-            y[i] = sigmoid(z[i], one)
-    elif code == _SOFTPLUS:
-        for i in range(count):
-            y[i] = softplus(z[i], zero)
-    elif code == _EXP:
-        for i in range(count):
-            y[i] = exp(z[i])
-    else:
-        softmax_rows(y, z, width)
+    if code == _RELU:
+        return select(z < zero, zero, z)
+    if code == _LEAKY_RELU:
+        return select(z < zero, real(_SLOPE) * z, z)
+    if code == _ELU:
+        return select(z < zero, expm1(z), z)
+    if code == _SELU:
+        return select(z < zero, real(_LAMBDA_ALPHA) * expm1(z), real(_LAMBDA) * z)
+    if code == _GELU:
+        inside = real(_SCALE) * z * (one + real(_CUBIC) * z * z)
+        return half * z * (one + tanh(inside))
+    if code == _SILU:
+        return z * sigmoid(z, zero, one)
+    if code == _MISH:
+        return z * tanh(softplus(z, zero))
+    if code == _TANH:
+        return tanh(z)
+    if code == _SIGMOID:
+        return sigmoid(z, zero, one)
+    if code == _SOFTPLUS:
+        return softplus(z, zero)
+    if code == _EXP:
+        return exp(z)
+    return z
 
 
 @inner
-def activation_backward(d: Any, y: Any, z: Any, code: Any, width: Any) -> None:
-    """Multiply the gradient d, with respect to y, by ``f'(z)``, in place."""
-    real = y.dtype.type
+def slope_of(like: Any, y: Any, z: Any, code: Any) -> Any:
+    """Return ``f'(z)`` of a vector, for everything but softmax."""
+    real = like.dtype.type
     zero, half, one = real(0.0), real(0.5), real(1.0)
-    count = len(d)
+    if code == _RELU:
+        return select(y > zero, one, zero)
+    if code == _LEAKY_RELU:
+        return select(y > zero, one, real(_SLOPE))
+    if code == _ELU:
+        return select(y > zero, one, y + one)
+    if code == _SELU:
+        return select(y > zero, real(_LAMBDA), y + real(_LAMBDA_ALPHA))
+    if code == _GELU:
+        scale, cubic, flat = real(_SCALE), real(_CUBIC), real(_FLAT)
+        u = select(z > flat, flat, select(z < -flat, -flat, z))
+        h = tanh(scale * u * (one + cubic * u * u))
+        inside = one + u * (one - h) * scale * (one + real(3.0 * _CUBIC) * u * u)
+        return half * (one + h) * inside
+    if code == _SILU:
+        s = sigmoid(z, zero, one)
+        return s * (one + z * (one - s))
+    if code == _MISH:
+        p = softplus(z, zero)
+        h = tanh(p)
+        return h - z * expm1(zero - p) * (one - h * h)
+    if code == _TANH:
+        return one - y * y
+    if code == _SIGMOID:
+        return y * (one - y)
+    if code == _SOFTPLUS:
+        return zero - expm1(zero - y)
+    return y  # exp
+
+
+@inner
+def activation_forward(like: Any, y: Any, z: Any, code: Any, count: Any) -> None:
+    """Write ``y = f(z)``, but for softmax; y may be z where the derivative needs y alone."""
+    size, lanes = like.itemsize, lanes_of(like)
+    for i in range(0, count, lanes):
+        offset, left = i * size, count - i
+        store(y + offset, value_of(like, load(like, z + offset, left), code), left)
+
+
+@inner
+def activation_backward(like: Any, d: Any, y: Any, z: Any, code: Any, count: Any) -> None:
+    """Multiply the gradient d, with respect to y, by ``f'(z)``, in place; but for softmax."""
+    size, lanes = like.itemsize, lanes_of(like)
+    real = like.dtype.type
     if code == _IDENTITY:
         return
-    if code == _RELU:
-        for i in range(count):
-            d[i] = d[i] if y[i] > zero else zero
-    elif code == _LEAKY_RELU:
-        slope = real(_SLOPE)
-        for i in range(count):
-            d[i] = d[i] if y[i] > zero else slope * d[i]
-    elif code == _ELU:
-        for i in range(count):
-            d[i] *= one if y[i] > zero else y[i] + one
-    elif code == _SELU:
-        outer, inner = real(_LAMBDA), real(_LAMBDA_ALPHA)
-        for i in range(count):
-            d[i] *= outer if y[i] > zero else y[i] + inner
-    elif code == _GELU:
-        scale, cubic = real(_SCALE), real(_CUBIC)
-        three_cubic = real(3.0 * _CUBIC)
-        flat = real(_FLAT)
-        for i in range(count):
-            u = flat if z[i] > flat else (-flat if z[i] < -flat else z[i])
-            h = tanh(scale * u * (one + cubic * u * u))
-            inner = one + u * (one - h) * scale * (one + three_cubic * u * u)
-            d[i] *= half * (one + h) * inner
-    elif code == _SILU:
-        for i in range(count):
-            s = sigmoid(z[i], one)
-            d[i] *= s * (one + z[i] * (one - s))
-    elif code == _MISH:
-        for i in range(count):
-            p = softplus(z[i], zero)
-            h = tanh(p)
-            d[i] *= h - z[i] * expm1(-p) * (one - h * h)
-    elif code == _TANH:
-        for i in range(count):
-            d[i] *= one - y[i] * y[i]
-    elif code == _SIGMOID:
-        for i in range(count):
-            d[i] *= y[i] * (one - y[i])
-    elif code == _SOFTPLUS:
-        for i in range(count):
-            d[i] *= -expm1(-y[i])
-    elif code == _EXP:
-        for i in range(count):
-            d[i] *= y[i]
-    else:
-        softmax_backward_rows(d, y, width)
+    for i in range(0, count, lanes):
+        offset, left = i * size, count - i
+        di, yi = load(like, d + offset, left), load(like, y + offset, left)
+        if code == _RELU:
+            # Not a product: 0 times infinity is not 0.
+            di = select(yi > real(0.0), di, real(0.0))
+        else:
+            di = di * slope_of(like, yi, load(like, z + offset, left), code)
+        store(d + offset, di, left)
+
+
+@inner
+def softmax_block(like: Any, block: Any, width: Any) -> None:
+    """Write ``exp(z) / sum(exp(z))`` of each lane over z."""
+    real = like.dtype.type
+    top, total = get(like, block, _ZERO), splat(real(0.0))
+    for j in range(1, width):
+        row = get(like, block, j)
+        top = select(row > top, row, top)
+    for j in range(width):
+        e = exp(get(like, block, j) - top)
+        put(like, block, j, e)
+        total = total + e
+    share = real(1.0) / total
+    for j in range(width):
+        put(like, block, j, get(like, block, j) * share)
+
+
+@inner
+def softmax_rows(like: Any, y: Any, z: Any, width: Any, count: Any, block: Any) -> None:
+    """Write the softmax of `count` rows; y may be z; `block` is scratch memory."""
+    size, lanes = like.itemsize, lanes_of(like)
+    for start in range(0, count, lanes):
+        rows, offset = min(lanes, count - start), start * width * size
+        to_block(like, block, z + offset, width, rows)
+        softmax_block(like, block, width)
+        from_block(like, y + offset, block, width, rows)
+
+
+@inner
+def softmax_backward_rows(like: Any, d: Any, y: Any, width: Any, count: Any, blocks: Any) -> None:
+    """Write ``y (d - sum(d y))`` of each row to d; `blocks` is scratch memory for two."""
+    size, lanes = like.itemsize, lanes_of(like)
+    real = like.dtype.type
+    db, yb = blocks, blocks + width * lanes * size
+    for start in range(0, count, lanes):
+        rows, offset = min(lanes, count - start), start * width * size
+        to_block(like, db, d + offset, width, rows)
+        to_block(like, yb, y + offset, width, rows)
+        mean = splat(real(0.0))
+        for j in range(width):
+            mean = mean + get(like, db, j) * get(like, yb, j)
+        for j in range(width):
+            put(like, db, j, (get(like, db, j) - mean) * get(like, yb, j))
+        from_block(like, d + offset, db, width, rows)

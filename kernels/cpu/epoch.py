@@ -19,7 +19,18 @@ import numpy as np
 
 from fastnet.kernels import abi
 from fastnet.kernels.cpu.jit import inner, kernel, spliced
-from fastnet.kernels.cpu.memory import barrier, doubles, frames_at, integers, ops_at, vector
+from fastnet.kernels.cpu.memory import (
+    barrier,
+    copy,
+    doubles,
+    flush_subnormals,
+    frames_at,
+    integers,
+    ops_at,
+    prefetch,
+    restore_subnormals,
+    vector,
+)
 from fastnet.kernels.cpu.network import (
     backward_rows,
     clip_factor,
@@ -28,7 +39,7 @@ from fastnet.kernels.cpu.network import (
     parameter_part,
     update_all,
 )
-from fastnet.kernels.cpu.random import feistel_bits, feistel_keys, permutation, shuffled
+from fastnet.kernels.cpu.random import feistel_bits, feistel_keys, permutation, shuffle
 
 _LOSS_SUM, _SCORE_SUM, _WEIGHT_SUM = abi.LOSS_SUM, abi.SCORE_SUM, abi.WEIGHT_SUM
 _STEPS, _TALLY, _COEFFICIENTS = abi.STEPS, abi.TALLY, abi.COEFFICIENTS
@@ -37,6 +48,8 @@ _CLIP_NORM, _CONSTANTS, _ROUNDS = abi.CLIP_NORM, abi.CONSTANTS, abi.FEISTEL_ROUN
 
 # Of NumPy's types: Numba compiles a function anew for every literal argument.
 _ZERO, _TRUE, _FALSE = np.int64(0), np.bool_(True), np.bool_(False)
+
+_LINE = 64  # bytes of a cache line
 
 # The tasks of `run`.
 TRAIN, FORWARD, HEAD, BACKWARD, UPDATE, PREDICT, ORDER = range(7)
@@ -77,6 +90,7 @@ def run(
     """
     ops = ops_at(ops_address, ops_count)
     frame = frames_at(frames_address, thread + 1)[thread]
+    before = flush_subnormals()
     if task == TRAIN:
         train(like, ops, frame, first, last, step)
     elif task == FORWARD:
@@ -85,7 +99,8 @@ def run(
         head(like, ops, frame, last)
     elif task == BACKWARD:
         backward_rows(like, ops, frame, _ZERO, last, first != 0)
-        parameter_part(like, ops, frame, x, last, doubles(frame.tally, _TALLY), _FALSE)
+        tally = doubles(frame.tally, _TALLY)
+        parameter_part(like, ops, frame, x, last, tally, _FALSE)
     elif task == UPDATE:
         coefficients = doubles(frame.coefficients, _COEFFICIENTS)
         update_all(like, frame, coefficients, clip_factor(like, frame))
@@ -93,6 +108,7 @@ def run(
         predict(like, ops, frame, out, x, first, last)
     else:
         permutation(integers(out, frame.rows), frame.seed, frame.epoch)
+    restore_subnormals(before)
 
 
 @spliced
@@ -109,17 +125,17 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
         start = batch * frame.batch_size
         count = min(frame.batch_size, frame.rows - start)
         r0, r1 = count * thread // threads, count * (thread + 1) // threads
-        # With weights every thread needs their sum, and so the index of every row.
-        everything = frame.weight != 0
-        i0, i1 = (_ZERO, count) if everything else (r0, r1)
-        choose_rows(frame, start, i0, i1, bits, keys)
-        total = weight_sum(like, frame, count)
+        slot = (batch - first) % frame.window
+        if slot == 0:
+            choose_rows(frame, start, bits, keys)
+        rows = frame.index + slot * frame.batch_size * 8
+        total = weight_sum(like, frame, rows, count)
         x = frame.x + start * frame.inputs * size
         if frame.shuffle != 0:
-            gather_rows(like, frame, r0, r1)
+            gather_rows(like, frame, rows, r0, r1)
             x = frame.batch
         forward_rows(like, ops, frame, x, r0, r1, _TRUE, step + batch - first)
-        head_rows(like, ops, frame, r0, r1, 1.0 / total if total > 0 else 0.0)
+        head_rows(like, ops, frame, rows, r0, r1, 1.0 / total if total > 0 else 0.0)
         backward_rows(like, ops, frame, r0, r1, _TRUE)
         generation += 1
         barrier(frame, generation)
@@ -148,8 +164,8 @@ def head(like: Any, ops: Any, frame: Any, count: Any) -> None:
     index = integers(frame.index, count)
     for i in range(count):
         index[i] = i
-    total = weight_sum(like, frame, count)
-    head_rows(like, ops, frame, _ZERO, count, 1.0 / total if total > 0 else 0.0)
+    total = weight_sum(like, frame, frame.index, count)
+    head_rows(like, ops, frame, frame.index, _ZERO, count, 1.0 / total if total > 0 else 0.0)
     add_to_tally(frame, doubles(frame.tally, _TALLY), count, total)
 
 
@@ -164,41 +180,46 @@ def predict(like: Any, ops: Any, frame: Any, out: Any, x: Any, first: Any, last:
         source = x + start * frame.inputs * size
         forward_rows(like, ops, frame, source, _ZERO, count, _FALSE, start)
         result = vector(like, frame.work + op.y * frame.capacity * size, count * width)
-        target = vector(like, out + start * width * size, count * width)
-        for i in range(count * width):
-            target[i] = result[i]
+        copy(vector(like, out + start * width * size, count * width), result)
 
 
 @inner
-def choose_rows(frame: Any, start: Any, first: Any, last: Any, bits: Any, keys: Any) -> None:
-    """Write which rows of the data set are rows `first` up to `last` of the batch at `start`."""
-    index = integers(frame.index, last)
+def choose_rows(frame: Any, start: Any, bits: Any, keys: Any) -> None:
+    """Write which rows of the data set the batches from position `start` on are.
+
+    Those of several batches at once: it is vector code, and a batch may be small.
+    """
+    count = min(frame.window * frame.batch_size, frame.rows - start)
+    index = integers(frame.index, count)
     if frame.shuffle != 0:
-        for i in range(first, last):
-            index[i] = shuffled(start + i, frame.rows, bits, keys)
+        shuffle(index, start, frame.rows, bits, keys)
     else:
-        for i in range(first, last):
+        for i in range(count):
             index[i] = start + i
 
 
 @inner
-def gather_rows(like: Any, frame: Any, first: Any, last: Any) -> None:
+def gather_rows(like: Any, frame: Any, rows: Any, first: Any, last: Any) -> None:
     """Copy the chosen rows of x into the batch."""
-    size, width = like.itemsize, frame.inputs
-    index = integers(frame.index, last)
+    width = frame.inputs
+    length = width * like.itemsize
+    index = integers(rows, last)
     for i in range(first, last):
-        source = vector(like, frame.x + index[i] * width * size, width)
-        target = vector(like, frame.batch + i * width * size, width)
-        for j in range(width):
-            target[j] = source[j]
+        # Far from one another in memory, so nothing but this asks for them in time.
+        if length > _LINE and i + 2 < last:
+            ahead = frame.x + index[i + 2] * length
+            for offset in range(0, length, _LINE):
+                prefetch(ahead + offset)
+        source = vector(like, frame.x + index[i] * length, width)
+        copy(vector(like, frame.batch + i * length, width), source)
 
 
 @inner
-def weight_sum(like: Any, frame: Any, count: Any) -> Any:
+def weight_sum(like: Any, frame: Any, rows: Any, count: Any) -> Any:
     """Return the sum of the weights of the batch's rows."""
     if frame.weight == 0:
         return float(count)
-    index = integers(frame.index, count)
+    index = integers(rows, count)
     weight = vector(like, frame.weight, frame.rows)
     total = 0.0
     for i in range(count):

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnet.kernels.cpu.jit import inner
-from fastnet.kernels.cpu.memory import vector
-from fastnet.kernels.cpu.microkernel import VECTOR_BYTES, WIDEST, make_panel, transpose_tile
+import numpy as np
 
+from fastnet.kernels.cpu.dots import make_dots
+from fastnet.kernels.cpu.jit import inner
+from fastnet.kernels.cpu.microkernel import WIDEST, make_panel
+from fastnet.kernels.cpu.tiles import transpose_tile
+from fastnet.kernels.cpu.vectors import lanes_of
+
+_dots1, _dots2, _dots4 = (make_dots(columns) for columns in (1, 2, 4))
 _panel1, _panel2, _panel3, _panel4 = (make_panel(vectors) for vectors in (1, 2, 3, 4))
+
+
+# Of NumPy's types: Numba compiles a function anew for every literal argument.
+_ZERO, _ONE, _TWO, _FOUR = (np.int64(value) for value in (0, 1, 2, 4))
+_TRUE, _FALSE = np.bool_(True), np.bool_(False)
 
 
 @inner
@@ -30,6 +40,7 @@ def gemm(
     k: Any,
     bias: Any,
     relu: Any,
+    where: Any,
 ) -> None:
     """Write ``C (m, n) = A (m, k) @ B (k, n) + bias (n,)``, with ReLU if `relu` is not 0.
 
@@ -37,7 +48,7 @@ def gemm(
     are contiguous.
     """
     size = like.itemsize
-    lanes = VECTOR_BYTES // size
+    lanes = lanes_of(like)
     j = 0
     while j < n:
         left = n - j
@@ -47,30 +58,196 @@ def gemm(
         vectors = (needed + panels - 1) // panels
         last = min(lanes, left - (vectors - 1) * lanes)
         bj, cj = b + j * size, c + j * size
-        biasj = bias + j * size if bias != 0 else 0
+        biasj = bias + j * size if bias != 0 else _ZERO
+        wherej = where + j * size if where != 0 else _ZERO
         if vectors == 4:
-            _panel4(like, cj, ldc, a, row_stride, column_stride, bj, ldb, m, k, last, biasj, relu)
+            _panel4(
+                like,
+                cj,
+                ldc,
+                a,
+                row_stride,
+                column_stride,
+                bj,
+                ldb,
+                m,
+                k,
+                last,
+                biasj,
+                relu,
+                wherej,
+            )
         elif vectors == 3:
-            _panel3(like, cj, ldc, a, row_stride, column_stride, bj, ldb, m, k, last, biasj, relu)
+            _panel3(
+                like,
+                cj,
+                ldc,
+                a,
+                row_stride,
+                column_stride,
+                bj,
+                ldb,
+                m,
+                k,
+                last,
+                biasj,
+                relu,
+                wherej,
+            )
         elif vectors == 2:
-            _panel2(like, cj, ldc, a, row_stride, column_stride, bj, ldb, m, k, last, biasj, relu)
+            _panel2(
+                like,
+                cj,
+                ldc,
+                a,
+                row_stride,
+                column_stride,
+                bj,
+                ldb,
+                m,
+                k,
+                last,
+                biasj,
+                relu,
+                wherej,
+            )
         else:
-            _panel1(like, cj, ldc, a, row_stride, column_stride, bj, ldb, m, k, last, biasj, relu)
+            _panel1(
+                like,
+                cj,
+                ldc,
+                a,
+                row_stride,
+                column_stride,
+                bj,
+                ldb,
+                m,
+                k,
+                last,
+                biasj,
+                relu,
+                wherej,
+            )
         j += vectors * lanes
 
 
 @inner
-def transpose(like: Any, out: Any, a: Any, rows: Any, columns: Any) -> None:
-    """Write a (rows, columns) to out (columns, rows), both given by address."""
+def narrow_gemm(
+    like: Any,
+    c: Any,
+    ldc: Any,
+    a: Any,
+    lda: Any,
+    bt: Any,
+    ldbt: Any,
+    m: Any,
+    n: Any,
+    k: Any,
+    bias: Any,
+    relu: Any,
+) -> None:
+    """Write ``C (m, n) = A (m, k) @ BT (n, k).T + bias (n,)`` for few columns."""
     size = like.itemsize
-    lanes = VECTOR_BYTES // size
-    i1, j1 = rows - rows % lanes, columns - columns % lanes
-    for i in range(0, i1, lanes):
-        for j in range(0, j1, lanes):
-            transpose_tile(
-                like, out + (j * rows + i) * size, rows, a + (i * columns + j) * size, columns
-            )
-    source, target = vector(like, a, rows * columns), vector(like, out, rows * columns)
-    for i in range(rows):
-        for j in range(j1 if i < i1 else 0, columns):
-            target[j * rows + i] = source[i * columns + j]
+    j = 0
+    while j < n:
+        left = n - j
+        cj, btj = c + j * size, bt + j * ldbt * size
+        biasj = bias + j * size if bias != 0 else _ZERO
+        if left > 2 and lanes_of(like) >= 4:
+            count = min(left, _FOUR)
+            _dots4(like, cj, ldc, a, lda, btj, ldbt, m, count, k, biasj, relu)
+        elif left >= 2:
+            count = _TWO
+            _dots2(like, cj, ldc, a, lda, btj, ldbt, m, count, k, biasj, relu)
+        else:
+            count = _ONE
+            _dots1(like, cj, ldc, a, lda, btj, ldbt, m, count, k, biasj, relu)
+        j += count
+
+
+@inner
+def transpose(like: Any, out: Any, ldo: Any, a: Any, lda: Any, rows: Any, columns: Any) -> None:
+    """Write a (rows, columns) to out (columns, rows), both given by address.
+
+    Down the columns of tiles: so the rows of `out` are written from end to end, which took a third
+    of the time for 512 x 512 (``python -m fastnet.benchmarks.lab transpose``).
+    """
+    size, lanes = like.itemsize, lanes_of(like)
+    for j in range(0, columns, lanes):
+        width = min(lanes, columns - j)
+        for i in range(0, rows, lanes):
+            height = min(lanes, rows - i)
+            source, target = a + (i * lda + j) * size, out + (j * ldo + i) * size
+            transpose_tile(like, target, ldo, source, lda, height, width, height)
+
+
+@inner
+def narrow_part(like: Any, n: Any, k: Any, by_dots: Any) -> Any:
+    """Return how many of the last columns of C are better computed without filling a vector.
+
+    Considered are all of up to 1 1/4 vectors, and those that fill a quarter of the last vector.
+    Costs are in cycles for each row of C, as measured for tiles, for dot products, and for the
+    transpose of a product (``python -m fastnet.benchmarks.lab narrow``). What is chosen may not
+    depend on the number of rows: a row alone has the same bits as in a batch.
+    """
+    lanes = lanes_of(like)
+    quarter = lanes // 4
+    few = n <= lanes + quarter
+    rest = n if few else n % lanes
+    if rest > quarter and not few:
+        return _ZERO
+    if by_dots:
+        cost = (rest + 3) // 4 * (lanes + 2 * k // lanes)
+    else:
+        cost = lanes + rest * k // (2 * lanes)
+    return rest if cost < (k if few else k // 2) else _ZERO
+
+
+@inner
+def product(
+    like: Any,
+    c: Any,
+    a: Any,
+    b: Any,
+    m: Any,
+    n: Any,
+    k: Any,
+    bias: Any,
+    relu: Any,
+    scratch: Any,
+) -> None:
+    """Write ``C (m, n) = A (m, k) @ B (k, n) + bias``, all contiguous; `scratch` is (n, k)."""
+    size = like.itemsize
+    narrow = narrow_part(like, n, k, _TRUE)
+    wide = n - narrow
+    gemm(like, c, n, a, k, _ONE, b, n, m, wide, k, bias, relu, _ZERO)
+    if narrow > 0:
+        transpose(like, scratch, k, b + wide * size, n, k, narrow)
+        biasw = bias + wide * size if bias != 0 else _ZERO
+        narrow_gemm(like, c + wide * size, n, a, k, scratch, k, m, narrow, k, biasw, relu)
+
+
+@inner
+def product_of_transposed(
+    like: Any,
+    c: Any,
+    a: Any,
+    lda: Any,
+    b: Any,
+    m: Any,
+    n: Any,
+    k: Any,
+    scratch: Any,
+) -> None:
+    """Write ``C (m, n) = A (k, m).T @ B (k, n)``; A's rows are `lda` apart; `scratch` is (m, n).
+
+    The narrow part is computed as the transpose of ``B.T @ A``, whose rows are long.
+    """
+    size = like.itemsize
+    narrow = narrow_part(like, n, k, _FALSE)
+    wide = n - narrow
+    gemm(like, c, n, a, _ONE, lda, b, n, m, wide, k, _ZERO, _ZERO, _ZERO)
+    if narrow > 0:
+        bw = b + wide * size
+        gemm(like, scratch, m, bw, _ONE, n, a, lda, narrow, m, k, _ZERO, _ZERO, _ZERO)
+        transpose(like, c + wide * size, n, scratch, m, narrow, m)

@@ -66,6 +66,14 @@ def inner(function: Callable[..., Any]) -> Any:
     return njit(**_PART)(function)
 
 
+def specialised(function: Callable[..., Any]) -> Any:
+    """Compile like `inner` a function that is copied to where it is called.
+
+    There its arguments may be constants: a loop then holds one branch of several, not all of them.
+    """
+    return njit(forceinline=True, **_PART)(function)
+
+
 def inner_sums(function: Callable[..., Any]) -> Any:
     """Compile like `inner` a function that does nothing but sum; see ``sums``."""
     return njit(fastmath=FAST_MATH, **_PART)(function)

@@ -18,6 +18,10 @@ from numba.extending import intrinsic
 
 from fastnet.kernels import abi
 from fastnet.kernels.cpu.jit import inner
+from fastnet.kernels.cpu.vectors import INT32, IS_X86, emit_prefetch, get_function
+
+# In the control word: results below the normal numbers are 0, and so are such operands.
+_FLUSH: Final = 0x8000 | 0x0040
 
 FRAME: Final = np.dtype(
     [
@@ -35,10 +39,12 @@ FRAME: Final = np.dtype(
         ("work", np.int64),  # (width * capacity,) activations
         ("deltas", np.int64),  # (width * capacity,) their gradients
         ("batch", np.int64),  # (capacity, I) gathered inputs
-        ("index", np.int64),  # (capacity,) int64, which rows they are
+        ("index", np.int64),  # (window batch_size,) int64, which rows the next batches are
+        ("window", np.int64),  # how many batches
         ("row_loss", np.int64),  # (capacity,) float64
         ("row_score", np.int64),  # (capacity,) float64
         ("transposed", np.int64),  # (max I O,), one for each thread
+        ("scratch", np.int64),  # (4 widest + 1, lanes), one for each thread
         ("tally", np.int64),  # (4,) float64
         # The data set.
         ("rows", np.int64),  # N
@@ -115,6 +121,13 @@ def doubles(address: Any, count: Any) -> Any:
 
 
 @inner
+def copy(out: Any, x: Any) -> None:
+    """Write the elements of x to out."""
+    for i in range(len(out)):
+        out[i] = x[i]
+
+
+@inner
 def ops_at(address: Any, count: Any) -> Any:
     """Return the plan's records at `address`."""
     return carray(_op_pointer(address), (count,))
@@ -155,6 +168,58 @@ def _yield_processor(typingctx: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), codegen
+
+
+@intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """Ask for the cache line at an address: no more than a hint."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        emit_prefetch(builder, pointer)
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
+
+
+@intrinsic
+def flush_subnormals(typingctx: Any) -> Any:
+    """Make this thread's arithmetic take subnormal numbers as 0; return the state before.
+
+    The moments of units whose gradient has become 0 fade into such numbers, and arithmetic on them
+    takes twice as long. Only x86 is switched; elsewhere nothing changes.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if not IS_X86:
+            return INT32(0)
+        state = cgutils.alloca_once(builder, INT32)
+        _call_with_state(builder, "stmxcsr", state)
+        before = builder.load(state)
+        builder.store(builder.or_(before, INT32(_FLUSH)), state)
+        _call_with_state(builder, "ldmxcsr", state)
+        return before
+
+    return types.int32(), codegen
+
+
+@intrinsic
+def restore_subnormals(typingctx: Any, before: Any) -> Any:
+    """Set this thread's arithmetic back to what `flush_subnormals` returned."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if IS_X86:
+            _call_with_state(builder, "ldmxcsr", cgutils.alloca_once_value(builder, args[0]))
+        return context.get_dummy_value()
+
+    return types.void(types.int32), codegen
+
+
+def _call_with_state(builder: Any, name: str, place: Any) -> None:
+    """Emit the instruction that stores or loads the control word of vector arithmetic."""
+    pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
+    function = get_function(builder, f"llvm.x86.sse.{name}", ir.VoidType(), [pointer.type])
+    builder.call(function, [pointer])
 
 
 SPINS: Final = 20_000

@@ -13,11 +13,18 @@ from typing import Any
 import numpy as np
 
 from fastnet.kernels import abi
-from fastnet.kernels.cpu.activations import activation_backward, activation_forward
-from fastnet.kernels.cpu.gemm import gemm, transpose
+from fastnet.kernels.cpu.activations import (
+    activation_backward,
+    activation_forward,
+    softmax_backward_rows,
+    softmax_rows,
+)
+from fastnet.kernels.cpu.blocks import from_block, get, put, to_block
+from fastnet.kernels.cpu.gemm import gemm, product, product_of_transposed, transpose
 from fastnet.kernels.cpu.jit import inner
-from fastnet.kernels.cpu.losses import cross_entropy_row, loss_row
-from fastnet.kernels.cpu.memory import doubles, integers, vector
+from fastnet.kernels.cpu.lanes import load, splat, store
+from fastnet.kernels.cpu.losses import loss_block, one_hot
+from fastnet.kernels.cpu.memory import copy, doubles, integers, vector
 from fastnet.kernels.cpu.norm import (
     batch_norm_backward,
     batch_norm_forward,
@@ -32,6 +39,7 @@ from fastnet.kernels.cpu.norm import (
 from fastnet.kernels.cpu.optimizers import update
 from fastnet.kernels.cpu.random import dropout_mask
 from fastnet.kernels.cpu.sums import square_norm
+from fastnet.kernels.cpu.vectors import lanes_of
 
 _DENSE, _DROPOUT, _BATCH_NORM = abi.DENSE, abi.DROPOUT, abi.BATCH_NORM
 _IDENTITY, _RELU, _SOFTMAX, _SIGMOID, _EXP = (
@@ -49,10 +57,15 @@ _ZERO, _ONE = np.int64(0), np.int64(1)
 
 
 @inner
+def place(like: Any, frame: Any, base: Any, offset: Any, width: Any, first: Any) -> Any:
+    """Return the address of row `first` of a workspace array of that offset and width."""
+    return base + (offset * frame.capacity + first * width) * like.itemsize
+
+
+@inner
 def block(like: Any, frame: Any, base: Any, offset: Any, width: Any, first: Any, last: Any) -> Any:
     """Return rows `first` up to `last` of a workspace array of that offset and width, flat."""
-    start = (offset * frame.capacity + first * width) * like.itemsize
-    return vector(like, base + start, (last - first) * width)
+    return vector(like, place(like, frame, base, offset, width, first), (last - first) * width)
 
 
 @inner
@@ -69,29 +82,28 @@ def forward_rows(
 
     In training with batch normalisation they must be all rows.
     """
-    size = like.itemsize
+    size, rows = like.itemsize, last - first
     for index in range(len(ops)):
         op = ops[index]
-        inputs, width = op.inputs, op.outputs
+        inputs, width, code = op.inputs, op.outputs, op.activation
         source = input_of(like, frame, op, x) + first * inputs * size
-        z = block(like, frame, frame.work, op.z, width, first, last)
-        y = block(like, frame, frame.work, op.y, width, first, last)
-        code = op.activation
+        z = place(like, frame, frame.work, op.z, width, first)
+        y = place(like, frame, frame.work, op.y, width, first)
         if op.kind == _DENSE:
             weight = frame.parameters + op.weight * size
             bias = frame.parameters + op.bias * size
             relu = np.int64(code == _RELU and op.z == op.y)
-            target = frame.work + (op.z * frame.capacity + first * width) * size
-            gemm(
-                like, target, width, source, inputs, _ONE, weight, width,
-                last - first, width, inputs, bias, relu,
-            )  # fmt: skip
+            product(like, z, source, weight, rows, width, inputs, bias, relu, frame.transposed)
             if relu != 0:
                 continue
         else:
-            _other_forward(like, frame, op, z, vector(like, source, len(z)), first, training, step)
-        if code != _IDENTITY or op.z != op.y:
-            activation_forward(y, z, code, width)
+            count = rows * width
+            out, values = vector(like, z, count), vector(like, source, count)
+            _other_forward(like, frame, op, out, values, first, training, step)
+        if code == _SOFTMAX:
+            softmax_rows(like, y, z, width, rows, frame.scratch)
+        elif code != _IDENTITY or op.z != op.y:
+            activation_forward(like, y, z, code, rows * width)
 
 
 @inner
@@ -109,8 +121,7 @@ def _other_forward(
             for i in range(len(z)):
                 z[i] = x[i] * xhat[i]
         else:
-            for i in range(len(z)):
-                z[i] = x[i]
+            copy(z, x)
         return
     gamma = vector(like, frame.parameters + op.weight * size, width)
     beta = vector(like, frame.parameters + op.bias * size, width)
@@ -134,34 +145,57 @@ def _other_forward(
 
 
 @inner
-def head_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, share: Any) -> None:
-    """Write loss, score and gradient of rows `first` up to `last`.
+def head_rows(
+    like: Any, ops: Any, frame: Any, rows: Any, first: Any, last: Any, share: Any
+) -> None:
+    """Write loss, score and gradient of rows `first` up to `last`, a block at a time.
 
-    ``frame.index`` says which rows of the data set they are. The gradient, of the output layer's z
+    `rows` is the address of their numbers in the data set. The gradient, of the output layer's z
     for the fused losses, else of y, is multiplied by the row's weight and by `share`.
     """
-    real = like.dtype.type
+    size, lanes, real = like.itemsize, lanes_of(like), like.dtype.type
     op = ops[len(ops) - 1]
     width, targets = op.outputs, frame.targets
-    index = integers(frame.index, last)
+    # The thread's scratch memory: four blocks, and a row of a block.
+    step = width * lanes * size
+    y, z = frame.scratch, frame.scratch + step
+    d, t, lane = z + step, z + 2 * step, z + 3 * step
+    by_lane = vector(like, lane, lanes)
+    index = integers(rows, last)
     losses, scores = doubles(frame.row_loss, last), doubles(frame.row_score, last)
     constants = doubles(frame.loss_constants, frame.loss_constants_count)
-    for i in range(first, last):
-        row = index[i]
-        y = block(like, frame, frame.work, op.y, width, i, i + 1)
-        z = block(like, frame, frame.work, op.z, width, i, i + 1)
-        d = block(like, frame, frame.deltas, op.y, width, i, i + 1)
-        target = vector(like, frame.target + row * targets * like.itemsize, targets)
-        if frame.loss == _CROSS_ENTROPY:
-            label = integers(frame.labels, frame.rows)[row] if frame.labels != 0 else -1
-            loss, score = cross_entropy_row(d, y, z, target, label, constants[0])
+    for start in range(first, last, lanes):
+        count = min(lanes, last - start)
+        to_block(like, y, place(like, frame, frame.work, op.y, width, start), width, count)
+        to_block(like, z, place(like, frame, frame.work, op.z, width, start), width, count)
+        if frame.labels != 0:
+            labels = integers(frame.labels, frame.rows)
+            for i in range(count):
+                by_lane[i] = labels[index[start + i]]
+            one_hot(like, t, load(like, lane, count), width)
         else:
-            loss, score = loss_row(d, y, z, target, frame.loss, constants)
-        weight = vector(like, frame.weight, frame.rows)[row] if frame.weight != 0 else real(1.0)
-        losses[i], scores[i] = loss * weight, score * weight
-        factor = weight * real(share)
+            # Gathered in the memory of d, which nothing else needs yet.
+            for i in range(count):
+                target = frame.target + index[start + i] * targets * size
+                copy(vector(like, d + i * targets * size, targets), vector(like, target, targets))
+            to_block(like, t, d, targets, count)
+        loss, score = loss_block(like, d, y, z, t, width, targets, frame.loss, constants)
+        factor = splat(real(share))
+        if frame.weight != 0:
+            weights = vector(like, frame.weight, frame.rows)
+            for i in range(count):
+                by_lane[i] = weights[index[start + i]]
+            weight = load(like, lane, count)
+            loss, score, factor = loss * weight, score * weight, factor * weight
         for j in range(width):
-            d[j] *= factor
+            put(like, d, j, get(like, d, j) * factor)
+        from_block(like, place(like, frame, frame.deltas, op.y, width, start), d, width, count)
+        store(lane, loss, lanes)
+        for i in range(count):
+            losses[start + i] = by_lane[i]
+        store(lane, score, lanes)
+        for i in range(count):
+            scores[start + i] = by_lane[i]
 
 
 @inner
@@ -177,35 +211,46 @@ def is_fused(loss: Any, code: Any) -> Any:
 @inner
 def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, training: Any) -> None:
     """Turn the output's gradient into those of every layer's z, for rows `first` up to `last`."""
-    size = like.itemsize
+    size, rows = like.itemsize, last - first
+    done = False
     for back in range(len(ops)):
         index = len(ops) - 1 - back
         op = ops[index]
         width = op.outputs
-        dz = block(like, frame, frame.deltas, op.y, width, first, last)
-        if back > 0 or not is_fused(frame.loss, op.activation):
-            y = block(like, frame, frame.work, op.y, width, first, last)
-            z = block(like, frame, frame.work, op.z, width, first, last)
-            activation_backward(dz, y, z, op.activation, width)
+        d = place(like, frame, frame.deltas, op.y, width, first)
+        dz = vector(like, d, rows * width)
+        if not done and (back > 0 or not is_fused(frame.loss, op.activation)):
+            y = place(like, frame, frame.work, op.y, width, first)
+            z = place(like, frame, frame.work, op.z, width, first)
+            if op.activation == _SOFTMAX:
+                softmax_backward_rows(like, d, y, width, rows, frame.scratch)
+            else:
+                activation_backward(like, d, y, z, op.activation, rows * width)
+        done = False
         if op.kind == _BATCH_NORM:
             xhat = block(like, frame, frame.work, op.xhat, width, first, last)
             gamma = vector(like, frame.parameters + op.weight * size, width)
             dgamma = vector(like, frame.gradients + op.weight * size, width)
             dbeta = vector(like, frame.gradients + op.bias * size, width)
             column_dots(dgamma, dz, xhat, _ZERO, width, width)
-            column_sums(dbeta, dz, _ZERO, width, width)
+            dbeta_address = frame.gradients + op.bias * size
+            column_sums(like, dbeta_address, d, _ZERO, width, width, rows)
         if op.x < 0:
             continue
         # The layer before has its y at op.x, and its gradient at the same place among the deltas.
         dx = block(like, frame, frame.deltas, op.x, op.inputs, first, last)
         if op.kind == _DENSE:
-            weight = frame.parameters + op.weight * size
-            transpose(like, frame.transposed, weight, op.inputs, width)
-            start = frame.deltas + (op.x * frame.capacity + first * op.inputs) * size
-            source = frame.deltas + (op.y * frame.capacity + first * width) * size
+            transpose(
+                like, frame.transposed, op.inputs, frame.parameters + op.weight * size, width,
+                op.inputs, width,
+            )  # fmt: skip
+            # The layer before may be done in one go: where its ReLU cut, nothing passes.
+            done = ops[index - 1].activation == _RELU
+            where = place(like, frame, frame.work, op.x, op.inputs, first) if done else _ZERO
             gemm(
-                like, start, op.inputs, source, width, _ONE, frame.transposed, op.inputs,
-                last - first, op.inputs, width, _ZERO, _ZERO,
+                like, place(like, frame, frame.deltas, op.x, op.inputs, first), op.inputs,
+                d, width, _ONE, frame.transposed, op.inputs,
+                rows, op.inputs, width, _ZERO, _ZERO, where,
             )  # fmt: skip
         elif op.kind == _DROPOUT:
             mask = block(like, frame, frame.work, op.xhat, width, first, last)
@@ -223,7 +268,13 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
 
 @inner
 def parameter_part(
-    like: Any, ops: Any, frame: Any, x: Any, count: Any, coefficients: Any, do_update: Any
+    like: Any,
+    ops: Any,
+    frame: Any,
+    x: Any,
+    count: Any,
+    coefficients: Any,
+    do_update: Any,
 ) -> None:
     """Compute this thread's share of the gradients over all `count` rows, and update with them.
 
@@ -236,27 +287,26 @@ def parameter_part(
         if op.bias < 0:
             continue
         width = op.outputs
-        dz = block(like, frame, frame.deltas, op.y, width, 0, count)
+        d = frame.deltas + op.y * frame.capacity * size
         j0, j1 = width * thread // threads, width * (thread + 1) // threads
-        bias = vector(like, frame.gradients + op.bias * size, width)
+        bias = frame.gradients + op.bias * size
         if op.kind == _DENSE:
             i0, i1 = op.inputs * thread // threads, op.inputs * (thread + 1) // threads
             source = input_of(like, frame, op, x) + i0 * size
             target = frame.gradients + (op.weight + i0 * width) * size
-            start = frame.deltas + op.y * frame.capacity * size
-            gemm(
-                like, target, width, source, _ONE, op.inputs, start, width,
-                i1 - i0, width, count, _ZERO, _ZERO,
-            )  # fmt: skip
+            product_of_transposed(
+                like, target, source, op.inputs, d, i1 - i0, width, count, frame.transposed
+            )
             if do_update:
                 low, high = op.weight + i0 * width, op.weight + i1 * width
                 update_range(like, frame, low, high, coefficients, 1.0)
-            column_sums(bias, dz, j0, j1, width)
+            column_sums(like, bias, d, j0, j1, width, count)
         elif op.kind != _BATCH_NORM:
+            dz = vector(like, d, count * width)
             xhat = block(like, frame, frame.work, op.xhat, width, 0, count)
             gamma = vector(like, frame.gradients + op.weight * size, width)
             column_dots(gamma, dz, xhat, j0, j1, width)
-            column_sums(bias, dz, j0, j1, width)
+            column_sums(like, bias, d, j0, j1, width, count)
         if do_update:
             if op.kind != _DENSE:
                 update_range(like, frame, op.weight + j0, op.weight + j1, coefficients, 1.0)
@@ -266,14 +316,12 @@ def parameter_part(
 @inner
 def update_range(like: Any, frame: Any, low: Any, high: Any, coefficients: Any, clip: Any) -> None:
     """Update parameters `low` up to `high`, which are all decayed or all not."""
-    size, count = like.itemsize, high - low
-    w = vector(like, frame.parameters + low * size, count)
-    g = vector(like, frame.gradients + low * size, count)
-    m = vector(like, frame.moments + low * size, count)
-    v = vector(like, frame.moments + (frame.size + low) * size, count)
-    constants = doubles(frame.constants, abi.CONSTANTS)
-    decayed = low < frame.decayed
-    update(w, g, m, v, frame.optimizer, constants, coefficients, clip, decayed)
+    offset = low * like.itemsize
+    w, g, m = frame.parameters + offset, frame.gradients + offset, frame.moments + offset
+    update(
+        like, w, g, m, m + frame.size * like.itemsize, high - low, frame.optimizer,
+        doubles(frame.constants, abi.CONSTANTS), coefficients, clip, low < frame.decayed,
+    )  # fmt: skip
 
 
 @inner

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnet.kernels import abi
-from fastnet.kernels.cpu.jit import inner
+from fastnet.kernels.cpu.jit import inner, specialised
 
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
@@ -70,26 +70,45 @@ def feistel_bits(count: Any) -> Any:
     return bits
 
 
+@specialised
+def mixed(half: Any, key: Any) -> Any:
+    """Return the round function of the Feistel network."""
+    product = ((half + key) & _LOW) * _F0
+    bits = (product >> _SHIFT) ^ (product & _LOW)
+    bits = ((bits ^ (bits >> _15)) * _F1) & _LOW
+    return bits ^ (bits >> _13)
+
+
+@specialised
+def encrypted(value: Any, width: Any, mask0: Any, mask1: Any, keys: Any) -> Any:
+    """Return what the 8 rounds make of a number of the domain; `keys` is a tuple."""
+    a, b = value & mask0, value >> width
+    b = (b ^ mixed(a, keys[0])) & mask1
+    a = (a ^ mixed(b, keys[1])) & mask0
+    b = (b ^ mixed(a, keys[2])) & mask1
+    a = (a ^ mixed(b, keys[3])) & mask0
+    b = (b ^ mixed(a, keys[4])) & mask1
+    a = (a ^ mixed(b, keys[5])) & mask0
+    b = (b ^ mixed(a, keys[6])) & mask1
+    a = (a ^ mixed(b, keys[7])) & mask0
+    return (b << width) | a
+
+
 @inner
-def shuffled(position: Any, count: Any, bits: Any, keys: Any) -> Any:
-    """Return the row that comes at `position` in an epoch."""
-    low_bits = np.uint64(bits // 2)
-    first_mask = (np.uint64(1) << low_bits) - np.uint64(1)
-    second_mask = (np.uint64(1) << (np.uint64(bits) - low_bits)) - np.uint64(1)
-    value = np.uint64(position)
-    while True:
-        low, high = value & first_mask, value >> low_bits
-        low_mask, high_mask = first_mask, second_mask
-        for r in range(_FEISTEL_ROUNDS):
-            product = ((low + keys[r]) & _LOW) * _F0
-            mixed = (product >> _SHIFT) ^ (product & _LOW)
-            mixed = ((mixed ^ (mixed >> _15)) * _F1) & _LOW
-            mixed ^= mixed >> _13
-            low, high = (high ^ mixed) & high_mask, low
-            low_mask, high_mask = high_mask, low_mask
-        value = (high << low_bits) | low
-        if value < np.uint64(count):
-            return np.int64(value)
+def shuffle(out: Any, start: Any, count: Any, bits: Any, keys: Any) -> None:
+    """Write the rows that come at positions `start`, ... of an epoch of `count` rows.
+
+    First one step for all, which is vector code; then, for those that fall outside, the next ones.
+    """
+    width = np.uint64(bits // 2)
+    mask0 = (np.uint64(1) << width) - np.uint64(1)
+    mask1 = (np.uint64(1) << (np.uint64(bits) - width)) - np.uint64(1)
+    rounds = keys[0], keys[1], keys[2], keys[3], keys[4], keys[5], keys[6], keys[7]
+    for i in range(len(out)):
+        out[i] = encrypted(np.uint64(start + i), width, mask0, mask1, rounds)
+    for i in range(len(out)):
+        while out[i] >= count:
+            out[i] = encrypted(np.uint64(out[i]), width, mask0, mask1, rounds)
 
 
 @inner
@@ -97,6 +116,4 @@ def permutation(out: Any, seed: Any, epoch: Any) -> None:
     """Write the order of an epoch to `out` (N,) int64."""
     keys = np.empty(_FEISTEL_ROUNDS, np.uint64)
     feistel_keys(keys, seed, epoch)
-    bits = feistel_bits(len(out))
-    for i in range(len(out)):
-        out[i] = shuffled(i, len(out), bits, keys)
+    shuffle(out, 0, len(out), feistel_bits(len(out)), keys)

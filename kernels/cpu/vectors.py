@@ -1,0 +1,141 @@
+"""Vectors of this machine in LLVM code: their width, masked loads and stores, multiply-adds.
+
+What Numba cannot express is emitted here and in the modules that use it: `microkernel`, `dots`,
+`tiles` and `elementary`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_FEATURES: Final = llvm.get_host_cpu_features()
+
+IS_X86: Final = "sse2" in _FEATURES
+
+# The width of this machine's vectors.
+VECTOR_BYTES: Final = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16
+
+# How many of them the processor holds at once; only 64-bit ARM has 32 narrow ones.
+REGISTERS: Final = 32 if VECTOR_BYTES == 64 or not IS_X86 else 16
+
+# Only x86 has processors without: there the features say so.
+HAS_FMA: Final = bool(_FEATURES.get("fma", not IS_X86))
+
+INT64: Final = ir.IntType(64)
+INT32: Final = ir.IntType(32)
+
+
+@intrinsic
+def lanes_of(typingctx: Any, like: Any) -> Any:
+    """Return how many elements of the dtype of `like` a vector holds, as a constant."""
+    lanes = VECTOR_BYTES * 8 // like.dtype.bitwidth
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return INT64(lanes)
+
+    return types.intp(like), codegen
+
+
+class Vectors:
+    """Emits vector code of one precision; values, pointers and masks are LLVM values."""
+
+    def __init__(self, builder: Any, bits: int) -> None:
+        self.builder, self.bits = builder, bits
+        self.lanes = VECTOR_BYTES * 8 // bits
+        self.real = ir.FloatType() if bits == 32 else ir.DoubleType()
+        self.type = ir.VectorType(self.real, self.lanes)
+        self.zero = ir.Constant(self.type, [0.0] * self.lanes)
+        self._suffix = f"v{self.lanes}f{bits}"
+
+    def pointer(self, address: Any) -> Any:
+        """Return an address as a pointer to elements."""
+        return self.builder.inttoptr(address, self.real.as_pointer())
+
+    def at(self, base: Any, offset: Any) -> Any:
+        """Return the pointer `offset` elements after `base`."""
+        return self.builder.gep(base, [offset])
+
+    def splat(self, value: Any) -> Any:
+        """Return a vector of equal elements."""
+        undefined = ir.Constant(self.type, ir.Undefined)
+        one = self.builder.insert_element(undefined, value, INT32(0))
+        return self.shuffle(one, undefined, [0] * self.lanes)
+
+    def shuffle(self, a: Any, b: Any, indices: list[int]) -> Any:
+        """Return the elements of a and b, one after the other, that `indices` name."""
+        mask = ir.Constant(ir.VectorType(INT32, len(indices)), indices)
+        return self.builder.shuffle_vector(a, b, mask)
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """Return ``a b + c``."""
+        return emit_fma(self.builder, self.type, self._suffix, a, b, c)
+
+    def mask(self, count: Any) -> Any:
+        """Return the mask of the first `count` elements."""
+        counts = ir.VectorType(INT32, self.lanes)
+        undefined = ir.Constant(counts, ir.Undefined)
+        limit = self.builder.insert_element(undefined, self.builder.trunc(count, INT32), INT32(0))
+        limit = self.shuffle(limit, undefined, [0] * self.lanes)
+        numbers = ir.Constant(counts, list(range(self.lanes)))
+        return self.builder.icmp_signed("<", numbers, limit)
+
+    def load(self, base: Any, mask: Any = None) -> Any:
+        """Return the vector at a pointer; elements that the mask leaves out are not read, but 0."""
+        place = self.builder.bitcast(base, self.type.as_pointer())
+        if mask is None:
+            value = self.builder.load(place)
+            value.align = self.bits // 8
+            return value
+        function = get_function(
+            self.builder,
+            f"llvm.masked.load.{self._suffix}.p0",
+            self.type,
+            [place.type, INT32, mask.type, self.type],
+        )
+        return self.builder.call(function, [place, INT32(self.bits // 8), mask, self.zero])
+
+    def store(self, base: Any, value: Any, mask: Any = None) -> None:
+        """Write a vector to a pointer; elements that the mask leaves out are not touched."""
+        place = self.builder.bitcast(base, self.type.as_pointer())
+        if mask is None:
+            self.builder.store(value, place).align = self.bits // 8
+            return
+        function = get_function(
+            self.builder,
+            f"llvm.masked.store.{self._suffix}.p0",
+            ir.VoidType(),
+            [self.type, place.type, INT32, mask.type],
+        )
+        self.builder.call(function, [value, place, INT32(self.bits // 8), mask])
+
+    def relu(self, value: Any) -> Any:
+        """Return `value` with 0 for what is below it; NaN passes."""
+        below = self.builder.fcmp_ordered("<", value, self.zero)
+        return self.builder.select(below, self.zero, value)
+
+
+def emit_fma(builder: Any, kind: Any, suffix: str, a: Any, b: Any, c: Any) -> Any:
+    """Emit ``a * b + c``, rounded once where the processor does so itself."""
+    if not HAS_FMA:
+        return builder.fadd(builder.fmul(a, b), c)
+    return builder.call(get_function(builder, f"llvm.fma.{suffix}", kind, [kind] * 3), [a, b, c])
+
+
+def get_function(builder: Any, name: str, result: Any, arguments: Any) -> Any:
+    """Declare a function of LLVM's in the module that is being built."""
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
+
+
+def emit_prefetch(builder: Any, pointer: Any) -> None:
+    """Emit a hint to bring the cache line at a pointer to bytes near, to be read."""
+    function = get_function(
+        builder, "llvm.prefetch.p0", ir.VoidType(), [pointer.type, INT32, INT32, INT32]
+    )
+    # To be read; kept in the second level of the cache; data.
+    builder.call(function, [pointer, INT32(0), INT32(2), INT32(1)])

@@ -20,15 +20,57 @@ from typing import Any, Final
 
 import numba
 from numba import njit
-from numba.core import caching
+from numba.core import caching, codegen
+from numba.core.compiler import Compiler
 
 # error_model="numpy": with Python's, a test for division by zero keeps loops scalar.
 _FLAGS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy"}
-_PART: Final = {**_FLAGS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 # For sums only: they may be added up in another order, which vectorises them. No "nnan" and no
 # "ninf", which would let the compiler drop the tests for divergence.
 FAST_MATH: Final = {"reassoc", "contract", "arcp", "nsz"}
+
+
+class _PartLibrary(codegen.JITCodeLibrary):
+    """The code of a function that only kernels call.
+
+    Numba optimises every function and makes machine code of it, and then all of it again within
+    each of its callers. Here it waits, as it is, for the kernel it becomes a part of: that compiles
+    in half the time.
+    """
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        # Numba asks it to write into machine code that is not there, with the method below.
+        return self
+
+    def set_env(self, name: str, environment: Any) -> None:
+        pass
+
+
+class _PartCompiler(Compiler):
+    def compile_extra(self, function: Any) -> Any:
+        target = self.state.targetctx
+        self.state.library = _PartLibrary(target.codegen(), function.__qualname__)
+        return super().compile_extra(function)
+
+
+_PART: Final = {
+    **_FLAGS,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": _PartCompiler,
+}
 
 
 class CacheWarning(UserWarning):

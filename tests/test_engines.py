@@ -558,7 +558,7 @@ def test_blocks_of_rows_give_what_one_block_gives(
     engine, _ = run.start()
     rows = bench.rows(run.rows)
     whole, whole_outputs = engine.evaluate(rows, run.recipe.loss)
-    monkeypatch.setattr(base, "WORKSPACE_BYTES", 1)
+    monkeypatch.setattr(type(engine), "workspace_bytes", 1)
     other, _ = run.start()
     assert len(list(other.blocks(150))) == 3
     parts, outputs = other.evaluate(rows, run.recipe.loss)

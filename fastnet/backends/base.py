@@ -30,9 +30,6 @@ from fastnet.plan import Plan
 Array = Any
 """An array of the backend at hand."""
 
-WORKSPACE_BYTES = 8 * 2**20
-"""Prediction and evaluation work through long inputs in blocks of about this much workspace."""
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -140,7 +137,11 @@ class Engine(ABC):
         Sums, laid out as ``kernels/abi.py`` says; `head` adds to it.
     threads : int or None
         How many threads to use, where it can choose; None: as many as pay.
+    workspace_bytes : int
+        Prediction and evaluation work through long inputs in blocks of about this much workspace.
     """
+
+    workspace_bytes: ClassVar[int] = 8 * 2**20
 
     def __init__(self, plan: Plan, parameters: Array, state: Array) -> None:
         self.plan = plan
@@ -302,7 +303,7 @@ class Engine(ABC):
     def blocks(self, count: int) -> Iterator[tuple[int, int]]:
         """Yield the bounds of blocks of rows whose workspace stays small; reserve for them."""
         per_row = (2 * self.plan.width + self.plan.inputs) * self.parameters.dtype.itemsize
-        size = min(count, max(64, WORKSPACE_BYTES // per_row))
+        size = min(count, max(64, self.workspace_bytes // per_row))
         if count:
             self.reserve(size)
         for start in range(0, count, size or 1):

@@ -33,6 +33,7 @@ from fastnet.kernels.cpu.memory import (
 )
 from fastnet.kernels.cpu.network import (
     backward_rows,
+    block,
     clip_factor,
     forward_rows,
     head_rows,
@@ -171,15 +172,20 @@ def head(like: Any, ops: Any, frame: Any, count: Any) -> None:
 
 @spliced
 def predict(like: Any, ops: Any, frame: Any, out: Any, x: Any, first: Any, last: Any) -> None:
-    """Write the outputs of rows `first` up to `last` of x to out; both are addresses."""
+    """Write the outputs of rows `first` up to `last` of x to out; both are addresses.
+
+    A thread works in its share of the workspace's rows.
+    """
     size = like.itemsize
     op = ops[len(ops) - 1]
     width = op.outputs
-    for start in range(first, last, frame.capacity):
-        count = min(frame.capacity, last - start)
-        source = x + start * frame.inputs * size
-        forward_rows(like, ops, frame, source, _ZERO, count, _FALSE, start)
-        result = vector(like, frame.work + op.y * frame.capacity * size, count * width)
+    base = frame.capacity * frame.thread // frame.threads
+    room = frame.capacity * (frame.thread + 1) // frame.threads - base
+    for start in range(first, last, room):
+        count = min(room, last - start)
+        source = x + (start - base) * frame.inputs * size
+        forward_rows(like, ops, frame, source, base, base + count, _FALSE, start)
+        result = block(like, frame, frame.work, op.y, width, base, base + count)
         copy(vector(like, out + start * width * size, count * width), result)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastnet import random
-from fastnet.backends import base, get_backend
+from fastnet.backends import get_backend
 from fastnet.backends.base import Backend, Engine, Recipe, Rows, Tally
 from fastnet.layers import BatchNorm, Dense, Dropout, LayerNorm
 from fastnet.losses import LOSSES, MSE, CrossEntropy, Huber, Loss, Quantile

@@ -17,8 +17,8 @@ except ImportError as error:
     message = "fastnet.sklearn needs scikit-learn: pip install 'fastnet-mlp[sklearn]'."
     raise ImportError(message, name="sklearn") from error
 
-# from fastnet.sklearn.classifier import FastNetClassifier
+from fastnet.sklearn.classifier import FastNetClassifier
 from fastnet.sklearn.mlp import MLPClassifier, MLPRegressor
-# from fastnet.sklearn.regressor import FastNetRegressor
+from fastnet.sklearn.regressor import FastNetRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["FastNetClassifier", "FastNetRegressor", "MLPClassifier", "MLPRegressor"]

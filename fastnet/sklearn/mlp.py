@@ -8,10 +8,8 @@ they begin with the weights that scikit-learn begins with; batches come in fastn
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,27 +26,14 @@ from fastnet.network import Network
 from fastnet.sklearn import conventions
 from fastnet.sklearn.iterations import Iterations, rate_keeper, squared_weights
 from fastnet.sklearn.rows import dense, with_weight
+from fastnet.sklearn.signatures import extending
 
 Array = NDArray[Any]
-F = TypeVar("F", bound=Callable[..., Any])
 
 _NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
     "need to be preprocessed."
 )
-
-
-def signed_like(parent: type) -> Callable[[F], F]:
-    """Give an ``__init__`` the parameters of the parent's, whatever its version, and `backend`."""
-    theirs = inspect.signature(parent.__init__)  # type: ignore[misc]
-    own = inspect.Parameter("backend", inspect.Parameter.KEYWORD_ONLY, default="auto")
-
-    def sign(init: F) -> F:
-        signature = theirs.replace(parameters=[*theirs.parameters.values(), own])
-        init.__signature__ = signature  # type: ignore[attr-defined]
-        return init
-
-    return sign
 
 
 class _OnFastnet(BaseMultilayerPerceptron):
@@ -260,7 +245,7 @@ class MLPClassifier(_OnFastnet, neural_network.MLPClassifier):
     array([0, 1])
     """
 
-    @signed_like(neural_network.MLPClassifier)
+    @extending(neural_network.MLPClassifier)
     def __init__(self, *args: Any, backend: str = "auto", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.backend = backend
@@ -286,7 +271,7 @@ class MLPRegressor(_OnFastnet, neural_network.MLPRegressor):
     array([9.])
     """
 
-    @signed_like(neural_network.MLPRegressor)
+    @extending(neural_network.MLPRegressor)
     def __init__(self, *args: Any, backend: str = "auto", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.backend = backend

@@ -1,4 +1,8 @@
-"""A pytest plugin: scikit-learn's own tests of its MLP get fastnet's classes instead."""
+"""A pytest plugin: scikit-learn's own tests of its MLP get fastnet's classes instead.
+
+``pytest -p tests.estimators.shim --pyargs sklearn.neural_network.tests.test_mlp``, with this
+checkout in PYTHONPATH.
+"""
 
 from __future__ import annotations
 

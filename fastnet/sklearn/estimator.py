@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,7 +23,9 @@ from fastnet.sklearn import building
 from fastnet.sklearn.rows import dense, with_weight
 
 Array = NDArray[Any]
-FLOATS = (np.float64, np.float32)
+FLOATS: Final = (np.float64, np.float32)
+DEFAULT_VALIDATION: Final = 0.1
+"""The share of the rows that validates when early stopping is asked for and nothing else said."""
 
 
 class FastNetEstimator(BaseEstimator):
@@ -49,13 +51,14 @@ class FastNetEstimator(BaseEstimator):
     epochs : int, default 100
     batch_size : int or None, default 128
     shuffle : bool, default True
-    validation_split : float, default 0
-        Share of the rows to hold back and measure after each epoch.
+    validation_split : float, optional
+        Share of the rows to hold back and measure after each epoch. Default: 0, or 0.1 with early
+        stopping when `fit` is given no validation rows.
     early_stopping : bool, int or EarlyStopping, optional
-        True, or the number of epochs without improvement to wait: of the validation loss, or of
-        the training loss where nothing validates. The best weights are restored. In `partial_fit`,
-        a call counts as an epoch; when it has waited long enough, ``stopped_`` is set and further
-        calls do nothing.
+        True, or the number of epochs without a better validation loss to wait; then the best
+        weights are restored. In `partial_fit` a call counts as an epoch, and without validation
+        rows the training loss is watched; when it has waited long enough, ``stopped_`` is set, and
+        further calls do nothing.
     metrics : sequence of str or f(target, output)
     callbacks : sequence of Callback or f(run)
     standardize : bool, default False
@@ -101,7 +104,7 @@ class FastNetEstimator(BaseEstimator):
         epochs: int = 100,
         batch_size: int | None = 128,
         shuffle: bool = True,
-        validation_split: float = 0.0,
+        validation_split: float | None = None,
         early_stopping: bool | int | EarlyStopping | None = None,
         metrics: Sequence[str | Callable[[Any, Any], float]] = (),
         callbacks: Sequence[Callback | Callable[[Run], Any]] = (),
@@ -190,7 +193,7 @@ class FastNetEstimator(BaseEstimator):
                 epochs=1 if once else self.epochs,
                 batch_size=self.batch_size,
                 validation_data=pair,
-                validation_split=0.0 if once else self.validation_split,
+                validation_split=self._share(pair is not None, once),
                 metrics=self.metrics,
                 callbacks=callbacks,
                 sample_weight=weight,
@@ -225,6 +228,15 @@ class FastNetEstimator(BaseEstimator):
             return building.early_stopping(self.early_stopping, EarlyStopping)
         before: EarlyStopping | None = None if first else getattr(self, "_stopper", None)
         return before or building.early_stopping(self.early_stopping, building.StreamStopping)
+
+    def _share(self, validates: bool, once: bool) -> float:
+        """Return the share of the rows to hold back."""
+        if once:
+            return 0.0
+        if self.validation_split is not None:
+            return self.validation_split
+        stops = self.early_stopping is not None and self.early_stopping is not False
+        return DEFAULT_VALIDATION if stops and not validates else 0.0
 
     def _wanted_optimizer(self, once: bool) -> Optimizer | LBFGS:
         chosen = building.optimizer(self)

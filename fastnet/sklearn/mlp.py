@@ -266,7 +266,7 @@ class MLPRegressor(_OnFastnet, neural_network.MLPRegressor):
     --------
     >>> from fastnet.sklearn import MLPRegressor
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
-    >>> model = MLPRegressor((4,), "identity", solver="lbfgs", alpha=0, random_state=0)
+    >>> model = MLPRegressor(activation="identity", solver="lbfgs", alpha=0, random_state=0)
     >>> model.fit(X, y).predict([[4.0]]).round(2)
     array([9.])
     """

@@ -89,6 +89,8 @@ class _OnFastnet(BaseMultilayerPerceptron):
 
     def _publish(self, network: Network) -> None:
         """Set ``coefs_`` and ``intercepts_`` to the network's parameters."""
+        if network is self._network and self._views:
+            return  # they are
         tensors = [*network.weights, *network.biases]
         arrays = [network.backend_object.to_host(tensor) for tensor in tensors]
         self.coefs_ = arrays[: len(network.weights)]
@@ -144,7 +146,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
                 raise ValueError(_NOT_FINITE) from error
             iterations.diverged()
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         finally:
             self._publish(network)
         if self.early_stopping:
@@ -185,7 +187,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
 
     @staticmethod
     def _warn_not_converged(message: str) -> None:
-        warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        warnings.warn(message, ConvergenceWarning, stacklevel=6)
 
     def _hold_back(
         self, X: Any, y: Array, weight: Array | None, weighted: bool
@@ -217,7 +219,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
-                stacklevel=5,
+                stacklevel=6,
             )
         return min(int(self.batch_size), rows)
 

@@ -246,6 +246,14 @@ def test_a_run_that_did_not_converge_warns() -> None:
     assert model.n_iter_ <= 3
 
 
+def test_a_warning_points_at_the_call_of_fit() -> None:
+    with pytest.warns(UserWarning) as caught:
+        MLPClassifier(**options(batch_size=1000)).fit(X, DIGIT)
+        MLPClassifier(**options(solver="lbfgs")).fit(X, DIGIT)
+    assert len(caught) == 3
+    assert {warning.filename for warning in caught} == {__file__}
+
+
 def test_a_run_that_converged_does_not(recwarn: pytest.WarningsRecorder) -> None:
     model = MLPClassifier(**options(tol=10.0, max_iter=50)).fit(X, DIGIT)
     assert model.n_iter_ == 12  # the first improves on nothing; ten that do not, and one more

@@ -21,6 +21,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import _multilayer_perceptron
 
 import fastnet as fn
+from fastnet.backends.numpy_backend import NumpyBackend
 from fastnet.sklearn import MLPClassifier, MLPRegressor
 from tests.closeness import assert_close
 
@@ -388,6 +389,43 @@ def test_a_clone_has_the_parameters_and_no_weights() -> None:
     model = clone(MLPClassifier(**options(), backend="numpy").fit(X, DIGIT))
     assert model.get_params()["backend"] == "numpy"
     assert not hasattr(model, "coefs_")
+
+
+# --- where the weights are not in the host's memory -----------------------------------------------
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the NumPy backend a memory of its own, as a GPU has: arrays are copied to and fro."""
+    for name in ("asarray", "to_host"):
+        monkeypatch.setattr(NumpyBackend, name, lambda backend, values: np.array(values))
+
+
+def series(estimator: Any, y: Array) -> list[Array]:
+    """Return predictions after all that moves weights: training, stopping, copies, changes."""
+    model = estimator(**options(early_stopping=True, max_iter=30), backend="numpy").fit(X, y)
+    seen = [model.predict(X)]
+    model = estimator(**options(solver="sgd", learning_rate="adaptive"), backend="numpy").fit(X, y)
+    seen += [model.predict(X), pickle.loads(pickle.dumps(model)).predict(X)]
+    seen.append(model.partial_fit(X, y).predict(X))
+    model.coefs_[0][...] *= 0.5
+    seen.append(model.predict(X))
+    model.intercepts_[-1] = model.intercepts_[-1] + 1.0
+    seen += [model.predict(X), copy.deepcopy(model).partial_fit(X, y).predict(X)]
+    model = estimator(**options(solver="lbfgs", warm_start=True), backend="numpy")
+    seen += [model.fit(X, y).predict(X), model.fit(X, y).predict(X)]
+    return seen
+
+
+@each_class
+def test_a_memory_apart_changes_nothing(ours: Any, request: pytest.FixtureRequest) -> None:
+    y = DIGIT if ours is MLPClassifier else REAL
+    expected = series(ours, y)
+    request.getfixturevalue("apart")
+    model = ours(**options(), backend="numpy").fit(X, y)
+    assert not np.shares_memory(model.coefs_[0], model._network.weights[0])
+    for a, b in zip(series(ours, y), expected, strict=True):
+        assert np.array_equal(a, b)
 
 
 # --- bad input ------------------------------------------------------------------------------------

@@ -66,6 +66,12 @@ def objective(out_activation: str, y: Array, weight: Array | None) -> Objective:
     return Objective(MSE(), 0.5, 2.0 / outputs)
 
 
+def targets(out_activation: str, y: Array) -> Array:
+    """Return the targets as fastnet takes them: labels (N,) for softmax, else y (N, T) itself."""
+    labels: Array = np.argmax(y, axis=1) if out_activation == "softmax" else y
+    return labels
+
+
 @dataclass(frozen=True)
 class UncorrectedAdam(Adam):
     """Adam with its epsilon beside the root of v before the bias correction, not after it.

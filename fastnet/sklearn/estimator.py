@@ -181,7 +181,7 @@ class FastNetEstimator(BaseEstimator):
         x, y, weight = with_weight(dense(X), y, weight)
         weight = self._row_weights(y, weight, once=once)
         pair = self._held_back(*held)
-        network = self._new_network(x) if first else self.network_.to(self.backend)
+        network = self._new_network(x) if first else self._network()
         stopping = self._stopping(first, once)
         callbacks = [*self.callbacks, *([] if stopping is None else [stopping])]
         try:
@@ -296,7 +296,19 @@ class FastNetEstimator(BaseEstimator):
         """Return the outputs of the network (N, O)."""
         check_is_fitted(self, "network_")
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=FLOATS, reset=False)
-        return self.network_.predict(dense(X))
+        return self._network().predict(dense(X))
+
+    def _network(self) -> Network:
+        """Return the network on the backend that is wanted now."""
+        self.network_ = self.network_.to(self.backend)
+        return self.network_
+
+    def __getstate__(self) -> dict[str, Any]:
+        # So what a GPU trained can be unpickled without one. At its next use it moves back.
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "network_" in state:
+            state["network_"] = self.network_.to("numpy")
+        return state
 
     def _on_host(self, tensors: list[Any]) -> list[Array]:
         return [self.network_.backend_object.to_host(tensor) for tensor in tensors]

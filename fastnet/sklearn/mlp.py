@@ -48,8 +48,11 @@ class _OnFastnet(BaseMultilayerPerceptron):
 
     def __getstate__(self) -> dict[str, Any]:
         # What is copied or unpickled are no views any more: the network is told at its next use.
-        state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_views"}
+        # There it moves to its backend, too: so what a GPU trained can be used without one.
+        state = {name: value for name, value in super().__getstate__().items() if name != "_views"}
+        if self._network is not None:
+            state["_network"] = self._network.to("numpy")
+        return state
 
     def _initialize(self, *arguments: Any) -> None:
         super()._initialize(*arguments)
@@ -119,13 +122,14 @@ class _OnFastnet(BaseMultilayerPerceptron):
             X, y, weight, held = self._hold_back(X, y, weight, weighted)
         x, y, weight = with_weight(dense(X), y, weight)
         size = self._batch_size(len(x))
+        objective = conventions.objective(self.out_activation_, y, weight)
+        y = conventions.targets(self.out_activation_, y)
         network = self._linked()
         if network.training is None:
             network.seed = int(self._random_state.randint(2**31 - 1))
         elif not once:
             network.training.forget()
 
-        objective = conventions.objective(self.out_activation_, y, weight)
         # The last batch of an epoch may be smaller; its penalty is that of a whole one.
         penalty = self.alpha / (size if weight is None else size * float(weight.mean()))
         iterations = Iterations(self, objective, penalty, len(x), held, once)
@@ -161,6 +165,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
         x, y, weight = with_weight(dense(X), y, weight)
         network = self._linked()
         objective = conventions.objective(self.out_activation_, y, weight)
+        y = conventions.targets(self.out_activation_, y)
         penalty = self.alpha / (len(x) if weight is None else float(weight.sum()))
         try:
             history = network.fit(

@@ -31,6 +31,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 
 import fastnet as fn
+from fastnet.backends.numba_backend import NumbaBackend
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor, MLPClassifier, MLPRegressor
 from tests.checkout import ROOT
 from tests.closeness import assert_close
@@ -60,6 +61,19 @@ def made(estimator: Any, **options: Any) -> Any:
         short = {"hidden_layer_sizes": (16,), "max_iter": 60, "learning_rate_init": 0.02}
         short["batch_size"] = 32
     return estimator(**{**short, "random_state": 0, **options})
+
+
+def numbers(predicted: Array) -> Array:
+    """Return predictions, classes included, as numbers to compare."""
+    return np.asarray(predicted, np.float64)
+
+
+def frames_of(library: str) -> Any:
+    """Return the library, if this scikit-learn can read the names in its frames."""
+    frames = pytest.importorskip(library)
+    if not hasattr(StandardScaler().fit(frames.DataFrame({"a": [0.0, 1.0]})), "feature_names_in_"):
+        pytest.skip(f"this scikit-learn does not understand this {library}")
+    return frames
 
 
 # --- data -----------------------------------------------------------------------------------------
@@ -96,7 +110,7 @@ def test_several_numbers_at_once(estimator: Any, backend: str) -> None:
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 @each_class
 def test_data_frames_give_names_to_the_features(estimator: Any, library: str) -> None:
-    frames = pytest.importorskip(library)
+    frames = frames_of(library)
     names = ["sepal length", "sepal width", "petal length", "petal width"]
     frame = frames.DataFrame({name: X[:, i] for i, name in enumerate(names)})
     target = frames.Series(Y)
@@ -112,7 +126,7 @@ def test_data_frames_give_names_to_the_features(estimator: Any, library: str) ->
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 @each_class
 def test_frames_pass_through_a_pipeline(estimator: Any, library: str) -> None:
-    frames = pytest.importorskip(library)
+    frames = frames_of(library)
     frame = frames.DataFrame({"length": X[:, 0], "width": X[:, 1], "kind": list("ab" * 75)})
     columns = make_column_transformer(
         (StandardScaler(), ["length", "width"]),
@@ -216,6 +230,29 @@ def test_every_copy_predicts_the_same(estimator: Any, way: Any, backend: str) ->
         other = way(model)
         assert other.get_params() == model.get_params()
     assert np.array_equal(other.predict(X), model.predict(X))
+
+
+@each_class
+def test_a_model_from_a_backend_that_is_not_here_is_unpickled_and_moved(
+    estimator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = made(estimator, backend="numba").fit(X, Y)
+    content, before = pickle.dumps(model), numbers(model.predict(X))
+    monkeypatch.setattr(NumbaBackend, "why_unavailable", lambda backend: "there is none.")
+    other = pickle.loads(content)
+    with pytest.raises(fn.BackendUnavailableError, match="there is none"):
+        other.predict(X)
+    assert_close(numbers(other.set_params(backend="numpy").predict(X)), before, terms=100)
+
+
+@each_class
+def test_a_trained_model_changes_its_backend(estimator: Any) -> None:
+    model = made(estimator, backend="numpy").fit(X, Y)
+    before = numbers(model.predict(X))
+    model.set_params(backend=BACKENDS[-1])
+    assert_close(numbers(model.predict(X)), before, terms=100)
+    with pytest.raises(ValueError, match="unknown backend 'abacus'"):
+        model.set_params(backend="abacus").predict(X)
 
 
 @each_class

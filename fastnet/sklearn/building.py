@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
@@ -92,22 +93,27 @@ class StreamStopping(EarlyStopping):
             super().on_train_end(run)
 
 
-def early_stopping(value: Any, kind: type[EarlyStopping]) -> EarlyStopping | None:
-    """Return a fresh early stopping of that kind: the model's own parameter stays as it is.
+def early_stopping(value: Any, *, stream: bool) -> EarlyStopping | None:
+    """Return the early stopping asked for, fresh: the estimator's own parameter stays as it is.
 
     Parameters
     ----------
     value : None, bool, int or EarlyStopping
         None and False: none; True: with its defaults; a number: its patience.
+    stream : bool
+        Whether it is to remember from call to call.
     """
     if value is None or value is False:
         return None
-    if isinstance(value, EarlyStopping):
-        return kind(
-            value.patience,
-            monitor=value.monitor,
-            min_delta=value.min_delta,
-            mode=value.mode,
-            restore_best=value.restore_best,
-        )
-    return kind() if value is True else kind(value)
+    kind = StreamStopping if stream else EarlyStopping
+    if not isinstance(value, EarlyStopping):
+        return kind() if value is True else kind(value)
+    if not stream:
+        return copy.copy(value)
+    return kind(
+        value.patience,
+        monitor=value.monitor,
+        min_delta=value.min_delta,
+        mode=value.mode,
+        restore_best=value.restore_best,
+    )

@@ -225,9 +225,9 @@ class FastNetEstimator(BaseEstimator):
     def _stopping(self, first: bool, once: bool) -> EarlyStopping | None:
         """Return the early stopping of this call; `partial_fit` goes on with that of the last."""
         if not once:
-            return building.early_stopping(self.early_stopping, EarlyStopping)
+            return building.early_stopping(self.early_stopping, stream=False)
         before: EarlyStopping | None = None if first else getattr(self, "_stopper", None)
-        return before or building.early_stopping(self.early_stopping, building.StreamStopping)
+        return before or building.early_stopping(self.early_stopping, stream=True)
 
     def _share(self, validates: bool, once: bool) -> float:
         """Return the share of the rows to hold back."""

@@ -82,7 +82,8 @@ class Iterations(Callback):
         # Each batch's loss is that before its step; so is the penalty, but for the whole epoch.
         loss = self._objective.value * run.logs["loss"] + self._objective.offset
         self._squares, before = squared_weights(run.network), self._squares
-        model._publish(run.network)
+        if not model._live:
+            model._publish(run.network)
         self._count(loss + 0.5 * self._penalty * before)
         model._update_no_improvement_count(model.early_stopping, *self._held)
         rate = model._optimizer.learning_rate

@@ -44,12 +44,16 @@ class _OnFastnet(BaseMultilayerPerceptron):
     """
 
     _network: Network | None = None
-    _views: tuple[Array, ...] = ()
+    _shown: tuple[tuple[Array, Array], ...] = ()
+    """The arrays shown to the user, each with the network's values as they were then.
+
+    On the CPU these are one and the same array, a view into the network.
+    """
 
     def __getstate__(self) -> dict[str, Any]:
         # What is copied or unpickled are no views any more: the network is told at its next use.
         # There it moves to its backend, too: so what a GPU trained can be used without one.
-        state = {name: value for name, value in super().__getstate__().items() if name != "_views"}
+        state = {name: value for name, value in super().__getstate__().items() if name != "_shown"}
         if self._network is not None:
             state["_network"] = self._network.to("numpy")
         return state
@@ -67,16 +71,22 @@ class _OnFastnet(BaseMultilayerPerceptron):
         if network is None or [np.shape(w) for w in self.coefs_] != _shapes(network):
             network = self._build()
         moved = network.to(self.backend)
-        linked = moved is self._network and len(self._views) == len(given)
-        if linked and all(a is b for a, b in zip(given, self._views, strict=True)):
+        if moved is self._network and self._unchanged(given):
             return moved
-        # A copy: memory that was unpickled may be read-only, and that of a shallow copy shared.
+        # A copy: a shallow copy of this estimator has the same network.
         network = network.copy() if moved is network else moved
         asarray = network.backend_object.asarray
         for tensor, values in zip([*network.weights, *network.biases], given, strict=True):
             tensor[...] = asarray(np.asarray(values, network.dtype))
         self._publish(network)
         return network
+
+    def _unchanged(self, given: list[Any]) -> bool:
+        """Return whether these are the arrays that were shown, with the values they had."""
+        return len(given) == len(self._shown) and all(
+            a is shown and (shown is values or np.array_equal(shown, values))
+            for a, (shown, values) in zip(given, self._shown, strict=True)
+        )
 
     def _build(self) -> Network:
         widths = [np.shape(coef)[1] for coef in self.coefs_]
@@ -92,15 +102,18 @@ class _OnFastnet(BaseMultilayerPerceptron):
 
     def _publish(self, network: Network) -> None:
         """Set ``coefs_`` and ``intercepts_`` to the network's parameters."""
-        if network is self._network and self._views:
-            return  # they are
         tensors = [*network.weights, *network.biases]
         arrays = [network.backend_object.to_host(tensor) for tensor in tensors]
         self.coefs_ = arrays[: len(network.weights)]
         self.intercepts_ = arrays[len(network.weights) :]
         self._network = network
-        # Those of a GPU are copies: whether they were changed in place since cannot be seen.
-        self._views = tuple(arrays) if arrays[0] is tensors[0] else ()
+        views = arrays[0] is tensors[0]
+        self._shown = tuple((array, array if views else array.copy()) for array in arrays)
+
+    @property
+    def _live(self) -> bool:
+        """Whether ``coefs_`` and ``intercepts_`` follow the network by themselves."""
+        return bool(self._shown) and self._shown[0][0] is self._shown[0][1]
 
     # --- in place of scikit-learn's arithmetic ---------------------------------------------------
 
@@ -180,7 +193,10 @@ class _OnFastnet(BaseMultilayerPerceptron):
             raise ValueError(_NOT_FINITE) from error
         finally:
             self._publish(network)
-        loss = history["loss"][-1] if history else network.evaluate(x, y)["loss"]
+        if history:
+            loss = history["loss"][-1]
+        else:  # converged before the first iteration
+            loss = network.evaluate(x, y, sample_weight=weight)["loss"]
         self.n_iter_ = len(history.epochs)
         self.loss_ = objective.value * loss + objective.offset
         self.loss_ += 0.5 * penalty * squared_weights(network)

@@ -261,6 +261,15 @@ def test_a_run_that_converged_does_not(recwarn: pytest.WarningsRecorder) -> None
     assert not recwarn.list
 
 
+@each_class
+def test_lbfgs_may_have_converged_before_it_began(ours: Any) -> None:
+    wanted, y = options(solver="lbfgs", tol=1e6), DIGIT if ours is MLPClassifier else COUNTS
+    model, expected = ours(**wanted).fit(X, y), THEIRS[ours](**wanted).fit(X, y)
+    assert_same(model, expected)
+    assert model.n_iter_ == 0
+    assert_close(np.float64(model.loss_), np.float64(expected.loss_), terms=1e4)
+
+
 def test_ctrl_c_leaves_a_trained_model_and_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fn.Network.fit
 
@@ -423,7 +432,10 @@ def test_a_memory_apart_changes_nothing(ours: Any, request: pytest.FixtureReques
     expected = series(ours, y)
     request.getfixturevalue("apart")
     model = ours(**options(), backend="numpy").fit(X, y)
-    assert not np.shares_memory(model.coefs_[0], model._network.weights[0])
+    network = model._network
+    assert not np.shares_memory(model.coefs_[0], network.weights[0])
+    model.predict(X)
+    assert model._network is network  # nothing was moved: nothing had changed
     for a, b in zip(series(ours, y), expected, strict=True):
         assert np.array_equal(a, b)
 

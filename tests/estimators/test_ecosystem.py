@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 
 import fastnet as fn
 from fastnet.backends.numba_backend import NumbaBackend
+from fastnet.backends.threads import cores
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor, MLPClassifier, MLPRegressor
 from tests.checkout import ROOT
 from tests.closeness import assert_close
@@ -172,6 +174,11 @@ def test_scores_are_cross_validated_in_other_processes(estimator: Any) -> None:
     assert np.array_equal(scores["test_score"], again["test_score"])
 
 
+def test_the_workers_of_a_search_share_the_cores() -> None:
+    counts = joblib.Parallel(n_jobs=2)(joblib.delayed(cores)() for _ in range(2))
+    assert counts == [max(1, joblib.cpu_count() // 2)] * 2
+
+
 @each_classifier
 def test_classifiers_are_parts_of_others(estimator: Any) -> None:
     parts = [("a", made(estimator)), ("b", made(estimator, random_state=1))]
@@ -266,6 +273,17 @@ def test_joblib_stores_a_model(estimator: Any, tmp_path: Path) -> None:
     before = (tmp_path / "mapped.joblib").read_bytes()
     mapped.partial_fit(X, Y)
     assert (tmp_path / "mapped.joblib").read_bytes() == before
+
+
+@each_backend
+@each_class
+def test_threads_share_a_model(estimator: Any, backend: str) -> None:
+    model = made(estimator, backend=backend).fit(X, Y)
+    expected = model.predict(X)
+    for shared in (model, pickle.loads(pickle.dumps(model))):
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _, m=shared: m.predict(X), range(40)))
+        assert all(np.array_equal(answer, expected) for answer in answers)
 
 
 # --- metadata routing -----------------------------------------------------------------------------

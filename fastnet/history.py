@@ -23,7 +23,7 @@ class History(Mapping[str, list[float]]):
         Wall-clock time of training.
     stop_reason : str
         Why training ended: ``"epochs"``, ``"early stopping"``, ``"interrupted"``, ``"converged"``
-        or what a callback gave.
+        or ``"evaluations"`` (L-BFGS), or what a callback gave.
     best_epoch : int or None
         The epoch whose weights early stopping restored.
     """

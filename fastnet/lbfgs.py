@@ -92,6 +92,7 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
             "ftol": optimizer.tolerance,
             "gtol": optimizer.gradient_tolerance,
             "maxls": optimizer.line_search_steps,
+            "maxfun": optimizer.evaluations,
         }
         start = to_host(network.parameters).astype(np.float64)
         try:
@@ -115,7 +116,10 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
                     step=1,
                 )
             put(result.x)
-            history.stop_reason = "epochs" if result.status == 1 else "converged"
+            if result.status != 1:
+                history.stop_reason = "converged"
+            elif run.epoch < job.epochs:
+                history.stop_reason = "evaluations"
     if interrupt.pressed:
         history.stop_reason = "interrupted"
         raise KeyboardInterrupt

@@ -482,10 +482,14 @@ class Network:
         name = state.pop("backend")
         self.__dict__.update(state)
         self._set_backend(backends.get_backend(name))
-        asarray = self.backend_object.asarray
-        self._parameters, self._state = asarray(self._parameters), asarray(self._state)
+
+        def move(values: NDArray[Any]) -> Array:
+            # What joblib maps from a file is read-only, and kernels write by address.
+            return self.backend_object.asarray(np.require(values, requirements="W"))
+
+        self._parameters, self._state = move(self._parameters), move(self._state)
         if self.training is not None:
-            self.training = self.training.copy(asarray)
+            self.training = self.training.copy(move)
 
     # --- inside ----------------------------------------------------------------------------------
 

@@ -396,6 +396,8 @@ class LBFGS:
     gradient_tolerance : float, default 1e-7
         Stop when no element of the gradient exceeds this.
     line_search_steps : int, default 20
+    evaluations : int, default 15000
+        Stop after about so many evaluations of loss and gradient (an iteration takes one or more).
     """
 
     l1: float = 0.0
@@ -404,6 +406,7 @@ class LBFGS:
     tolerance: float = 1e-9
     gradient_tolerance: float = 1e-7
     line_search_steps: int = 20
+    evaluations: int = 15000
 
     name: ClassVar[str] = "lbfgs"
     slots: ClassVar[int] = 0
@@ -411,7 +414,7 @@ class LBFGS:
     def __post_init__(self) -> None:
         for name in ("l1", "l2", "tolerance", "gradient_tolerance"):
             _set(self, name, least=0)
-        for name in ("history_size", "line_search_steps"):
+        for name in ("history_size", "line_search_steps", "evaluations"):
             object.__setattr__(self, name, whole(name, getattr(self, name)))
 
 

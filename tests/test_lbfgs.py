@@ -136,6 +136,17 @@ def test_an_epoch_is_an_iteration() -> None:
     assert net.history is history
 
 
+def test_the_number_of_evaluations_is_bounded() -> None:
+    def trained(**options: Any) -> fn.History:
+        net = fn.Network([4, 8, 2], activation="tanh", dtype="float64", backend="numpy")
+        return net.fit(X, REAL, optimizer=fn.LBFGS(**options), epochs=50)
+
+    few, many = trained(evaluations=10), trained()
+    assert few.stop_reason == "evaluations"
+    assert 0 < len(few.epochs) <= 10 < len(many.epochs)
+    assert few["loss"] == many["loss"][: len(few.epochs)]
+
+
 def test_the_history_goes_on_from_other_optimizers_and_to_them() -> None:
     net = linear()
     net.fit(X, REAL, epochs=3)

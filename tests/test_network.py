@@ -268,6 +268,17 @@ def test_a_copy_is_independent(way: Any, backend: str) -> None:
     assert not same(everything(other), before)
 
 
+@each_backend
+def test_a_network_unpickled_from_read_only_memory_trains_on(backend: str) -> None:
+    net = all_layers(backend=backend)
+    train(net)
+    buffers: list[pickle.PickleBuffer] = []
+    content = pickle.dumps(net, 5, buffer_callback=buffers.append)
+    assert buffers
+    other = pickle.loads(content, buffers=[bytes(buffer) for buffer in buffers])
+    assert train(other).records == train(net).records
+
+
 @each_way
 def test_a_copy_keeps_what_belongs_to_the_data(way: Any) -> None:
     net = all_layers(backend="numpy")

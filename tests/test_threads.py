@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from fastnet.backends.threads import RETRY, TRIAL, Pace, run_together
+from fastnet.backends.threads import RETRY, TRIAL, Pace, cores, run_together
 
 
 def spans(pace: Pace, seconds: dict[int, float], count: int) -> list[tuple[int, int]]:
@@ -17,6 +17,18 @@ def spans(pace: Pace, seconds: dict[int, float], count: int) -> list[tuple[int, 
         pace.record(threads, steps, seconds[threads] * steps)
         chosen.append((threads, steps))
     return chosen
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("1", 1), ("3", 3), ("99", 8), ("", 8), ("0", 8), ("-2", 8), ("all", 8)],
+)
+def test_numba_num_threads_bounds_the_cores(
+    given: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", given)
+    assert cores.__wrapped__() == expected
 
 
 def test_each_number_of_threads_is_tried_for_a_part_of_a_span_first() -> None:

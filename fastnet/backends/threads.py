@@ -17,10 +17,16 @@ TRIAL: Final = 8
 
 @cache
 def cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of cores that this process may use.
+
+    No more than NUMBA_NUM_THREADS says, which joblib sets in its workers to share out the cores.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    given = os.environ.get("NUMBA_NUM_THREADS", "")
+    return min(count, int(given)) if given.isdecimal() and int(given) else count
 
 
 class Pace:

@@ -1,0 +1,24 @@
+"""scikit-learn estimators: its own MLP made fast, and everything that fastnet can do.
+
+`MLPClassifier` and `MLPRegressor` stand in for scikit-learn's, parameter by parameter;
+`FastNetClassifier` and `FastNetRegressor` have fastnet's options.
+
+>>> from fastnet.sklearn import MLPClassifier
+>>> X, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], ["no", "yes", "yes", "no"]
+>>> MLPClassifier((8,), solver="lbfgs", random_state=1).fit(X, y).predict(X).tolist()
+['no', 'yes', 'yes', 'no']
+
+Needs scikit-learn 1.6 or newer (``pip install 'fastnet-mlp[sklearn]'``).
+"""
+
+try:
+    import sklearn  # noqa: F401
+except ImportError as error:
+    message = "fastnet.sklearn needs scikit-learn: pip install 'fastnet-mlp[sklearn]'."
+    raise ImportError(message, name="sklearn") from error
+
+from fastnet.sklearn.classifier import FastNetClassifier
+from fastnet.sklearn.mlp import MLPClassifier, MLPRegressor
+from fastnet.sklearn.regressor import FastNetRegressor
+
+__all__ = ["FastNetClassifier", "FastNetRegressor", "MLPClassifier", "MLPRegressor"]

@@ -1,0 +1,204 @@
+"""`FastNetClassifier`: two classes or more, or several yes-or-no labels at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import ClassifierMixin
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+)
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from fastnet import losses
+from fastnet.errors import InputError
+from fastnet.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from fastnet.sklearn.estimator import FLOATS, Array, FastNetEstimator
+from fastnet.sklearn.rows import dense
+from fastnet.sklearn.signatures import extending
+
+
+class FastNetClassifier(ClassifierMixin, FastNetEstimator):
+    """A classifier with all of fastnet's options.
+
+    Two classes share one sigmoid output (two softmax outputs with ``loss="cross_entropy"``), more
+    have a softmax output each, and labels of a multi-label problem a sigmoid output each.
+
+    Parameters
+    ----------
+    **shared
+        Those of `fastnet.sklearn.estimator.FastNetEstimator`. ``loss`` is ``"cross_entropy"`` or
+        ``"binary_cross_entropy"``, or an instance of theirs.
+    class_weight : dict, list of dict, or "balanced", optional
+        By label, as everywhere in scikit-learn; multiplied with the weights of the rows.
+    label_smoothing : float, optional
+        Share of the target that is spread over all classes.
+
+    Attributes
+    ----------
+    classes_ : (C,) array
+
+    Examples
+    --------
+    >>> from fastnet.sklearn import FastNetClassifier
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], ["low", "low", "high", "high"]
+    >>> model = FastNetClassifier((8,), dropout=0.1, learning_rate=0.05, random_state=0)
+    >>> model.fit(X, y).predict([[-1.0], [4.0]]).tolist()
+    ['low', 'high']
+    """
+
+    @extending(FastNetEstimator)
+    def __init__(
+        self,
+        *args: Any,
+        class_weight: Mapping[Any, float] | Sequence[Mapping[Any, float]] | str | None = None,
+        label_smoothing: float | None = None,
+        **shared: Any,
+    ) -> None:
+        super().__init__(*args, **shared)
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Train for one epoch on these rows; the optimizer's moments carry over.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val
+            As for `fit`.
+        classes : (C,), optional
+            All classes there are going to be; needed in the first call.
+        """
+        _check_partial_fit_first_call(self, classes)
+        if getattr(self, "stopped_", False):
+            return self
+        held, first = (X_val, y_val, sample_weight_val), not hasattr(self, "network_")
+        return self._train(X, y, sample_weight, held, first=first, once=True)
+
+    # --- from labels to targets ------------------------------------------------------------------
+
+    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=FLOATS,
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(dense(y), warn=True)
+        return X, y
+
+    def _targets(self, y: Array, *, first: bool, once: bool) -> Array:
+        check_classification_targets(y)
+        kind = type_of_target(y)
+        if kind == "multiclass-multioutput":
+            raise InputError("y has several columns of classes: fit one classifier for each.")
+        several = kind == "multilabel-indicator"
+        if first:
+            self._several = several
+            if several or not once:
+                self.classes_ = np.arange(y.shape[1]) if several else np.unique(y)
+        if several != self._several or (several and y.shape[1] != len(self.classes_)):
+            known = f"{len(self.classes_)} {'labels' if self._several else 'classes'}"
+            raise InputError(f"y must be as in the first call, with {known}, got {kind} targets.")
+        if several:
+            return dense(y)
+        encoder = LabelEncoder()
+        encoder.classes_ = self.classes_
+        labels: Array = encoder.transform(y)
+        return labels
+
+    def _row_weights(self, y: Array, weight: Array | None, *, once: bool) -> Array | None:
+        if self.class_weight is None:
+            return weight
+        if self._several:
+            by_row = compute_sample_weight(self.class_weight, y)
+        elif self.class_weight != "balanced":
+            by_row = compute_sample_weight(self.class_weight, self.classes_[y])
+        elif once:
+            raise InputError(
+                "class_weight='balanced' needs all rows at once: for partial_fit, give a dict."
+            )
+        else:
+            # By the weight of the rows, so that a row of weight 2 counts like two.
+            total = np.bincount(y, weight)
+            by_row = total.sum() / (np.count_nonzero(total) * total[y])
+        weights: Array = by_row if weight is None else weight * by_row
+        return weights
+
+    def _outputs(self) -> tuple[int, str]:
+        if isinstance(self._loss(), CrossEntropy):
+            return len(self.classes_), "softmax"
+        return (len(self.classes_) if self._several else 1), "sigmoid"
+
+    def _loss(self) -> Loss:
+        yes_or_no = self._several or len(self.classes_) == 2
+        loss = self.loss
+        if loss is None:
+            loss = "binary_cross_entropy" if yes_or_no else "cross_entropy"
+        if isinstance(loss, str) and loss in ("cross_entropy", "binary_cross_entropy"):
+            loss = losses.LOSSES[loss]()
+        if not isinstance(loss, CrossEntropy | BinaryCrossEntropy):
+            raise InputError(
+                f"loss must be 'cross_entropy' or 'binary_cross_entropy', got {loss!r}."
+            )
+        fits = not self._several if isinstance(loss, CrossEntropy) else yes_or_no
+        if not fits:
+            what = "several labels" if self._several else f"{len(self.classes_)} classes"
+            raise InputError(f"the loss {loss.name!r} is not for {what}.")
+        if self.label_smoothing is None:
+            return loss
+        return replace(loss, label_smoothing=self.label_smoothing)
+
+    # --- use -------------------------------------------------------------------------------------
+
+    def predict(self, X: Any) -> Array:
+        """Return the classes (N,), or which labels apply (N, L)."""
+        outputs = self._predicted(X)
+        if self._several:
+            return (outputs > 0.5).astype(np.int64)
+        if outputs.shape[1] == len(self.classes_):
+            labels = np.argmax(outputs, axis=1)
+        else:
+            labels = (outputs[:, 0] > 0.5).astype(np.intp)
+        named: Array = self.classes_[labels]
+        return named
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probabilities (N, C) of the classes, or (N, L) that each label applies."""
+        outputs = self._predicted(X)
+        if self._several or outputs.shape[1] == len(self.classes_):
+            return outputs
+        return np.hstack([1 - outputs, outputs])
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithms of `predict_proba`."""
+        with np.errstate(divide="ignore"):  # the logarithm of 0 is -inf
+            logarithms: Array = np.log(self.predict_proba(X))
+        return logarithms
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,339 @@
+"""What `FastNetClassifier` and `FastNetRegressor` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastnet.callbacks import Callback, EarlyStopping, Run
+from fastnet.errors import InputError
+from fastnet.history import History
+from fastnet.layers import Layer
+from fastnet.losses import Loss
+from fastnet.network import Network
+from fastnet.optimizers import LBFGS, Optimizer
+from fastnet.schedules import Schedule
+from fastnet.sklearn import building
+from fastnet.sklearn.rows import dense, with_weight
+
+Array = NDArray[Any]
+FLOATS: Final = (np.float64, np.float32)
+DEFAULT_VALIDATION: Final = 0.1
+"""The share of the rows that validates when early stopping is asked for and nothing else said."""
+
+
+class FastNetEstimator(BaseEstimator):
+    """A network as an estimator of scikit-learn's.
+
+    Parameters
+    ----------
+    hidden_layers : int, or sequence of int or Layer, default (100,)
+        An int is a dense layer with the options below; a layer (``fn.Dropout(0.2)``) is taken as
+        it is.
+    activation : str or sequence of str, default "relu"
+        Of all dense hidden layers, or of each.
+    normalization : {None, "batch", "layer"}
+        Before the activation of each hidden layer.
+    dropout : float or sequence of float, default 0
+        Behind all dense hidden layers, or behind each.
+    initializer : str, optional
+    loss : str or Loss, optional
+    optimizer : str, Optimizer or LBFGS, default "adam"
+    learning_rate : float or Schedule, optional
+    l1, l2, weight_decay, clip_norm : float, optional
+        Options of the optimizer; None leaves its own.
+    epochs : int, default 100
+    batch_size : int or None, default 128
+    shuffle : bool, default True
+    validation_split : float, optional
+        Share of the rows to hold back and measure after each epoch. Default: 0, or 0.1 with early
+        stopping when `fit` is given no validation rows.
+    early_stopping : bool, int or EarlyStopping, optional
+        True, or the number of epochs without a better validation loss to wait; then the best
+        weights are restored. In `partial_fit` a call counts as an epoch, and without validation
+        rows the training loss is watched; when it has waited long enough, ``stopped_`` is set, and
+        further calls do nothing.
+    metrics : sequence of str or f(target, output)
+    callbacks : sequence of Callback or f(run)
+    standardize : bool, default False
+    warm_start : bool, default False
+        Whether `fit` goes on with the network and the optimizer's moments of the last call.
+    dtype : {None, "float32", "float64"}
+        None: that of X, float64 unless it is float32. float32 takes about half the time.
+    backend : {"auto", "numpy", "numba", "cupy"}
+    threads : int, optional
+    random_state : int, RandomState or None
+        An int is the network's seed.
+    verbose : bool, default False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    network_ : Network
+    history_ : History
+        All epochs since training began; ``stop_reason`` and ``best_epoch`` are those of the newest
+        call.
+    stopped_ : bool
+        Whether early stopping has ended a series of `partial_fit`.
+    n_features_in_ : int
+    feature_names_in_ : (I,) array of str
+        Where X has names.
+    """
+
+    def __init__(
+        self,
+        hidden_layers: int | Sequence[int | Layer] = (100,),
+        *,
+        activation: str | Sequence[str] = "relu",
+        normalization: str | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        initializer: str | None = None,
+        loss: str | Loss | None = None,
+        optimizer: str | Optimizer | LBFGS = "adam",
+        learning_rate: float | Schedule | None = None,
+        l1: float | None = None,
+        l2: float | None = None,
+        weight_decay: float | None = None,
+        clip_norm: float | None = None,
+        epochs: int = 100,
+        batch_size: int | None = 128,
+        shuffle: bool = True,
+        validation_split: float | None = None,
+        early_stopping: bool | int | EarlyStopping | None = None,
+        metrics: Sequence[str | Callable[[Any, Any], float]] = (),
+        callbacks: Sequence[Callback | Callable[[Run], Any]] = (),
+        standardize: bool = False,
+        warm_start: bool = False,
+        dtype: str | None = None,
+        backend: str = "auto",
+        threads: int | None = None,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_layers = hidden_layers
+        self.activation = activation
+        self.normalization = normalization
+        self.dropout = dropout
+        self.initializer = initializer
+        self.loss = loss
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.l1 = l1
+        self.l2 = l2
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.validation_split = validation_split
+        self.early_stopping = early_stopping
+        self.metrics = metrics
+        self.callbacks = callbacks
+        self.standardize = standardize
+        self.warm_start = warm_start
+        self.dtype = dtype
+        self.backend = backend
+        self.threads = threads
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # --- training --------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Train on the rows of X (N, I) and their targets y.
+
+        Parameters
+        ----------
+        X : (N, I) array, data frame or sparse matrix
+            A sparse one is made dense.
+        y : (N,) or (N, T)
+        sample_weight : (N,), optional
+            A row of weight 0 is a row left out.
+        X_val, y_val, sample_weight_val : optional
+            Rows to measure after each epoch, and for early stopping to watch.
+        """
+        first = not (self.warm_start and hasattr(self, "network_"))
+        held = X_val, y_val, sample_weight_val
+        return self._train(X, y, sample_weight, held, first=first, once=False)
+
+    def _train(
+        self, X: Any, y: Any, sample_weight: Any, held: tuple[Any, ...], *, first: bool, once: bool
+    ) -> Self:
+        """Train for all epochs, or for one only (`once`, in a series of calls)."""
+        X, y = self._checked(X, y, reset=first)
+        y = self._targets(y, first=first, once=once)
+        weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        x, y, weight = with_weight(dense(X), y, weight)
+        weight = self._row_weights(y, weight, once=once)
+        pair = self._held_back(*held)
+        network = self._new_network(x) if first else self._network()
+        stopping = self._stopping(first, once)
+        callbacks = [*self.callbacks, *([] if stopping is None else [stopping])]
+        try:
+            history = network.fit(
+                x,
+                y,
+                loss=self._loss(),
+                optimizer=self._wanted_optimizer(once),
+                epochs=1 if once else self.epochs,
+                batch_size=self.batch_size,
+                validation_data=pair,
+                validation_split=self._share(pair is not None, once),
+                metrics=self.metrics,
+                callbacks=callbacks,
+                sample_weight=weight,
+                standardize=self.standardize,
+                shuffle=self.shuffle,
+                threads=self.threads,
+                verbose=self.verbose,
+            )
+        except KeyboardInterrupt:
+            self._keep(network, network.history or History(), first)
+            raise
+        self._keep(network, history, first)
+        self._stopper = stopping if once else None
+        self.stopped_ = once and history.stop_reason == "early stopping"
+        return self
+
+    def _keep(self, network: Network, history: History, first: bool) -> None:
+        """Take over the network, and what its training measured."""
+        self.network_ = network
+        if first:
+            self.history_ = History()
+        for index, epoch in enumerate(history.epochs):
+            values = {name: record[index] for name, record in history.records.items()}
+            self.history_.append(epoch, values)
+        self.history_.seconds += history.seconds
+        self.history_.stop_reason = history.stop_reason
+        self.history_.best_epoch = history.best_epoch
+
+    def _stopping(self, first: bool, once: bool) -> EarlyStopping | None:
+        """Return the early stopping of this call; `partial_fit` goes on with that of the last."""
+        if not once:
+            return building.early_stopping(self.early_stopping, stream=False)
+        before: EarlyStopping | None = None if first else getattr(self, "_stopper", None)
+        return before or building.early_stopping(self.early_stopping, stream=True)
+
+    def _share(self, validates: bool, once: bool) -> float:
+        """Return the share of the rows to hold back."""
+        if once:
+            return 0.0
+        if self.validation_split is not None:
+            return self.validation_split
+        stops = self.early_stopping is not None and self.early_stopping is not False
+        return DEFAULT_VALIDATION if stops and not validates else 0.0
+
+    def _wanted_optimizer(self, once: bool) -> Optimizer | LBFGS:
+        chosen = building.optimizer(self)
+        if once and isinstance(chosen, LBFGS):
+            raise InputError("optimizer='lbfgs' needs all data at once: use fit, or another one.")
+        return chosen
+
+    def _new_network(self, x: Array) -> Network:
+        units, activation = self._outputs()
+        layers = [*building.hidden_layers(self), building.output_layer(self, units, activation)]
+        seed = self.random_state
+        if seed is None or isinstance(seed, np.random.RandomState):
+            seed = check_random_state(seed).randint(2**31 - 1)
+        return Network(
+            layers,
+            inputs=x.shape[1],
+            dtype=x.dtype if self.dtype is None else self.dtype,
+            seed=seed,
+            backend=self.backend,
+        )
+
+    def _held_back(self, X: Any, y: Any, weight: Any) -> Any:
+        """Return the caller's own validation rows as `Network.fit` takes them."""
+        if X is None and y is None and weight is None:
+            return None
+        if X is None or y is None:
+            raise InputError("X_val and y_val belong together: give both of them.")
+        X, y = self._checked(X, y, reset=False)
+        pair = dense(X), self._targets(y, first=False, once=True)
+        return pair if weight is None else (*pair, _check_sample_weight(weight, X))
+
+    # --- what the two kinds fill in --------------------------------------------------------------
+
+    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+        """Return X and y as `validate_data` gives them."""
+        raise NotImplementedError
+
+    def _targets(self, y: Array, *, first: bool, once: bool) -> Array:
+        """Return the targets of the network."""
+        raise NotImplementedError
+
+    def _outputs(self) -> tuple[int, str]:
+        """Return number and activation of the outputs."""
+        raise NotImplementedError
+
+    def _loss(self) -> Loss:
+        """Return the loss."""
+        raise NotImplementedError
+
+    def _row_weights(self, y: Array, weight: Array | None, *, once: bool) -> Array | None:
+        """Return the weights of the rows, with those of their classes."""
+        return weight
+
+    # --- use -------------------------------------------------------------------------------------
+
+    def _predicted(self, X: Any) -> Array:
+        """Return the outputs of the network (N, O)."""
+        check_is_fitted(self, "network_")
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=FLOATS, reset=False)
+        return self._network().predict(dense(X))
+
+    def _network(self) -> Network:
+        """Return the network on the backend that is wanted now."""
+        self.network_ = self.network_.to(self.backend)
+        return self.network_
+
+    def __getstate__(self) -> dict[str, Any]:
+        # So what a GPU trained can be unpickled without one. At its next use it moves back.
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "network_" in state:
+            state["network_"] = self.network_.to("numpy")
+        return state
+
+    def _on_host(self, tensors: list[Any]) -> list[Array]:
+        return [self.network_.backend_object.to_host(tensor) for tensor in tensors]
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """The weights (I, O) of the dense layers; on the CPU, views into the network."""
+        return self._on_host(self.network_.weights)
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The biases (O,) of the dense layers."""
+        return self._on_host(self.network_.biases)
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """The training loss of every epoch."""
+        return self.history_["loss"]
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of epochs (of L-BFGS: iterations) so far."""
+        return len(self.history_.epochs)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

@@ -1,0 +1,152 @@
+"""`FastNetRegressor`: one number or several, counts, means with variances, quantiles."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from fastnet import losses
+from fastnet.errors import InputError
+from fastnet.losses import LOG_VARIANCE_FLOOR, CrossEntropy, GaussianNLL, Loss, Quantile
+from fastnet.sklearn.estimator import FLOATS, Array, FastNetEstimator
+from fastnet.sklearn.signatures import extending
+
+_OUTPUTS: Final = {"binary_cross_entropy": "sigmoid", "poisson": "exp"}
+
+
+class FastNetRegressor(RegressorMixin, FastNetEstimator):
+    """A regressor with all of fastnet's options.
+
+    Parameters
+    ----------
+    **shared
+        Those of `fastnet.sklearn.estimator.FastNetEstimator`. ``loss`` is ``"mse"`` unless given;
+        with ``"gaussian_nll"`` the network has a variance too (``predict(X, return_std=True)``),
+        with ``"quantile"`` several quantiles (`predict_quantiles`).
+    output_activation : str, optional
+        Default: what suits the loss (poisson: exp, binary_cross_entropy: sigmoid, else identity).
+
+    Examples
+    --------
+    >>> from fastnet.sklearn import FastNetRegressor
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
+    >>> model = FastNetRegressor((), optimizer="lbfgs", random_state=0)
+    >>> model.fit(X, y).predict([[4.0]]).round(2).tolist()
+    [9.0]
+    """
+
+    @extending(FastNetEstimator)
+    def __init__(self, *args: Any, output_activation: str | None = None, **shared: Any) -> None:
+        super().__init__(*args, **shared)
+        self.output_activation = output_activation
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Train for one epoch on these rows; the optimizer's moments carry over.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val
+            As for `fit`.
+        """
+        if getattr(self, "stopped_", False):
+            return self
+        held, first = (X_val, y_val, sample_weight_val), not hasattr(self, "network_")
+        return self._train(X, y, sample_weight, held, first=first, once=True)
+
+    # --- targets ---------------------------------------------------------------------------------
+
+    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=True,
+            dtype=FLOATS,
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _targets(self, y: Array, *, first: bool, once: bool) -> Array:
+        columns = 1 if y.ndim == 1 else y.shape[1]
+        if first:
+            self.n_outputs_ = columns
+        if columns != self.n_outputs_:
+            raise InputError(
+                f"y must have {self.n_outputs_} columns as in the first call, got {columns}."
+            )
+        return y
+
+    def _outputs(self) -> tuple[int, str]:
+        loss = self._loss()
+        return self.n_outputs_ * loss.outputs_per_target, self._activation(loss.name)
+
+    def _activation(self, loss: str) -> str:
+        given = self.output_activation
+        return _OUTPUTS.get(loss, "identity") if given is None else str(given)
+
+    def _loss(self) -> Loss:
+        given = "mse" if self.loss is None else self.loss
+        name = given.name if isinstance(given, Loss) else str(given)
+        if name == CrossEntropy.name:
+            raise InputError(f"the loss {name!r} is for classes: use FastNetClassifier.")
+        return losses.get(given, self._activation(name))
+
+    # --- use -------------------------------------------------------------------------------------
+
+    def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
+        """Return the predictions (N,), or (N, T) for several targets.
+
+        With the loss ``"quantile"`` they are those of the quantile nearest to one half.
+
+        Parameters
+        ----------
+        return_std : bool, default False
+            Return standard deviations of the same shape too; with ``"gaussian_nll"`` only.
+        """
+        outputs, loss = self._predicted(X), self._loss()
+        targets = self.n_outputs_
+        if isinstance(loss, Quantile):
+            middle = int(np.argmin(np.abs(np.array(loss.quantiles) - 0.5)))
+            mean = outputs[:, middle * targets : (middle + 1) * targets]
+        else:
+            mean = outputs[:, :targets]
+        if not return_std:
+            return self._shaped(mean)
+        if not isinstance(loss, GaussianNLL):
+            raise InputError(f"return_std needs loss='gaussian_nll', got {loss.name!r}.")
+        deviation = np.exp(0.5 * np.maximum(outputs[:, targets:], LOG_VARIANCE_FLOOR))
+        return self._shaped(mean), self._shaped(deviation)
+
+    def predict_quantiles(self, X: Any) -> Array:
+        """Return all quantiles of the loss ``"quantile"``: (N, Q), or (N, Q, T)."""
+        outputs, loss = self._predicted(X), self._loss()
+        if not isinstance(loss, Quantile):
+            raise InputError(f"predict_quantiles needs loss='quantile', got {loss.name!r}.")
+        shape = len(outputs), len(loss.quantiles), self.n_outputs_
+        values = outputs.reshape(shape)
+        return values[:, :, 0] if self.n_outputs_ == 1 else values
+
+    def _shaped(self, values: Array) -> Array:
+        return values[:, 0] if self.n_outputs_ == 1 else values
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

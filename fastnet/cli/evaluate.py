@@ -8,10 +8,11 @@ import click
 import numpy as np
 
 from fastnet import files
+from fastnet.answers import class_names
 from fastnet.cli import options, output, using
 from fastnet.data import Dataset
 from fastnet.errors import InputError
-from fastnet.losses import LOSSES
+from fastnet.losses import LOSSES, Quantile
 from fastnet.metrics import METRICS
 from fastnet.network import Network
 
@@ -39,7 +40,7 @@ _FOR_NUMBERS = ("r2", "mae", "rmse")
     "--loss",
     type=options.Name("loss", LOSSES),
     metavar="NAME",
-    show_default="the one that suits the output layer",
+    show_default="as in training",
     help=f"{', '.join(LOSSES)}.",
 )
 @options.option(
@@ -82,8 +83,9 @@ def command(
         raise InputError(
             f"{dataset.name} has no column {wanted} to compare with; name it with --target."
         )
-    names = using.class_names(network)
-    if loss is None and names is None and network.outputs != max(1, len(dataset.schema.targets)):
+    names = class_names(network)
+    untold = loss is None and network.loss is None and names is None
+    if untold and network.outputs != max(1, len(dataset.schema.targets)):
         raise InputError(
             f"the model has {network.outputs} outputs for {len(dataset.schema.targets)} targets: "
             "name its loss with --loss (gaussian_nll or quantile)."
@@ -91,7 +93,8 @@ def command(
     if names is not None:
         usual = [*_FOR_CLASSES, *(["roc_auc"] if len(names) == 2 else [])]
     else:
-        usual = list(_FOR_NUMBERS) if loss != "quantile" else []
+        quantiles = loss == "quantile" or (loss is None and isinstance(network.loss, Quantile))
+        usual = [] if quantiles else list(_FOR_NUMBERS)
     chosen = list(dict.fromkeys([*usual, *metric]))
     values = network.evaluate(dataset.x, dataset.y, loss=loss, metrics=chosen)
     classes = [] if names is None else _by_class(network, dataset, names)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.errors import InputError
 from fastnet.losses import LOG_VARIANCE_FLOOR, GaussianNLL, Quantile
 
 if TYPE_CHECKING:
@@ -66,6 +67,27 @@ def deviations(log_variances: NDArray[Any]) -> NDArray[Any]:
     return std
 
 
+def means_and_deviations(
+    network: Network, outputs: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return means and standard deviations, each (N, T), of outputs (N, 2 T)."""
+    if not isinstance(network.loss, GaussianNLL):
+        raise InputError(
+            "the network gives no standard deviations: train it with loss='gaussian_nll', two "
+            "outputs for each target."
+        )
+    count = target_count(network)
+    return outputs[:, :count], deviations(outputs[:, count:])
+
+
+def quantiles(network: Network, outputs: NDArray[Any]) -> dict[float, NDArray[Any]]:
+    """Return the quantiles by name, each (N, T), of outputs (N, Q T)."""
+    if not isinstance(network.loss, Quantile):
+        raise InputError("the network gives no quantiles: train it with loss='quantile'.")
+    names = network.loss.quantiles
+    return dict(zip(names, np.split(outputs, len(names), axis=1), strict=True))
+
+
 def values(network: Network, outputs: NDArray[Any]) -> NDArray[Any]:
     """Return the outputs of `column_names`, (N, columns): deviations for logarithms of variances.
 
@@ -74,8 +96,7 @@ def values(network: Network, outputs: NDArray[Any]) -> NDArray[Any]:
     if class_names(network) is not None:
         return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
     if isinstance(network.loss, GaussianNLL):
-        count = target_count(network)
-        return np.hstack([outputs[:, :count], deviations(outputs[:, count:])])
+        return np.hstack(means_and_deviations(network, outputs))
     return outputs
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastnet.arguments import real, several, whole
 from fastnet.errors import InputError, suggest
@@ -17,6 +17,9 @@ from fastnet.history import History
 
 if TYPE_CHECKING:
     from fastnet.network import Network
+
+
+_SMALLER_IS_BETTER: Final = ("loss", "mse", "rmse", "mae", "calibration_error")
 
 
 @dataclass
@@ -136,7 +139,7 @@ class EarlyStopping(Callback):
         name = self.monitor or ("val_loss" if "val_loss" in run.history else "loss")
         value = run.logs[name]
         stem = name.removeprefix("val_")
-        lower = stem in ("loss", "mse", "rmse", "mae") if self.mode is None else self.mode == "min"
+        lower = stem in _SMALLER_IS_BETTER if self.mode is None else self.mode == "min"
         value = value if lower else -value
         if value < self._best - self.min_delta:
             self._best, self._best_epoch, self._waited = value, run.history.epochs[-1], 0

@@ -127,7 +127,7 @@ def test_evaluate_is_what_the_library_says(model: str, flowers: str) -> None:
     result = json.loads(succeed("evaluate", model, flowers, "--json", *NUMPY).stdout)
     net = fn.load(model, backend="numpy")
     rows = data.load(flowers, schema=net.schema)
-    names = ["accuracy", "balanced_accuracy", "precision", "recall", "f1"]
+    names = ["accuracy", "balanced_accuracy", "precision", "recall", "f1", "calibration_error"]
     assert result["metrics"] == net.evaluate(rows.x, rows.y, metrics=names)
     assert result["metrics"]["accuracy"] > 0.95
     assert result["rows"] == 180
@@ -143,8 +143,9 @@ def test_evaluate_writes_a_line_for_each_metric_and_a_row_for_each_class(
     args = ("--target", "species", "--metric", "f1", *NUMPY)
     lines = succeed("evaluate", model, flowers, *args).stdout.splitlines()
     assert lines[0] == "flowers.csv: 180 rows"
-    assert [line.split()[0] for line in lines[1:7]] == [
+    assert [line.split()[0] for line in lines[1:8]] == [
         "loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1",
+        "calibration_error",
     ]  # fmt: skip
     row = next(line for line in lines if line.startswith("iris [blue] "))
     assert row.split()[2] == "60"

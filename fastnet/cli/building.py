@@ -59,6 +59,7 @@ class Settings:
     backend: str
     threads: int | None
     out: Path
+    calibrate: bool
     history: tuple[Path, ...]
     quiet: bool
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnet import files
 from fastnet.answers import class_names
+from fastnet.calibration import uncalibrated
 from fastnet.cli import options, output, using
 from fastnet.data import Dataset
 from fastnet.errors import InputError
@@ -16,7 +17,7 @@ from fastnet.losses import LOSSES, Quantile
 from fastnet.metrics import METRICS
 from fastnet.network import Network
 
-_FOR_CLASSES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+_FOR_CLASSES = "accuracy", "balanced_accuracy", "precision", "recall", "f1", "calibration_error"
 _FOR_NUMBERS = ("r2", "mae", "rmse")
 
 
@@ -74,7 +75,8 @@ def command(
     """Measure a MODEL on DATA with known answers.
 
     Writes loss, accuracy and their like, and for classes how each one is recognised; for numbers
-    r2, the mean absolute error and the root of the mean squared error.
+    r2, the mean absolute error and the root of the mean squared error. For a calibrated model loss
+    and calibration error also as they were before.
     """
     network = files.load(model, backend=backend)
     dataset = using.load_for(network, data, target=target, folder=data_dir, split=split)
@@ -97,14 +99,22 @@ def command(
         usual = [] if quantiles else list(_FOR_NUMBERS)
     chosen = list(dict.fromkeys([*usual, *metric]))
     values = network.evaluate(dataset.x, dataset.y, loss=loss, metrics=chosen)
+    before = {}
+    if network.temperature is not None:
+        undone = uncalibrated(network)
+        before = undone.evaluate(dataset.x, dataset.y, loss=loss, metrics=["calibration_error"])
+        before = {name: before[name] for name in ("loss", "calibration_error")}
     classes = [] if names is None else _by_class(network, dataset, names)
     if as_json:
-        content = {"data": dataset.name, "rows": dataset.rows, "metrics": values}
+        content: dict[str, Any] = {"data": dataset.name, "rows": dataset.rows, "metrics": values}
+        if before:
+            content["calibration"] = {"temperature": network.temperature, "before": before}
         click.echo(output.as_json(content | ({"classes": classes} if classes else {})))
         return
     click.echo(f"{output.printable(dataset.name)}: {dataset.rows:,} rows")
     for name, value in values.items():
-        click.echo(f"{name} {output.short(value)}")
+        was = f" ({output.short(before[name])} before calibration)" if name in before else ""
+        click.echo(f"{name} {output.short(value)}{was}")
     if classes:
         click.echo()
         rows = ([_cell(value) for value in row.values()] for row in classes)

@@ -46,6 +46,8 @@ def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
         ("inputs", f"{network.inputs}, {'as they are' if scaler is None else 'standardised'}"),
         ("outputs", f"{network.outputs} ({network.plan.output_activation.name})"),
     ]
+    if network.temperature is not None:
+        found.append(("calibrated", f"at temperature {network.temperature:.4g}"))
     if labels is not None:
         found.append(("labels", _listing([repr(name) for name in labels])))
     if schema is not None and schema.named:
@@ -108,6 +110,7 @@ def _content(network: Network, model: str, size: int) -> dict[str, Any]:
         "scaler": None
         if scaler is None
         else {"mean": scaler.mean.tolist(), "scale": scaler.scale.tolist()},
+        "temperature": network.temperature,
         "label_names": network.label_names,
         "schema": None if network.schema is None else network.schema.to_json(),
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from fastnet import data
 from fastnet.cli import INTERRUPTED, options, output
@@ -23,6 +24,7 @@ from fastnet.history import History
 from fastnet.losses import Loss
 from fastnet.network import Network
 from fastnet.optimizers import LBFGS, Optimizer
+from fastnet.rows import split_index
 
 
 @click.command(
@@ -56,6 +58,8 @@ def run(settings: Settings) -> int:
     dataset = _load(settings)
     loss, optimizer = make_loss(settings, dataset), make_optimizer(settings)
     network = make_network(settings, dataset, loss)
+    if settings.calibrate and loss.score != "accuracy":
+        raise InputError("--calibrate goes with classes: there are no probabilities here.")
     if not settings.quiet:
         _introduce(settings, dataset, network, loss, optimizer)
     replaced = settings.out.exists()
@@ -86,6 +90,8 @@ def run(settings: Settings) -> int:
             output.message("interrupted; no model was saved.")
             return INTERRUPTED
         interrupted = True
+    if settings.calibrate:
+        _calibrate(settings, dataset, network)
     with _undisturbed():
         network.save(settings.out)
     history = network.history
@@ -100,7 +106,9 @@ def run(settings: Settings) -> int:
 
 
 def _check_outputs(settings: Settings) -> None:
-    """Refuse, before any work, what could not be written after it."""
+    """Refuse, before any work, what could not be done or written after it."""
+    if settings.calibrate and not settings.validation_share:
+        raise click.UsageError("--calibrate needs rows held back: give --validation a share.")
     for name, path in (("--out", settings.out), *(("--history", p) for p in settings.history)):
         output.check_writable(name, path, [settings.data])
         if path.exists() and not path.is_file():
@@ -194,6 +202,20 @@ def _undisturbed() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _calibrate(settings: Settings, dataset: Dataset, network: Network) -> None:
+    """Fit the temperature to the rows that validated, and write what it changed."""
+    _, held = split_index(dataset.rows, settings.validation_share, settings.seed)
+    x, y = dataset.x[held], np.asarray(dataset.y)[held]
+    before = network.evaluate(x, y, metrics=["calibration_error"])
+    temperature = network.calibrate(x, y)
+    after = network.evaluate(x, y, metrics=["calibration_error"])
+    changes = (
+        f"{name.replace('_', ' ')} {output.short(before[name])} -> {output.short(after[name])}"
+        for name in ("loss", "calibration_error")
+    )
+    click.echo(f"calibrated at temperature {output.short(temperature)}: {', '.join(changes)}")
 
 
 def _test(dataset: Dataset, network: Network, loss: Loss, settings: Settings) -> dict[str, float]:

@@ -209,6 +209,14 @@ _OPTIONS: Final = (
         help=f"Also measured after each epoch; repeatable: {', '.join(METRICS)}.",
     ),
     option(
+        "--calibrate",
+        is_flag=True,
+        default=False,
+        section=_TRAINING,
+        help="Then fit a temperature to the validation rows, so that probabilities are as sure as "
+        "they are right; see --validation.",
+    ),
+    option(
         "--seed",
         type=click.IntRange(min=0),
         metavar="N",

@@ -58,7 +58,30 @@ class Run:
 
 
 class Callback:
-    """Base class: override what you need."""
+    """Base class: override what you need.
+
+    Training calls ``on_train_begin`` once; ``on_progress`` about ten times a second, and
+    ``on_epoch_end`` after every epoch; and ``on_train_end`` once, in any case. Callbacks are called
+    in the order given. What one raises ends training, after each has had its ``on_train_end``. All
+    calls get the same `Run`. The weights may be read at any of them, and changed after an epoch.
+    ``fastnet.loggers`` has some; here is one that tells MLflow::
+
+        import mlflow
+
+        class MLflow(fn.Callback):
+            def on_train_begin(self, run):
+                mlflow.start_run()
+                mlflow.log_params({"epochs": run.epochs, "parameters": run.network.plan.size})
+
+            def on_epoch_end(self, run):
+                mlflow.log_metrics(run.logs, step=run.history.epochs[-1])
+
+            def on_train_end(self, run):
+                mlflow.log_param("stop_reason", run.history.stop_reason)
+                mlflow.end_run()
+
+        net.fit(x, y, callbacks=[MLflow()])
+    """
 
     def on_train_begin(self, run: Run) -> None:
         """Prepare: training starts."""

@@ -61,6 +61,8 @@ class Settings:
     out: Path
     calibrate: bool
     history: tuple[Path, ...]
+    html: Path | None
+    log: Path | None
     quiet: bool
 
     @property

@@ -250,6 +250,20 @@ _OPTIONS: Final = (
         help="Write what each epoch measured, at full precision (.json) or as a picture (.png, "
         ".svg, .pdf); repeatable.",
     ),
+    option(
+        "--html",
+        type=_FILE,
+        metavar="FILE",
+        section=_OUTPUT,
+        help="Write a page with curves, metrics, confusion matrix or residuals, and the command.",
+    ),
+    option(
+        "--log",
+        type=_FILE,
+        metavar="FILE",
+        section=_OUTPUT,
+        help="Write what each epoch measured as it ends, one JSON object a line.",
+    ),
     option("--quiet", is_flag=True, default=False, section=_OUTPUT, help="Only the results."),
 )
 

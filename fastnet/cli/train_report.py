@@ -66,8 +66,8 @@ def write_page(
         ("fastnet", f"{version}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
     ]
     if network.temperature is not None:
-        how = f"at temperature {network.temperature:.4g}, after the results of training, validation"
-        ended.insert(0, ("calibrated", how))
+        when = "after the results of training and validation"
+        ended.insert(0, ("calibrated", f"at temperature {network.temperature:.4g}, {when}"))
     with output.replacing(path) as file:
         file.write(
             page(

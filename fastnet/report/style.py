@@ -9,7 +9,10 @@ from fastnet.benchmarks.report_style import CSS as BASE
 CSS: Final = (
     BASE
     + """
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr)); gap: 18px; }
+.charts {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr));
+  gap: 18px; margin-top: 12px;
+}
 svg.chart { display: block; width: 100%; max-width: 440px; height: auto; }
 svg.chart text { fill: var(--text); font-size: 11.5px; dominant-baseline: central; }
 svg.chart .title { font-size: 14px; font-weight: 600; }

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnet.answers import class_names
 from fastnet.errors import FastNetError
 from fastnet.report import measures
 from fastnet.report.measures import Calibration, Confusion, Residuals
@@ -61,8 +60,8 @@ def plot_predictions(
     -------
     matplotlib.figure.Figure
     """
-    truth, output, names = np.asarray(y), network.predict(x), class_names(network)
-    if names is None:
+    truth, output, names = np.asarray(y), network.predict(x), measures.answer_names(network)
+    if not measures.gives_answers(network):
         several = measures.residuals(network, truth, output)
         figure, axes = _figure(2 * len(several), per_row=2)
         for k, found in enumerate(several):
@@ -70,9 +69,9 @@ def plot_predictions(
             _draw_residuals(axes[2 * k + 1], found)
         return _saved(figure, path)
     # Several yes-or-no answers at once are no classes to be confused.
-    confusable = truth.ndim == 1 or output.shape[1] == 1
+    confusable = names is not None and (truth.ndim == 1 or output.shape[1] == 1)
     figure, axes = _figure(1 + confusable)
-    if confusable:
+    if names is not None and confusable:
         _draw_confusion(figure, axes[0], measures.confusion(truth, output, names))
     _draw_calibration(axes[-1], measures.calibration(truth, output))
     return _saved(figure, path)

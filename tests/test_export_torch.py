@@ -174,6 +174,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
         [linear(3, 4), module("LeakyReLU", negative_slope=0.2)], "has negative_slope=0.2",
     ),
     "another form of GELU": ([linear(3, 4), module("GELU", approximate="none")], "='none'"),
+    "softmax over rows": ([linear(3, 4), module("Softmax", dim=0)], "softmax is over the units"),
     "log-softmax": ([linear(3, 4), module("LogSoftmax")], "give output_activation='softmax'"),
     "an activation without a layer": ([module("ReLU"), linear(3, 4)], "activation belongs to"),
     "two activations": ([linear(3, 4), module("ReLU"), module("Tanh")], "activation belongs to"),

@@ -19,6 +19,7 @@ import fastnet as fn
 from fastnet.cli import group
 from fastnet.plotting import plot_history, plot_predictions
 from fastnet.report import axes, charts, measures
+from fastnet.report.page import Shown, page
 
 RNG = np.random.default_rng(0)
 ODD = "<script>alert('\"&')</script>"
@@ -183,8 +184,8 @@ def test_a_page_of_classes_has_what_was_measured(folder: Path) -> None:
                "--html", "a page.html", "--quiet"]  # fmt: skip
     text = succeed(*command).stdout
     assert "report a page.html" in text
-    page = Page((folder / "a page.html").read_text("utf-8"))
-    content = " ".join(" ".join(page.texts).split())
+    found = Page((folder / "a page.html").read_text("utf-8"))
+    content = " ".join(" ".join(found.texts).split())
     results = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("test "))
     assert float(results["test accuracy"]) > 0.5
     for value in results.values():
@@ -196,10 +197,10 @@ def test_a_page_of_classes_has_what_was_measured(folder: Path) -> None:
     cells = re.findall(r"<td class=\"[^\"]*\" style=\"--share[^>]*>(\d+)</td>",
                        (folder / "a page.html").read_text("utf-8"))  # fmt: skip
     assert [int(cell) for cell in cells] == counts.ravel().tolist()
-    assert page.tags.count("svg") == 5  # loss, accuracy, f1, recall, calibration
+    assert found.tags.count("svg") == 5  # loss, accuracy, f1, recall, calibration
     assert "64 -> 16" in content
     # The command is the one that was given: run again, it gives the same model and page.
-    words = "".join(page.texts).split("Command")[1].split("Results")[0]
+    words = "".join(found.texts).split("Command")[1].split("Results")[0]
     again = shlex.split(words)
     assert again[:2] == ["fastnet", "train"]
     assert sorted(again[2:]) == sorted(str(word) for word in command[1:])
@@ -212,13 +213,13 @@ def test_a_page_of_numbers_escapes_every_name(folder: Path, houses: Path) -> Non
     succeed("train", houses, "--target", ODD, "--hidden", "none", "--loss", "quantile",
             "--epochs", 3, "--validation", 0.3, "--backend", "numpy", "--html", "p.html",
             "--quiet")  # fmt: skip
-    page = Page((folder / "p.html").read_text("utf-8"))
-    assert "script" not in page.tags
-    content = " ".join(page.texts)
+    found = Page((folder / "p.html").read_text("utf-8"))
+    assert "script" not in found.tags
+    content = " ".join(found.texts)
     assert ODD in content
     assert "90 validation rows" in content
     assert "below the quantile 0.1" in content
-    assert page.tags.count("svg") == 3  # loss, predictions, residuals
+    assert found.tags.count("svg") == 3  # loss, predictions, residuals
 
 
 def test_training_rows_are_shown_as_what_they_are(folder: Path, houses: Path) -> None:
@@ -227,12 +228,19 @@ def test_training_rows_are_shown_as_what_they_are(folder: Path, houses: Path) ->
     assert "300 training rows, as none were held back" in (folder / "p.html").read_text("utf-8")
 
 
+def test_a_training_without_one_epoch_has_a_page_too() -> None:
+    net = fn.Network([2, 2], output_activation="softmax", backend="numpy")
+    shown = Shown("4 rows", np.zeros((4, 2)), np.array([0, 1, 0, 1]))
+    text = page(net, fn.History(), title="t", command="c", facts=[], tested={}, shown=shown)
+    assert "before any epoch" in "".join(Page(text).texts)
+
+
 def test_a_page_needs_nothing_but_itself(folder: Path) -> None:
     succeed("train", "digits", "--epochs", 2, "--backend", "numpy", "--html", "p.html", "--quiet")
     text = (folder / "p.html").read_text("utf-8")
-    page = Page(text)
-    assert {"script", "link", "img", "iframe", "object"}.isdisjoint(page.tags)
-    assert {"src", "href"}.isdisjoint(name for name, _ in page.attributes)
+    found = Page(text)
+    assert {"script", "link", "img", "iframe", "object"}.isdisjoint(found.tags)
+    assert {"src", "href"}.isdisjoint(name for name, _ in found.attributes)
     assert "url(" not in text
     assert "@import" not in text
     assert "default-src 'none'" in text
@@ -309,9 +317,17 @@ def test_numbers_are_drawn_as_predictions_and_residuals_of_every_target(tmp_path
 
 def test_several_yes_or_no_answers_have_no_confusion_matrix() -> None:
     net = fn.Network([2, 3], output_activation="sigmoid", backend="numpy")
-    net.label_names = ("a", "b", "c")
+    net.loss = fn.losses.BinaryCrossEntropy()
     figure = plot_predictions(net, RNG.normal(size=(9, 2)), RNG.integers(0, 2, (9, 3)))
     assert [axis.get_title()[:11] for axis in figure.axes] == ["calibration"]
+
+
+def test_one_answer_without_names_is_no_or_yes() -> None:
+    net = fn.Network([2, 1], output_activation="sigmoid", backend="numpy")
+    net.loss = fn.losses.BinaryCrossEntropy()
+    figure = plot_predictions(net, RNG.normal(size=(9, 2)), RNG.integers(0, 2, 9))
+    labels = figure.axes[0].get_xticklabels()
+    assert [label.get_text() for label in labels] == ["no", "yes"]
 
 
 def test_the_command_plot_draws_histories_and_models(folder: Path) -> None:

@@ -138,6 +138,19 @@ def curves(history: History) -> list[Curve]:
     ]
 
 
+def answer_names(network: Network) -> tuple[str, ...] | None:
+    """Return the names of the classes that can be confused; None for numbers, or several answers."""
+    if network.outputs == 1 and gives_answers(network):
+        return answers.class_names(network) or ("no", "yes")
+    return answers.class_names(network)
+
+
+def gives_answers(network: Network) -> bool:
+    """Return whether outputs are probabilities of answers, not numbers."""
+    trained = network.loss is not None and network.loss.score == "accuracy"
+    return trained or answers.class_names(network) is not None
+
+
 def confusion(truth: Array, output: Array, names: tuple[str, ...]) -> Confusion:
     """Return the confusion matrix of labels (N,), or one yes-or-no column, and outputs (N, O)."""
     if output.shape[1] == 1:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
-from fastnet.answers import class_names
 from fastnet.history import History
 from fastnet.report import charts, measures
 from fastnet.report.axes import short
@@ -60,7 +59,7 @@ def page(
         The rows that confusion, calibration or residuals are of.
     """
     output = network.predict(shown.x)
-    names = class_names(network)
+    names = measures.answer_names(network)
     found = [charts.curve_chart(curve) for curve in measures.curves(history)]
     parts = [
         f"<header><h1>{escape(title)}</h1></header>",
@@ -69,11 +68,11 @@ def page(
         _results(history, tested),
         f'<section><h2>Learning curves</h2><div class="charts">{"".join(found)}</div></section>',
     ]
-    if names is None:
+    if not measures.gives_answers(network):
         several = measures.residuals(network, shown.y, output)
         parts.append(_residuals(several, shown.what))
     else:
-        if output.shape[1] == 1 or shown.y.ndim == 1:
+        if names is not None and (output.shape[1] == 1 or shown.y.ndim == 1):
             parts.append(_confusion(measures.confusion(shown.y, output, names), shown.what))
         parts.append(_calibration(measures.calibration(shown.y, output), network, shown.what))
     parts.append(f"<section><h2>Network</h2>{_table(COLUMNS, layer_rows(network))}</section>")

@@ -360,7 +360,7 @@ def test_predict_names_deviations_and_quantiles(loss: str, header: list[str]) ->
 @pytest.mark.parametrize(
     ("to", "file", "usage"),
     [
-        ("c", "flowers.c", "cc -O2 -DFASTNET_MAIN flowers.c -lm -o flowers"),
+        ("c", "flowers.c", "cc -O3 -DFASTNET_MAIN flowers.c -lm -o flowers"),
         ("numpy", "flowers.py", "python flowers.py < rows.csv > predictions.csv"),
         ("onnx", "flowers.onnx", "onnxruntime.InferenceSession('flowers.onnx')"),
         ("torch", "flowers.torch.safetensors", "model.load_state_dict("),

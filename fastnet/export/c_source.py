@@ -80,8 +80,8 @@ def content(network: Network, name: str) -> bytes:
 def usage(network: Network, path: Path) -> str:
     """Return how the file is compiled."""
     return (
-        f"cc -O2 -c {path}, for its functions; as a program that reads CSV:\n"
-        f"cc -O2 -DFASTNET_MAIN {path} -lm -o {path.stem}"
+        f"cc -O3 -c {path}, for its functions; as a program that reads CSV:\n"
+        f"cc -O3 -DFASTNET_MAIN {path} -lm -o {path.stem}"
     )
 
 

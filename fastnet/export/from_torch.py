@@ -157,10 +157,8 @@ def _walk(chain: _Chain, module: Any, where: str) -> None:
         chain.add(Dropout(float(module.p)))
     elif kind == "Standardize" and not chain.layers:
         chain.scaler = Scaler(_array(module.mean), _array(module.scale))
-    elif kind == "Softmax" and module.dim not in (1, -1):
-        raise InputError(
-            f"{where} has dim={module.dim!r}, and fastnet's softmax is over the units."
-        )
+    elif kind == "Softmax" and module.dim not in (None, 1, -1):
+        raise InputError(f"{where} has dim={module.dim!r}: fastnet's softmax is over the units.")
     elif kind in _ACTIVATIONS:
         name, needed = _ACTIVATIONS[kind]
         for attribute, value in needed.items():

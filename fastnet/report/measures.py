@@ -139,7 +139,7 @@ def curves(history: History) -> list[Curve]:
 
 
 def answer_names(network: Network) -> tuple[str, ...] | None:
-    """Return the names of the classes that can be confused; None for numbers, or several answers."""
+    """Return the names of the classes that can be confused; None where there are none."""
     if network.outputs == 1 and gives_answers(network):
         return answers.class_names(network) or ("no", "yes")
     return answers.class_names(network)

@@ -27,6 +27,7 @@ from fastnet.errors import (
 from fastnet.files import load
 from fastnet.history import History
 from fastnet.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnet.loggers import JsonLines, TensorBoard
 from fastnet.network import Network
 from fastnet.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 
@@ -52,6 +53,7 @@ __all__ = [
     "FastNetWarning",
     "History",
     "InputError",
+    "JsonLines",
     "LayerNorm",
     "Lion",
     "ModelFileError",
@@ -59,6 +61,7 @@ __all__ = [
     "Network",
     "RMSprop",
     "Run",
+    "TensorBoard",
     "__version__",
     "available_backends",
     "data",

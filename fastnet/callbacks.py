@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastnet.arguments import real, several, whole
 from fastnet.errors import InputError, suggest
@@ -17,6 +17,9 @@ from fastnet.history import History
 
 if TYPE_CHECKING:
     from fastnet.network import Network
+
+
+_SMALLER_IS_BETTER: Final = ("loss", "mse", "rmse", "mae", "calibration_error")
 
 
 @dataclass
@@ -55,7 +58,30 @@ class Run:
 
 
 class Callback:
-    """Base class: override what you need."""
+    """Base class: override what you need.
+
+    Training calls ``on_train_begin`` once; ``on_progress`` about ten times a second, and
+    ``on_epoch_end`` after every epoch; and ``on_train_end`` once, in any case. Callbacks are called
+    in the order given. What one raises ends training, after each has had its ``on_train_end``. All
+    calls get the same `Run`. The weights may be read at any of them, and changed after an epoch.
+    ``fastnet.loggers`` has some; here is one that tells MLflow::
+
+        import mlflow
+
+        class MLflow(fn.Callback):
+            def on_train_begin(self, run):
+                mlflow.start_run()
+                mlflow.log_params({"epochs": run.epochs, "parameters": run.network.plan.size})
+
+            def on_epoch_end(self, run):
+                mlflow.log_metrics(run.logs, step=run.history.epochs[-1])
+
+            def on_train_end(self, run):
+                mlflow.log_param("stop_reason", run.history.stop_reason)
+                mlflow.end_run()
+
+        net.fit(x, y, callbacks=[MLflow()])
+    """
 
     def on_train_begin(self, run: Run) -> None:
         """Prepare: training starts."""
@@ -136,7 +162,7 @@ class EarlyStopping(Callback):
         name = self.monitor or ("val_loss" if "val_loss" in run.history else "loss")
         value = run.logs[name]
         stem = name.removeprefix("val_")
-        lower = stem in ("loss", "mse", "rmse", "mae") if self.mode is None else self.mode == "min"
+        lower = stem in _SMALLER_IS_BETTER if self.mode is None else self.mode == "min"
         value = value if lower else -value
         if value < self._best - self.min_delta:
             self._best, self._best_epoch, self._waited = value, run.history.epochs[-1], 0

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet import checks, layers, losses
-from fastnet.arguments import several, whole
+from fastnet.arguments import real, several, whole
 from fastnet.errors import FastNetError, ModelFileError
 from fastnet.layers import Layer
 from fastnet.plan import Plan, make_plan
@@ -55,6 +55,7 @@ def save(network: Network, path: str | PathLike[str]) -> None:
         "label_names": network.label_names and [str(name) for name in network.label_names],
         "loss": None if network.loss is None else losses.to_dict(network.loss),
         "schema": None if network.schema is None else network.schema.to_json(),
+        "temperature": network.temperature,
     }
     text = json.dumps(description)
     metadata = {"fastnet": f"{_checksum(text, tensors)}\n{text}"}
@@ -94,6 +95,8 @@ def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
             network.loss = losses.from_dict(loss, plan.output_activation.name)
         if schema is not None:
             network.schema = TableSchema.from_json(schema)
+        if description.get("temperature") is not None:
+            network.temperature = real("temperature", description["temperature"], above=0)
         if "scaler.mean" in tensors:
             network.scaler = Scaler(tensors["scaler.mean"], tensors["scaler.scale"])
     except (KeyError, TypeError, ValueError, FastNetError) as error:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any
+
+from fastnet.errors import DataError
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return values as they were before JSON, which has no word for what is not finite."""
+    return {name: float("nan") if v is None else float(v) for name, v in values.items()}
 
 
 @dataclass
@@ -52,6 +61,37 @@ class History(Mapping[str, list[float]]):
     def last(self) -> dict[str, float]:
         """Return the values of the newest epoch."""
         return {name: values[-1] for name, values in self.records.items()}
+
+    @classmethod
+    def read(cls, path: str | PathLike[str]) -> History:
+        """Read what ``fastnet train --history`` (.json) or ``--log`` (.jsonl) wrote.
+
+        Raises
+        ------
+        DataError
+            The file is missing or holds something else.
+        """
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            if str(path).lower().endswith(".jsonl"):
+                history = cls()
+                for line in text.splitlines():
+                    values = json.loads(line)
+                    history.append(int(values.pop("epoch")), _numbers(values))
+                return history
+            content = json.loads(text)
+            records = {name: list(values) for name, values in content["records"].items()}
+            epochs = [int(epoch) for epoch in content["epochs"]]
+            history = cls(seconds=float(content["seconds"]), best_epoch=content["best_epoch"])
+            for k, epoch in enumerate(epochs):
+                history.append(epoch, _numbers({name: v[k] for name, v in records.items()}))
+            history.stop_reason = str(content["stop_reason"])
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            raise DataError(f"{path} is no history of a training.") from None
+        return history
 
     def plot(self, path: str | None = None) -> Any:
         """Draw the learning curves, one panel for each metric.

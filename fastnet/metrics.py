@@ -96,6 +96,23 @@ def r2(target: Array, output: Array, weight: Array | None = None) -> float:
     return r2_from(mse(target, output, weight), spread(target, weight))
 
 
+_CONFIDENCE_BINS: Final = 15
+
+
+def calibration_error(target: Array, output: Array, weight: Array | None = None) -> float:
+    """Mean distance of how sure answers are from how often they are right (Naeini et al., 2015).
+
+    Answers are put into 15 bins by the probability they are given; of each bin the mean probability
+    is compared with the share of right answers. 0 is perfect.
+    """
+    sure, right = confidences(target, output)
+    weights = np.ones(len(output)) if weight is None else weight.astype(np.float64)
+    weights = np.repeat(weights, right.size // max(len(output), 1))
+    index = np.minimum((sure * _CONFIDENCE_BINS).astype(np.int64), _CONFIDENCE_BINS - 1)
+    gaps = np.bincount(index, weights * (sure - right), minlength=_CONFIDENCE_BINS)
+    return float(np.abs(gaps).sum() / weights.sum())
+
+
 METRICS: Final[dict[str, Metric]] = {
     row.__name__: row
     for row in (
@@ -105,6 +122,7 @@ METRICS: Final[dict[str, Metric]] = {
         recall,
         f1,
         roc_auc,
+        calibration_error,
         mse,
         rmse,
         mae,
@@ -121,6 +139,7 @@ _NEEDS: Final = {
     "recall": "class",
     "f1": "class",
     "roc_auc": "two classes",
+    "calibration_error": "answer",
     "mse": "number",
     "rmse": "number",
     "mae": "number",
@@ -194,6 +213,13 @@ def r2_from(mean_squared_error: float, target_spread: float) -> float:
     if target_spread == 0:
         return 1.0 if mean_squared_error == 0 else 0.0
     return 1.0 - mean_squared_error / target_spread
+
+
+def confidences(target: Array, output: Array) -> tuple[Array, Array]:
+    """Return of every answer the probability it was given, and whether it is right, flat."""
+    truth, answer = _answers(target, output)
+    sure = output.max(axis=1) if truth.ndim == 1 else np.maximum(output, 1 - output)
+    return np.reshape(sure, -1).astype(np.float64), np.reshape(truth == answer, -1)
 
 
 def _answers(target: Array, output: Array) -> tuple[Array, Array]:

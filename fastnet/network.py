@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet import backends, checks, lbfgs, losses, optimizers, rows, training
+from fastnet import answers, backends, checks, lbfgs, losses, optimizers, rows, training
 from fastnet import metrics as metric_table
 from fastnet.arguments import real, whole
 from fastnet.backends.base import Array, Backend, Engine, Recipe
@@ -64,6 +64,8 @@ class Network:
     schema : TableSchema or None
         What the columns of the training table were; set by ``fastnet train``.
     label_names : tuple of str or None
+    temperature : float or None
+        What `calibrate` found, and put into the last layer; None again after more training.
 
     Examples
     --------
@@ -95,6 +97,7 @@ class Network:
         self.scaler: Scaler | None = None
         self.schema: TableSchema | None = None
         self.label_names: tuple[str, ...] | None = None
+        self.temperature: float | None = None
         self._set_backend(backends.choose(backend, self.plan))
         self.initialize()
 
@@ -110,6 +113,7 @@ class Network:
         self._parameters: Array = asarray(self.plan.initial_parameters(self.seed, self.dtype))
         self._state: Array = asarray(self.plan.initial_state(self.dtype))
         self.training: TrainingState | None = None
+        self.temperature = None
         self._engines = threading.local()
 
     # --- what it is ------------------------------------------------------------------------------
@@ -307,7 +311,7 @@ class Network:
                 callback.check(job.names)
 
         # All is checked: from here on the network changes.
-        self.scaler, self.loss = scaler, chosen_loss
+        self.scaler, self.loss, self.temperature = scaler, chosen_loss, None
         state = self._training_state(chosen_optimizer)
         if isinstance(chosen_optimizer, LBFGS):
             return lbfgs.train_lbfgs(job, chosen_optimizer, state)
@@ -344,18 +348,40 @@ class Network:
         data = rows.on_backend(
             self._check(chosen_loss, x, y, sample_weight).rows, self.backend_object
         )
-        self.loss = chosen_loss
+        self.loss, self.temperature = chosen_loss, None
         recipe = Recipe(chosen_loss, chosen, len(data), self.seed, shuffle=False)
         job = Job(self, self._engine(), data, chosen_loss)
         return training.train_once(job, recipe, self._training_state(chosen))
 
     # --- use -------------------------------------------------------------------------------------
 
-    def predict(self, x: ArrayLike) -> NDArray[Any]:
-        """Return the outputs (N, O) for x (N, I): probabilities after softmax or sigmoid."""
+    @overload
+    def predict(self, x: ArrayLike, *, return_std: Literal[False] = False) -> NDArray[Any]: ...
+
+    @overload
+    def predict(
+        self, x: ArrayLike, *, return_std: Literal[True]
+    ) -> tuple[NDArray[Any], NDArray[Any]]: ...
+
+    def predict(
+        self, x: ArrayLike, *, return_std: bool = False
+    ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
+        """Return the outputs (N, O) for x (N, I): probabilities after softmax or sigmoid.
+
+        With `return_std`, for a network trained with ``gaussian_nll``: means and standard
+        deviations of the targets, each (N, T).
+        """
         values = rows.inputs(self.plan, self.dtype, self.scaler, x)
         engine = self._engine()
-        return self.backend_object.to_host(engine.predict(self.backend_object.asarray(values)))
+        y = self.backend_object.to_host(engine.predict(self.backend_object.asarray(values)))
+        return answers.means_and_deviations(self, y) if return_std else y
+
+    def predict_quantiles(self, x: ArrayLike) -> dict[float, NDArray[Any]]:
+        """Return the quantiles by name, each (N, T): ``{0.1: ..., 0.5: ..., 0.9: ...}``.
+
+        For a network trained with ``quantile``.
+        """
+        return answers.quantiles(self, self.predict(x))
 
     def predict_one(self, row: ArrayLike) -> NDArray[Any]:
         """Return the outputs (O,) for one row (I,), with the least delay.
@@ -406,6 +432,46 @@ class Network:
         engine.gradient(rows.on_backend(checked.rows, self.backend_object), chosen_loss)
         flat = self.backend_object.to_host(engine.gradients)
         return {t.name: np.array(t.view(flat)) for t in self.plan.parameters}
+
+    def input_gradients(self, x: ArrayLike, output: ArrayLike | None = None) -> NDArray[Any]:
+        """Return how an output of each row changes with each input of that row, (N, I).
+
+        Parameters
+        ----------
+        x : (N, I)
+        output : int or (N,) of int, optional
+            Which output, or which one of each row. Default: the largest of each row.
+        """
+        from fastnet.sensitivity import input_gradients
+
+        return input_gradients(self, x, output)
+
+    def jacobian(self, x: ArrayLike) -> NDArray[Any]:
+        """Return the derivative of every output by every input, (N, O, I)."""
+        from fastnet.sensitivity import jacobian
+
+        return jacobian(self, x)
+
+    def calibrate(
+        self, x: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Divide what softmax or sigmoid is taken of by the temperature that suits these rows.
+
+        Take rows that the network was not trained on. The answers stay the same, and how sure they
+        are becomes right on average. The temperature goes into the last layer and is kept as
+        `temperature`; called again, it starts from there.
+
+        Returns
+        -------
+        float
+            The temperature by which the last layer is divided now, in all.
+        """
+        from fastnet.calibration import apply_temperature, fit_temperature
+
+        found = fit_temperature(self, self._check(self._loss(None), x, y, sample_weight))
+        apply_temperature(self, found)
+        self.temperature = found * (self.temperature or 1.0)
+        return self.temperature
 
     # --- moving, copying, storing ----------------------------------------------------------------
 

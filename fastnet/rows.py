@@ -93,14 +93,19 @@ def pair(name: str, values: Any) -> tuple[Any, Any, Any]:
 
 def split(checked: Checked, share: float, seed: int) -> tuple[Checked, Checked]:
     """Return training and validation rows; `share` of the rows, drawn by `seed`, validates."""
-    count = len(checked.rows)
+    train, held = split_index(len(checked.rows), share, seed)
+    return checked.take(train), checked.take(held)
+
+
+def split_index(count: int, share: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which of `count` rows `split` trains and validates on."""
     held = round(count * share)
     if not 0 < held < count:
         lacking = "training" if held else "validation"
         raise InputError(f"validation_split={share} of {count} rows leaves none for {lacking}.")
     order = random.permutation(count, seed=seed, epoch=0, purpose=abi.SPLIT)
     # Sorted, so that training without a shuffle sees the rows in the order they came in.
-    return checked.take(np.sort(order[held:])), checked.take(np.sort(order[:held]))
+    return np.sort(order[held:]), np.sort(order[:held])
 
 
 def on_backend(rows: Rows, backend: Backend) -> Rows:

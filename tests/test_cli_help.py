@@ -30,6 +30,7 @@ FIXED_FLAGS = {
     "backends": "",
     "info": "",
     "export": "--to --out",
+    "plot": "--out --target",
     "demo": "",
 }
 

@@ -127,7 +127,7 @@ def test_evaluate_is_what_the_library_says(model: str, flowers: str) -> None:
     result = json.loads(succeed("evaluate", model, flowers, "--json", *NUMPY).stdout)
     net = fn.load(model, backend="numpy")
     rows = data.load(flowers, schema=net.schema)
-    names = ["accuracy", "balanced_accuracy", "precision", "recall", "f1"]
+    names = ["accuracy", "balanced_accuracy", "precision", "recall", "f1", "calibration_error"]
     assert result["metrics"] == net.evaluate(rows.x, rows.y, metrics=names)
     assert result["metrics"]["accuracy"] > 0.95
     assert result["rows"] == 180
@@ -143,8 +143,9 @@ def test_evaluate_writes_a_line_for_each_metric_and_a_row_for_each_class(
     args = ("--target", "species", "--metric", "f1", *NUMPY)
     lines = succeed("evaluate", model, flowers, *args).stdout.splitlines()
     assert lines[0] == "flowers.csv: 180 rows"
-    assert [line.split()[0] for line in lines[1:7]] == [
+    assert [line.split()[0] for line in lines[1:8]] == [
         "loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1",
+        "calibration_error",
     ]  # fmt: skip
     row = next(line for line in lines if line.startswith("iris [blue] "))
     assert row.split()[2] == "60"
@@ -172,6 +173,10 @@ def test_evaluate_asks_for_the_loss_where_outputs_are_no_predictions() -> None:
     np.savez("line.npz", x=x, y=2 * x[:, 0] + 0.25)
     succeed("train", "line.npz", "--loss", "gaussian_nll", "--epochs", 1, "--quiet", *NUMPY)
     args = ("evaluate", "model.safetensors", "line.npz", *NUMPY)
+    assert "r2 " in succeed(*args).stdout  # the loss is stored with the model
+    net = fn.load("model.safetensors", backend="numpy")
+    net.loss = None
+    net.save("model.safetensors")
     refused = run(*args)
     assert refused.exit_code == 1
     assert "name its loss with --loss" in refused.stderr
@@ -328,7 +333,46 @@ def test_a_split_that_is_not_there_is_refused(model: str, flowers: str) -> None:
     assert "flowers.csv has no test split" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("loss", "header"),
+    [
+        ("gaussian_nll", ["prediction", "prediction_std"]),
+        ("quantile", [f"prediction_quantile_{q}" for q in (0.1, 0.5, 0.9)]),
+    ],
+)
+def test_predict_names_deviations_and_quantiles(loss: str, header: list[str]) -> None:
+    x = np.linspace(-1, 1, 50, dtype=np.float32)[:, None]
+    np.savez("line.npz", x=x, y=2 * x[:, 0] + 0.25)
+    succeed("train", "line.npz", "--loss", loss, "--epochs", 3, "--quiet", *NUMPY)
+    written, rows = table(
+        succeed("predict", "model.safetensors", "line.npz", "--out", "-", *NUMPY).stdout
+    )
+    assert written == header
+    expected = fn.load("model.safetensors", backend="numpy").predict(x)
+    if loss == "gaussian_nll":
+        expected[:, 1] = np.exp(expected[:, 1] / 2)
+    np.testing.assert_allclose(np.array(rows, np.float32), expected, rtol=1e-5)
+
+
 # --- export ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("to", "file", "usage"),
+    [
+        ("c", "flowers.c", "cc -O3 -DFASTNET_MAIN flowers.c -lm -o flowers"),
+        ("numpy", "flowers.py", "python flowers.py < rows.csv > predictions.csv"),
+        ("onnx", "flowers.onnx", "onnxruntime.InferenceSession('flowers.onnx')"),
+        ("torch", "flowers.torch.safetensors", "model.load_state_dict("),
+    ],
+)
+def test_export_writes_the_file_and_how_it_is_used(
+    model: str, to: str, file: str, usage: str
+) -> None:
+    text = succeed("export", model, "--to", to).stdout
+    assert text.startswith(f"{file}: ")
+    assert usage in text
+    assert Path(file).stat().st_size > 100
 
 
 def test_export_takes_the_name_of_the_model(model: str, flowers: str) -> None:

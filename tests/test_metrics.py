@@ -189,7 +189,7 @@ def test_metrics_agree_with_scikit_learn(weighted: bool) -> None:
     one = target[:, :1], predicted[:, :1]
     expected = theirs.r2_score(*one, sample_weight=weight)
     assert_close(np.float64(metrics.r2(*one, weight)), expected, terms=200)
-    assert set(pairs) | {"r2"} == set(METRICS)
+    assert set(pairs) | {"r2", "calibration_error"} == set(METRICS)
 
 
 # --- in use ---------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "evaluate": "Measure a model on data with known answers.",
     "predict": "Write a model's predictions for the rows of a table.",
     "info": "Show what is in a model file.",
+    "plot": "Draw learning curves, or how well a model does.",
     "export": "Write a model in a form that runs without fastnet.",
     "backends": "Show what can run here, and what cannot and why.",
     "bench": "Measure training and prediction speed.",

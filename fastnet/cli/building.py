@@ -59,7 +59,10 @@ class Settings:
     backend: str
     threads: int | None
     out: Path
+    calibrate: bool
     history: tuple[Path, ...]
+    html: Path | None
+    log: Path | None
     quiet: bool
 
     @property

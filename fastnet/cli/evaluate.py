@@ -8,14 +8,16 @@ import click
 import numpy as np
 
 from fastnet import files
+from fastnet.answers import class_names
+from fastnet.calibration import uncalibrated
 from fastnet.cli import options, output, using
 from fastnet.data import Dataset
 from fastnet.errors import InputError
-from fastnet.losses import LOSSES
+from fastnet.losses import LOSSES, Quantile
 from fastnet.metrics import METRICS
 from fastnet.network import Network
 
-_FOR_CLASSES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+_FOR_CLASSES = "accuracy", "balanced_accuracy", "precision", "recall", "f1", "calibration_error"
 _FOR_NUMBERS = ("r2", "mae", "rmse")
 
 
@@ -39,7 +41,7 @@ _FOR_NUMBERS = ("r2", "mae", "rmse")
     "--loss",
     type=options.Name("loss", LOSSES),
     metavar="NAME",
-    show_default="the one that suits the output layer",
+    show_default="as in training",
     help=f"{', '.join(LOSSES)}.",
 )
 @options.option(
@@ -73,7 +75,8 @@ def command(
     """Measure a MODEL on DATA with known answers.
 
     Writes loss, accuracy and their like, and for classes how each one is recognised; for numbers
-    r2, the mean absolute error and the root of the mean squared error.
+    r2, the mean absolute error and the root of the mean squared error. For a calibrated model loss
+    and calibration error also as they were before.
     """
     network = files.load(model, backend=backend)
     dataset = using.load_for(network, data, target=target, folder=data_dir, split=split)
@@ -82,8 +85,9 @@ def command(
         raise InputError(
             f"{dataset.name} has no column {wanted} to compare with; name it with --target."
         )
-    names = using.class_names(network)
-    if loss is None and names is None and network.outputs != max(1, len(dataset.schema.targets)):
+    names = class_names(network)
+    untold = loss is None and network.loss is None and names is None
+    if untold and network.outputs != max(1, len(dataset.schema.targets)):
         raise InputError(
             f"the model has {network.outputs} outputs for {len(dataset.schema.targets)} targets: "
             "name its loss with --loss (gaussian_nll or quantile)."
@@ -91,17 +95,26 @@ def command(
     if names is not None:
         usual = [*_FOR_CLASSES, *(["roc_auc"] if len(names) == 2 else [])]
     else:
-        usual = list(_FOR_NUMBERS) if loss != "quantile" else []
+        quantiles = loss == "quantile" or (loss is None and isinstance(network.loss, Quantile))
+        usual = [] if quantiles else list(_FOR_NUMBERS)
     chosen = list(dict.fromkeys([*usual, *metric]))
     values = network.evaluate(dataset.x, dataset.y, loss=loss, metrics=chosen)
+    before = {}
+    if network.temperature is not None:
+        undone = uncalibrated(network)
+        before = undone.evaluate(dataset.x, dataset.y, loss=loss, metrics=["calibration_error"])
+        before = {name: before[name] for name in ("loss", "calibration_error")}
     classes = [] if names is None else _by_class(network, dataset, names)
     if as_json:
-        content = {"data": dataset.name, "rows": dataset.rows, "metrics": values}
+        content: dict[str, Any] = {"data": dataset.name, "rows": dataset.rows, "metrics": values}
+        if before:
+            content["calibration"] = {"temperature": network.temperature, "before": before}
         click.echo(output.as_json(content | ({"classes": classes} if classes else {})))
         return
     click.echo(f"{output.printable(dataset.name)}: {dataset.rows:,} rows")
     for name, value in values.items():
-        click.echo(f"{name} {output.short(value)}")
+        was = f" ({output.short(before[name])} before calibration)" if name in before else ""
+        click.echo(f"{name} {output.short(value)}{was}")
     if classes:
         click.echo()
         rows = ([_cell(value) for value in row.values()] for row in classes)

@@ -9,13 +9,16 @@ import click
 from fastnet import files
 from fastnet.cli import options, output
 from fastnet.errors import InputError
-from fastnet.export import FORMATS, export
+from fastnet.export import FORMATS, export, usage
 
 
 @click.command(
     "export",
     cls=options.Command,
-    epilog=options.examples("fastnet export model.safetensors --to numpy --out model.py"),
+    epilog=options.examples(
+        "fastnet export model.safetensors --to c --out model.c",
+        "fastnet export model.safetensors --to onnx",
+    ),
 )
 @click.argument("model")
 @options.option(
@@ -35,7 +38,8 @@ from fastnet.export import FORMATS, export
 def command(model: str, to: str, out: Path | None) -> None:
     """Write a MODEL in a form that runs without fastnet.
 
-    The result has the weights, the scaler and the labels in it.
+    The result has the weights and the scaler in it, and the names of columns and classes where
+    the format has a place for them. How it is used is written to standard output.
     """
     network = files.load(model, backend="numpy")
     if out is None:
@@ -45,3 +49,4 @@ def command(model: str, to: str, out: Path | None) -> None:
         raise InputError(f"--out: {out} is not a file; name one.")
     export(network, out, to=to)
     click.echo(f"{output.printable(out)}: {output.size(out.stat().st_size)}")
+    click.echo(usage(network, out, to=to))

@@ -10,8 +10,8 @@ import click
 from fastnet import files, layers
 from fastnet.cli import options, output
 from fastnet.data import Column
-from fastnet.layers import BatchNorm, Dense, Dropout, LayerNorm
 from fastnet.network import Network
+from fastnet.report.layers import COLUMNS, layer_rows
 
 _MOST: Final = 20  # names shown of a long list
 
@@ -34,7 +34,7 @@ def command(model: str, as_json: bool) -> None:
         return
     output.facts(_facts(network, model, size))
     click.echo()
-    output.table(("layer", "activation", "shape", "parameters"), _layer_rows(network), numbers=1)
+    output.table(COLUMNS, layer_rows(network), numbers=1)
 
 
 def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
@@ -46,6 +46,8 @@ def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
         ("inputs", f"{network.inputs}, {'as they are' if scaler is None else 'standardised'}"),
         ("outputs", f"{network.outputs} ({network.plan.output_activation.name})"),
     ]
+    if network.temperature is not None:
+        found.append(("calibrated", f"at temperature {network.temperature:.4g}"))
     if labels is not None:
         found.append(("labels", _listing([repr(name) for name in labels])))
     if schema is not None and schema.named:
@@ -68,32 +70,6 @@ def _listing(names: list[str]) -> str:
     return ", ".join(names[:_MOST]) + more
 
 
-def _layer_rows(network: Network) -> list[tuple[str, str, str, str]]:
-    """Return name, activation, shape and number of parameters of every layer."""
-    rows = []
-    for index, (layer, op) in enumerate(zip(network.layers, network.plan.ops, strict=True)):
-        count = sum(
-            tensor.size
-            for tensor in network.plan.parameters
-            if tensor.name.startswith(f"layers.{index}.")
-        )
-        name = {
-            Dense: "dense",
-            Dropout: f"dropout {getattr(layer, 'rate', 0)}",
-            BatchNorm: "batch norm",
-            LayerNorm: "layer norm",
-        }[type(layer)]
-        rows.append(
-            (
-                f"{index}  {name}",
-                getattr(layer, "activation", "-"),
-                f"{op['inputs']} -> {op['outputs']}",
-                f"{count:,}",
-            )
-        )
-    return rows
-
-
 def _content(network: Network, model: str, size: int) -> dict[str, Any]:
     scaler = network.scaler
     return {
@@ -108,6 +84,7 @@ def _content(network: Network, model: str, size: int) -> dict[str, Any]:
         "scaler": None
         if scaler is None
         else {"mean": scaler.mean.tolist(), "scale": scaler.scale.tolist()},
+        "temperature": network.temperature,
         "label_names": network.label_names,
         "schema": None if network.schema is None else network.schema.to_json(),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet import files
+from fastnet import answers, files
 from fastnet.cli import options, output, using
 from fastnet.network import Network
 
@@ -53,7 +53,8 @@ def command(
     """Write a MODEL's predictions for the rows of DATA.
 
     DATA is what 'train' takes; its columns are found by name, the target may be absent. Each row
-    has its prediction and, for classes, the probability of each class.
+    has its prediction and, for classes, the probability of each class; after training with
+    gaussian_nll a standard deviation, after quantile each quantile, under a name that says so.
     """
     if out != _STDOUT:
         output.check_writable("--out", out, [model, data])
@@ -71,29 +72,16 @@ def command(
 
 def _csv(network: Network, outputs: NDArray[Any]) -> Iterator[str]:
     """Yield the CSV text, in blocks of rows."""
-    names = using.class_names(network)
-    header = _header(network, names)
-    yield _lines([header])
+    names = answers.class_names(network)
+    yield _lines([answers.column_names(network)])
     for start in range(0, len(outputs), _BLOCK):
         block = outputs[start : start + _BLOCK]
+        numbers = _numbers(answers.values(network, block))
         if names is None:
-            yield _lines(_numbers(block))
+            yield _lines(numbers)
             continue
         labels = (names[k] for k in using.answers(block))
-        numbers = _numbers(using.probabilities(block))
         yield _lines([label, *row] for label, row in zip(labels, numbers, strict=True))
-
-
-def _header(network: Network, names: Sequence[str] | None) -> list[str]:
-    """Return the names of the columns."""
-    if names is not None:
-        return ["prediction", *(f"probability_{name}" for name in names)]
-    if network.outputs == 1:
-        return ["prediction"]
-    targets = () if network.schema is None else network.schema.targets
-    if len(targets) == network.outputs:
-        return list(targets)
-    return [f"prediction_{index}" for index in range(network.outputs)]
 
 
 def _numbers(values: NDArray[Any]) -> list[list[str]]:

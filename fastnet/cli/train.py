@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from fastnet import data
+from fastnet.callbacks import Callback
 from fastnet.cli import INTERRUPTED, options, output
 from fastnet.cli.building import Settings, make_loss, make_network, make_optimizer
 from fastnet.cli.epochs import EpochLines
 from fastnet.cli.train_options import train_options
+from fastnet.cli.train_report import command_line, write_page
 from fastnet.data import BUILT_IN, Dataset
 from fastnet.errors import DivergenceError, FastNetError, InputError
 from fastnet.history import History
+from fastnet.loggers import JsonLines
 from fastnet.losses import Loss
 from fastnet.network import Network
 from fastnet.optimizers import LBFGS, Optimizer
+from fastnet.rows import split_index
 
 
 @click.command(
@@ -47,17 +52,20 @@ def command(ctx: click.Context, /, **values: Any) -> None:
 
     Ctrl-C ends training early and saves what is learned.
     """
-    ctx.exit(run(Settings(**values)))
+    ctx.exit(run(Settings(**values), command_line(ctx)))
 
 
-def run(settings: Settings) -> int:
-    """Train and save; return the exit code."""
+def run(settings: Settings, command: str) -> int:
+    """Train and save; return the exit code. `command` is the command line, for the report."""
     _check_outputs(settings)
     dataset = _load(settings)
     loss, optimizer = make_loss(settings, dataset), make_optimizer(settings)
     network = make_network(settings, dataset, loss)
+    if settings.calibrate and loss.score != "accuracy":
+        raise InputError("--calibrate goes with classes: there are no probabilities here.")
+    facts = _facts(settings, dataset, network, loss, optimizer)
     if not settings.quiet:
-        _introduce(settings, dataset, network, loss, optimizer)
+        output.facts(facts)
     replaced = settings.out.exists()
     interrupted = False
     try:
@@ -71,7 +79,7 @@ def run(settings: Settings) -> int:
             validation_split=settings.validation_share,
             early_stopping=settings.early_stopping,
             metrics=settings.metric,
-            callbacks=[] if settings.quiet else [EpochLines(settings.epochs)],
+            callbacks=_callbacks(settings),
             class_weight=settings.class_weight,
             standardize=settings.standardizes,
             threads=settings.threads,
@@ -86,6 +94,8 @@ def run(settings: Settings) -> int:
             output.message("interrupted; no model was saved.")
             return INTERRUPTED
         interrupted = True
+    if settings.calibrate:
+        _calibrate(settings, dataset, network)
     with _undisturbed():
         network.save(settings.out)
     history = network.history
@@ -95,20 +105,29 @@ def run(settings: Settings) -> int:
     tested = _test(dataset, network, loss, settings)
     for path in settings.history:
         _write_history(path, history, tested)
+    if settings.html is not None:
+        write_page(settings.html, command, facts, settings, dataset, network, history, tested)
     _conclude(settings, dataset, history, tested, replaced)
     return INTERRUPTED if interrupted else 0
 
 
 def _check_outputs(settings: Settings) -> None:
-    """Refuse, before any work, what could not be written after it."""
-    for name, path in (("--out", settings.out), *(("--history", p) for p in settings.history)):
+    """Refuse, before any work, what could not be done or written after it."""
+    if settings.calibrate and not settings.validation_share:
+        raise click.UsageError("--calibrate needs rows held back: give --validation a share.")
+    outputs = [("--out", settings.out), *(("--history", path) for path in settings.history)]
+    outputs += [
+        (name, path)
+        for name, path in (("--html", settings.html), ("--log", settings.log))
+        if path is not None
+    ]
+    for name, path in outputs:
         output.check_writable(name, path, [settings.data])
         if path.exists() and not path.is_file():
             raise InputError(f"{name}: {path} is not a file; name one.")
-    if len({path.absolute() for path in (settings.out, *settings.history)}) <= len(
-        settings.history
-    ):
-        raise click.UsageError("--out and --history must all be different files.")
+    if len({path.absolute() for _, path in outputs}) < len(outputs):
+        names = ", ".join(dict.fromkeys(name for name, _ in outputs))
+        raise click.UsageError(f"{names} must all be different files.")
     for path in settings.history:
         if path.suffix.lower() not in (".json", ".png", ".svg", ".pdf"):
             raise click.UsageError(
@@ -135,14 +154,20 @@ def _load(settings: Settings) -> Dataset:
     return dataset
 
 
-def _introduce(
+def _callbacks(settings: Settings) -> list[Callback]:
+    """Return what follows the training."""
+    logs: list[Callback] = [] if settings.log is None else [JsonLines(settings.log)]
+    return logs if settings.quiet else [EpochLines(settings.epochs), *logs]
+
+
+def _facts(
     settings: Settings,
     dataset: Dataset,
     network: Network,
     loss: Loss,
     optimizer: Optimizer | LBFGS,
-) -> None:
-    """Write what is going to be trained, on what, and how."""
+) -> list[tuple[str, object]]:
+    """Return what is going to be trained, on what, and how."""
     outputs = f"{dataset.classes} classes" if dataset.classes else f"{network.outputs} outputs"
     rows = f"{dataset.name}: {dataset.rows:,} rows, {dataset.features} inputs, {outputs}"
     share = settings.validation_share
@@ -157,19 +182,17 @@ def _introduce(
         course = "" if settings.schedule == "constant" else f" ({settings.schedule})"
         training += f", learning rate {optimizer.schedule.start:g}{course}"
         training += f", batches of {min(settings.batch_size, dataset.rows)}"
-    output.facts(
-        [
-            ("data", rows),
-            ("inputs", "standardised" if settings.standardizes else "as they are"),
-            (
-                "network",
-                f"{sizes} ({kinds}), {network.plan.size:,} parameters, {network.dtype.name}, "
-                f"seed {network.seed}",
-            ),
-            ("training", f"{training}, {settings.epochs} epochs"),
-            ("backend", f"{network.backend}, {_threads(settings, network, dataset)}"),
-        ]
-    )
+    return [
+        ("data", rows),
+        ("inputs", "standardised" if settings.standardizes else "as they are"),
+        (
+            "network",
+            f"{sizes} ({kinds}), {network.plan.size:,} parameters, {network.dtype.name}, "
+            f"seed {network.seed}",
+        ),
+        ("training", f"{training}, {settings.epochs} epochs"),
+        ("backend", f"{network.backend}, {_threads(settings, network, dataset)}"),
+    ]
 
 
 def _threads(settings: Settings, network: Network, dataset: Dataset) -> str:
@@ -194,6 +217,20 @@ def _undisturbed() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _calibrate(settings: Settings, dataset: Dataset, network: Network) -> None:
+    """Fit the temperature to the rows that validated, and write what it changed."""
+    _, held = split_index(dataset.rows, settings.validation_share, settings.seed)
+    x, y = dataset.x[held], np.asarray(dataset.y)[held]
+    before = network.evaluate(x, y, metrics=["calibration_error"])
+    temperature = network.calibrate(x, y)
+    after = network.evaluate(x, y, metrics=["calibration_error"])
+    changes = (
+        f"{name.replace('_', ' ')} {output.short(before[name])} -> {output.short(after[name])}"
+        for name in ("loss", "calibration_error")
+    )
+    click.echo(f"calibrated at temperature {output.short(temperature)}: {', '.join(changes)}")
 
 
 def _test(dataset: Dataset, network: Network, loss: Loss, settings: Settings) -> dict[str, float]:
@@ -243,6 +280,9 @@ def _conclude(
     click.echo(f"time {history.seconds:.2f} s for {epochs} epochs{speed}")
     for path in settings.history:
         click.echo(f"history {output.printable(path)}")
+    for name, written in (("log", settings.log), ("report", settings.html)):
+        if written is not None:
+            click.echo(f"{name} {output.printable(written)}")
     size = output.size(settings.out.stat().st_size)
     note = ", replacing the file that was there" if replaced else ""
     click.echo(f"model {output.printable(settings.out)} ({size}{note})")

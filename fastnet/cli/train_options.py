@@ -209,6 +209,14 @@ _OPTIONS: Final = (
         help=f"Also measured after each epoch; repeatable: {', '.join(METRICS)}.",
     ),
     option(
+        "--calibrate",
+        is_flag=True,
+        default=False,
+        section=_TRAINING,
+        help="Then fit a temperature to the validation rows, so that probabilities are as sure as "
+        "they are right; see --validation.",
+    ),
+    option(
         "--seed",
         type=click.IntRange(min=0),
         metavar="N",
@@ -241,6 +249,20 @@ _OPTIONS: Final = (
         section=_OUTPUT,
         help="Write what each epoch measured, at full precision (.json) or as a picture (.png, "
         ".svg, .pdf); repeatable.",
+    ),
+    option(
+        "--html",
+        type=_FILE,
+        metavar="FILE",
+        section=_OUTPUT,
+        help="Write a page with curves, metrics, confusion matrix or residuals, and the command.",
+    ),
+    option(
+        "--log",
+        type=_FILE,
+        metavar="FILE",
+        section=_OUTPUT,
+        help="Write what each epoch measured as it ends, one JSON object a line.",
     ),
     option("--quiet", is_flag=True, default=False, section=_OUTPUT, help="Only the results."),
 )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet import data
+from fastnet.answers import class_names
 from fastnet.cli.options import Name
 from fastnet.data import BUILT_IN, Dataset, TableSchema
 from fastnet.errors import InputError
@@ -42,21 +43,6 @@ def load_for(
 def _plain_schema(network: Network, target: str | None) -> TableSchema:
     """Return the schema of a model that was saved without one: columns by their position."""
     return TableSchema.of_matrix(network.inputs, target or "y", class_names(network))
-
-
-def class_names(network: Network) -> tuple[str, ...] | None:
-    """Return the names of the classes, their numbers where none were stored; None for values."""
-    outputs, names = network.outputs, network.label_names
-    if names is not None and (len(names) == outputs or (outputs == 1 and len(names) == 2)):
-        return names
-    if network.plan.output_activation.name == "softmax":
-        return tuple(map(str, range(outputs)))
-    return None
-
-
-def probabilities(outputs: NDArray[Any]) -> NDArray[Any]:
-    """Return the outputs as (N, K) probabilities: one yes-or-no output stands for two classes."""
-    return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
 
 def answers(outputs: NDArray[Any]) -> NDArray[np.intp]:

@@ -1,7 +1,8 @@
-"""Export: a trained network in a form that runs without fastnet.
+"""Export: a trained network in a form that runs without fastnet; and import of foreign ones.
 
-A format is a row of the table: where its writer is. A writer takes the network and returns the
-content of the file.
+A format is a row of the table: the module of its writer. That has two functions:
+``content(network, name)`` returns the bytes of the file, `name` being what the file is called
+without its ending, and ``usage(network, path)`` returns a text on how to use it.
 """
 
 from __future__ import annotations
@@ -9,27 +10,33 @@ from __future__ import annotations
 import importlib
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fastnet.errors import InputError, suggest
+from fastnet.export.from_sklearn import from_sklearn
+from fastnet.export.from_torch import from_torch
 from fastnet.files import write_atomically
 
 if TYPE_CHECKING:
     from fastnet.network import Network
+
+__all__ = ["FORMATS", "export", "from_sklearn", "from_torch", "to_torch", "usage"]
 
 
 class Format(NamedTuple):
     """A row of the table of formats."""
 
     module: str
-    function: str
     suffix: str
     summary: str
 
 
 FORMATS: Final = {
-    "numpy": Format(
-        "fastnet.export.numpy_source", "numpy_source", ".py", "one Python file that needs NumPy"
+    "c": Format("c_source", ".c", "one C99 file that needs the standard library only"),
+    "numpy": Format("numpy_source", ".py", "one Python file that needs NumPy"),
+    "onnx": Format("onnx_model", ".onnx", "a graph for ONNX Runtime and others"),
+    "torch": Format(
+        "torch_module", ".torch.safetensors", "the state_dict of a PyTorch nn.Sequential"
     ),
 }
 
@@ -37,19 +44,45 @@ FORMATS: Final = {
 def export(network: Network, path: str | PathLike[str], *, to: str) -> None:
     """Write `network` to `path` in another format, replacing an existing file in one step.
 
+    The scaler is part of what is written. Outputs agree with ``network.predict`` but for rounding.
+
     Parameters
     ----------
-    to : {"numpy"}
+    to : {"c", "numpy", "onnx", "torch"}
 
     Raises
     ------
     InputError
         There is no such format.
+    FastNetError
+        The format needs a package that is not installed.
     ModelFileError
         The file cannot be written.
     """
+    content: bytes = _writer(to).content(network, Path(path).stem)
+    write_atomically(Path(path), content)
+
+
+def usage(network: Network, path: str | PathLike[str], *, to: str) -> str:
+    """Return how the file that `export` wrote is used, in some lines."""
+    text: str = _writer(to).usage(network, Path(path))
+    return text
+
+
+def to_torch(network: Network) -> Any:
+    """Return `network` as a ``torch.nn.Sequential`` in evaluation mode. Needs PyTorch.
+
+    Raises
+    ------
+    FastNetError
+        PyTorch is not installed.
+    """
+    from fastnet.export import torch_module
+
+    return torch_module.to_torch(network)
+
+
+def _writer(to: str) -> Any:
     if to not in FORMATS:
         raise InputError(f"unknown format {to!r}{suggest(to, FORMATS)}")
-    row = FORMATS[to]
-    content: bytes = getattr(importlib.import_module(row.module), row.function)(network)
-    write_atomically(Path(path), content)
+    return importlib.import_module(f"fastnet.export.{FORMATS[to].module}")

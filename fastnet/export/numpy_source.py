@@ -1,7 +1,8 @@
 """A network as one Python file that needs NumPy and nothing else.
 
-The file has a line for each layer, the formulas of the activations it uses, and the weights as
-base64 of NPY bytes. Texts from the network (labels, column names) enter it as ASCII literals only.
+The file has a line for each step, the formulas of the activations it uses, and the weights as
+base64 of NPY bytes. Run as a program it reads CSV and writes predictions as ``fastnet predict``
+does. Texts from the network (labels, column names) enter it as ASCII literals only.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet import answers
 from fastnet._version import version
+from fastnet.export.steps import Affine, Normalize, Scale, Step, activations_of, steps_of
 from fastnet.kernels import abi
-from fastnet.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnet.losses import LOG_VARIANCE_FLOOR, GaussianNLL
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -67,54 +71,136 @@ def softmax(z):
 }
 """The source that each activation needs, in the order of definition."""
 
-_BATCH_NORM: Final = """\
-def batch_norm(x, name, epsilon):
-    scale = 1 / np.sqrt(TENSORS[name + ".running_var"] + epsilon)
-    xhat = (x - TENSORS[name + ".running_mean"]) * scale
-    return xhat * TENSORS[name + ".weight"] + TENSORS[name + ".bias"]
-"""
-
-_LAYER_NORM: Final = """\
-def layer_norm(x, name, epsilon):
+_STEPS: Final[dict[type[Step], str]] = {
+    Affine: """\
+def dense(x, name):
+    return x @ TENSORS["w" + name] + TENSORS["b" + name]
+""",
+    Scale: """\
+def scale(x, name):
+    return x * TENSORS["w" + name] + TENSORS["b" + name]
+""",
+    Normalize: """\
+def normalize(x, name, epsilon):
     centred = x - x.mean(axis=1, keepdims=True)
     scale = 1 / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + epsilon)
-    return centred * scale * TENSORS[name + ".weight"] + TENSORS[name + ".bias"]
-"""
+    return centred * scale * TENSORS["w" + name] + TENSORS["b" + name]
+""",
+}
+"""The source that each kind of step needs."""
 
-_DENSE: Final = """\
-def dense(x, name):
-    return x @ TENSORS[name + ".weight"] + TENSORS[name + ".bias"]
-"""
-
-_PREDICT_LABELS: Final = '''
+_CLASSES: Final = '''
 
 def predict_labels(x):
     """Return the name of the likeliest class of each row, a list of N texts."""
+    return [row[0] for row in predict_rows(x)]
+
+
+def predict_rows(x):
+    """Return the cells of each row under the header OUTPUTS: label and probabilities."""
     y = predict(x)
-    best = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(int)
-    return [LABELS[k] for k in best]
+    y = np.hstack([1 - y, y]) if y.shape[1] == 1 else y
+    best = y.argmax(axis=1)
+    return [[LABELS[k], *row] for k, row in zip(best, y.astype(str).tolist())]
+'''
+
+_DEVIATIONS: Final = f'''
+
+def predict_std(x):
+    """Return the means (N, T) and the standard deviations (N, T) of the targets."""
+    mean, log_variance = np.hsplit(predict(x), 2)
+    return mean, np.exp(0.5 * np.maximum(log_variance, {LOG_VARIANCE_FLOOR!r}))
+
+
+def predict_rows(x):
+    """Return the cells of each row under the header OUTPUTS."""
+    return np.hstack(predict_std(x)).astype(str).tolist()
+'''
+
+_VALUES: Final = '''
+
+def predict_rows(x):
+    """Return the cells of each row under the header OUTPUTS."""
+    return predict(x).astype(str).tolist()
+'''
+
+_PROGRAM: Final = '''
+
+def encode(table):
+    """Return x (N, I) for columns by name; a text is 1 in the input of its category, else 0."""
+    inputs = []
+    for name, categories in COLUMNS:
+        cells = [str(cell).strip() for cell in table[name]]
+        if categories:
+            inputs += [[float(cell == category) for cell in cells] for category in categories]
+        else:
+            inputs.append([float(cell) for cell in cells])
+    return np.array(inputs, DTYPE).reshape(INPUTS, -1).T
+
+
+def main():
+    """Read CSV from standard input; write predictions, as CSV, to standard output."""
+    import csv
+    import sys
+
+    sys.stdin.reconfigure(encoding="utf-8-sig", newline="")
+    sys.stdout.reconfigure(encoding="utf-8", newline="")
+    names = [name for name, _ in COLUMNS]
+    rows = [row for row in csv.reader(sys.stdin, skipinitialspace=True) if "".join(row).strip()]
+    header = [cell.strip() for cell in rows[0]] if rows else []
+    if NAMED or not all(map(_is_number, header)):
+        rows = rows[1:]
+    if not NAMED:
+        header = names
+    missing = [name for name in names if name not in header]
+    if missing:
+        sys.exit(f"the columns {missing} are missing.")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            sys.exit(f"row {number} must have {len(header)} cells, got {len(row)}.")
+    columns = zip(*rows) if rows else [()] * len(header)
+    writer = csv.writer(sys.stdout, lineterminator="\\n")
+    writer.writerow(OUTPUTS)
+    writer.writerows(predict_rows(encode(dict(zip(header, columns)))))
+
+
+def _is_number(cell):
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 '''
 
 _LINE: Final = 96
 
 
-def numpy_source(network: Network) -> bytes:
+def content(network: Network, name: str) -> bytes:
     """Return the source of a module with ``predict(x)`` for this network, in ASCII."""
-    to_host = network.backend_object.to_host
-    named = {**network.named_parameters(), **network.named_state()}
-    tensors = {name: np.ascontiguousarray(to_host(values)) for name, values in named.items()}
+    steps = steps_of(network)
+    tensors = {f"{part}{k}": getattr(s, part) for k, s in enumerate(steps) for part in "wb"}
+    lines = [_line(index, step) for index, step in enumerate(steps)]
     if network.scaler is not None:
-        tensors |= {"scaler.mean": network.scaler.mean, "scaler.scale": network.scaler.scale}
-    functions, steps = _body(network)
-    labels = network.label_names
-    schema = network.schema
-    names = schema.feature_names if schema is not None and schema.named else None
+        tensors |= {"mean": network.scaler.mean, "scale": network.scaler.scale}
+        lines.insert(0, 'x = ((x - TENSORS["mean"]) / TENSORS["scale"]).astype(DTYPE)')
+    functions = [_STEPS[kind] for kind in dict.fromkeys(map(type, steps))]
+    for activation in activations_of(steps):
+        functions += [text for text in _ACTIVATIONS[activation] if text not in functions]
+    schema = answers.schema_of(network)
+    labels = answers.class_names(network)
+    if labels is not None:
+        rows = _CLASSES
+    else:
+        rows = _DEVIATIONS if isinstance(network.loss, GaussianNLL) else _VALUES
+    columns = [(column.name, column.categories) for column in schema.columns]
+    features = schema.feature_names if schema.named else None
     parts = [
         f'"""A neural network, exported by fastnet {version}: needs NumPy and nothing else.',
         "",
         *(f"    {index}  {layer!r}" for index, layer in enumerate(network.layers)),
         "",
         f"predict(x) takes (N, {network.inputs}) numbers and returns (N, {network.outputs}).",
+        "As a program it reads a table as CSV and writes predictions as CSV.",
         '"""',
         "",
         "import base64",
@@ -124,60 +210,56 @@ def numpy_source(network: Network) -> bytes:
         "",
         f"DTYPE = np.{network.dtype.name}",
         f"INPUTS = {network.inputs}",
-        _names("FEATURES", names, "names of the inputs, in order"),
-        _names("LABELS", labels, "names of the classes, in the order of the outputs"),
+        f"NAMED = {schema.named}  # whether tables have a header that names their columns",
+        _tuple("COLUMNS", columns, "columns of a table: name, and categories of a text"),
+        _tuple("FEATURES", features, "names of the inputs, in order"),
+        _tuple("LABELS", labels, "names of the classes, in the order of the outputs"),
+        _tuple("OUTPUTS", answers.column_names(network), "the header of the predictions"),
         "",
         *(f"\n{source}" for source in functions),
         "",
         '@np.errstate(all="ignore")  # what overflows is infinite, as in fastnet',
         "def predict(x):",
         f'    """Return the outputs (N, {network.outputs}) for x (N, {network.inputs})."""',
-        "    x = np.asarray(x, DTYPE)",
+        "    x = np.asarray(x" + (", DTYPE)" if network.scaler is None else ", np.float64)"),
         "    if x.ndim != 2 or x.shape[1] != INPUTS:",
         '        raise ValueError(f"x must have the shape (N, {INPUTS}), got {x.shape}.")',
-        *(f"    {step}" for step in steps),
+        *(f"    {line}" for line in lines),
         "    return x",
-        _PREDICT_LABELS if labels is not None else "",
+        rows + _PROGRAM,
         "",
         "def _array(text):",
         "    return np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False)",
         "",
         "",
         _tensors(tensors),
+        "",
+        'if __name__ == "__main__":',
+        "    main()",
+        "",
     ]
     return "\n".join(parts).encode("ascii")
 
 
-def _body(network: Network) -> tuple[list[str], list[str]]:
-    """Return the functions that the network needs, and the lines of ``predict``."""
-    functions: dict[str, None] = {}
-    steps: list[str] = []
-    if network.scaler is not None:
-        steps.append('x = ((x - TENSORS["scaler.mean"]) / TENSORS["scaler.scale"]).astype(DTYPE)')
-    for index, layer in enumerate(network.layers):
-        name = f'"layers.{index}"'
-        if isinstance(layer, Dropout):
-            continue
-        if isinstance(layer, Dense):
-            functions[_DENSE] = None
-            value, activation = f"dense(x, {name})", layer.activation
-        elif isinstance(layer, BatchNorm):
-            functions[_BATCH_NORM] = None
-            value, activation = f"batch_norm(x, {name}, {layer.epsilon!r})", layer.activation
-        else:
-            assert isinstance(layer, LayerNorm)
-            functions[_LAYER_NORM] = None
-            value, activation = f"layer_norm(x, {name}, {layer.epsilon!r})", layer.activation
-        functions |= dict.fromkeys(_ACTIVATIONS[activation])
-        steps.append(f"x = {value}" if activation == "identity" else f"x = {activation}({value})")
-    return list(functions), steps
+def usage(network: Network, path: Path) -> str:
+    """Return how the file is used."""
+    return f"python {path} < rows.csv > predictions.csv, or its function predict(x)"
 
 
-def _names(variable: str, names: Sequence[str] | None, comment: str) -> str:
-    """Return the definition of a tuple of texts, or of None."""
-    if names is None:
+def _line(index: int, step: Step) -> str:
+    """Return the line of ``predict`` for a step."""
+    if isinstance(step, Normalize):
+        value = f'normalize(x, "{index}", {step.epsilon!r})'
+    else:
+        value = f'{"dense" if isinstance(step, Affine) else "scale"}(x, "{index}")'
+    return f"x = {value}" if step.activation == "identity" else f"x = {step.activation}({value})"
+
+
+def _tuple(variable: str, values: Sequence[object] | None, comment: str) -> str:
+    """Return the definition of a tuple, one value a line, or of None."""
+    if values is None:
         return f"{variable} = None  # {comment}"
-    lines = "".join(f"    {name!a},\n" for name in names)
+    lines = "".join(f"    {value!a},\n" for value in values)
     return f"{variable} = (  # {comment}\n{lines})"
 
 

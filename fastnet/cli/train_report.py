@@ -1,0 +1,95 @@
+"""The page that ``fastnet train --html`` writes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from click.core import ParameterSource
+
+from fastnet._version import version
+from fastnet.cli import output
+from fastnet.cli.building import Settings
+from fastnet.data import Dataset
+from fastnet.history import History
+from fastnet.network import Network
+from fastnet.rows import split_index
+
+
+def command_line(ctx: click.Context) -> str:
+    """Return the command line of a command: just the options that were given, as they were."""
+    words = ["fastnet", str(ctx.info_name)]
+    for parameter in ctx.command.params:
+        name = str(parameter.name)
+        if ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = ctx.params.get(name)
+        if isinstance(parameter, click.Argument):
+            words.insert(2, str(value))
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            words.append(parameter.opts[0] if value else (parameter.secondary_opts or [""])[0])
+        else:
+            several: Sequence[Any] = value if parameter.multiple else [value]  # type: ignore[assignment]
+            for one in several:
+                words += [parameter.opts[0], _as_written(one)]
+    return shlex.join(words)
+
+
+def _as_written(value: Any) -> str:
+    """Return the text that an option's value was read from."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return str(value)
+
+
+def write_page(
+    path: Path,
+    command: str,
+    facts: Sequence[tuple[str, object]],
+    settings: Settings,
+    dataset: Dataset,
+    network: Network,
+    history: History,
+    tested: Mapping[str, float],
+) -> None:
+    """Write the report of a training as one HTML file."""
+    from fastnet.report.page import Shown, page
+
+    ended = [
+        ("time", f"{history.seconds:.2f} s for {len(history.epochs)} epochs"),
+        ("ended by", history.stop_reason),
+        ("fastnet", f"{version}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
+    ]
+    if network.temperature is not None:
+        when = "after the results of training and validation"
+        ended.insert(0, ("calibrated", f"at temperature {network.temperature:.4g}, {when}"))
+    with output.replacing(path) as file:
+        file.write(
+            page(
+                network,
+                history,
+                title=f"fastnet: {dataset.name}",
+                command=command,
+                facts=[*facts, *ended],
+                tested=tested,
+                shown=Shown(*_rows_to_show(settings, dataset)),
+            )
+        )
+
+
+def _rows_to_show(settings: Settings, dataset: Dataset) -> tuple[str, Any, Any]:
+    """Return the rows that say most about the network: held back ones, where there are some."""
+    test = dataset.test
+    if test is not None and test.y is not None:
+        return f"{test.rows:,} test rows", test.x, test.y
+    y = np.asarray(dataset.y)
+    if settings.validation_share:
+        _, held = split_index(dataset.rows, settings.validation_share, settings.seed)
+        return f"{len(held):,} validation rows", dataset.x[held], y[held]
+    what = f"{dataset.rows:,} training rows, as none were held back: on others it does worse"
+    return what, dataset.x, y

@@ -1,0 +1,207 @@
+"""A network as one C99 file that needs the standard library and nothing else.
+
+It has the weights as constants, a function for one row and one for many, the encoding of a table's
+cells, the names of columns and classes, and, under a macro, a program that does what ``fastnet
+predict`` does with CSV. Nothing is allocated outside that program. Texts from the network enter it
+as literals of ASCII characters and escapes only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet import answers
+from fastnet._version import version
+from fastnet.data import TableSchema
+from fastnet.export import c_texts
+from fastnet.export.steps import Affine, Normalize, Scale, Step, activations_of, steps_of
+from fastnet.losses import GaussianNLL
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+
+_STEPS: Final[dict[type[Step], str]] = {
+    Affine: c_texts.AFFINE,
+    Scale: c_texts.SCALE,
+    Normalize: c_texts.NORMALIZE,
+}
+_PER_LINE: Final = 6
+
+
+def content(network: Network, name: str) -> bytes:
+    """Return the source, whose public names begin with `name` made fit for C, in ASCII."""
+    steps, schema = steps_of(network), answers.schema_of(network)
+    labels, header = answers.class_names(network), answers.column_names(network)
+    deviations = isinstance(network.loss, GaussianNLL)
+    if labels is not None:
+        written = c_texts.PRINT_CLASSES
+    else:
+        written = c_texts.PRINT_DEVIATIONS if deviations else c_texts.PRINT_VALUES
+    functions = [_STEPS[kind] for kind in dict.fromkeys(map(type, steps))]
+    for activation in activations_of(steps):
+        functions += [text for text in c_texts.ACTIVATIONS[activation] if text not in functions]
+    names = {"columns": [column.name for column in schema.columns], "header": header}
+    if labels is not None:
+        names["labels"] = list(labels)
+    parts = [
+        _opening(network, name, labels is not None, deviations),
+        "#include <float.h>\n#include <math.h>\n#include <stddef.h>\n"
+        "#include <stdlib.h>\n#include <string.h>\n",
+        f"#define INPUTS {network.inputs}\n#define OUTPUTS {network.outputs}\n"
+        f"#define COLUMNS {len(schema.columns)}\n#define HEADER {len(header)}\n",
+        *(f"extern const char *const NAME_{key}[{len(value)}];" for key, value in names.items()),
+        "size_t NAME_encode(const char *const *cells, REAL *x);",
+        "void NAME_predict(const REAL *x, REAL *y);",
+        "void NAME_predict_rows(const REAL *x, size_t rows, REAL *y);",
+        "size_t NAME_class(const REAL *y);" if labels is not None else "",
+        "void NAME_deviations(REAL *y);\n" if deviations else "",
+        *functions,
+        _weights(network, steps),
+        _predict(network, steps),
+        c_texts.ROWS,
+        c_texts.CLASS if labels is not None else "",
+        c_texts.DEVIATIONS if deviations else "",
+    ]
+    literals = [_texts(f"const char *const NAME_{key}", value) for key, value in names.items()]
+    code = _filled("\n".join(parts), network, name, schema)
+    # The literals are not code: whatever they say is left as it is.
+    code += "\n" + "".join(_filled(kind, network, name, schema) + rest for kind, rest in literals)
+    code += "".join(kind + rest for kind, rest in _categories(schema)) + "\n"
+    program = c_texts.ENCODE + "\n" + c_texts.PROGRAM.replace("PRINT\n", written)
+    return (code + _filled(program, network, name, schema)).encode("ascii")
+
+
+def usage(network: Network, path: Path) -> str:
+    """Return how the file is compiled."""
+    return (
+        f"cc -O3 -c {path}, for its functions; as a program that reads CSV:\n"
+        f"cc -O3 -DFASTNET_MAIN {path} -lm -o {path.stem}"
+    )
+
+
+def _opening(network: Network, name: str, classes: bool, deviations: bool) -> str:
+    """Return the comment that says what the file is and how it is used."""
+    lines = [
+        f"A neural network, exported by fastnet {version}: C99, needs the standard library only.",
+        "",
+        *(f"  {index}  {layer!r}" for index, layer in enumerate(network.layers)),
+        "",
+        "NAME_predict(x, y) takes one row, x[INPUTS], and writes y[OUTPUTS].",
+        "NAME_predict_rows(x, rows, y) takes many, one after the other.",
+        "NAME_encode(cells, x) writes x[INPUTS] for the texts of a row, cells[COLUMNS]; it returns",
+        "0, or k where cell k, from 1, is no finite number.",
+    ]
+    if classes:
+        lines.append("NAME_class(y) returns the likeliest class, an index of NAME_labels.")
+    if deviations:
+        lines.append("NAME_deviations(y) makes the second half of y, logarithms of variances,")
+        lines.append("standard deviations.")
+    lines.append("Nothing is allocated, and several threads may call these at once.")
+    lines.append("With -DFASTNET_MAIN it is a program: CSV on standard input, predictions out.")
+    return "/* " + "\n * ".join(lines).replace(" \n", "\n") + "\n */\n"
+
+
+def _filled(text: str, network: Network, name: str, schema: TableSchema) -> str:
+    """Return code with the names and the precision of this network."""
+    single = network.dtype == np.float32
+    prefix = re.sub(r"\W", "_", name, flags=re.ASCII)
+    if not re.match("[A-Za-z]", prefix):
+        prefix = f"net_{prefix}"
+    text = re.sub(r"\bF\((\w+)\)", r"\1f" if single else r"\1", text)
+    words = {
+        "REAL": "float" if single else "double",
+        "LARGEST": "FLT_MAX" if single else "DBL_MAX",
+        "NAMED": str(int(schema.named)),
+        "DIGITS": "%.9g" if single else "%.17g",
+    }
+    for word, value in words.items():
+        text = re.sub(rf"\b{word}\b", value, text)
+    for word in ("INPUTS", "OUTPUTS", "COLUMNS", "HEADER"):
+        text = re.sub(rf"\b{word}\b", f"{prefix.upper()}_{word}", text)
+    return re.sub(r"\bNAME(?=_|\b)", prefix, text)
+
+
+def _weights(network: Network, steps: Sequence[Step]) -> str:
+    """Return the definitions of all constants."""
+    lines = []
+    if network.scaler is not None:
+        for part in ("mean", "scale"):
+            lines.append(_numbers(f"double input_{part}", getattr(network.scaler, part)))
+    for index, step in enumerate(steps):
+        lines += [_numbers(f"REAL {part}{index}", getattr(step, part)) for part in "wb"]
+    return "\n".join(lines)
+
+
+def _predict(network: Network, steps: Sequence[Step]) -> str:
+    """Return the function for one row: a line for each step, between two buffers."""
+    lines, widths, source = [], {}, "x"
+    buffers = ["first", "second"]
+    if network.scaler is not None:
+        widths["first"], source = network.inputs, "first"
+        lines.append(
+            "for (size_t i = 0; i < INPUTS; i++) "
+            "first[i] = (REAL)(((double)x[i] - input_mean[i]) / input_scale[i]);"
+        )
+    for index, step in enumerate(steps):
+        width = len(step.b)
+        into = "y" if index == len(steps) - 1 else buffers[source == "first"]
+        if into != "y":
+            widths[into] = max(width, widths.get(into, 0))
+        if isinstance(step, Affine):
+            lines.append(f"affine({source}, {len(step.w)}, w{index}, b{index}, {into}, {width});")
+        elif isinstance(step, Scale):
+            lines.append(f"scale({source}, w{index}, b{index}, {into}, {width});")
+        else:
+            epsilon = f"(REAL){step.epsilon!r}"
+            lines.append(f"normalize({source}, w{index}, b{index}, {epsilon}, {into}, {width});")
+        if step.activation != "identity":
+            lines.append(f"apply_{step.activation}({into}, {width});")
+        source = into
+    declared = [f"REAL {name}[{width}];" for name, width in widths.items()]
+    body = "".join(f"  {line}\n" for line in (*declared, *lines))
+    return f"void NAME_predict(const REAL *x, REAL *y) {{\n{body}}}\n"
+
+
+def _numbers(declaration: str, values: NDArray[Any]) -> str:
+    """Return the definition of an array of numbers, in the digits that give them back exactly."""
+    suffix = "f" if values.dtype == np.float32 else ""
+    texts = [f"{text}{suffix}" for text in values.ravel().astype(np.str_).tolist()]
+    return f"static const {declaration}[{len(texts)}] = {{\n{_wrapped(texts)}}};\n"
+
+
+def _texts(declaration: str, values: Sequence[str]) -> tuple[str, str]:
+    """Return the definition of an array of texts: its code, and the literals."""
+    return f"{declaration}[{len(values)}] = ", f"{{\n{_wrapped(map(_literal, values))}}};\n"
+
+
+def _categories(schema: TableSchema) -> Iterable[tuple[str, str]]:
+    """Yield the definitions of what the encoding needs: code and literals."""
+    counts, lists = [], []
+    for index, column in enumerate(schema.columns):
+        counts.append(str(len(column.categories)))
+        lists.append(f"categories_{index}" if column.categories else "NULL")
+        if column.categories:
+            yield _texts(f"static const char *const categories_{index}", column.categories)
+    yield (
+        f"static const size_t category_counts[{len(counts)}] = {{\n{_wrapped(counts)}}};\n",
+        f"static const char *const *const categories[{len(lists)}] = {{\n{_wrapped(lists)}}};\n",
+    )
+
+
+def _wrapped(items: Iterable[str]) -> str:
+    """Return items with commas between them, several a line."""
+    listed = list(items)
+    parts = (listed[i : i + _PER_LINE] for i in range(0, len(listed), _PER_LINE))
+    return "".join(f"  {', '.join(part)},\n" for part in parts)
+
+
+def _literal(text: str) -> str:
+    """Return a text as a C literal; octal escapes, as they end after three digits."""
+    plain = set(range(32, 127)) - {ord(c) for c in '"\\?'}  # ? begins trigraphs
+    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'

@@ -1,0 +1,211 @@
+"""What is drawn: learning curves, confusion, calibration and residuals, as plain numbers.
+
+`fastnet.plotting` draws them through matplotlib, `fastnet.report.charts` as SVG.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet import answers
+from fastnet.history import History
+from fastnet.losses import GaussianNLL, Quantile
+from fastnet.metrics import calibration_error, confidences
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+
+Array = NDArray[Any]
+
+BINS: Final = 10
+RESIDUAL_QUANTILES: Final = 0.1, 0.5, 0.9
+_LOGARITHMIC: Final = 30.0
+"""A positive loss that spans more than this factor is drawn on a logarithmic axis."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric over the epochs.
+
+    Attributes
+    ----------
+    name : str
+    epochs : list of int
+    training, validation : list of float, or None
+        One number an epoch.
+    best_epoch : int or None
+        Whose weights early stopping restored.
+    """
+
+    name: str
+    epochs: list[int]
+    training: list[float] | None
+    validation: list[float] | None
+    best_epoch: int | None
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether it spans so much that a logarithmic axis shows it better."""
+        values = np.array([*(self.training or []), *(self.validation or [])])
+        values = values[np.isfinite(values)]
+        if not values.size or values.min() <= 0 or self.name in ("accuracy", "r2"):
+            return False
+        return bool(values.max() / values.min() > _LOGARITHMIC)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each class (a row) was answered by each (a column): counts (K, K)."""
+
+    names: tuple[str, ...]
+    counts: NDArray[np.int64]
+
+    @property
+    def shares(self) -> Array:
+        """The counts over those of the row; 0 for a class that is not there."""
+        rows = self.counts.sum(axis=1, keepdims=True)
+        shares: Array = self.counts / np.maximum(rows, 1)
+        return shares
+
+    def mistakes(self, most: int) -> list[tuple[str, str, int]]:
+        """Return the most frequent mistakes: class, answer and number of rows."""
+        wrong = self.counts.copy()
+        np.fill_diagonal(wrong, 0)
+        order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+        pairs = [(int(k) // len(wrong), int(k) % len(wrong)) for k in order]
+        return [(self.names[i], self.names[j], int(wrong[i, j])) for i, j in pairs if wrong[i, j]]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How sure answers were, and how often right, in bins that have rows.
+
+    Attributes
+    ----------
+    sure, right, share : (bins,)
+        Mean probability of the answer, share of right answers, share of all answers.
+    error : float
+        The metric ``calibration_error``.
+    """
+
+    sure: Array
+    right: Array
+    share: Array
+    error: float
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Targets and predictions of one target column.
+
+    Attributes
+    ----------
+    name : str
+    target, prediction : (N,)
+    centres : (bins,)
+        Mean prediction of bins with equally many rows.
+    quantiles : (bins, 3)
+        Of the residuals (target - prediction) in each bin, at `RESIDUAL_QUANTILES`.
+    covered : list of (str, expected share, share)
+        What the network says about its own uncertainty, and how often that held.
+    """
+
+    name: str
+    target: Array
+    prediction: Array
+    centres: Array
+    quantiles: Array
+    covered: list[tuple[str, float, float]]
+
+
+def curves(history: History) -> list[Curve]:
+    """Return every metric of a history; training and validation of one belong together."""
+    names = [name for name in history if not name.startswith("val_") and name != "learning_rate"]
+    names += [n for n in history if n.startswith("val_") and n.removeprefix("val_") not in history]
+    return [
+        Curve(
+            name.removeprefix("val_"),
+            history.epochs,
+            history.get(name.removeprefix("val_")),
+            history.get(f"val_{name.removeprefix('val_')}"),
+            history.best_epoch,
+        )
+        for name in names
+    ]
+
+
+def answer_names(network: Network) -> tuple[str, ...] | None:
+    """Return the names of the classes that can be confused; None where there are none."""
+    if network.outputs == 1 and gives_answers(network):
+        return answers.class_names(network) or ("no", "yes")
+    return answers.class_names(network)
+
+
+def gives_answers(network: Network) -> bool:
+    """Return whether outputs are probabilities of answers, not numbers."""
+    trained = network.loss is not None and network.loss.score == "accuracy"
+    return trained or answers.class_names(network) is not None
+
+
+def confusion(truth: Array, output: Array, names: tuple[str, ...]) -> Confusion:
+    """Return the confusion matrix of labels (N,), or one yes-or-no column, and outputs (N, O)."""
+    if output.shape[1] == 1:
+        truth, answer = np.reshape(truth, -1) > 0.5, output[:, 0] > 0.5
+    else:
+        answer = np.argmax(output, axis=1)
+    pairs = truth.astype(np.int64) * len(names) + answer
+    counts = np.bincount(pairs, minlength=len(names) ** 2).reshape(len(names), -1)
+    return Confusion(names, counts)
+
+
+def calibration(truth: Array, output: Array) -> Calibration:
+    """Return how sure answers are and how often right, in `BINS` bins."""
+    sure, right = confidences(truth, output)
+    index = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+    count = np.bincount(index, minlength=BINS)
+    used = count > 0
+    totals = (np.bincount(index, values, minlength=BINS)[used] for values in (sure, right))
+    mean_sure, mean_right = (total / count[used] for total in totals)
+    error = calibration_error(truth, output)
+    return Calibration(mean_sure, mean_right, count[used] / max(len(sure), 1), error)
+
+
+def residuals(network: Network, target: Array, output: Array) -> list[Residuals]:
+    """Return targets and predictions of every target column; the median for quantiles."""
+    target = np.asarray(target, np.float64).reshape(len(target), -1)
+    output = output.astype(np.float64)
+    count = target.shape[1]
+    loss = network.loss
+    found = []
+    names = answers.target_names(network)
+    if count == 1 and network.schema is not None and network.schema.targets:
+        names = [network.schema.targets[0]]
+    for k, name in enumerate(names):
+        t, covered = target[:, k], []
+        prediction = output[:, k]
+        if isinstance(loss, GaussianNLL):
+            mean, std = answers.means_and_deviations(network, output)
+            distance = np.abs(t - mean[:, k]) / std[:, k]
+            for width, expected in ((1, 0.6827), (2, 0.9545)):
+                share = float((distance <= width).mean())
+                covered.append((f"within {width} standard deviations", expected, share))
+        elif isinstance(loss, Quantile):
+            named = answers.quantiles(network, output)
+            prediction = named[min(named, key=lambda q: abs(q - 0.5))][:, k]
+            for q, values in named.items():
+                covered.append((f"below the quantile {q:g}", q, float((t <= values[:, k]).mean())))
+        centres, quantiles = _by_bins(prediction, t - prediction)
+        found.append(Residuals(name, t, prediction, centres, quantiles, covered))
+    return found
+
+
+def _by_bins(prediction: Array, residual: Array) -> tuple[Array, Array]:
+    """Return mean predictions of bins of equally many rows, and quantiles of their residuals."""
+    order = np.argsort(prediction, kind="stable")
+    parts = np.array_split(order, min(BINS, max(1, len(order) // 10)))
+    centres = np.array([prediction[part].mean() for part in parts])
+    return centres, np.array([np.quantile(residual[part], RESIDUAL_QUANTILES) for part in parts])

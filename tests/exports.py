@@ -1,0 +1,113 @@
+"""Networks for the tests of export, and what an exported one is measured by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import fastnet as fn
+from fastnet import losses
+from fastnet.activations import ACTIVATIONS
+from fastnet.data import Scaler
+from fastnet.layers import Layer
+from fastnet.losses import LOSSES
+from tests.networks import LOSS_OUTPUTS, exact
+
+LIMIT = {"float32": 1e-5, "float64": 1e-13}
+"""Largest relative difference between an exported network and the network itself."""
+
+HIDDEN = [row.name for row in ACTIVATIONS.values() if not row.output_only]
+ODD_NAMES = ('quote"', "back\\slash", "new\nline", "\N{SNOWMAN}\N{GRINNING FACE}", "'''??/*/")
+
+
+def relative_difference(actual: Any, expected: NDArray[Any]) -> float:
+    """Return the largest difference over the largest magnitude of its row.
+
+    A row in which everything happens to cancel is measured by what rows usually are.
+    """
+    got, want = np.asarray(actual), np.asarray(expected)
+    assert got.shape == want.shape
+    assert got.dtype == want.dtype
+    assert np.isfinite(want).all()
+    size = np.abs(want.astype(np.float64)).max(axis=1)
+    size = np.maximum(size, size.mean())
+    return float((np.abs(got.astype(np.float64) - want).max(axis=1) / size).max())
+
+
+def assert_same_outputs(actual: Any, network: fn.Network, x: NDArray[Any]) -> None:
+    """Fail unless these are the network's predictions for x but for rounding."""
+    assert relative_difference(actual, network.predict(x)) <= LIMIT[network.dtype.name]
+
+
+def disturbed(network: fn.Network, seed: int = 0, *, scaled: bool = True) -> fn.Network:
+    """Return the network with no parameter and no statistic at its initial value."""
+    rng = np.random.default_rng(seed)
+    network.parameters[...] += 0.1 * rng.standard_normal(len(network.parameters))
+    network.state[...] = rng.uniform(0.5, 2.0, len(network.state))
+    if scaled:
+        width = network.inputs
+        network.scaler = Scaler(100 * rng.normal(size=width), rng.uniform(0.5, 2, size=width))
+    return network
+
+
+def inputs_for(network: fn.Network, rows: int = 40, seed: int = 3) -> NDArray[np.float64]:
+    """Return inputs of the order that the network was made for, exact in float32."""
+    x = np.random.default_rng(seed).normal(size=(rows, network.inputs))
+    return exact(x if network.scaler is None else network.scaler.inverse(x, np.float64))
+
+
+def networks() -> dict[str, fn.Network]:
+    """Return every activation before and after every kind of layer, every loss, odd widths."""
+    made: dict[str, fn.Network] = {}
+    for dtype in ("float32", "float64"):
+        for name in HIDDEN:
+            layers: list[Layer] = [
+                fn.Dense(7, name),
+                fn.Dropout(0.4),
+                fn.BatchNorm(name),
+                fn.Dense(6),
+                fn.BatchNorm(),
+                fn.Dense(5),
+                fn.LayerNorm(name, epsilon=1e-3),
+                fn.Dense(1),
+                fn.Dropout(0.5),
+                fn.BatchNorm(name),
+                fn.Dense(3, name),
+            ]
+            net = fn.Network(layers, inputs=4, dtype=dtype, seed=1, backend="numpy")
+            made[f"{name}_{dtype}"] = disturbed(net)
+        for index, (loss, output) in enumerate(LOSS_OUTPUTS):
+            count = 3 * LOSSES[loss]().outputs_per_target
+            first: list[Layer] = [fn.BatchNorm(), fn.LayerNorm("tanh"), fn.Dropout(0.1)]
+            layers = [*first[: index % 4], fn.Dense(1 + index % 9, "relu"), fn.Dense(count, output)]
+            # Of a few units a layer normalisation leaves next to nothing but their order.
+            width = 1 + index % 5 if index % 4 < 2 else 5 + index % 3
+            net = fn.Network(layers, inputs=width, dtype=dtype, seed=2, backend="numpy")
+            net.loss = losses.get(loss, output)
+            made[f"{loss}_{output}_{dtype}"] = disturbed(net, index, scaled=index % 2 == 0)
+    return made
+
+
+@st.composite
+def drawn_networks(draw: st.DrawFn) -> fn.Network:
+    """Draw a network of any layers and widths, its parameters disturbed."""
+    width = st.integers(1, 20)
+    hidden = st.sampled_from([name for name in HIDDEN if name != "exp"])
+    layers: list[Layer] = []
+    for _ in range(draw(st.integers(0, 3))):
+        units = draw(width)
+        layers.append(fn.Dense(units, draw(hidden)))
+        if draw(st.booleans()):
+            layers.append(fn.Dropout(0.5))
+        if draw(st.booleans()):
+            layers.append(fn.BatchNorm(draw(hidden)))
+        # Of a few units next to nothing is left but their order: rounding is magnified.
+        if units > 4 and draw(st.booleans()):
+            layers.append(fn.LayerNorm(draw(hidden)))
+    layers.append(fn.Dense(draw(width), draw(st.sampled_from(list(ACTIVATIONS)))))
+    dtype = draw(st.sampled_from(["float32", "float64"]))
+    net = fn.Network(layers, inputs=draw(width), dtype=dtype, backend="numpy")
+    return disturbed(net, draw(st.integers(0, 9)), scaled=draw(st.booleans()))

@@ -12,7 +12,7 @@ import pytest
 
 from fastnet import random
 from fastnet.backends import get_backend
-from fastnet.backends.base import Backend, Engine, Recipe, Rows, Tally
+from fastnet.backends.base import Backend, Engine, Rows, Tally
 from fastnet.layers import BatchNorm, Dense, Dropout, LayerNorm
 from fastnet.losses import LOSSES, MSE, CrossEntropy, Huber, Loss, Quantile
 from fastnet.losses import BinaryCrossEntropy as BCE
@@ -40,6 +40,7 @@ from tests.networks import (
     terms_of,
     to_reference,
 )
+from tests.runs import Run, assert_same_epoch, sums
 
 STEPWISE = {name: row for name, row in OPTIMIZERS.items() if row is not LBFGS}
 
@@ -383,81 +384,12 @@ TRAINED = {
 }
 
 
-class Run:
-    """One epoch of training: what it needs, and what it changes."""
-
-    def __init__(
-        self,
-        bench: Bench,
-        network: str | tuple[Any, ...],
-        *,
-        count: int,
-        batch_size: int,
-        shuffle: bool = True,
-        first: int = 0,
-        steps: int | None = None,
-        optimizer: Optimizer | None = None,
-    ) -> None:
-        found = TRAINED[network] if isinstance(network, str) else network
-        layers, loss, labels, weighted = found
-        self.bench = bench
-        self.plan = dense_plan(4, *layers)
-        optimizer = Adam(0.01, l2=0.01) if optimizer is None else optimizer
-        self.recipe = Recipe(loss, optimizer, batch_size, seed=11, shuffle=shuffle)
-        self.rows = random_rows(self.plan, loss, count, labels=labels, weighted=weighted)
-        self.first = first
-        self.steps = self.recipe.steps(count) - first if steps is None else steps
-        self.rates = optimizer.schedule.rates(np.arange(self.steps, dtype=np.float64))
-        self.epoch, self.step = 3, 40
-
-    def start(self) -> tuple[Engine, Any]:
-        """Return a fresh engine and its moments."""
-        engine = self.bench.engine(self.plan, random_parameters(self.plan), random_state(self.plan))
-        return engine, self.bench.moments(self.recipe, self.plan)
-
-    def train(self, engine: Engine, moments: Any, *, composed: bool = False) -> Tally:
-        """Train as the engine does it, or as `Engine` defines it."""
-        train_epoch = Engine.train_epoch if composed else type(engine).train_epoch
-        coefficients = self.recipe.optimizer.coefficients(self.step + 1, self.rates)
-        return train_epoch(
-            engine,
-            self.bench.rows(self.rows),
-            self.recipe,
-            moments,
-            coefficients,
-            epoch=self.epoch,
-            step=self.step,
-            first=self.first,
-        )
-
-    def terms(self) -> float:
-        """How many roundings a parameter goes through."""
-        return terms_of(self.plan, self.recipe.batch_size) * max(1, self.steps)
-
-
-def sums(tally: Tally, dtype: Any) -> Any:
-    return np.array([tally.loss, tally.score, tally.weight]).astype(dtype)
-
-
 @pytest.mark.parametrize("network", TRAINED)
 @pytest.mark.parametrize("setup", EPOCHS.values(), ids=EPOCHS.keys())
 def test_an_epoch_is_its_steps_one_by_one(
     bench: Bench, setup: dict[str, Any], network: str
 ) -> None:
-    run = Run(bench, network, **setup)
-    (fast, fast_moments), (slow, slow_moments) = run.start(), run.start()
-    got = run.train(fast, fast_moments)
-    expected = run.train(slow, slow_moments, composed=True)
-    terms = run.terms()
-    assert got.steps == expected.steps == run.steps
-    assert_close(sums(got, bench.dtype), sums(expected, bench.dtype), terms=terms)
-    for name in ("parameters", "state"):
-        values = [bench.get(getattr(engine, name)) for engine in (fast, slow)]
-        assert_close(*values, terms=terms, what=name)
-    for k, (mine, theirs) in enumerate(
-        zip(bench.get(fast_moments), bench.get(slow_moments), strict=True)
-    ):
-        assert_close(mine, theirs, terms=terms, what=f"moments[{k}]")
+    assert_same_epoch(Run(bench, TRAINED[network], **setup))
 
 
 @pytest.mark.parametrize("network", TRAINED)
@@ -465,7 +397,7 @@ def test_an_epoch_is_its_steps_one_by_one(
 def test_an_epoch_is_what_the_reference_says(
     bench64: Bench, setup: dict[str, Any], network: str
 ) -> None:
-    run = Run(bench64, network, **setup, optimizer=SGD(0.05, 0.5, weight_decay=0.1))
+    run = Run(bench64, TRAINED[network], **setup, optimizer=SGD(0.05, 0.5, weight_decay=0.1))
     engine, moments = run.start()
     tally = run.train(engine, moments)
     plan, rows, size = run.plan, run.rows, run.recipe.batch_size
@@ -503,7 +435,7 @@ def test_an_epoch_is_what_the_reference_says(
 def test_an_epoch_is_its_steps_with_every_optimizer(bench64: Bench, name: str) -> None:
     for penalty in PENALTIES.values():
         optimizer = STEPWISE[name](0.01, **penalty)
-        run = Run(bench64, "regression", count=23, batch_size=5, optimizer=optimizer)
+        run = Run(bench64, TRAINED["regression"], count=23, batch_size=5, optimizer=optimizer)
         (fast, fast_moments), (slow, slow_moments) = run.start(), run.start()
         run.train(fast, fast_moments)
         run.train(slow, slow_moments, composed=True)
@@ -513,7 +445,7 @@ def test_an_epoch_is_its_steps_with_every_optimizer(bench64: Bench, name: str) -
 
 
 def test_two_runs_are_bit_identical(bench: Bench) -> None:
-    run = Run(bench, "layers", count=23, batch_size=5)
+    run = Run(bench, TRAINED["layers"], count=23, batch_size=5)
     results = []
     for _ in range(2):
         engine, moments = run.start()
@@ -523,12 +455,12 @@ def test_two_runs_are_bit_identical(bench: Bench) -> None:
 
 
 def test_an_epoch_cut_in_two_is_the_same_epoch(bench: Bench) -> None:
-    whole = Run(bench, "layers", count=23, batch_size=5)
+    whole = Run(bench, TRAINED["layers"], count=23, batch_size=5)
     engine, moments = whole.start()
     whole.train(engine, moments)
     other, other_moments = whole.start()
     for first, steps in [(0, 2), (2, 3)]:
-        part = Run(bench, "layers", count=23, batch_size=5, first=first, steps=steps)
+        part = Run(bench, TRAINED["layers"], count=23, batch_size=5, first=first, steps=steps)
         part.step += first
         part.train(other, other_moments)
     values = [bench.get(e.parameters).tobytes() for e in (engine, other)]
@@ -536,7 +468,7 @@ def test_an_epoch_cut_in_two_is_the_same_epoch(bench: Bench) -> None:
 
 
 def test_training_changes_the_arrays_it_was_given(bench: Bench) -> None:
-    run = Run(bench, "layers", count=23, batch_size=5)
+    run = Run(bench, TRAINED["layers"], count=23, batch_size=5)
     engine, moments = run.start()
     parameters, state = engine.parameters, engine.state
     before = [np.array(bench.get(a)) for a in (parameters, state, moments)]
@@ -554,7 +486,7 @@ def test_training_changes_the_arrays_it_was_given(bench: Bench) -> None:
 def test_blocks_of_rows_give_what_one_block_gives(
     bench: Bench, network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(bench, network, count=150, batch_size=150)
+    run = Run(bench, TRAINED[network], count=150, batch_size=150)
     engine, _ = run.start()
     rows = bench.rows(run.rows)
     whole, whole_outputs = engine.evaluate(rows, run.recipe.loss)
@@ -572,7 +504,7 @@ def test_blocks_of_rows_give_what_one_block_gives(
 
 @pytest.mark.parametrize("network", TRAINED)
 def test_one_row_alone_is_predicted_as_among_others(bench: Bench, network: str) -> None:
-    run = Run(bench, network, count=9, batch_size=9)
+    run = Run(bench, TRAINED[network], count=9, batch_size=9)
     engine, _ = run.start()
     together = np.array(bench.get(engine.predict(bench.rows(run.rows).x)))
     x = run.rows.x.astype(bench.dtype)
@@ -660,7 +592,7 @@ def test_an_activation_at_infinity_is_its_limit_or_nan(bench: Bench, activation:
 def test_an_epoch_stops_at_the_first_batch_that_is_not_finite(
     bench: Bench, bad: int, first: int
 ) -> None:
-    run = Run(bench, "regression", count=23, batch_size=5, shuffle=False, first=first)
+    run = Run(bench, TRAINED["regression"], count=23, batch_size=5, shuffle=False, first=first)
     run.rows.x[5 * bad + 1, 2] = np.nan
     engine, moments = run.start()
     tally = run.train(engine, moments)

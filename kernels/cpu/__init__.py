@@ -14,9 +14,11 @@
 ``sums``           sums along a row
 ``random``         Philox and the shuffle
 ``activations``    forward and backward, by code
-``losses``         the loss head, by code: loss, score, gradient
+``losses``         loss, score and gradient, by code
+``head``           the same for a batch: targets, weights, sums
 ``norm``           batch and layer normalisation
 ``optimizers``     updates, one pass each
+``tiny``           the gradients of a batch where everything fits into vectors
 ``network``        forward, backward and update of a whole network, for a range of rows
 ``epoch``          training steps without Python in between, run by one thread or several
 =================  ==========================================================================

@@ -164,18 +164,23 @@ def softmax_rows(like: Any, y: Any, z: Any, width: Any, count: Any, block: Any) 
 
 
 @inner
+def softmax_backward_block(like: Any, d: Any, y: Any, width: Any) -> None:
+    """Write ``y (d - sum(d y))`` of each lane over d."""
+    mean = splat(like.dtype.type(0.0))
+    for j in range(width):
+        mean = mean + get(like, d, j) * get(like, y, j)
+    for j in range(width):
+        put(like, d, j, (get(like, d, j) - mean) * get(like, y, j))
+
+
+@inner
 def softmax_backward_rows(like: Any, d: Any, y: Any, width: Any, count: Any, blocks: Any) -> None:
     """Write ``y (d - sum(d y))`` of each row to d; `blocks` is scratch memory for two."""
     size, lanes = like.itemsize, lanes_of(like)
-    real = like.dtype.type
     db, yb = blocks, blocks + width * lanes * size
     for start in range(0, count, lanes):
         rows, offset = min(lanes, count - start), start * width * size
         to_block(like, db, d + offset, width, rows)
         to_block(like, yb, y + offset, width, rows)
-        mean = splat(real(0.0))
-        for j in range(width):
-            mean = mean + get(like, db, j) * get(like, yb, j)
-        for j in range(width):
-            put(like, db, j, (get(like, db, j) - mean) * get(like, yb, j))
+        softmax_backward_block(like, db, yb, width)
         from_block(like, d + offset, db, width, rows)

@@ -19,6 +19,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
+from fastnet.kernels.cpu.lanes import Lanes
 from fastnet.kernels.cpu.vectors import INT64, Vectors
 
 
@@ -169,6 +170,19 @@ def _add_products(
         a = v.load(v.at(row, p), mask)
         added += [v.fma(a, element, sums[len(added) + j]) for j, element in enumerate(b)]
     return added
+
+
+@intrinsic
+def add_up(typingctx: Any, like: Any, block: Any) -> Any:
+    """Return, in lane i, the sum of the lanes of row i of the block at an address."""
+    kind = Lanes(like.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        v = Vectors(builder, like.dtype.bitwidth)
+        base = v.pointer(args[1])
+        return _add_up(v, [v.load(v.at(base, INT64(i * v.lanes))) for i in range(v.lanes)])
+
+    return kind(like, types.intp), codegen
 
 
 def _add_up(v: Vectors, sums: list[Any]) -> Any:

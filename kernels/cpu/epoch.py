@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from fastnet.kernels import abi
+from fastnet.kernels.cpu.head import head_rows
 from fastnet.kernels.cpu.jit import inner, kernel, spliced
 from fastnet.kernels.cpu.memory import (
     barrier,
+    block,
     copy,
     doubles,
     flush_subnormals,
@@ -33,14 +35,13 @@ from fastnet.kernels.cpu.memory import (
 )
 from fastnet.kernels.cpu.network import (
     backward_rows,
-    block,
     clip_factor,
     forward_rows,
-    head_rows,
     parameter_part,
     update_all,
 )
 from fastnet.kernels.cpu.random import feistel_bits, feistel_keys, permutation, shuffle
+from fastnet.kernels.cpu.tiny import gradients_of_blocks
 
 _LOSS_SUM, _SCORE_SUM, _WEIGHT_SUM = abi.LOSS_SUM, abi.SCORE_SUM, abi.WEIGHT_SUM
 _STEPS, _TALLY, _COEFFICIENTS = abi.STEPS, abi.TALLY, abi.COEFFICIENTS
@@ -121,6 +122,7 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
     feistel_keys(keys, frame.seed, frame.epoch)
     bits = feistel_bits(frame.rows)
     clips = doubles(frame.constants, _CONSTANTS)[_CLIP_NORM] < math.inf
+    tiny = frame.tiny != 0
     generation = 0
     for batch in range(first, last):
         start = batch * frame.batch_size
@@ -135,16 +137,23 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
         if frame.shuffle != 0:
             gather_rows(like, frame, rows, r0, r1)
             x = frame.batch
-        forward_rows(like, ops, frame, x, r0, r1, _TRUE, step + batch - first)
-        head_rows(like, ops, frame, rows, r0, r1, 1.0 / total if total > 0 else 0.0)
-        backward_rows(like, ops, frame, r0, r1, _TRUE)
+        share = 1.0 / total if total > 0 else 0.0
+        if tiny:
+            gradients_of_blocks(like, ops, frame, rows, x, count, share)
+        else:
+            forward_rows(like, ops, frame, x, r0, r1, _TRUE, step + batch - first)
+            head_rows(like, ops, frame, rows, r0, r1, share)
+            backward_rows(like, ops, frame, r0, r1, _TRUE)
         generation += 1
         barrier(frame, generation)
         if thread == 0:
             add_to_tally(frame, tally, count, total)
         row = frame.coefficients + (batch - first) * _COEFFICIENTS * 8
         coefficients = doubles(row, _COEFFICIENTS)
-        parameter_part(like, ops, frame, x, count, coefficients, not clips)
+        if not tiny:
+            parameter_part(like, ops, frame, x, count, coefficients, not clips)
+        elif not clips:
+            update_all(like, frame, coefficients, 1.0)
         if clips:
             generation += 1
             barrier(frame, generation)

@@ -115,6 +115,17 @@ def splat(typingctx: Any, number: Any) -> Any:
     return kind(number), codegen
 
 
+@intrinsic
+def first_lanes(typingctx: Any, like: Any, count: Any) -> Any:
+    """Return the mask of the first `count` lanes."""
+    kind = Mask(like.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _vectors(builder, kind).mask(args[1])
+
+    return kind(like, types.intp), codegen
+
+
 # --- arithmetic -----------------------------------------------------------------------------------
 
 _ARITHMETIC: Final = {
@@ -206,6 +217,18 @@ def select(typingctx: Any, condition: Any, a: Any, b: Any) -> Any:
         return builder.select(args[0], *(x if t == kind else v.splat(x) for x, t in pair))
 
     return kind(condition, a, b), codegen
+
+
+@intrinsic
+def multiply_add(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return ``a b + c``, rounded once where the processor does so itself; b may be a number."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        v = _vectors(builder, a)
+        x, y, z = args
+        return v.fma(x, y if signature.args[1] == a else v.splat(y), z)
+
+    return a(a, b, c), codegen
 
 
 def _make_unary(name: str) -> Any:

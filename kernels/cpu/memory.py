@@ -45,6 +45,8 @@ FRAME: Final = np.dtype(
         ("row_score", np.int64),  # (capacity,) float64
         ("transposed", np.int64),  # (max I O,), one for each thread
         ("scratch", np.int64),  # (4 widest + 1, lanes), one for each thread
+        ("tiny", np.int64),  # what `tiny` says, or 0
+        ("width", np.int64),  # of the workspace's arrays together
         ("tally", np.int64),  # (4,) float64
         # The data set.
         ("rows", np.int64),  # N
@@ -106,6 +108,18 @@ _frame_pointer = _make_pointer(from_dtype(FRAME))
 def vector(like: Any, address: Any, count: Any) -> Any:
     """Return the `count` elements at `address` as an array of the dtype of `like`."""
     return carray(_pointer(like, address), (count,))
+
+
+@inner
+def place(like: Any, frame: Any, base: Any, offset: Any, width: Any, first: Any) -> Any:
+    """Return the address of row `first` of a workspace array of that offset and width."""
+    return base + (offset * frame.capacity + first * width) * like.itemsize
+
+
+@inner
+def block(like: Any, frame: Any, base: Any, offset: Any, width: Any, first: Any, last: Any) -> Any:
+    """Return rows `first` up to `last` of a workspace array of that offset and width, flat."""
+    return vector(like, place(like, frame, base, offset, width, first), (last - first) * width)
 
 
 @inner

@@ -19,12 +19,10 @@ from fastnet.kernels.cpu.activations import (
     softmax_backward_rows,
     softmax_rows,
 )
-from fastnet.kernels.cpu.blocks import from_block, get, put, to_block
 from fastnet.kernels.cpu.gemm import gemm, product, product_of_transposed, transpose
+from fastnet.kernels.cpu.head import is_fused
 from fastnet.kernels.cpu.jit import inner
-from fastnet.kernels.cpu.lanes import load, splat, store
-from fastnet.kernels.cpu.losses import loss_block, one_hot
-from fastnet.kernels.cpu.memory import copy, doubles, integers, vector
+from fastnet.kernels.cpu.memory import block, copy, doubles, place, vector
 from fastnet.kernels.cpu.norm import (
     batch_norm_backward,
     batch_norm_forward,
@@ -39,7 +37,6 @@ from fastnet.kernels.cpu.norm import (
 from fastnet.kernels.cpu.optimizers import update
 from fastnet.kernels.cpu.random import dropout_mask
 from fastnet.kernels.cpu.sums import square_norm
-from fastnet.kernels.cpu.vectors import lanes_of
 
 _DENSE, _DROPOUT, _BATCH_NORM = abi.DENSE, abi.DROPOUT, abi.BATCH_NORM
 _IDENTITY, _RELU, _SOFTMAX, _SIGMOID, _EXP = (
@@ -54,18 +51,6 @@ _POISSON, _CLIP_NORM = abi.POISSON, abi.CLIP_NORM
 
 # Of NumPy's types: Numba compiles a function anew for every literal argument.
 _ZERO, _ONE = np.int64(0), np.int64(1)
-
-
-@inner
-def place(like: Any, frame: Any, base: Any, offset: Any, width: Any, first: Any) -> Any:
-    """Return the address of row `first` of a workspace array of that offset and width."""
-    return base + (offset * frame.capacity + first * width) * like.itemsize
-
-
-@inner
-def block(like: Any, frame: Any, base: Any, offset: Any, width: Any, first: Any, last: Any) -> Any:
-    """Return rows `first` up to `last` of a workspace array of that offset and width, flat."""
-    return vector(like, place(like, frame, base, offset, width, first), (last - first) * width)
 
 
 @inner
@@ -142,70 +127,6 @@ def _other_forward(
     else:
         scale = block(like, frame, frame.work, op.xhat + width, 1, first, first + count)
         layer_norm_forward(z, xhat, scale, x, gamma, beta, op.epsilon)
-
-
-@inner
-def head_rows(
-    like: Any, ops: Any, frame: Any, rows: Any, first: Any, last: Any, share: Any
-) -> None:
-    """Write loss, score and gradient of rows `first` up to `last`, a block at a time.
-
-    `rows` is the address of their numbers in the data set. The gradient, of the output layer's z
-    for the fused losses, else of y, is multiplied by the row's weight and by `share`.
-    """
-    size, lanes, real = like.itemsize, lanes_of(like), like.dtype.type
-    op = ops[len(ops) - 1]
-    width, targets = op.outputs, frame.targets
-    # The thread's scratch memory: four blocks, and a row of a block.
-    step = width * lanes * size
-    y, z = frame.scratch, frame.scratch + step
-    d, t, lane = z + step, z + 2 * step, z + 3 * step
-    by_lane = vector(like, lane, lanes)
-    index = integers(rows, last)
-    losses, scores = doubles(frame.row_loss, last), doubles(frame.row_score, last)
-    constants = doubles(frame.loss_constants, frame.loss_constants_count)
-    for start in range(first, last, lanes):
-        count = min(lanes, last - start)
-        to_block(like, y, place(like, frame, frame.work, op.y, width, start), width, count)
-        to_block(like, z, place(like, frame, frame.work, op.z, width, start), width, count)
-        if frame.labels != 0:
-            labels = integers(frame.labels, frame.rows)
-            for i in range(count):
-                by_lane[i] = labels[index[start + i]]
-            one_hot(like, t, load(like, lane, count), width)
-        else:
-            # Gathered in the memory of d, which nothing else needs yet.
-            for i in range(count):
-                target = frame.target + index[start + i] * targets * size
-                copy(vector(like, d + i * targets * size, targets), vector(like, target, targets))
-            to_block(like, t, d, targets, count)
-        loss, score = loss_block(like, d, y, z, t, width, targets, frame.loss, constants)
-        factor = splat(real(share))
-        if frame.weight != 0:
-            weights = vector(like, frame.weight, frame.rows)
-            for i in range(count):
-                by_lane[i] = weights[index[start + i]]
-            weight = load(like, lane, count)
-            loss, score, factor = loss * weight, score * weight, factor * weight
-        for j in range(width):
-            put(like, d, j, get(like, d, j) * factor)
-        from_block(like, place(like, frame, frame.deltas, op.y, width, start), d, width, count)
-        store(lane, loss, lanes)
-        for i in range(count):
-            losses[start + i] = by_lane[i]
-        store(lane, score, lanes)
-        for i in range(count):
-            scores[start + i] = by_lane[i]
-
-
-@inner
-def is_fused(loss: Any, code: Any) -> Any:
-    """Return whether a loss gives the gradient of z: ``Loss.fused_with`` in fastnet/losses.py."""
-    return (
-        (loss == _CROSS_ENTROPY and code == _SOFTMAX)
-        or (loss == _BINARY_CROSS_ENTROPY and code == _SIGMOID)
-        or (loss == _POISSON and code == _EXP)
-    )
 
 
 @inner

@@ -10,7 +10,7 @@ RUN    := .venv/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types wheel clean
+.PHONY: help demo test lint types wheel readme clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -30,6 +30,9 @@ types: .venv/.has-dev  ## check types
 
 wheel: .venv/.has-dev  ## build the sdist, and the wheel from it, into dist/
 	@$(RUN) -m build
+
+readme: .venv/.has-fastnet  ## put the numbers of a record into README: ARGS=benchmarks/results/X.json
+	@$(RUN) -m fastnet.benchmarks.readme $(ARGS)
 
 clean:  ## remove builds and caches, but not .venv
 	rm -rf build dist *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache

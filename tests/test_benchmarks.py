@@ -413,9 +413,10 @@ def test_without_numba_the_peak_is_that_of_blas(monkeypatch: pytest.MonkeyPatch)
 
 def test_json_has_everything_and_reads_back(report: Report) -> None:
     read = json.loads(report.to_json())
-    assert read["format"] == FORMAT == "fastnet-bench/1"
+    assert read["format"] == FORMAT == "fastnet-bench/2"
     assert set(read) == {
-        "created", "machine", "peak", "budget", "tables", "startup", "skipped", "format",
+        "created", "machine", "peak", "budget", "tables", "startup", "kernels", "widths",
+        "learning", "skipped", "wrong", "format",
     }  # fmt: skip
     assert {table["network"] for table in read["tables"]} == {"xor", "iris", "policy"}
     for table in read["tables"]:

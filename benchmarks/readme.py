@@ -245,7 +245,8 @@ def _labels(tables: Sequence[Json], keys: Sequence[str]) -> list[str]:
     found = {}
     for table in tables:
         for row in table["rows"]:
-            version = row["version"] if row["kind"] == "rival" else ""
+            # Without the build: 2.13.0, not 2.13.0+cpu.
+            version = row["version"].partition("+")[0] if row["kind"] == "rival" else ""
             found[row["contender"]] = f"{row['label']} {version}".strip()
     return [found[key] for key in keys]
 

@@ -10,12 +10,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from fastnet import __version__
 
 project = "fastnet"
-author = "The fastnet developers"
+author = copyright = "The fastnet developers"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nitpicky = False
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.benchmarks import problems
-from fastnet.benchmarks.contenders import Contender, Entry
+from fastnet.benchmarks.contenders import Contender, Entry, asked_threads
 from fastnet.benchmarks.ladder import LADDER
 from fastnet.benchmarks.measure import worked_with
 from fastnet.benchmarks.parity import LONG_RUN
@@ -32,9 +32,9 @@ class Fit(Contender):
 
     def __init__(self, problem: Problem, threads: int | None, backend: str) -> None:
         self.network = problems.network(problem.rung, backend)
-        self.problem, self.threads = problem, threads
+        self.problem, self.threads = problem, asked_threads(threads)
         engine = self.network.backend_object.engine(
-            self.network.plan, self.network.parameters, self.network.state, threads=threads
+            self.network.plan, self.network.parameters, self.network.state, threads=self.threads
         )
         self.threads_used = engine.threads_for(problem.batch)
 

@@ -196,14 +196,14 @@ def _learning(run: Json) -> Iterator[str]:
     yield ""
     yield from _head(["", "seconds", "test accuracy"])
     for row in run["learning"]:
-        label = f"{row['label']} {row['version'] if row['kind'] == 'rival' else ''}".strip()
+        label = _label(row)
         yield _line([label, f"{row['seconds']:.2f}", f"{100 * row['accuracy']:.1f} %"])
     yield ""
 
 
 def _widths(curves: Sequence[Curve]) -> Iterator[str]:
     first = curves[0]
-    yield f"**No cliffs**: {first.layers}, batch {first.batch}, H from {first.widths[0]} to "
+    yield f"**No cliffs**: {first.layers}, batch {first.batch}, H from {first.widths[0]} to"
     yield f"{first.widths[-1]}, odd widths too. " + " ".join(
         f"On at most {curve.threads} thread{'s' * (curve.threads != 1)}, {falls_text(curve)}."
         for curve in curves
@@ -245,10 +245,14 @@ def _labels(tables: Sequence[Json], keys: Sequence[str]) -> list[str]:
     found = {}
     for table in tables:
         for row in table["rows"]:
-            # Without the build: 2.13.0, not 2.13.0+cpu.
-            version = row["version"].partition("+")[0] if row["kind"] == "rival" else ""
-            found[row["contender"]] = f"{row['label']} {version}".strip()
+            found[row["contender"]] = _label(row)
     return [found[key] for key in keys]
+
+
+def _label(row: Json) -> str:
+    """Return a contender's name; a rival's with its version, but not its build (2.13.0+cpu)."""
+    version = row["version"].partition("+")[0] if row["kind"] == "rival" else ""
+    return f"{row['label']} {version}".strip()
 
 
 def _cell(row: Json | None, ours: Json | None, fastest: float) -> str:

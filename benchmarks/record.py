@@ -57,14 +57,24 @@ def record(path: str, *, rivals: bool, quick: bool, console: Console) -> int:
     flags = ["--rivals"] * rivals + ["--quick"] * quick
     runs: list[dict[str, Any]] = []
     worst = 0
-    for options in plan(pinning.usable_cores(), quick=quick):
-        started = time.perf_counter()
-        code, run = _measure([*options, *flags])
-        worst = max(worst, code)
-        runs.append(run)
-        seconds = time.perf_counter() - started
-        failed = ": a comparison failed, see the file" if code else ""
-        console.print(f"{' '.join(options)}: {seconds:.0f} s{failed}", highlight=False)
+    try:
+        for options in plan(pinning.usable_cores(), quick=quick):
+            started = time.perf_counter()
+            code, run = _measure([*options, *flags])
+            worst = max(worst, code)
+            runs.append(run)
+            seconds = time.perf_counter() - started
+            failed = ": a comparison failed, see the file" if code else ""
+            console.print(f"{' '.join(options)}: {seconds:.0f} s{failed}", highlight=False)
+    finally:
+        # What was measured before an error, or before Ctrl-C, took minutes too.
+        if runs:
+            _write(path, runs, quick)
+            console.print(f"wrote {path}", highlight=False, markup=False)
+    return worst
+
+
+def _write(path: str, runs: list[dict[str, Any]], quick: bool) -> None:
     document = {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -72,11 +82,8 @@ def record(path: str, *, rivals: bool, quick: bool, console: Console) -> int:
         "machine": runs[0]["machine"],
         "runs": runs,
     }
-    Path(path).write_text(
-        json.dumps(_short(document), indent=1, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    console.print(f"wrote {path}", highlight=False, markup=False)
-    return worst
+    text = json.dumps(_short(document), indent=1, allow_nan=False)
+    Path(path).write_text(text + "\n", encoding="utf-8")
 
 
 def _short(value: Any) -> Any:

@@ -186,6 +186,21 @@ def test_a_part_without_a_result_is_an_error(
         record.record(str(tmp_path / "r"), rivals=False, quick=True, console=Console(quiet=True))
 
 
+def test_what_was_measured_before_an_error_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def measure(options: list[str]) -> tuple[int, dict[str, Any]]:
+        if "startup" in options:
+            raise RuntimeError("the third or second part")
+        return 0, {"machine": MACHINE}
+
+    monkeypatch.setattr(record, "_measure", measure)
+    file = tmp_path / "r.json"
+    with pytest.raises(RuntimeError, match="the third"):
+        record.record(str(file), rivals=False, quick=True, console=Console(quiet=True))
+    assert len(json.loads(file.read_text(encoding="utf-8"))["runs"]) in (1, 2)
+
+
 def test_a_record_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="folder"):
         record.record(str(tmp_path / "no" / "r"), rivals=False, quick=True, console=Console())

@@ -67,6 +67,9 @@ def width_chart(curves: Sequence[Curve]) -> str:
                 )
         name = f"at most {curve.threads} thread{'s' * (curve.threads != 1)}"
         lines += _legend(_LEFT + 10 + 170 * index, name, colour)
+    if any(curve.falls for curve in curves):
+        lines.append('<circle cx="500" cy="23" r="6" style="fill:none;stroke:var(--bad)"/>')
+        lines.append(_text(512, 28, "falls by more than 15 %", style=""))
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 

@@ -10,7 +10,7 @@ RUN    := .venv/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types wheel clean
+.PHONY: help demo test lint types docs wheel readme clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -28,11 +28,18 @@ lint: .venv/.has-dev  ## check format and style
 types: .venv/.has-dev  ## check types
 	@$(RUN) -m mypy
 
+docs: .venv/.has-docs  ## build the site into docs/_build/html; a warning is an error
+	@$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 wheel: .venv/.has-dev  ## build the sdist, and the wheel from it, into dist/
 	@$(RUN) -m build
 
+readme: .venv/.has-fastnet  ## put the numbers of a record into README: ARGS=benchmarks/results/X.json
+	@$(RUN) -m fastnet.benchmarks.readme $(ARGS)
+
 clean:  ## remove builds and caches, but not .venv
-	rm -rf build dist *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist docs/_build *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find benchmarks fastnet kernels tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # --- the virtual environment ----------------------------------------------------------------------

@@ -8,23 +8,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fastnet.benchmarks import machine, measure, peak, pinning, startup, timing
+from fastnet.backends import available_backends
+from fastnet.benchmarks import learning, machine, measure, peak, pinning, startup, timing, widths
 from fastnet.benchmarks.contenders import Entry, select_backends
 from fastnet.benchmarks.ladder import Rung, select
 from fastnet.benchmarks.measure import Options
 from fastnet.benchmarks.report import Report
 from fastnet.benchmarks.rivals import installed
-from fastnet.errors import InputError
+from fastnet.errors import InputError, suggest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _PEAK_SECONDS: Final = {False: 0.5, True: 0.15}
-_STARTUP_RUNS: Final = {False: 5, True: 2}
+
+PARTS: Final = ("ladder", "startup", "widths", "kernels", "learning")
+"""What can be measured."""
 
 
 def run_bench(
     *,
+    parts: tuple[str, ...] = (),
     networks: tuple[str, ...],
     backends: tuple[str, ...],
     rivals: bool,
@@ -38,8 +42,10 @@ def run_bench(
 
     Parameters
     ----------
+    parts : tuple of str
+        Of `PARTS`. Empty: the ladder, and start-up where no network was named.
     networks, backends : tuple of str
-        Empty: all of them.
+        Of the ladder. Empty: all of them.
     rivals : bool
         Measure the other libraries too, as far as they are installed.
     json_path, html_path : str or None
@@ -57,10 +63,16 @@ def run_bench(
     BackendUnavailableError
         A backend was named that cannot run here.
     """
+    for part in parts:
+        if part not in PARTS:
+            raise InputError(f"unknown part {part!r}{suggest(part, PARTS)}")
+    parts = parts or (("ladder",) if networks else ("ladder", "startup"))
+    if parts == ("kernels",):
+        threads = threads or 1  # every version of a kernel runs on one
     rungs, entries = select(networks), select_backends(backends)
     threads = pinning.check_threads(threads)
     for path in (json_path, html_path):
-        _check_folder(path)
+        check_folder(path)
 
     with (
         pinning.on_cores(threads),
@@ -76,14 +88,18 @@ def run_bench(
             others, absent = installed()
             entries = entries + others
             report.skipped |= absent
-        run_ladder(report, rungs, entries, options)
-        say("measuring once more what this machine can do")
-        again = peak.measure(options.peak.threads, _PEAK_SECONDS[quick])
-        set_peak(report, options.peak.best_of(again))
-        if not networks:
-            say("start-up")
-            names = [e.key.removeprefix("fastnet-") for e in entries if e.kind == "fastnet"]
-            report.startup = startup.measure(names, rivals, _STARTUP_RUNS[quick])
+        if "ladder" in parts:
+            run_ladder(report, rungs, entries, options)
+            say("measuring once more what this machine can do")
+            again = peak.measure(options.peak.threads, _PEAK_SECONDS[quick])
+            set_peak(report, options.peak.best_of(again))
+        backend_names = [e.key.removeprefix("fastnet-") for e in entries if e.kind == "fastnet"]
+        if "startup" in parts:
+            report.startup = startup.measure(backend_names, rivals, quick=quick, say=say)
+        if "learning" in parts:
+            learning.measure(report, entries, threads, quick=quick, say=say)
+        if {"widths", "kernels"} & set(parts):
+            _numba_parts(report, parts, options, quick)
         # Again: the libraries that the rivals brought are loaded now.
         report.machine["pools"] = machine.pools()
 
@@ -99,6 +115,22 @@ def run_bench(
     for path, _ in written:
         console.print(f"wrote {path}", highlight=False, markup=False)
     return 1 if report.failures else 0
+
+
+def _numba_parts(report: Report, parts: Sequence[str], options: Options, quick: bool) -> None:
+    """Measure what concerns the Numba backend alone."""
+    reason = available_backends()["numba"]
+    if reason is not None:
+        report.skipped |= {part: reason for part in ("widths", "kernels") if part in parts}
+        return
+    if "widths" in parts:
+        most = options.threads or pinning.usable_cores()
+        report.widths = widths.measure(quick, most, options.say)
+    if "kernels" in parts:
+        from fastnet.benchmarks.lab import measure as lab
+
+        with pinning.on_cores(1), pinning.limited_pools(1):
+            report.kernels = lab.measure(quick, options.peak, options.say)
 
 
 def run_ladder(
@@ -145,7 +177,7 @@ def _begin(threads: int | None, quick: bool, say: object) -> tuple[Report, Optio
     return report, Options(threads, budget, found, say)  # type: ignore[arg-type]
 
 
-def _check_folder(path: str | None) -> None:
+def check_folder(path: str | None) -> None:
     """Raise `InputError` before the measurement, not after it."""
     if path is not None and not Path(path).absolute().parent.is_dir():
         raise InputError(f"cannot write {path}: its folder does not exist.")

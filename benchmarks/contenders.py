@@ -18,6 +18,7 @@ from fastnet.backends import NAMES, get_backend
 from fastnet.backends.base import Recipe, Rows
 from fastnet.benchmarks import problems
 from fastnet.benchmarks.ladder import LOSS
+from fastnet.benchmarks.pinning import usable_cores
 from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem
 from fastnet.errors import InputError, suggest
 
@@ -83,6 +84,11 @@ class Entry:
     on_gpu: bool = False
 
 
+def asked_threads(threads: int | None) -> int | None:
+    """Return how many threads to ask fastnet for: where it may use all, it chooses how many pay."""
+    return None if threads == usable_cores() and threads > 1 else threads
+
+
 class FastNet(Contender):
     """fastnet on one backend: an epoch is one ``train_epoch`` of the engine, shuffle included.
 
@@ -94,7 +100,9 @@ class FastNet(Contender):
         self.network = problems.network(problem.rung, backend)
         home = self.backend = self.network.backend_object
         network = self.network
-        self.engine = home.engine(network.plan, network.parameters, network.state, threads=threads)
+        self.engine = home.engine(
+            network.plan, network.parameters, network.state, threads=asked_threads(threads)
+        )
         self.threads_used = self.engine.threads_for(problem.batch)
         self.loss = losses.get(LOSS, "softmax")
         self.optimizer = fn.Adam(LEARNING_RATE)

@@ -15,6 +15,11 @@ from fastnet.benchmarks.pinning import usable_cores
 
 PACKAGES: Final = ("numpy", "numba", "llvmlite", "scipy", "cupy", "cupy-cuda12x", "cupy-cuda13x")
 
+STEERING: Final = (
+    "BLIS_", "GOTO_", "JAX_", "KMP_", "MKL_", "NUMBA_", "OMP_", "OPENBLAS_", "TORCH_", "XLA_",
+)  # fmt: skip
+"""Beginnings of environment variables by which libraries can be held back."""
+
 # The widest first, of each family: (flag as Linux or LLVM names it, name).
 _SIMD: Final = (
     ("avx512f", "AVX-512"),
@@ -47,10 +52,16 @@ def describe(threads: int | None = None) -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": versions(PACKAGES),
         "pools": pools(),
+        "environment": environment(),
         "threads": threads,
         "fastnet": fn.__version__,
         "commit": commit(),
     }
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that choose kernels or threads for libraries."""
+    return {name: value for name, value in os.environ.items() if name.startswith(STEERING)}
 
 
 def cpu_model() -> str:

@@ -135,11 +135,16 @@ def _time(table: Table, ready: Sequence[_Ready], options: Options, calls_per_cal
     table.rows.sort(key=lambda row: row.us)
 
 
+def worked_with(contender: Contender, threads: int | None) -> int:
+    """Return how many threads a contender used, or was free to use where it does not tell."""
+    allowed = threads or usable_cores()
+    return min(contender.threads_used or allowed, allowed)
+
+
 def _row(table: Table, item: _Ready, mine: Timing, options: Options, calls: int) -> dict[str, Any]:
     """Return a row's fields without the ratios."""
     entry, seconds = item.entry, mine.typical / calls
-    allowed = options.threads or usable_cores()
-    threads = min(item.contender.threads_used or allowed, allowed)
+    threads = worked_with(item.contender, options.threads)
     gflops = table.flops / seconds / 1e9
     peak = options.peak.of(threads)
     seen = {name: finite(value) for name, value in asdict(item.parity).items()}

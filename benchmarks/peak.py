@@ -71,7 +71,7 @@ def measure(threads: int, seconds: float) -> Peak:
     return Peak(one, together, threads, method, _copy_rate(seconds))
 
 
-def _best(call: Callable[[], Any], work: float, seconds: float) -> float:
+def best_rate(call: Callable[[], Any], work: float, seconds: float) -> float:
     """Return the highest rate, work per second, seen in so many seconds."""
     best, end = 0.0, time.perf_counter() + seconds
     while best == 0.0 or time.perf_counter() < end:
@@ -86,9 +86,11 @@ def _fma_rate(threads: int, seconds: float) -> float:
     loop(1)
     work = 2.0 * lanes * accumulators * _ITERATIONS
     if threads == 1:
-        return _best(lambda: loop(_ITERATIONS), work, seconds) / 1e9
+        return best_rate(lambda: loop(_ITERATIONS), work, seconds) / 1e9
     with ThreadPoolExecutor(threads) as pool:
-        rate = _best(lambda: list(pool.map(loop, [_ITERATIONS] * threads)), work * threads, seconds)
+        rate = best_rate(
+            lambda: list(pool.map(loop, [_ITERATIONS] * threads)), work * threads, seconds
+        )
     return rate / 1e9
 
 
@@ -98,14 +100,14 @@ def _blas_rate(threads: int, seconds: float) -> float:
         for size in (256, 512, 1024):
             a, out = np.ones((2, size, size), np.float32)
             call = lambda a=a, out=out: np.matmul(a, a, out=out)  # noqa: E731
-            rates.append(_best(call, 2.0 * size**3, seconds / 3) / 1e9)
+            rates.append(best_rate(call, 2.0 * size**3, seconds / 3) / 1e9)
     return max(rates)
 
 
 def _copy_rate(seconds: float) -> float:
     source = np.ones(_BYTES // 4, np.float32)
     target = np.zeros_like(source)
-    return _best(lambda: np.copyto(target, source), 2.0 * _BYTES, seconds) / 1e9
+    return best_rate(lambda: np.copyto(target, source), 2.0 * _BYTES, seconds) / 1e9
 
 
 @cache

@@ -38,6 +38,8 @@ class Problem:
     labels : (N,) int64
     weights, biases : tuple of (I, O), tuple of (O,)
         Where training starts: those of fastnet's seed.
+    epochs : int
+        Rivals go round the orders of so many epochs.
     """
 
     rung: Rung
@@ -46,6 +48,7 @@ class Problem:
     labels: Labels
     weights: tuple[Floats, ...]
     biases: tuple[Floats, ...]
+    epochs: int = ORDERS
 
     @property
     def steps(self) -> int:
@@ -59,8 +62,8 @@ class Problem:
 
     @cached_property
     def orders(self) -> list[NDArray[np.intp]]:
-        """The orders (N,) in which fastnet visits the rows in its first `ORDERS` epochs."""
-        return [random.permutation(len(self.x), seed=SEED, epoch=e) for e in range(ORDERS)]
+        """The orders (N,) in which fastnet visits the rows in its first epochs."""
+        return [random.permutation(len(self.x), seed=SEED, epoch=e) for e in range(self.epochs)]
 
     def first(self, steps: int, batch: int) -> Problem:
         """Return the problem of the first few rows, so that an epoch has that many steps."""

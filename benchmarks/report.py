@@ -7,9 +7,10 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-FORMAT: Final = "fastnet-bench/1"
+FORMAT: Final = "fastnet-bench/2"
 
 Kind = Literal["training", "one row", "many rows"]
+Limit = Literal["fma", "copy", "read"]
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,136 @@ class Table:
 
 @dataclass(frozen=True)
 class Startup:
-    """The time of a whole Python process, in milliseconds: the fastest of `runs`."""
+    """The time of a whole Python process, in milliseconds: the median of its runs."""
 
     what: str
     kind: str
     ms: float
-    runs: int
+    ms_runs: list[float]
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """One version of a kernel at one size, on one thread.
+
+    Attributes
+    ----------
+    size, version : str
+    us : float
+        Microseconds a call: the median over rounds of the fastest sample of each round.
+    us_rounds : list of float
+    rate : float
+        GFLOP/s or GB/s, as the table's `limit` says.
+    share : float
+        `rate` over what this machine was measured to reach.
+    error : float
+        The largest, against float64, in the table's `unit`.
+    """
+
+    size: str
+    version: str
+    us: float
+    us_rounds: list[float]
+    rate: float
+    share: float
+    error: float
+
+
+@dataclass
+class KernelTable:
+    """All versions of a kernel at all sizes.
+
+    Attributes
+    ----------
+    kernel : str
+    limit : {"fma", "copy", "read"}
+        What bounds it: fused multiply-adds, or memory copied, or memory read.
+    unit : str
+        Of the errors.
+    versions : dict of str to str
+        The versions, in the order in which they were written, with why they lost, or won.
+    production : str
+        The version that fastnet uses.
+    rows : list of KernelRow
+    failures : list of str
+        Versions that did not compute the right thing, and so were not timed.
+    """
+
+    kernel: str
+    limit: Limit
+    unit: str
+    versions: dict[str, str]
+    production: str
+    rows: list[KernelRow] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Fall:
+    """A width at which the throughput falls by more than is allowed.
+
+    Attributes
+    ----------
+    width, before : int
+        It, and the width measured before it.
+    ratio : float
+        FLOP/s at the one over FLOP/s at the other: the median over rounds of that in a round.
+    vectors : bool
+        Whether the vector that has just been begun explains it: counted with widths rounded up
+        to whole vectors, the throughput does not fall so far.
+    """
+
+    width: int
+    before: int
+    ratio: float
+    vectors: bool
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Training steps of ``64-H-H-10`` against H, the hidden width.
+
+    Attributes
+    ----------
+    threads : int
+        At most; fastnet chooses how many of them pay.
+    layers : str
+    batch : int
+    widths : list of int
+    us, gflops : list of float
+        For each width.
+    falls : list of Fall
+    """
+
+    threads: int
+    layers: str
+    batch: int
+    widths: list[int]
+    us: list[float]
+    gflops: list[float]
+    falls: list[Fall]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One contender's whole training on Fashion-MNIST.
+
+    Attributes
+    ----------
+    seconds : float
+        The median of `seconds_runs`.
+    accuracy : float
+        On the 10,000 rows for testing, after the last run.
+    """
+
+    contender: str
+    label: str
+    kind: str
+    version: str
+    threads: int
+    seconds: float
+    seconds_runs: list[float]
+    accuracy: float
 
 
 @dataclass
@@ -112,9 +237,15 @@ class Report:
     machine, peak, budget : dict
         As `machine.describe`, `peak.Peak` and `timing.Budget` have it.
     tables : list of Table
+        The ladder.
     startup : list of Startup
+    kernels : list of KernelTable
+    widths : list of Curve
+    learning : list of Learner
     skipped : dict of str to str
         Networks and contenders that were left out, with the reason.
+    wrong : list of str
+        Contenders outside the tables that failed the comparison with the reference.
     """
 
     created: str
@@ -123,13 +254,22 @@ class Report:
     budget: dict[str, Any]
     tables: list[Table] = field(default_factory=list)
     startup: list[Startup] = field(default_factory=list)
+    kernels: list[KernelTable] = field(default_factory=list)
+    widths: list[Curve] = field(default_factory=list)
+    learning: list[Learner] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
     format: str = FORMAT
 
     @property
     def failures(self) -> list[str]:
-        """Every contender that failed the comparison with the reference."""
-        return [failure for table in self.tables for failure in table.failures]
+        """Everything that failed the comparison with the reference."""
+        return [failure for table in self.tables for failure in table.failures] + self.outside
+
+    @property
+    def outside(self) -> list[str]:
+        """Those of them that are not in the ladder."""
+        return [failure for table in self.kernels for failure in table.failures] + self.wrong
 
     def to_json(self) -> str:
         """Return all of it as JSON."""
@@ -166,6 +306,13 @@ def scaled(value: float) -> str:
 def times(value: float | None) -> str:
     """Return a ratio: ``3.10x``; a dash where there is none."""
     return "-" if value is None else f"{significant(value, 3 if value >= 1 else 2)}x"
+
+
+def microseconds(value: float) -> str:
+    """Return a time in a unit that suits it: ``0.371 µs``, ``8.17 ms``."""
+    if value >= 1e6:
+        return f"{significant(value / 1e6)} s"
+    return f"{significant(value / 1e3)} ms" if value >= 1e4 else f"{significant(value)} µs"
 
 
 def percent(value: float | None) -> str:

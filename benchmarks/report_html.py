@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from fastnet.benchmarks.chart import width_chart
+from fastnet.benchmarks.grids import Grid, falls_text, grids
 from fastnet.benchmarks.report import (
+    Curve,
     Report,
     Row,
     Table,
@@ -45,7 +48,14 @@ def page(report: Report) -> str:
         if tables:
             parts.append(f'<h2 class="part">{title}</h2>')
             parts += [_network(table) for table in tables]
-    parts += [_startup(report), _remarks(report)]
+    parts.append(_startup(report))
+    if report.widths:
+        parts.append(_widths(report.widths))
+    others = [grid for grid in grids(report) if grid.title != "start-up"]
+    if others:
+        parts.append('<h2 class="part">Kernels, widths, learning</h2>')
+        parts += [_grid(grid) for grid in others]
+    parts.append(_remarks(report))
     return "\n".join(
         [
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -71,6 +81,7 @@ def _machine(report: Report) -> str:
     first, rest = peak_text(peak).split(" ", 1)
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     threads = machine["threads"] or f"each one's choice, up to {machine['usable_processors']}"
+    steered = ", ".join(f"{name}={value}" for name, value in machine["environment"].items())
     facts = [
         ("Measured peak", f"<b>{first}</b> {rest}; {escape(peak['method'])}"),
         ("Copying memory", f"<b>{significant(peak['copy_gbs'])}</b> GB/s"),
@@ -79,6 +90,7 @@ def _machine(report: Report) -> str:
         ("Vector instructions", escape(", ".join(machine["simd"]) or "unknown")),
         ("System", escape(f"{machine['os']}, {machine['python']}")),
         ("Packages", escape(packages)),
+        *([("Set by the environment", escape(steered))] if steered else []),
         ("Thread pools", escape("; ".join(machine["pools"]) or "none")),
     ]
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
@@ -170,18 +182,43 @@ def _startup(report: Report) -> str:
         Bar(item.what, item.ms, f"{significant(item.ms)} ms", styles[item.kind])
         for item in sorted(report.startup, key=lambda item: item.ms)
     ]
-    what = "ms of a whole Python process, files cached; shorter is better"
+    what = "ms of a whole Python process, files cached, median; shorter is better"
     return (
         '<h2 class="part">Start-up</h2>'
         f'<section>{bar_chart(bars, "Start-up")}<p class="caption">{what}</p></section>'
     )
 
 
+def _widths(curves: Sequence[Curve]) -> str:
+    text = "; ".join(
+        f"at most {curve.threads} thread{'s' * (curve.threads != 1)}: {falls_text(curve)}"
+        for curve in curves
+    )
+    return (
+        '<h2 class="part">Throughput against the hidden width</h2>'
+        f'<section>{width_chart(curves)}<p class="caption">{escape(text)}</p></section>'
+    )
+
+
+def _grid(grid: Grid) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in grid.head)
+    lines = []
+    for index, (first, *rest) in enumerate(grid.rows):
+        style = ' class="ours"' if index in grid.bold else ""
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        lines.append(f"<tr{style}><th>{escape(first)}</th>{cells}</tr>")
+    return (
+        f'<section><h2>{escape(grid.title)}</h2><p class="soft">{escape(grid.about)}</p>'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        f"{_list(grid.notes)}</section>"
+    )
+
+
 def _remarks(report: Report) -> str:
-    skipped = (f"{what}: {why}" for what, why in report.skipped.items())
+    skipped = [f"{what}: {why}" for what, why in report.skipped.items()]
     return (
         '<h2 class="part">How it was measured</h2>'
-        f"<section><p>{_METHOD}</p>{_list(skipped)}</section>"
+        f"<section><p>{_METHOD}</p>{_list(skipped)}{_list(report.outside, 'bad')}</section>"
     )
 
 

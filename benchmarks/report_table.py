@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from fastnet.benchmarks.grids import Grid, grids
 from fastnet.benchmarks.report import (
     Report,
     Row,
@@ -41,9 +42,13 @@ def show(report: Report, console: Console) -> None:
         if tables:
             _title(console, title, "us per call, in brackets over fastnet's fastest")
             console.print(_prediction(tables))
-    if report.startup:
-        _title(console, "start-up", "whole Python process")
-        console.print(_startup(report))
+    for grid in grids(report):
+        _title(console, grid.title, grid.about)
+        console.print(_grid(grid))
+        for note in grid.notes:
+            console.print(f"  {note}", highlight=False, markup=False)
+    for failure in report.outside:
+        console.print(f"[bold red]parity failed:[/] {escape(failure)}", highlight=False)
     for what, why in report.skipped.items():
         console.print(f"skipped {what}: {why}", highlight=False, markup=False)
 
@@ -62,11 +67,12 @@ def _remarks(console: Console, table: Table) -> None:
 
 
 def machine_lines(report: Report) -> list[str]:
-    """Return what the numbers were measured on, in three lines."""
+    """Return what the numbers were measured on, a line each."""
     machine, peak = report.machine, report.peak
     packages = machine["packages"]
     numba = f", Numba {packages['numba']}" if "numba" in packages else ""
     commit = f" ({machine['commit']})" if machine["commit"] else ""
+    steered = " ".join(f"{name}={value}" for name, value in machine["environment"].items())
     threads = machine["threads"] or f"up to {machine['usable_processors']}"
     return [
         f"{machine['cpu']}, {', '.join(machine['simd'])}; {machine['os']}",
@@ -74,6 +80,7 @@ def machine_lines(report: Report) -> list[str]:
         f"NumPy {packages['numpy']}{numba}; threads: {threads}",
         f"measured peak: {peak_text(peak)} ({peak['method']}), "
         f"copying {significant(peak['copy_gbs'])} GB/s",
+        *([f"set by the environment: {steered}"] if steered else []),
     ]
 
 
@@ -107,10 +114,11 @@ def _cell(row: Row) -> str:
     return f"{significant(row.us)} {f'({lead})' if (lead := _lead(row)) else '       '}"
 
 
-def _startup(report: Report) -> RichTable:
-    out = _table_of("ms", first="process")
-    for item in report.startup:
-        out.add_row(item.what, significant(item.ms), style="bold" if item.kind == "fastnet" else "")
+def _grid(grid: Grid) -> RichTable:
+    first, *others = map(escape, grid.head)
+    out = _table_of(*others, first=first)
+    for index, cells in enumerate(grid.rows):
+        out.add_row(*map(escape, cells), style="bold" if index in grid.bold else "")
     return out
 
 

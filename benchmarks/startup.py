@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +32,30 @@ _RIVALS: Final = {
     "torch": "import torch",
 }
 
+RUNS: Final = {False: 7, True: 2}
+"""Runs of each by whether it is to be quick."""
+COLD_RUNS: Final = {False: 3, True: 1}
+"""Runs that compile everything take seconds each."""
 
-def run(code: str) -> float:
+
+@dataclass(frozen=True)
+class Start:
+    """What is started.
+
+    Attributes
+    ----------
+    kind : {"base", "fastnet", "rival"}
+    code : str
+    cold : bool
+        Whether each run begins with an empty cache of compiled kernels.
+    """
+
+    kind: str
+    code: str
+    cold: bool = False
+
+
+def run(code: str, environment: Mapping[str, str] | None = None) -> float:
     """Run Python code in a new process with this one's fastnet; return the seconds it took.
 
     Raises
@@ -40,10 +65,11 @@ def run(code: str) -> float:
     """
     # An import of fastnet finds the one that runs here, installed or not.
     paths = str(Path(fn.__file__).parent.parent), os.environ.get("PYTHONPATH", "")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    path = os.pathsep.join(filter(None, paths))
+    variables = {**os.environ, **(environment or {}), "PYTHONPATH": path}
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, env=variables, check=False
     )
     seconds = time.perf_counter() - start
     if done.returncode:
@@ -51,27 +77,54 @@ def run(code: str) -> float:
     return seconds
 
 
-def cases(backends: Sequence[str], rivals: bool) -> dict[str, tuple[str, str]]:
-    """Return what is started: its name, and (kind, code)."""
+def run_cold(code: str) -> float:
+    """Do the same with an empty cache of compiled kernels."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run(code, {"FASTNET_CACHE_DIR": folder})
+
+
+def cases(backends: Sequence[str], rivals: bool) -> dict[str, Start]:
+    """Return what is started, by name."""
     found = {
-        "import numpy": ("base", "import numpy"),
-        "import fastnet": ("fastnet", "import fastnet"),
+        "import numpy": Start("base", "import numpy"),
+        "import fastnet": Start("fastnet", "import fastnet"),
     }
     for name in backends:
-        found[f"first fit, {name}"] = "fastnet", FIRST_FIT.format(backend=name)
+        found[f"first fit, {name}"] = Start("fastnet", FIRST_FIT.format(backend=name))
+    if "numba" in backends:
+        code = FIRST_FIT.format(backend="numba")
+        found["first fit, numba, nothing compiled yet"] = Start("fastnet", code, cold=True)
     for module, code in _RIVALS.items() if rivals else ():
         if not missing([module]):
-            found[f"import {module}"] = "rival", code
+            found[f"import {module}"] = Start("rival", code)
     return found
 
 
-def measure(backends: Sequence[str], rivals: bool, runs: int) -> list[Startup]:
-    """Return the fastest of several runs of each, taken in turn, after one that fills caches."""
+def measure(
+    backends: Sequence[str],
+    rivals: bool,
+    *,
+    quick: bool,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Startup]:
+    """Return the median of several runs of each, taken in turn.
+
+    One more run before them fills caches, of the kernels and of the files; where the cache is to
+    be empty, the files are there already.
+    """
     started = cases(backends, rivals)
-    best: dict[str, float] = {}
-    for turn in range(runs + 1):
-        for what, (_, code) in started.items():
-            seconds = run(code)
-            if turn:
-                best[what] = min(best.get(what, seconds), seconds)
-    return [Startup(what, kind, 1e3 * best[what], runs) for what, (kind, _) in started.items()]
+    seconds: dict[str, list[float]] = {what: [] for what in started}
+    for turn in range(RUNS[quick] + 1):
+        for what, start in started.items():
+            say(f"start-up: {what}")
+            if start.cold:
+                if 1 <= turn <= COLD_RUNS[quick]:
+                    seconds[what].append(run_cold(start.code))
+            elif turn:
+                seconds[what].append(run(start.code))
+            else:
+                run(start.code)
+    return [
+        Startup(what, start.kind, 1e3 * statistics.median(found), [1e3 * s for s in found])
+        for (what, start), found in zip(started.items(), seconds.values(), strict=True)
+    ]

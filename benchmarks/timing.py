@@ -75,13 +75,18 @@ class Timing:
         return statistics.median(min(mine) / min(theirs) for mine, theirs in pairs)
 
 
-def interleave(calls: Mapping[str, Call], budget: Budget) -> dict[str, Timing]:
+def interleave(
+    calls: Mapping[str, Call], budget: Budget, repeats: int | None = None
+) -> dict[str, Timing]:
     """Time the calls in turn; each must have been called once before, to be warm.
 
     Every turn begins with one call that is not timed: it brings the contender's data back into the
-    caches, and lets the threads of the one before fall asleep.
+    caches, and lets the threads of the one before fall asleep. A sample is `repeats` calls; None:
+    as many as take `budget.seconds`.
     """
-    timings = {name: Timing(calibrate(call, budget.seconds)) for name, call in calls.items()}
+    timings = {
+        name: Timing(repeats or calibrate(call, budget.seconds)) for name, call in calls.items()
+    }
     names = list(calls)
     collecting = gc.isenabled()
     gc.collect()
@@ -103,9 +108,18 @@ def interleave(calls: Mapping[str, Call], budget: Budget) -> dict[str, Timing]:
 
 def calibrate(call: Call, seconds: float) -> int:
     """Return how often to repeat a call so that it takes about that long in all."""
+    return _repeats(lambda repeats: _seconds(call, repeats), seconds)
+
+
+def calibrate_loop(run: Callable[[int], object], seconds: float) -> int:
+    """Return the same for something that does its own repeating."""
+    return _repeats(lambda repeats: _seconds(lambda: run(repeats), 1) / repeats, seconds)
+
+
+def _repeats(seconds_each: Callable[[int], float], seconds: float) -> int:
     repeats = 1
     while True:
-        each = _seconds(call, repeats)
+        each = seconds_each(repeats)
         if each * repeats >= seconds / 2 or repeats >= 1 << 24:
             return max(1, round(seconds / each))
         repeats *= 2

@@ -289,6 +289,11 @@ def test_a_ratio_is_taken_within_a_round() -> None:
     assert (fast.minimum, fast.typical, fast.median) == (1.0, 2.0, 2.0)
 
 
+def test_fastnet_chooses_its_threads_where_it_may_use_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contenders, "usable_cores", lambda: 2)
+    assert [contenders.asked_threads(threads) for threads in (None, 1, 2, 3)] == [None, 1, None, 3]
+
+
 # --- the numbers ---------------------------------------------------------------------------------
 
 
@@ -413,9 +418,10 @@ def test_without_numba_the_peak_is_that_of_blas(monkeypatch: pytest.MonkeyPatch)
 
 def test_json_has_everything_and_reads_back(report: Report) -> None:
     read = json.loads(report.to_json())
-    assert read["format"] == FORMAT == "fastnet-bench/1"
+    assert read["format"] == FORMAT == "fastnet-bench/2"
     assert set(read) == {
-        "created", "machine", "peak", "budget", "tables", "startup", "skipped", "format",
+        "created", "machine", "peak", "budget", "tables", "startup", "kernels", "widths",
+        "learning", "skipped", "wrong", "format",
     }  # fmt: skip
     assert {table["network"] for table in read["tables"]} == {"xor", "iris", "policy"}
     for table in read["tables"]:

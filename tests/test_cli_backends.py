@@ -176,12 +176,13 @@ def test_bench_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastnet.benchmarks.command.run_bench", run_bench)
     result = run(
         "bench", "--network", "xor", "--network", "table", "--backend", "numpy", "--rivals",
-        "--json", "r.json", "--html", "r.html", "--threads", "2", "--quick",
+        "--json", "r.json", "--html", "r.html", "--threads", "2", "--quick", "--part", "ladder",
     )  # fmt: skip
     assert result.exit_code == 1
     assert result.stdout == "done\n"
     del seen["console"]
     assert seen == {
+        "parts": ("ladder",),
         "networks": ("xor", "table"),
         "backends": ("numpy",),
         "rivals": True,
@@ -190,6 +191,21 @@ def test_bench_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
         "threads": 2,
         "quick": True,
     }
+
+
+def test_a_record_takes_no_option_that_narrows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def record(path: str, **options: Any) -> int:
+        seen.update(options, path=path)
+        return 0
+
+    monkeypatch.setattr("fastnet.benchmarks.record.record", record)
+    refused = run("bench", "--record", "r.json", "--threads", "1")
+    assert refused.exit_code == 2
+    assert "--record measures everything" in refused.stderr
+    assert run("bench", "--record", "r.json", "--rivals", "--quick").exit_code == 0
+    assert (seen["path"], seen["rivals"], seen["quick"]) == ("r.json", True, True)
 
 
 def test_bench_measures() -> None:

@@ -26,7 +26,7 @@ FIXED_FLAGS = {
     "--batch-size --seed --validation --early-stopping --out",
     "predict": "--out",
     "evaluate": "--target",
-    "bench": "--network --backend --rivals --json --html",
+    "bench": "--part --network --backend --rivals --json --html --record",
     "backends": "",
     "info": "",
     "export": "--to --out",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.benchmarks.contenders import Contender
-from fastnet.benchmarks.problems import LEARNING_RATE, ORDERS, Floats, Problem
+from fastnet.benchmarks.problems import LEARNING_RATE, Floats, Problem
 
 Array = NDArray[Any]
 
@@ -69,7 +69,7 @@ class NumpyScript(Contender):
             p -= LEARNING_RATE * (m / correction1) / (np.sqrt(v / correction2) + 1e-8)
 
     def train_epoch(self) -> float:
-        order = self.orders[self.epoch % ORDERS]
+        order = self.orders[self.epoch % len(self.orders)]
         self.epoch += 1
         batches = np.split(order, len(order) // self.batch)
         return float(np.mean([self.train_step(self.x[i], self.labels[i]) for i in batches]))

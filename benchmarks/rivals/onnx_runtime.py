@@ -27,7 +27,7 @@ class OnnxRuntime(Contender):
         )
 
     def predict(self, x: Floats) -> NDArray[Any]:
-        return np.asarray(self.session.run(None, {"x": x})[0])
+        return np.asarray(self.session.run(["y"], {"x": x})[0])
 
 
 def make_model(problem: Problem) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.benchmarks.contenders import Contender
-from fastnet.benchmarks.problems import LEARNING_RATE, ORDERS, Floats, Problem
+from fastnet.benchmarks.problems import LEARNING_RATE, Floats, Problem
 
 
 class PyTorch(Contender):
@@ -37,7 +37,7 @@ class PyTorch(Contender):
 
     def train_epoch(self) -> float:
         cross_entropy = self.torch.nn.functional.cross_entropy
-        batches = self.orders[self.epoch % ORDERS]
+        batches = self.orders[self.epoch % len(self.orders)]
         self.epoch += 1
         total = self.torch.zeros(())
         for index in batches:

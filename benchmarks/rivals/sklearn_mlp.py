@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.benchmarks.contenders import Contender
-from fastnet.benchmarks.problems import LEARNING_RATE, ORDERS, Floats, Problem
+from fastnet.benchmarks.problems import LEARNING_RATE, Floats, Problem
 
 
 class SklearnMLP(Contender):
@@ -46,11 +46,11 @@ class SklearnMLP(Contender):
         self.model.coefs_ = [w.copy() for w in problem.weights]
         self.model.intercepts_ = [b.copy() for b in problem.biases]
         del self.model._optimizer
-        self.epochs = [(problem.x[order], problem.labels[order]) for order in problem.orders]
+        self.orders = [(problem.x[order], problem.labels[order]) for order in problem.orders]
         self.epoch = 0
 
     def train_epoch(self) -> float:
-        x, labels = self.epochs[self.epoch % ORDERS]
+        x, labels = self.orders[self.epoch % len(self.orders)]
         self.epoch += 1
         self.model.partial_fit(x, labels)
         return float(self.model.loss_)

@@ -9,6 +9,9 @@ import click
 from fastnet import backends
 from fastnet.cli import options, output
 
+PARTS = ("ladder", "startup", "widths", "kernels", "learning")
+"""What can be measured; `fastnet.benchmarks.command.PARTS` without its imports."""
+
 
 @click.command(
     "bench",
@@ -17,7 +20,18 @@ from fastnet.cli import options, output
         "fastnet bench --quick",
         "fastnet bench --network image --backend numpy --backend numba",
         "fastnet bench --rivals --json result.json --html result.html",
+        "fastnet bench --part kernels --part widths",
+        "fastnet bench --rivals --record result.json",
     ),
+)
+@options.option(
+    "--part",
+    "parts",
+    type=options.Name("part", PARTS),
+    metavar="|".join(PARTS),
+    multiple=True,
+    show_default="ladder, startup",
+    help="What to measure; repeatable.",
 )
 @options.option(
     "--network",
@@ -46,9 +60,16 @@ from fastnet.cli import options, output
 @options.option("--threads", type=click.IntRange(min=1), metavar="N", help="Most threads to use.")
 @options.option("--json", "json_path", metavar="FILE", help="Write all numbers to a JSON file.")
 @options.option("--html", "html_path", metavar="FILE", help="Write a report with charts.")
+@options.option(
+    "--record",
+    "record_path",
+    metavar="FILE",
+    help="Measure every part, on one thread and on all, and write one JSON file.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
+    parts: tuple[str, ...],
     networks: tuple[str, ...],
     chosen: tuple[str, ...],
     rivals: bool,
@@ -56,11 +77,14 @@ def command(
     threads: int | None,
     json_path: str | None,
     html_path: str | None,
+    record_path: str | None,
 ) -> None:
     """Measure training and prediction speed on a ladder of networks.
 
     The same weights and rows for each backend; compilation is outside the measurement.
     """
+    if record_path is not None:
+        _record(ctx, record_path, rivals=rivals, quick=quick)
     for name, path in (("--json", json_path), ("--html", html_path)):
         if path is not None:
             output.check_writable(name, Path(path))
@@ -69,6 +93,7 @@ def command(
     from fastnet.benchmarks.command import run_bench
 
     code = run_bench(
+        parts=parts,
         networks=networks,
         backends=chosen,
         rivals=rivals,
@@ -79,3 +104,20 @@ def command(
         console=output.console(markup=True),
     )
     ctx.exit(code)
+
+
+def _record(ctx: click.Context, path: str, *, rivals: bool, quick: bool) -> None:
+    """Measure everything; leave the command."""
+    used = [
+        name
+        for name in ("parts", "networks", "chosen", "threads", "json_path", "html_path")
+        if ctx.params.get(name)
+    ]
+    if used:
+        raise click.UsageError(
+            "--record measures everything: only --rivals and --quick go with it."
+        )
+    output.check_writable("--record", Path(path))
+    from fastnet.benchmarks.record import record
+
+    ctx.exit(record(path, rivals=rivals, quick=quick, console=output.console(markup=True)))

@@ -1,0 +1,89 @@
+"""Runs the code of a page of the documentation, or of a notebook, as a reader would."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fastnet as fn
+
+FENCE = re.compile(r"^(`{3,})(\{code-block\} )?(\w*)\n(.*?)^\1$", re.DOTALL | re.MULTILINE)
+GPU = ":class: gpu\n"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Code of a page.
+
+    Attributes
+    ----------
+    language : str
+        ``python``, or ``pycon`` with prompts and results.
+    code : str
+    line : int
+    gpu : bool
+        Whether it needs one.
+    """
+
+    language: str
+    code: str
+    line: int
+    gpu: bool
+
+
+def blocks(text: str) -> Iterator[Block]:
+    """Yield the Python of a page."""
+    for match in FENCE.finditer(text):
+        language, code = match[3], match[4]
+        if language in ("python", "pycon"):
+            line = text.count("\n", 0, match.start(4)) + 1
+            yield Block(language, code.removeprefix(GPU), line, code.startswith(GPU))
+
+
+def run_page(path: Path) -> int:
+    """Run a page's blocks in order, with one set of names; return how many there were.
+
+    Raises
+    ------
+    AssertionError
+        A result is not what the page shows.
+    """
+    names: dict[str, Any] = {"__name__": "page"}
+    count = 0
+    for block in blocks(path.read_text(encoding="utf-8")):
+        count += 1
+        ast.parse(block.code) if block.language == "python" else None
+        if block.gpu and fn.available_backends()["cupy"] is not None:
+            continue
+        where = f"{path.name}:{block.line}"
+        if block.language == "python":
+            exec(compile("\n" * (block.line - 1) + block.code, str(path), "exec"), names)
+        else:
+            check_session(block, names, where)
+    return count
+
+
+def check_session(block: Block, names: dict[str, Any], where: str) -> None:
+    """Run a session with prompts; raise `AssertionError` where it shows something else."""
+    test = doctest.DocTestParser().get_doctest(block.code, names, where, where, block.line - 1)
+    said: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner.run(test, out=said.append, clear_globs=False)
+    names.update(test.globs)
+    assert not said, "".join(said)
+
+
+def run_notebook(path: Path) -> int:
+    """Run a notebook's cells of code in order; return how many there were."""
+    names: dict[str, Any] = {"__name__": "notebook"}
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    for number, source in enumerate(sources, 1):
+        exec(compile(source, f"{path.name}, cell {number}", "exec"), names)
+    return len(sources)

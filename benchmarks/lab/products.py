@@ -40,7 +40,7 @@ _ROWS: Final = 4
 # --- relu(x w + bias) ----------------------------------------------------------------------------
 
 
-def forward_loops(c: Any, a: Any, b: Any, bias: Any) -> None:
+def forward_loops(c: Any, a: Any, b: Any, bias: Any, room: Any) -> None:
     """One sum after the other."""
     for i in range(a.shape[0]):
         for j in range(b.shape[1]):
@@ -50,7 +50,7 @@ def forward_loops(c: Any, a: Any, b: Any, bias: Any) -> None:
             c[i, j] = max(total, np.float32(0))
 
 
-def forward_rows(c: Any, a: Any, b: Any, bias: Any) -> None:
+def forward_rows(c: Any, a: Any, b: Any, bias: Any, room: Any) -> None:
     """Add rows of b to a row of c."""
     for i in range(a.shape[0]):
         row = c[i]
@@ -63,7 +63,7 @@ def forward_rows(c: Any, a: Any, b: Any, bias: Any) -> None:
             row[j] = max(row[j], np.float32(0))
 
 
-def forward_blocks(c: Any, a: Any, b: Any, bias: Any) -> None:
+def forward_blocks(c: Any, a: Any, b: Any, bias: Any, room: Any) -> None:
     """Four rows of c at once, in blocks of b that stay in the first cache."""
     for i in range(c.shape[0]):
         c[i] = bias
@@ -99,7 +99,7 @@ def add_in_blocks(c: Any, a: Any, b: Any) -> None:
                         c0[j] += a0 * other[j]
 
 
-def forward_blas(c: Any, a: Any, b: Any, bias: Any) -> None:
+def forward_blas(c: Any, a: Any, b: Any, bias: Any, room: Any) -> None:
     """``sgemm``, then bias and ReLU in passes of their own."""
     np.matmul(a, b, out=c)
     np.add(c, bias, out=c)
@@ -109,7 +109,7 @@ def forward_blas(c: Any, a: Any, b: Any, bias: Any) -> None:
 # --- x' dz ---------------------------------------------------------------------------------------
 
 
-def weights_loops(c: Any, a: Any, b: Any, like: Any) -> None:
+def weights_loops(c: Any, a: Any, b: Any, room: Any) -> None:
     """One sum after the other."""
     for i in range(a.shape[1]):
         for j in range(b.shape[1]):
@@ -119,7 +119,7 @@ def weights_loops(c: Any, a: Any, b: Any, like: Any) -> None:
             c[i, j] = total
 
 
-def weights_rows(c: Any, a: Any, b: Any, like: Any) -> None:
+def weights_rows(c: Any, a: Any, b: Any, room: Any) -> None:
     """Add rows of b to the rows of c, row after row of the batch."""
     c[:] = np.float32(0)
     for p in range(a.shape[0]):
@@ -130,7 +130,7 @@ def weights_rows(c: Any, a: Any, b: Any, like: Any) -> None:
                 row[j] += factor * other[j]
 
 
-def weights_blas(c: Any, a: Any, b: Any, like: Any) -> None:
+def weights_blas(c: Any, a: Any, b: Any, room: Any) -> None:
     """``sgemm``."""
     np.matmul(a.T, b, out=c)
 
@@ -190,11 +190,11 @@ def _case(
     )
 
 
-def exact_forward(a: Any, b: Any, bias: Any) -> Any:
+def exact_forward(a: Any, b: Any, bias: Any, room: Any) -> Any:
     return np.maximum(a @ b + bias, 0), np.abs(a) @ np.abs(b) + np.abs(bias)
 
 
-def exact_weights(a: Any, b: Any, like: Any) -> Any:
+def exact_weights(a: Any, b: Any, room: Any) -> Any:
     return a.T @ b, np.abs(a.T) @ np.abs(b)
 
 
@@ -203,11 +203,12 @@ def exact_inputs(a: Any, b: Any, turned: Any) -> Any:
 
 
 def _forward_arrays(B: int, I: int, O: int) -> Arguments:
-    return unwritten(B, O), random_array(B, I), random_array(I, O, stream=1), random_array(O)
+    room = unwritten(I * O)
+    return unwritten(B, O), random_array(B, I), random_array(I, O, stream=1), random_array(O), room
 
 
 def _weights_arrays(B: int, I: int, O: int) -> Arguments:
-    return unwritten(I, O), random_array(B, I), random_array(B, O, stream=1), unwritten(1)
+    return unwritten(I, O), random_array(B, I), random_array(B, O, stream=1), unwritten(I * O)
 
 
 def _inputs_arrays(B: int, I: int, O: int) -> Arguments:
@@ -232,7 +233,7 @@ def _inputs_cases(quick: bool) -> list[Case]:
 _LOOPS_LOST: Final = "a chain of dependent additions: 4 cycles for each multiply-add, no vectors"
 _ROWS_LOST: Final = "a row of c goes to the cache and back for every multiply-add"
 _BLAS_LOST: Final = "1 us a call, bias and ReLU as passes of their own, edges padded"
-_TILES_WON: Final = "sums, bias and ReLU stay in registers; nothing is packed; last vector masked"
+_TILES_WON: Final = "the same, and few columns as dot products along k: all lanes are at work"
 
 KERNELS: Final = (
     Kernel(
@@ -248,7 +249,12 @@ KERNELS: Final = (
                 compiled(forward_blocks),
             ),
             Version("BLAS", _BLAS_LOST, in_python(forward_blas)),
-            Version("register tiles", _TILES_WON, compiled(production.product_forward)),
+            Version(
+                "register tiles",
+                "sums, bias and ReLU stay in registers, but 2 columns cost as much as 16",
+                compiled(production.tiles_forward),
+            ),
+            Version("tiles and dots", _TILES_WON, compiled(production.product_forward)),
         ),
         _forward_cases,
     ),
@@ -262,7 +268,12 @@ KERNELS: Final = (
             Version("BLAS", "1 us a call, copies x' into panels", in_python(weights_blas)),
             Version(
                 "register tiles",
-                "reads x through its strides: no transpose, no panels",
+                "reads x through its strides, but 2 columns cost as much as 16",
+                compiled(production.tiles_weights),
+            ),
+            Version(
+                "tiles, turned",
+                "no panels; few columns as the transpose of dz' x, whose rows are long",
                 compiled(production.product_weights),
             ),
         ),

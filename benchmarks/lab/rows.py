@@ -162,8 +162,8 @@ KERNELS: Final = (
                 in_python(entropy_numpy),
             ),
             Version(
-                "rows, polynomial",
-                "one visit to each row, which stays in registers and first cache",
+                "lanes",
+                "a row of the batch in each lane: exponentials and sums of 16 rows at once",
                 compiled(production.cross_entropy),
             ),
         ),
@@ -178,7 +178,7 @@ KERNELS: Final = (
                 "columns", "jumps by a row from one addition to the next", compiled(sums_columns)
             ),
             Version("NumPy", "1 us a call and more, and outside the epoch", in_python(sums_numpy)),
-            Version("rows", "adds whole rows, as vectors", compiled(production.column_sums)),
+            Version("rows", "four vectors of each row at once", compiled(production.column_sums)),
         ),
         lambda quick: [_sums_case(*size) for size in (_SUMS[::5] if quick else _SUMS)],
     ),

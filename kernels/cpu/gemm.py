@@ -170,7 +170,7 @@ def transpose(like: Any, out: Any, ldo: Any, a: Any, lda: Any, rows: Any, column
     """Write a (rows, columns) to out (columns, rows), both given by address.
 
     Down the columns of tiles: so the rows of `out` are written from end to end, which took a third
-    of the time for 512 x 512 (``python -m fastnet.benchmarks.lab transpose``).
+    of the time for 512 x 512 (``fastnet bench --part kernels``).
     """
     size, lanes = like.itemsize, lanes_of(like)
     for j in range(0, columns, lanes):
@@ -187,7 +187,7 @@ def narrow_part(like: Any, n: Any, k: Any, by_dots: Any) -> Any:
 
     Considered are all of up to 1 1/4 vectors, and those that fill a quarter of the last vector.
     Costs are in cycles for each row of C, as measured for tiles, for dot products, and for the
-    transpose of a product (``python -m fastnet.benchmarks.lab narrow``). What is chosen may not
+    transpose of a product (``fastnet bench --part kernels``). What is chosen may not
     depend on the number of rows: a row alone has the same bits as in a batch.
     """
     lanes = lanes_of(like)

@@ -47,7 +47,7 @@ def update(
         Whether penalties and decay act on w.
     """
     # With a code that is known the loop is compiled for it alone, which halves its time: so for
-    # the optimizers that nearly everybody uses (``python -m fastnet.benchmarks.lab update``).
+    # the optimizers that nearly everybody uses (``fastnet bench --part kernels``).
     if code == _ADAM_CODE:
         _update(like, w, g, m, v, count, _ADAM_CODE, constants, c, clip, decayed)
     elif code == _SGD_CODE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import time
+import weakref
 from functools import cache
 from typing import Any, ClassVar, Final
 
@@ -80,6 +81,8 @@ class NumbaEngine(Engine):
         self._kept: dict[str, Any] = {}
         self._rows = 0
         self._one: tuple[Array, Array, tuple[Any, ...]] | None = None
+        # Weak references to what the frames were prepared for, and nothing else has changed since.
+        self._prepared: tuple[weakref.ref[Any], ...] = ()
         self._paces: dict[tuple[int, bool], Pace] = {}
         self._set(
             inputs=plan.inputs,
@@ -137,29 +140,27 @@ class NumbaEngine(Engine):
         self._kernels.run(self._like, *self._network, thread, task, first, last, step, x, out)
 
     def warm_up(self) -> None:
+        self._prepared = ()
         self._set(rows=0)
         self._run(self._kernels.ORDER)  # of nothing
 
     def _set_loss(self, loss: Loss) -> None:
+        self._prepared = ()
         constants = np.array(loss.constants, np.float64)
         self._set(loss=loss.code, loss_constants_count=len(constants))
         self._point(loss_constants=constants)
 
     def _set_rows(self, rows: Rows) -> None:
         """Write where the data are. The caller keeps them while a kernel runs; nobody later."""
+        self._prepared = ()
         self._set(rows=len(rows), targets=0 if rows.target is None else rows.target.shape[1])
         for name, array in zip(("x", "labels", "target", "weight"), rows.fields, strict=True):
             self._set(**{name: 0 if array is None else array.ctypes.data})
 
-    def _set_optimizer(
-        self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]
-    ) -> None:
+    def _set_optimizer(self, optimizer: Optimizer, moments: Array) -> None:
+        self._prepared = ()
         self._set(optimizer=optimizer.code)
-        self._point(
-            constants=optimizer.constants,
-            moments=moments,
-            coefficients=np.ascontiguousarray(coefficients, np.float64),
-        )
+        self._point(constants=optimizer.constants, moments=moments)
 
     def reserve(self, rows: int) -> None:
         if rows <= self._rows:
@@ -185,12 +186,14 @@ class NumbaEngine(Engine):
 
     def order(self, count: int, seed: int, epoch: int) -> Array:
         out = np.empty(count, np.int64)
+        self._prepared = ()
         self._set(rows=count, seed=np.uint64(seed), epoch=epoch)
         self._run(self._kernels.ORDER, out=out.ctypes.data)
         return out
 
     def forward(self, x: Array, *, training: bool, seed: int = 0, step: int = 0) -> Array:
         self._training = training
+        self._prepared = ()
         self._set(seed=np.uint64(seed))
         self._run(self._kernels.FORWARD, int(training), len(x), step, x.ctypes.data)
         last = self.plan.ops[-1]
@@ -208,7 +211,8 @@ class NumbaEngine(Engine):
         self._run(self._kernels.BACKWARD, int(self._training), len(batch), x=batch.x.ctypes.data)
 
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
-        self._set_optimizer(optimizer, moments, coefficients)
+        self._set_optimizer(optimizer, moments)
+        self._point(coefficients=np.ascontiguousarray(coefficients, np.float64))
         self._run(self._kernels.UPDATE)
 
     def read_tally(self) -> Tally:
@@ -231,23 +235,10 @@ class NumbaEngine(Engine):
         first: int = 0,
     ) -> Tally:
         batch = min(recipe.batch_size, len(rows))
-        self.reserve(batch)
-        self._set_loss(recipe.loss)
-        self._set_rows(rows)
+        if not self._is_prepared(rows, recipe, moments):
+            self._prepare(rows, recipe, moments, batch)
+        self._set(epoch=epoch)
         coefficients = np.ascontiguousarray(coefficients, np.float64)
-        self._set_optimizer(recipe.optimizer, moments, coefficients)
-        self._set(
-            batch_size=batch,
-            window=self._window // batch,
-            shuffle=recipe.shuffle,
-            seed=np.uint64(recipe.seed),
-            epoch=epoch,
-        )
-        self._set(tiny=0)
-        if self._is_tiny(batch):
-            plan = self.plan
-            blocks = 2 * plan.width + plan.inputs + plan.outputs + 1 + plan.size + self._lanes
-            self._point(tiny=aligned((blocks, self._lanes), self.parameters.dtype))
         pace = self._pace_for(batch)
         done, steps = 0, len(coefficients)
         # The tally counts the steps up to the first loss that is not finite.
@@ -258,6 +249,30 @@ class NumbaEngine(Engine):
             pace.record(threads, count, time.perf_counter() - started)
             done += count
         return self.read_tally()
+
+    def _is_prepared(self, *what: Any) -> bool:
+        """Return whether the frames still say what `_prepare` wrote for these."""
+        pairs = zip(self._prepared, what, strict=True)
+        return bool(self._prepared) and all(old() is new for old, new in pairs)
+
+    def _prepare(self, rows: Rows, recipe: Recipe, moments: Array, batch: int) -> None:
+        """Write what stays the same from span to span; full-batch epochs are one step each."""
+        self.reserve(batch)
+        self._set_loss(recipe.loss)
+        self._set_rows(rows)
+        self._set_optimizer(recipe.optimizer, moments)
+        self._set(
+            batch_size=batch,
+            window=self._window // batch,
+            shuffle=recipe.shuffle,
+            seed=np.uint64(recipe.seed),
+            tiny=0,
+        )
+        if self._is_tiny(batch):
+            plan = self.plan
+            blocks = 2 * plan.width + plan.inputs + plan.outputs + 1 + plan.size + self._lanes
+            self._point(tiny=aligned((blocks, self._lanes), self.parameters.dtype))
+        self._prepared = tuple(weakref.ref(one) for one in (rows, recipe, moments))
 
     def _train(
         self, first: int, count: int, step: int, coefficients: NDArray[Any], threads: int

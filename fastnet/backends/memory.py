@@ -1,0 +1,20 @@
+"""Memory that begins where the processor likes it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT: Final = 64
+"""Bytes of a cache line, and of the widest vector: one that straddles two lines costs twice."""
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return memory that begins at a cache line, with arbitrary contents."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)

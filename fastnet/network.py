@@ -109,9 +109,9 @@ class Network:
         """Go back to the initial weights, of another `seed` if given, and forget all training."""
         if seed is not None:
             self.seed = checks.seed_of(seed)
-        asarray = self.backend_object.asarray
-        self._parameters: Array = asarray(self.plan.initial_parameters(self.seed, self.dtype))
-        self._state: Array = asarray(self.plan.initial_state(self.dtype))
+        own = self.backend_object.own
+        self._parameters: Array = own(self.plan.initial_parameters(self.seed, self.dtype))
+        self._state: Array = own(self.plan.initial_state(self.dtype))
         self.training: TrainingState | None = None
         self.temperature = None
         self._engines = threading.local()
@@ -491,7 +491,7 @@ class Network:
 
     def _copy_to(self, target: Backend) -> Self:
         def move(values: Array) -> Array:
-            return target.asarray(np.array(self.backend_object.to_host(values)))
+            return target.own(self.backend_object.to_host(values))
 
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
@@ -549,13 +549,11 @@ class Network:
         self.__dict__.update(state)
         self._set_backend(backends.get_backend(name))
 
-        def move(values: NDArray[Any]) -> Array:
-            # What joblib maps from a file is read-only, and kernels write by address.
-            return self.backend_object.asarray(np.require(values, requirements="W"))
-
-        self._parameters, self._state = move(self._parameters), move(self._state)
+        # Copies: what joblib maps from a file is read-only, and kernels write by address.
+        own = self.backend_object.own
+        self._parameters, self._state = own(self._parameters), own(self._state)
         if self.training is not None:
-            self.training = self.training.copy(move)
+            self.training = self.training.copy(own)
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -573,7 +571,7 @@ class Network:
         """Return the state to go on from."""
 
         def zeros(shape: tuple[int, ...]) -> Array:
-            return self.backend_object.asarray(np.zeros(shape, self.dtype))
+            return self.backend_object.own(np.zeros(shape, self.dtype))
 
         self.training = training.prepare(self.training, optimizer, self.plan.size, zeros)
         return self.training

@@ -340,6 +340,10 @@ class Backend(ABC):
     def asarray(self, values: NDArray[Any]) -> Array:
         """Return a host array as one of this backend; on the CPU it is the same array."""
 
+    def own(self, values: NDArray[Any]) -> Array:
+        """Return a writable copy of a host array, in the memory that kernels like best."""
+        return self.asarray(np.array(values))
+
     @abstractmethod
     def to_host(self, values: Array) -> NDArray[Any]:
         """Return an array of this backend as a NumPy array; on the CPU it is the same array."""

@@ -359,6 +359,11 @@ class NumbaBackend(Backend):
     def asarray(self, values: NDArray[Any]) -> Array:
         return values
 
+    def own(self, values: NDArray[Any]) -> Array:
+        copy = aligned(values.shape, values.dtype)
+        copy[...] = values
+        return copy
+
     def to_host(self, values: Array) -> NDArray[Any]:
         return np.asarray(values)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fastnet.errors import InputError, suggest
-from fastnet.files import write_atomically
+from fastnet.container import write_atomically
 
 if TYPE_CHECKING:
     from fastnet.network import Network

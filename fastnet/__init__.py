@@ -16,6 +16,8 @@ from fastnet.backends import available_backends, get_backend
 from fastnet.callbacks import Callback, EarlyStopping, Run
 from fastnet.errors import (
     BackendUnavailableError,
+    CheckpointError,
+    CheckpointWarning,
     DataError,
     DataNotFoundError,
     DivergenceError,
@@ -23,6 +25,7 @@ from fastnet.errors import (
     FastNetWarning,
     InputError,
     ModelFileError,
+    ResumeWarning,
 )
 from fastnet.files import load
 from fastnet.history import History
@@ -42,6 +45,8 @@ __all__ = [
     "BackendUnavailableError",
     "BatchNorm",
     "Callback",
+    "CheckpointError",
+    "CheckpointWarning",
     "DataError",
     "DataNotFoundError",
     "Dense",
@@ -58,6 +63,7 @@ __all__ = [
     "NAdam",
     "Network",
     "RMSprop",
+    "ResumeWarning",
     "Run",
     "__version__",
     "available_backends",

@@ -60,6 +60,13 @@ class Callback:
     def on_train_begin(self, run: Run) -> None:
         """Prepare: training starts."""
 
+    def memory(self) -> dict[str, Any]:
+        """Return what a checkpoint has to keep, by name: arrays, and plain JSON values."""
+        return {}
+
+    def on_resume(self, run: Run, memory: dict[str, Any]) -> None:
+        """Take back what `memory` returned: after `on_train_begin`, if a run is gone on with."""
+
     def on_progress(self, run: Run) -> None:
         """Take note of some batches done: about ten times a second, once an epoch at least."""
 
@@ -130,6 +137,31 @@ class EarlyStopping(Callback):
     def on_train_begin(self, run: Run) -> None:
         """Forget earlier runs."""
         self._forget()
+
+    def memory(self) -> dict[str, Any]:
+        """Return the best value and its weights, and the settings."""
+        best = {"best": self._best, "best_epoch": self._best_epoch, "waited": self._waited}
+        if self._weights is not None:
+            best["parameters"], best["statistics"] = self._weights
+        return best | {"settings": self._settings()}
+
+    def on_resume(self, run: Run, memory: dict[str, Any]) -> None:
+        """Go on with the best so far."""
+        if memory["settings"] != self._settings():
+            raise InputError(
+                f"early stopping is {self._settings()} here, and was {memory['settings']}."
+            )
+        self._best, self._best_epoch = float(memory["best"]), memory["best_epoch"]
+        self._waited = whole("waited", memory["waited"], least=0)
+        if "parameters" in memory:
+            asarray = run.network.backend_object.asarray
+            self._weights = run.network.snapshot()
+            self._weights[0][...] = asarray(memory["parameters"])
+            self._weights[1][...] = asarray(memory["statistics"])
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("patience", "monitor", "min_delta", "mode", "restore_best")
+        return {name: getattr(self, name) for name in names}
 
     def on_epoch_end(self, run: Run) -> None:
         """Compare, keep the weights, or stop."""

@@ -25,6 +25,10 @@ class ModelFileError(FastNetError, OSError, ValueError):
     """A model file cannot be read, is damaged, or was not written by fastnet."""
 
 
+class CheckpointError(FastNetError, OSError, ValueError):
+    """A checkpoint cannot be written where it was asked for, or cannot be read."""
+
+
 class DivergenceError(FastNetError, ArithmeticError, ValueError):
     """Training produced a loss or weights that are not finite.
 
@@ -46,6 +50,14 @@ class BackendUnavailableError(FastNetError, ImportError):
 
 class FastNetWarning(UserWarning):
     """Base class of every warning that fastnet gives."""
+
+
+class CheckpointWarning(FastNetWarning):
+    """A checkpoint could not be written, or is damaged; training goes on."""
+
+
+class ResumeWarning(FastNetWarning):
+    """Training goes on from a checkpoint in other surroundings: the bits may differ."""
 
 
 def suggest(name: object, known: Iterable[str]) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet import backends, checks, lbfgs, losses, optimizers, rows, training
+from fastnet import backends, checkpoint_basis, checks, lbfgs, losses, optimizers, rows, training
+from fastnet import checkpoint as checkpoints
 from fastnet import metrics as metric_table
 from fastnet.arguments import real, whole
 from fastnet.backends.base import Array, Backend, Engine, Recipe
@@ -207,6 +209,9 @@ class Network:
         shuffle: bool = True,
         threads: int | None = None,
         verbose: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
+        checkpoint_every: int | str = checkpoints.DEFAULT_EVERY,
+        resume: bool = False,
     ) -> History:
         """Train; called again, it goes on from where it stopped.
 
@@ -246,6 +251,16 @@ class Network:
             Number of threads; default: as many as pay for this network.
         verbose : bool, default False
             Show a progress bar when standard error is a terminal.
+        checkpoint : str or path, optional
+            Folder for checkpoints of this run; made if it is not there. One is written as it goes,
+            at the end, and on Ctrl-C and SIGTERM.
+        checkpoint_every : int or str, default "30s"
+            Epochs between checkpoints, or the time: ``"30s"``, ``"5min"``, ``"1h"`` (then also in
+            the middle of an epoch).
+        resume : bool, default False
+            Go on from the last checkpoint, if there is one, to the same bits as a run that was
+            never interrupted; `epochs` counts the whole run. Everything else must be given as it
+            was.
 
         Returns
         -------
@@ -259,11 +274,16 @@ class Network:
             Loss or weights are not finite; the weights are those of the last good epoch.
         KeyboardInterrupt
             After the current batches; the network is whole and `history` has the finished epochs.
+        CheckpointError
+            Nothing can be written to the folder, or there is nothing whole in it to go on from.
+        SystemExit
+            SIGTERM came while `checkpoint` was given.
         """
+        keeper = checkpoints.asked(checkpoint, checkpoint_every, resume)
         chosen_loss = self._loss(loss)
         chosen_optimizer = optimizers.get(optimizer)
         if isinstance(chosen_optimizer, LBFGS):
-            lbfgs.check(self.plan)
+            lbfgs.check(self.plan, keeper)
         epochs = whole("epochs", epochs)
         made_callbacks = make_callbacks(callbacks, early_stopping, verbose)
         made_metrics = metric_table.get(metrics, chosen_loss, self.plan.outputs)
@@ -306,13 +326,22 @@ class Network:
             if isinstance(callback, EarlyStopping):
                 callback.check(job.names)
 
-        # All is checked: from here on the network changes.
-        self.scaler, self.loss = scaler, chosen_loss
-        state = self._training_state(chosen_optimizer)
-        if isinstance(chosen_optimizer, LBFGS):
-            return lbfgs.train_lbfgs(job, chosen_optimizer, state)
-        recipe = Recipe(chosen_loss, chosen_optimizer, batch_size, self.seed, bool(shuffle))
-        return training.train(job, recipe, state)
+        with ExitStack() as stack:
+            if keeper is not None:
+                same = checkpoint_basis.basis(
+                    self, chosen_loss, chosen_optimizer, batch_size, bool(shuffle), checked, held,
+                    made_metrics,
+                )  # fmt: skip
+                around = checkpoint_basis.surroundings(self, job.engine, batch_size)
+                slots = chosen_optimizer.slots
+                job.keeper = stack.enter_context(keeper.opened(self, epochs, slots, same, around))
+            # All is checked: from here on the network changes.
+            self.scaler, self.loss = scaler, chosen_loss
+            state = self._training_state(chosen_optimizer)
+            if isinstance(chosen_optimizer, LBFGS):
+                return lbfgs.train_lbfgs(job, chosen_optimizer, state)
+            recipe = Recipe(chosen_loss, chosen_optimizer, batch_size, self.seed, bool(shuffle))
+            return training.train(job, recipe, state)
 
     def partial_fit(
         self,

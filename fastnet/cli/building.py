@@ -60,6 +60,9 @@ class Settings:
     threads: int | None
     out: Path
     history: tuple[Path, ...]
+    checkpoint: Path | None
+    checkpoint_every: str | None
+    resume: bool
     quiet: bool
 
     @property

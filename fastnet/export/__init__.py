@@ -11,8 +11,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fastnet.errors import InputError, suggest
 from fastnet.container import write_atomically
+from fastnet.errors import InputError, suggest
 
 if TYPE_CHECKING:
     from fastnet.network import Network

@@ -148,16 +148,20 @@ class EarlyStopping(Callback):
     def on_resume(self, run: Run, memory: dict[str, Any]) -> None:
         """Go on with the best so far."""
         if memory["settings"] != self._settings():
-            raise InputError(
-                f"early stopping is {self._settings()} here, and was {memory['settings']}."
-            )
-        self._best, self._best_epoch = float(memory["best"]), memory["best_epoch"]
+            raise InputError(f"its settings are {self._settings()}, and were {memory['settings']}.")
+        best_epoch = memory["best_epoch"]
+        self._best_epoch = None if best_epoch is None else whole("best_epoch", best_epoch)
+        self._best = float(memory["best"])
         self._waited = whole("waited", memory["waited"], least=0)
         if "parameters" in memory:
-            asarray = run.network.backend_object.asarray
-            self._weights = run.network.snapshot()
-            self._weights[0][...] = asarray(memory["parameters"])
-            self._weights[1][...] = asarray(memory["statistics"])
+            weights = run.network.snapshot()
+            for mine, saved in zip(
+                weights, (memory["parameters"], memory["statistics"]), strict=True
+            ):
+                if saved.shape != mine.shape or saved.dtype != mine.dtype:
+                    raise InputError(f"its best weights are {saved.dtype} of shape {saved.shape}.")
+                mine[...] = run.network.backend_object.asarray(saved)
+            self._weights = weights
 
     def _settings(self) -> dict[str, Any]:
         names = ("patience", "monitor", "min_delta", "mode", "restore_best")

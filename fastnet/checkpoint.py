@@ -18,23 +18,22 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from fastnet import checkpoint_basis
 from fastnet.arguments import whole
-from fastnet.checkpoint_basis import changes, difference
 from fastnet.checkpoint_content import Saved
 from fastnet.checkpoint_folder import Folder
 from fastnet.errors import (
-    CheckpointError,
     CheckpointWarning,
-    FastNetError,
     InputError,
     ModelFileError,
     ResumeWarning,
 )
+from fastnet.optimizers import LBFGS, Optimizer
 from fastnet.schedules import Plateau
 
 if TYPE_CHECKING:
-    from fastnet.network import Network
-    from fastnet.training import Course
+    from fastnet.rows import Checked
+    from fastnet.training import Course, Job
 
 DEFAULT_EVERY: Final = "30s"
 
@@ -96,18 +95,20 @@ class Keeper:
 
     @contextmanager
     def opened(
-        self, network: Network, epochs: int, slots: int, basis: Any, surroundings: Any
+        self,
+        job: Job,
+        optimizer: Optimizer | LBFGS,
+        batch_size: int,
+        shuffle: bool,
+        checked: Checked,
+        held: Checked | None,
     ) -> Iterator[Self]:
         """Lock the folder and read what is there; the network is not changed yet.
 
         Parameters
         ----------
-        epochs : int
-            How many the whole run is to have.
-        slots : int
-            Of the optimizer.
-        basis, surroundings : dict
-            See `fastnet.checkpoint_basis`.
+        checked, held : Checked
+            The rows to train on and those to validate on, on the host.
 
         Raises
         ------
@@ -116,15 +117,17 @@ class Keeper:
         InputError
             A checkpoint is there and not to be resumed, or it is that of another run.
         """
-        self._basis, self._surroundings = basis, surroundings
+        network, place = job.network, self._folder.path
+        self._basis = checkpoint_basis.basis(job, optimizer, batch_size, shuffle, checked, held)
+        self._surroundings = checkpoint_basis.surroundings(network, job.engine, batch_size)
+        batches = 1 if isinstance(optimizer, LBFGS) else -(-len(checked.rows) // batch_size)
         with self._folder.opened():
-            place = self._folder.path
             if self._resume:
                 content = self._folder.read()
                 if content is not None:
                     self.saved = Saved.read(place, *content)
-                    self._compare(place, self.saved, epochs)
-                    self.saved.require_fit(place, network, slots)
+                    self._compare(place, self.saved, job.epochs)
+                    self.saved.require_fit(place, network, optimizer.slots, batches)
             elif self._folder.files():
                 raise InputError(
                     f"{place} has the checkpoints of a run: resume=True goes on with it; to train "
@@ -133,7 +136,7 @@ class Keeper:
             yield self
 
     def _compare(self, place: Path, saved: Saved, epochs: int) -> None:
-        different = difference(self._basis, saved.basis)
+        different = checkpoint_basis.difference(self._basis, saved.basis)
         if different is not None:
             raise InputError(
                 f"{place} has checkpoints of another run: {different}. Give the same as then, or "
@@ -144,7 +147,7 @@ class Keeper:
                 f"the checkpoint in {place} has {len(saved.history.epochs)} epochs done already, "
                 f"more than the {epochs} asked for."
             )
-        changed = changes(self._surroundings, saved.surroundings)
+        changed = checkpoint_basis.changes(self._surroundings, saved.surroundings)
         if changed:
             warnings.warn(
                 f"training goes on in other surroundings, so the result may round differently: "
@@ -191,11 +194,9 @@ class Keeper:
         for callback, (name, memory) in zip(remembering, saved.memories, strict=True):
             try:
                 callback.on_resume(course.run, memory)
-            except FastNetError:
-                raise
             except (LookupError, TypeError, ValueError, AttributeError) as error:
-                raise CheckpointError(
-                    f"{place}: what {name} remembered does not fit: {error}."
+                raise InputError(
+                    f"{name} cannot go on from the checkpoint in {place}: {error}"
                 ) from error
 
     def after_span(self, course: Course) -> None:
@@ -252,9 +253,13 @@ class Keeper:
         epochs, batches = self._moment(course)
         try:
             self._folder.write(epochs * run.batches + batches, *saved.content(to_host))
+        except TypeError as error:
+            raise InputError(
+                f"what a callback's memory returns must be arrays and plain JSON values: {error}."
+            ) from error
         except (ModelFileError, MemoryError) as error:
             warnings.warn(
-                f"no checkpoint was written, and training goes on: {error or 'out of memory'}",
+                f"no checkpoint was written, and training goes on: {str(error) or 'out of memory'}",
                 CheckpointWarning,
                 stacklevel=2,
             )

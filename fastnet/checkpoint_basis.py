@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 
 from fastnet import layers
 from fastnet._version import version
-from fastnet.losses import Loss
-from fastnet.metrics import Metric
 from fastnet.optimizers import LBFGS, Optimizer
 from fastnet.rows import Checked
 
 if TYPE_CHECKING:
     from fastnet.backends.base import Engine
     from fastnet.network import Network
+    from fastnet.training import Job
 
 _CONTENT: Final = "content"
 _BITS_ARE_THE_SAME_FOR_ANY: Final = {"numba": ("threads", "kernel cache")}
@@ -33,26 +32,25 @@ _BITS_ARE_THE_SAME_FOR_ANY: Final = {"numba": ("threads", "kernel cache")}
 
 
 def basis(
-    network: Network,
-    loss: Loss,
+    job: Job,
     optimizer: Optimizer | LBFGS,
     batch_size: int,
     shuffle: bool,
     checked: Checked,
     held: Checked | None,
-    metrics: list[tuple[str, Metric]],
 ) -> dict[str, Any]:
     """Return as JSON values what decides the bits of a run; data by their checksums."""
+    network = job.network
     return {
         "layers": [layers.to_dict(layer) for layer in network.layers],
         "inputs": network.inputs,
         "dtype": network.dtype.name,
         "seed": network.seed,
-        "loss": _plain(loss),
+        "loss": _plain(job.loss),
         "optimizer": _plain(optimizer),
         "batch_size": batch_size,
         "shuffle": shuffle,
-        "metrics": [name for name, _ in metrics],
+        "metrics": [name for name, _ in job.metrics],
         **_digests("", checked),
         **_digests("validation ", held),
     }

@@ -127,30 +127,30 @@ class Saved:
                 **{name: tensors.pop(name) for name in _shapes(0, 0, 0)},
             )
         except (LookupError, TypeError, ValueError, FastNetError) as error:
-            raise CheckpointError(
-                f"the checkpoint in {place} is not valid: {type(error).__name__}: {error}"
-            ) from None
+            raise _invalid(place, f"{type(error).__name__}: {str(error).rstrip('.')}") from None
         if tensors:
-            raise CheckpointError(
-                f"the checkpoint in {place} has a tensor too many: {sorted(tensors)[0]}."
-            )
+            raise _invalid(place, f"it has a tensor too many, {min(tensors)!r}")
         return saved
 
-    def require_fit(self, place: Path, network: Network, slots: int) -> None:
+    def require_fit(self, place: Path, network: Network, slots: int, batches: int) -> None:
         """Raise `CheckpointError` unless all arrays have the network's shapes and are sound."""
+        if self.done.steps > batches:
+            raise _invalid(place, f"it has {self.done.steps} batches of an epoch of {batches}")
         shapes = _shapes(slots, network.plan.size, len(network.state))
         for name, shape in shapes.items():
             values = getattr(self, name)
             if values.shape != shape or values.dtype != network.dtype:
-                raise CheckpointError(
-                    f"the checkpoint in {place} is not valid: {name} has the dtype {values.dtype} "
-                    f"and the shape {values.shape}, expected {network.dtype} and {shape}."
+                raise _invalid(
+                    place,
+                    f"{name} has the dtype {values.dtype} and the shape {values.shape}, expected "
+                    f"{network.dtype} and {shape}",
                 )
             if name != "moments" and not np.isfinite(values).all():
-                raise CheckpointError(
-                    f"the checkpoint in {place} is not valid: {name} holds values that are not "
-                    "finite."
-                )
+                raise _invalid(place, f"{name} holds values that are not finite")
+
+
+def _invalid(place: Path, why: str) -> CheckpointError:
+    return CheckpointError(f"the checkpoint in {place} is not valid: {why}.")
 
 
 def _shapes(slots: int, size: int, statistics: int) -> dict[str, tuple[int, ...]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet import backends, checkpoint_basis, checks, lbfgs, losses, optimizers, rows, training
+from fastnet import backends, checks, lbfgs, losses, optimizers, rows, training
 from fastnet import checkpoint as checkpoints
 from fastnet import metrics as metric_table
 from fastnet.arguments import real, whole
@@ -328,13 +328,9 @@ class Network:
 
         with ExitStack() as stack:
             if keeper is not None:
-                same = checkpoint_basis.basis(
-                    self, chosen_loss, chosen_optimizer, batch_size, bool(shuffle), checked, held,
-                    made_metrics,
-                )  # fmt: skip
-                around = checkpoint_basis.surroundings(self, job.engine, batch_size)
-                slots = chosen_optimizer.slots
-                job.keeper = stack.enter_context(keeper.opened(self, epochs, slots, same, around))
+                job.keeper = stack.enter_context(
+                    keeper.opened(job, chosen_optimizer, batch_size, bool(shuffle), checked, held)
+                )
             # All is checked: from here on the network changes.
             self.scaler, self.loss = scaler, chosen_loss
             state = self._training_state(chosen_optimizer)

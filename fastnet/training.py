@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 Snapshot = tuple[Array, Array]
 
 SPAN_SECONDS = 0.1
+FIRST_SPAN_FLOPS = 1e8
+"""How long a step takes is not known at first: an epoch of more work begins with one."""
 
 NOTHING: Final = Tally(0.0, 0.0, 0.0, 0)
 
@@ -303,8 +305,8 @@ def _train_epoch(course: Course, recipe: Recipe, interrupt: Interrupt) -> Tally 
     coefficients = recipe.optimizer.coefficients(
         state.updates + 1 - run.batch, state.rates(np.arange(batches) / batches)
     )
-    # How long a step takes is not known yet: begin with one where it may be long.
-    span = batches if batches * recipe.batch_size * job.network.plan.flops < 1e8 else 1
+    flops = batches * recipe.batch_size * job.network.plan.flops
+    span = batches if flops < FIRST_SPAN_FLOPS else 1
     while run.batch < batches:
         span = min(span, batches - run.batch)
         began = time.perf_counter()

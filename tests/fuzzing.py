@@ -8,22 +8,24 @@ back. It is read in this process: a crash of a library ends it, and leaves the f
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gzip
 import io
 import json
 import re
-import resource
 import signal
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet import container
@@ -99,8 +101,12 @@ def mutant(good: bytes, rng: Rng) -> bytes:
 
 # --- formats --------------------------------------------------------------------------------------
 
-X = np.random.default_rng(0).standard_normal((12, 3))
-LABELS = np.arange(12) % 3
+ROWS = 12
+"""Of a good file; ``--rows`` makes larger ones, to see how much memory is taken."""
+
+
+def x_and_labels() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    return np.random.default_rng(0).standard_normal((ROWS, 3)), np.arange(ROWS) % 3
 
 
 def _network() -> fn.Network:
@@ -113,43 +119,61 @@ def _network() -> fn.Network:
 
 def model(folder: Path) -> bytes:
     net = _network()
-    net.fit(X, LABELS, epochs=1, standardize=True)
+    net.fit(*x_and_labels(), epochs=1, standardize=True)
     net.save(folder / "m")
     return (folder / "m").read_bytes()
 
 
 def checkpoint(folder: Path) -> bytes:
-    _network().fit(X, LABELS, epochs=3, early_stopping=3, checkpoint=folder / "run")
+    _network().fit(*x_and_labels(), epochs=3, early_stopping=3, checkpoint=folder / "run")
     return Folder(folder / "run").files()[0].read_bytes()
 
 
-def _array_file(save: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
-    out = io.BytesIO()
-    save(out, *arrays, **named)
-    return out.getvalue()
+def array_file(save: Callable[..., None], labels: str = "i8") -> Callable[[Path], bytes]:
+    """Return what makes a file of NumPy's, with x and y where it holds several arrays."""
+
+    def good(folder: Path) -> bytes:
+        x, y = x_and_labels()
+        out = io.BytesIO()
+        if save is np.save:
+            save(out, x)
+        else:
+            save(out, x=x, y=y.astype(labels))
+        return out.getvalue()
+
+    return good
 
 
 def idx(folder: Path) -> bytes:
-    images = np.arange(96, dtype=np.uint8).reshape(8, 3, 4)
+    images = np.resize(np.arange(251, dtype=np.uint8), (ROWS, 3, 4))
     return b"\0\0\x08\x03" + np.array(images.shape, ">u4").tobytes() + images.tobytes()
+
+
+def words() -> list[str]:
+    return ["red", "blue, or", "x"] * (ROWS // 3)
 
 
 def parquet(folder: Path) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    words = ["red", "blue", "red", "green"] * 3
-    columns = {"a": X[:, 0], "b": np.arange(12), "word": words, "y": LABELS}
-    pq.write_table(pa.table(columns), folder / "t", compression="snappy")
+    x, y = x_and_labels()
+    table = pa.table({"a": x[:, 0], "b": np.arange(ROWS), "word": words(), "y": y})
+    pq.write_table(table, folder / "t", compression="snappy")
     return (folder / "t").read_bytes()
 
 
-WORDS = ["red", '"blue, or"', "x"] * 4
-TABLE = 'a,"b c",word,y\r\n' + "".join(
-    f"{a},{b:.3e},{word},{y}\r\n"
-    for a, b, word, y in zip(range(12), X[:, 0], WORDS, LABELS, strict=True)
-)
-NUMBERS = "".join(f"{a:.17g};{b:.4f};{y}\n" for a, b, y in zip(*X.T[:2], LABELS, strict=True))
+def csv(folder: Path) -> bytes:
+    x, y = x_and_labels()
+    rows = enumerate(zip(x[:, 0], words(), y, strict=True))
+    lines = [f'{k},{number:.3e},"{word}",{label}\r\n' for k, (number, word, label) in rows]
+    return b'a,"b c",word,y\r\n' + "".join(lines).encode()
+
+
+def csv_numbers(folder: Path) -> bytes:
+    x, y = x_and_labels()
+    rows = zip(*x.T[:2], y, strict=True)
+    return "".join(f"{a:.17g};{b:.4f};{label}\n" for a, b, label in rows).encode()
 
 
 def read_table(target: str | None) -> Callable[[Path], Any]:
@@ -227,16 +251,12 @@ FORMATS = {
         "c.safetensors", checkpoint, read_checkpoint,
         mend=lambda data: signed("fastnet-checkpoint", data),
     ),
-    "csv": Format("table.csv", lambda folder: TABLE.encode(), read_table("y")),
-    "csv-numbers": Format("numbers.csv", lambda folder: NUMBERS.encode(), read_table("x2")),
-    "npy": Format("rows.npy", lambda folder: _array_file(np.save, X), read_table("-1")),
-    "npz": Format(
-        "stored.npz", lambda folder: _array_file(np.savez, x=X, y=LABELS), read_table(None)
-    ),
+    "csv": Format("table.csv", csv, read_table("y")),
+    "csv-numbers": Format("numbers.csv", csv_numbers, read_table("x2")),
+    "npy": Format("rows.npy", array_file(np.save), read_table("-1")),
+    "npz": Format("stored.npz", array_file(np.savez), read_table(None)),
     "npz-deflated": Format(
-        "deflated.npz",
-        lambda folder: _array_file(np.savez_compressed, x=X, y=LABELS.astype("U1")),
-        read_table(None),
+        "deflated.npz", array_file(np.savez_compressed, "U1"), read_table(None)
     ),
     "idx": Format("rows.idx", idx, read_table(None)),
     "idx-gzip": Format(
@@ -260,8 +280,11 @@ class Report:
         Errors and warnings that are not fastnet's, messages of more than a line, and files with a
         checksum that were read as something else: at most 20.
     slowest_ms : float
-    growth : float
-        Largest peak of resident memory while a mutant was read, in MB above the good file's.
+    bytes : int
+        Size of the good file.
+    honest_mb, worst_mb : float
+        By how much resident memory rose while the good file was read, and at most while one of its
+        mutants was.
     """
 
     format: str
@@ -270,7 +293,9 @@ class Report:
     refused: int = 0
     foreign: list[str] = field(default_factory=list)
     slowest_ms: float = 0.0
-    growth: float = 0.0
+    bytes: int = 0
+    honest_mb: float = 0.0
+    worst_mb: float = 0.0
     seconds: float = 0.0
 
 
@@ -282,14 +307,26 @@ def _too_long(number: int, frame: FrameType | None) -> None:
     raise HangError(f"took more than {SLOW_SECONDS} s")
 
 
-def peak_megabytes() -> float:
-    """Return the peak of resident memory since the last call (on Linux; elsewhere since ever)."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        Path("/proc/self/clear_refs").write_text("5")
-        return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+class Memory:
+    """By how many MB the resident memory rises at most; elsewhere than on Linux always 0."""
+
+    def __enter__(self) -> Self:
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)  # what was freed before would be used again, unseen
+            Path("/proc/self/clear_refs").write_text("5")  # sets the peak back
+        self.rise = -self._read("VmRSS")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.rise += self._read("VmHWM")
+
+    @staticmethod
+    def _read(name: str) -> float:
+        try:
+            status = Path("/proc/self/status").read_text()
+        except OSError:
+            return 0.0
+        return int(re.findall(rf"{name}:\s+(\d+)", status)[0]) / 1024
 
 
 def campaign(name: str, count: int, seed: int, folder: Path) -> Report:
@@ -299,18 +336,17 @@ def campaign(name: str, count: int, seed: int, folder: Path) -> Report:
     path = folder / form.name
     path.write_bytes(good)
     expected = form.read(path)
-    peak_megabytes()
-    form.read(path)
-    honest = peak_megabytes()
+    with Memory() as memory:
+        form.read(path)
+    report.honest_mb, report.bytes = round(memory.rise, 1), len(good)
     signal.signal(signal.SIGALRM, _too_long)
     for number in range(count):
         content = form.mend(mutant(good, np.random.default_rng([seed, number])))
         path.write_bytes(content)
-        peak_megabytes()
         started, wrong = time.perf_counter(), ""
         try:
             signal.setitimer(signal.ITIMER_REAL, SLOW_SECONDS)
-            with warnings.catch_warnings():
+            with Memory() as memory, warnings.catch_warnings():
                 warnings.simplefilter("error")
                 result = form.read(path)
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -327,7 +363,7 @@ def campaign(name: str, count: int, seed: int, folder: Path) -> Report:
             signal.setitimer(signal.ITIMER_REAL, 0)
         milliseconds = round(1e3 * (time.perf_counter() - started), 1)
         report.slowest_ms = max(report.slowest_ms, milliseconds)
-        report.growth = round(max(report.growth, peak_megabytes() - honest), 1)
+        report.worst_mb = round(max(report.worst_mb, memory.rise), 1)
         if wrong and len(report.foreign) < 20:
             report.foreign.append(f"mutant {number}: {wrong[:200]}")
     report.seconds = round(time.perf_counter() - began, 1)
@@ -339,7 +375,9 @@ def main() -> None:
     parser.add_argument("formats", nargs="*", metavar="FORMAT", help=", ".join(FORMATS))
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, default=ROWS, help="of a good file; a multiple of 3")
     arguments = parser.parse_args()
+    globals()["ROWS"] = arguments.rows
     for name in arguments.formats or FORMATS:
         with tempfile.TemporaryDirectory() as folder:
             report = campaign(name, arguments.count, arguments.seed, Path(folder))

@@ -40,7 +40,7 @@ def fuzz(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="the alarm clock of POSIX")
+@pytest.mark.skipif(os.name != "posix", reason="the timers of POSIX")
 @pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_mutated_files_are_data_or_one_of_fastnets_errors(count: int, tmp_path: Path) -> None:
     reports = fuzz(tmp_path, "--count", str(count), "--seed", "1")
@@ -52,7 +52,7 @@ def test_mutated_files_are_data_or_one_of_fastnets_errors(count: int, tmp_path: 
         assert report["worst_mb"] <= 2 * report["honest_mb"] + 2
 
 
-@pytest.mark.skipif(os.name != "posix", reason="the alarm clock of POSIX")
+@pytest.mark.skipif(os.name != "posix", reason="the timers of POSIX")
 def test_mutants_of_large_files_take_no_more_memory_than_those(tmp_path: Path) -> None:
     for report in fuzz(tmp_path, "--count", "30", "--rows", "90000"):
         assert report["foreign"] == []

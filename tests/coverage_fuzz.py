@@ -2,8 +2,8 @@
 
 ``pip install atheris``, then ``python -m tests.coverage_fuzz csv --seconds 300``. It stops at the
 first file that is neither data nor refused by one of fastnet's errors, and leaves it as
-``crash-...``. The files of safetensors and Parquet are read by compiled code, whose branches it does
-not see: they are left to `tests.fuzzing`.
+``crash-...``. The files of safetensors and Parquet are read by compiled code, whose branches it
+does not see: they are left to `tests.fuzzing`.
 """
 
 from __future__ import annotations

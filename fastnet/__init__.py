@@ -25,6 +25,7 @@ from fastnet.errors import (
     FastNetWarning,
     InputError,
     ModelFileError,
+    OutOfMemoryError,
     ResumeWarning,
 )
 from fastnet.files import load
@@ -62,6 +63,7 @@ __all__ = [
     "ModelFileError",
     "NAdam",
     "Network",
+    "OutOfMemoryError",
     "RMSprop",
     "ResumeWarning",
     "Run",

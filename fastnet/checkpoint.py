@@ -8,6 +8,7 @@ counted, not drawn.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import warnings
@@ -34,6 +35,8 @@ from fastnet.schedules import Plateau
 if TYPE_CHECKING:
     from fastnet.rows import Checked
     from fastnet.training import Course, Job
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_EVERY: Final = "30s"
 
@@ -179,7 +182,8 @@ class Keeper:
         good = asarray(saved.good_parameters), asarray(saved.good_statistics)
         course.good = good
         course.newest = good if course.done.steps else network.snapshot()
-        self._written = self._moment(course)
+        self._written = epochs, batches = self._moment(course)
+        _log.info("gone on from epoch %d and %d batches in %s", epochs, batches, self._folder.path)
 
     def _recall(self, course: Course, saved: Saved) -> None:
         """Give the callbacks back what they remembered."""
@@ -265,6 +269,7 @@ class Keeper:
             )
         else:
             self._written = epochs, batches
+            _log.info("checkpoint of epoch %d and %d batches written", epochs, batches)
         self._newest = time.perf_counter()
 
 

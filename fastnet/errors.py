@@ -44,6 +44,10 @@ class DivergenceError(FastNetError, ArithmeticError, ValueError):
         self.step = step
 
 
+class OutOfMemoryError(FastNetError, MemoryError):
+    """A network, or its training, needs more memory than there is; nothing was begun."""
+
+
 class BackendUnavailableError(FastNetError, ImportError):
     """A backend was named that cannot run here; the message says why and how to install it."""
 

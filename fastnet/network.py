@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet import backends, checks, lbfgs, losses, optimizers, rows, training
+from fastnet import backends, checks, lbfgs, losses, memory, optimizers, rows, training
 from fastnet import checkpoint as checkpoints
 from fastnet import metrics as metric_table
 from fastnet.arguments import real, whole
@@ -91,6 +91,7 @@ class Network:
         inputs, chain_of_layers = _read_layers(layers, inputs, activation, output_activation)
         self.plan = make_plan(inputs, chain_of_layers)
         self.dtype = checks.dtype_of(dtype)
+        memory.require(memory.initial_bytes(self.plan, self.dtype.itemsize), "the network")
         self.seed = checks.seed_of(seed)
         self.history: History | None = None
         self.loss: Loss | None = None
@@ -312,6 +313,12 @@ class Network:
         count = len(checked.rows)
         batch_size = min(count, count if batch_size is None else whole("batch_size", batch_size))
 
+        if self.backend != "cupy":
+            fixed, per_row = memory.training_bytes(
+                self.plan, self.dtype.itemsize, chosen_optimizer, checkpoints=keeper is not None
+            )
+            whole_data = isinstance(chosen_optimizer, LBFGS)
+            memory.require(fixed + per_row * (count if whole_data else batch_size), "training it")
         data = rows.on_backend(checked.rows, self.backend_object)
         validation = None
         if held is not None:

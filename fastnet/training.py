@@ -8,6 +8,7 @@ compiled call.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,6 +32,8 @@ from fastnet.schedules import Plateau, ReduceOnPlateau
 if TYPE_CHECKING:
     from fastnet.checkpoint import Keeper
     from fastnet.network import Network
+
+_log = logging.getLogger(__name__)
 
 Snapshot = tuple[Array, Array]
 
@@ -261,6 +264,14 @@ def evaluate(job: Job, held: Validation) -> dict[str, float]:
 def run_callbacks(job: Job, run: Run) -> Iterator[None]:
     """Tell the callbacks that training begins, and in any case that it ends; keep the time."""
     job.engine.warm_up()
+    _log.info(
+        "training on %s begins: %d rows, %d epochs of %d batches, %d parameters",
+        job.network.backend,
+        len(job.rows),
+        run.epochs,
+        run.batches,
+        job.network.plan.size,
+    )
     started = time.perf_counter()
     with ExitStack() as stack:
         # Last in, first out: so each is called, whatever another raises.
@@ -274,11 +285,13 @@ def run_callbacks(job: Job, run: Run) -> Iterator[None]:
 
 def _keep_time(run: Run, started: float) -> None:
     run.history.seconds += time.perf_counter() - started
+    _log.info("training ended after %.3f s", run.history.seconds)
 
 
 def end_epoch(job: Job, run: Run, epoch: int, logs: dict[str, float]) -> bool:
     """Record an epoch and tell the callbacks; return whether one of them ends training."""
     run.history.append(epoch, logs)
+    _log.debug("epoch %d: %s", epoch, logs)
     for callback in job.callbacks:
         callback.on_epoch_end(run)
     if run.stopped is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import signal
@@ -141,14 +142,16 @@ def look(folder: Path, report: Report) -> None:
 def alone(setup: Setup) -> tuple[list[bytes], float]:
     """Train without a kill, in this process; return all results and the seconds that it takes.
 
-    The second time, when all is imported and compiled: children start from there.
+    The fastest of several, when all is imported and compiled: children start from there.
     """
-    for _ in range(2):
+    fastest = math.inf
+    for _ in range(4):
         with tempfile.TemporaryDirectory() as name:
             began = time.perf_counter()
             train(setup, Path(name))
-            seconds, found = time.perf_counter() - began, results(Path(name))
-    return found, seconds
+            fastest = min(fastest, time.perf_counter() - began)
+            found = results(Path(name))
+    return found, fastest
 
 
 def campaign(kills: int, seed: int, backends: list[str]) -> Report:

@@ -182,6 +182,9 @@ def _introduce(
         course = "" if settings.schedule == "constant" else f" ({settings.schedule})"
         training += f", learning rate {optimizer.schedule.start:g}{course}"
         training += f", batches of {min(settings.batch_size, dataset.rows)}"
+    every = settings.checkpoint_every or DEFAULT_EVERY
+    every = f"{every} epochs" if every.strip().isdigit() else every
+    kept = [("checkpoints", f"{settings.checkpoint}, every {every}")] if settings.checkpoint else []
     output.facts(
         [
             ("data", rows),
@@ -193,6 +196,7 @@ def _introduce(
             ),
             ("training", f"{training}, {settings.epochs} epochs"),
             ("backend", f"{network.backend}, {_threads(settings, network, dataset)}"),
+            *kept,
         ]
     )
 

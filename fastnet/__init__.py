@@ -16,6 +16,8 @@ from fastnet.backends import available_backends, get_backend
 from fastnet.callbacks import Callback, EarlyStopping, Run
 from fastnet.errors import (
     BackendUnavailableError,
+    CheckpointError,
+    CheckpointWarning,
     DataError,
     DataNotFoundError,
     DivergenceError,
@@ -23,6 +25,8 @@ from fastnet.errors import (
     FastNetWarning,
     InputError,
     ModelFileError,
+    OutOfMemoryError,
+    ResumeWarning,
 )
 from fastnet.files import load
 from fastnet.history import History
@@ -43,6 +47,8 @@ __all__ = [
     "BackendUnavailableError",
     "BatchNorm",
     "Callback",
+    "CheckpointError",
+    "CheckpointWarning",
     "DataError",
     "DataNotFoundError",
     "Dense",
@@ -59,7 +65,9 @@ __all__ = [
     "ModelFileError",
     "NAdam",
     "Network",
+    "OutOfMemoryError",
     "RMSprop",
+    "ResumeWarning",
     "Run",
     "TensorBoard",
     "__version__",

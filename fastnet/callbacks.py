@@ -86,6 +86,13 @@ class Callback:
     def on_train_begin(self, run: Run) -> None:
         """Prepare: training starts."""
 
+    def memory(self) -> dict[str, Any]:
+        """Return what a checkpoint has to keep, by name: arrays, and plain JSON values."""
+        return {}
+
+    def on_resume(self, run: Run, memory: dict[str, Any]) -> None:
+        """Take back what `memory` returned: after `on_train_begin`, if a run is gone on with."""
+
     def on_progress(self, run: Run) -> None:
         """Take note of some batches done: about ten times a second, once an epoch at least."""
 
@@ -156,6 +163,35 @@ class EarlyStopping(Callback):
     def on_train_begin(self, run: Run) -> None:
         """Forget earlier runs."""
         self._forget()
+
+    def memory(self) -> dict[str, Any]:
+        """Return the best value and its weights, and the settings."""
+        best = {"best": self._best, "best_epoch": self._best_epoch, "waited": self._waited}
+        if self._weights is not None:
+            best["parameters"], best["statistics"] = self._weights
+        return best | {"settings": self._settings()}
+
+    def on_resume(self, run: Run, memory: dict[str, Any]) -> None:
+        """Go on with the best so far."""
+        if memory["settings"] != self._settings():
+            raise InputError(f"its settings are {self._settings()}, and were {memory['settings']}.")
+        best_epoch = memory["best_epoch"]
+        self._best_epoch = None if best_epoch is None else whole("best_epoch", best_epoch)
+        self._best = float(memory["best"])
+        self._waited = whole("waited", memory["waited"], least=0)
+        if "parameters" in memory:
+            weights = run.network.snapshot()
+            for mine, saved in zip(
+                weights, (memory["parameters"], memory["statistics"]), strict=True
+            ):
+                if saved.shape != mine.shape or saved.dtype != mine.dtype:
+                    raise InputError(f"its best weights are {saved.dtype} of shape {saved.shape}.")
+                mine[...] = run.network.backend_object.asarray(saved)
+            self._weights = weights
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("patience", "monitor", "min_delta", "mode", "restore_best")
+        return {name: getattr(self, name) for name in names}
 
     def on_epoch_end(self, run: Run) -> None:
         """Compare, keep the weights, or stop."""

@@ -25,6 +25,10 @@ class ModelFileError(FastNetError, OSError, ValueError):
     """A model file cannot be read, is damaged, or was not written by fastnet."""
 
 
+class CheckpointError(FastNetError, OSError, ValueError):
+    """A checkpoint cannot be written where it was asked for, or cannot be read."""
+
+
 class DivergenceError(FastNetError, ArithmeticError, ValueError):
     """Training produced a loss or weights that are not finite.
 
@@ -40,12 +44,24 @@ class DivergenceError(FastNetError, ArithmeticError, ValueError):
         self.step = step
 
 
+class OutOfMemoryError(FastNetError, MemoryError):
+    """A network, or its training, needs more memory than there is; nothing was begun."""
+
+
 class BackendUnavailableError(FastNetError, ImportError):
     """A backend was named that cannot run here; the message says why and how to install it."""
 
 
 class FastNetWarning(UserWarning):
     """Base class of every warning that fastnet gives."""
+
+
+class CheckpointWarning(FastNetWarning):
+    """A checkpoint could not be written, or is damaged; training goes on."""
+
+
+class ResumeWarning(FastNetWarning):
+    """Training goes on from a checkpoint in other surroundings: the bits may differ."""
 
 
 def suggest(name: object, known: Iterable[str]) -> str:

@@ -1,27 +1,20 @@
 """Model files: one safetensors file with weights, architecture, scaler and names; no pickle.
 
 The tensors are the named parameters and running statistics and, with a scaler, ``scaler.mean`` and
-``scaler.scale``. The metadata has one entry, ``fastnet``: a line with the SHA-256 over all the
-rest, since the format itself has no checksum, and a JSON text with everything that is no tensor.
+``scaler.scale``; the rest is in the description. `fastnet.container` has the format.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import secrets
-import stat
-from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastnet import checks, layers, losses
+from fastnet import checks, container, layers, losses
 from fastnet.arguments import real, several, whole
+from fastnet.container import Tensors
 from fastnet.errors import FastNetError, ModelFileError
 from fastnet.layers import Layer
 from fastnet.plan import Plan, make_plan
@@ -30,16 +23,12 @@ if TYPE_CHECKING:
     from fastnet.network import Network
 
 FORMAT_VERSION: Final = 1
-_HEADER_LIMIT: Final = 2**20
+_KIND: Final = "fastnet"
 _LAYER_LIMIT: Final = 1000
-
-Tensors = Mapping[str, NDArray[Any]]
 
 
 def save(network: Network, path: str | PathLike[str]) -> None:
     """Write `network` to `path`, replacing an existing file in one step."""
-    from safetensors.numpy import save as to_bytes
-
     to_host = network.backend_object.to_host
     named = {**network.named_parameters(), **network.named_state()}
     tensors = {name: np.ascontiguousarray(to_host(values)) for name, values in named.items()}
@@ -57,9 +46,7 @@ def save(network: Network, path: str | PathLike[str]) -> None:
         "schema": None if network.schema is None else network.schema.to_json(),
         "temperature": network.temperature,
     }
-    text = json.dumps(description)
-    metadata = {"fastnet": f"{_checksum(text, tensors)}\n{text}"}
-    write_atomically(Path(path), to_bytes(tensors, metadata=metadata))
+    container.write_atomically(Path(path), container.pack(_KIND, description, tensors))
 
 
 def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
@@ -76,7 +63,8 @@ def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
     from fastnet.network import Network
 
     file = Path(path)
-    description, tensors = _read(file)
+    description, tensors = container.unpack(file, _KIND, "model", "net.save or fastnet train")
+    container.require_version(file, description, FORMAT_VERSION)
     try:
         plan = make_plan(whole("inputs", description["inputs"]), _layers(description["layers"]))
         # Before a network is made: what it takes in memory is now known to be in the file.
@@ -104,95 +92,6 @@ def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
     for name, view in {**network.named_parameters(), **network.named_state()}.items():
         view[...] = tensors[name]
     return network.to(backend)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, meets the old content or the new, never a mix.
-
-    Temporary file in the same folder, sync, rename, sync of the folder (Pillai et al., OSDI 2014).
-    Where `path` is a link, the file it points to is replaced.
-    """
-    try:
-        path = path.resolve()
-        mode = path.stat().st_mode if path.exists() else None
-        if mode is not None and not stat.S_ISREG(mode):
-            raise ModelFileError(f"{path} cannot be written: it is there and is not a file.")
-        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                if mode is not None:
-                    os.chmod(temporary, stat.S_IMODE(mode))
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        if hasattr(os, "O_DIRECTORY"):
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    except ModelFileError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ModelFileError(f"{path} cannot be written: {reason}.") from error
-
-
-def _read(file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return the description and the tensors of a model file, their checksum verified."""
-    from safetensors import SafetensorError, safe_open
-
-    foreign = f"{file} is not a fastnet model"
-    try:
-        if not file.is_file():
-            what = "is not a file" if file.exists() else "does not exist"
-            raise ModelFileError(f"{file} {what}; a model comes from net.save or fastnet train.")
-        with open(file, "rb") as stream:
-            # safetensors allows headers of 100 MB, which take seconds and a gigabyte to parse.
-            header = int.from_bytes(stream.read(8), "little")
-        if not 0 < header <= min(_HEADER_LIMIT, file.stat().st_size):
-            raise ModelFileError(f"{foreign}: it does not begin like a safetensors file.")
-        with safe_open(file, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-            if "fastnet" not in metadata:
-                raise ModelFileError(f"{foreign}: it has no description of a network.")
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, AttributeError) as error:
-        # The latter two: a type of numbers that NumPy does not have.
-        raise ModelFileError(f"{foreign}, or it is damaged: {error}.") from None
-    except ModelFileError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ModelFileError(f"{file} cannot be read: {reason}.") from error
-    digest, _, text = metadata["fastnet"].partition("\n")
-    if digest != _checksum(text, tensors):
-        raise ModelFileError(f"{file} is damaged: its checksum does not match its content.")
-    try:
-        description = json.loads(text)
-        version = description["version"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise ModelFileError(f"{foreign}: its description cannot be read.") from None
-    if version != FORMAT_VERSION:
-        raise ModelFileError(
-            f"{file} has the format version {version!r}; this fastnet reads {FORMAT_VERSION}."
-        )
-    return description, tensors
-
-
-def _checksum(text: str, tensors: Tensors) -> str:
-    """Return the SHA-256 over the description and every tensor's name, type, shape and bytes."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        values = np.ascontiguousarray(tensors[name])
-        digest.update(f"\n{name} {values.dtype.str} {values.shape}\n".encode())
-        # As bytes: a type of numbers that comes from another package has no buffer of its own.
-        digest.update(values.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
 
 
 def _layers(descriptions: Any) -> tuple[Layer, ...]:

@@ -63,5 +63,7 @@ def draw(name: str, inputs: int, outputs: int, *, seed: int, stream: int) -> NDA
     else:
         # A uniform number on (-a, a) has the variance a^2 / 3.
         values = random.uniform(count, stream=stream, purpose=abi.INITIALIZE, seed=seed)
-        values = (2.0 * values - 1.0) * (math.sqrt(3.0) * deviation)
+        values *= 2.0
+        values -= 1.0
+        values *= math.sqrt(3.0) * deviation
     return values.reshape(inputs, outputs)

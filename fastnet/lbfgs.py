@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.callbacks import Run
 from fastnet.errors import DivergenceError, FastNetError, InputError
 from fastnet.history import History
+from fastnet.interrupt import Interrupt
 from fastnet.layers import Dropout
 from fastnet.optimizers import LBFGS
 from fastnet.plan import Plan
 from fastnet.training import (
-    Interrupt,
+    Course,
     Job,
     TrainingState,
     end_epoch,
@@ -23,13 +23,16 @@ from fastnet.training import (
     run_callbacks,
 )
 
+if TYPE_CHECKING:
+    from fastnet.checkpoint import Keeper
+
 
 class _StopError(Exception):
     """A callback ended the run: unwinds SciPy's loop."""
 
 
-def check(plan: Plan) -> None:
-    """Raise unless the solver is installed and can train this network."""
+def check(plan: Plan, keeper: Keeper | None) -> None:
+    """Raise unless the solver is installed and can train this network, with these checkpoints."""
     try:
         import scipy.optimize  # noqa: F401
     except ImportError:
@@ -37,6 +40,11 @@ def check(plan: Plan) -> None:
         raise FastNetError(message) from None
     if any(isinstance(layer, Dropout) and layer.rate > 0 for layer in plan.layers):
         raise InputError("lbfgs cannot train a network with dropout: choose another optimizer.")
+    if keeper is not None and keeper.every.epochs is None:
+        raise InputError(
+            "lbfgs begins afresh after each checkpoint, so checkpoint_every must be a number of "
+            "iterations, as in checkpoint_every=50."
+        )
 
 
 def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
@@ -44,15 +52,19 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
 
     Batch normalisation uses the batch's own statistics, as in training. Dropout is refused: the
     solver needs the same function at every evaluation.
+
+    SciPy's solver cannot be stored. So with checkpoints it begins afresh, without its corrections,
+    after each of them, whether the run was interrupted there or not: the bits are the same.
     """
     from scipy.optimize import minimize
 
-    network, engine, plan = job.network, job.engine, job.network.plan
+    network, engine, plan, keeper = job.network, job.engine, job.network.plan, job.keeper
     to_host, asarray = network.backend_object.to_host, network.backend_object.asarray
-    run = Run(network, History(), job.epochs, batches=1)
-    history = network.history = run.history
+    course = Course.begin(job, state, batches=1)
+    run, good = course.run, course.good
     newest: dict[str, float] = {}
-    interrupt = Interrupt()
+    used = 0
+    interrupt = Interrupt(terminable=keeper is not None)
 
     def put(values: NDArray[np.float64]) -> None:
         engine.parameters[...] = asarray(values.astype(network.dtype))
@@ -84,43 +96,60 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
         if end_epoch(job, run, state.epoch, logs) or interrupt.pressed:
             raise _StopError
 
-    good = network.snapshot()
-    with run_callbacks(job, run), interrupt:
+    def solve(iterations: int) -> None:
+        """Go on from the parameters as they are, with a solver that knows nothing yet."""
+        nonlocal used
         options: dict[str, Any] = {
-            "maxiter": job.epochs,
+            "maxiter": iterations,
             "maxcor": optimizer.history_size,
             "ftol": optimizer.tolerance,
             "gtol": optimizer.gradient_tolerance,
             "maxls": optimizer.line_search_steps,
-            "maxfun": optimizer.evaluations,
+            "maxfun": optimizer.evaluations - used,
         }
         start = to_host(network.parameters).astype(np.float64)
+        before = run.epoch
+        result = minimize(
+            objective, start, jac=True, method="L-BFGS-B", callback=after_iteration, options=options
+        )
+        if not np.isfinite(result.fun):
+            network.restore(good)
+            raise DivergenceError(
+                "L-BFGS reached a loss that is not finite; the weights from before are back in "
+                "place. Try standardize=True or an l2 penalty.",
+                epoch=max(run.epoch, 1),
+                step=1,
+            )
+        put(result.x)
+        used += result.nfev
+        reason = None
+        if result.status != 1 or run.epoch == before:
+            reason = "converged"
+        elif run.epoch < before + iterations:
+            reason = "evaluations"
+        if reason is not None:
+            run.stop(reason)
+            run.history.stop_reason = reason
+
+    with run_callbacks(job, run), interrupt:
+        if keeper is not None:
+            keeper.restore(course)
+            course.good = course.newest = network.snapshot(good)
+        stretch = (keeper.every.epochs if keeper is not None else None) or job.epochs
         try:
-            result = minimize(
-                objective, start, jac=True, method="L-BFGS-B", callback=after_iteration,
-                options=options,
-            )  # fmt: skip
+            while run.epoch < job.epochs and run.stopped is None:
+                solve(min(stretch - run.epoch % stretch, job.epochs - run.epoch))
+                if keeper is not None:
+                    keeper.after_epoch(course)
         except _StopError:
             pass
         except KeyboardInterrupt:
             # The second one. The parameters may be a point that the solver only tries.
             network.restore(good)
             interrupt.pressed = True
-        else:
-            if not np.isfinite(result.fun):
-                network.restore(good)
-                raise DivergenceError(
-                    "L-BFGS reached a loss that is not finite; the weights from before are back in "
-                    "place. Try standardize=True or an l2 penalty.",
-                    epoch=max(run.epoch, 1),
-                    step=1,
-                )
-            put(result.x)
-            if result.status != 1:
-                history.stop_reason = "converged"
-            elif run.epoch < job.epochs:
-                history.stop_reason = "evaluations"
+        if keeper is not None and not interrupt.pressed:
+            keeper.finish(course)
     if interrupt.pressed:
-        history.stop_reason = "interrupted"
-        raise KeyboardInterrupt
-    return history
+        run.history.stop_reason = "interrupted"
+        interrupt.leave()
+    return run.history

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet import answers, backends, checks, lbfgs, losses, optimizers, rows, training
+from fastnet import answers, backends, checks, lbfgs, losses, memory, optimizers, rows, training
+from fastnet import checkpoint as checkpoints
 from fastnet import metrics as metric_table
 from fastnet.arguments import real, whole
 from fastnet.backends.base import Array, Backend, Engine, Recipe
@@ -91,6 +93,7 @@ class Network:
         inputs, chain_of_layers = _read_layers(layers, inputs, activation, output_activation)
         self.plan = make_plan(inputs, chain_of_layers)
         self.dtype = checks.dtype_of(dtype)
+        memory.require(memory.initial_bytes(self.plan, self.dtype.itemsize), "the network")
         self.seed = checks.seed_of(seed)
         self.history: History | None = None
         self.loss: Loss | None = None
@@ -211,6 +214,9 @@ class Network:
         shuffle: bool = True,
         threads: int | None = None,
         verbose: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
+        checkpoint_every: int | str = checkpoints.DEFAULT_EVERY,
+        resume: bool = False,
     ) -> History:
         """Train; called again, it goes on from where it stopped.
 
@@ -250,6 +256,16 @@ class Network:
             Number of threads; default: as many as pay for this network.
         verbose : bool, default False
             Show a progress bar when standard error is a terminal.
+        checkpoint : str or path, optional
+            Folder for checkpoints of this run; made if it is not there. One is written as it goes,
+            at the end, and on Ctrl-C and SIGTERM.
+        checkpoint_every : int or str, default "30s"
+            Epochs between checkpoints, or the time: ``"30s"``, ``"5min"``, ``"1h"`` (then also in
+            the middle of an epoch).
+        resume : bool, default False
+            Go on from the last checkpoint, if there is one, to the same bits as a run that was
+            never interrupted; `epochs` counts the whole run. Everything else must be given as it
+            was.
 
         Returns
         -------
@@ -263,11 +279,16 @@ class Network:
             Loss or weights are not finite; the weights are those of the last good epoch.
         KeyboardInterrupt
             After the current batches; the network is whole and `history` has the finished epochs.
+        CheckpointError
+            Nothing can be written to the folder, or there is nothing whole in it to go on from.
+        SystemExit
+            SIGTERM came while `checkpoint` was given.
         """
+        keeper = checkpoints.asked(checkpoint, checkpoint_every, resume)
         chosen_loss = self._loss(loss)
         chosen_optimizer = optimizers.get(optimizer)
         if isinstance(chosen_optimizer, LBFGS):
-            lbfgs.check(self.plan)
+            lbfgs.check(self.plan, keeper)
         epochs = whole("epochs", epochs)
         made_callbacks = make_callbacks(callbacks, early_stopping, verbose)
         made_metrics = metric_table.get(metrics, chosen_loss, self.plan.outputs)
@@ -296,6 +317,12 @@ class Network:
         count = len(checked.rows)
         batch_size = min(count, count if batch_size is None else whole("batch_size", batch_size))
 
+        if self.backend != "cupy":
+            fixed, per_row = memory.training_bytes(
+                self.plan, self.dtype.itemsize, chosen_optimizer, checkpoints=keeper is not None
+            )
+            whole_data = isinstance(chosen_optimizer, LBFGS)
+            memory.require(fixed + per_row * (count if whole_data else batch_size), "training it")
         data = rows.on_backend(checked.rows, self.backend_object)
         validation = None
         if held is not None:
@@ -310,13 +337,18 @@ class Network:
             if isinstance(callback, EarlyStopping):
                 callback.check(job.names)
 
-        # All is checked: from here on the network changes.
-        self.scaler, self.loss, self.temperature = scaler, chosen_loss, None
-        state = self._training_state(chosen_optimizer)
-        if isinstance(chosen_optimizer, LBFGS):
-            return lbfgs.train_lbfgs(job, chosen_optimizer, state)
-        recipe = Recipe(chosen_loss, chosen_optimizer, batch_size, self.seed, bool(shuffle))
-        return training.train(job, recipe, state)
+        with ExitStack() as stack:
+            if keeper is not None:
+                job.keeper = stack.enter_context(
+                    keeper.opened(job, chosen_optimizer, batch_size, bool(shuffle), checked, held)
+                )
+            # All is checked: from here on the network changes.
+            self.scaler, self.loss, self.temperature = scaler, chosen_loss, None
+            state = self._training_state(chosen_optimizer)
+            if isinstance(chosen_optimizer, LBFGS):
+                return lbfgs.train_lbfgs(job, chosen_optimizer, state)
+            recipe = Recipe(chosen_loss, chosen_optimizer, batch_size, self.seed, bool(shuffle))
+            return training.train(job, recipe, state)
 
     def partial_fit(
         self,

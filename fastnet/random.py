@@ -8,7 +8,7 @@ hold the twins; tests compare them bit for bit.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from fastnet.kernels import abi
 U32 = NDArray[np.uint32]
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+_PIECE: Final = 2**15
 
 
 def philox(
@@ -59,17 +60,25 @@ def philox(
     )
 
 
-def words(count: int, *, step: int, stream: int, purpose: int, seed: int) -> U32:
-    """Return the first `count` words of a stream; word i is lane ``i % 4`` of block ``i // 4``."""
-    blocks = np.arange(-(-count // 4), dtype=np.uint32)
+def words(
+    count: int, *, step: int, stream: int, purpose: int, seed: int, first_block: int = 0
+) -> U32:
+    """Return `count` words of a stream from a block on; word i is lane ``i % 4`` of its block."""
+    blocks = np.arange(first_block, first_block + -(-count // 4)).astype(np.uint32)
     return np.stack(philox(blocks, step, stream, purpose, seed), axis=1).reshape(-1)[:count]
 
 
 def uniform(count: int, *, stream: int, purpose: int, seed: int) -> NDArray[np.float64]:
     """Return `count` numbers in the open interval (0, 1), 52 random bits each."""
-    w = words(2 * count, step=0, stream=stream, purpose=purpose, seed=seed).astype(np.uint64)
-    bits = (w[0::2] << np.uint64(20)) | (w[1::2] >> np.uint64(12))
-    return (bits.astype(np.float64) + 0.5) * 2.0**-52
+    out = np.empty(count)
+    key = {"step": 0, "stream": stream, "purpose": purpose, "seed": seed}
+    # Two numbers a block, and piece by piece: Philox takes 60 bytes for each of them.
+    for start in range(0, count, _PIECE):
+        part = out[start : start + _PIECE]
+        w = words(2 * len(part), **key, first_block=start // 2).astype(np.uint64)
+        bits = (w[0::2] << np.uint64(20)) | (w[1::2] >> np.uint64(12))
+        np.multiply(bits.astype(np.float64) + 0.5, 2.0**-52, out=part)
+    return out
 
 
 def normal(count: int, *, stream: int, purpose: int, seed: int) -> NDArray[np.float64]:

@@ -8,14 +8,12 @@ compiled call.
 
 from __future__ import annotations
 
-import signal
-import threading
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +22,7 @@ from fastnet.backends.base import Array, Backend, Engine, Recipe, Rows, Tally
 from fastnet.callbacks import Callback, Run
 from fastnet.errors import DivergenceError
 from fastnet.history import History
+from fastnet.interrupt import Interrupt
 from fastnet.losses import Loss
 from fastnet.metrics import Metric, r2_from, spread
 from fastnet.optimizers import LBFGS, Optimizer
@@ -31,9 +30,18 @@ from fastnet.rows import Checked, on_backend
 from fastnet.schedules import Plateau, ReduceOnPlateau
 
 if TYPE_CHECKING:
+    from fastnet.checkpoint import Keeper
     from fastnet.network import Network
 
+_log = logging.getLogger(__name__)
+
+Snapshot = tuple[Array, Array]
+
 SPAN_SECONDS = 0.1
+FIRST_SPAN_FLOPS = 1e8
+"""How long a step takes is not known at first: an epoch of more work begins with one."""
+
+NOTHING: Final = Tally(0.0, 0.0, 0.0, 0)
 
 
 @dataclass
@@ -113,6 +121,8 @@ class Job:
         Computed on the validation rows after each epoch.
     target_spread : float
         The spread of the targets, for R2.
+    keeper : Keeper or None
+        Writes checkpoints.
     """
 
     network: Network
@@ -124,6 +134,7 @@ class Job:
     metrics: list[tuple[str, Metric]] = field(default_factory=list)
     callbacks: list[Callback] = field(default_factory=list)
     target_spread: float = 0.0
+    keeper: Keeper | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,6 +146,42 @@ class Job:
         return (*own, *(self.validation.prefix + name for name in measured))
 
 
+@dataclass
+class Course:
+    """Training as it goes: all that a checkpoint keeps.
+
+    Attributes
+    ----------
+    done : Tally
+        The batches done of the current epoch, and their sums.
+    newest, good : snapshots
+        Weights that the current epoch began with, and the one before. Weights are good when a loss
+        was computed with them that is finite: the newest have shown it from the second step on.
+    """
+
+    job: Job
+    state: TrainingState
+    run: Run
+    newest: Snapshot
+    good: Snapshot
+    done: Tally = NOTHING
+
+    @classmethod
+    def begin(cls, job: Job, state: TrainingState, batches: int) -> Self:
+        """Return a course at its beginning; the network's history is from now on its own."""
+        run = Run(job.network, History(), job.epochs, batches)
+        job.network.history = run.history
+        snapshot = job.network.snapshot()
+        return cls(job, state, run, snapshot, snapshot)
+
+    def end_epoch(self) -> None:
+        """Take note of an epoch that went well."""
+        self.state.epoch += 1
+        self.done = NOTHING
+        into = None if self.good is self.newest else self.good
+        self.good, self.newest = self.newest, self.job.network.snapshot(into)
+
+
 def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
     """Train for ``job.epochs`` epochs and return their history; `state` is advanced.
 
@@ -144,22 +191,23 @@ def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
         The loss or a weight is not finite; the network has the last good weights.
     KeyboardInterrupt
         Ctrl-C was pressed; the network is whole, and ``network.history`` has the epochs done.
+    SystemExit
+        SIGTERM came, and there are checkpoints: the last one is of this moment.
     """
-    network = job.network
-    run = Run(network, History(), job.epochs, recipe.steps(len(job.rows)))
-    history = network.history = run.history
-    schedule = recipe.optimizer.schedule
-    good = newest = network.snapshot()
-    with run_callbacks(job, run), Interrupt() as interrupt:
-        for run.epoch in range(1, job.epochs + 1):
+    network, keeper = job.network, job.keeper
+    course = Course.begin(job, state, recipe.steps(len(job.rows)))
+    run, schedule = course.run, recipe.optimizer.schedule
+    with run_callbacks(job, run), Interrupt(terminable=keeper is not None) as interrupt:
+        if keeper is not None:
+            keeper.restore(course)
+        while run.epoch < job.epochs and run.stopped is None:
+            run.epoch += 1
             try:
-                tally = _train_epoch(job, recipe, state, run, interrupt)
+                tally = _train_epoch(course, recipe, interrupt)
                 if tally is not None and not network.is_finite():
                     raise _divergence("a weight", state.epoch, run.batches, run.batches)
             except DivergenceError as error:
-                # Weights are good when a loss was computed with them that is finite: those that
-                # the epoch began with have shown it only from its second step on.
-                network.restore(good if error.step == 1 else newest)
+                network.restore(course.good if error.step == 1 else course.newest)
                 state.forget()
                 raise
             if tally is None:
@@ -170,16 +218,18 @@ def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
                 logs = logs | evaluate(job, job.validation) | logs
             last_step = np.array([1.0 - 1.0 / run.batches])
             logs["learning_rate"] = float(state.rates(last_step)[0])
-            state.epoch += 1
-            good, newest = newest, network.snapshot(None if good is newest else good)
+            course.end_epoch()
             if isinstance(schedule, ReduceOnPlateau):
                 state.plateau.observe(schedule, logs.get("val_loss", logs["loss"]))
-            if end_epoch(job, run, state.epoch, logs):
-                break
+            end_epoch(job, run, state.epoch, logs)
+            if keeper is not None:
+                keeper.after_epoch(course)
+        if keeper is not None:
+            keeper.finish(course)
     if interrupt.pressed:
-        history.stop_reason = "interrupted"
-        raise KeyboardInterrupt
-    return history
+        run.history.stop_reason = "interrupted"
+        interrupt.leave()
+    return run.history
 
 
 def train_once(job: Job, recipe: Recipe, state: TrainingState) -> float:
@@ -214,6 +264,14 @@ def evaluate(job: Job, held: Validation) -> dict[str, float]:
 def run_callbacks(job: Job, run: Run) -> Iterator[None]:
     """Tell the callbacks that training begins, and in any case that it ends; keep the time."""
     job.engine.warm_up()
+    _log.info(
+        "training on %s begins: %d rows, %d epochs of %d batches, %d parameters",
+        job.network.backend,
+        len(job.rows),
+        run.epochs,
+        run.batches,
+        job.network.plan.size,
+    )
     started = time.perf_counter()
     with ExitStack() as stack:
         # Last in, first out: so each is called, whatever another raises.
@@ -226,12 +284,14 @@ def run_callbacks(job: Job, run: Run) -> Iterator[None]:
 
 
 def _keep_time(run: Run, started: float) -> None:
-    run.history.seconds = time.perf_counter() - started
+    run.history.seconds += time.perf_counter() - started
+    _log.info("training ended after %.3f s", run.history.seconds)
 
 
 def end_epoch(job: Job, run: Run, epoch: int, logs: dict[str, float]) -> bool:
     """Record an epoch and tell the callbacks; return whether one of them ends training."""
     run.history.append(epoch, logs)
+    _log.debug("epoch %d: %s", epoch, logs)
     for callback in job.callbacks:
         callback.on_epoch_end(run)
     if run.stopped is not None:
@@ -249,21 +309,22 @@ def measure(tally: Tally, loss: Loss, target_spread: float, prefix: str) -> dict
     return values
 
 
-def _train_epoch(
-    job: Job, recipe: Recipe, state: TrainingState, run: Run, interrupt: Interrupt
-) -> Tally | None:
-    """Train through one epoch in spans; return its sums, or None when Ctrl-C cut it short."""
+def _train_epoch(course: Course, recipe: Recipe, interrupt: Interrupt) -> Tally | None:
+    """Train through what is left of an epoch in spans; return its sums, or None if interrupted."""
+    job, state, run = course.job, course.state, course.run
     batches = run.batches
+    run.batch = course.done.steps
+    # Of the whole epoch, wherever it goes on: the same bits.
     coefficients = recipe.optimizer.coefficients(
-        state.updates + 1, state.rates(np.arange(batches) / batches)
+        state.updates + 1 - run.batch, state.rates(np.arange(batches) / batches)
     )
-    loss = score = weight = 0.0
-    run.batch = 0
-    # How long a step takes is not known yet: begin with one where it may be long.
-    span = batches if batches * recipe.batch_size * job.network.plan.flops < 1e8 else 1
+    flops = batches * recipe.batch_size * job.network.plan.flops
+    span = batches if flops < FIRST_SPAN_FLOPS else 1
     while run.batch < batches:
         span = min(span, batches - run.batch)
         began = time.perf_counter()
+        # Batch is added to batch, so that the sums do not depend on where the spans end.
+        job.engine.begin_tally(course.done)
         tally = job.engine.train_epoch(
             job.rows,
             recipe,
@@ -275,16 +336,18 @@ def _train_epoch(
         )
         if tally.steps < span:
             raise _divergence("the loss", state.epoch, run.batch + tally.steps + 1, batches)
-        loss, score, weight = loss + tally.loss, score + tally.score, weight + tally.weight
         run.batch += span
         state.advance(span)
+        course.done = replace(tally, steps=run.batch)
         for callback in job.callbacks:
             callback.on_progress(run)
+        if job.keeper is not None:
+            job.keeper.after_span(course)
         if interrupt.pressed:
             return None
         seconds = max(time.perf_counter() - began, 1e-9)
         span = max(1, min(int(span * SPAN_SECONDS / seconds), 8 * span))
-    return Tally(loss, score, weight, batches)
+    return course.done
 
 
 def _divergence(what: str, epoch: int, step: int, steps: int) -> DivergenceError:
@@ -295,36 +358,6 @@ def _divergence(what: str, epoch: int, step: int, steps: int) -> DivergenceError
         epoch=epoch + 1,
         step=step,
     )
-
-
-class Interrupt:
-    """Turns Ctrl-C into a flag while training runs in the main thread; a second one ends at once.
-
-    Python runs signal handlers in the main thread only, between two byte codes: so after the
-    current span at the latest.
-    """
-
-    def __init__(self) -> None:
-        self.pressed = False
-        self._before: Any = None
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.getsignal(signal.SIGINT)
-            # A handler of the caller's own (or none at all) is left alone.
-            if self._before is signal.default_int_handler:
-                signal.signal(signal.SIGINT, self._press)
-            else:
-                self._before = None
-        return self
-
-    def _press(self, number: int, frame: FrameType | None) -> None:
-        self.pressed = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
 
 
 def prepare(

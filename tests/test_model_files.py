@@ -19,13 +19,18 @@ import pytest
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet import files
+from fastnet import container
 from fastnet.activations import ACTIVATIONS
 from fastnet.initializers import INITIALIZERS
 from fastnet.losses import LOSSES
 from tests.checkout import ROOT
 
 Array = NDArray[Any]
+
+
+def unpack(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    return container.unpack(path, "fastnet", "model", "a test")
+
 
 BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -146,10 +151,10 @@ def test_a_file_keeps_the_initializer(initializer: str, path: Path) -> None:
 
 def test_saving_what_was_loaded_gives_the_same_content(content: bytes, path: Path) -> None:
     path.write_bytes(content)
-    description, tensors = files._read(path)
+    description, tensors = unpack(path)
     net, other = fn.load(path, backend="numpy"), path.with_name("other")
     net.save(other)
-    again, tensors_again = files._read(other)
+    again, tensors_again = unpack(other)
     assert again == description
     assert tensors_again.keys() == tensors.keys()
     assert all(np.array_equal(tensors_again[name], tensors[name]) for name in tensors)
@@ -346,11 +351,11 @@ def forge(
     net = trained()
     net.scaler = fn.data.Scaler.fit(X)
     net.save(path)
-    description, tensors = files._read(path)
+    description, tensors = unpack(path)
     tensors = {name: values.copy() for name, values in tensors.items()}
     replaced = change(description, tensors)
     text = json.dumps(description if replaced is None else replaced)
-    checksum = files._checksum(text, tensors) if sign else "0" * 64
+    checksum = container.checksum(text, tensors) if sign else "0" * 64
     path.write_bytes(save(tensors, metadata={"fastnet": f"{checksum}\n{text}"}))
 
 

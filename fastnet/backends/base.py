@@ -210,6 +210,12 @@ class Engine(ABC):
     def empty(self, shape: tuple[int, ...]) -> Array:
         """Return a new array of the network's dtype with arbitrary content."""
 
+    def begin_tally(self, sums: Tally) -> None:
+        """Let `tally` go on from the sums of earlier batches; it counts steps from 0."""
+        self.tally[abi.LOSS_SUM] = sums.loss
+        self.tally[abi.SCORE_SUM] = sums.score
+        self.tally[abi.WEIGHT_SUM] = sums.weight
+
     # --- what follows from it --------------------------------------------------------------------
 
     def threads_for(self, batch: int) -> int:

@@ -395,7 +395,10 @@ class NumbaBackend(Backend):
 @cache
 def _why_unavailable() -> str | None:
     try:
-        importlib.import_module("numba")
+        numba = importlib.import_module("numba")
     except ImportError as error:
         return f"Numba cannot be imported ({error}); {NumbaBackend.install} brings it."
+    if numba.config.DISABLE_JIT:
+        hint = f"no {NumbaBackend.install} helps"
+        return f"NUMBA_DISABLE_JIT is set, and its kernels run compiled or not at all ({hint})."
     return None

@@ -124,7 +124,7 @@ Examples:
   fastnet predict flowers.safetensors new-flowers.csv --out -
 
 \b
-Exit codes: 0 success, 1 error, 2 wrong usage, 130 ended by Ctrl-C.
+Exit codes: 0 success, 1 error, 2 wrong usage, 130 ended by Ctrl-C, 143 by SIGTERM.
 'fastnet COMMAND --help' explains a command.""",
 )
 @click.version_option(version, message="fastnet %(version)s")

@@ -63,6 +63,9 @@ class Settings:
     history: tuple[Path, ...]
     html: Path | None
     log: Path | None
+    checkpoint: Path | None
+    checkpoint_every: str | None
+    resume: bool
     quiet: bool
 
     @property

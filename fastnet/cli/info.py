@@ -10,7 +10,9 @@ import click
 from fastnet import files, layers
 from fastnet.cli import options, output
 from fastnet.data import Column
+from fastnet.memory import training_bytes
 from fastnet.network import Network
+from fastnet.optimizers import Adam
 from fastnet.report.layers import COLUMNS, layer_rows
 
 _MOST: Final = 20  # names shown of a long list
@@ -39,10 +41,12 @@ def command(model: str, as_json: bool) -> None:
 
 def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
     schema, labels, scaler = network.schema, network.label_names, network.scaler
+    fixed, per_row = training_bytes(network.plan, network.dtype.itemsize, Adam())
     found: list[tuple[str, object]] = [
         ("model", f"{model} ({output.size(size)})"),
         ("parameters", f"{network.plan.size:,} {network.dtype.name}"),
         ("seed", network.seed),
+        ("training takes", f"{output.size(fixed)}, and {output.size(per_row)} a row of a batch"),
         ("inputs", f"{network.inputs}, {'as they are' if scaler is None else 'standardised'}"),
         ("outputs", f"{network.outputs} ({network.plan.output_activation.name})"),
     ]
@@ -78,6 +82,7 @@ def _content(network: Network, model: str, size: int) -> dict[str, Any]:
         "parameters": network.plan.size,
         "dtype": network.dtype.name,
         "seed": network.seed,
+        "training_bytes": list(training_bytes(network.plan, network.dtype.itemsize, Adam())),
         "inputs": network.inputs,
         "outputs": network.outputs,
         "layers": [layers.to_dict(layer) for layer in network.layers],

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastnet import data
 from fastnet.callbacks import Callback
+from fastnet.checkpoint import DEFAULT_EVERY
 from fastnet.cli import INTERRUPTED, options, output
 from fastnet.cli.building import Settings, make_loss, make_network, make_optimizer
 from fastnet.cli.epochs import EpochLines
@@ -38,6 +39,7 @@ from fastnet.rows import split_index
         "fastnet train flowers.csv --target species --validation 0.2 --early-stopping 10",
         "fastnet train houses.parquet --target price --loss huber --schedule cosine",
         "fastnet train arrays.npz --backend numpy --dtype float64 --history run.json",
+        "fastnet train digits --epochs 1000 --checkpoint run --checkpoint-every 5min --resume",
     ),
 )
 @click.argument("data")
@@ -50,7 +52,8 @@ def command(ctx: click.Context, /, **values: Any) -> None:
     texts or of few integers is classified; other numbers are regressed. The model file holds all
     that 'predict' and 'evaluate' need: weights, scaler, column names, labels.
 
-    Ctrl-C ends training early and saves what is learned.
+    Ctrl-C ends training early and saves what is learned. With --checkpoint, training that was
+    interrupted or killed goes on with the same command and --resume.
     """
     ctx.exit(run(Settings(**values), command_line(ctx)))
 
@@ -84,14 +87,20 @@ def run(settings: Settings, command: str) -> int:
             standardize=settings.standardizes,
             threads=settings.threads,
             verbose=not settings.quiet,
+            checkpoint=settings.checkpoint,
+            checkpoint_every=settings.checkpoint_every or DEFAULT_EVERY,
+            resume=settings.resume,
         )
+    except SystemExit:
+        output.message(f"terminated; no model was saved.{_how_to_go_on(settings)}")
+        raise
     except DivergenceError as error:
         error.add_note("No model was saved.")
         raise
     except KeyboardInterrupt:
         # Pressed twice, it may have come in the middle of a step: then there is nothing to save.
         if network.history is None or network.history.stop_reason != "interrupted":
-            output.message("interrupted; no model was saved.")
+            output.message(f"interrupted; no model was saved.{_how_to_go_on(settings)}")
             return INTERRUPTED
         interrupted = True
     if settings.calibrate:
@@ -101,7 +110,10 @@ def run(settings: Settings, command: str) -> int:
     history = network.history
     assert history is not None
     if interrupted:
-        output.message(f"interrupted in epoch {len(history.epochs) + 1}; the model is saved.")
+        output.message(
+            f"interrupted in epoch {len(history.epochs) + 1}; the model is saved."
+            f"{_how_to_go_on(settings)}"
+        )
     tested = _test(dataset, network, loss, settings)
     for path in settings.history:
         _write_history(path, history, tested)
@@ -111,10 +123,23 @@ def run(settings: Settings, command: str) -> int:
     return INTERRUPTED if interrupted else 0
 
 
+def _how_to_go_on(settings: Settings) -> str:
+    if settings.checkpoint is None:
+        return ""
+    return f" The same command with --resume goes on from {settings.checkpoint}."
+
+
 def _check_outputs(settings: Settings) -> None:
     """Refuse, before any work, what could not be done or written after it."""
     if settings.calibrate and not settings.validation_share:
         raise click.UsageError("--calibrate needs rows held back: give --validation a share.")
+    if settings.checkpoint is None:
+        for name, given in (
+            ("--resume", settings.resume),
+            ("--checkpoint-every", settings.checkpoint_every is not None),
+        ):
+            if given:
+                raise click.UsageError(f"{name} goes with --checkpoint only.")
     outputs = [("--out", settings.out), *(("--history", path) for path in settings.history)]
     outputs += [
         (name, path)
@@ -182,6 +207,9 @@ def _facts(
         course = "" if settings.schedule == "constant" else f" ({settings.schedule})"
         training += f", learning rate {optimizer.schedule.start:g}{course}"
         training += f", batches of {min(settings.batch_size, dataset.rows)}"
+    every = settings.checkpoint_every or DEFAULT_EVERY
+    every = f"{every} epochs" if every.strip().isdigit() else every
+    kept = [("checkpoints", f"{settings.checkpoint}, every {every}")] if settings.checkpoint else []
     return [
         ("data", rows),
         ("inputs", "standardised" if settings.standardizes else "as they are"),
@@ -192,6 +220,7 @@ def _facts(
         ),
         ("training", f"{training}, {settings.epochs} epochs"),
         ("backend", f"{network.backend}, {_threads(settings, network, dataset)}"),
+        *kept,
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from fastnet.activations import ACTIVATIONS
+from fastnet.checkpoint import DEFAULT_EVERY
 from fastnet.cli.building import SCHEDULES
 from fastnet.cli.options import F, Name, Sizes, backend_option, option
 from fastnet.losses import LOSSES
@@ -263,6 +264,29 @@ _OPTIONS: Final = (
         metavar="FILE",
         section=_OUTPUT,
         help="Write what each epoch measured as it ends, one JSON object a line.",
+    ),
+    option(
+        "--checkpoint",
+        type=_FILE,
+        metavar="DIR",
+        section=_OUTPUT,
+        help="Folder for checkpoints, so that a run that was killed can go on; Ctrl-C and SIGTERM "
+        "write one too.",
+    ),
+    option(
+        "--checkpoint-every",
+        metavar="N|TIME",
+        section=_OUTPUT,
+        show_default=DEFAULT_EVERY,
+        help="Epochs between checkpoints, or a time: 30s, 5min, 1h.",
+    ),
+    option(
+        "--resume",
+        is_flag=True,
+        default=False,
+        section=_OUTPUT,
+        help="Go on from the last checkpoint, if there is one, to the same bits as without a "
+        "break; --epochs counts the whole run.",
     ),
     option("--quiet", is_flag=True, default=False, section=_OUTPUT, help="Only the results."),
 )

@@ -18,14 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.cells import Kind
+from fastnet.data.limits import require_possible
 from fastnet.data.matrices import Arrays, as_matrix
 from fastnet.data.schema import TableSchema
 from fastnet.data.selection import Target
 from fastnet.data.table import Table, listing, unnamed
 from fastnet.errors import DataError, InputError
-
-MAX_RATIO = 1100
-"""Deflate makes at most 1,032 bytes of one; a member or file that claims more is damaged."""
 
 _DAMAGE = (
     ValueError,
@@ -137,8 +135,7 @@ def _choose(
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str) -> NDArray[Any]:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"{source} is compressed in a way that NumPy does not write.")
-    if info.file_size > info.compress_size * MAX_RATIO + 1024:
-        raise DataError(f"{source} claims {info.file_size} bytes, more than the file can hold.")
+    require_possible(source, info.compress_size, info.file_size)
     with archive.open(info) as file:
         array = _read_array(file, info.file_size, source)
         file.read(1)  # the checksum is compared when the end is reached

@@ -18,15 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.data.limits import MAX_RATIO, require_possible
 from fastnet.data.matrices import Arrays
 from fastnet.data.schema import TableSchema
 from fastnet.data.selection import Target
 from fastnet.errors import DataError, DataNotFoundError, InputError
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-MAX_RATIO = 1100
-"""Deflate makes at most 1,032 bytes of one; a file that claims more is damaged."""
-
 _MAX_AXES = 32
 
 
@@ -46,12 +44,12 @@ def read_idx(path: Path) -> NDArray[Any]:
             if not packed:
                 return _read(file, size, str(path))
             with gzip.open(file) as unpacked:
-                return _read(unpacked, size * MAX_RATIO, str(path))
+                return _read(unpacked, size * MAX_RATIO, str(path), packed=size)
     except (gzip.BadGzipFile, EOFError, MemoryError, zlib.error, struct.error) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
 
 
-def _read(file: BufferedIOBase, size: int, source: str) -> NDArray[Any]:
+def _read(file: BufferedIOBase, size: int, source: str, packed: int | None = None) -> NDArray[Any]:
     """Return the array; `size` is the most bytes, header included, that there can be."""
     zeros, code, axes = struct.unpack(">HBB", file.read(4))
     if zeros or code not in TYPES or not 1 <= axes <= _MAX_AXES:
@@ -61,6 +59,8 @@ def _read(file: BufferedIOBase, size: int, source: str) -> NDArray[Any]:
     claimed = math.prod(shape) * dtype.itemsize
     if not 0 < claimed <= size - 4 - 4 * axes:
         raise DataError(f"{source} claims shape {shape}: nothing, or more than it can hold.")
+    if packed is not None:
+        require_possible(source, packed, claimed)
     values = np.empty(math.prod(shape), dtype=dtype)  # its pages are taken only as they are filled
     view, filled = values.view(np.uint8).data, 0
     while filled < claimed and (count := file.readinto(view[filled:])):

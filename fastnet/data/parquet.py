@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.cells import Kind, Texts, place, resolve
+from fastnet.data.limits import require_plausible
 from fastnet.data.table import Table, check_names
 from fastnet.errors import DataError
+
+_CELL_BYTES = 8
 
 _DAMAGE = (KeyError, MemoryError, OSError, OverflowError, TypeError, ValueError)
 """What pyarrow was seen to raise for damaged files, beside exceptions of its own."""
@@ -67,11 +70,17 @@ def open_parquet(path: Path) -> ParquetFile:
     source = str(path)
     try:
         # Read whole, as pyarrow would keep the file open or mapped for as long as the table lives.
-        file = parquet.ParquetFile(arrow.BufferReader(path.read_bytes()))
-        names = tuple(file.schema_arrow.names)
+        content = path.read_bytes()
+        schema = parquet.read_schema(arrow.BufferReader(content))
+        texts = [field.name for field in schema if _is_text(arrow.types, field.type)]
+        # Texts stay encoded: a long one that stands in every row takes its memory once.
+        file = parquet.ParquetFile(arrow.BufferReader(content), read_dictionary=texts)
+        names = tuple(schema.names)
+        cells = file.metadata.num_rows * len(names)
     except (arrow.ArrowException, *_DAMAGE) as error:
         raise _damaged(source, error) from error
     check_names(source, names)
+    require_plausible(source, len(content), cells * _CELL_BYTES)
     return ParquetFile(source, names, file)
 
 
@@ -83,8 +92,10 @@ def _column(
         row = int(np.argmax(column.is_null().to_numpy()))
         raise DataError(f"{place(source, row, name)}: the value is missing.")
     if types.is_dictionary(column.type):
+        if _is_text(types, column.type.value_type):
+            return resolve(_texts(arrow, column, source, name), kind, source, name)
         column = column.cast(column.type.value_type)
-    if types.is_string(column.type) or types.is_large_string(column.type):
+    if _is_text(types, column.type):
         return resolve(Texts.of(column.to_pylist()), kind, source, name)
     number = types.is_integer(column.type) or types.is_floating(column.type)
     if not (number or types.is_boolean(column.type) or types.is_decimal(column.type)):
@@ -93,6 +104,22 @@ def _column(
         )
     numbers = np.asarray(column.cast(arrow.float64(), safe=False).to_numpy(), dtype=np.float64)
     return Texts.of_numbers(numbers) if kind == "text" else numbers
+
+
+def _is_text(types: Any, kind: Any) -> bool:
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _texts(arrow: Any, column: Any, source: str, name: str) -> Texts:
+    """Return a column whose texts are in a dictionary."""
+    encoded = column.unify_dictionaries().combine_chunks()
+    used, codes = np.unique(encoded.indices.to_numpy(), return_inverse=True)
+    words = encoded.dictionary.take(arrow.array(used)).to_pylist()
+    if None in words:
+        row = int(np.argmax(codes == words.index(None)))
+        raise DataError(f"{place(source, row, name)}: the value is missing.")
+    texts = Texts.of(words)
+    return Texts(texts.codes[codes], texts.values)
 
 
 def _damaged(source: str, error: Exception) -> DataError:

@@ -12,10 +12,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from fastnet.container import write_atomically
 from fastnet.errors import InputError, suggest
 from fastnet.export.from_sklearn import from_sklearn
 from fastnet.export.from_torch import from_torch
-from fastnet.files import write_atomically
 
 if TYPE_CHECKING:
     from fastnet.network import Network

@@ -1,0 +1,134 @@
+"""What a run must have in common with its checkpoint, and what it had better have.
+
+The basis is everything that decides the bits and that the caller chose: another one is another run,
+and going on would mix the two. The surroundings (backend, versions, threads) may change between a
+crash and the resumption; then the numbers are right, but may round differently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet import layers
+from fastnet._version import version
+from fastnet.optimizers import LBFGS, Optimizer
+from fastnet.rows import Checked
+
+if TYPE_CHECKING:
+    from fastnet.backends.base import Engine
+    from fastnet.network import Network
+    from fastnet.training import Job
+
+_CONTENT: Final = "content"
+_BITS_ARE_THE_SAME_FOR_ANY: Final = {"numba": ("threads", "kernel cache")}
+"""Facts about a backend that do not change a bit of its results."""
+
+
+def basis(
+    job: Job,
+    optimizer: Optimizer | LBFGS,
+    batch_size: int,
+    shuffle: bool,
+    checked: Checked,
+    held: Checked | None,
+) -> dict[str, Any]:
+    """Return as JSON values what decides the bits of a run; data by their checksums."""
+    network = job.network
+    return {
+        "layers": [layers.to_dict(layer) for layer in network.layers],
+        "inputs": network.inputs,
+        "dtype": network.dtype.name,
+        "seed": network.seed,
+        "loss": _plain(job.loss),
+        "optimizer": _plain(optimizer),
+        "batch_size": batch_size,
+        "shuffle": shuffle,
+        "metrics": [name for name, _ in job.metrics],
+        **_digests("", checked),
+        **_digests("validation ", held),
+    }
+
+
+def _digests(prefix: str, checked: Checked | None) -> dict[str, Any]:
+    rows = None if checked is None else checked.rows
+    target = None if rows is None else (rows.target if rows.labels is None else rows.labels)
+    return {
+        f"{prefix}x": _digest(None if rows is None else rows.x),
+        f"{prefix}y": _digest(target),
+        f"{prefix}sample_weight": _digest(None if rows is None else rows.weight),
+    }
+
+
+def _digest(values: NDArray[Any] | None) -> dict[str, Any] | None:
+    if values is None:
+        return None
+    content = np.ascontiguousarray(values)
+    digest = hashlib.sha256(content.reshape(-1).view(np.uint8).data).hexdigest()
+    return {"rows": len(values), "shape": list(values.shape[1:]), _CONTENT: digest}
+
+
+def _plain(value: Any) -> Any:
+    """Return a loss, an optimizer or a schedule as JSON values."""
+    if not is_dataclass(value):
+        return list(value) if isinstance(value, tuple) else value
+    named = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return {"name": getattr(value, "name", type(value).__name__), **named}
+
+
+def surroundings(network: Network, engine: Engine, batch_size: int) -> dict[str, Any]:
+    """Return as texts what may change the rounding."""
+    facts = {
+        "fastnet": version,
+        "machine": platform.machine(),
+        "backend": network.backend,
+        **network.backend_object.describe(),
+        "threads": str(engine.threads_for(batch_size)),
+    }
+    for name in _BITS_ARE_THE_SAME_FOR_ANY.get(network.backend, ()):
+        facts.pop(name, None)
+    return facts
+
+
+def difference(here: dict[str, Any], there: dict[str, Any]) -> str | None:
+    """Return the first difference between two bases as half a sentence, or None."""
+    for name, mine, other in _differences("", here, there):
+        if name.endswith(f".{_CONTENT}"):
+            return f"{name.removesuffix(f'.{_CONTENT}')} holds other values than there"
+        return f"{name} is {_short(mine)} here and {_short(other)} there"
+    return None
+
+
+def changes(here: dict[str, Any], there: dict[str, Any]) -> list[str]:
+    """Return what differs between two surroundings: ``"numpy 2.1 (was 2.0)"``."""
+    return [
+        f"{name} {_short(mine)} (was {_short(other)})"
+        for name, mine, other in _differences("", here, there)
+    ]
+
+
+def _differences(name: str, mine: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(mine, dict) and isinstance(other, dict):
+        for key in dict.fromkeys((*mine, *other)):
+            path = f"{name}.{key}" if name else str(key)
+            yield from _differences(path, mine.get(key), other.get(key))
+    elif isinstance(mine, list) and isinstance(other, list) and len(mine) == len(other):
+        for index, pair in enumerate(zip(mine, other, strict=True)):
+            yield from _differences(f"{name}[{index}]", *pair)
+    elif mine != other:
+        yield name, mine, other
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "absent"
+    if isinstance(value, dict | list):
+        return f"something with {len(value)} parts"
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,179 @@
+"""Containers: a safetensors file with a description and a checksum, written whole or not at all.
+
+Model files and checkpoints are containers. The metadata of the safetensors format has one entry,
+whose name says what the file is: a line with the SHA-256 over all the rest, since the format itself
+has no checksum, and a JSON text with everything that is no tensor. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.errors import ModelFileError
+
+_HEADER_LIMIT: Final = 2**24
+_LIST_LIMIT: Final = 2**15
+"""Most lists in a header, where every tensor has two: 1,000 layers need 8,000."""
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+def pack(kind: str, description: Mapping[str, Any], tensors: Tensors) -> bytes:
+    """Return the content of a container.
+
+    Parameters
+    ----------
+    kind : str
+        What it is: the name of the metadata's entry.
+    description : dict of plain JSON values
+    tensors : dict of C-contiguous arrays
+    """
+    from safetensors.numpy import save
+
+    text = json.dumps(description)
+    content = save(dict(tensors), metadata={kind: f"{checksum(text, tensors)}\n{text}"})
+    size = int.from_bytes(content[:8], "little")
+    if not _is_modest(content[8 : 8 + size]):
+        raise ModelFileError(
+            f"the description takes {size:,} bytes, more than is read back: use fewer or shorter "
+            "names of columns, categories and labels."
+        )
+    return content
+
+
+def unpack(
+    file: Path, kind: str, name: str, source: str
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return the description and the tensors of a container, their checksum verified.
+
+    Parameters
+    ----------
+    kind : str
+        As for `pack`.
+    name, source : str
+        What a file of that kind is called, and where it comes from, for messages.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, damaged, or something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    foreign = f"{file} is not a fastnet {name}"
+    try:
+        if not file.is_file():
+            what = "is not a file" if file.exists() else "does not exist"
+            raise ModelFileError(f"{file} {what}; a {name} comes from {source}.")
+        with open(file, "rb") as stream:
+            # safetensors allows headers of 100 MB, which take seconds and a gigabyte to parse.
+            size = int.from_bytes(stream.read(8), "little")
+            fits = 0 < size <= min(_HEADER_LIMIT, file.stat().st_size)
+            if not fits or not _is_modest(stream.read(size)):
+                raise ModelFileError(f"{foreign}: it does not begin like a safetensors file.")
+        with safe_open(file, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+            if kind not in metadata:
+                raise ModelFileError(f"{foreign}: it has no description of a network.")
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, TypeError, AttributeError) as error:
+        # The latter two: a type of numbers that NumPy does not have.
+        raise ModelFileError(f"{foreign}, or it is damaged: {error}.") from None
+    except ModelFileError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelFileError(f"{file} cannot be read: {reason}.") from error
+    digest, _, text = metadata[kind].partition("\n")
+    if digest != checksum(text, tensors):
+        raise ModelFileError(f"{file} is damaged: its checksum does not match its content.")
+    try:
+        description = json.loads(text)
+    except (ValueError, RecursionError):
+        description = None
+    if not isinstance(description, dict):
+        raise ModelFileError(f"{foreign}: its description cannot be read.")
+    return description, tensors
+
+
+def _is_modest(header: bytes) -> bool:
+    """Return whether a header takes little time and memory to parse."""
+    return len(header) <= _HEADER_LIMIT and header.count(b"[") <= _LIST_LIMIT
+
+
+def require_version(file: Path, description: Mapping[str, Any], version: int) -> None:
+    """Raise unless the description says that the file has this version of its format."""
+    if "version" not in description:
+        raise ModelFileError(f"{file} is damaged: its description has no version.")
+    if description["version"] != version:
+        raise ModelFileError(
+            f"{file} has the format version {description['version']!r}; this fastnet reads "
+            f"{version}."
+        )
+
+
+def checksum(text: str, tensors: Tensors) -> str:
+    """Return the SHA-256 over the description and every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        values = np.ascontiguousarray(tensors[name])
+        digest.update(f"\n{name} {values.dtype.str} {values.shape}\n".encode())
+        # As bytes: a type of numbers that comes from another package has no buffer of its own.
+        digest.update(values.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, meets the old content or the new, never a mix.
+
+    Temporary file in the same folder, sync, rename, sync of the folder (Pillai et al., OSDI 2014).
+    Where `path` is a link, the file it points to is replaced.
+
+    Raises
+    ------
+    ModelFileError
+        It cannot be written; what was there before is still there.
+    """
+    try:
+        path = path.resolve()
+        mode = path.stat().st_mode if path.exists() else None
+        if mode is not None and not stat.S_ISREG(mode):
+            raise ModelFileError(f"{path} cannot be written: it is there and is not a file.")
+        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                if mode is not None:
+                    os.chmod(temporary, stat.S_IMODE(mode))
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+    except ModelFileError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelFileError(f"{path} cannot be written: {reason}.") from error
+
+
+def sync_folder(path: Path) -> None:
+    """Bring a folder's list of names to the disk, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

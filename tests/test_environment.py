@@ -1,0 +1,135 @@
+"""Odd places to run in: no home, nothing to write to, one core, another locale, odd paths."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastnet as fn
+from tests.checkout import ROOT
+
+BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+PROGRAM = """
+import sys
+import numpy as np
+import fastnet as fn
+
+x = np.random.default_rng(0).standard_normal((40, 3))
+net = fn.Network([3, 8, 1], activation="tanh", backend=sys.argv[1])
+history = net.fit(x, x[:, 0], epochs=3, batch_size=8, checkpoint=sys.argv[2] + " run")
+net.save(sys.argv[2])
+again = fn.load(sys.argv[2], backend=sys.argv[1])
+assert np.array_equal(again.predict(x), net.predict(x))
+print(net.parameters.tobytes().hex(), history["loss"][-1].hex())
+"""
+
+
+def run(
+    folder: Path, backend: str, *, before: tuple[str, ...] = (), name: str = "m", **changes: str
+) -> subprocess.CompletedProcess[str]:
+    """Train, save and load in a process whose environment has these changes."""
+    kept = {key: os.environ[key] for key in ("PATH", "FASTNET_CACHE_DIR") if key in os.environ}
+    cache = {"FASTNET_CACHE_DIR": str(Path.home() / ".cache" / "fastnet")}
+    return subprocess.run(
+        [*before, sys.executable, "-c", PROGRAM, backend, name],
+        cwd=folder,
+        env={**cache, **kept, "PYTHONPATH": str(ROOT), **changes},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def usual(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, str]:
+    """A backend, and what it computes where nothing is odd."""
+    done = run(tmp_path_factory.mktemp("usual"), request.param)
+    assert (done.returncode, done.stderr) == (0, "")
+    return request.param, done.stdout
+
+
+ENVIRONMENTS = {
+    "no home": {"HOME": "/nonexistent"},
+    "one thread by OpenMP": {"OMP_NUM_THREADS": "1"},
+    "ASCII": {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    "Latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "optimised": {"PYTHONOPTIMIZE": "2"},
+    "warnings are errors": {"PYTHONWARNINGS": "error"},
+    "developer mode": {"PYTHONDEVMODE": "1"},
+    "other hashes": {"PYTHONHASHSEED": "12345"},
+}
+
+
+@pytest.mark.parametrize("changes", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+def test_an_odd_environment_changes_nothing(
+    changes: dict[str, str], usual: tuple[str, str], tmp_path: Path
+) -> None:
+    backend, expected = usual
+    done = run(tmp_path, backend, **changes)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", expected)
+
+
+@pytest.mark.parametrize("name", ["a b", "ä ö 名", "-x", "'\"", "a\nb"])
+def test_a_path_may_have_any_letters(name: str, usual: tuple[str, str], tmp_path: Path) -> None:
+    backend, expected = usual
+    folder = tmp_path / "a folder, ä"
+    folder.mkdir()
+    done = run(folder, backend, name=name, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", expected)
+    assert (folder / name).is_file()
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="cores can be chosen on Linux only"
+)
+def test_one_core_is_enough(usual: tuple[str, str], tmp_path: Path) -> None:
+    backend, expected = usual
+    one = "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    before = (sys.executable, "-c", one + "os.execv(sys.argv[1], sys.argv[1:])")
+    done = run(tmp_path, backend, before=before)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", expected)
+
+
+@pytest.mark.skipif("numba" not in BACKENDS, reason="Numba is not there")
+def test_numba_without_its_compiler_says_so(tmp_path: Path) -> None:
+    done = run(tmp_path, "numba", NUMBA_DISABLE_JIT="1")
+    assert done.returncode == 1
+    assert "BackendUnavailableError" in done.stderr
+    assert "NUMBA_DISABLE_JIT is set" in done.stderr
+    automatic = run(tmp_path, "auto", NUMBA_DISABLE_JIT="1")
+    by_numpy = run(tmp_path, "numpy", name="n")
+    assert (automatic.returncode, automatic.stdout) == (0, by_numpy.stdout)
+
+
+@pytest.mark.parametrize("home", ["/nonexistent", "/proc"])
+def test_a_cache_that_cannot_be_written_does_not_stop_numpy(home: str, tmp_path: Path) -> None:
+    done = run(tmp_path, "numpy", HOME=home, FASTNET_CACHE_DIR=f"{home}/cache")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_install_that_cannot_be_written_to_works(tmp_path: Path) -> None:
+    """As for a package that root installed: no compiled files of Python beside the sources."""
+    import shutil
+
+    site = tmp_path / "site"
+    shutil.copytree(
+        ROOT / "fastnet", site / "fastnet", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    folders = [path for path in (site, *site.rglob("*")) if path.is_dir()]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        done = run(tmp_path, "numpy", PYTHONPATH=str(site), PYTHONDONTWRITEBYTECODE="1")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not list(site.rglob("__pycache__"))
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)

@@ -1,0 +1,98 @@
+"""What fastnet says while it works: log records and warnings with a class, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import fastnet as fn
+from fastnet.cli import group
+from tests.checkout import ROOT
+
+X = np.random.default_rng(0).standard_normal((20, 3))
+
+
+def fit(**options: object) -> None:
+    net = fn.Network([3, 4, 1], backend="numpy")
+    net.fit(X, X[:, 0], epochs=2, **options)  # type: ignore[arg-type]
+
+
+def test_training_is_logged(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    with caplog.at_level(logging.DEBUG, "fastnet"):
+        fit(checkpoint=tmp_path)
+        fit(checkpoint=tmp_path, resume=True)
+    messages = [record.getMessage() for record in caplog.records]
+    begins = "training on numpy begins: 20 rows, 2 epochs of 1 batches, 21 parameters"
+    assert messages[0] == messages[-3] == begins
+    assert messages[1].startswith("epoch 1: {'loss': ")
+    assert "checkpoint of epoch 2 and 0 batches written" in messages
+    assert messages[-2] == f"gone on from epoch 2 and 0 batches in {tmp_path}"
+    assert messages[-1].startswith("training ended after ")
+    assert {record.name.split(".")[0] for record in caplog.records} == {"fastnet"}
+    assert max(record.levelno for record in caplog.records) == logging.INFO
+
+
+def test_nothing_is_written_unless_it_is_asked_for() -> None:
+    program = (
+        "import numpy as np, fastnet as fn\n"
+        "fn.Network([3, 1], backend='numpy').fit(np.zeros((4, 3)), np.zeros(4))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def warnings_given(text: str) -> list[str]:
+    """Return the category that each call of ``warnings.warn`` names."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("warnings.warn"):
+            named = [k.value for k in node.keywords if k.arg == "category"]
+            category = named[0] if named else node.args[1] if len(node.args) > 1 else None
+            found.append("" if category is None else ast.unparse(category).split(".")[-1])
+    return found
+
+
+def test_every_warning_has_a_class_that_can_be_filtered() -> None:
+    given = {
+        (path.relative_to(ROOT).as_posix(), name)
+        for folder in ("fastnet", "kernels")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in warnings_given(path.read_text())
+    }
+    assert given
+    assert [
+        (path, name)
+        for path, name in given
+        if not name.endswith("Warning") or name == "UserWarning"
+    ] == []
+    for name in ("CheckpointWarning", "ResumeWarning"):
+        assert issubclass(getattr(fn, name), fn.FastNetWarning)
+
+
+def test_a_warning_without_a_class_is_found() -> None:
+    assert warnings_given("import warnings\nwarnings.warn('x')\n") == [""]
+    assert warnings_given("warnings.warn('x', fn.AWarning, stacklevel=2)\n") == ["AWarning"]
+
+
+def test_a_report_of_a_bug_has_what_is_needed() -> None:
+    done = CliRunner().invoke(group, ["backends", "--json"], prog_name="fastnet")
+    assert done.exit_code == 0
+    content = json.loads(done.stdout)
+    assert {"fastnet", "python", "cores", "blas", "limits"} <= set(content["machine"])
+    assert set(content["backends"]) == {"numpy", "numba", "cupy"}
+    assert all("details" in b or "reason" in b for b in content["backends"].values())

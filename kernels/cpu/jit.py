@@ -22,6 +22,8 @@ import numba
 from numba import njit
 from numba.core import caching
 
+from fastnet.kernels.folders import user_cache
+
 # error_model="numpy": with Python's, a test for division by zero keeps loops scalar.
 _FLAGS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy"}
 _PART: Final = {**_FLAGS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -37,16 +39,7 @@ class CacheWarning(UserWarning):
 
 def cache_folder() -> Path:
     """Return the folder of compiled kernels: ``FASTNET_CACHE_DIR``, or the user's cache."""
-    chosen = os.environ.get("FASTNET_CACHE_DIR")
-    if chosen:
-        return Path(chosen) / "kernels"
-    if sys.platform == "darwin":
-        base = Path("~/Library/Caches").expanduser()
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser()
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return base / "fastnet" / "kernels"
+    return user_cache() / "kernels"
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -28,7 +28,8 @@ __device__ real lowest() { return log(real(0)); }
 __device__ real sign(real x) { return x > 0 ? real(1) : x < 0 ? real(-1) : x == 0 ? real(0) : x; }
 
 // The sum of `value` over a warp, in every lane.
-__device__ real warp_sum(real value)
+template <typename Number>
+__device__ Number warp_sum(Number value)
 {
     for (int lane = WARP / 2; lane > 0; lane /= 2)
         value += __shfl_xor_sync(ALL_LANES, value, lane);

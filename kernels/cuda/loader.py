@@ -25,9 +25,11 @@ import numpy as np
 from fastnet.kernels import abi
 
 FILES: Final = (
+    "cells.cuh",
     "common.cuh",
     "random.cuh",
     "activations.cuh",
+    "softmax.cuh",
     "clock.cu",
     "data.cu",
     "dense.cu",
@@ -109,9 +111,10 @@ def norm_chunks(size: int) -> int:
 
 KERNELS: Final[dict[str, Callable[[int, int, int], Launch]]] = {
     "clock_set": one_thread,
-    "clock_tick": one_thread,
     "permutation": over_line,
     "gather_rows": over_elements,
+    "narrow": over_line,
+    "widen": over_line,
     "dense_forward_epilogue": over_elements,
     "dense_forward_softmax": over_rows,
     "softmax_backward": over_rows,
@@ -145,7 +148,7 @@ def launch_shape(kernel: str, rows: int, columns: int, block: int) -> Launch:
     return KERNELS[kernel](rows, columns, block)
 
 
-def source(dtype: np.dtype[np.floating], block: int) -> str:
+def source(dtype: np.dtype[np.floating], block: int, *, bf16: bool = False) -> str:
     """Return the text of all kernels for one dtype.
 
     Parameters
@@ -154,11 +157,13 @@ def source(dtype: np.dtype[np.floating], block: int) -> str:
         Becomes ``real``.
     block : int
         Threads in a block: a power of two from 32 to 1024. Becomes ``BLOCK``.
+    bf16 : bool
+        Whether activations lie in memory as bfloat16; see ``cells.cuh``.
     """
     if block not in (32, 64, 128, 256, 512, 1024):
         raise ValueError(f"block must be a power of two from 32 to 1024, got {block}.")
     folder = Path(__file__).parent
-    parts = [_prelude(dtype, block)]
+    parts = [_prelude(dtype, block), *(["#define CELLS_ARE_BF16"] if bf16 else [])]
     for name in FILES:
         parts.append(f'#line 1 "{name}"\n' + (folder / name).read_text(encoding="utf-8"))
     return "\n".join(parts)

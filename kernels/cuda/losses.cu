@@ -7,9 +7,9 @@ constexpr double LOG_TWO_PI = 1.8378770664093453;
 
 // One row of the batch, as one warp works on it.
 struct Row {
-    real* d_o;
-    const real* y_o;
-    const real* z_o;
+    cell* d_o;
+    const cell* y_o;
+    const cell* z_o;
     const real* target_t;  // null where there are labels
     integer label;
     integer outputs;
@@ -147,7 +147,8 @@ struct Best {
     }
 };
 
-__device__ integer argmax(const real* values_o, integer outputs)
+template <typename Number>
+__device__ integer argmax(const Number* values_o, integer outputs)
 {
     Best best = {lowest(), outputs};
     for (integer o = threadIdx.x; o < outputs; o += WARP) {
@@ -198,17 +199,30 @@ extern "C" __global__ void weight_sum(double* total, const real* weight_b, integ
         *total = sum;
 }
 
+// A row's loss; its gradient goes to r.d_o.
+__device__ real row_loss(integer loss, const Row& r)
+{
+    if (loss == abi::CROSS_ENTROPY)
+        return cross_entropy_row(r);
+    if (loss == abi::GAUSSIAN_NLL)
+        return gaussian_nll_row(r);
+    return mean_over_outputs(loss, r);
+}
+
 // The gradient d_bo of the mean loss of the batch, and each row's weighted loss and score. Exactly
-// one of label_b and target_bt is given; weight_b and total are null where all weights are 1. A
-// warp for each row.
-extern "C" __global__ void loss_head(real* d_bo, real* loss_b, real* score_b, const real* y_bo,
-                                     const real* z_bo, const integer* label_b,
+// one of label_b and target_bt is given; weight_b and total are null where all weights are 1. With
+// `softmax`, y_bo is first set to that of z_bo. A warp for each row.
+extern "C" __global__ void loss_head(cell* d_bo, real* loss_b, real* score_b, cell* y_bo,
+                                     const cell* z_bo, const integer* label_b,
                                      const real* target_bt, const real* weight_b,
                                      const double* total, const double* constants, integer loss,
-                                     integer rows, integer outputs, integer targets)
+                                     integer softmax, integer rows, integer outputs,
+                                     integer targets)
 {
     const double weights = total ? *total : double(rows);
     for (integer b = first_row(); b < rows; b += row_stride()) {
+        if (softmax)
+            softmax_row(y_bo + b * outputs, z_bo + b * outputs, outputs);
         Row r;
         r.d_o = d_bo + b * outputs;
         r.y_o = y_bo + b * outputs;
@@ -220,13 +234,7 @@ extern "C" __global__ void loss_head(real* d_bo, real* loss_b, real* score_b, co
         r.constants = constants;
         r.weight = weight_b ? weight_b[b] : real(1);
         r.share = weights > 0 ? real(1 / weights) : real(0);
-        real value;
-        if (loss == abi::CROSS_ENTROPY)
-            value = cross_entropy_row(r);
-        else if (loss == abi::GAUSSIAN_NLL)
-            value = gaussian_nll_row(r);
-        else
-            value = mean_over_outputs(loss, r);
+        const real value = row_loss(loss, r);
         const real points = score(loss, r);
         if (threadIdx.x == 0) {
             loss_b[b] = value * r.weight;
@@ -236,9 +244,11 @@ extern "C" __global__ void loss_head(real* d_bo, real* loss_b, real* score_b, co
 }
 
 // Adds the batch's sums to the tally, in double. STEPS counts batches for as long as the sum of the
-// losses is finite. `total` as in loss_head. One block.
-extern "C" __global__ void tally_add(double* tally, const real* loss_b, const real* score_b,
-                                     const double* total, const Clock* clock, integer rows)
+// losses is finite. `total` as in loss_head. At the end of a step the clock is moved on by
+// `batch_size` rows, which is 0 elsewhere. One block.
+extern "C" __global__ void tally_add(double* tally, Clock* clock, const real* loss_b,
+                                     const real* score_b, const double* total,
+                                     integer batch_size, integer rows)
 {
     __shared__ double scratch[BLOCK];
     if (clock->halted)
@@ -255,5 +265,7 @@ extern "C" __global__ void tally_add(double* tally, const real* loss_b, const re
         tally[abi::SCORE_SUM] += score;
         tally[abi::WEIGHT_SUM] += total ? *total : double(rows);
         tally[abi::STEPS] += isfinite(tally[abi::LOSS_SUM]) ? 1 : 0;
+        if (batch_size > 0)
+            clock_tick(clock, tally, batch_size);
     }
 }

@@ -103,37 +103,46 @@ extern "C" __global__ void gradient_clip(real* clip, const double* square_c,
         *clip = norm > limit ? real(limit / norm) : real(1);
 }
 
-// Clips the gradient, adds penalties and decay to the first `decayed` parameters, and updates.
-// moments_sp holds one row of `size` for each moment; `clip` is null where nothing is clipped. A
-// thread for each parameter.
-extern "C" __global__ void optimizer_update(real* w_p, real* moments_sp, const real* g_p,
-                                            const real* clip, const double* constants,
-                                            const double* coefficients, const Clock* clock,
-                                            integer optimizer, integer decayed, integer size)
+// Adds penalties and decay to a gradient and moves its parameter; `decayed` says whether they act
+// on it. The two moments are those that the optimizer has.
+__device__ void parameter_update(integer optimizer, real& w, real g, real& first, real& second,
+                                 bool decayed, const Step& step)
+{
+    if (decayed) {
+        if (step.l2 != 0)
+            g += step.l2 * w;
+        if (step.l1 != 0)
+            g += step.l1 * sign(w);
+        w *= step.keep;
+    }
+    switch (optimizer) {
+    case abi::SGD: sgd_update(w, g, first, step); break;
+    case abi::RMSPROP: rmsprop_update(w, g, first, step); break;
+    case abi::ADAGRAD: adagrad_update(w, g, first, step); break;
+    case abi::ADAM: adam_update(w, g, first, second, step); break;
+    case abi::NADAM: nadam_update(w, g, first, second, step); break;
+    case abi::LION: lion_update(w, g, first, step); break;
+    }
+}
+
+// Clips the gradient and updates; penalties act on the first `decayed` parameters. moments_sp holds
+// one row of `size` for each moment; `clip` is null where nothing is clipped. cells_p, unless null,
+// gets the new parameters rounded to cells. A thread for each parameter.
+extern "C" __global__ void optimizer_update(real* w_p, real* moments_sp, cell* cells_p,
+                                            const real* g_p, const real* clip,
+                                            const double* constants, const double* coefficients,
+                                            const Clock* clock, integer optimizer,
+                                            integer decayed, integer size)
 {
     if (clock->halted)
         return;
     const Step step = make_step(constants, coefficients + clock->row * abi::COEFFICIENTS);
     for (integer p = first_column(); p < size; p += column_stride()) {
         real w = w_p[p];
-        real g = clip ? g_p[p] * *clip : g_p[p];
-        if (p < decayed) {
-            if (step.l2 != 0)
-                g += step.l2 * w;
-            if (step.l1 != 0)
-                g += step.l1 * sign(w);
-            w *= step.keep;
-        }
-        real& first = moments_sp[p];
-        real& second = moments_sp[size + p];
-        switch (optimizer) {
-        case abi::SGD: sgd_update(w, g, first, step); break;
-        case abi::RMSPROP: rmsprop_update(w, g, first, step); break;
-        case abi::ADAGRAD: adagrad_update(w, g, first, step); break;
-        case abi::ADAM: adam_update(w, g, first, second, step); break;
-        case abi::NADAM: nadam_update(w, g, first, second, step); break;
-        case abi::LION: lion_update(w, g, first, step); break;
-        }
+        const real g = clip ? g_p[p] * *clip : g_p[p];
+        parameter_update(optimizer, w, g, moments_sp[p], moments_sp[size + p], p < decayed, step);
         w_p[p] = w;
+        if (cells_p)
+            cells_p[p] = w;
     }
 }

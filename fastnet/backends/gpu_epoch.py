@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fastnet.backends.base import Array, Recipe, Rows, Tally
 from fastnet.backends.gpu_graphs import Graphs
+from fastnet.backends.gpu_tiny import TinyTraining
 from fastnet.kernels import abi
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Epochs:
     def __init__(self, engine: GpuEngine) -> None:
         self._engine = engine
         self._graphs = Graphs(engine.runtime)
+        self._tiny = TinyTraining(engine)
         self._one: Array = None  # a row to predict, and its outputs
         self._one_outputs: Array = None
 
@@ -50,7 +52,9 @@ class Epochs:
         """Train on some batches of an epoch; the arguments are those of ``train_epoch``."""
         engine, memory = self._engine, self._engine.memory
         size, count = recipe.batch_size, len(rows)
-        engine.reserve(min(size, count))
+        kernel = self._tiny.kernel_for(rows, recipe)
+        if kernel is None:
+            engine.reserve(min(size, count))
         order = engine.order(count, recipe.seed, epoch) if recipe.shuffle else None
         memory.upload_coefficients(coefficients)
         memory.step_numbers(recipe.optimizer)
@@ -59,6 +63,9 @@ class Epochs:
         engine.set_clock(step=step, seed=recipe.seed, start=first * size)
         per_row = engine.plan.inputs * engine.runtime.cells.itemsize
         try:
+            if kernel is not None:
+                steps = len(coefficients)
+                return self._tiny.train(kernel, rows, order, recipe, moments, steps)
             for start, stop in windows(first, len(coefficients), size, count, per_row):
                 window = memory.window(stop - start, rows)
                 self._train_window(window, rows, order, recipe, moments)

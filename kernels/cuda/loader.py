@@ -35,7 +35,9 @@ FILES: Final = (
     "dense.cu",
     "dropout.cu",
     "norm.cu",
+    "losses.cuh",
     "losses.cu",
+    "optimizers.cuh",
     "optimizers.cu",
 )
 """In the order in which they need one another."""
@@ -162,18 +164,25 @@ def source(dtype: np.dtype[np.floating], block: int, *, bf16: bool = False) -> s
     """
     if block not in (32, 64, 128, 256, 512, 1024):
         raise ValueError(f"block must be a power of two from 32 to 1024, got {block}.")
-    folder = Path(__file__).parent
-    parts = [_prelude(dtype, block), *(["#define CELLS_ARE_BF16"] if bf16 else [])]
-    for name in FILES:
-        parts.append(f'#line 1 "{name}"\n' + (folder / name).read_text(encoding="utf-8"))
-    return "\n".join(parts)
+    parts = [prelude(dtype, block), *(["#define CELLS_ARE_BF16"] if bf16 else [])]
+    return "\n".join([*parts, *map(file, FILES)])
 
 
-def _prelude(dtype: np.dtype[np.floating], block: int) -> str:
-    """Return the definitions that come from Python: types, sizes, and all of ``abi``."""
+def file(name: str) -> str:
+    """Return the text of one file, under its own name for the compiler's messages."""
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return f'#line 1 "{name}"\n{text}'
+
+
+def prelude(dtype: np.dtype[np.floating], block: int, lanes: int = WARP) -> str:
+    """Return the definitions that come from Python: types, sizes, and all of ``abi``.
+
+    `lanes` threads work on a row, where rows are worked on one by one.
+    """
     real = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}[np.dtype(dtype)]
     lines = [f"typedef {real} real;", "typedef long long integer;"]
-    for name, value in (("BLOCK", block), ("WARP", WARP), ("COLUMN_TILE", COLUMN_TILE)):
+    sizes = {"BLOCK": block, "WARP": WARP, "LANES": lanes, "COLUMN_TILE": COLUMN_TILE}
+    for name, value in sizes.items():
         lines.append(f"constexpr int {name} = {value};")
     lines.append("struct Clock { " + " ".join(f"integer {field};" for field in CLOCK) + " };")
     lines.append("namespace abi {")

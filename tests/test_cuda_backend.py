@@ -10,20 +10,22 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fastnet import Network
+from fastnet import Network, backends
 from fastnet.backends import cupy_backend, gpu_cuda
-from fastnet.backends.base import Recipe
+from fastnet.backends.base import Recipe, Rows
 from fastnet.backends.cupy_backend import CupyBackend
 from fastnet.backends.gpu_cublaslt import Compute, LtEpilogue, Preference
 from fastnet.backends.gpu_cuda import BLOCK, CudaRuntime
 from fastnet.backends.gpu_runtime import Epilogue, mask_bytes
+from fastnet.backends.gpu_stream import HostRows
 from fastnet.backends.numpy_backend import NumpyBackend
-from fastnet.errors import FastNetWarning
+from fastnet.errors import FastNetWarning, InputError
 from fastnet.layers import Dropout
 from fastnet.losses import CrossEntropy
 from fastnet.optimizers import Adam
@@ -366,6 +368,80 @@ def test_what_does_not_fit_is_a_memory_error_in_words(cupy: FakeCupy) -> None:
     )
     with pytest.raises(MemoryError, match=r"an array of 32\.0 MiB does not fit"):
         CupyBackend().asarray(np.zeros(2**22))
+
+
+@emulated
+def test_data_that_would_fill_the_memory_are_streamed(cupy: FakeCupy) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((300, 5)).astype(np.float32), rng.integers(0, 3, 300)
+    results = []
+    for free in (2**30, 4000):
+        pool = SimpleNamespace(free_bytes=lambda: 0)
+        cupy.get_default_memory_pool = lambda pool=pool: pool  # type: ignore[method-assign]
+        net = Network([5, 8, 3], output_activation="softmax", backend="cupy")
+        net._engine().runtime.shared_bytes = 0  # type: ignore[attr-defined]
+        cupy.runtime.free = free
+        placed = net.backend_object.place(Rows(x, y))
+        assert isinstance(placed, HostRows) == (free == 4000)
+        cupy.runtime.free = 2**30
+        monkey = pytest.MonkeyPatch()
+        with monkey.context() as patch:
+            if free == 4000:
+                patch.setattr(CupyBackend, "place", lambda self, rows: HostRows(*rows.fields))
+            net.fit(x, y, epochs=2, batch_size=16, validation_split=0.1)
+        results.append(net.predict(x))
+    np.testing.assert_array_equal(*results)
+
+
+@emulated
+def test_a_network_that_finds_no_room_is_unharmed(cupy: FakeCupy) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((300, 500)).astype(np.float32), rng.integers(0, 3, 300)
+    net = Network([500, 8, 8, 3], output_activation="softmax", backend="cupy")
+    net.fit(x, y, epochs=1, batch_size=16)
+    before = net.predict(x[:5])
+    cupy.runtime.free = 300_000
+    with pytest.raises(MemoryError, match="does not fit into the GPU's memory"):
+        net.fit(x, y, epochs=1, batch_size=300)
+    cupy.runtime.free = 2**30
+    np.testing.assert_array_equal(net.predict(x[:5]), before)
+    net.fit(x, y, epochs=1, batch_size=300)
+
+
+@emulated
+def test_a_device_is_chosen_by_its_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FASTNET_CACHE_DIR", str(tmp_path))
+    cupy = FakeCupy(FakeRuntime(devices=2))
+    install(monkeypatch, cupy, "cupy-cuda13x")
+    backends._load_device.cache_clear()
+    net = Network([5, 8, 3], backend="cupy", device=1)
+    assert cupy.device == 1
+    cupy.device = 0
+    net.predict(np.zeros((2, 5)))
+    assert cupy.device == 1
+    with pytest.raises(InputError, match="device=2 does not exist: there are 2 GPUs, from 0 on"):
+        Network([5, 8, 3], backend="cupy", device=2)
+    backends._load_device.cache_clear()
+
+
+def test_a_gpu_that_is_too_old_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = FakeRuntime()
+    runtime.capability = "70"
+    install(monkeypatch, FakeCupy(runtime), "cupy-cuda12x")
+    reason = CupyBackend().why_unavailable()
+    assert reason is not None
+    assert "too old: it has the compute capability 7.0, and 7.5 (Turing, 2018)" in reason
+
+
+@emulated
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_an_older_gpu_has_float32_only(
+    cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    cupy.runtime.capability = "75"
+    CudaRuntime(np.float32)
+    with pytest.raises(InputError, match=r"needs a GPU of compute capability 8\.0, .* has 7\.5"):
+        CudaRuntime(np.float32, precision=precision)
 
 
 @emulated

@@ -13,13 +13,24 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import PRECISIONS, Array, Backend, Engine
-from fastnet.backends.gpu_cuda import CudaRuntime, first_line, library_path, size_text, to_device
+from fastnet.backends.base import PRECISIONS, Array, Backend, Engine, Rows
+from fastnet.backends.gpu_cuda import (
+    CudaRuntime,
+    first_line,
+    free_memory,
+    library_path,
+    size_text,
+    to_device,
+)
 from fastnet.backends.gpu_engine import GpuEngine
+from fastnet.backends.gpu_stream import HostRows
 from fastnet.plan import Plan
 
 _BUILDS: Final = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 """The distributions that bring a ``cupy`` package: at most one may be installed."""
+
+DATA_SHARE: Final = 0.7
+"""Data that would take a larger part of the free memory stay on the host and are streamed."""
 
 _OLDEST: Final = (7, 5)
 """The lowest compute capability that CUDA 13 compiles for."""
@@ -67,6 +78,13 @@ class CupyBackend(Backend):
 
     def asarray(self, values: NDArray[Any]) -> Array:
         return to_device(self._cupy(), values)
+
+    def place(self, rows: Rows) -> Rows:
+        """Return the rows on the GPU, or on the host where they would fill the GPU's memory."""
+        needed = sum(a.nbytes for a in rows.fields if a is not None)
+        if needed > DATA_SHARE * free_memory(self._cupy())[0]:
+            return HostRows(*rows.fields)
+        return super().place(rows)
 
     def to_host(self, values: Array) -> NDArray[Any]:
         return np.asarray(self._cupy().asnumpy(values))

@@ -197,8 +197,12 @@ class GpuEngine(Engine):
 
     def backward(self, batch: Rows, loss: Loss) -> None:
         self.head(batch, loss)
-        x = batch.x if batch.x.dtype == self.runtime.cells else self.memory.x_cells[: len(batch)]
-        self.pass_backward(x, loss)
+        self.pass_backward(self.first_input(batch), loss)
+
+    def first_input(self, batch: Rows) -> Array:
+        """Return the input of the first layer in the last forward pass, as cells."""
+        narrowed = batch.x.dtype != self.runtime.cells
+        return self.memory.x_cells[: len(batch)] if narrowed else batch.x
 
     def pass_backward(self, first: Array, loss: Loss) -> None:
         """Go back through the layers, from the gradient that the head has written.
@@ -352,6 +356,13 @@ class GpuEngine(Engine):
         self.runtime.activate()
         place = {"epoch": epoch, "step": step, "first": first}
         return self._epochs.train(rows, recipe, moments, coefficients, **place)
+
+    def gradient(
+        self, rows: Rows, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
+    ) -> Tally:
+        self.runtime.activate()
+        rows = self._epochs.on_device(rows)
+        return super().gradient(rows, loss, training=training, seed=seed, step=step)
 
     def evaluate(self, rows: Rows, loss: Loss) -> tuple[Tally, Array]:
         """Return the sums over all rows, and the outputs (N, O); leave the gradients alone."""

@@ -173,18 +173,19 @@ class Memory:
             if layer.kind == abi.LAYER_NORM:
                 layer.scale = None
 
-    def window(self, rows: int, like: Rows, slot: int = 0) -> Rows:
+    def window(self, rows: int, like: Rows, slot: int = 0, *, numbers: bool = False) -> Rows:
         """Return room for `rows` rows of the data, gathered; there are two such slots.
 
-        x comes as cells, and what `like` lacks is None.
+        x is room for cells, or for `numbers` of the network's dtype. What `like` lacks is None.
         """
         plan, empty, dtype = self._plan, self._runtime.empty, self._dtype
+        kind = dtype if numbers else self._runtime.cells
         room = self._windows[slot]
-        if room.x is None or len(room) < rows:
+        if room.x is None or len(room) < rows or room.x.dtype != kind:
             # The old one is let go first.
             self._windows[slot] = room = Rows(x=None)
             room = self._windows[slot] = Rows(
-                x=empty((rows, plan.inputs), self._runtime.cells),
+                x=empty((rows, plan.inputs), kind),
                 labels=empty((rows,), np.int64),
                 target=empty((rows * plan.outputs,), dtype),
                 weight=empty((rows,), dtype),

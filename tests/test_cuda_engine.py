@@ -17,6 +17,7 @@ from fastnet.backends.base import Engine, Recipe, Rows, Tally
 from fastnet.backends.gpu_engine import GpuEngine
 from fastnet.backends.gpu_runtime import Epilogue, Runtime
 from fastnet.backends.numpy_backend import NumpyEngine
+from fastnet.errors import FastNetWarning
 from fastnet.kernels.cuda import loader
 from fastnet.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from fastnet.losses import MSE, CrossEntropy, Huber, Loss, Quantile
@@ -422,6 +423,22 @@ def test_an_interrupted_recording_leaves_the_runtime_usable() -> None:
     training.engine.add_tally = tally_add  # type: ignore[attr-defined]
     training.epoch()
     assert runtime.captured
+
+
+@emulated
+def test_a_step_that_cannot_be_recorded_is_launched_as_before() -> None:
+    runtime = HostRuntime(np.float64)
+    training, other = (Training(r, "dense", np.float64) for r in (runtime, HostRuntime(np.float64)))
+
+    def refuse(work: Any) -> Any:
+        raise RuntimeError("cudaErrorStreamCaptureUnsupported")
+
+    runtime.capture = refuse  # type: ignore[method-assign]
+    with pytest.warns(FastNetWarning, match="could not be recorded .*CaptureUnsupported"):
+        training.epoch(), training.epoch()
+    training.epoch()  # Without another warning.
+    other.epoch(), other.epoch(), other.epoch()
+    assert_same_bits(training.results(), other.results())
 
 
 # --- epilogues ------------------------------------------------------------------------------------

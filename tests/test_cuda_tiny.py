@@ -22,7 +22,7 @@ from fastnet.plan import make_plan
 from tests.closeness import assert_close
 from tests.cuda.host_module import WHY_NOT, KernelError
 from tests.cuda.host_runtime import HostRuntime
-from tests.cuda.runtimes import SCHEDULES, Array, each_place, open_runtime
+from tests.cuda.runtimes import Array, each_place, open_runtime
 from tests.networks import random_parameters, random_rows, random_state
 
 emulated = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
@@ -91,12 +91,9 @@ class Training:
         return [np.array(self.back(a)) for a in (self.parameters, self.moments)]
 
 
-def runtime_for(place: str, dtype: Any) -> Runtime:
-    if place == "gpu":
-        return open_runtime(place, dtype)
-    if WHY_NOT:
-        pytest.skip(WHY_NOT)
-    return HostRuntime(dtype, schedule=SCHEDULES[place], shared_bytes=SHARED)
+def tiny_runtime(place: str, dtype: Any) -> Runtime:
+    """Return a runtime on which tiny networks get their kernel."""
+    return open_runtime(place, dtype, shared_bytes=SHARED)
 
 
 def assert_same(got: Training, expected: Training, tallies: tuple[Tally, Tally]) -> None:
@@ -113,7 +110,7 @@ def assert_same(got: Training, expected: Training, tallies: tuple[Tally, Tally])
 @pytest.mark.parametrize("name", CASES)
 def test_training_is_that_of_numpy(place: str, dtype: Any, name: str) -> None:
     expected = Training(None, name, dtype)
-    got = Training(runtime_for(place, dtype), name, dtype)
+    got = Training(tiny_runtime(place, dtype), name, dtype)
     assert_same(got, expected, (got.epochs(2), expected.epochs(2)))
     if place != "gpu":
         launches = got.engine.runtime.launches
@@ -127,7 +124,12 @@ def test_every_optimizer_is_that_of_numpy(kind: type[Optimizer]) -> None:
     for clip_norm in (None, 0.5):
         optimizer = kind(0.01, l2=1e-2, weight_decay=0.1, clip_norm=clip_norm)
         expected = Training(None, "xor", np.float64, optimizer=optimizer)
-        got = Training(runtime_for("shuffled", np.float64), "xor", np.float64, optimizer=optimizer)
+        got = Training(
+            tiny_runtime("shuffled", np.float64),
+            "xor",
+            np.float64,
+            optimizer=optimizer,
+        )
         assert_same(got, expected, (got.epochs(3), expected.epochs(3)))
 
 
@@ -142,7 +144,7 @@ def test_every_activation_is_that_of_numpy(
     layers = (Dense(5, activation), Dense(3, activation), Dense(2))
     monkeypatch.setitem(CASES, "activation", (layers, MSE()))
     expected = Training(None, "activation", np.float64)
-    got = Training(runtime_for("backwards", np.float64), "activation", np.float64)
+    got = Training(tiny_runtime("backwards", np.float64), "activation", np.float64)
     assert_same(got, expected, (got.epochs(2), expected.epochs(2)))
 
 
@@ -158,7 +160,7 @@ def test_batches_of_any_size_are_those_of_numpy(
     options: dict[str, Any] = {"count": sizes[0], "batch": sizes[1]}
     options |= {"weighted": weighted, "shuffle": shuffle, "optimizer": Adam(0.01)}
     expected = Training(None, "policy", np.float64, **options)
-    got = Training(runtime_for("shuffled", np.float64), "policy", np.float64, **options)
+    got = Training(tiny_runtime("shuffled", np.float64), "policy", np.float64, **options)
     assert_same(got, expected, (got.epochs(2), expected.epochs(2)))
 
 
@@ -211,7 +213,7 @@ def test_each_barrier_is_needed(place: int, monkeypatch: pytest.MonkeyPatch) -> 
 @emulated
 def test_an_epoch_can_be_cut_into_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parts = (
-        Training(runtime_for("shuffled", np.float32), "policy", np.float32) for _ in range(2)
+        Training(tiny_runtime("shuffled", np.float32), "policy", np.float32) for _ in range(2)
     )
     tally = whole.epochs(3)
     monkeypatch.setattr("fastnet.backends.gpu_tiny.LAUNCH_SECONDS", 5e-5)
@@ -229,7 +231,7 @@ def test_after_a_loss_that_is_not_finite_nothing_lasts(how: str) -> None:
     name = "quantiles" if how == "nan" else "one layer"
     trainings = [
         Training(None, name, np.float64, **options),
-        Training(runtime_for("forwards", np.float64), name, np.float64, **options),
+        Training(tiny_runtime("forwards", np.float64), name, np.float64, **options),
     ]
     tallies = []
     for training in trainings:

@@ -139,6 +139,7 @@ class GpuEngine(Engine):
             abi.SOFTMAX: Epilogue.BIAS,
         }
         wanted = epilogue.get(code, Epilogue.NONE)
+        layer.finished = False  # Whatever became of the last backward pass.
         layer.masked = self._training and layer.mask is not None and self._takes_mask(index, x)
         if layer.masked:
             mask = layer.mask[: len(x)]

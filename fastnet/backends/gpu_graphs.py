@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final
 
 from fastnet.backends.gpu_runtime import Runtime
+from fastnet.errors import FastNetWarning
 
 GRAPHS: Final = 32
 """So many recordings are kept; the one unused for longest goes first."""
@@ -36,5 +38,18 @@ class Graphs:
         self._recorded.move_to_end(key)
         replay = self._recorded[key]
         if replay is None:
-            replay = self._recorded[key] = self._runtime.capture(work)
+            replay = self._recorded[key] = self._capture(work)
         replay()
+
+    def _capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return what replays `work`; where it cannot be recorded, `work` itself."""
+        try:
+            return self._runtime.capture(work)
+        except Exception as error:
+            warnings.warn(
+                f"a step could not be recorded as a CUDA graph ({type(error).__name__}: {error}); "
+                f"training goes on launch by launch, which is slower.",
+                FastNetWarning,
+                stacklevel=2,
+            )
+            return work

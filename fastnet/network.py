@@ -50,6 +50,11 @@ class Network:
         every backend.
     backend : {"auto", "numpy", "numba", "cupy"}
         ``"auto"`` takes the one that suits the network and can run here.
+    precision : {"float32", "tf32", "bf16"}
+        Of matrix products, for a float32 network on a GPU. Below float32 they are several times
+        faster; parameters and their updates are float32 in any case. Not stored with the model.
+    device : int, optional
+        Which GPU, where several are visible.
 
     Attributes
     ----------
@@ -89,6 +94,8 @@ class Network:
         dtype: str | type | np.dtype[Any] = "float32",
         seed: int = 0,
         backend: str = "auto",
+        precision: str = "float32",
+        device: int | None = None,
     ) -> None:
         inputs, chain_of_layers = _read_layers(layers, inputs, activation, output_activation)
         self.plan = make_plan(inputs, chain_of_layers)
@@ -101,11 +108,13 @@ class Network:
         self.schema: TableSchema | None = None
         self.label_names: tuple[str, ...] | None = None
         self.temperature: float | None = None
-        self._set_backend(backends.choose(backend, self.plan))
+        chosen = backends.choose(backend, self.plan, precision=precision, device=device)
+        self._set_backend(chosen, precision)
         self.initialize()
 
-    def _set_backend(self, backend: Backend) -> None:
-        self.backend_object = backend
+    def _set_backend(self, backend: Backend, precision: str) -> None:
+        backends.check_precision(backend, precision, self.dtype)
+        self.backend_object, self.precision = backend, precision
         self._engines = threading.local()
 
     def initialize(self, seed: int | None = None) -> None:
@@ -507,27 +516,31 @@ class Network:
 
     # --- moving, copying, storing ----------------------------------------------------------------
 
-    def to(self, backend: str) -> Self:
+    def to(self, backend: str, *, precision: str | None = None, device: int | None = None) -> Self:
         """Return the same network on another backend, training state included.
 
-        On its own backend it is returned as it is.
+        `precision` stays as it is by default. Where nothing changes, the network itself is
+        returned.
         """
-        target = backends.choose(backend, self.plan)
-        return self if target is self.backend_object else self._copy_to(target)
+        precision = self.precision if precision is None else precision
+        target = backends.choose(backend, self.plan, precision=precision, device=device)
+        if target is self.backend_object and precision == self.precision:
+            return self
+        return self._copy_to(target, precision)
 
     def copy(self) -> Self:
         """Return an independent copy."""
-        return self._copy_to(self.backend_object)
+        return self._copy_to(self.backend_object, self.precision)
 
     __copy__ = copy
 
-    def _copy_to(self, target: Backend) -> Self:
+    def _copy_to(self, target: Backend, precision: str) -> Self:
         def move(values: Array) -> Array:
             return target.own(self.backend_object.to_host(values))
 
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._set_backend(target)
+        other._set_backend(target, precision)
         other._parameters, other._state = move(self.parameters), move(self.state)
         if self.training is not None:
             other.training = self.training.copy(move)
@@ -579,7 +592,7 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         name = state.pop("backend")
         self.__dict__.update(state)
-        self._set_backend(backends.get_backend(name))
+        self._set_backend(backends.get_backend(name), self.precision)
 
         # Copies: what joblib maps from a file is read-only, and kernels write by address.
         own = self.backend_object.own
@@ -594,7 +607,9 @@ class Network:
         try:
             engine: Engine = self._engines.engine
         except AttributeError:
-            engine = self.backend_object.engine(self.plan, self.parameters, self.state)
+            engine = self.backend_object.engine(
+                self.plan, self.parameters, self.state, precision=self.precision
+            )
             self._engines.engine = engine
         engine.threads = threads
         return engine

@@ -15,8 +15,9 @@ import pytest
 
 from fastnet.backends.base import Engine, Recipe, Rows, Tally
 from fastnet.backends.gpu_engine import GpuEngine
-from fastnet.backends.gpu_memory import Runtime
+from fastnet.backends.gpu_runtime import Epilogue, Runtime
 from fastnet.backends.numpy_backend import NumpyEngine
+from fastnet.errors import FastNetWarning
 from fastnet.kernels.cuda import loader
 from fastnet.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from fastnet.losses import MSE, CrossEntropy, Huber, Loss, Quantile
@@ -235,7 +236,7 @@ def spoil(training: Training, field: str, value: float) -> None:
     array = getattr(training.rows, field)
     values = training.back(array)
     values[33, 0] = value
-    training.engine._runtime.upload(array, values)  # type: ignore[attr-defined]
+    training.engine.runtime.upload(array, values)  # type: ignore[attr-defined]
 
 
 @each_dtype
@@ -277,8 +278,8 @@ def test_an_epoch_that_is_interrupted_leaves_no_clock_behind() -> None:
 
     def interrupted(kernel: str, *arguments: Any) -> None:
         nonlocal launches
-        launches += kernel == "clock_tick"
-        if launches == 2 and kernel == "clock_tick":
+        launches += kernel == "tally_add"
+        if launches == 2 and kernel == "tally_add":
             raise KeyboardInterrupt
         launch(kernel, *arguments)
 
@@ -287,7 +288,7 @@ def test_an_epoch_that_is_interrupted_leaves_no_clock_behind() -> None:
         training.epoch()
     runtime.launch = launch  # type: ignore[method-assign]
     for each in (training, other):
-        each.engine._runtime.upload(  # type: ignore[attr-defined]
+        each.engine.runtime.upload(  # type: ignore[attr-defined]
             each.parameters, random_parameters(each.engine.plan)
         )
         each.moments.fill(0)
@@ -301,54 +302,56 @@ def test_an_epoch_that_is_interrupted_leaves_no_clock_behind() -> None:
 
 
 class Recorder(HostRuntime):
-    """Writes down what a graph would hold: launches and products with their very arguments."""
+    """Counts how often the host waits and how often it writes to the device."""
 
     def __init__(self, dtype: Any) -> None:
         super().__init__(dtype)
-        self.log: list[tuple[Any, ...]] = []
-        self.waits = 0
-
-    def _note(self, what: str, *arguments: Any) -> None:
-        self.log.append(
-            (what, *(a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments))
-        )
-
-    def launch(self, kernel: str, shape: tuple[int, int], *arguments: Any) -> None:
-        self._note(kernel, *shape, *arguments)
-        super().launch(kernel, shape, *arguments)
-
-    def gemm(self, out: Any, a: Any, b: Any, **transposed: bool) -> None:
-        self._note("gemm", out, a, b, *transposed.items())
-        super().gemm(out, a, b, **transposed)
-
-    def copy(self, into: Any, values: Any) -> None:
-        self._note("copy", into, values)
-        super().copy(into, values)
+        self.waits = self.uploads = 0
 
     def to_host(self, values: Any) -> Any:
         self.waits += 1
         return super().to_host(values)
 
     def upload(self, into: Any, values: Any) -> None:
-        self._note("upload", into)
+        self.uploads += 1
         super().upload(into, values)
+
+
+def plain(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return arguments that can be compared: an array as its address and shape."""
+    return tuple((a.ctypes.data, a.shape) if isinstance(a, np.ndarray) else a for a in arguments)
 
 
 @emulated
 @each_network
-def test_every_step_makes_the_same_launches_with_the_same_arguments(name: str) -> None:
+def test_a_window_is_recorded_once_and_replayed_from_then_on(name: str) -> None:
     runtime = Recorder(np.float32)
-    training = Training(runtime, name, np.float32, count=32)
+    training = Training(runtime, name, np.float32, count=8 * 8 * 2 + 8 + 3)
+    training.epoch()  # Two windows of 8 batches, one of 1, and a smaller batch.
+    assert len(runtime.captured) == 1
     training.epoch()
-    runtime.log.clear()
-    training.epoch()
-    ends = [n for n, entry in enumerate(runtime.log) if entry[0] == "clock_tick"]
-    starts = [n for n, entry in enumerate(runtime.log) if entry[0] == "gather_rows"]
-    steps = [runtime.log[a : b + 1] for a, b in zip(starts, ends, strict=True)]
-    assert len(steps) == 4 and len(steps[0]) > 8
-    assert all(step == steps[0] for step in steps)
-    names = {entry[0] for entry in steps[0]}
-    assert not names & {"upload", "clock_set", "permutation"}
+    assert len(runtime.captured) == 3
+    for _ in range(2):
+        runtime.launches.clear()
+        training.epoch(rate=0.02)
+    assert len(runtime.captured) == 3
+    eight, one, rest = runtime.captured
+    assert len(eight) - 1 == 8 * (len(one) - 1) == 8 * (len(rest) - 1)
+    launched = [name for name in runtime.launches if name == "gather_rows"]
+    assert len(launched) == 4
+    # Whatever a step changes, it finds in device memory: but for its batch, it is the step before.
+    step = len(one) - 1
+    first, second = ([plain(call) for call in eight[1 + k * step :][:step]] for k in (0, 1))
+    own = {(a.ctypes.data, a.shape) for call in eight[1:] for a in call[1:] if is_batch(a, eight)}
+    assert [[a for a in call if a not in own] for call in first] == [
+        [a for a in call if a not in own] for call in second
+    ]
+
+
+def is_batch(value: Any, window: list[tuple[Any, ...]]) -> bool:
+    """Return whether an argument is a part of what the window's first launch gathers."""
+    gathered = [a for a in window[0][3:7] if a is not None]
+    return isinstance(value, np.ndarray) and any(np.shares_memory(value, a) for a in gathered)
 
 
 @emulated
@@ -358,10 +361,11 @@ def test_an_epoch_allocates_nothing_and_waits_once(name: str, shuffle: bool) -> 
     runtime = Recorder(np.float32)
     training = Training(runtime, name, np.float32, shuffle=shuffle)
     training.epoch()
-    allocations, waits = runtime.allocations, runtime.waits
+    allocations, waits, uploads = runtime.allocations, runtime.waits, runtime.uploads
     training.epoch()
     assert runtime.allocations == allocations
     assert runtime.waits == waits + 1
+    assert runtime.uploads == uploads + 1  # the table of coefficients
 
 
 @emulated
@@ -375,10 +379,114 @@ def test_a_step_outside_an_epoch_allocates_nothing_either() -> None:
 
 
 @emulated
+@each_network
+def test_replays_have_the_bits_of_the_steps(name: str) -> None:
+    whole, steps = (
+        Training(HostRuntime(np.float32), name, np.float32, count=83, batch_size=4)
+        for _ in range(2)
+    )
+    for rate in (0.01, 0.01, 0.03, 0.0):
+        whole.epoch(rate=rate)
+        steps.epoch(composed=True, rate=rate)
+        assert_same_bits(whole.results(), steps.results())
+
+
+@emulated
+def test_a_recording_serves_other_data_and_moments() -> None:
+    """What a recording depends on is part of its key."""
+    runtime = HostRuntime(np.float64)
+    training, other = (Training(r, "dense", np.float64) for r in (runtime, HostRuntime(np.float64)))
+    for _ in range(3):
+        training.epoch(), other.epoch()
+    for each in (training, other):
+        back, put = each.back, each.engine.runtime.to_device  # type: ignore[attr-defined]
+        fields = (None if a is None else put(back(a)[::-1].copy()) for a in each.rows.fields)
+        each.rows, each.moments = Rows(*fields), put(back(each.moments))
+    for _ in range(3):
+        training.epoch(), other.epoch(composed=True)
+        assert_same_bits(training.results(), other.results())
+
+
+@emulated
+def test_an_interrupted_recording_leaves_the_runtime_usable() -> None:
+    runtime = HostRuntime(np.float64)
+    training = Training(runtime, "dense", np.float64)
+    training.epoch()
+    tally_add = training.engine.add_tally  # type: ignore[attr-defined]
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    training.engine.add_tally = interrupted  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        training.epoch()
+    training.engine.add_tally = tally_add  # type: ignore[attr-defined]
+    training.epoch()
+    assert runtime.captured
+
+
+@emulated
+def test_a_step_that_cannot_be_recorded_is_launched_as_before() -> None:
+    runtime = HostRuntime(np.float64)
+    training, other = (Training(r, "dense", np.float64) for r in (runtime, HostRuntime(np.float64)))
+
+    def refuse(work: Any) -> Any:
+        raise RuntimeError("cudaErrorStreamCaptureUnsupported")
+
+    runtime.capture = refuse  # type: ignore[method-assign]
+    with pytest.warns(FastNetWarning, match="could not be recorded .*CaptureUnsupported"):
+        training.epoch(), training.epoch()
+    training.epoch()  # Without another warning.
+    other.epoch(), other.epoch(), other.epoch()
+    assert_same_bits(training.results(), other.results())
+
+
+# --- epilogues ------------------------------------------------------------------------------------
+
+RELU = (Dense(19, "relu"), Dense(33, "relu"), Dense(3, "softmax"))
+
+
+@emulated
+@each_dtype
+@pytest.mark.parametrize(
+    "epilogues",
+    [(), (Epilogue.BIAS,), (Epilogue.BIAS, Epilogue.RELU), tuple(Epilogue)],
+    ids=["none", "bias", "relu", "all"],
+)
+def test_a_product_may_have_any_of_the_epilogues(
+    monkeypatch: pytest.MonkeyPatch, dtype: Any, epilogues: tuple[Epilogue, ...]
+) -> None:
+    monkeypatch.setitem(NETWORKS, "relu", (RELU, CrossEntropy()))
+    expected = Training(None, "relu", dtype)
+    runtime = HostRuntime(dtype, epilogues=epilogues)
+    got = Training(runtime, "relu", dtype)
+    for _ in range(2):
+        expected.epoch(), got.epoch()
+    for a, b in zip(got.results(), expected.results(), strict=True):
+        assert_close(a, b, terms=120)
+    masked = Epilogue.RELU_BACKWARD in epilogues and dtype == np.float32
+    assert ("dense_backward_epilogue" in runtime.launches) == (not masked)
+
+
+@emulated
+def test_a_step_of_a_classifier_is_few_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NETWORKS, "relu", (RELU, CrossEntropy()))
+    runtime = HostRuntime(np.float32)
+    training = Training(runtime, "relu", np.float32, count=24, optimizer=Adam())
+    training.rows = Rows(training.rows.x, training.rows.labels)
+    for _ in range(2):
+        training.epoch()
+    window = runtime.captured[0]
+    kernels = [call[1] for call in window if isinstance(call[1], str)]
+    assert kernels == ["gather_rows", "loss_head", "optimizer_update", "tally_add"]
+    assert len(window) - len(kernels) == 3 + 3 + 2
+
+
+@emulated
 def test_a_larger_workspace_takes_the_place_of_the_old_one() -> None:
     runtime = HostRuntime(np.float32)
     training = Training(runtime, "everything", np.float32)
-    memory, empty = training.engine._memory, runtime.empty  # type: ignore[attr-defined]
+    memory, empty = training.engine.memory, runtime.empty  # type: ignore[attr-defined]
     old: list[Any] = []
 
     def empty_once_the_old_is_gone(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -391,10 +499,10 @@ def test_a_larger_workspace_takes_the_place_of_the_old_one() -> None:
         allocations = runtime.allocations
         training.engine.reserve(rows)
         assert (runtime.allocations == allocations) == (rows == 3)
-        assert len(memory.batch.x) == room
+        assert len(memory.row_loss) == room
         for layer, op in zip(memory.layers, training.engine.plan.ops, strict=True):
             assert layer.y.shape == layer.dz.shape == (room, op["outputs"])
-        old = [ref(memory._workspace), ref(memory._deltas), ref(memory.batch.x)]
+        old = [ref(memory._workspace), ref(memory._deltas), ref(memory.row_loss)]
 
 
 # --- the same bits --------------------------------------------------------------------------------
@@ -452,8 +560,8 @@ def test_a_kernel_without_its_barrier_trains_another_network(
     barrier = "    scratch[place] = value;\n    __syncthreads();\n"
     assert barrier in source(np.dtype(np.float64), 32)
 
-    def broken(dtype: Any, block: int) -> str:
-        return source(dtype, block).replace(barrier, "    scratch[place] = value;\n")
+    def broken(dtype: Any, block: int, **options: Any) -> str:
+        return source(dtype, block, **options).replace(barrier, "    scratch[place] = value;\n")
 
     def train(schedule: int) -> list[Array]:
         training = Training(HostRuntime(np.float64, schedule=schedule), "dense", np.float64)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastnet.activations import ACTIVATIONS, Activation
-from fastnet.backends.gpu_memory import Runtime
+from fastnet.backends.gpu_runtime import Runtime
 from fastnet.kernels import abi
 from fastnet.kernels.cuda import loader
 from fastnet.losses import (
@@ -315,11 +315,11 @@ def run_head(
     targets = 0 if target is None else target.shape[1]
     room = blank(shape, dtype), blank(rows, dtype), blank(rows, dtype)
     given = labels, target, weight, total, np.array([*loss.constants, 0.0])
-    arguments = *room, y, z, *given, loss.code, *shape, targets
+    arguments = *room, y, z, *given, loss.code, 0, *shape, targets
     gradient, values, scores, *_ = run(runtime, "loss_head", shape, *arguments)
     now = np.zeros(len(loader.CLOCK), np.int64)
     tally = np.array([1.0, 2.0, 3.0, 4.0])
-    arguments = tally, values, scores, total, now, rows
+    arguments = tally, now, values, scores, total, 0, rows
     tally, *_ = run(runtime, "tally_add", (1, 1), *arguments)
     return gradient, values, scores, tally
 
@@ -410,8 +410,40 @@ def test_a_halted_tally_stays(place: str) -> None:
     runtime = open_runtime(place, np.float64)
     now = np.array([field == "halted" for field in loader.CLOCK]).astype(np.int64)
     tally, ones = np.array([np.inf, 2.0, 3.0, 4.0]), np.ones(5)
-    after, *_ = run(runtime, "tally_add", (1, 1), tally, ones, ones, None, now, 5)
+    after, clock, *_ = run(runtime, "tally_add", (1, 1), tally, now, ones, ones, None, 8, 5)
     assert after.tolist() == tally.tolist()
+    assert clock.tolist() == now.tolist()
+
+
+@each_place
+@pytest.mark.parametrize(("last", "halts"), [(1.0, 0), (np.inf, 1), (np.nan, 1)])
+def test_the_end_of_a_step_moves_the_clock(place: str, last: float, halts: int) -> None:
+    runtime = open_runtime(place, np.float64)
+    now, losses = np.array([5, 7, 24, 3, 0]), np.array([1.0, 2.0, last])
+    arguments = np.zeros(4), now, losses, losses, None, 8, 3
+    tally, clock, *_ = run(runtime, "tally_add", (1, 1), *arguments)
+    assert clock.tolist() == [6, 7, 32, 4, halts]
+    assert tally[abi.STEPS] == 1 - halts
+
+
+@each_dtype
+@each_place
+def test_the_head_computes_the_softmax_where_it_is_asked_to(place: str, dtype: Any) -> None:
+    runtime, loss, shape = open_runtime(place, dtype), CrossEntropy(0.125), (9, 37)
+    rng = np.random.default_rng(0)
+    z, labels = rng.standard_normal(shape).astype(dtype), rng.integers(0, 37, 9)
+    bias = np.zeros(37, dtype)
+    y, *_ = run(runtime, "dense_forward_softmax", shape, blank(shape, dtype), z, bias, *shape)
+    constants = np.array([*loss.constants])
+    heads = []
+    for given, softmax in ((y, 0), (blank(shape, dtype), 1)):
+        room = blank(shape, dtype), blank(9, dtype), blank(9, dtype)
+        inputs = given, z, labels, None, None, None, constants
+        heads.append(
+            run(runtime, "loss_head", shape, *room, *inputs, loss.code, softmax, *shape, 0)
+        )
+    for separate, together in zip(*heads, strict=True):
+        np.testing.assert_array_equal(together, separate)
 
 
 def test_the_floor_of_the_variance_is_that_of_the_definition() -> None:

@@ -95,12 +95,7 @@ def test_dropout_masks_are_those_of_every_backend(
 
 
 @each_place
-def test_the_clock_is_set_and_moves_on(place: str) -> None:
+def test_the_clock_is_set(place: str) -> None:
     runtime = open_runtime(place, np.float32)
     (now,) = run(runtime, "clock_set", (1, 1), clock(row=5, halted=1), 11, -3, 40)
     assert now.tolist() == clock(step=11, seed=-3, start=40).tolist()
-    for loss, halted in ((1.5, 0), (np.nan, 1), (-np.inf, 1)):
-        tally = np.array([loss, 0, 0, 0])
-        after, _ = run(runtime, "clock_tick", (1, 1), now, tally, 16)
-        expected = clock(step=12, seed=-3, start=56, row=1, halted=halted)
-        assert after.tolist() == expected.tolist()

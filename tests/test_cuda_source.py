@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fastnet.backends.cupy_backend import BLOCK
+from fastnet.backends.gpu_cuda import BLOCK
 from fastnet.kernels import abi
-from fastnet.kernels.cuda import loader
+from fastnet.kernels.cuda import loader, tiny
+from fastnet.kernels.cuda.tiny import Tiny, TinyLayer
 from tests.cuda.host_module import WHY_NOT, HostModule, kernel_names
 from tests.cuda.runtimes import blank, each_dtype
 
-ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 
 
 def text(dtype: Any = np.float32, block: int = BLOCK) -> str:
@@ -40,7 +42,7 @@ def test_the_table_has_every_kernel_in_the_order_of_the_text() -> None:
 
 def test_every_file_is_part_of_the_text() -> None:
     folder = loader.Path(loader.__file__).parent
-    assert {path.name for path in folder.glob("*.cu*")} == set(loader.FILES)
+    assert {path.name for path in folder.glob("*.cu*")} == {*loader.FILES, "tiny.cu"}
 
 
 @each_dtype
@@ -131,7 +133,7 @@ def test_no_two_threads_do_the_same_work() -> None:
             for columns in (1, 3, 1000):
                 grid, block = loader.launch_shape(kernel, 1, columns, 64)
                 assert grid[1] == block[1] == 1, kernel
-        if not re.search(r"first_column|threadIdx\.x|blockIdx\.x", body):
+        if not re.search(r"first_column|threadIdx\.x|blockIdx\.x|_row\(", body):
             grid, block = loader.launch_shape(kernel, 1000, 1000, 64)
             assert grid[0] == block[0] == 1, kernel
 
@@ -139,11 +141,11 @@ def test_no_two_threads_do_the_same_work() -> None:
 # --- NVRTC ----------------------------------------------------------------------------------------
 
 
-def compiled(dtype: Any, architecture: str) -> tuple[bytes, str]:
+def compiled(source: str, architecture: str) -> tuple[bytes, str]:
     """Return the machine code for a GPU, and what the assembler reports."""
     from cupy.cuda import nvrtc
 
-    program = nvrtc.createProgram(text(dtype), "fastnet.cu", (), ())
+    program = nvrtc.createProgram(source, "fastnet.cu", (), ())
     # The last options but one are CuPy's own.
     options = (*loader.OPTIONS, "-ftz=true", f"-arch={architecture}", "--ptxas-options=-v")
     try:
@@ -156,10 +158,12 @@ def compiled(dtype: Any, architecture: str) -> tuple[bytes, str]:
 
 
 @pytest.mark.skipif(why_no_nvrtc() is not None, reason=str(why_no_nvrtc()))
-@each_dtype
+@pytest.mark.parametrize("kind", ["float32", "float64", "bf16"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_nvrtc_compiles_every_kernel_without_spills(architecture: str, dtype: Any) -> None:
-    code, log = compiled(dtype, architecture)
+def test_nvrtc_compiles_every_kernel_without_spills(architecture: str, kind: str) -> None:
+    bf16 = kind == "bf16"
+    source = loader.source(np.dtype("float32" if bf16 else kind), BLOCK, bf16=bf16)
+    code, log = compiled(source, architecture)
     assert code[:4] == b"\x7fELF"
     assert "warning" not in log
     entries = re.findall(r"entry function '(\w+)' for '(\w+)'", log)
@@ -168,3 +172,43 @@ def test_nvrtc_compiles_every_kernel_without_spills(architecture: str, dtype: An
     assert set(spills) == {("0", "0")} and len(spills) >= len(entries)
     registers = [int(number) for number in re.findall(r"Used (\d+) registers", log)]
     assert len(registers) == len(entries) and max(registers) * BLOCK <= 65536
+
+
+def tiny_network(*sizes: int, batch: int, dtype: str = "float32", clipped: bool = False) -> Tiny:
+    """Return the kernel for a classifier with ReLU and Adam."""
+    layers, weight, bias = [], 0, sum(i * o for i, o in pairwise(sizes))
+    for n, (inputs, outputs) in enumerate(pairwise(sizes)):
+        last = n == len(sizes) - 2
+        activation = abi.SOFTMAX if last else abi.RELU
+        layers.append(TinyLayer(inputs, outputs, activation, weight, bias, last))
+        weight, bias = weight + inputs * outputs, bias + outputs
+    options = {"loss": abi.CROSS_ENTROPY, "optimizer": abi.ADAM, "fused": True, "slots": 2}
+    options |= {"targets": 0, "weighted": False, "decayed": weight, "clipped": clipped}
+    return Tiny(dtype, tuple(layers), batch, **options)
+
+
+@pytest.mark.skipif(why_no_nvrtc() is not None, reason=str(why_no_nvrtc()))
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        tiny_network(2, 4, 2, batch=4),
+        tiny_network(16, 64, 64, 4, batch=64),
+        tiny_network(16, 64, 64, 4, batch=64, clipped=True),
+        tiny_network(30, 40, 50, batch=100, dtype="float64"),
+    ],
+    ids=["xor", "policy", "policy-clipped", "doubles"],
+)
+def test_nvrtc_compiles_tiny_networks_without_spills(kernel: Tiny, architecture: str) -> None:
+    _, log = compiled(kernel.text(), architecture)
+    assert "warning" not in log
+    spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores", log)
+    assert set(spills) == {("0", "0")}
+    registers = [int(number) for number in re.findall(r"Used (\d+) registers", log)]
+    assert max(registers) * kernel.threads <= 65536
+
+
+def test_the_ladder_s_small_networks_fit_into_the_shared_memory_of_an_h100() -> None:
+    for kernel in (tiny_network(2, 4, 2, batch=4), tiny_network(16, 64, 64, 4, batch=64)):
+        assert kernel.shared_bytes < 227 * 2**10
+        assert kernel.held <= tiny.HELD

@@ -24,7 +24,11 @@ LONG_FILES = {
 }
 """Files that may be longer than `LINES`, and why."""
 
-GPU_HOMES = ("fastnet/backends/cupy_backend.py", "kernels/cuda/*")
+GPU_HOMES = (
+    "fastnet/backends/cupy_backend.py",
+    "fastnet/backends/gpu_cuda.py",
+    "kernels/cuda/*",
+)
 NUMBA_HOMES = ("fastnet/backends/numba_backend.py", "kernels/cpu/*")
 PRODUCT = ("fastnet/*.py", "kernels/*.py", "benchmarks/*.py")
 LIBRARY = ("fastnet/*.py", "kernels/*.py")

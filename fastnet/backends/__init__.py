@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
-from fastnet.backends.base import Backend
+from fastnet.arguments import whole
+from fastnet.backends.base import PRECISIONS, Backend
 from fastnet.errors import BackendUnavailableError, InputError, suggest
 from fastnet.plan import Plan
 
@@ -70,13 +71,51 @@ def available_backends() -> dict[str, str | None]:
     return {name: find(name).why_unavailable() for name in NAMES}
 
 
-def choose(name: str, plan: Plan) -> Backend:
+def choose(
+    name: str, plan: Plan, *, precision: str = "float32", device: int | None = None
+) -> Backend:
     """Return the backend of that name; for ``"auto"`` the one that suits the network.
 
-    A GPU when one is usable and the network has `AUTO_GPU_PARAMETERS`, else Numba, else NumPy.
+    A GPU when one is usable and the network has `AUTO_GPU_PARAMETERS`, or when a `device` or a
+    `precision` is asked for that only a GPU has; else Numba, else NumPy.
     """
+    if name == "auto" and (precision != "float32" or device is not None):
+        name = "cupy"
     if name != "auto":
-        return get_backend(name)
+        chosen = get_backend(name)
+        return chosen if device is None else _on_device(chosen, device)
     if plan.size >= AUTO_GPU_PARAMETERS and find("cupy").why_unavailable() is None:
         return find("cupy")
     return find("numba") if find("numba").why_unavailable() is None else find("numpy")
+
+
+def check_precision(backend: Backend, precision: str, dtype: Any) -> None:
+    """Raise `InputError` unless the backend computes with this precision."""
+    if precision not in PRECISIONS:
+        raise InputError(f"unknown precision {precision!r}{suggest(precision, PRECISIONS)}")
+    if precision not in backend.precisions:
+        raise InputError(
+            f"the backend {backend.name!r} has no precision={precision!r}, only "
+            f"{' and '.join(map(repr, backend.precisions))}: the cupy backend has it."
+        )
+    if precision != "float32" and dtype != "float32":
+        raise InputError(f"precision={precision!r} needs dtype='float32', got {dtype}.")
+
+
+def _on_device(backend: Backend, device: Any) -> Backend:
+    """Return the GPU backend for one of several GPUs."""
+    number = whole("device", device, least=0)
+    if backend.name != "cupy":
+        raise InputError(f"device= chooses a GPU, and the backend {backend.name!r} has none.")
+    return _load_device(number)
+
+
+@cache
+def _load_device(number: int) -> Backend:
+    from fastnet.backends.cupy_backend import CupyBackend
+
+    backend = CupyBackend(number)
+    count = backend.device_count()
+    if number >= count:
+        raise InputError(f"device={number} does not exist: there are {count} GPUs, from 0 on.")
+    return backend

@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,13 @@ from fastnet.plan import Plan
 
 Array = Any
 """An array of the backend at hand."""
+
+PRECISIONS: Final = ("float32", "tf32", "bf16")
+"""Of matrix products in a float32 network; parameters, moments and sums are float32 in each.
+
+float32: full precision. tf32: factors are rounded to 10 bits. bf16: activations and their gradients
+lie in memory as bfloat16 (7 bits), and products read a rounded copy of the parameters.
+"""
 
 
 @dataclass(frozen=True)
@@ -324,10 +331,13 @@ class Backend(ABC):
     name : str
     install : str
         The command that brings what is missing.
+    precisions : tuple of str
+        What the matrix products of a float32 network may be computed with.
     """
 
     name: ClassVar[str]
     install: ClassVar[str]
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
 
     @abstractmethod
     def why_unavailable(self) -> str | None:
@@ -335,11 +345,18 @@ class Backend(ABC):
 
     @abstractmethod
     def engine(
-        self, plan: Plan, parameters: Array, state: Array, *, threads: int | None = None
+        self,
+        plan: Plan,
+        parameters: Array,
+        state: Array,
+        *,
+        threads: int | None = None,
+        precision: str = "float32",
     ) -> Engine:
         """Return an engine that works on these parameters.
 
-        `threads` bounds the threads it may use; None lets it choose.
+        `threads` bounds the threads it may use; None lets it choose. `precision` is one of
+        `precisions`.
         """
 
     @abstractmethod
@@ -349,6 +366,10 @@ class Backend(ABC):
     def own(self, values: NDArray[Any]) -> Array:
         """Return a writable copy of a host array, in the memory that kernels like best."""
         return self.asarray(np.array(values))
+
+    def place(self, rows: Rows) -> Rows:
+        """Return checked rows from the host as this backend trains on them."""
+        return Rows(*(None if a is None else self.asarray(a) for a in rows.fields))
 
     @abstractmethod
     def to_host(self, values: Array) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""What lies on the GPU for one network, and where: `Memory`. And what it lies on: `Runtime`.
+"""What lies on the GPU for one network, and where: `Memory`.
 
 All allocation is here. Scalars that change from step to step lie on the device as well, because a
 launch whose arguments never change can be captured once and replayed.
@@ -9,55 +9,18 @@ B rows of a batch, I inputs, O outputs, T target columns, P parameters, N rows o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.base import Array, Rows
+from fastnet.backends.gpu_runtime import Runtime, mask_bytes
 from fastnet.kernels import abi
 from fastnet.kernels.cuda import loader
 from fastnet.losses import Loss
 from fastnet.optimizers import Optimizer
 from fastnet.plan import Plan
-
-
-class Runtime(Protocol):
-    """What the engine asks of a device. Work is queued in order; only `to_host` waits for it.
-
-    Arrays can be sliced, reshaped and filled as NumPy's, and know their shape, dtype and size.
-    """
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return a new array with arbitrary content; raise `MemoryError` where there is no room."""
-
-    def to_device(self, values: NDArray[Any]) -> Array:
-        """Return a new array with the values of a host array."""
-
-    def to_host(self, values: Array) -> NDArray[Any]:
-        """Return a copy on the host, once all work before is done."""
-
-    def upload(self, into: Array, values: NDArray[Any]) -> None:
-        """Overwrite an array by a host array of the same shape and dtype."""
-
-    def copy(self, into: Array, values: Array) -> None:
-        """Overwrite an array by another of the same shape and dtype."""
-
-    def launch(
-        self, kernel: str, shape: tuple[int, int], *arguments: Array | int | float | None
-    ) -> None:
-        """Launch a kernel over a (rows, columns) shape; None is a null pointer."""
-
-    def gemm(
-        self,
-        out: Array,
-        a: Array,
-        b: Array,
-        *,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-    ) -> None:
-        """Set `out` to the matrix product of a and b, in the full precision of their dtype."""
 
 
 @dataclass(slots=True)
@@ -74,6 +37,8 @@ class Layer:
     momentum: float
     w: Array = None  # (I, O) of a dense layer, gamma (O,) of a normalisation
     b: Array = None  # (O,), or beta
+    w_cells: Array = None  # the same as cells, where products read them so
+    b_cells: Array = None
     dw: Array = None
     db: Array = None
     running_mean: Array = None  # (O,)
@@ -84,6 +49,9 @@ class Layer:
     z: Array = None
     dz: Array = None  # first the gradient with respect to y, then to z
     xhat: Array = None  # normalised input, or dropout mask
+    mask: Array = None  # (rows, mask_bytes) of a ReLU below a dense layer: one bit an element
+    masked: bool = False  # whether the last forward pass has written the mask
+    finished: bool = False  # whether dz and db came with the product of the layer above
 
 
 class Memory:
@@ -96,15 +64,19 @@ class Memory:
     clock : int64
         The record ``Clock`` of ``kernels/cuda/clock.cu``.
     layers : list of Layer
-    batch : Rows
-        Room for a gathered batch; its target is flat.
+    shadow : (P,) cells, or None
+        The parameters as products read them, where that is not as they are.
     row_loss, row_score : (rows,)
+    x_cells : (rows, I) cells, outputs : (rows, O); or None
+        Room for what comes in and goes out, where cells are not of the network's dtype.
     weight_total : (1,) float64
         Sum of the weights of the batch.
     norm_chunks : (chunks,) float64
         Squares of the gradient, summed in parts.
     clip : (1,)
         What the gradient is multiplied by.
+    generation : int
+        How many times the workspace was made.
     """
 
     def __init__(self, plan: Plan, parameters: Array, state: Array, runtime: Runtime) -> None:
@@ -115,13 +87,17 @@ class Memory:
         self.weight_total = runtime.empty((1,), np.float64)
         self.norm_chunks = runtime.empty((loader.norm_chunks(plan.size),), np.float64)
         self.clip = runtime.empty((1,), self._dtype)
+        narrow = runtime.cells != self._dtype
+        self.shadow = runtime.empty((plan.size,), runtime.cells) if narrow else None
         self.layers = [self._make_layer(op, parameters, state) for op in plan.ops]
-        self.batch: Rows
+        self._windows = [Rows(x=None), Rows(x=None)]
         self.row_loss: Array = None
         self.row_score: Array = None
+        self.x_cells: Array = None
+        self.outputs: Array = None
         self._workspace: Array = None
         self._deltas: Array = None
-        self._rows = 0
+        self._rows = self.generation = 0
         self._order = runtime.empty((0,), np.uint32)
         self._coefficients = runtime.empty((0, abi.COEFFICIENTS), np.float64)
         self._optimizer: Optimizer | None = None
@@ -133,14 +109,21 @@ class Memory:
         return self._runtime.to_device(np.zeros(shape, dtype))
 
     def _make_layer(self, op: NDArray[np.void], parameters: Array, state: Array) -> Layer:
-        integers = (int(op[f]) for f in ("kind", "inputs", "outputs", "activation", "stream"))
-        layer = Layer(*integers, *(float(op[f]) for f in ("rate", "epsilon", "momentum")))
+        fields = "kind", "inputs", "outputs", "activation", "stream"
+        kind, inputs, outputs, activation, stream = (int(op[f]) for f in fields)
+        rate, epsilon, momentum = (float(op[f]) for f in ("rate", "epsilon", "momentum"))
+        layer = Layer(kind, inputs, outputs, activation, stream, rate, epsilon, momentum)
         vector = (layer.outputs,)
         shape = (layer.inputs, layer.outputs) if layer.kind == abi.DENSE else vector
         weight, bias, running = int(op["weight"]), int(op["bias"]), int(op["state"])
         if weight >= 0:
             layer.w, layer.dw = (_part(a, weight, shape) for a in (parameters, self.gradients))
             layer.b, layer.db = (_part(a, bias, vector) for a in (parameters, self.gradients))
+            if self.shadow is not None:
+                layer.w_cells = _part(self.shadow, weight, shape)
+                layer.b_cells = _part(self.shadow, bias, vector)
+            else:
+                layer.w_cells, layer.b_cells = layer.w, layer.b
         if layer.kind == abi.BATCH_NORM:
             layer.running_mean = _part(state, running, vector)
             layer.running_var = _part(state, running + layer.outputs, vector)
@@ -153,17 +136,15 @@ class Memory:
         if rows <= self._rows:
             return
         plan, dtype, empty = self._plan, self._dtype, self._runtime.empty
+        cells = self._runtime.cells
         self._release()
-        self._workspace = empty((plan.width * rows,), dtype)
-        self._deltas = empty((plan.width * rows,), dtype)
-        self.batch = Rows(
-            x=empty((rows, plan.inputs), dtype),
-            labels=empty((rows,), np.int64),
-            target=empty((rows * plan.outputs,), dtype),
-            weight=empty((rows,), dtype),
-        )
+        self._workspace = empty((plan.width * rows,), cells)
+        self._deltas = empty((plan.width * rows,), cells)
         self.row_loss, self.row_score = empty((rows,), dtype), empty((rows,), dtype)
-        for layer, op in zip(self.layers, plan.ops, strict=True):
+        if cells != dtype:
+            self.x_cells = empty((rows, plan.inputs), cells)
+            self.outputs = empty((rows, plan.outputs), dtype)
+        for index, (layer, op) in enumerate(zip(self.layers, plan.ops, strict=True)):
             y, z, xhat = (int(op[field]) * rows for field in ("y", "z", "xhat"))
             shape = rows, layer.outputs
             layer.y, layer.z = (_part(self._workspace, at, shape) for at in (y, z))
@@ -171,18 +152,52 @@ class Memory:
             if xhat >= 0:
                 layer.xhat = _part(self._workspace, xhat, shape)
             if layer.kind == abi.LAYER_NORM:
-                layer.scale = _part(self._workspace, xhat + layer.outputs * rows, (rows, 1))
+                layer.scale = empty((rows, 1), dtype)
+            if cells == dtype == np.float32 and self._has_mask(index):
+                layer.mask = empty((rows, mask_bytes(layer.outputs)), np.uint8)
         self._rows = rows
+        self.generation += 1
+
+    def _has_mask(self, index: int) -> bool:
+        """Return whether the layer is dense with a ReLU and the one above dense as well."""
+        kinds = [layer.kind for layer in self.layers[index : index + 2]]
+        return self.layers[index].activation == abi.RELU and kinds == [abi.DENSE, abi.DENSE]
 
     def _release(self) -> None:
         """Give the old workspace back, so that the new one need not lie beside it."""
         self._rows = 0
         self._workspace = self._deltas = self.row_loss = self.row_score = None
-        self.batch = Rows(x=None)
+        self.x_cells = self.outputs = None
         for layer in self.layers:
-            layer.y = layer.z = layer.dz = layer.xhat = None
+            layer.y = layer.z = layer.dz = layer.xhat = layer.mask = None
             if layer.kind == abi.LAYER_NORM:
                 layer.scale = None
+
+    def window(self, rows: int, like: Rows, slot: int = 0, *, numbers: bool = False) -> Rows:
+        """Return room for `rows` rows of the data, gathered; there are two such slots.
+
+        x is room for cells, or for `numbers` of the network's dtype. What `like` lacks is None.
+        """
+        plan, empty, dtype = self._plan, self._runtime.empty, self._dtype
+        kind = dtype if numbers else self._runtime.cells
+        room = self._windows[slot]
+        if room.x is None or len(room) < rows or room.x.dtype != kind:
+            # The old one is let go first.
+            self._windows[slot] = room = Rows(x=None)
+            room = self._windows[slot] = Rows(
+                x=empty((rows, plan.inputs), kind),
+                labels=empty((rows,), np.int64),
+                target=empty((rows * plan.outputs,), dtype),
+                weight=empty((rows,), dtype),
+            )
+        assert room.labels is not None and room.target is not None and room.weight is not None
+        targets = 0 if like.target is None else int(like.target.shape[1])
+        return Rows(
+            x=room.x[:rows],
+            labels=None if like.labels is None else room.labels[:rows],
+            target=None if like.target is None else _part(room.target, 0, (rows, targets)),
+            weight=None if like.weight is None else room.weight[:rows],
+        )
 
     def order(self, count: int) -> Array:
         """Return room for the order of `count` rows, (count,) uint32."""
@@ -208,7 +223,11 @@ class Memory:
     def loss_constants(self, loss: Loss) -> Array:
         """Return the constants of a loss; a loss without any still has an array."""
         if loss is not self._loss:
-            self._loss_constants = self._runtime.to_device(np.array([*loss.constants, 0.0]))
+            values = np.zeros(max(len(loss.constants), 16))
+            values[: len(loss.constants)] = loss.constants
+            if self._loss_constants is None or len(self._loss_constants) < len(values):
+                self._loss_constants = self._runtime.empty(values.shape, np.float64)
+            self._runtime.upload(self._loss_constants[: len(values)], values)
             self._loss = loss
         return self._loss_constants
 

@@ -352,7 +352,13 @@ class NumbaBackend(Backend):
         return _why_unavailable()
 
     def engine(
-        self, plan: Plan, parameters: Array, state: Array, *, threads: int | None = None
+        self,
+        plan: Plan,
+        parameters: Array,
+        state: Array,
+        *,
+        threads: int | None = None,
+        precision: str = "float32",
     ) -> Engine:
         return NumbaEngine(plan, parameters, state, threads)
 

@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from fastnet import activations, random
 from fastnet.activations import Activation
 from fastnet.backends.base import Array, Backend, Engine, Recipe, Rows, Tally, zeros_tally
+from fastnet.backends.threads import blas_pools
 from fastnet.kernels import abi
 from fastnet.losses import Head, Loss
 from fastnet.optimizers import Optimizer
@@ -348,7 +349,7 @@ class NumpyEngine(Engine):
     def threads_for(self, batch: int) -> int:
         if self.threads is not None:
             return self.threads
-        return max((pool["num_threads"] for pool in _blas_pools()), default=1)
+        return max((pool["num_threads"] for pool in blas_pools()), default=1)
 
     def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:
         self.reserve(1)
@@ -374,7 +375,13 @@ class NumpyBackend(Backend):
         return None
 
     def engine(
-        self, plan: Plan, parameters: Array, state: Array, *, threads: int | None = None
+        self,
+        plan: Plan,
+        parameters: Array,
+        state: Array,
+        *,
+        threads: int | None = None,
+        precision: str = "float32",
     ) -> Engine:
         return NumpyEngine(plan, parameters, state, threads)
 
@@ -385,14 +392,9 @@ class NumpyBackend(Backend):
         return np.asarray(values)
 
     def describe(self) -> dict[str, str]:
-        blas = _blas_pools()
+        blas = blas_pools()
         return {
             "numpy": np.__version__,
             "blas": ", ".join(f"{p['internal_api']} {p['version']}" for p in blas) or "none",
             "threads": ", ".join(str(p["num_threads"]) for p in blas) or "1",
         }
-
-
-def _blas_pools() -> list[dict[str, Any]]:
-    """Return what threadpoolctl knows of the BLAS libraries in this process."""
-    return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]

@@ -6,7 +6,9 @@ import os
 import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import Any, Final
+
+from threadpoolctl import threadpool_info
 
 RETRY: Final = 16
 """After so many spans with the faster number of threads the other one is tried again."""
@@ -95,3 +97,8 @@ def run_together(threads: int, run: Callable[[int, int], None]) -> None:
     run(0, threads)
     for helper in started:
         helper.join()
+
+
+def blas_pools() -> list[dict[str, Any]]:
+    """Return what threadpoolctl knows of the BLAS libraries in this process."""
+    return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]

@@ -23,6 +23,8 @@ from numba import njit
 from numba.core import caching, codegen
 from numba.core.compiler import Compiler
 
+from fastnet.kernels.folders import user_cache
+
 # error_model="numpy": with Python's, a test for division by zero keeps loops scalar.
 _FLAGS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy"}
 
@@ -79,16 +81,7 @@ class CacheWarning(UserWarning):
 
 def cache_folder() -> Path:
     """Return the folder of compiled kernels: ``FASTNET_CACHE_DIR``, or the user's cache."""
-    chosen = os.environ.get("FASTNET_CACHE_DIR")
-    if chosen:
-        return Path(chosen) / "kernels"
-    if sys.platform == "darwin":
-        base = Path("~/Library/Caches").expanduser()
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser()
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return base / "fastnet" / "kernels"
+    return user_cache() / "kernels"
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -11,8 +11,8 @@ extern "C" __global__ void clock_set(Clock* clock, integer step, integer seed, i
     *clock = Clock{step, seed, start, 0, 0};
 }
 
-// The step is done: move on by one batch.
-extern "C" __global__ void clock_tick(Clock* clock, const double* tally, integer batch_size)
+// The step is done: move on by one batch. One thread.
+__device__ void clock_tick(Clock* clock, const double* tally, integer batch_size)
 {
     clock->step += 1;
     clock->start += batch_size;

@@ -27,19 +27,23 @@ __device__ real lowest() { return log(real(0)); }
 // -1, 0 or 1; NaN for NaN.
 __device__ real sign(real x) { return x > 0 ? real(1) : x < 0 ? real(-1) : x == 0 ? real(0) : x; }
 
-// The sum of `value` over a warp, in every lane.
-__device__ real warp_sum(real value)
+// Rows are worked on by LANES threads each: a whole warp, or in `tiny.cu` perhaps one alone.
+__device__ integer lane() { return LANES == 1 ? 0 : integer(threadIdx.x); }
+
+// The sum of `value` over the lanes of a row, in every one.
+template <typename Number, int lanes = LANES>
+__device__ Number warp_sum(Number value)
 {
-    for (int lane = WARP / 2; lane > 0; lane /= 2)
-        value += __shfl_xor_sync(ALL_LANES, value, lane);
+    for (int apart = lanes / 2; apart > 0; apart /= 2)
+        value += __shfl_xor_sync(ALL_LANES, value, apart);
     return value;
 }
 
-// The largest `value` of a warp, in every lane.
+// The largest `value` of a row's lanes, in every one.
 __device__ real warp_max(real value)
 {
-    for (int lane = WARP / 2; lane > 0; lane /= 2)
-        value = larger(value, __shfl_xor_sync(ALL_LANES, value, lane));
+    for (int apart = LANES / 2; apart > 0; apart /= 2)
+        value = larger(value, __shfl_xor_sync(ALL_LANES, value, apart));
     return value;
 }
 

@@ -10,9 +10,10 @@ extern "C" __global__ void permutation(unsigned* order_n, integer count, integer
         order_n[n] = shuffled(unsigned(n), count, unsigned(bits), keys);
 }
 
-// Row b of the batch is row order_n[start + clock->start + b] of the data set. A thread for each
-// column of x_bi or target_bt. Absent arrays are null, and so is the clock where `start` says all.
-extern "C" __global__ void gather_rows(real* x_bi, integer* label_b, real* target_bt,
+// Row b of the result is row order_n[start + clock->start + b] of the data set. A thread for each
+// column of x_bi or target_bt. Absent arrays are null, the order too where the rows come as they
+// lie, and the clock where `start` says all.
+extern "C" __global__ void gather_rows(cell* x_bi, integer* label_b, real* target_bt,
                                        real* weight_b, const real* x_ni, const integer* label_n,
                                        const real* target_nt, const real* weight_n,
                                        const unsigned* order_n, const Clock* clock, integer start,
@@ -21,7 +22,7 @@ extern "C" __global__ void gather_rows(real* x_bi, integer* label_b, real* targe
     const integer first = start + (clock ? clock->start : 0);
     const integer columns = inputs > targets ? inputs : targets;
     for (integer b = first_row(); b < rows; b += row_stride()) {
-        const integer n = order_n[first + b];
+        const integer n = order_n ? integer(order_n[first + b]) : first + b;
         for (integer column = first_column(); column < columns; column += column_stride()) {
             if (column < inputs)
                 x_bi[b * inputs + column] = x_ni[n * inputs + column];
@@ -33,4 +34,18 @@ extern "C" __global__ void gather_rows(real* x_bi, integer* label_b, real* targe
                 weight_b[b] = weight_n[n];
         }
     }
+}
+
+// Rounds numbers to cells. A thread for each.
+extern "C" __global__ void narrow(cell* cells, const real* numbers, integer elements)
+{
+    for (integer e = first_column(); e < elements; e += column_stride())
+        cells[e] = numbers[e];
+}
+
+// Returns cells to numbers. A thread for each.
+extern "C" __global__ void widen(real* numbers, const cell* cells, integer elements)
+{
+    for (integer e = first_column(); e < elements; e += column_stride())
+        numbers[e] = cells[e];
 }

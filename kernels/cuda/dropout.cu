@@ -3,7 +3,7 @@
 // mask = 0 or `scale`, y = x mask. Arrays of `elements` numbers, (B, O) taken flat. A thread for
 // each four elements, which are the four words of one Philox block: word w keeps its unit if it is
 // below `threshold`.
-extern "C" __global__ void dropout_forward(real* y_bo, real* mask_bo, const real* x_bo,
+extern "C" __global__ void dropout_forward(cell* y_bo, cell* mask_bo, const cell* x_bo,
                                            const Clock* clock, integer stream, integer threshold,
                                            double scale, integer elements)
 {
@@ -24,7 +24,7 @@ extern "C" __global__ void dropout_forward(real* y_bo, real* mask_bo, const real
 }
 
 // dx = dy mask. A thread for each element.
-extern "C" __global__ void dropout_backward(real* dx_bo, const real* d_bo, const real* mask_bo,
+extern "C" __global__ void dropout_backward(cell* dx_bo, const cell* d_bo, const cell* mask_bo,
                                             integer elements)
 {
     for (integer e = first_column(); e < elements; e += column_stride())

@@ -25,15 +25,19 @@ import numpy as np
 from fastnet.kernels import abi
 
 FILES: Final = (
+    "cells.cuh",
     "common.cuh",
     "random.cuh",
     "activations.cuh",
+    "softmax.cuh",
     "clock.cu",
     "data.cu",
     "dense.cu",
     "dropout.cu",
     "norm.cu",
+    "losses.cuh",
     "losses.cu",
+    "optimizers.cuh",
     "optimizers.cu",
 )
 """In the order in which they need one another."""
@@ -109,9 +113,10 @@ def norm_chunks(size: int) -> int:
 
 KERNELS: Final[dict[str, Callable[[int, int, int], Launch]]] = {
     "clock_set": one_thread,
-    "clock_tick": one_thread,
     "permutation": over_line,
     "gather_rows": over_elements,
+    "narrow": over_line,
+    "widen": over_line,
     "dense_forward_epilogue": over_elements,
     "dense_forward_softmax": over_rows,
     "softmax_backward": over_rows,
@@ -145,7 +150,7 @@ def launch_shape(kernel: str, rows: int, columns: int, block: int) -> Launch:
     return KERNELS[kernel](rows, columns, block)
 
 
-def source(dtype: np.dtype[np.floating], block: int) -> str:
+def source(dtype: np.dtype[np.floating], block: int, *, bf16: bool = False) -> str:
     """Return the text of all kernels for one dtype.
 
     Parameters
@@ -154,21 +159,30 @@ def source(dtype: np.dtype[np.floating], block: int) -> str:
         Becomes ``real``.
     block : int
         Threads in a block: a power of two from 32 to 1024. Becomes ``BLOCK``.
+    bf16 : bool
+        Whether activations lie in memory as bfloat16; see ``cells.cuh``.
     """
     if block not in (32, 64, 128, 256, 512, 1024):
         raise ValueError(f"block must be a power of two from 32 to 1024, got {block}.")
-    folder = Path(__file__).parent
-    parts = [_prelude(dtype, block)]
-    for name in FILES:
-        parts.append(f'#line 1 "{name}"\n' + (folder / name).read_text(encoding="utf-8"))
-    return "\n".join(parts)
+    parts = [prelude(dtype, block), *(["#define CELLS_ARE_BF16"] if bf16 else [])]
+    return "\n".join([*parts, *map(file, FILES)])
 
 
-def _prelude(dtype: np.dtype[np.floating], block: int) -> str:
-    """Return the definitions that come from Python: types, sizes, and all of ``abi``."""
+def file(name: str) -> str:
+    """Return the text of one file, under its own name for the compiler's messages."""
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return f'#line 1 "{name}"\n{text}'
+
+
+def prelude(dtype: np.dtype[np.floating], block: int, lanes: int = WARP) -> str:
+    """Return the definitions that come from Python: types, sizes, and all of ``abi``.
+
+    `lanes` threads work on a row, where rows are worked on one by one.
+    """
     real = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}[np.dtype(dtype)]
     lines = [f"typedef {real} real;", "typedef long long integer;"]
-    for name, value in (("BLOCK", block), ("WARP", WARP), ("COLUMN_TILE", COLUMN_TILE)):
+    sizes = {"BLOCK": block, "WARP": WARP, "LANES": lanes, "COLUMN_TILE": COLUMN_TILE}
+    for name, value in sizes.items():
         lines.append(f"constexpr int {name} = {value};")
     lines.append("struct Clock { " + " ".join(f"integer {field};" for field in CLOCK) + " };")
     lines.append("namespace abi {")

@@ -1,190 +1,4 @@
-// The loss head: each row's loss, score and gradient, and the sums over the batch. The formulas are
-// those of fastnet/losses.py.
-
-// GaussianNLL treats smaller variances as 1e-6.
-constexpr double LOG_VARIANCE_FLOOR = -13.815510557964274;
-constexpr double LOG_TWO_PI = 1.8378770664093453;
-
-// One row of the batch, as one warp works on it.
-struct Row {
-    real* d_o;
-    const real* y_o;
-    const real* z_o;
-    const real* target_t;  // null where there are labels
-    integer label;
-    integer outputs;
-    integer targets;
-    const double* constants;
-    real weight;  // of the row
-    real share;   // 1 / the sum of the weights of the batch
-
-    __device__ void set_gradient(integer o, real gradient) const
-    {
-        d_o[o] = gradient * weight * share;
-    }
-};
-
-// log(sum(exp(u))) - sum(s u), with u = z - max(z) and s the smoothed target.
-__device__ real cross_entropy_row(const Row& r)
-{
-    const double smoothing = r.constants[0];
-    real highest = lowest();
-    for (integer o = threadIdx.x; o < r.outputs; o += WARP)
-        highest = larger(highest, r.z_o[o]);
-    highest = warp_max(highest);
-    real sum = 0, product = 0;
-    for (integer o = threadIdx.x; o < r.outputs; o += WARP) {
-        const real target = r.target_t ? r.target_t[o] : real(o == r.label);
-        const real s = target * real(1 - smoothing) + real(smoothing / double(r.outputs));
-        const real u = r.z_o[o] - highest;
-        sum += exp(u);
-        product += s * u;
-        r.set_gradient(o, r.y_o[o] - s);
-    }
-    return log(warp_sum(sum)) - warp_sum(product);
-}
-
-// For T targets, T means and then T logarithms of variances v:
-// (log(2 pi v) + (mean - t)^2 / v) / 2.
-__device__ real gaussian_nll_row(const Row& r)
-{
-    const real count = real(r.targets);
-    real sum = 0;
-    for (integer t = threadIdx.x; t < r.targets; t += WARP) {
-        const real log_variance = larger(r.y_o[r.targets + t], real(LOG_VARIANCE_FLOOR));
-        const real precision = exp(-log_variance);
-        const real error = r.y_o[t] - r.target_t[t];
-        const real square = error * error * precision;
-        r.set_gradient(t, error * precision / count);
-        r.set_gradient(r.targets + t, (1 - square) / (2 * count));
-        sum += square + log_variance;
-    }
-    return (warp_sum(sum) / count + real(LOG_TWO_PI)) / 2;
-}
-
-// The other losses are means over outputs. Each function returns one element's loss and writes its
-// derivative, with respect to z for binary_cross_entropy and poisson, else to y.
-
-__device__ real binary_cross_entropy(real& d, real y, real z, real target, double smoothing)
-{
-    const real s = target * real(1 - smoothing) + real(smoothing / 2);
-    d = y - s;
-    return larger(z, 0) - s * z + log1p(exp(-fabs(z)));
-}
-
-__device__ real mse(real& d, real y, real target)
-{
-    const real e = y - target;
-    d = 2 * e;
-    return e * e;
-}
-
-__device__ real mae(real& d, real y, real target)
-{
-    d = sign(y - target);
-    return fabs(y - target);
-}
-
-__device__ real huber(real& d, real y, real target, real delta)
-{
-    // With c = clip(e, -delta, delta) both branches are c (e - c / 2).
-    const real e = y - target;
-    d = e < -delta ? -delta : e > delta ? delta : e;
-    return d * (e - d / 2);
-}
-
-__device__ real poisson(real& d, real y, real z, real target)
-{
-    d = y - target;
-    return y - target * z;
-}
-
-__device__ real quantile(real& d, real y, real target, real q)
-{
-    // dl/de is q where e > 0, q - 1 where e < 0 and 0 where e = 0.
-    const real e = target - y;
-    const real s = sign(e);
-    d = -(s + (2 * q - 1) * fabs(s)) / 2;
-    return -e * d;
-}
-
-__device__ real mean_over_outputs(integer loss, const Row& r)
-{
-    const real count = real(r.outputs);
-    real sum = 0;
-    for (integer o = threadIdx.x; o < r.outputs; o += WARP) {
-        const real y = r.y_o[o], z = r.z_o[o];
-        const real target = r.target_t[o % r.targets];  // several quantiles share a target
-        real d = 0;
-        switch (loss) {
-        case abi::BINARY_CROSS_ENTROPY:
-            sum += binary_cross_entropy(d, y, z, target, r.constants[0]);
-            break;
-        case abi::MSE: sum += mse(d, y, target); break;
-        case abi::MAE: sum += mae(d, y, target); break;
-        case abi::HUBER: sum += huber(d, y, target, real(r.constants[0])); break;
-        case abi::POISSON: sum += poisson(d, y, z, target); break;
-        case abi::QUANTILE:
-            sum += quantile(d, y, target, real(r.constants[o / r.targets]));
-            break;
-        }
-        r.set_gradient(o, d / count);
-    }
-    return warp_sum(sum) / count;
-}
-
-// The place of the largest number: the first of equals, and NaN before all others.
-struct Best {
-    real value;
-    integer place;
-
-    __device__ bool before(const Best& other) const
-    {
-        const bool nan = value != value, other_nan = other.value != other.value;
-        if (nan != other_nan)
-            return nan;
-        return value > other.value || ((nan || value == other.value) && place < other.place);
-    }
-};
-
-__device__ integer argmax(const real* values_o, integer outputs)
-{
-    Best best = {lowest(), outputs};
-    for (integer o = threadIdx.x; o < outputs; o += WARP) {
-        const Best candidate = {values_o[o], o};
-        if (candidate.before(best))
-            best = candidate;
-    }
-    for (int lane = WARP / 2; lane > 0; lane /= 2) {
-        Best other;
-        other.value = __shfl_xor_sync(ALL_LANES, best.value, lane);
-        other.place = __shfl_xor_sync(ALL_LANES, best.place, lane);
-        if (other.before(best))
-            best = other;
-    }
-    return best.place;
-}
-
-// The row's raw score: 1 for a right answer, the share of right outputs, or the mean squared error.
-__device__ real score(integer loss, const Row& r)
-{
-    if (loss == abi::QUANTILE)
-        return 0;
-    if (loss == abi::CROSS_ENTROPY) {
-        const integer answer = argmax(r.y_o, r.outputs);
-        return real(answer == (r.target_t ? argmax(r.target_t, r.outputs) : r.label));
-    }
-    real sum = 0;
-    for (integer t = threadIdx.x; t < r.targets; t += WARP) {
-        if (loss == abi::BINARY_CROSS_ENTROPY) {
-            sum += real((r.target_t[t] - real(0.5) > 0) == (r.z_o[t] > 0));
-        } else {
-            const real e = r.y_o[t] - r.target_t[t];
-            sum += e * e;
-        }
-    }
-    return warp_sum(sum) / real(r.targets);
-}
+// The loss head: each row's loss, score and gradient, and the sums over the batch.
 
 // total = the sum of the weights of the batch. One block.
 extern "C" __global__ void weight_sum(double* total, const real* weight_b, integer rows)
@@ -199,16 +13,19 @@ extern "C" __global__ void weight_sum(double* total, const real* weight_b, integ
 }
 
 // The gradient d_bo of the mean loss of the batch, and each row's weighted loss and score. Exactly
-// one of label_b and target_bt is given; weight_b and total are null where all weights are 1. A
-// warp for each row.
-extern "C" __global__ void loss_head(real* d_bo, real* loss_b, real* score_b, const real* y_bo,
-                                     const real* z_bo, const integer* label_b,
+// one of label_b and target_bt is given; weight_b and total are null where all weights are 1. With
+// `softmax`, y_bo is first set to that of z_bo. A warp for each row.
+extern "C" __global__ void loss_head(cell* d_bo, real* loss_b, real* score_b, cell* y_bo,
+                                     const cell* z_bo, const integer* label_b,
                                      const real* target_bt, const real* weight_b,
                                      const double* total, const double* constants, integer loss,
-                                     integer rows, integer outputs, integer targets)
+                                     integer softmax, integer rows, integer outputs,
+                                     integer targets)
 {
     const double weights = total ? *total : double(rows);
     for (integer b = first_row(); b < rows; b += row_stride()) {
+        if (softmax)
+            softmax_row(y_bo + b * outputs, z_bo + b * outputs, outputs);
         Row r;
         r.d_o = d_bo + b * outputs;
         r.y_o = y_bo + b * outputs;
@@ -220,13 +37,7 @@ extern "C" __global__ void loss_head(real* d_bo, real* loss_b, real* score_b, co
         r.constants = constants;
         r.weight = weight_b ? weight_b[b] : real(1);
         r.share = weights > 0 ? real(1 / weights) : real(0);
-        real value;
-        if (loss == abi::CROSS_ENTROPY)
-            value = cross_entropy_row(r);
-        else if (loss == abi::GAUSSIAN_NLL)
-            value = gaussian_nll_row(r);
-        else
-            value = mean_over_outputs(loss, r);
+        const real value = row_loss(loss, r);
         const real points = score(loss, r);
         if (threadIdx.x == 0) {
             loss_b[b] = value * r.weight;
@@ -236,9 +47,11 @@ extern "C" __global__ void loss_head(real* d_bo, real* loss_b, real* score_b, co
 }
 
 // Adds the batch's sums to the tally, in double. STEPS counts batches for as long as the sum of the
-// losses is finite. `total` as in loss_head. One block.
-extern "C" __global__ void tally_add(double* tally, const real* loss_b, const real* score_b,
-                                     const double* total, const Clock* clock, integer rows)
+// losses is finite. `total` as in loss_head. At the end of a step the clock is moved on by
+// `batch_size` rows, which is 0 elsewhere. One block.
+extern "C" __global__ void tally_add(double* tally, Clock* clock, const real* loss_b,
+                                     const real* score_b, const double* total,
+                                     integer batch_size, integer rows)
 {
     __shared__ double scratch[BLOCK];
     if (clock->halted)
@@ -255,5 +68,7 @@ extern "C" __global__ void tally_add(double* tally, const real* loss_b, const re
         tally[abi::SCORE_SUM] += score;
         tally[abi::WEIGHT_SUM] += total ? *total : double(rows);
         tally[abi::STEPS] += isfinite(tally[abi::LOSS_SUM]) ? 1 : 0;
+        if (batch_size > 0)
+            clock_tick(clock, tally, batch_size);
     }
 }

@@ -5,7 +5,7 @@
 // statistics; else the running ones. A block for every COLUMN_TILE columns.
 extern "C" __global__ void batch_norm_statistics(real* mean_o, real* scale_o,
                                                  real* running_mean_o, real* running_var_o,
-                                                 const real* x_bo, const Clock* clock,
+                                                 const cell* x_bo, const Clock* clock,
                                                  double momentum, double epsilon,
                                                  integer training, integer rows, integer outputs)
 {
@@ -44,8 +44,8 @@ extern "C" __global__ void batch_norm_statistics(real* mean_o, real* scale_o,
 }
 
 // xhat, z = gamma xhat + beta and y = f(z); y may be z. A thread for each element.
-extern "C" __global__ void batch_norm_forward(real* y_bo, real* z_bo, real* xhat_bo,
-                                              const real* x_bo, const real* mean_o,
+extern "C" __global__ void batch_norm_forward(cell* y_bo, cell* z_bo, cell* xhat_bo,
+                                              const cell* x_bo, const real* mean_o,
                                               const real* scale_o, const real* gamma_o,
                                               const real* beta_o, integer activation,
                                               integer rows, integer outputs)
@@ -62,8 +62,8 @@ extern "C" __global__ void batch_norm_forward(real* y_bo, real* z_bo, real* xhat
 }
 
 // The same by rows, which have the scales scale_b. A warp for each row.
-extern "C" __global__ void layer_norm_forward(real* y_bo, real* z_bo, real* xhat_bo,
-                                              real* scale_b, const real* x_bo,
+extern "C" __global__ void layer_norm_forward(cell* y_bo, cell* z_bo, cell* xhat_bo,
+                                              real* scale_b, const cell* x_bo,
                                               const real* gamma_o, const real* beta_o,
                                               integer activation, double epsilon, integer rows,
                                               integer outputs)
@@ -94,9 +94,9 @@ extern "C" __global__ void layer_norm_forward(real* y_bo, real* z_bo, real* xhat
 
 // dz = dy f'(z) in place, dgamma = the column sums of dz xhat, dbeta = those of dz. A block for
 // every COLUMN_TILE columns.
-extern "C" __global__ void norm_backward_epilogue(real* d_bo, real* dgamma_o, real* dbeta_o,
-                                                  const real* y_bo, const real* z_bo,
-                                                  const real* xhat_bo, integer activation,
+extern "C" __global__ void norm_backward_epilogue(cell* d_bo, real* dgamma_o, real* dbeta_o,
+                                                  const cell* y_bo, const cell* z_bo,
+                                                  const cell* xhat_bo, integer activation,
                                                   integer rows, integer outputs)
 {
     __shared__ real scratch[BLOCK];
@@ -123,7 +123,7 @@ extern "C" __global__ void norm_backward_epilogue(real* d_bo, real* dgamma_o, re
 // dx = scale (g - mean(g) - xhat mean(g xhat)) with g = gamma dz; the means run over the batch, so
 // they are gamma dbeta / B and gamma dgamma / B. Outside training the statistics are constants, and
 // the means vanish. A thread for each element.
-extern "C" __global__ void batch_norm_backward(real* dx_bo, const real* d_bo, const real* xhat_bo,
+extern "C" __global__ void batch_norm_backward(cell* dx_bo, const cell* d_bo, const cell* xhat_bo,
                                                const real* scale_o, const real* gamma_o,
                                                const real* dgamma_o, const real* dbeta_o,
                                                integer training, integer rows, integer outputs)
@@ -139,7 +139,7 @@ extern "C" __global__ void batch_norm_backward(real* dx_bo, const real* d_bo, co
 }
 
 // The same with means over the units of a row. A warp for each row.
-extern "C" __global__ void layer_norm_backward(real* dx_bo, const real* d_bo, const real* xhat_bo,
+extern "C" __global__ void layer_norm_backward(cell* dx_bo, const cell* d_bo, const cell* xhat_bo,
                                                const real* scale_b, const real* gamma_o,
                                                integer rows, integer outputs)
 {

@@ -1,75 +1,4 @@
-// Optimizers: one pass over the flat parameters. The formulas are those of fastnet/optimizers.py.
-
-// The constants of an optimizer and the coefficients of a step, rounded once for all parameters.
-struct Step {
-    real beta1, rest1;  // and 1 - beta1
-    real beta2, rest2;
-    real epsilon, momentum;
-    bool nesterov;
-    real l1, l2;
-    real rate, scale, rate_gradient;
-    real keep;  // 1 - decay
-};
-
-__device__ Step make_step(const double* constants, const double* coefficients)
-{
-    Step step;
-    step.beta1 = real(constants[abi::BETA1]);
-    step.rest1 = real(1 - constants[abi::BETA1]);
-    step.beta2 = real(constants[abi::BETA2]);
-    step.rest2 = real(1 - constants[abi::BETA2]);
-    step.epsilon = real(constants[abi::EPSILON]);
-    step.momentum = real(constants[abi::MOMENTUM]);
-    step.nesterov = constants[abi::NESTEROV] != 0;
-    step.l1 = real(constants[abi::L1]);
-    step.l2 = real(constants[abi::L2]);
-    step.rate = real(coefficients[abi::RATE]);
-    step.scale = real(coefficients[abi::SCALE]);
-    step.rate_gradient = real(coefficients[abi::RATE_GRADIENT]);
-    step.keep = real(1 - coefficients[abi::DECAY]);
-    return step;
-}
-
-// Each of these moves one parameter w against its gradient g; m and v are its moments.
-
-__device__ void sgd_update(real& w, real g, real& m, const Step& step)
-{
-    m = step.momentum * m + g;
-    w -= step.rate * (step.nesterov ? g + step.momentum * m : m);
-}
-
-__device__ void rmsprop_update(real& w, real g, real& v, const Step& step)
-{
-    v = step.beta2 * v + step.rest2 * (g * g);
-    w -= step.rate * (g / (sqrt(v) + step.epsilon));
-}
-
-__device__ void adagrad_update(real& w, real g, real& v, const Step& step)
-{
-    v += g * g;
-    w -= step.rate * (g / (sqrt(v) + step.epsilon));
-}
-
-__device__ void adam_update(real& w, real g, real& m, real& v, const Step& step)
-{
-    m = step.beta1 * m + step.rest1 * g;
-    v = step.beta2 * v + step.rest2 * (g * g);
-    w -= step.rate * (m / (sqrt(v) * step.scale + step.epsilon));
-}
-
-__device__ void nadam_update(real& w, real g, real& m, real& v, const Step& step)
-{
-    m = step.beta1 * m + step.rest1 * g;
-    v = step.beta2 * v + step.rest2 * (g * g);
-    w -= (step.rate * m + step.rate_gradient * g) / (sqrt(v) * step.scale + step.epsilon);
-}
-
-__device__ void lion_update(real& w, real g, real& m, const Step& step)
-{
-    const real direction = step.beta1 * m + step.rest1 * g;
-    m = step.beta2 * m + step.rest2 * g;
-    w -= step.rate * sign(direction);
-}
+// Optimizers: one pass over the flat parameters.
 
 // square_c[c] = the sum of g^2 over chunk c of `chunks` equal ones. A block for each chunk. In
 // double: the square of a large float would be infinite.
@@ -103,37 +32,24 @@ extern "C" __global__ void gradient_clip(real* clip, const double* square_c,
         *clip = norm > limit ? real(limit / norm) : real(1);
 }
 
-// Clips the gradient, adds penalties and decay to the first `decayed` parameters, and updates.
-// moments_sp holds one row of `size` for each moment; `clip` is null where nothing is clipped. A
-// thread for each parameter.
-extern "C" __global__ void optimizer_update(real* w_p, real* moments_sp, const real* g_p,
-                                            const real* clip, const double* constants,
-                                            const double* coefficients, const Clock* clock,
-                                            integer optimizer, integer decayed, integer size)
+// Clips the gradient and updates; penalties act on the first `decayed` parameters. moments_sp holds
+// one row of `size` for each moment; `clip` is null where nothing is clipped. cells_p, unless null,
+// gets the new parameters rounded to cells. A thread for each parameter.
+extern "C" __global__ void optimizer_update(real* w_p, real* moments_sp, cell* cells_p,
+                                            const real* g_p, const real* clip,
+                                            const double* constants, const double* coefficients,
+                                            const Clock* clock, integer optimizer,
+                                            integer decayed, integer size)
 {
     if (clock->halted)
         return;
     const Step step = make_step(constants, coefficients + clock->row * abi::COEFFICIENTS);
     for (integer p = first_column(); p < size; p += column_stride()) {
         real w = w_p[p];
-        real g = clip ? g_p[p] * *clip : g_p[p];
-        if (p < decayed) {
-            if (step.l2 != 0)
-                g += step.l2 * w;
-            if (step.l1 != 0)
-                g += step.l1 * sign(w);
-            w *= step.keep;
-        }
-        real& first = moments_sp[p];
-        real& second = moments_sp[size + p];
-        switch (optimizer) {
-        case abi::SGD: sgd_update(w, g, first, step); break;
-        case abi::RMSPROP: rmsprop_update(w, g, first, step); break;
-        case abi::ADAGRAD: adagrad_update(w, g, first, step); break;
-        case abi::ADAM: adam_update(w, g, first, second, step); break;
-        case abi::NADAM: nadam_update(w, g, first, second, step); break;
-        case abi::LION: lion_update(w, g, first, step); break;
-        }
+        const real g = clip ? g_p[p] * *clip : g_p[p];
+        parameter_update(optimizer, w, g, moments_sp[p], moments_sp[size + p], p < decayed, step);
         w_p[p] = w;
+        if (cells_p)
+            cells_p[p] = w;
     }
 }

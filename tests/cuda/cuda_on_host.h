@@ -154,7 +154,7 @@ T shuffle(unsigned mask, T value, unsigned source, const char* file, int line)
     return value;
 }
 
-// The dynamic shared memory of the block.
+// The dynamic shared memory of the block: DYNAMIC_SHARED in kernels.
 template <typename T>
 T* dynamic_shared()
 {
@@ -281,7 +281,8 @@ template <> struct Letter<float*> { static constexpr char value = 'F'; };
 template <> struct Letter<double*> { static constexpr char value = 'D'; };
 template <> struct Letter<long long*> { static constexpr char value = 'I'; };
 template <> struct Letter<unsigned*> { static constexpr char value = 'U'; };
-template <typename T> struct Letter<T*> { static constexpr char value = 'I'; };  // records
+// 'H' for 16 bits, else 'I': a record of 64-bit integers.
+template <typename T> struct Letter<T*> { static constexpr char value = sizeof(T) == 2 ? 'H' : 'I'; };
 template <typename T> struct Letter<const T*> : Letter<T*> {};
 
 template <typename... Arguments>
@@ -321,6 +322,7 @@ Kernel<Arguments...> kernel_type(void (*)(Arguments...));
                                 decltype(emulator::kernel_type(name))::body<name>, arguments);     \
     }
 
+#define DYNAMIC_SHARED(Number, name) Number* name = emulator::dynamic_shared<Number>()
 #define threadIdx (emulator::current->thread)
 #define blockIdx (emulator::block_index)
 #define blockDim (emulator::block_size)

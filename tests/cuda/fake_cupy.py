@@ -6,13 +6,15 @@ these with the real ones where CuPy is installed. Kernels run on the emulator.
 
 from __future__ import annotations
 
-import ctypes
+import sys
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.cuda.fake_cublaslt import FakeCublasLt
 from tests.cuda.host_module import HostModule
 
 
@@ -23,7 +25,7 @@ class FakeArray(np.ndarray):  # type: ignore[type-arg]
     def data(self) -> Any:
         return FakePointer(self)
 
-    def set(self, values: NDArray[Any]) -> None:
+    def set(self, values: NDArray[Any], stream: FakeStream | None = None) -> None:
         assert not isinstance(values, FakeArray), "expected a host array"
         assert values.shape == self.shape and values.dtype == self.dtype
         self[...] = values
@@ -36,7 +38,8 @@ class FakePointer:
         self.ptr = int(array.ctypes.data)
 
     def copy_from_device_async(self, source: FakePointer, size: int) -> None:
-        self._bytes[:size] = source._bytes[:size]
+        into, values = self._bytes[:size], source._bytes[:size]
+        sys.modules["cupy"].queue(lambda: np.copyto(into, values))  # type: ignore[attr-defined]
 
 
 class CUDARuntimeError(RuntimeError):
@@ -50,7 +53,7 @@ class FakeRuntime:
 
     def __init__(self, *, devices: int = 1, error: int | None = None, driver: int = 13000) -> None:
         self.devices, self.error, self.driver = devices, error, driver
-        self.free, self.total = 3 * 2**30, 8 * 2**30
+        self.free, self.total, self.capability = 3 * 2**30, 8 * 2**30, "90"
 
     def getDeviceCount(self) -> int:  # noqa: N802
         if self.error is not None:
@@ -67,59 +70,94 @@ class FakeRuntime:
         return 0
 
     def getDeviceProperties(self, device: int) -> dict[str, Any]:  # noqa: N802
-        assert device == 0
-        return {"name": b"NVIDIA Pretence", "major": 9, "minor": 0, "totalGlobalMem": self.total}
+        assert device < self.devices
+        major, minor = map(int, (self.capability[:-1], self.capability[-1]))
+        name = b"NVIDIA Pretence"
+        return {"name": name, "major": major, "minor": minor, "totalGlobalMem": self.total}
 
     def memGetInfo(self) -> tuple[int, int]:  # noqa: N802
         return self.free, self.total
 
 
-class FakeBlas:
-    """``cupy.cuda.cublas``: products of column-major matrices, given by their addresses."""
-
-    CUBLAS_OP_N, CUBLAS_OP_T, CUBLAS_DEFAULT_MATH = 0, 1, 0
-
-    def __init__(self) -> None:
-        self.math_mode = -1
-
-    def setMathMode(self, handle: int, mode: int) -> None:  # noqa: N802
-        self.math_mode = mode
-
-    def sgemm(self, *arguments: int) -> None:
-        _gemm(ctypes.c_float, *arguments)
-
-    def dgemm(self, *arguments: int) -> None:
-        _gemm(ctypes.c_double, *arguments)
+class FakeEvent:
+    def synchronize(self) -> None: ...
 
 
-def _gemm(
-    kind: Any,
-    handle: int,
-    transa: int,
-    transb: int,
-    m: int,
-    n: int,
-    k: int,
-    alpha: int,
-    a: int,
-    lda: int,
-    b: int,
-    ldb: int,
-    beta: int,
-    c: int,
-    ldc: int,
-) -> None:
-    assert handle == FakeCupy.HANDLE
-    assert kind.from_address(alpha).value == 1 and kind.from_address(beta).value == 0
+class FakeStream:
+    """Queues nothing: what it is given runs at once, or is written down while it is captured."""
 
-    def matrix(address: int, rows: int, columns: int, leading: int) -> NDArray[Any]:
-        assert leading >= rows
-        buffer = (kind * (leading * columns)).from_address(address)
-        return np.frombuffer(buffer, kind).reshape(columns, leading).T[:rows]
+    ptr = 7
 
-    left = matrix(a, k, m, lda).T if transa else matrix(a, m, k, lda)
-    right = matrix(b, n, k, ldb).T if transb else matrix(b, k, n, ldb)
-    matrix(c, m, n, ldc)[...] = left @ right
+    def __init__(self, owner: FakeCupy, non_blocking: bool = False) -> None:
+        self._owner, self.non_blocking = owner, non_blocking
+
+    def __enter__(self) -> FakeStream:
+        self._before, self._owner.current = self._owner.current, self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._owner.current = self._before
+
+    def begin_capture(self) -> None:
+        assert self.non_blocking and self._owner.recording is None
+        self._owner.recording = []
+
+    def end_capture(self) -> FakeGraph:
+        recorded, self._owner.recording = self._owner.recording, None
+        assert recorded is not None
+        return FakeGraph(recorded)
+
+    def record(self) -> FakeEvent:
+        assert self._owner.recording is None
+        return FakeEvent()
+
+    def wait_event(self, event: FakeEvent) -> None:
+        assert isinstance(event, FakeEvent)
+
+
+class FakeGraph:
+    def __init__(self, recorded: list[Callable[[], None]]) -> None:
+        self._recorded = recorded
+
+    def launch(self) -> None:
+        for work in self._recorded:
+            work()
+
+
+class FakeDevice:
+    """A GPU; `use` makes it the current one."""
+
+    def __init__(self, owner: FakeCupy, number: int | None = None) -> None:
+        self._owner, self.id = owner, owner.device if number is None else number
+        self.attributes = {"MaxSharedMemoryPerBlockOptin": owner.shared_bytes}
+        self.compute_capability = owner.runtime.capability
+
+    def use(self) -> None:
+        self._owner.device = self.id
+
+
+class FakeKernel:
+    """``cupy.RawKernel``, and the function within."""
+
+    max_dynamic_shared_size_bytes = 48 * 2**10
+
+    def __init__(self, owner: FakeCupy, module: HostModule, name: str) -> None:
+        self._owner, self._module, self._name = owner, module, name
+        self.kernel = self
+
+    def __call__(
+        self,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        arguments: tuple[Any, ...],
+        shared_mem: int = 0,
+    ) -> None:
+        assert shared_mem <= self.max_dynamic_shared_size_bytes
+        assert shared_mem <= self._owner.shared_bytes
+        for value in arguments:
+            assert isinstance(value, FakeArray | int | float | None), "not on the device"
+        launch = self._module.launch
+        self._owner.queue(lambda: launch(self._name, grid, block, arguments, shared_mem))
 
 
 class FakeModule:
@@ -137,39 +175,49 @@ class FakeModule:
             raise error
         self._module = HostModule(self._code)
 
-    def get_function(self, name: str) -> Any:
-        def kernel(grid: tuple[int, ...], block: tuple[int, ...], arguments: Any) -> None:
-            for value in arguments:
-                assert isinstance(value, FakeArray | int | float | None), "not on the device"
-            self._module.launch(name, grid, block, tuple(arguments))
-
-        return SimpleNamespace(kernel=kernel)
+    def get_function(self, name: str) -> FakeKernel:
+        return FakeKernel(sys.modules["cupy"], self._module, name)
 
 
 class FakeCupy(ModuleType):
-    """The package."""
+    """The package, with as many devices as its runtime has."""
 
-    HANDLE = 4711
     __version__ = "14.0.0"
     RawModule = FakeModule
 
-    def __init__(self, runtime: FakeRuntime | None = None) -> None:
+    def __init__(self, runtime: FakeRuntime | None = None, **library: Any) -> None:
         super().__init__("cupy")
         self.runtime = runtime or FakeRuntime()
-        self.blas = FakeBlas()
+        self.device, self.shared_bytes = 0, 99 * 2**10
+        self.recording: list[Callable[[], None]] | None = None
+        self.current = FakeStream(self)
+        self.library = FakeCublasLt(self.queue, **library)
+        self.library.capturing = lambda: self.recording is not None
         self.cuda = SimpleNamespace(
             runtime=self.runtime,
-            cublas=self.blas,
             nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
-            Device=lambda: SimpleNamespace(id=0),
-            device=SimpleNamespace(get_cublas_handle=lambda: FakeCupy.HANDLE),
+            Device=lambda number=None: FakeDevice(self, number),
+            Stream=lambda non_blocking=False: FakeStream(self, non_blocking),
+            get_current_stream=lambda: self.current,
+            get_elapsed_time=lambda begin, end: 1.0,
+            alloc_pinned_memory=lambda size: bytearray(size),
         )
 
+    def queue(self, work: Callable[[], None]) -> None:
+        """Do what a stream is given, or write it down."""
+        if self.recording is None:
+            work()
+        else:
+            self.recording.append(work)
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> FakeArray:
+        assert self.recording is None, "memory from inside a capture"
         size = np.empty(0, dtype).itemsize * int(np.prod(shape, dtype=float))
         if size > self.runtime.free:
             raise MemoryError("Out of memory")
-        values = np.full(max(size, 1), 0xFF, np.uint8)[:size].view(dtype).reshape(shape)
+        memory = np.full(size + 512, 0xFF, np.uint8)
+        first = -memory.ctypes.data % 512  # as CuPy aligns it
+        values = memory[first : first + size].view(dtype).reshape(shape)
         return values.view(FakeArray)
 
     def array(self, values: NDArray[Any]) -> FakeArray:

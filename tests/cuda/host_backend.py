@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, Backend
+from fastnet.backends.base import PRECISIONS, Array, Backend
 from fastnet.backends.gpu_engine import GpuEngine
 from fastnet.plan import Plan
 from tests.cuda.host_module import WHY_NOT
@@ -25,6 +25,7 @@ class HostBackend(Backend):
 
     name: ClassVar[str] = "cupy-host"
     install: ClassVar[str] = "apt-get install g++"
+    precisions: ClassVar[tuple[str, ...]] = PRECISIONS
 
     def __init__(self, *, block: int = 32, schedule: int = 0) -> None:
         self.block, self.schedule = block, schedule
@@ -33,9 +34,20 @@ class HostBackend(Backend):
         return WHY_NOT
 
     def engine(
-        self, plan: Plan, parameters: Array, state: Array, *, threads: int | None = None
+        self,
+        plan: Plan,
+        parameters: Array,
+        state: Array,
+        *,
+        threads: int | None = None,
+        precision: str = "float32",
     ) -> GpuEngine:
-        runtime = HostRuntime(parameters.dtype, block=self.block, schedule=self.schedule)
+        runtime = HostRuntime(
+            parameters.dtype,
+            block=self.block,
+            schedule=self.schedule,
+            bf16=precision == "bf16",
+        )
         return GpuEngine(plan, parameters, state, runtime)
 
     def asarray(self, values: NDArray[Any]) -> Array:

@@ -28,7 +28,7 @@ FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE")
 FLAGS += ("-Werror=double-promotion", "-Werror=float-conversion")
 
 _KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
-_LETTERS = {"F": np.float32, "D": np.float64, "I": np.int64, "U": np.uint32}
+_LETTERS = {"F": np.float32, "D": np.float64, "I": np.int64, "U": np.uint32, "H": np.uint16}
 
 
 class KernelError(RuntimeError):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastnet.backends.cupy_backend import CudaRuntime, CupyBackend
-from fastnet.backends.gpu_memory import Runtime
+from fastnet.backends.cupy_backend import CupyBackend
+from fastnet.backends.gpu_cuda import CudaRuntime
+from fastnet.backends.gpu_runtime import Runtime
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import HostRuntime
 
@@ -23,14 +24,19 @@ each_place = pytest.mark.parametrize(
 )
 
 
-def open_runtime(place: str, dtype: Any) -> Runtime:
-    """Return a runtime, or skip the test with the reason why there is none."""
+def open_runtime(place: str, dtype: Any, *, shared_bytes: int = 0) -> Runtime:
+    """Return a runtime, or skip the test with the reason why there is none.
+
+    Without shared memory, the engine trains even tiny networks step by step.
+    """
     why_not = CupyBackend().why_unavailable() if place == "gpu" else WHY_NOT
     if why_not:
         pytest.skip(why_not)
     if place == "gpu":
-        return CudaRuntime(dtype)
-    return HostRuntime(dtype, schedule=SCHEDULES[place])
+        runtime = CudaRuntime(dtype)
+        runtime.shared_bytes = min(runtime.shared_bytes, shared_bytes)
+        return runtime
+    return HostRuntime(dtype, schedule=SCHEDULES[place], shared_bytes=shared_bytes)
 
 
 def run(runtime: Runtime, kernel: str, shape: tuple[int, int], *arguments: Any) -> list[Array]:

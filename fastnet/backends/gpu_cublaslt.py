@@ -1,0 +1,285 @@
+"""cublasLt through ctypes: matrix products with epilogues, which a CUDA graph can hold.
+
+CuPy refuses every cuBLAS call while a stream is being captured, and it has no bindings of cublasLt,
+whose calls name algorithm, workspace and stream and so can be captured. Names and values are those
+of ``cublasLt.h``; matrices are column-major, as there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import astuple, dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+from fastnet.errors import FastNetError
+
+
+class Status(IntEnum):
+    """``cublasStatus_t``."""
+
+    SUCCESS = 0
+    NOT_INITIALIZED = 1
+    ALLOC_FAILED = 3
+    INVALID_VALUE = 7
+    ARCH_MISMATCH = 8
+    MAPPING_ERROR = 11
+    EXECUTION_FAILED = 13
+    INTERNAL_ERROR = 14
+    NOT_SUPPORTED = 15
+    LICENSE_ERROR = 16
+
+
+class DataType(IntEnum):
+    """``cudaDataType_t``."""
+
+    R_32F = 0
+    R_64F = 1
+    R_16BF = 14
+
+
+class Compute(IntEnum):
+    """``cublasComputeType_t``."""
+
+    F32 = 68
+    F64 = 70
+    F32_FAST_TF32 = 77
+
+
+class Attribute(IntEnum):
+    """``cublasLtMatmulDescAttributes_t``."""
+
+    TRANSA = 3
+    TRANSB = 4
+    EPILOGUE = 7
+    BIAS_POINTER = 8
+    EPILOGUE_AUX_POINTER = 11
+    EPILOGUE_AUX_LD = 12
+
+
+class Preference(IntEnum):
+    """``cublasLtMatmulPreferenceAttributes_t``."""
+
+    MAX_WORKSPACE_BYTES = 1
+    REDUCTION_SCHEME_MASK = 3
+    MIN_ALIGNMENT_A_BYTES = 5
+    MIN_ALIGNMENT_B_BYTES = 6
+    MIN_ALIGNMENT_C_BYTES = 7
+    MIN_ALIGNMENT_D_BYTES = 8
+
+
+class LtEpilogue(IntEnum):
+    """``cublasLtEpilogue_t``."""
+
+    DEFAULT = 1
+    BIAS = 4
+    RELU_BIAS = 6
+    RELU_AUX_BIAS = 134
+    DRELU_BGRAD = 152
+    BGRADA = 256
+
+
+REDUCTIONS: Final = 2 | 4
+"""COMPUTE_TYPE and OUTPUT_TYPE; not INPLACE, whose sums have another order in each run."""
+
+ALGORITHMS: Final = 8
+"""So many algorithms are asked for."""
+
+
+class CublasError(FastNetError, RuntimeError):
+    """cublasLt refused a call."""
+
+
+class _Algorithm(ctypes.Structure):
+    _fields_ = (("data", ctypes.c_uint64 * 8),)
+
+
+class _Heuristic(ctypes.Structure):
+    _fields_ = (
+        ("algorithm", _Algorithm),
+        ("workspace", ctypes.c_size_t),
+        ("state", ctypes.c_int),
+        ("waves", ctypes.c_float),
+        ("reserved", ctypes.c_int * 4),
+    )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A product D (m, n) = op(A) op(B), as far as the choice of its algorithm depends on it.
+
+    Attributes
+    ----------
+    transpose_a, transpose_b : bool
+    inputs, output : DataType
+        Of A and B, and of D.
+    compute : Compute
+    epilogue : LtEpilogue
+    align_a, align_b, align_d, align_vector, align_mask : int
+        Powers of two that divide the addresses.
+    """
+
+    m: int
+    n: int
+    k: int
+    transpose_a: bool
+    transpose_b: bool
+    inputs: DataType
+    output: DataType
+    compute: Compute
+    epilogue: LtEpilogue
+    align_a: int = 256
+    align_b: int = 256
+    align_d: int = 256
+    align_vector: int = 256
+    align_mask: int = 256
+
+    @property
+    def key(self) -> str:
+        """All of it as text."""
+        return " ".join(str(int(value)) for value in astuple(self))
+
+
+class CublasLt:
+    """The library.
+
+    Parameters
+    ----------
+    path : str
+        Where it is, or its name.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._library = ctypes.CDLL(path)
+        self._library.cublasLtGetVersion.restype = ctypes.c_size_t
+        self.version = int(self._library.cublasLtGetVersion())
+
+    def call(self, function: str, *arguments: Any) -> None:
+        """Call a function; raise `CublasError` unless it succeeds."""
+        status = getattr(self._library, function)(*arguments)
+        if status != Status.SUCCESS:
+            known = status in Status._value2member_map_
+            name = f"CUBLAS_STATUS_{Status(status).name}" if known else f"status {status}"
+            raise CublasError(f"{function} failed with {name}.")
+
+    def handle(self) -> ctypes.c_void_p:
+        """Return a handle for the current device; needs a driver."""
+        handle = ctypes.c_void_p()
+        self.call("cublasLtCreate", ctypes.byref(handle))
+        return handle
+
+
+class Product:
+    """The descriptors of one problem.
+
+    Parameters
+    ----------
+    library : CublasLt
+    problem : Problem
+    """
+
+    def __init__(self, library: CublasLt, problem: Problem) -> None:
+        self._library, self.problem = library, problem
+        p = problem
+        scale = DataType.R_64F if p.compute is Compute.F64 else DataType.R_32F
+        number = ctypes.c_double if p.compute is Compute.F64 else ctypes.c_float
+        self._one, self._zero = number(1), number(0)
+        self._operation = ctypes.c_void_p()
+        self._create("MatmulDesc", self._operation, ctypes.c_int(p.compute), ctypes.c_int(scale))
+        self._set(Attribute.TRANSA, ctypes.c_int32(p.transpose_a))
+        self._set(Attribute.TRANSB, ctypes.c_int32(p.transpose_b))
+        self._set(Attribute.EPILOGUE, ctypes.c_uint32(p.epilogue))
+        if p.epilogue in (LtEpilogue.RELU_AUX_BIAS, LtEpilogue.DRELU_BGRAD):
+            self._set(Attribute.EPILOGUE_AUX_LD, ctypes.c_int64(-(-p.m // 128) * 128))
+        self._a = self._layout(p.inputs, *((p.k, p.m) if p.transpose_a else (p.m, p.k)))
+        self._b = self._layout(p.inputs, *((p.n, p.k) if p.transpose_b else (p.k, p.n)))
+        self._d = self._layout(p.output, p.m, p.n)
+
+    def algorithms(self, handle: ctypes.c_void_p, workspace_bytes: int) -> list[Any]:
+        """Return the algorithms for it, what should be the fastest first; none if there is none.
+
+        Never while a stream is captured.
+        """
+        preference = ctypes.c_void_p()
+        self._create("MatmulPreference", preference)
+        p = self.problem
+        wishes = (
+            (Preference.MAX_WORKSPACE_BYTES, ctypes.c_uint64(workspace_bytes)),
+            (Preference.REDUCTION_SCHEME_MASK, ctypes.c_uint32(REDUCTIONS)),
+            (Preference.MIN_ALIGNMENT_A_BYTES, ctypes.c_uint32(p.align_a)),
+            (Preference.MIN_ALIGNMENT_B_BYTES, ctypes.c_uint32(p.align_b)),
+            (Preference.MIN_ALIGNMENT_C_BYTES, ctypes.c_uint32(p.align_d)),
+            (Preference.MIN_ALIGNMENT_D_BYTES, ctypes.c_uint32(p.align_d)),
+        )
+        for wish, value in wishes:
+            self._attribute("MatmulPreference", preference, wish, value)
+        # The alignment of what the pointers point to counts; they are not followed.
+        self.point(p.align_vector, p.align_mask)
+        found, results = ctypes.c_int(), (_Heuristic * ALGORITHMS)()
+        layouts = self._a, self._b, self._d, self._d
+        try:
+            self._library.call(
+                *("cublasLtMatmulAlgoGetHeuristic", handle, self._operation, *layouts, preference),
+                *(ctypes.c_int(ALGORITHMS), results, ctypes.byref(found)),
+            )
+        except CublasError:
+            return []
+        finally:
+            self._library.call("cublasLtMatmulPreferenceDestroy", preference)
+        good = (r for r in results[: found.value] if r.state == Status.SUCCESS)
+        return [_Algorithm.from_buffer_copy(r.algorithm) for r in good]
+
+    def point(self, vector: int, mask: int) -> None:
+        """Say where the epilogue's vector and mask lie; 0 is nowhere."""
+        if self.problem.epilogue is not LtEpilogue.DEFAULT:
+            self._set(Attribute.BIAS_POINTER, ctypes.c_uint64(vector))
+        if self.problem.epilogue in (LtEpilogue.RELU_AUX_BIAS, LtEpilogue.DRELU_BGRAD):
+            self._set(Attribute.EPILOGUE_AUX_POINTER, ctypes.c_uint64(mask))
+
+    def run(
+        self,
+        handle: ctypes.c_void_p,
+        algorithm: Any,
+        d: int,
+        a: int,
+        b: int,
+        workspace: tuple[int, int],
+        stream: int,
+    ) -> None:
+        """Queue D = op(A) op(B) on a stream; arrays are addresses, `workspace` has its bytes."""
+        arrays = (ctypes.c_void_p(address) for address in (a, b, d, d))
+        layouts = self._a, self._b, self._d, self._d
+        (a_, b_, c_, d_), (la, lb, lc, ld) = arrays, layouts
+        self._library.call(
+            *("cublasLtMatmul", handle, self._operation, ctypes.byref(self._one)),
+            *(a_, la, b_, lb, ctypes.byref(self._zero), c_, lc, d_, ld, ctypes.byref(algorithm)),
+            *(ctypes.c_void_p(workspace[0]), ctypes.c_size_t(workspace[1])),
+            ctypes.c_void_p(stream),
+        )
+
+    def _create(self, kind: str, into: ctypes.c_void_p, *arguments: Any) -> None:
+        self._library.call(f"cublasLt{kind}Create", ctypes.byref(into), *arguments)
+
+    def _layout(self, kind: DataType, rows: int, columns: int) -> ctypes.c_void_p:
+        layout = ctypes.c_void_p()
+        shape = ctypes.c_uint64(rows), ctypes.c_uint64(columns), ctypes.c_int64(rows)
+        self._create("MatrixLayout", layout, ctypes.c_int(kind), *shape)
+        return layout
+
+    def _set(self, attribute: Attribute, value: Any) -> None:
+        self._attribute("MatmulDesc", self._operation, attribute, value)
+
+    def _attribute(self, kind: str, what: Any, attribute: IntEnum, value: Any) -> None:
+        self._library.call(
+            *(f"cublasLt{kind}SetAttribute", what, ctypes.c_int(attribute)),
+            *(ctypes.byref(value), ctypes.c_size_t(ctypes.sizeof(value))),
+        )
+
+    def __del__(self) -> None:
+        """Give the descriptors back."""
+        for kind, what in (
+            ("MatmulDesc", getattr(self, "_operation", None)),
+            *(("MatrixLayout", getattr(self, name, None)) for name in ("_a", "_b", "_d")),
+        ):
+            if what:
+                self._library.call(f"cublasLt{kind}Destroy", what)

@@ -1,0 +1,392 @@
+// Training of a tiny network in one block, for as many steps as a launch is given: parameters,
+// moments, activations and two batches lie in shared memory, and nothing else is launched.
+//
+// The text is compiled for one network, loss, optimizer and size of batch. Before it come the
+// constants of namespace `tiny`, a struct Layer<L> for every layer L, and places in shared memory
+// (in numbers). Rows of matrices in shared memory are an odd number of places apart, so that threads
+// that walk down a column meet different banks.
+
+using tiny::Layer;
+
+constexpr int LAST = tiny::LAYERS - 1;
+
+#ifndef DYNAMIC_SHARED
+#define DYNAMIC_SHARED(Number, name)                                                               \
+    extern __shared__ double shared_memory[];                                                      \
+    Number* name = reinterpret_cast<Number*>(shared_memory)
+#endif
+
+__device__ int thread() { return int(threadIdx.y * WARP + threadIdx.x); }
+
+__device__ constexpr int odd(int width) { return width | 1; }
+
+// Numbers of a row as they are gathered: inputs, targets, label, weight.
+constexpr int RECORD = tiny::INPUTS + tiny::TARGETS + tiny::LABELLED + tiny::WEIGHTED;
+constexpr int HELD = (tiny::BATCH * RECORD + tiny::THREADS - 1) / tiny::THREADS;
+
+struct Data {
+    const real* x_ni;
+    const integer* label_n;
+    const real* target_nt;
+    const real* weight_n;
+    const unsigned* order_n;
+    integer count;
+};
+
+// A batch on its way from the data set to shared memory. Rows are looked up one step and fetched
+// another step before they are needed, so that no step waits for device memory.
+struct Pipeline {
+    integer row[HELD];  // of the data set; -1: none
+    real value[HELD];
+
+    // Looks up which rows the batch at `start` has.
+    __device__ void look_up(const Data& data, integer start)
+    {
+#pragma unroll
+        for (int h = 0; h < HELD; ++h) {
+            const int e = thread() + h * tiny::THREADS;
+            const integer n = start + e / RECORD;
+            row[h] = -1;
+            if (e < tiny::BATCH * RECORD && n < data.count)
+                row[h] = data.order_n ? integer(data.order_n[n]) : n;
+        }
+    }
+
+    // Fetches the rows looked up.
+    __device__ void fetch(const Data& data)
+    {
+#pragma unroll
+        for (int h = 0; h < HELD; ++h) {
+            const int c = (thread() + h * tiny::THREADS) % RECORD;
+            const integer n = row[h];
+            if (n < 0)
+                continue;
+            if (c < tiny::INPUTS)
+                value[h] = data.x_ni[n * tiny::INPUTS + c];
+            else if (c < tiny::INPUTS + tiny::TARGETS)
+                value[h] = data.target_nt[n * tiny::TARGETS + c - tiny::INPUTS];
+            else if (tiny::LABELLED && c == tiny::INPUTS + tiny::TARGETS)
+                value[h] = real(data.label_n[n]);
+            else
+                value[h] = data.weight_n[n];
+        }
+    }
+
+    // Puts what was fetched into shared memory.
+    __device__ void store(real* records) const
+    {
+#pragma unroll
+        for (int h = 0; h < HELD; ++h) {
+            const int e = thread() + h * tiny::THREADS;
+            if (e < tiny::BATCH * RECORD)
+                records[e / RECORD * odd(RECORD) + e % RECORD] = value[h];
+        }
+    }
+};
+
+// store(r, c, the sum over k of a(r, k) b(k, c)) for all r < rows and c < columns. Each thread
+// works on tiles of TILE x TILE elements that lie far apart, so that neighbouring threads read
+// neighbouring columns.
+template <int TILE, typename A, typename B, typename Store>
+__device__ void product_tiled(int rows, int columns, int inner, A a, B b, Store store)
+{
+    const int down = (rows + TILE - 1) / TILE, across = (columns + TILE - 1) / TILE;
+    for (int tile = thread(); tile < down * across; tile += tiny::THREADS) {
+        int r[TILE], c[TILE];
+#pragma unroll
+        for (int i = 0; i < TILE; ++i) {
+            // What lies outside is computed as the last one is, and not stored.
+            r[i] = tile / across + i * down < rows ? tile / across + i * down : rows - 1;
+            c[i] = tile % across + i * across < columns ? tile % across + i * across : columns - 1;
+        }
+        real sum[TILE][TILE] = {};
+#pragma unroll 4
+        for (int k = 0; k < inner; ++k) {
+            real left[TILE], right[TILE];
+#pragma unroll
+            for (int i = 0; i < TILE; ++i) {
+                left[i] = a(r[i], k);
+                right[i] = b(k, c[i]);
+            }
+#pragma unroll
+            for (int i = 0; i < TILE; ++i)
+#pragma unroll
+                for (int j = 0; j < TILE; ++j)
+                    sum[i][j] += left[i] * right[j];
+        }
+#pragma unroll
+        for (int i = 0; i < TILE; ++i)
+#pragma unroll
+            for (int j = 0; j < TILE; ++j)
+                if (tile / across + i * down < rows && tile % across + j * across < columns)
+                    store(r[i], c[j], sum[i][j]);
+    }
+}
+
+// The same, with larger tiles where there is enough work for all threads: SIZE is the number of
+// elements of a full batch.
+template <int SIZE, typename A, typename B, typename Store>
+__device__ void product(int rows, int columns, int inner, A a, B b, Store store)
+{
+    constexpr int TILE = SIZE <= 2 * tiny::THREADS ? 1 : SIZE <= 8 * tiny::THREADS ? 2 : 4;
+    product_tiled<TILE>(rows, columns, inner, a, b, store);
+}
+
+// Layer L's input, and how far apart its rows are.
+template <int L>
+__device__ const real* input_of(const real* s, const real* records)
+{
+    if constexpr (L == 0)
+        return records;
+    else
+        return s + Layer<L - 1>::Y;
+}
+template <int L>
+constexpr int INPUT_WIDTH = L == 0 ? odd(RECORD) : odd(Layer<L>::I);
+
+// z = x w + b and y = f(z), layer by layer; a softmax is left to the head.
+template <int L>
+__device__ void forward(real* s, const real* records, int rows)
+{
+    using This = Layer<L>;
+    if constexpr (L > 0)
+        forward<L - 1>(s, records, rows);
+    const real* x = input_of<L>(s, records);
+    const real* w = s + This::W;
+    product<tiny::BATCH * This::O>(
+        rows, This::O, This::I,
+        [&](int r, int k) { return x[r * INPUT_WIDTH<L> + k]; },
+        [&](int k, int c) { return w[k * odd(This::O) + c]; },
+        [&](int r, int c, real sum) {
+            const int at = r * odd(This::O) + c;
+            const real z = sum + s[This::B + c];
+            if (This::Z != This::Y)
+                s[This::Z + at] = z;
+            if (This::ACTIVATION != abi::SOFTMAX)
+                s[This::Y + at] = activation_forward(This::ACTIVATION, z);
+        });
+    __syncthreads();
+}
+
+// The losses and scores of the rows, and the gradient with respect to the last layer's z.
+__device__ void head(real* s, const real* records, const double* constants, double weights,
+                     int rows)
+{
+    using This = Layer<LAST>;
+    const int first = LANES == 1 ? thread() : int(threadIdx.y);
+    for (int b = first; b < rows; b += LANES == 1 ? tiny::THREADS : tiny::THREADS / WARP) {
+        const real* record = records + b * odd(RECORD);
+        Row r;
+        r.d_o = s + This::D + b * odd(This::O);
+        r.z_o = s + This::Z + b * odd(This::O);
+        real* y_o = s + This::Y + b * odd(This::O);
+        if (This::ACTIVATION == abi::SOFTMAX)
+            softmax_row(y_o, r.z_o, This::O);
+        r.y_o = y_o;
+        r.target_t = tiny::TARGETS ? record + tiny::INPUTS : nullptr;
+        r.label = tiny::LABELLED ? integer(record[tiny::INPUTS + tiny::TARGETS]) : -1;
+        r.outputs = This::O;
+        r.targets = tiny::TARGETS;
+        r.constants = constants;
+        r.weight = tiny::WEIGHTED ? record[RECORD - 1] : real(1);
+        r.share = weights > 0 ? real(1 / weights) : real(0);
+        const real value = row_loss(tiny::LOSS, r);
+        const real points = score(tiny::LOSS, r);
+        if (!tiny::FUSED) {
+            if (This::ACTIVATION == abi::SOFTMAX) {
+                softmax_backward_row(r.d_o, r.y_o, This::O);
+            } else {
+                for (integer o = lane(); o < This::O; o += LANES)
+                    r.d_o[o] = activation_backward(This::ACTIVATION, r.d_o[o], r.y_o[o], r.z_o[o]);
+            }
+        }
+        if (lane() == 0) {
+            s[tiny::ROW_LOSS + b] = value * r.weight;
+            s[tiny::ROW_SCORE + b] = points * r.weight;
+        }
+    }
+    __syncthreads();
+}
+
+// dx = dz w.T, times the derivative of the layer below, from layer L down.
+template <int L>
+__device__ void backward(real* s, int rows)
+{
+    if constexpr (L > 0) {
+        using This = Layer<L>;
+        using Below = Layer<L - 1>;
+        const real* w = s + This::W;
+        const real* d = s + This::D;
+        product<tiny::BATCH * This::I>(
+            rows, This::I, This::O,
+            [&](int r, int k) { return d[r * odd(This::O) + k]; },
+            [&](int k, int c) { return w[c * odd(This::O) + k]; },
+            [&](int r, int c, real sum) {
+                const int at = r * odd(This::I) + c;
+                const real y = s[Below::Y + at], z = s[Below::Z + at];
+                s[Below::D + at] = activation_backward(Below::ACTIVATION, sum, y, z);
+            });
+        __syncthreads();
+        backward<L - 1>(s, rows);
+    }
+}
+
+// use(where the parameter lies in shared memory, its number, its gradient) for all parameters, from
+// layer L down.
+template <int L, typename Use>
+__device__ void each_gradient(real* s, const real* records, int rows, Use use)
+{
+    using This = Layer<L>;
+    const real* x = input_of<L>(s, records);
+    const real* d = s + This::D;
+    product<This::I * This::O>(
+        This::I, This::O, rows,
+        [&](int r, int k) { return x[k * INPUT_WIDTH<L> + r]; },
+        [&](int k, int c) { return d[k * odd(This::O) + c]; },
+        [&](int r, int c, real sum) {
+            use(This::W + r * odd(This::O) + c, This::WEIGHT + r * This::O + c, sum);
+        });
+    // The last threads first: the others have more of the product to do.
+    for (int o = tiny::THREADS - 1 - thread(); o < This::O; o += tiny::THREADS) {
+        real sum = 0;
+        for (int b = 0; b < rows; ++b)
+            sum += d[b * odd(This::O) + o];
+        use(This::B + o, This::BIAS + o, sum);
+    }
+    if constexpr (L > 0)
+        each_gradient<L - 1>(s, records, rows, use);
+}
+
+// Copies the parameters of layer L and below to shared memory, or back.
+template <int L>
+__device__ void move_parameters(real* s, real* w_p, bool back)
+{
+    using This = Layer<L>;
+    for (int e = thread(); e < This::I * This::O + This::O; e += tiny::THREADS) {
+        const bool weight = e < This::I * This::O;
+        const int o = e - This::I * This::O;
+        const int here = weight ? This::W + e / This::O * odd(This::O) + e % This::O : This::B + o;
+        const int there = weight ? This::WEIGHT + e : This::BIAS + o;
+        if (back)
+            w_p[there] = s[here];
+        else
+            s[here] = w_p[there];
+    }
+    if constexpr (L > 0)
+        move_parameters<L - 1>(s, w_p, back);
+}
+
+// The sum of f(e) over all e < count, in double, in every lane of the warp that calls it.
+template <typename F>
+__device__ double sum_by_warp(int count, F f)
+{
+    double sum = 0;
+    for (int e = int(threadIdx.x); e < count; e += WARP)
+        sum += double(f(e));
+    return warp_sum<double, WARP>(sum);
+}
+
+// Trains for `steps` batches from where the clock stands. One block of (WARP, THREADS / WARP).
+extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally, Clock* clock,
+                                      const real* x_ni, const integer* label_n,
+                                      const real* target_nt, const real* weight_n,
+                                      const unsigned* order_n, const double* loss_constants,
+                                      const double* constants, const double* coefficients,
+                                      integer count, integer steps)
+{
+    DYNAMIC_SHARED(real, s);
+    __shared__ int halted;
+    __shared__ double batch_weight;
+    if (clock->halted)
+        return;
+    const Data data = {x_ni, label_n, target_nt, weight_n, order_n, count};
+    const integer start = clock->start;
+    const double* coefficients_of_step = coefficients + clock->row * abi::COEFFICIENTS;
+    Step step = make_step(constants, coefficients_of_step);
+    const double limit = constants[abi::CLIP_NORM];
+
+    move_parameters<LAST>(s, w_p, false);
+    for (int p = thread(); p < tiny::SLOTS * tiny::SIZE; p += tiny::THREADS)
+        s[tiny::MOMENTS + p] = moments_sp[p];
+    if (thread() == 0)
+        halted = 0;
+    Pipeline next;
+    next.look_up(data, start);
+    next.fetch(data);
+    next.store(s + tiny::RECORDS);
+    next.look_up(data, start + tiny::BATCH);
+    __syncthreads();
+
+    double loss = tally[abi::LOSS_SUM], points = tally[abi::SCORE_SUM];
+    double weight = tally[abi::WEIGHT_SUM], good = tally[abi::STEPS];
+    integer done = 0;
+    while (done < steps && !halted) {
+        const real* records = s + tiny::RECORDS + done % 2 * (tiny::BATCH * odd(RECORD));
+        const integer first = start + done * tiny::BATCH;
+        const int rows = int(count - first < tiny::BATCH ? count - first : tiny::BATCH);
+        next.fetch(data);
+        next.look_up(data, first + 2 * tiny::BATCH);
+        set_coefficients(step, coefficients_of_step + done * abi::COEFFICIENTS);
+
+        if (tiny::WEIGHTED && threadIdx.y == 0) {
+            const auto row_weight = [&](int b) { return records[b * odd(RECORD) + RECORD - 1]; };
+            const double sum = sum_by_warp(rows, row_weight);
+            if (threadIdx.x == 0)
+                batch_weight = sum;
+        }
+        forward<LAST>(s, records, rows);
+        const double weights = tiny::WEIGHTED ? batch_weight : double(rows);
+        head(s, records, loss_constants, weights, rows);
+        if (threadIdx.y == 0) {
+            loss += sum_by_warp(rows, [&](int b) { return s[tiny::ROW_LOSS + b]; });
+            points += sum_by_warp(rows, [&](int b) { return s[tiny::ROW_SCORE + b]; });
+            weight += weights;
+            good += isfinite(loss) ? 1 : 0;
+        }
+        backward<LAST>(s, rows);
+
+        const auto update = [&](int place, int p, real g) {
+            real& m = s[tiny::MOMENTS + p];
+            real& v = s[tiny::MOMENTS + (tiny::SLOTS - 1) * tiny::SIZE + p];
+            parameter_update(tiny::OPTIMIZER, s[place], g, m, v, p < tiny::DECAYED, step);
+        };
+        if constexpr (tiny::CLIPPED) {
+            const auto keep = [&](int place, int p, real g) {
+                s[tiny::GRADIENTS + p] = g;
+                reinterpret_cast<int*>(s + tiny::PLACES)[p] = place;
+            };
+            each_gradient<LAST>(s, records, rows, keep);
+            __syncthreads();
+            // Every warp computes the norm for itself.
+            const double norm = sqrt(sum_by_warp(tiny::SIZE, [&](int p) {
+                return double(s[tiny::GRADIENTS + p]) * double(s[tiny::GRADIENTS + p]);
+            }));
+            const real clip = norm > limit ? real(limit / norm) : real(1);
+            for (int p = thread(); p < tiny::SIZE; p += tiny::THREADS) {
+                const int place = reinterpret_cast<const int*>(s + tiny::PLACES)[p];
+                update(place, p, s[tiny::GRADIENTS + p] * clip);
+            }
+        } else {
+            each_gradient<LAST>(s, records, rows, update);
+        }
+        done += 1;
+        next.store(s + tiny::RECORDS + done % 2 * (tiny::BATCH * odd(RECORD)));
+        if (thread() == 0)
+            halted = isfinite(loss) ? 0 : 1;
+        __syncthreads();
+    }
+
+    move_parameters<LAST>(s, w_p, true);
+    for (int p = thread(); p < tiny::SLOTS * tiny::SIZE; p += tiny::THREADS)
+        moments_sp[p] = s[tiny::MOMENTS + p];
+    if (thread() == 0) {
+        tally[abi::LOSS_SUM] = loss;
+        tally[abi::SCORE_SUM] = points;
+        tally[abi::WEIGHT_SUM] = weight;
+        tally[abi::STEPS] = good;
+        clock->step += done;
+        clock->start += done * tiny::BATCH;
+        clock->row += done;
+        clock->halted = halted;
+    }
+}

@@ -1,0 +1,173 @@
+"""The text of ``tiny.cu`` for one network: its constants, and its places in shared memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import Final
+
+import numpy as np
+
+from fastnet.kernels.cuda import loader
+
+KERNEL: Final = "tiny_train"
+THREADS: Final = (32, 256)
+"""At least and at most; a power of two."""
+
+ELEMENTS: Final = 16
+"""So many elements of a layer's largest product are one thread's work."""
+
+HELD: Final = 16
+"""So many numbers of the next batch a thread can hold in registers."""
+
+_FILES: Final = (
+    "cells.cuh",
+    "common.cuh",
+    "activations.cuh",
+    "softmax.cuh",
+    "losses.cuh",
+    "optimizers.cuh",
+)
+
+
+@dataclass(frozen=True)
+class TinyLayer:
+    """A dense layer.
+
+    Attributes
+    ----------
+    inputs, outputs, activation : int
+    weight, bias : int
+        Where they are in the flat parameters.
+    keeps_z : bool
+        Whether z is kept beside y.
+    """
+
+    inputs: int
+    outputs: int
+    activation: int
+    weight: int
+    bias: int
+    keeps_z: bool
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """What the kernel is compiled for.
+
+    Attributes
+    ----------
+    dtype : str
+    layers : tuple of TinyLayer
+    batch : int
+    targets : int
+        Columns of the targets; 0 for labels.
+    weighted : bool
+        Whether rows have weights.
+    loss, optimizer : int
+        Codes.
+    fused : bool
+        Whether the loss gives the gradient with respect to z.
+    slots : int
+        Moments of the optimizer.
+    decayed : int
+        The first so many parameters have penalties.
+    clipped : bool
+    """
+
+    dtype: str
+    layers: tuple[TinyLayer, ...]
+    batch: int
+    targets: int
+    weighted: bool
+    loss: int
+    optimizer: int
+    fused: bool
+    slots: int
+    decayed: int
+    clipped: bool
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum((layer.inputs + 1) * layer.outputs for layer in self.layers)
+
+    @property
+    def record(self) -> int:
+        """Numbers of a row: inputs, targets or label, weight."""
+        return self.layers[0].inputs + (self.targets or 1) + self.weighted
+
+    @cached_property
+    def threads(self) -> int:
+        """Threads in the block."""
+        largest = max(
+            max(self.batch * layer.outputs, layer.inputs * layer.outputs) for layer in self.layers
+        )
+        wanted = 1 << max(largest // ELEMENTS - 1, 0).bit_length()
+        return min(max(wanted, THREADS[0]), THREADS[1])
+
+    @property
+    def held(self) -> int:
+        """Numbers of a batch that each thread fetches."""
+        return -(-self.batch * self.record // self.threads)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where everything begins in shared memory, in numbers; ``"end"`` is behind it."""
+        sizes = {"RECORDS": 2 * self.batch * (self.record | 1)}
+        for n, layer in enumerate(self.layers):
+            width = layer.outputs | 1
+            sizes |= {f"W{n}": layer.inputs * width, f"B{n}": layer.outputs}
+            sizes |= {f"{name}{n}": self.batch * width for name in ("Y", "D")}
+            if layer.keeps_z:
+                sizes[f"Z{n}"] = self.batch * width
+        sizes |= {"ROW_LOSS": self.batch, "ROW_SCORE": self.batch}
+        sizes["MOMENTS"] = self.slots * self.size
+        sizes["GRADIENTS"] = sizes["PLACES"] = self.size if self.clipped else 0
+        begins = accumulate(sizes.values(), initial=0)
+        return dict(zip([*sizes, "end"], begins, strict=True))
+
+    @property
+    def shared_bytes(self) -> int:
+        """Shared memory that it takes."""
+        return self.places["end"] * np.dtype(self.dtype).itemsize
+
+    def text(self) -> str:
+        """Return the CUDA text."""
+        lanes = 1 if self.layers[-1].outputs <= loader.WARP else loader.WARP
+        parts = [loader.prelude(np.dtype(self.dtype), self.threads, lanes)]
+        parts += [loader.file(name) for name in _FILES]
+        return "\n".join([*parts, self._constants(), loader.file("tiny.cu")])
+
+    def _constants(self) -> str:
+        places = self.places
+        values = {
+            "LAYERS": len(self.layers),
+            "INPUTS": self.layers[0].inputs,
+            "TARGETS": self.targets,
+            "LABELLED": not self.targets,
+            "WEIGHTED": self.weighted,
+            "BATCH": self.batch,
+            "THREADS": self.threads,
+            "LOSS": self.loss,
+            "FUSED": self.fused,
+            "OPTIMIZER": self.optimizer,
+            "SLOTS": self.slots,
+            "SIZE": self.size,
+            "DECAYED": self.decayed,
+            "CLIPPED": self.clipped,
+        }
+        names = "RECORDS", "ROW_LOSS", "ROW_SCORE", "MOMENTS", "GRADIENTS", "PLACES"
+        values |= {name: places[name] for name in names}
+        lines = ["namespace tiny {"]
+        lines += [f"constexpr int {name} = {int(value)};" for name, value in values.items()]
+        lines.append("template <int L> struct Layer;")
+        for n, layer in enumerate(self.layers):
+            fields = {"I": layer.inputs, "O": layer.outputs, "ACTIVATION": layer.activation}
+            fields |= {"WEIGHT": layer.weight, "BIAS": layer.bias}
+            fields |= {name: places[f"{name}{n}"] for name in ("W", "B", "Y", "D")}
+            fields["Z"] = places.get(f"Z{n}", places[f"Y{n}"])
+            each = " ".join(f"static constexpr int {k} = {v};" for k, v in fields.items())
+            lines.append(f"template <> struct Layer<{n}> {{ {each} }};")
+        return "\n".join([*lines, "}"])

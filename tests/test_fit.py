@@ -648,7 +648,7 @@ THREAD_CASES: dict[str, dict[str, Any]] = {
 def test_on_numba_the_number_of_threads_does_not_change_a_bit(
     case: dict[str, Any], dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastnet.backends.numba_backend.cores", lambda: 3)
+    monkeypatch.setattr("fastnet.backends.numba_engine.cores", lambda: 3)
     layers = [
         fn.Dense(33, "relu"),
         fn.Dropout(0.3),
@@ -676,7 +676,7 @@ def test_on_numba_no_activation_depends_on_the_number_of_threads(
     activation: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However the rows are shared, an element is computed by the same operations."""
-    monkeypatch.setattr("fastnet.backends.numba_backend.cores", lambda: 4)
+    monkeypatch.setattr("fastnet.backends.numba_engine.cores", lambda: 4)
     for width in (1, 3, 17, 33):
         results = []
         for threads in (1, 2, 3, 4):
@@ -689,7 +689,7 @@ def test_on_numba_no_activation_depends_on_the_number_of_threads(
 
 @only_numba
 def test_on_numba_a_number_of_threads_is_for_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastnet.backends.numba_backend.cores", lambda: 3)
+    monkeypatch.setattr("fastnet.backends.numba_engine.cores", lambda: 3)
     net = fn.Network([64, 256, 8], backend="numba")
     used: list[int] = []
     original = type(net._engine()).threads_for

@@ -29,7 +29,7 @@ GPU_HOMES = (
     "fastnet/backends/gpu_cuda.py",
     "kernels/cuda/*",
 )
-NUMBA_HOMES = ("fastnet/backends/numba_backend.py", "kernels/cpu/*")
+NUMBA_HOMES = ("fastnet/backends/numba_*.py", "kernels/cpu/*")
 PRODUCT = ("fastnet/*.py", "kernels/*.py", "benchmarks/*.py")
 LIBRARY = ("fastnet/*.py", "kernels/*.py")
 IMPORTERS = {"__import__", "import_module", "importorskip"}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet.backends import get_backend, numba_backend
+from fastnet.backends import get_backend, numba_engine
 from fastnet.layers import Dense
 from fastnet.losses import LOSSES, MSE, CrossEntropy
 from fastnet.optimizers import SGD, Adam
@@ -24,7 +24,7 @@ CLASSES = ((Dense(9, "tanh"), Dense(4, "softmax")), CrossEntropy(0.125), True, T
 
 @pytest.fixture(params=[0, 10**9], ids=["general", "tiny"])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba_backend, "TINY", request.param)
+    monkeypatch.setattr(numba_engine, "TINY", request.param)
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -78,7 +78,7 @@ def test_the_two_paths_are_two(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
     """They add up in different orders: were their bits the same, only one would be tested here."""
     found = set()
     for limit in (0, 10**9):
-        monkeypatch.setattr(numba_backend, "TINY", limit)
+        monkeypatch.setattr(numba_engine, "TINY", limit)
         found.add(parameters_after_an_epoch(bench))
     assert len(found) == 2
 

@@ -101,7 +101,7 @@ def require_the_same_bits(
 
 def on(backend: str, net: fn.Network) -> fn.Network:
     """Return a network on a backend that may have no name outside these tests."""
-    return net if backend == "numpy" else net._copy_to(BACKENDS[backend])
+    return net if backend == "numpy" else net._copy_to(BACKENDS[backend], "float32")
 
 
 def real(backend: str, **options: Any) -> Callable[[], fn.Network]:

@@ -24,7 +24,7 @@ STEP = 1e-5
 
 def on(backend: Backend, net: fn.Network) -> fn.Network:
     """Return the network on a backend, which need not be one that users can name."""
-    return net._copy_to(backend)
+    return net._copy_to(backend, "float32")
 
 
 def differences(net: fn.Network, x: Array) -> Array:

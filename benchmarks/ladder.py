@@ -27,7 +27,7 @@ class Rung:
     batch, gpu_batch : int or None
         Rows in a training step, on a CPU and on a GPU; None where it is not trained there.
     rows : int
-        Rows of data: an epoch takes about 10 to 100 ms.
+        Rows of data: an epoch of fastnet takes a few milliseconds at least.
     predicted : bool
         Whether prediction is measured on it too.
     """
@@ -70,9 +70,9 @@ class Rung:
 LADDER: Final[dict[str, Rung]] = {
     rung.name: rung
     for rung in (
-        Rung("xor", (2, 4, 2), "tanh", batch=4, gpu_batch=4, rows=4_096),
+        Rung("xor", (2, 4, 2), "tanh", batch=4, gpu_batch=4, rows=16_384),
         Rung("iris", (4, 16, 3), predicted=True),
-        Rung("policy", (16, 64, 64, 4), batch=64, gpu_batch=64, rows=8_192, predicted=True),
+        Rung("policy", (16, 64, 64, 4), batch=64, gpu_batch=64, rows=32_768, predicted=True),
         Rung("table", (8, 208, 208, 2), batch=256, gpu_batch=256, rows=8_192),
         Rung("image", (784, 128, 10), batch=128, gpu_batch=128, rows=6_400, predicted=True),
         Rung("image-wide", (784, 512, 512, 10), batch=256, gpu_batch=1024, rows=2_048),

@@ -67,6 +67,8 @@ def run(code: str, environment: Mapping[str, str] | None = None) -> float:
     paths = str(Path(fn.__file__).parent.parent), os.environ.get("PYTHONPATH", "")
     path = os.pathsep.join(filter(None, paths))
     variables = {**os.environ, **(environment or {}), "PYTHONPATH": path}
+    # As installed: with compiled modules on disk, as pip leaves them.
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=variables, check=False

@@ -28,14 +28,18 @@ class Budget:
         Timed samples of each contender in a round.
     seconds : float
         A sample repeats the call until it takes about this long.
+    pause : float
+        Seconds before each turn: the threads of the contender before may go on waiting actively,
+        0.2 s for Intel's OpenMP, and would be in the way on its core.
     """
 
     rounds: int
     samples: int
     seconds: float
+    pause: float = 0.0
 
 
-FULL: Final = Budget(rounds=7, samples=3, seconds=0.05)
+FULL: Final = Budget(rounds=7, samples=3, seconds=0.05, pause=0.25)
 QUICK: Final = Budget(rounds=3, samples=2, seconds=0.01)
 
 
@@ -80,8 +84,8 @@ def interleave(
 ) -> dict[str, Timing]:
     """Time the calls in turn; each must have been called once before, to be warm.
 
-    Every turn begins with one call that is not timed: it brings the contender's data back into the
-    caches, and lets the threads of the one before fall asleep. A sample is `repeats` calls; None:
+    Every turn begins with a pause, in which the threads of the contender before fall asleep, and
+    with one call that is not timed: it brings the data back into the caches. A sample is `repeats` calls; None:
     as many as take `budget.seconds`.
     """
     timings = {
@@ -96,6 +100,7 @@ def interleave(
             first = turn % len(names) if names else 0
             for name in names[first:] + names[:first]:
                 call, timing = calls[name], timings[name]
+                time.sleep(budget.pause)
                 call()
                 timing.rounds.append(
                     [_seconds(call, timing.repeats) for _ in range(budget.samples)]

@@ -41,9 +41,6 @@ class _PartLibrary(codegen.JITCodeLibrary):
     in half the time.
     """
 
-    def _optimize_functions(self, module: Any) -> None:
-        module.data_layout = self._codegen._data_layout
-
     def _optimize_final_module(self) -> None:
         pass
 

@@ -85,8 +85,8 @@ def interleave(
     """Time the calls in turn; each must have been called once before, to be warm.
 
     Every turn begins with a pause, in which the threads of the contender before fall asleep, and
-    with one call that is not timed: it brings the data back into the caches. A sample is `repeats` calls; None:
-    as many as take `budget.seconds`.
+    with one call that is not timed: it brings the data back into the caches. A sample is `repeats`
+    calls; None: as many as take `budget.seconds`.
     """
     timings = {
         name: Timing(repeats or calibrate(call, budget.seconds)) for name, call in calls.items()

@@ -19,6 +19,7 @@ from fastnet.benchmarks.parity import LONG_RUN
 from fastnet.benchmarks.pinning import limited_pools
 from fastnet.benchmarks.problems import LEARNING_RATE, Problem
 from fastnet.benchmarks.report import Learner, Report
+from fastnet.benchmarks.timing import FULL
 from fastnet.errors import DataNotFoundError
 
 RUNG: Final = LADDER["image"]
@@ -80,6 +81,7 @@ def measure(
                 entry = learners[key]
                 say(f"fashion-mnist: {entry.label}, run {turn + 1} of {rounds}")
                 contender = _contender(entry, problem, threads)
+                time.sleep(FULL.pause)
                 started = time.perf_counter()
                 losses[key] = _train(contender, epochs)
                 seconds = time.perf_counter() - started

@@ -108,11 +108,10 @@ def falls_text(curve: Curve) -> str:
     """Return in a sentence whether the throughput falls by more than is allowed anywhere."""
     if not curve.falls:
         return "no width has less than 85 % of the FLOP/s of the one before"
-    begun = sum(fall.vectors for fall in curve.falls)
-    return (
-        f"{len(curve.falls)} widths have less than 85 % of the FLOP/s of the one before, {begun} "
-        "of them because they begin another vector"
+    where = ", ".join(
+        f"{fall.width}{' (another vector begins)' * fall.vectors}" for fall in curve.falls
     )
+    return f"less than 85 % of the FLOP/s of the width before: at {where}"
 
 
 def kernel_grid(table: KernelTable) -> Grid:

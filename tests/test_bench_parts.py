@@ -200,7 +200,7 @@ def test_every_part_is_in_the_tables_and_on_the_page(report: Report) -> None:
 
 def test_a_curve_without_falls_says_so() -> None:
     assert grids.falls_text(replace(CURVE, falls=[])).startswith("no width has less")
-    assert grids.falls_text(CURVE).startswith("1 widths have less")
+    assert grids.falls_text(CURVE).startswith("less than 85 %")
 
 
 def test_the_chart_of_widths_marks_the_falls_and_follows_the_theme() -> None:

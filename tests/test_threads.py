@@ -49,6 +49,14 @@ def test_the_slower_number_gets_another_chance_now_and_then() -> None:
     ]
 
 
+def test_of_short_spans_whole_ones_are_tried() -> None:
+    chosen = spans(Pace(4), {4: 1e-6, 1: 2e-6}, 4 + RETRY)
+    trial = 80 // TRIAL
+    assert chosen[:4] == [(4, trial), (1, trial), (1, 80), (4, 80)]
+    assert chosen[4 : RETRY + 1] == [(4, 80)] * (RETRY - 3)
+    assert chosen[RETRY + 1] == (1, 80)
+
+
 def test_a_machine_that_becomes_busy_changes_the_choice() -> None:
     pace = Pace(4)
     spans(pace, {4: 1.0, 1: 2.0}, 10)

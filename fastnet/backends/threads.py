@@ -26,6 +26,9 @@ RETRY: Final = 16
 TRIAL: Final = 8
 """A trial takes this part of a span."""
 
+SHORT_SECONDS: Final = 0.02
+"""A trial may take so long, even if it is the whole of a span."""
+
 
 @cache
 def cores() -> int:
@@ -69,7 +72,11 @@ class Pace:
                 return threads, trial
         best, other = sorted(self._choices, key=self._seconds.__getitem__)
         self._spans += 1
-        return (other, trial) if self._spans % RETRY == 0 else (best, steps)
+        # Of a few steps, half is the start of a thread: of short spans, whole ones are tried.
+        short = steps * self._seconds[best] < SHORT_SECONDS
+        if self._spans % RETRY == 0 or (short and self._spans == 1):
+            return other, steps if short else trial
+        return best, steps
 
     def record(self, threads: int, steps: int, seconds: float) -> None:
         """Take in how long so many steps took.

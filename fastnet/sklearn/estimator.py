@@ -67,6 +67,10 @@ class FastNetEstimator(BaseEstimator):
     dtype : {None, "float32", "float64"}
         None: that of X, float64 unless it is float32. float32 takes about half the time.
     backend : {"auto", "numpy", "numba", "cupy"}
+    precision : {"float32", "tf32", "bf16"}
+        Of a GPU's matrix products; see `fastnet.Network`.
+    device : int, optional
+        Which GPU.
     threads : int, optional
     random_state : int, RandomState or None
         An int is the network's seed.
@@ -112,6 +116,8 @@ class FastNetEstimator(BaseEstimator):
         warm_start: bool = False,
         dtype: str | None = None,
         backend: str = "auto",
+        precision: str = "float32",
+        device: int | None = None,
         threads: int | None = None,
         random_state: Any = None,
         verbose: bool = False,
@@ -139,6 +145,8 @@ class FastNetEstimator(BaseEstimator):
         self.warm_start = warm_start
         self.dtype = dtype
         self.backend = backend
+        self.precision = precision
+        self.device = device
         self.threads = threads
         self.random_state = random_state
         self.verbose = verbose
@@ -256,6 +264,8 @@ class FastNetEstimator(BaseEstimator):
             dtype=x.dtype if self.dtype is None else self.dtype,
             seed=seed,
             backend=self.backend,
+            precision=self.precision,
+            device=self.device,
         )
 
     def _held_back(self, X: Any, y: Any, weight: Any) -> Any:
@@ -300,7 +310,7 @@ class FastNetEstimator(BaseEstimator):
 
     def _network(self) -> Network:
         """Return the network on the backend that is wanted now."""
-        self.network_ = self.network_.to(self.backend)
+        self.network_ = self.network_.to(self.backend, precision=self.precision, device=self.device)
         return self.network_
 
     def __getstate__(self) -> dict[str, Any]:

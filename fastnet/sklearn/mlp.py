@@ -20,7 +20,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.utils.validation import validate_data
 
-from fastnet.errors import DivergenceError
+from fastnet.errors import DivergenceError, FastNetWarning
 from fastnet.layers import Dense
 from fastnet.network import Network
 from fastnet.sklearn import conventions
@@ -163,7 +163,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
                 raise ValueError(_NOT_FINITE) from error
             iterations.diverged()
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", FastNetWarning, stacklevel=5)
         finally:
             self._publish(network)
         if self.early_stopping:
@@ -240,6 +240,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
+                FastNetWarning,
                 stacklevel=6,
             )
         return min(int(self.batch_size), rows)

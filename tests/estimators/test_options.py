@@ -389,6 +389,7 @@ def test_nothing_that_fit_and_the_network_take_is_missing() -> None:
     of_fit = set(inspect.signature(fn.Network.fit).parameters) - {"self", "x", "y"}
     of_the_network = set(inspect.signature(fn.Network).parameters) - {"layers", "inputs"}
     elsewhere = {"sample_weight", "validation_data", "seed"}  # arguments of fit, random_state
+    elsewhere |= {"checkpoint", "checkpoint_every", "resume"}  # of one run, not of one in a search
     assert (of_fit | of_the_network) - parameters == elsewhere
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -38,3 +41,11 @@ def bench(request: pytest.FixtureRequest, backend: Backend) -> Bench:
 def bench64(backend: Backend) -> Bench:
     """Each backend in float64, for what is compared over many steps."""
     return Bench(backend, np.dtype(np.float64))
+
+
+@pytest.fixture
+def usual_handler() -> Iterator[None]:
+    """Begin and end with Python's own handler of Ctrl-C: a job in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler

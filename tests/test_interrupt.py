@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tests.checkout import ROOT
 
 BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
+pytestmark = pytest.mark.usefixtures("usual_handler")
 
 X = np.random.default_rng(0).standard_normal((60, 3))
 Y = X @ [1.0, -1.0, 0.5]
@@ -27,14 +27,6 @@ Y = X @ [1.0, -1.0, 0.5]
 
 def network(backend: str = "numpy") -> fn.Network:
     return fn.Network([3, 4, 1], activation="tanh", backend=backend)
-
-
-@pytest.fixture(autouse=True)
-def usual_handler() -> Iterator[None]:
-    """Begin and end with Python's own handler."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
 
 
 class Press(fn.Callback):

@@ -279,7 +279,7 @@ def test_divergence_brings_the_last_good_weights_back(backend: str) -> None:
 
 
 @each_backend
-def test_an_interrupt_ends_at_the_last_iteration(backend: str) -> None:
+def test_an_interrupt_ends_at_the_last_iteration(usual_handler: None, backend: str) -> None:
     seen: list[Array] = []
 
     def press(run: fn.Run) -> None:
@@ -294,4 +294,3 @@ def test_an_interrupt_ends_at_the_last_iteration(backend: str) -> None:
     assert net.history.stop_reason == "interrupted"
     assert net.history.epochs == [1, 2, 3]
     assert np.array_equal(on_host(net), seen[-1])
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -112,9 +112,7 @@ def _machine(name: str, record: Json) -> str:
     simd = "AVX-512" if "AVX-512" in machine["simd"] else ", ".join(machine["simd"])
     packages = machine["packages"]
     # A part may have been measured again after a change that concerns it alone.
-    commits = ", ".join(
-        dict.fromkeys(str(run["machine"]["commit"]) for run in record["runs"])
-    )
+    commits = ", ".join(dict.fromkeys(str(run["machine"]["commit"]) for run in record["runs"]))
     return (
         f"{machine['cpu']}, {simd}; {machine['python']}, NumPy {packages['numpy']}, Numba "
         f"{packages.get('numba', 'absent')}; fastnet {machine['fastnet']} at commit "

@@ -222,3 +222,17 @@ def test_processes_that_compile_at_the_same_moment_with_a_cold_cache(tmp_path: P
     ]
     ended = [(*process.communicate(), process.returncode) for process in processes]
     assert ended == [(fitted("numba").hex() + "\n", "", 0)] * 2
+
+
+def test_a_thousand_trainings_on_two_threads_end_alike() -> None:
+    """Barriers that are passed millions of times: no deadlock, and always the same bits."""
+    pytest.importorskip("numba")
+    x = np.random.default_rng(0).standard_normal((256, 20)).astype(np.float32)
+
+    def train(threads: int) -> bytes:
+        net = fn.Network([20, 33, 3], activation="tanh", backend="numba")
+        net.fit(x, x[:, :3] ** 2, epochs=2, batch_size=64, threads=threads)
+        return net.parameters.tobytes()
+
+    expected = train(1)
+    assert {train(2) for _ in range(1000)} == {expected}

@@ -44,8 +44,8 @@ def gemm(
 ) -> None:
     """Write ``C (m, n) = A (m, k) @ B (k, n) + bias (n,)``, with ReLU if `relu` is not 0.
 
-    `c`, `a`, `b` and `bias` are addresses (`bias` 0: none), strides count elements. Rows of B and C
-    are contiguous.
+    `c`, `a`, `b`, `bias` and `where` are addresses (0: none of the last two), strides count
+    elements. Rows of B and C are contiguous; `where` as in `make_panel`.
     """
     size = like.itemsize
     lanes = lanes_of(like)
@@ -60,74 +60,15 @@ def gemm(
         bj, cj = b + j * size, c + j * size
         biasj = bias + j * size if bias != 0 else _ZERO
         wherej = where + j * size if where != 0 else _ZERO
+        tiles = cj, ldc, a, row_stride, column_stride, bj, ldb, m, k, last, biasj, relu, wherej
         if vectors == 4:
-            _panel4(
-                like,
-                cj,
-                ldc,
-                a,
-                row_stride,
-                column_stride,
-                bj,
-                ldb,
-                m,
-                k,
-                last,
-                biasj,
-                relu,
-                wherej,
-            )
+            _panel4(like, *tiles)
         elif vectors == 3:
-            _panel3(
-                like,
-                cj,
-                ldc,
-                a,
-                row_stride,
-                column_stride,
-                bj,
-                ldb,
-                m,
-                k,
-                last,
-                biasj,
-                relu,
-                wherej,
-            )
+            _panel3(like, *tiles)
         elif vectors == 2:
-            _panel2(
-                like,
-                cj,
-                ldc,
-                a,
-                row_stride,
-                column_stride,
-                bj,
-                ldb,
-                m,
-                k,
-                last,
-                biasj,
-                relu,
-                wherej,
-            )
+            _panel2(like, *tiles)
         else:
-            _panel1(
-                like,
-                cj,
-                ldc,
-                a,
-                row_stride,
-                column_stride,
-                bj,
-                ldb,
-                m,
-                k,
-                last,
-                biasj,
-                relu,
-                wherej,
-            )
+            _panel1(like, *tiles)
         j += vectors * lanes
 
 

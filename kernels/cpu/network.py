@@ -39,15 +39,7 @@ from fastnet.kernels.cpu.random import dropout_mask
 from fastnet.kernels.cpu.sums import square_norm
 
 _DENSE, _DROPOUT, _BATCH_NORM = abi.DENSE, abi.DROPOUT, abi.BATCH_NORM
-_IDENTITY, _RELU, _SOFTMAX, _SIGMOID, _EXP = (
-    abi.IDENTITY,
-    abi.RELU,
-    abi.SOFTMAX,
-    abi.SIGMOID,
-    abi.EXP,
-)
-_CROSS_ENTROPY, _BINARY_CROSS_ENTROPY = abi.CROSS_ENTROPY, abi.BINARY_CROSS_ENTROPY
-_POISSON, _CLIP_NORM = abi.POISSON, abi.CLIP_NORM
+_IDENTITY, _RELU, _SOFTMAX, _CLIP_NORM = abi.IDENTITY, abi.RELU, abi.SOFTMAX, abi.CLIP_NORM
 
 # Of NumPy's types: Numba compiles a function anew for every literal argument.
 _ZERO, _ONE = np.int64(0), np.int64(1)

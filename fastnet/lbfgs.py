@@ -53,6 +53,7 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
     history = network.history = run.history
     newest: dict[str, float] = {}
     interrupt = Interrupt()
+    learns = plan.learns()
 
     def put(values: NDArray[np.float64]) -> None:
         engine.parameters[...] = asarray(values.astype(network.dtype))
@@ -67,6 +68,8 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
         penalty = 0.5 * optimizer.l2 * float(weights @ weights)
         penalty += optimizer.l1 * float(np.abs(weights).sum())
         gradient[: plan.decayed] += optimizer.l2 * weights + optimizer.l1 * np.sign(weights)
+        if learns is not None:
+            gradient *= learns
         return tally.mean_loss + penalty, gradient
 
     def after_iteration(values: NDArray[np.float64]) -> None:

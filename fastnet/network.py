@@ -405,7 +405,9 @@ class Network:
         checked, engine = self._check(chosen_loss, x, y, sample_weight), self._engine()
         engine.gradient(rows.on_backend(checked.rows, self.backend_object), chosen_loss)
         flat = self.backend_object.to_host(engine.gradients)
-        return {t.name: np.array(t.view(flat)) for t in self.plan.parameters}
+        learns = self.plan.learns()
+        flat = np.array(flat) if learns is None else flat * learns
+        return {t.name: t.view(flat) for t in self.plan.parameters}
 
     # --- moving, copying, storing ----------------------------------------------------------------
 

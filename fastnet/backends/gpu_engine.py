@@ -260,6 +260,9 @@ class GpuEngine(Engine):
         batch on changes nothing that lasts; so parameters, moments, running statistics and tally
         are those of the composed form, which stops there.
         """
+        if self.plan.has_rates:  # the kernel knows one rate for all parameters
+            place = {"epoch": epoch, "step": step, "first": first}
+            return super().train_epoch(rows, recipe, moments, coefficients, **place)
         size, count = recipe.batch_size, len(rows)
         self.reserve(min(size, count))
         order = self.order(count, recipe.seed, epoch) if recipe.shuffle else None

@@ -222,6 +222,9 @@ class NumbaEngine(Engine):
         step: int,
         first: int = 0,
     ) -> Tally:
+        if self.plan.has_rates:  # the kernel knows one rate for all parameters
+            place = {"epoch": epoch, "step": step, "first": first}
+            return super().train_epoch(rows, recipe, moments, coefficients, **place)
         batch = min(recipe.batch_size, len(rows))
         self.reserve(batch)
         self._set_loss(recipe.loss)

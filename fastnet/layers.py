@@ -107,8 +107,8 @@ def _special(layer: Dense) -> set[str]:
 def _block(values: Any) -> Block:
     if not isinstance(values, tuple | list) or len(values) not in (2, 3):
         raise InputError(f"a block must be (inputs, outputs[, initializer]), got {values!r}.")
-    sizes = (whole("a block's size", size, most=LARGEST) for size in values[:2])
-    return Block(*sizes, *map(initializers.check, values[2:]))
+    inputs, outputs = (whole("a block's size", size, most=LARGEST) for size in values[:2])
+    return Block(inputs, outputs, *map(initializers.check, values[2:]))
 
 
 @dataclass(frozen=True)

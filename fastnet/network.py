@@ -26,6 +26,7 @@ from fastnet.training import Job, TrainingState, Validation
 
 if TYPE_CHECKING:
     from fastnet.data import Scaler, TableSchema
+    from fastnet.tables import TablePreprocessor
 
 Pair = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
 
@@ -64,6 +65,10 @@ class Network:
     schema : TableSchema or None
         What the columns of the training table were; set by ``fastnet train``.
     label_names : tuple of str or None
+    preprocessor : TablePreprocessor or None
+        What makes inputs of a table's columns; set by the first ``fit`` on a data frame and stored
+        with the model. With it, x everywhere is a table: a data frame, a dict of columns, or an
+        array of columns in the order of training.
 
     Examples
     --------
@@ -95,6 +100,7 @@ class Network:
         self.scaler: Scaler | None = None
         self.schema: TableSchema | None = None
         self.label_names: tuple[str, ...] | None = None
+        self.preprocessor: TablePreprocessor | None = None
         self._set_backend(backends.choose(backend, self.plan))
         self.initialize()
 
@@ -212,9 +218,12 @@ class Network:
 
         Parameters
         ----------
-        x : (N, I)
-        y : (N,) or (N, O)
-            Class labels or probabilities for ``cross_entropy``; numbers for the other losses.
+        x : (N, I), or a data frame or dict of columns
+            The first table makes the network's `preprocessor`.
+        y : (N,) or (N, O), or a column's name
+            Class labels or probabilities for ``cross_entropy``; numbers for the other losses. With
+            a table, labels may be texts, and numbers that are learned by mse, mae, huber or
+            quantile are scaled: losses are those of scaled targets, all else is in their unit.
         loss : str or Loss, optional
             Default: that of the last call, or what suits the output activation (softmax:
             cross_entropy, sigmoid: binary_cross_entropy, exp: poisson, else mse).
@@ -272,7 +281,20 @@ class Network:
         if validation_split and validation_data is not None:
             raise InputError("give validation_data or validation_split, not both.")
 
-        scaler = self.scaler
+        scaler, preprocessor = self.scaler, self.preprocessor
+        if preprocessor is None and self.training is None and rows.is_table(x):
+            from fastnet.tables import edge
+
+            given = validation_split, sample_weight
+            preprocessor = edge.learn(self, x, y, chosen_loss, *given)
+        if preprocessor is not None:
+            if standardize:
+                raise InputError("the columns of a table are scaled already: no standardize=True.")
+            x, y = self._encoded(preprocessor, x, y)
+            made_metrics = self._in_units(preprocessor, made_metrics)
+            if validation_data is not None:
+                xv, yv, wv = rows.pair("validation_data", validation_data)
+                validation_data = (*self._encoded(preprocessor, xv, yv), wv)
         basis = self.plan, self.dtype, chosen_loss
         wide = standardize or scaler is not None
         checked, held = rows.check(*basis, x, y, sample_weight, class_weight, wide=wide), None
@@ -307,7 +329,9 @@ class Network:
                 callback.check(job.names)
 
         # All is checked: from here on the network changes.
-        self.scaler, self.loss = scaler, chosen_loss
+        self.scaler, self.loss, self.preprocessor = scaler, chosen_loss, preprocessor
+        if preprocessor is not None and preprocessor.label_names is not None:
+            self.label_names = preprocessor.label_names
         state = self._training_state(chosen_optimizer)
         if isinstance(chosen_optimizer, LBFGS):
             return lbfgs.train_lbfgs(job, chosen_optimizer, state)
@@ -353,15 +377,23 @@ class Network:
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
         """Return the outputs (N, O) for x (N, I): probabilities after softmax or sigmoid."""
+        if self.preprocessor is not None:
+            x = self.preprocessor.transform(x, self.dtype)
         values = rows.inputs(self.plan, self.dtype, self.scaler, x)
         engine = self._engine()
-        return self.backend_object.to_host(engine.predict(self.backend_object.asarray(values)))
+        outputs = engine.predict(self.backend_object.asarray(values))
+        return self._decoded(self.backend_object.to_host(outputs))
 
     def predict_one(self, row: ArrayLike) -> NDArray[Any]:
         """Return the outputs (O,) for one row (I,), with the least delay.
 
-        Only the length is checked.
+        Only the length is checked. With a `preprocessor`, the row is a dict of values, or a
+        sequence of them in the order of training.
         """
+        if self.preprocessor is not None:
+            from fastnet.tables import edge
+
+            row = edge.row(self.preprocessor, row, self.dtype)
         try:
             values = np.ascontiguousarray(row, self.dtype if self.scaler is None else np.float64)
         except (TypeError, ValueError):
@@ -370,7 +402,7 @@ class Network:
             raise InputError(f"row must have the shape ({self.inputs},), got {values.shape}.")
         if self.scaler is not None:
             values = self.scaler.transform(values, self.dtype)
-        return self._engine().predict_one(values)
+        return self._decoded(self._engine().predict_one(values))
 
     def evaluate(
         self,
@@ -384,6 +416,8 @@ class Network:
         """Return ``{"loss": ..., "accuracy": ...}`` (or ``"r2"``), and the metrics named."""
         chosen_loss = self._loss(loss)
         made_metrics = metric_table.get(metrics, chosen_loss, self.plan.outputs)
+        if self.preprocessor is not None:
+            made_metrics = self._in_units(self.preprocessor, made_metrics)
         checked = self._check(chosen_loss, x, y, sample_weight)
         held = Validation.of(checked, self.backend_object, "")
         job = Job(self, self._engine(), held.rows, chosen_loss, metrics=made_metrics)
@@ -440,8 +474,8 @@ class Network:
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to one ``.safetensors`` file, which `fastnet.load` reads.
 
-        It holds weights, architecture, scaler, schema and label names, and nothing executable. An
-        existing file is replaced in one step.
+        It holds weights, architecture, scaler, preprocessor, schema and label names, and nothing
+        executable. An existing file is replaced in one step.
         """
         from fastnet.files import save
 
@@ -522,9 +556,28 @@ class Network:
     def _check(
         self, loss: Loss, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> Checked:
+        if self.preprocessor is not None:
+            x, y = self._encoded(self.preprocessor, x, y)
         wide = self.scaler is not None
         checked = rows.check(self.plan, self.dtype, loss, x, y, sample_weight, wide=wide)
         return checked.weighted().scaled(self.scaler, self.dtype)
+
+    def _encoded(self, preprocessor: TablePreprocessor, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return a table's rows as inputs and targets."""
+        from fastnet.tables import edge
+
+        return edge.encode(preprocessor, x, y, self.dtype)
+
+    def _in_units(self, preprocessor: TablePreprocessor, metrics: Any) -> Any:
+        """Return metrics in the unit of a table's targets."""
+        from fastnet.tables import edge
+
+        return edge.unscaled(preprocessor, metrics)
+
+    def _decoded(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return outputs in the unit of a table's targets."""
+        target = None if self.preprocessor is None else self.preprocessor.target
+        return outputs if target is None else target.decode(outputs)
 
 
 def _read_layers(

@@ -153,7 +153,8 @@ class Plan:
             return None
         rates = np.empty(self.size)
         self.write_rates(rates)
-        return rates != 0
+        learns: NDArray[np.bool_] = rates != 0
+        return learns
 
     def initial_state(self, dtype: Any) -> NDArray[Any]:
         """Return the flat running statistics (S,): means 0, variances 1."""

@@ -84,6 +84,16 @@ def inputs(plan: Plan, dtype: np.dtype[Any], scaler: Scaler | None, x: ArrayLike
     return scaler.transform(checks.inputs("x", x, plan.inputs, np.dtype(np.float64)), dtype)
 
 
+def is_table(values: object) -> bool:
+    """Tell whether something is a data frame, or a dict of columns; imports nothing."""
+    if isinstance(values, Mapping):
+        return True
+    # Series have the protocol too; only frames have several named columns.
+    frame = any(hasattr(values, name) for name in ("__arrow_c_stream__", "__dataframe__"))
+    lazy = hasattr(values, "collect_schema")
+    return (frame or lazy) and (hasattr(values, "columns") or hasattr(values, "column_names"))
+
+
 def pair(name: str, values: Any) -> tuple[Any, Any, Any]:
     """Return (x, y, weight or None) of ``(x, y)`` or ``(x, y, weight)``."""
     if not isinstance(values, tuple | list) or len(values) not in (2, 3):
@@ -93,14 +103,19 @@ def pair(name: str, values: Any) -> tuple[Any, Any, Any]:
 
 def split(checked: Checked, share: float, seed: int) -> tuple[Checked, Checked]:
     """Return training and validation rows; `share` of the rows, drawn by `seed`, validates."""
-    count = len(checked.rows)
+    training, validation = split_index(len(checked.rows), share, seed)
+    return checked.take(training), checked.take(validation)
+
+
+def split_index(count: int, share: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which rows train and which validate, as `split` chooses them."""
     held = round(count * share)
     if not 0 < held < count:
         lacking = "training" if held else "validation"
         raise InputError(f"validation_split={share} of {count} rows leaves none for {lacking}.")
     order = random.permutation(count, seed=seed, epoch=0, purpose=abi.SPLIT)
     # Sorted, so that training without a shuffle sees the rows in the order they came in.
-    return checked.take(np.sort(order[held:])), checked.take(np.sort(order[:held]))
+    return np.sort(order[held:]), np.sort(order[:held])
 
 
 def on_backend(rows: Rows, backend: Backend) -> Rows:

@@ -1,0 +1,11 @@
+"""Tables: data frames as they are, with texts and missing values, into networks.
+
+Importing this package loads NumPy; narwhals is imported when a data frame comes.
+"""
+
+from fastnet.tables.columns import TableColumn
+from fastnet.tables.frame import Frame, as_frame
+from fastnet.tables.preprocessor import TablePreprocessor
+from fastnet.tables.target import TableTarget
+
+__all__ = ["Frame", "TableColumn", "TablePreprocessor", "TableTarget", "as_frame"]

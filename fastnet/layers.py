@@ -32,11 +32,14 @@ class Block(NamedTuple):
     inputs, outputs : int
     initializer : str, default "lecun_normal"
         With the block's own numbers of inputs and outputs.
+    rate : float, default 1
+        Factor on the layer's `weight_rate`.
     """
 
     inputs: int
     outputs: int
     initializer: str = "lecun_normal"
+    rate: float = 1.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,7 +58,7 @@ class Dense(Layer):
     weight_rate, bias_rate : float, default 1
         Factors on the optimizer's learning rate (and on decoupled decay); with 0 they stay as they
         are.
-    blocks : sequence of Block or (inputs, outputs) or (inputs, outputs, initializer), optional
+    blocks : sequence of Block, optional
         Blocks along the diagonal of the weights, all of them together as large as the layer. Every
         other weight is and stays 0. A block for the one-hot inputs of a category is its embedding.
     """
@@ -105,10 +108,12 @@ def _special(layer: Dense) -> set[str]:
 
 
 def _block(values: Any) -> Block:
-    if not isinstance(values, tuple | list) or len(values) not in (2, 3):
-        raise InputError(f"a block must be (inputs, outputs[, initializer]), got {values!r}.")
-    inputs, outputs = (whole("a block's size", size, most=LARGEST) for size in values[:2])
-    return Block(inputs, outputs, *map(initializers.check, values[2:]))
+    if not isinstance(values, tuple | list) or not 2 <= len(values) <= 4:
+        raise InputError(f"a block must be a Block(inputs, outputs), got {values!r}.")
+    block = Block(*values)
+    inputs, outputs = (whole("a block's size", size, most=LARGEST) for size in block[:2])
+    rate = real("a block's rate", block.rate, least=0)
+    return Block(inputs, outputs, initializers.check(block.initializer), rate)
 
 
 @dataclass(frozen=True)

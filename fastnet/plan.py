@@ -144,8 +144,8 @@ class Plan:
                 values[...] = layer.weight_rate
             else:
                 values[...] = 0.0
-                for rows, columns, _ in block_places(layer.blocks):
-                    values[rows, columns] = layer.weight_rate
+                for rows, columns, block in block_places(layer.blocks):
+                    values[rows, columns] = layer.weight_rate * block.rate
 
     def learns(self) -> NDArray[np.bool_] | None:
         """Return which parameters may change (P,), or None when all of them may."""

@@ -6,6 +6,17 @@ Importing this package loads NumPy; narwhals is imported when a data frame comes
 from fastnet.tables.columns import TableColumn
 from fastnet.tables.frame import Frame, as_frame
 from fastnet.tables.preprocessor import TablePreprocessor
+from fastnet.tables.preset import PRESETS, Preset
 from fastnet.tables.target import TableTarget
+from fastnet.tables.train import train
 
-__all__ = ["Frame", "TableColumn", "TablePreprocessor", "TableTarget", "as_frame"]
+__all__ = [
+    "PRESETS",
+    "Frame",
+    "Preset",
+    "TableColumn",
+    "TablePreprocessor",
+    "TableTarget",
+    "as_frame",
+    "train",
+]

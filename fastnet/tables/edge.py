@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,8 @@ from fastnet.tables.target import TableTarget, target_columns
 
 if TYPE_CHECKING:
     from fastnet.network import Network
+
+Task = Literal["classification", "regression"]
 
 SCALED: Final = ("mse", "mae", "huber", "quantile")
 """Losses whose targets are scaled, where the outputs may be any number."""
@@ -47,7 +49,7 @@ def learn(
         The table becomes another number of inputs, or of classes, than the network has.
     """
     frame, names, values = split_target(as_frame(x), y)
-    task = "classification" if loss.score == "accuracy" else "regression"
+    task: Task = "classification" if loss.score == "accuracy" else "regression"
     kept = training_rows(len(frame), share, network.seed, sample_weight)
     columns = target_columns(values, names[0] if names else "target")
     texts = isinstance(columns[0], Texts)
@@ -59,10 +61,8 @@ def learn(
         nothing = np.zeros(len(columns)), np.ones(len(columns))
         target = TableTarget(names, None, *nothing)
     elif not plain:
-        target = TableTarget.learn(values, names, task, kept)  # type: ignore[arg-type]
-        if target.labels is None and not scaled:
-            nothing = np.zeros(len(columns)), np.ones(len(columns))
-            target = TableTarget(names, None, *nothing)
+        target = TableTarget.learn(values, names, task, kept)
+        target = target if scaled else target.unscaled()
     made = TablePreprocessor.fit(frame, rows=kept, seed=network.seed)
     made = made if target is None else made.with_target(target)
     if made.inputs != network.inputs:

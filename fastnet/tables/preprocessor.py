@@ -283,25 +283,32 @@ class TablePreprocessor:
         _, _, values = split_target(as_frame(table), y)
         return values if self.target is None else self.target.encode(values)
 
-    def first_layer(self, embedding_size: int = 8) -> Dense:
+    def first_layer(self, embedding_size: int | None = 8, *, scale_rate: float = 1.0) -> Dense:
         """Return a linear layer that learns each column by itself.
 
         The inputs of a column with more than two categories, or of an embedded number, meet in
         `embedding_size` outputs (in fewer, where there are fewer inputs): those are the column's
-        embedding, and its weights, the only ones there are, a table with a row for each category.
-        Every other input is multiplied by a number, 1 at first.
+        embedding, and its weights a table with a row for each category. Every other input is
+        multiplied by a number of its own, 1 at first.
+
+        Parameters
+        ----------
+        embedding_size : int or None, default 8
+            None: categories stay one-hot, each input with its factor; embedded numbers have 8.
+        scale_rate : float, default 1
+            Factor on the learning rate of these factors.
         """
         blocks: list[Block] = []
         for column in self.columns:
             width = self.widths(column)
-            if column.one_hot and width > 1:
+            if column.one_hot and width > 1 and embedding_size is not None:
                 blocks.append(Block(width, min(embedding_size, width), "standard_normal"))
                 continue
             together = width - column.levels + 1 if column.kind == "numeric" else 1
             if together > 1:
-                blocks.append(Block(together, min(embedding_size, together)))
+                blocks.append(Block(together, min(embedding_size or 8, together)))
                 width -= together
-            blocks += [Block(1, 1, "ones")] * width
+            blocks += [Block(1, 1, "ones", scale_rate)] * width
         units = sum(block.outputs for block in blocks)
         return Dense(units, bias_rate=0.0, blocks=tuple(blocks))
 

@@ -54,6 +54,11 @@ class TableTarget:
         """What is learned."""
         return "regression" if self.labels is None else "classification"
 
+    def unscaled(self) -> TableTarget:
+        """Return the same target in its own unit."""
+        nothing = np.zeros_like(self.center), np.ones_like(self.scale)
+        return TableTarget(self.names, self.labels, *nothing)
+
     @classmethod
     def learn(
         cls,

@@ -21,14 +21,14 @@ from fastnet.layers import Layer, chain
 from fastnet.losses import Loss
 from fastnet.optimizers import LBFGS, Optimizer
 from fastnet.plan import make_plan
-from fastnet.rows import Checked
+from fastnet.rows import Checked, Inputs
 from fastnet.training import Job, TrainingState, Validation
 
 if TYPE_CHECKING:
     from fastnet.data import Scaler, TableSchema
     from fastnet.tables import TablePreprocessor
 
-Pair = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
+Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike]
 
 
 class Network:
@@ -195,7 +195,7 @@ class Network:
 
     def fit(
         self,
-        x: ArrayLike,
+        x: Inputs,
         y: ArrayLike,
         *,
         loss: str | Loss | None = None,
@@ -340,7 +340,7 @@ class Network:
 
     def partial_fit(
         self,
-        x: ArrayLike,
+        x: Inputs,
         y: ArrayLike,
         *,
         loss: str | Loss | None = None,
@@ -375,7 +375,7 @@ class Network:
 
     # --- use -------------------------------------------------------------------------------------
 
-    def predict(self, x: ArrayLike) -> NDArray[Any]:
+    def predict(self, x: Inputs) -> NDArray[Any]:
         """Return the outputs (N, O) for x (N, I): probabilities after softmax or sigmoid."""
         if self.preprocessor is not None:
             x = self.preprocessor.transform(x, self.dtype)
@@ -384,7 +384,7 @@ class Network:
         outputs = engine.predict(self.backend_object.asarray(values))
         return self._decoded(self.backend_object.to_host(outputs))
 
-    def predict_one(self, row: ArrayLike) -> NDArray[Any]:
+    def predict_one(self, row: ArrayLike | Mapping[str, Any]) -> NDArray[Any]:
         """Return the outputs (O,) for one row (I,), with the least delay.
 
         Only the length is checked. With a `preprocessor`, the row is a dict of values, or a
@@ -406,7 +406,7 @@ class Network:
 
     def evaluate(
         self,
-        x: ArrayLike,
+        x: Inputs,
         y: ArrayLike,
         *,
         loss: str | Loss | None = None,
@@ -425,7 +425,7 @@ class Network:
 
     def gradients(
         self,
-        x: ArrayLike,
+        x: Inputs,
         y: ArrayLike,
         *,
         loss: str | Loss | None = None,
@@ -554,7 +554,7 @@ class Network:
         return losses.get(chosen, self.plan.output_activation.name)
 
     def _check(
-        self, loss: Loss, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+        self, loss: Loss, x: Inputs, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> Checked:
         if self.preprocessor is not None:
             x, y = self._encoded(self.preprocessor, x, y)

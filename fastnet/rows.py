@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,18 @@ from fastnet.plan import Plan
 
 if TYPE_CHECKING:
     from fastnet.data import Scaler
+
+
+class Columns(Protocol):
+    """A data frame of any kind."""
+
+    @property
+    def columns(self) -> Any:
+        """Its columns, or their names."""
+
+
+Inputs = ArrayLike | Mapping[str, Any] | Columns
+"""What x may be: an array (N, I), or a table, as a data frame or a dict of columns."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,7 @@ def check(
     plan: Plan,
     dtype: np.dtype[Any],
     loss: Loss,
-    x: ArrayLike,
+    x: Any,
     y: ArrayLike,
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | str | None = None,
@@ -77,7 +89,7 @@ def check(
     return Checked(Rows(values, None, target, weight), truth)
 
 
-def inputs(plan: Plan, dtype: np.dtype[Any], scaler: Scaler | None, x: ArrayLike) -> NDArray[Any]:
+def inputs(plan: Plan, dtype: np.dtype[Any], scaler: Scaler | None, x: Any) -> NDArray[Any]:
     """Return checked inputs (N, I), scaled."""
     if scaler is None:
         return checks.inputs("x", x, plan.inputs, dtype)

@@ -22,7 +22,7 @@ DEFAULT_VALIDATION: Final = 0.1
 
 SCHEDULES: Final = ("constant", "cosine", "exponential", "one_cycle", "reduce_on_plateau", "step")
 
-_TABLES: Final = (".csv", ".tsv", ".parquet", ".npz", ".npy")
+_TABLES: Final = (".csv", ".tsv", ".parquet", ".arrow", ".feather", ".npz", ".npy")
 _OUTPUTS: Final = {"binary_cross_entropy": "sigmoid", "poisson": "exp"}
 
 

@@ -15,7 +15,7 @@ from fastnet.data.cells import Kind, Texts, place, resolve
 from fastnet.data.table import Table, check_names
 from fastnet.errors import DataError
 
-_DAMAGE = (KeyError, MemoryError, OSError, OverflowError, TypeError, ValueError)
+DAMAGE = (KeyError, MemoryError, OSError, OverflowError, TypeError, ValueError)
 """What pyarrow was seen to raise for damaged files, beside exceptions of its own."""
 
 
@@ -41,13 +41,13 @@ class ParquetFile:
         try:
             table = self.file.read(columns=list(kinds))
             columns = {
-                name: _column(arrow, table.column(name), kind, self.source, name)
+                name: column_of(arrow, table.column(name), kind, self.source, name)
                 for name, kind in kinds.items()
             }
         except DataError:
             raise
-        except (arrow.ArrowException, *_DAMAGE) as error:
-            raise _damaged(self.source, error) from error
+        except (arrow.ArrowException, *DAMAGE) as error:
+            raise damaged(self.source, error) from error
         return Table.of_columns(self.source, columns)
 
 
@@ -69,15 +69,16 @@ def open_parquet(path: Path) -> ParquetFile:
         # Read whole, as pyarrow would keep the file open or mapped for as long as the table lives.
         file = parquet.ParquetFile(arrow.BufferReader(path.read_bytes()))
         names = tuple(file.schema_arrow.names)
-    except (arrow.ArrowException, *_DAMAGE) as error:
-        raise _damaged(source, error) from error
+    except (arrow.ArrowException, *DAMAGE) as error:
+        raise damaged(source, error) from error
     check_names(source, names)
     return ParquetFile(source, names, file)
 
 
-def _column(
+def column_of(
     arrow: Any, column: Any, kind: Kind, source: str, name: str
 ) -> NDArray[np.float64] | Texts:
+    """Return an Arrow column as its kind asks; raise `DataError` for a value that is missing."""
     types = arrow.types
     if column.null_count:
         row = int(np.argmax(column.is_null().to_numpy()))
@@ -95,6 +96,7 @@ def _column(
     return Texts.of_numbers(numbers) if kind == "text" else numbers
 
 
-def _damaged(source: str, error: Exception) -> DataError:
+def damaged(source: str, error: Exception, kind: str = "Parquet") -> DataError:
+    """Return the error for a file that pyarrow cannot read."""
     reason = str(error).strip().split("\n")[0] or type(error).__name__
-    return DataError(f"{source} is not a readable Parquet file: {reason}")
+    return DataError(f"{source} is not a readable {kind} file: {reason}")

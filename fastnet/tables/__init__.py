@@ -4,6 +4,7 @@ Importing this package loads NumPy; narwhals is imported when a data frame comes
 """
 
 from fastnet.tables.columns import TableColumn
+from fastnet.tables.files import read_frame
 from fastnet.tables.frame import Frame, as_frame
 from fastnet.tables.preprocessor import TablePreprocessor
 from fastnet.tables.preset import PRESETS, Preset
@@ -18,5 +19,6 @@ __all__ = [
     "TablePreprocessor",
     "TableTarget",
     "as_frame",
+    "read_frame",
     "train",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -16,6 +16,9 @@ from fastnet.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.network import Network
 from fastnet.optimizers import LBFGS, OPTIMIZERS, SGD, Optimizer
 from fastnet.schedules import Schedule
+
+if TYPE_CHECKING:
+    from fastnet.cli.tables import TableDataset
 
 DEFAULT_VALIDATION: Final = 0.1
 """The share of the rows that validates when early stopping is asked for and nothing else said."""
@@ -61,6 +64,17 @@ class Settings:
     out: Path
     history: tuple[Path, ...]
     quiet: bool
+    preset: str | None = None
+    table: bool = False
+    embedding_size: int | None = None
+    numeric_embedding: Literal["periodic", "piecewise"] | None = None
+    given: frozenset[str] = frozenset()  # the names of the options that are not defaults
+
+    @property
+    def prepares(self) -> bool:
+        """Whether a `TablePreprocessor` makes the inputs."""
+        others = (self.preset, self.embedding_size, self.numeric_embedding)
+        return self.table or any(option is not None for option in others)
 
     @property
     def validation_share(self) -> float:
@@ -77,7 +91,7 @@ class Settings:
         return self.standardize
 
 
-def make_loss(settings: Settings, dataset: Dataset) -> Loss:
+def make_loss(settings: Settings, dataset: Dataset | TableDataset) -> Loss:
     """Return the loss for the task of the data; refuse one for the other task."""
     name, smoothing = settings.loss, settings.label_smoothing
     if dataset.task == "classification":

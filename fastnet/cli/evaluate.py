@@ -9,7 +9,6 @@ import numpy as np
 
 from fastnet import files
 from fastnet.cli import options, output, using
-from fastnet.data import Dataset
 from fastnet.errors import InputError
 from fastnet.losses import LOSSES
 from fastnet.metrics import METRICS
@@ -93,7 +92,7 @@ def command(
     else:
         usual = list(_FOR_NUMBERS) if loss != "quantile" else []
     chosen = list(dict.fromkeys([*usual, *metric]))
-    values = network.evaluate(dataset.x, dataset.y, loss=loss, metrics=chosen)
+    values = network.evaluate(dataset.x, dataset.answers, loss=loss, metrics=chosen)
     classes = [] if names is None else _by_class(network, dataset, names)
     if as_json:
         content = {"data": dataset.name, "rows": dataset.rows, "metrics": values}
@@ -112,7 +111,7 @@ def _cell(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _by_class(network: Network, dataset: Dataset, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _by_class(network: Network, dataset: Any, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return rows, precision, recall and f1 of every class; 0 where a ratio is not defined."""
     truth = np.asarray(dataset.y)
     if truth.dtype.kind not in "iu":

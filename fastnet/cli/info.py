@@ -12,6 +12,7 @@ from fastnet.cli import options, output
 from fastnet.data import Column
 from fastnet.layers import BatchNorm, Dense, Dropout, LayerNorm
 from fastnet.network import Network
+from fastnet.tables import TableColumn, storing
 
 _MOST: Final = 20  # names shown of a long list
 
@@ -46,6 +47,12 @@ def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
         ("inputs", f"{network.inputs}, {'as they are' if scaler is None else 'standardised'}"),
         ("outputs", f"{network.outputs} ({network.plan.output_activation.name})"),
     ]
+    if network.preprocessor is not None:
+        found[-2] = ("inputs", f"{network.inputs}, made of a table's columns")
+        described = [_describe(column) for column in network.preprocessor.columns]
+        found.append(("columns", _listing(described)))
+        if network.preprocessor.target is not None:
+            found.append(("target", ", ".join(network.preprocessor.target.names) or "given apart"))
     if labels is not None:
         found.append(("labels", _listing([repr(name) for name in labels])))
     if schema is not None and schema.named:
@@ -57,9 +64,9 @@ def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
     return found
 
 
-def _describe(column: Column) -> str:
-    if column.kind == "numeric":
-        return column.name
+def _describe(column: Column | TableColumn) -> str:
+    if column.kind != "categorical":
+        return column.name if column.kind == "numeric" else f"{column.name} (ignored)"
     return f"{column.name} ({len(column.categories)} categories)"
 
 
@@ -108,6 +115,9 @@ def _content(network: Network, model: str, size: int) -> dict[str, Any]:
         "scaler": None
         if scaler is None
         else {"mean": scaler.mean.tolist(), "scale": scaler.scale.tolist()},
+        "preprocessor": None
+        if network.preprocessor is None
+        else storing.to_json(network.preprocessor),
         "label_names": network.label_names,
         "schema": None if network.schema is None else network.schema.to_json(),
     }

@@ -90,7 +90,8 @@ def _header(network: Network, names: Sequence[str] | None) -> list[str]:
         return ["prediction", *(f"probability_{name}" for name in names)]
     if network.outputs == 1:
         return ["prediction"]
-    targets = () if network.schema is None else network.schema.targets
+    known = network.preprocessor.target if network.preprocessor is not None else None
+    targets = known.names if known else network.schema.targets if network.schema else ()
     if len(targets) == network.outputs:
         return list(targets)
     return [f"prediction_{index}" for index in range(network.outputs)]

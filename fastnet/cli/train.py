@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from fastnet import data
-from fastnet.cli import INTERRUPTED, options, output
+from fastnet.cli import INTERRUPTED, options, output, tables
 from fastnet.cli.building import Settings, make_loss, make_network, make_optimizer
 from fastnet.cli.epochs import EpochLines
+from fastnet.cli.tables import TableDataset
 from fastnet.cli.train_options import train_options
 from fastnet.data import BUILT_IN, Dataset
 from fastnet.errors import DivergenceError, FastNetError, InputError
@@ -32,6 +34,7 @@ from fastnet.optimizers import LBFGS, Optimizer
         "fastnet train digits --hidden 64 --epochs 30",
         "fastnet train flowers.csv --target species --validation 0.2 --early-stopping 10",
         "fastnet train houses.parquet --target price --loss huber --schedule cosine",
+        "fastnet train houses.csv --target price --preset tabular",
         "fastnet train arrays.npz --backend numpy --dtype float64 --history run.json",
     ),
 )
@@ -41,21 +44,23 @@ from fastnet.optimizers import LBFGS, Optimizer
 def command(ctx: click.Context, /, **values: Any) -> None:
     """Train a network on a table and save it.
 
-    DATA is digits or fashion-mnist, or a .csv, .tsv, .parquet, .npz, .npy or IDX file. A target of
+    DATA is digits or fashion-mnist, or a .csv, .tsv, .parquet, .feather, .arrow, .npz, .npy or IDX
+    file. A target of
     texts or of few integers is classified; other numbers are regressed. The model file holds all
     that 'predict' and 'evaluate' need: weights, scaler, column names, labels.
 
     Ctrl-C ends training early and saves what is learned.
     """
-    ctx.exit(run(Settings(**values)))
+    default = ParameterSource.DEFAULT
+    given = {name for name in values if ctx.get_parameter_source(name) is not default}
+    ctx.exit(run(tables.with_preset(Settings(**values, given=frozenset(given)))))
 
 
 def run(settings: Settings) -> int:
     """Train and save; return the exit code."""
     _check_outputs(settings)
     dataset = _load(settings)
-    loss, optimizer = make_loss(settings, dataset), make_optimizer(settings)
-    network = make_network(settings, dataset, loss)
+    loss, optimizer, network = _make(settings, dataset)
     if not settings.quiet:
         _introduce(settings, dataset, network, loss, optimizer)
     replaced = settings.out.exists()
@@ -63,17 +68,17 @@ def run(settings: Settings) -> int:
     try:
         network.fit(
             dataset.x,
-            dataset.y,  # type: ignore[arg-type]
+            dataset.answers,
             loss=loss,
             optimizer=optimizer,
             epochs=settings.epochs,
             batch_size=settings.batch_size,
             validation_split=settings.validation_share,
-            early_stopping=settings.early_stopping,
+            early_stopping=tables.stopping(settings, dataset),
             metrics=settings.metric,
             callbacks=[] if settings.quiet else [EpochLines(settings.epochs)],
             class_weight=settings.class_weight,
-            standardize=settings.standardizes,
+            standardize=settings.standardizes and not settings.prepares,
             threads=settings.threads,
             verbose=not settings.quiet,
         )
@@ -121,7 +126,21 @@ def _check_outputs(settings: Settings) -> None:
             )
 
 
-def _load(settings: Settings) -> Dataset:
+def _make(
+    settings: Settings, dataset: Dataset | TableDataset
+) -> tuple[Loss, Optimizer | LBFGS, Network]:
+    """Return the loss, the optimizer and the network that the options describe."""
+    if isinstance(dataset, Dataset):
+        loss = make_loss(settings, dataset)
+        return loss, make_optimizer(settings), make_network(settings, dataset, loss)
+    loss = tables.preset_loss(settings, dataset) or make_loss(settings, dataset)
+    optimizer = tables.preset_optimizer(settings, dataset) or make_optimizer(settings)
+    return loss, optimizer, tables.make_network(settings, dataset, loss)
+
+
+def _load(settings: Settings) -> Dataset | TableDataset:
+    if settings.prepares:
+        return tables.load(settings)
     if settings.data_dir is not None and settings.data not in BUILT_IN:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
     dataset = data.load(
@@ -137,7 +156,7 @@ def _load(settings: Settings) -> Dataset:
 
 def _introduce(
     settings: Settings,
-    dataset: Dataset,
+    dataset: Dataset | TableDataset,
     network: Network,
     loss: Loss,
     optimizer: Optimizer | LBFGS,
@@ -160,7 +179,7 @@ def _introduce(
     output.facts(
         [
             ("data", rows),
-            ("inputs", "standardised" if settings.standardizes else "as they are"),
+            ("inputs", _inputs(settings)),
             (
                 "network",
                 f"{sizes} ({kinds}), {network.plan.size:,} parameters, {network.dtype.name}, "
@@ -172,7 +191,13 @@ def _introduce(
     )
 
 
-def _threads(settings: Settings, network: Network, dataset: Dataset) -> str:
+def _inputs(settings: Settings) -> str:
+    if settings.prepares:
+        return "columns of a table, scaled robustly"
+    return "standardised" if settings.standardizes else "as they are"
+
+
+def _threads(settings: Settings, network: Network, dataset: Dataset | TableDataset) -> str:
     """Return how many threads a step is going to use."""
     if network.backend == "cupy":
         return "on the GPU"
@@ -196,7 +221,9 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _test(dataset: Dataset, network: Network, loss: Loss, settings: Settings) -> dict[str, float]:
+def _test(
+    dataset: Dataset | TableDataset, network: Network, loss: Loss, settings: Settings
+) -> dict[str, float]:
     """Return what the network scores on the test split, if there is one."""
     test = dataset.test
     if test is None or test.y is None:
@@ -222,7 +249,7 @@ def _write_history(path: Path, history: History, tested: dict[str, float]) -> No
 
 def _conclude(
     settings: Settings,
-    dataset: Dataset,
+    dataset: Dataset | TableDataset,
     history: History,
     tested: dict[str, float],
     replaced: bool,

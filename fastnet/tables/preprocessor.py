@@ -260,6 +260,11 @@ class TablePreprocessor:
                     hint = column_hint(column.name, frame.columns)
                     raise DataError(f"{frame.source} has no column {column.name!r}{hint}")
             return [frame.columns.get(c.name) if c.levels else None for c in self.columns]
+        wanted = [column.name for column in self.columns]
+        targets = () if self.target is None else self.target.names
+        # A table that still holds the target, where it was in training.
+        if targets and not frame.named and set(frame.columns) == {*wanted, *targets}:
+            return [frame.columns[c.name] if c.levels else None for c in self.columns]
         if len(frame.columns) != len(self.columns):
             raise DataError(
                 f"{frame.source}: expected {len(self.columns)} columns, got {len(frame.columns)}."

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from fastnet import losses
 from fastnet.errors import InputError
-from fastnet.layers import Dense, Layer
+from fastnet.layers import Dense, Dropout, Layer
 from fastnet.losses import CrossEntropy, Loss
 from fastnet.network import Network
 from fastnet.tables import preset as presets
@@ -150,6 +150,7 @@ def make_layers(
     hidden: Sequence[int] | None = None,
     activation: str | None = None,
     embedding_size: int | None = None,
+    dropout: float = 0.0,
 ) -> list[Layer]:
     """Return the layers of a network for a table's inputs and targets."""
     labels, target = preprocessor.label_names, preprocessor.target
@@ -162,7 +163,9 @@ def make_layers(
         first = preprocessor.first_layer(embedding_size, scale_rate=preset.scale_rate)
         return preset.layers(task_of(preprocessor), outputs, last, first, hidden, activation)
     sizes = HIDDEN if hidden is None else hidden
-    layers: list[Layer] = [Dense(units, activation or "relu") for units in sizes]
+    layers: list[Layer] = []
+    for units in sizes:
+        layers += [Dense(units, activation or "relu"), *([Dropout(dropout)] if dropout else [])]
     if embedding_size is not None or preprocessor.numeric_embedding is not None:
         layers.insert(0, preprocessor.first_layer(embedding_size))
     return [*layers, Dense(outputs, last)]

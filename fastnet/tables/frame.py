@@ -52,6 +52,9 @@ class Frame:
     def __len__(self) -> int:
         return self.rows
 
+    def __getitem__(self, index: Any) -> Frame:
+        return self.take(index)
+
     def take(self, index: Any) -> Frame:
         """Return the rows of an index or a mask."""
         taken: dict[str, Values] = {

@@ -101,9 +101,10 @@ def is_table(values: object) -> bool:
     if isinstance(values, Mapping):
         return True
     # Series have the protocol too; only frames have several named columns.
+    if hasattr(values, "collect_schema"):  # a lazy one would compute its columns
+        return True
     frame = any(hasattr(values, name) for name in ("__arrow_c_stream__", "__dataframe__"))
-    lazy = hasattr(values, "collect_schema")
-    return (frame or lazy) and (hasattr(values, "columns") or hasattr(values, "column_names"))
+    return frame and (hasattr(values, "columns") or hasattr(values, "column_names"))
 
 
 def pair(name: str, values: Any) -> tuple[Any, Any, Any]:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnet.data.cells import Texts
 from fastnet.data.labels import encode_labels, infer_labels
+from fastnet.data.scaler import Scaler
 from fastnet.errors import DataError, InputError
 from fastnet.tables.frame import Values, column_of, numbers_of, texts_of
 
@@ -99,10 +100,8 @@ class TableTarget:
             raise InputError(f"classification needs one target column, got {len(columns)}.")
         matrix = _numbers(columns, name)
         matrix = matrix if rows is None else matrix[rows]
-        deviation = matrix.std(axis=0)
-        # Of a constant the deviation is rounding alone.
-        tiny = deviation <= 1e-12 * np.abs(matrix).max(axis=0)
-        return cls(names, None, matrix.mean(axis=0), np.where(tiny, 1.0, deviation))
+        scaler = Scaler.fit(matrix)
+        return cls(names, None, scaler.mean, scaler.scale)
 
     def encode(self, y: Any) -> Array:
         """Return what the network learns: classes (N,) int64, or scaled (N, T) float64.

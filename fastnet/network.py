@@ -25,7 +25,7 @@ from fastnet.rows import Checked, Inputs
 from fastnet.training import Job, TrainingState, Validation
 
 if TYPE_CHECKING:
-    from fastnet.data import Scaler, TableSchema
+    from fastnet.data import Blocks, Scaler, TableSchema
     from fastnet.tables import TablePreprocessor
 
 Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike]
@@ -195,8 +195,8 @@ class Network:
 
     def fit(
         self,
-        x: Inputs,
-        y: ArrayLike,
+        x: Inputs | Blocks,
+        y: ArrayLike | None = None,
         *,
         loss: str | Loss | None = None,
         optimizer: str | Optimizer | LBFGS = "adam",
@@ -218,8 +218,9 @@ class Network:
 
         Parameters
         ----------
-        x : (N, I), or a data frame or dict of columns
-            The first table makes the network's `preprocessor`.
+        x : (N, I), or a data frame or dict of columns, or Blocks
+            The first table makes the network's `preprocessor`. `fastnet.data.Blocks` are rows, with
+            their targets, that are read from a file as they are needed.
         y : (N,) or (N, O), or a column's name
             Class labels or probabilities for ``cross_entropy``; numbers for the other losses. With
             a table, labels may be texts, and numbers that are learned by mse, mae, huber or
@@ -281,6 +282,21 @@ class Network:
         if validation_split and validation_data is not None:
             raise InputError("give validation_data or validation_split, not both.")
 
+        if rows.is_blocks(x):
+            from fastnet import blockwise
+
+            if y is not None or sample_weight is not None or validation_split:
+                raise InputError(
+                    "Blocks hold their own targets and weights: leave out y and sample_weight, and "
+                    "give validation_data where validation_split was."
+                )
+            data: Any = x  # which the trainer asks for their number only
+            job = Job(self, self._engine(threads), data, chosen_loss, epochs)
+            job.metrics, job.callbacks = made_metrics, made_callbacks
+            course = chosen_optimizer, batch_size, bool(shuffle), validation_data
+            return blockwise.train(job, x, *course, class_weight, standardize=standardize)
+        if y is None:
+            raise InputError("fit needs targets: give y.")
         scaler, preprocessor = self.scaler, self.preprocessor
         if preprocessor is None and self.training is None and rows.is_table(x):
             from fastnet.tables import edge

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from fastnet.losses import Loss
 from fastnet.plan import Plan
 
 if TYPE_CHECKING:
-    from fastnet.data import Scaler
+    from fastnet.data import Blocks, Scaler
 
 
 class Columns(Protocol):
@@ -105,6 +105,11 @@ def is_table(values: object) -> bool:
         return True
     frame = any(hasattr(values, name) for name in ("__arrow_c_stream__", "__dataframe__"))
     return frame and (hasattr(values, "columns") or hasattr(values, "column_names"))
+
+
+def is_blocks(values: object) -> TypeGuard[Blocks]:
+    """Tell whether something is `fastnet.data.Blocks`; imports nothing."""
+    return type(values).__name__ == "Blocks" and type(values).__module__ == "fastnet.data.blocks"
 
 
 def pair(name: str, values: Any) -> tuple[Any, Any, Any]:

@@ -18,6 +18,7 @@ from fastnet.optimizers import LBFGS, OPTIMIZERS, SGD, Optimizer
 from fastnet.schedules import Schedule
 
 if TYPE_CHECKING:
+    from fastnet.cli.blocks import BlockDataset
     from fastnet.cli.tables import TableDataset
 
 DEFAULT_VALIDATION: Final = 0.1
@@ -68,6 +69,7 @@ class Settings:
     table: bool = False
     embedding_size: int | None = None
     numeric_embedding: Literal["periodic", "piecewise"] | None = None
+    block_rows: int | None = None
     given: frozenset[str] = frozenset()  # the names of the options that are not defaults
 
     @property
@@ -91,7 +93,7 @@ class Settings:
         return self.standardize
 
 
-def make_loss(settings: Settings, dataset: Dataset | TableDataset) -> Loss:
+def make_loss(settings: Settings, dataset: Dataset | TableDataset | BlockDataset) -> Loss:
     """Return the loss for the task of the data; refuse one for the other task."""
     name, smoothing = settings.loss, settings.label_smoothing
     if dataset.task == "classification":
@@ -122,7 +124,7 @@ def make_loss(settings: Settings, dataset: Dataset | TableDataset) -> Loss:
     return LOSSES[name or "mse"]()
 
 
-def make_network(settings: Settings, dataset: Dataset, loss: Loss) -> Network:
+def make_network(settings: Settings, dataset: Dataset | BlockDataset, loss: Loss) -> Network:
     """Return the network that the options describe, with the names from the data."""
     layers: list[Layer] = []
     for units in settings.hidden:

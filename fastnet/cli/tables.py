@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastnet.callbacks import EarlyStopping
 from fastnet.cli.building import Settings
-from fastnet.data import BUILT_IN, Column, Dataset, TableSchema
+from fastnet.data import BUILT_IN, Column, TableSchema
 from fastnet.data.selection import match_targets
 from fastnet.errors import InputError
 from fastnet.losses import Loss
@@ -188,7 +188,7 @@ def preset_optimizer(settings: Settings, dataset: TableDataset) -> Optimizer | N
     return replace(made, **options)
 
 
-def stopping(settings: Settings, dataset: Dataset | TableDataset) -> EarlyStopping | int | None:
+def stopping(settings: Settings, dataset: object) -> EarlyStopping | int | None:
     """Return what chooses the epoch whose weights are kept."""
     chooses = settings.preset is not None and settings.validation_share
     if isinstance(dataset, TableDataset) and chooses and not settings.early_stopping:

@@ -14,7 +14,8 @@ import click
 from click.core import ParameterSource
 
 from fastnet import data
-from fastnet.cli import INTERRUPTED, options, output, tables
+from fastnet.cli import INTERRUPTED, blocks, options, output, tables
+from fastnet.cli.blocks import BlockDataset
 from fastnet.cli.building import Settings, make_loss, make_network, make_optimizer
 from fastnet.cli.epochs import EpochLines
 from fastnet.cli.tables import TableDataset
@@ -25,6 +26,8 @@ from fastnet.history import History
 from fastnet.losses import Loss
 from fastnet.network import Network
 from fastnet.optimizers import LBFGS, Optimizer
+
+AnyDataset = Dataset | TableDataset | BlockDataset
 
 
 @click.command(
@@ -53,7 +56,8 @@ def command(ctx: click.Context, /, **values: Any) -> None:
     """
     default = ParameterSource.DEFAULT
     given = {name for name in values if ctx.get_parameter_source(name) is not default}
-    ctx.exit(run(tables.with_preset(Settings(**values, given=frozenset(given)))))
+    settings = tables.with_preset(Settings(**values, given=frozenset(given)))
+    ctx.exit(run(blocks.with_blocks(settings)))
 
 
 def run(settings: Settings) -> int:
@@ -126,11 +130,9 @@ def _check_outputs(settings: Settings) -> None:
             )
 
 
-def _make(
-    settings: Settings, dataset: Dataset | TableDataset
-) -> tuple[Loss, Optimizer | LBFGS, Network]:
+def _make(settings: Settings, dataset: AnyDataset) -> tuple[Loss, Optimizer | LBFGS, Network]:
     """Return the loss, the optimizer and the network that the options describe."""
-    if isinstance(dataset, Dataset):
+    if not isinstance(dataset, TableDataset):
         loss = make_loss(settings, dataset)
         return loss, make_optimizer(settings), make_network(settings, dataset, loss)
     loss = tables.preset_loss(settings, dataset) or make_loss(settings, dataset)
@@ -138,7 +140,9 @@ def _make(
     return loss, optimizer, tables.make_network(settings, dataset, loss)
 
 
-def _load(settings: Settings) -> Dataset | TableDataset:
+def _load(settings: Settings) -> AnyDataset:
+    if settings.block_rows is not None:
+        return blocks.load(settings)
     if settings.prepares:
         return tables.load(settings)
     if settings.data_dir is not None and settings.data not in BUILT_IN:
@@ -156,7 +160,7 @@ def _load(settings: Settings) -> Dataset | TableDataset:
 
 def _introduce(
     settings: Settings,
-    dataset: Dataset | TableDataset,
+    dataset: AnyDataset,
     network: Network,
     loss: Loss,
     optimizer: Optimizer | LBFGS,
@@ -197,7 +201,7 @@ def _inputs(settings: Settings) -> str:
     return "standardised" if settings.standardizes else "as they are"
 
 
-def _threads(settings: Settings, network: Network, dataset: Dataset | TableDataset) -> str:
+def _threads(settings: Settings, network: Network, dataset: AnyDataset) -> str:
     """Return how many threads a step is going to use."""
     if network.backend == "cupy":
         return "on the GPU"
@@ -222,7 +226,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _test(
-    dataset: Dataset | TableDataset, network: Network, loss: Loss, settings: Settings
+    dataset: AnyDataset, network: Network, loss: Loss, settings: Settings
 ) -> dict[str, float]:
     """Return what the network scores on the test split, if there is one."""
     test = dataset.test
@@ -249,7 +253,7 @@ def _write_history(path: Path, history: History, tested: dict[str, float]) -> No
 
 def _conclude(
     settings: Settings,
-    dataset: Dataset | TableDataset,
+    dataset: AnyDataset,
     history: History,
     tested: dict[str, float],
     replaced: bool,

@@ -64,6 +64,13 @@ _OPTIONS: Final = (
         "and the embeddings do so too.",
     ),
     option(
+        "--block-rows",
+        type=_POSITIVE,
+        metavar="N",
+        section=_DATA,
+        help="Leave the rows of a .npy or .parquet file where they are, and read N at a time.",
+    ),
+    option(
         "--class-weight",
         type=Name("class weight", ("balanced",)),
         metavar="balanced",

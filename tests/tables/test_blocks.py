@@ -26,6 +26,7 @@ from fastnet.tables import TablePreprocessor
 from tests.closeness import assert_close
 
 pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 ROWS = 203
 RNG = np.random.default_rng(9)
@@ -43,7 +44,7 @@ def file(tmp_path: Path) -> Path:
 
 def parquet(path: Path, matrix: NDArray[Any] = MATRIX, group: int = 37) -> Path:
     columns = {name: matrix[:, j] for j, name in enumerate("abcdefg"[: matrix.shape[1]])}
-    pa.parquet.write_table(pa.table(columns), path, row_group_size=group)
+    pq.write_table(pa.table(columns), path, row_group_size=group)
     return path
 
 
@@ -340,7 +341,7 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
 ) -> None:
     (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY\x01\x00nonsense")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1nonsensePAR1")
-    pa.parquet.write_table(pa.table({"a": ["x", "y"]}), tmp_path / "texts.parquet")
+    pq.write_table(pa.table({"a": ["x", "y"]}), tmp_path / "texts.parquet")
     parquet(tmp_path / "good.parquet")
     net = network()
     before = np.array(net.parameters)

@@ -131,7 +131,8 @@ def boosting(fold: Fold, seed: int) -> Array:
     for name, column in fold.train.columns.items():
         if isinstance(column, Texts):
             train[name] = train[name].astype("category")
-            test[name] = test[name].astype(train[name].dtype)
+            known = train[name].cat.categories
+            test[name] = test[name].where(test[name].isin(known)).astype(train[name].dtype)
     # More categories than it takes are its users' business: here they are numbers.
     for name in [name for name in train if train[name].dtype == "category"]:
         if len(train[name].cat.categories) > 255:

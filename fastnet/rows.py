@@ -98,6 +98,8 @@ def inputs(plan: Plan, dtype: np.dtype[Any], scaler: Scaler | None, x: Any) -> N
 
 def is_table(values: object) -> bool:
     """Tell whether something is a data frame, or a dict of columns; imports nothing."""
+    if hasattr(values, "toarray"):  # a sparse matrix, of which one kind is a mapping
+        return False
     if isinstance(values, Mapping):
         return True
     # Series have the protocol too; only frames have several named columns.

@@ -102,12 +102,12 @@ def as_frame(values: Any, name: str = "x") -> Frame:
     """
     if isinstance(values, Frame):
         return values
+    if hasattr(values, "toarray"):
+        raise InputError(f"{name} is a sparse matrix: give a dense one ({name}.toarray()).")
     if isinstance(values, Mapping):
         return _of_mapping(values)
     if is_frame(values):
         return _of_native(values)
-    if hasattr(values, "toarray"):
-        raise InputError(f"{name} is a sparse matrix: give a dense one ({name}.toarray()).")
     try:
         array = np.asarray(values)
     except ValueError:

@@ -502,3 +502,10 @@ def test_a_frame_knows_whether_it_is_as_good_as_an_array() -> None:
     assert not as_frame({"a": ["x", "y"]}).plain
     assert isinstance(as_frame({"a": [1, 2]})[np.array([True, False])], Frame)
     assert TableColumn("a", "numeric").levels == 1
+
+
+def test_a_sparse_matrix_is_no_table() -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    for kind in (sparse.csr_matrix, sparse.dok_matrix):  # the latter is a mapping
+        with pytest.raises(fn.InputError, match="sparse matrix"):
+            TablePreprocessor.fit(kind(np.eye(3)))

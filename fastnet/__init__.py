@@ -36,7 +36,7 @@ from fastnet.network import Network
 from fastnet.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 
 if TYPE_CHECKING:
-    from fastnet import data
+    from fastnet import data, tables
 
 __all__ = [
     "LBFGS",
@@ -79,13 +79,14 @@ __all__ = [
     "losses",
     "optimizers",
     "schedules",
+    "tables",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Load ``fastnet.data`` on first use."""
-    if name == "data":
+    """Load ``fastnet.data`` and ``fastnet.tables`` on first use."""
+    if name in ("data", "tables"):
         import importlib
 
-        return importlib.import_module("fastnet.data")
+        return importlib.import_module(f"fastnet.{name}")
     raise AttributeError(f"module 'fastnet' has no attribute {name!r}")

@@ -49,7 +49,12 @@ def target_names(network: Network) -> list[str]:
     count = target_count(network)
     if count == 1:
         return ["prediction"]
-    targets = () if network.schema is None else network.schema.targets
+    table = None if network.preprocessor is None else network.preprocessor.target
+    targets: tuple[str, ...] = ()
+    if table is not None:
+        targets = table.names
+    elif network.schema is not None:
+        targets = network.schema.targets
     if len(targets) == count:
         return list(targets)
     return [f"prediction_{index}" for index in range(count)]

@@ -1,7 +1,8 @@
 """Model files: one safetensors file with weights, architecture, scaler and names; no pickle.
 
 The tensors are the named parameters and running statistics and, with a scaler, ``scaler.mean`` and
-``scaler.scale``; the rest is in the description. `fastnet.container` has the format.
+``scaler.scale``; with a preprocessor of tables, its numbers as ``table.center`` and so on. The rest
+is in the description. `fastnet.container` has the format.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from fastnet.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from fastnet.network import Network
+    from fastnet.tables import TablePreprocessor
 
 FORMAT_VERSION: Final = 1
 _KIND: Final = "fastnet"
 _LAYER_LIMIT: Final = 1000
+_TABLE: Final = "table."
 
 
 def save(network: Network, path: str | PathLike[str]) -> None:
@@ -35,6 +38,12 @@ def save(network: Network, path: str | PathLike[str]) -> None:
     if network.scaler is not None:
         tensors["scaler.mean"] = network.scaler.mean
         tensors["scaler.scale"] = network.scaler.scale
+    preprocessor = network.preprocessor
+    if preprocessor is not None:
+        from fastnet.tables import storing
+
+        arrays = storing.arrays(preprocessor)
+        tensors |= {_TABLE + name: np.ascontiguousarray(values) for name, values in arrays.items()}
     description = {
         "version": FORMAT_VERSION,
         "inputs": network.inputs,
@@ -46,6 +55,8 @@ def save(network: Network, path: str | PathLike[str]) -> None:
         "schema": None if network.schema is None else network.schema.to_json(),
         "temperature": network.temperature,
     }
+    if preprocessor is not None:
+        description["preprocessor"] = storing.to_json(preprocessor)
     container.write_atomically(Path(path), container.pack(_KIND, description, tensors))
 
 
@@ -61,12 +72,19 @@ def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
     """
     from fastnet.data import Scaler, TableSchema
     from fastnet.network import Network
+    from fastnet.tables import storing
 
     file = Path(path)
     description, tensors = container.unpack(file, _KIND, "model", "net.save or fastnet train")
     container.require_version(file, description, FORMAT_VERSION)
     try:
         plan = make_plan(whole("inputs", description["inputs"]), _layers(description["layers"]))
+        table = {k: tensors.pop(k) for k in list(tensors) if k.startswith(_TABLE)}
+        preprocessor = None
+        if table or "preprocessor" in description:
+            arrays = {name.removeprefix(_TABLE): values for name, values in table.items()}
+            preprocessor = storing.restore(description["preprocessor"], arrays)
+            _require_fit(preprocessor, plan)
         # Before a network is made: what it takes in memory is now known to be in the file.
         _require_tensors(plan, checks.dtype_of(description["dtype"]), tensors)
         network = Network(
@@ -76,6 +94,7 @@ def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
             seed=description["seed"],
             backend="numpy",
         )
+        network.preprocessor = preprocessor
         labels, loss, schema = (description[key] for key in ("label_names", "loss", "schema"))
         if labels is not None:
             network.label_names = tuple(str(name) for name in several("label_names", labels))
@@ -98,6 +117,21 @@ def _layers(descriptions: Any) -> tuple[Layer, ...]:
     if not isinstance(descriptions, list) or not 0 < len(descriptions) <= _LAYER_LIMIT:
         raise ModelFileError(f"there must be from 1 to {_LAYER_LIMIT} layers.")
     return tuple(layers.from_dict(values) for values in descriptions)
+
+
+def _require_fit(preprocessor: TablePreprocessor, plan: Plan) -> None:
+    """Raise unless a network has the inputs and the outputs that its preprocessor makes."""
+    if preprocessor.inputs != plan.inputs:
+        raise ModelFileError(
+            f"the table becomes {preprocessor.inputs} inputs, and the network has {plan.inputs}."
+        )
+    target = preprocessor.target
+    if target is not None and target.labels is not None:
+        fits = len(target.labels) == (2 if plan.outputs == 1 else plan.outputs)
+    else:
+        fits = target is None or plan.outputs % len(target.center) == 0
+    if not fits:
+        raise ModelFileError(f"the table's target does not fit {plan.outputs} outputs.")
 
 
 def _require_tensors(plan: Plan, dtype: np.dtype[Any], tensors: Tensors) -> None:

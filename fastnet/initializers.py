@@ -30,7 +30,9 @@ _VARIANCES: Final[dict[str, tuple[Callable[[int, int], float], str]]] = {
     "lecun_uniform": (lambda i, o: 1.0 / i, "uniform"),
     "lecun_normal": (lambda i, o: 1.0 / i, "normal"),
     "normal": (lambda i, o: NORMAL_DEVIATION**2, "normal"),
+    "standard_normal": (lambda i, o: 1.0, "normal"),
     "zeros": (lambda i, o: 0.0, "zeros"),
+    "ones": (lambda i, o: 0.0, "ones"),
 }
 
 INITIALIZERS: Final = tuple(_VARIANCES)
@@ -56,8 +58,8 @@ def draw(name: str, inputs: int, outputs: int, *, seed: int, stream: int) -> NDA
     """
     variance, distribution = _VARIANCES[check(name)]
     count, deviation = inputs * outputs, math.sqrt(variance(inputs, outputs))
-    if distribution == "zeros":
-        values = np.zeros(count)
+    if distribution in ("zeros", "ones"):
+        values = np.full(count, float(distribution == "ones"))
     elif distribution == "normal":
         values = random.normal(count, stream=stream, purpose=abi.INITIALIZE, seed=seed) * deviation
     else:

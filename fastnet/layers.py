@@ -6,11 +6,11 @@ where their parameters lie is decided by `fastnet.plan`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, ClassVar, Final, NamedTuple
 
 from fastnet import activations, initializers
-from fastnet.arguments import LARGEST, real, whole
+from fastnet.arguments import LARGEST, real, several, whole
 from fastnet.descriptions import build, describe
 from fastnet.errors import InputError
 from fastnet.kernels import abi
@@ -24,7 +24,25 @@ class Layer:
     code: ClassVar[int]
 
 
-@dataclass(frozen=True)
+class Block(NamedTuple):
+    """A block of a `Dense` layer's weights, for some columns of the table it begins with.
+
+    Attributes
+    ----------
+    inputs, outputs : int
+    initializer : str, default "lecun_normal"
+        With the block's own numbers of inputs and outputs.
+    rate : float, default 1
+        Factor on the layer's `weight_rate`.
+    """
+
+    inputs: int
+    outputs: int
+    initializer: str = "lecun_normal"
+    rate: float = 1.0
+
+
+@dataclass(frozen=True, repr=False)
 class Dense(Layer):
     """A fully connected layer: ``y = f(x @ w + b)``, w (I, O), b (O,).
 
@@ -35,12 +53,24 @@ class Dense(Layer):
     activation : str, default "identity"
     initializer : str, optional
         Initial weights; chosen by the activation unless given (He for the ReLU family, LeCun for
-        selu, Glorot otherwise). Biases begin at zero.
+        selu, Glorot otherwise).
+    bias_initializer : str, default "zeros"
+    weight_rate, bias_rate : float, default 1
+        Factors on the optimizer's learning rate (and on decoupled decay); with 0 they stay as they
+        are.
+    blocks : sequence of Block, optional
+        Blocks along the diagonal of the weights, all of them together as large as the layer. Every
+        other weight is and stays 0. A block for the one-hot inputs of a category is its embedding.
     """
 
     units: int
     activation: str = "identity"
     initializer: str | None = None
+    _: KW_ONLY
+    bias_initializer: str = "zeros"
+    weight_rate: float = 1.0
+    bias_rate: float = 1.0
+    blocks: tuple[Block, ...] | None = None
 
     name: ClassVar[str] = "dense"
     code: ClassVar[int] = abi.DENSE
@@ -50,6 +80,40 @@ class Dense(Layer):
         row = activations.get(self.activation)
         chosen = row.initializer if self.initializer is None else self.initializer
         object.__setattr__(self, "initializer", initializers.check(chosen))
+        initializers.check(self.bias_initializer)
+        for name in ("weight_rate", "bias_rate"):
+            object.__setattr__(self, name, real(name, getattr(self, name), least=0))
+        if self.blocks is not None:
+            blocks = tuple(_block(values) for values in several("blocks", self.blocks))
+            object.__setattr__(self, "blocks", blocks)
+            if sum(block.outputs for block in blocks) != self.units:
+                raise InputError(
+                    f"the blocks of Dense({self.units}) must have {self.units} outputs in all, got "
+                    f"{sum(block.outputs for block in blocks)}."
+                )
+
+    def __repr__(self) -> str:
+        shown = {f.name: getattr(self, f.name) for f in fields(self)}
+        special = _special(self)
+        texts = [f"{k}={v!r}" for k, v in shown.items() if k not in _OPTIONS or k in special]
+        return f"Dense({', '.join(texts)})"
+
+
+_OPTIONS: Final = ("bias_initializer", "weight_rate", "bias_rate", "blocks")
+
+
+def _special(layer: Dense) -> set[str]:
+    """Return the options of a dense layer that are not what they are by default."""
+    return {name for name in _OPTIONS if getattr(layer, name) != getattr(Dense, name)}
+
+
+def _block(values: Any) -> Block:
+    if not isinstance(values, tuple | list) or not 2 <= len(values) <= 4:
+        raise InputError(f"a block must be a Block(inputs, outputs), got {values!r}.")
+    block = Block(*values)
+    inputs, outputs = (whole("a block's size", size, most=LARGEST) for size in block[:2])
+    rate = real("a block's rate", block.rate, least=0)
+    return Block(inputs, outputs, initializers.check(block.initializer), rate)
 
 
 @dataclass(frozen=True)
@@ -142,7 +206,7 @@ def chain(
 
 def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
     """Raise `InputError` unless the layers make a network."""
-    whole("inputs", inputs, most=LARGEST)
+    width = whole("inputs", inputs, most=LARGEST)
     for index, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise InputError(
@@ -155,13 +219,24 @@ def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
                 f"layers[{index}] has the activation {row.name!r}, which only the last layer may "
                 f"have."
             )
+        if isinstance(layer, Dense):
+            blocks = sum(block.inputs for block in layer.blocks or ())
+            if layer.blocks is not None and blocks != width:
+                raise InputError(
+                    f"the blocks of layers[{index}] must have {width} inputs in all, got {blocks}."
+                )
+            width = layer.units
     if not layers or not isinstance(layers[-1], Dense):
         raise InputError("the last layer must be Dense: it makes the outputs.")
 
 
 def to_dict(layer: Layer) -> dict[str, Any]:
     """Return a layer as plain JSON values, with its class's name under ``"layer"``."""
-    return describe("layer", layer)
+    values = describe("layer", layer)
+    if isinstance(layer, Dense):
+        special = _special(layer)
+        values = {k: v for k, v in values.items() if k not in _OPTIONS or k in special}
+    return values
 
 
 def from_dict(values: Any) -> Layer:

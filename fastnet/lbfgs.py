@@ -65,6 +65,7 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
     newest: dict[str, float] = {}
     used = 0
     interrupt = Interrupt(terminable=keeper is not None)
+    learns = plan.learns()
 
     def put(values: NDArray[np.float64]) -> None:
         engine.parameters[...] = asarray(values.astype(network.dtype))
@@ -79,6 +80,8 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
         penalty = 0.5 * optimizer.l2 * float(weights @ weights)
         penalty += optimizer.l1 * float(np.abs(weights).sum())
         gradient[: plan.decayed] += optimizer.l2 * weights + optimizer.l1 * np.sign(weights)
+        if learns is not None:
+            gradient *= learns
         return tally.mean_loss + penalty, gradient
 
     def after_iteration(values: NDArray[np.float64]) -> None:

@@ -23,13 +23,14 @@ from fastnet.layers import Layer, chain
 from fastnet.losses import Loss
 from fastnet.optimizers import LBFGS, Optimizer
 from fastnet.plan import make_plan
-from fastnet.rows import Checked
+from fastnet.rows import Checked, Inputs
 from fastnet.training import Job, TrainingState, Validation
 
 if TYPE_CHECKING:
-    from fastnet.data import Scaler, TableSchema
+    from fastnet.data import Blocks, Scaler, TableSchema
+    from fastnet.tables import TablePreprocessor
 
-Pair = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
+Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike]
 
 
 class Network:
@@ -73,6 +74,10 @@ class Network:
     label_names : tuple of str or None
     temperature : float or None
         What `calibrate` found, and put into the last layer; None again after more training.
+    preprocessor : TablePreprocessor or None
+        What makes inputs of a table's columns; set by the first ``fit`` on a data frame and stored
+        with the model. With it, x everywhere is a table: a data frame, a dict of columns, or an
+        array of columns in the order of training.
 
     Examples
     --------
@@ -108,6 +113,7 @@ class Network:
         self.schema: TableSchema | None = None
         self.label_names: tuple[str, ...] | None = None
         self.temperature: float | None = None
+        self.preprocessor: TablePreprocessor | None = None
         chosen = backends.choose(backend, self.plan, precision=precision, device=device)
         self._set_backend(chosen, precision)
         self.initialize()
@@ -205,8 +211,8 @@ class Network:
 
     def fit(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
+        x: Inputs | Blocks,
+        y: ArrayLike | None = None,
         *,
         loss: str | Loss | None = None,
         optimizer: str | Optimizer | LBFGS = "adam",
@@ -231,9 +237,13 @@ class Network:
 
         Parameters
         ----------
-        x : (N, I)
-        y : (N,) or (N, O)
-            Class labels or probabilities for ``cross_entropy``; numbers for the other losses.
+        x : (N, I), or a data frame or dict of columns, or Blocks
+            The first table makes the network's `preprocessor`. `fastnet.data.Blocks` are rows, with
+            their targets, that are read from a file as they are needed.
+        y : (N,) or (N, O), or a column's name
+            Class labels or probabilities for ``cross_entropy``; numbers for the other losses. With
+            a table, labels may be texts, and numbers that are learned by mse, mae, huber or
+            quantile are scaled: losses are those of scaled targets, all else is in their unit.
         loss : str or Loss, optional
             Default: that of the last call, or what suits the output activation (softmax:
             cross_entropy, sigmoid: binary_cross_entropy, exp: poisson, else mse).
@@ -306,7 +316,35 @@ class Network:
         if validation_split and validation_data is not None:
             raise InputError("give validation_data or validation_split, not both.")
 
-        scaler = self.scaler
+        if rows.is_blocks(x):
+            from fastnet import blockwise
+
+            if y is not None or sample_weight is not None or validation_split:
+                raise InputError(
+                    "Blocks hold their own targets and weights: leave out y and sample_weight, and "
+                    "give validation_data where validation_split was."
+                )
+            data: Any = x  # which the trainer asks for their number only
+            job = Job(self, self._engine(threads), data, chosen_loss, epochs)
+            job.metrics, job.callbacks = made_metrics, made_callbacks
+            course = chosen_optimizer, batch_size, bool(shuffle), validation_data
+            return blockwise.train(job, x, *course, class_weight, standardize=standardize)
+        if y is None:
+            raise InputError("fit needs targets: give y.")
+        scaler, preprocessor = self.scaler, self.preprocessor
+        if preprocessor is None and self.training is None and rows.is_table(x):
+            from fastnet.tables import edge
+
+            given = validation_split, sample_weight
+            preprocessor = edge.learn(self, x, y, chosen_loss, *given)
+        if preprocessor is not None:
+            if standardize:
+                raise InputError("the columns of a table are scaled already: no standardize=True.")
+            x, y = self._encoded(preprocessor, x, y)
+            made_metrics = self._in_units(preprocessor, made_metrics)
+            if validation_data is not None:
+                xv, yv, wv = rows.pair("validation_data", validation_data)
+                validation_data = (*self._encoded(preprocessor, xv, yv), wv)
         basis = self.plan, self.dtype, chosen_loss
         wide = standardize or scaler is not None
         checked, held = rows.check(*basis, x, y, sample_weight, class_weight, wide=wide), None
@@ -353,6 +391,9 @@ class Network:
                 )
             # All is checked: from here on the network changes.
             self.scaler, self.loss, self.temperature = scaler, chosen_loss, None
+            self.preprocessor = preprocessor
+            if preprocessor is not None and preprocessor.label_names is not None:
+                self.label_names = preprocessor.label_names
             state = self._training_state(chosen_optimizer)
             if isinstance(chosen_optimizer, LBFGS):
                 return lbfgs.train_lbfgs(job, chosen_optimizer, state)
@@ -361,7 +402,7 @@ class Network:
 
     def partial_fit(
         self,
-        x: ArrayLike,
+        x: Inputs,
         y: ArrayLike,
         *,
         loss: str | Loss | None = None,
@@ -397,38 +438,45 @@ class Network:
     # --- use -------------------------------------------------------------------------------------
 
     @overload
-    def predict(self, x: ArrayLike, *, return_std: Literal[False] = False) -> NDArray[Any]: ...
+    def predict(self, x: Inputs, *, return_std: Literal[False] = False) -> NDArray[Any]: ...
 
     @overload
     def predict(
-        self, x: ArrayLike, *, return_std: Literal[True]
+        self, x: Inputs, *, return_std: Literal[True]
     ) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
     def predict(
-        self, x: ArrayLike, *, return_std: bool = False
+        self, x: Inputs, *, return_std: bool = False
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return the outputs (N, O) for x (N, I): probabilities after softmax or sigmoid.
 
         With `return_std`, for a network trained with ``gaussian_nll``: means and standard
         deviations of the targets, each (N, T).
         """
+        if self.preprocessor is not None:
+            x = self.preprocessor.transform(x, self.dtype)
         values = rows.inputs(self.plan, self.dtype, self.scaler, x)
-        engine = self._engine()
-        y = self.backend_object.to_host(engine.predict(self.backend_object.asarray(values)))
+        outputs = self._engine().predict(self.backend_object.asarray(values))
+        y = self._decoded(self.backend_object.to_host(outputs))
         return answers.means_and_deviations(self, y) if return_std else y
 
-    def predict_quantiles(self, x: ArrayLike) -> dict[float, NDArray[Any]]:
+    def predict_quantiles(self, x: Inputs) -> dict[float, NDArray[Any]]:
         """Return the quantiles by name, each (N, T): ``{0.1: ..., 0.5: ..., 0.9: ...}``.
 
         For a network trained with ``quantile``.
         """
         return answers.quantiles(self, self.predict(x))
 
-    def predict_one(self, row: ArrayLike) -> NDArray[Any]:
+    def predict_one(self, row: ArrayLike | Mapping[str, Any]) -> NDArray[Any]:
         """Return the outputs (O,) for one row (I,), with the least delay.
 
-        Only the length is checked.
+        Only the length is checked. With a `preprocessor`, the row is a dict of values, or a
+        sequence of them in the order of training.
         """
+        if self.preprocessor is not None:
+            from fastnet.tables import edge
+
+            row = edge.row(self.preprocessor, row, self.dtype)
         try:
             values = np.ascontiguousarray(row, self.dtype if self.scaler is None else np.float64)
         except (TypeError, ValueError):
@@ -437,11 +485,11 @@ class Network:
             raise InputError(f"row must have the shape ({self.inputs},), got {values.shape}.")
         if self.scaler is not None:
             values = self.scaler.transform(values, self.dtype)
-        return self._engine().predict_one(values)
+        return self._decoded(self._engine().predict_one(values))
 
     def evaluate(
         self,
-        x: ArrayLike,
+        x: Inputs,
         y: ArrayLike,
         *,
         loss: str | Loss | None = None,
@@ -451,6 +499,8 @@ class Network:
         """Return ``{"loss": ..., "accuracy": ...}`` (or ``"r2"``), and the metrics named."""
         chosen_loss = self._loss(loss)
         made_metrics = metric_table.get(metrics, chosen_loss, self.plan.outputs)
+        if self.preprocessor is not None:
+            made_metrics = self._in_units(self.preprocessor, made_metrics)
         checked = self._check(chosen_loss, x, y, sample_weight)
         held = Validation.of(checked, self.backend_object, "")
         job = Job(self, self._engine(), held.rows, chosen_loss, metrics=made_metrics)
@@ -458,7 +508,7 @@ class Network:
 
     def gradients(
         self,
-        x: ArrayLike,
+        x: Inputs,
         y: ArrayLike,
         *,
         loss: str | Loss | None = None,
@@ -472,7 +522,9 @@ class Network:
         checked, engine = self._check(chosen_loss, x, y, sample_weight), self._engine()
         engine.gradient(rows.on_backend(checked.rows, self.backend_object), chosen_loss)
         flat = self.backend_object.to_host(engine.gradients)
-        return {t.name: np.array(t.view(flat)) for t in self.plan.parameters}
+        learns = self.plan.learns()
+        flat = np.array(flat) if learns is None else flat * learns
+        return {t.name: t.view(flat) for t in self.plan.parameters}
 
     def input_gradients(self, x: ArrayLike, output: ArrayLike | None = None) -> NDArray[Any]:
         """Return how an output of each row changes with each input of that row, (N, I).
@@ -549,8 +601,8 @@ class Network:
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to one ``.safetensors`` file, which `fastnet.load` reads.
 
-        It holds weights, architecture, scaler, schema and label names, and nothing executable. An
-        existing file is replaced in one step.
+        It holds weights, architecture, scaler, preprocessor, schema and label names, and nothing
+        executable. An existing file is replaced in one step.
         """
         from fastnet.files import save
 
@@ -629,11 +681,30 @@ class Network:
         return losses.get(chosen, self.plan.output_activation.name)
 
     def _check(
-        self, loss: Loss, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+        self, loss: Loss, x: Inputs, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> Checked:
+        if self.preprocessor is not None:
+            x, y = self._encoded(self.preprocessor, x, y)
         wide = self.scaler is not None
         checked = rows.check(self.plan, self.dtype, loss, x, y, sample_weight, wide=wide)
         return checked.weighted().scaled(self.scaler, self.dtype)
+
+    def _encoded(self, preprocessor: TablePreprocessor, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return a table's rows as inputs and targets."""
+        from fastnet.tables import edge
+
+        return edge.encode(preprocessor, x, y, self.dtype)
+
+    def _in_units(self, preprocessor: TablePreprocessor, metrics: Any) -> Any:
+        """Return metrics in the unit of a table's targets."""
+        from fastnet.tables import edge
+
+        return edge.unscaled(preprocessor, metrics)
+
+    def _decoded(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return outputs in the unit of a table's targets."""
+        target = None if self.preprocessor is None else self.preprocessor.target
+        return outputs if target is None else target.decode(outputs)
 
 
 def _read_layers(

@@ -8,6 +8,7 @@ else.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from fastnet import activations, initializers
 from fastnet.activations import Activation
 from fastnet.kernels import abi
-from fastnet.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, check_chain
+from fastnet.layers import BatchNorm, Block, Dense, Dropout, Layer, LayerNorm, check_chain
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,49 @@ class Plan:
         flat = np.zeros(self.size)
         for index, (layer, op) in enumerate(zip(self.layers, self.ops, strict=True)):
             if isinstance(layer, Dense):
-                assert layer.initializer is not None
-                shape = int(op["inputs"]), layer.units
-                weights = initializers.draw(layer.initializer, *shape, seed=seed, stream=index)
+                weights = _initial_weights(layer, int(op["inputs"]), seed, index)
                 flat[op["weight"] :][: weights.size] = weights.ravel()
+                shape, stream = (1, layer.units), index + _BIASES
+                biases = initializers.draw(layer.bias_initializer, *shape, seed=seed, stream=stream)
+                flat[op["bias"] :][: layer.units] = biases.ravel()
             elif op["weight"] >= 0:
                 flat[op["weight"] :][: op["outputs"]] = 1.0
         return flat.astype(dtype)
+
+    @cached_property
+    def has_rates(self) -> bool:
+        """Whether some parameters learn at a rate of their own, or not at all."""
+        dense = [layer for layer in self.layers if isinstance(layer, Dense)]
+        return any(d.blocks or (d.weight_rate, d.bias_rate) != (1.0, 1.0) for d in dense)
+
+    def write_rates(self, flat: Any) -> None:
+        """Write the factor on the learning rate of each parameter to `flat` (P,), of any backend.
+
+        It is 0 for the weights outside of the blocks of a dense layer: they are 0 and stay so.
+        """
+        flat[...] = 1.0
+        for tensor in self.parameters:
+            layer = self.layers[int(tensor.name.split(".")[1])]
+            if not isinstance(layer, Dense):
+                continue
+            values = tensor.view(flat)
+            if len(tensor.shape) == 1:
+                values[...] = layer.bias_rate
+            elif layer.blocks is None:
+                values[...] = layer.weight_rate
+            else:
+                values[...] = 0.0
+                for rows, columns, block in block_places(layer.blocks):
+                    values[rows, columns] = layer.weight_rate * block.rate
+
+    def learns(self) -> NDArray[np.bool_] | None:
+        """Return which parameters may change (P,), or None when all of them may."""
+        if not self.has_rates:
+            return None
+        rates = np.empty(self.size)
+        self.write_rates(rates)
+        learns: NDArray[np.bool_] = rates != 0
+        return learns
 
     def initial_state(self, dtype: Any) -> NDArray[Any]:
         """Return the flat running statistics (S,): means 0, variances 1."""
@@ -126,6 +163,32 @@ class Plan:
             if tensor.name.endswith("running_var"):
                 tensor.view(flat)[...] = 1.0
         return flat
+
+
+_BLOCKS, _BIASES = 2**20, 2**31
+"""Where the random streams of blocks and of biases begin; those of whole layers are below."""
+
+
+def block_places(blocks: tuple[Block, ...]) -> Iterator[tuple[slice, slice, Block]]:
+    """Yield the rows and the columns of every block in its layer's weights (I, O)."""
+    row = column = 0
+    for block in blocks:
+        rows, columns = slice(row, row + block.inputs), slice(column, column + block.outputs)
+        row, column = rows.stop, columns.stop
+        yield rows, columns, block
+
+
+def _initial_weights(layer: Dense, inputs: int, seed: int, index: int) -> NDArray[np.float64]:
+    """Return the initial weights (I, O) of a dense layer."""
+    if layer.blocks is None:
+        assert layer.initializer is not None
+        return initializers.draw(layer.initializer, inputs, layer.units, seed=seed, stream=index)
+    weights = np.zeros((inputs, layer.units))
+    for k, (rows, columns, block) in enumerate(block_places(layer.blocks)):
+        stream = (index + 1) * _BLOCKS + k
+        name, shape = block.initializer, (block.inputs, block.outputs)
+        weights[rows, columns] = initializers.draw(name, *shape, seed=seed, stream=stream)
+    return weights
 
 
 def make_plan(inputs: int, layers: tuple[Layer, ...]) -> Plan:

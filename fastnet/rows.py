@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,19 @@ from fastnet.losses import Loss
 from fastnet.plan import Plan
 
 if TYPE_CHECKING:
-    from fastnet.data import Scaler
+    from fastnet.data import Blocks, Scaler
+
+
+class Columns(Protocol):
+    """A data frame of any kind."""
+
+    @property
+    def columns(self) -> Any:
+        """Its columns, or their names."""
+
+
+Inputs = ArrayLike | Mapping[str, Any] | Columns
+"""What x may be: an array (N, I), or a table, as a data frame or a dict of columns."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,7 @@ def check(
     plan: Plan,
     dtype: np.dtype[Any],
     loss: Loss,
-    x: ArrayLike,
+    x: Any,
     y: ArrayLike,
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | str | None = None,
@@ -77,11 +89,29 @@ def check(
     return Checked(Rows(values, None, target, weight), truth)
 
 
-def inputs(plan: Plan, dtype: np.dtype[Any], scaler: Scaler | None, x: ArrayLike) -> NDArray[Any]:
+def inputs(plan: Plan, dtype: np.dtype[Any], scaler: Scaler | None, x: Any) -> NDArray[Any]:
     """Return checked inputs (N, I), scaled."""
     if scaler is None:
         return checks.inputs("x", x, plan.inputs, dtype)
     return scaler.transform(checks.inputs("x", x, plan.inputs, np.dtype(np.float64)), dtype)
+
+
+def is_table(values: object) -> bool:
+    """Tell whether something is a data frame, or a dict of columns; imports nothing."""
+    if hasattr(values, "toarray"):  # a sparse matrix, of which one kind is a mapping
+        return False
+    if isinstance(values, Mapping):
+        return True
+    # Series have the protocol too; only frames have several named columns.
+    if hasattr(values, "collect_schema"):  # a lazy one would compute its columns
+        return True
+    frame = any(hasattr(values, name) for name in ("__arrow_c_stream__", "__dataframe__"))
+    return frame and (hasattr(values, "columns") or hasattr(values, "column_names"))
+
+
+def is_blocks(values: object) -> TypeGuard[Blocks]:
+    """Tell whether something is `fastnet.data.Blocks`; imports nothing."""
+    return type(values).__name__ == "Blocks" and type(values).__module__ == "fastnet.data.blocks"
 
 
 def pair(name: str, values: Any) -> tuple[Any, Any, Any]:

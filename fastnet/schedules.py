@@ -104,6 +104,37 @@ class Cosine(Schedule):
 
 
 @dataclass(frozen=True)
+class CosLog(Schedule):
+    """Rise from 0 to `start` and fall again, `cycles` times, each twice as long as the one before.
+
+    ``start (1 - cos(2 pi log2(1 + (2^cycles - 1) t / epochs))) / 2``; 0 from `epochs` on. With 4
+    cycles it is "coslog4" of RealMLP (Holzmüller, Grinsztajn and Steinwart, 2024).
+
+    Parameters
+    ----------
+    start : float
+        The peak rate.
+    epochs : float
+        Length of all cycles together.
+    cycles : int, default 4
+    """
+
+    epochs: float = 10
+    cycles: int = 4
+
+    name: ClassVar[str] = "cos_log"
+
+    def __post_init__(self) -> None:
+        _set(self, "start", "epochs", above=0)
+        object.__setattr__(self, "cycles", whole("cycles", self.cycles, most=32))
+
+    def rates(self, t: Times) -> NDArray[np.float64]:
+        share = np.minimum(t / self.epochs, 1.0)
+        turns = np.log2(1.0 + (2.0**self.cycles - 1.0) * share)
+        return 0.5 * self.start * (1.0 - np.cos(2.0 * np.pi * turns))
+
+
+@dataclass(frozen=True)
 class WarmUp(Schedule):
     """Rise linearly from `start` over `epochs`, then follow `then` (whose time begins there).
 
@@ -235,7 +266,7 @@ class Plateau:
 
 SCHEDULES: Final[dict[str, type[Schedule]]] = {
     row.name: row
-    for row in (Constant, Step, Exponential, Cosine, WarmUp, OneCycle, ReduceOnPlateau)
+    for row in (Constant, Step, Exponential, Cosine, CosLog, WarmUp, OneCycle, ReduceOnPlateau)
 }
 
 

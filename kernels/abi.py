@@ -76,6 +76,7 @@ INITIALIZE: Final = 0
 SHUFFLE: Final = 1
 DROP: Final = 2
 SPLIT: Final = 3
+BLOCKS: Final = 4
 
 # Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
 PHILOX_M0: Final = 0xD2511F53

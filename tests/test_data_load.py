@@ -47,7 +47,9 @@ def test_a_file_called_like_a_data_set_needs_a_path(tmp_path, monkeypatch):
 
 def test_another_kind_of_file_is_told_which_are_known(tmp_path):
     (tmp_path / "table.xlsx").write_bytes(b"PK")
-    with pytest.raises(DataError, match=r"expected one of .csv, .tsv, .parquet, .npy, .npz, IDX"):
+    with pytest.raises(
+        DataError, match=r"expected one of .csv, .tsv, .parquet, .arrow, .feather, .npy, .npz, IDX"
+    ):
         load(tmp_path / "table.xlsx")
 
 

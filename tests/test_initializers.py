@@ -23,7 +23,9 @@ VARIANCES = {
     "lecun_uniform": 1 / INPUTS,
     "lecun_normal": 1 / INPUTS,
     "normal": 0.05**2,
+    "standard_normal": 1.0,
     "zeros": 0.0,
+    "ones": 0.0,
 }
 
 
@@ -33,7 +35,7 @@ def test_every_row_has_a_known_variance() -> None:
 
 @ROWS
 def test_weights_have_the_variance_of_the_paper(name: str) -> None:
-    w = draw(name, INPUTS, OUTPUTS, seed=1, stream=0)
+    w = draw(name, INPUTS, OUTPUTS, seed=1, stream=0) - (name == "ones")
     assert w.shape == (INPUTS, OUTPUTS)
     assert w.dtype == np.float64
     variance, count = VARIANCES[name], INPUTS * OUTPUTS
@@ -62,7 +64,7 @@ def test_zeros_are_zero() -> None:
     assert not draw("zeros", 3, 4, seed=1, stream=0).any()
 
 
-@pytest.mark.parametrize("name", [n for n in INITIALIZERS if n != "zeros"])
+@pytest.mark.parametrize("name", [n for n in INITIALIZERS if n not in ("zeros", "ones")])
 def test_the_seed_and_the_layer_are_the_key(name: str) -> None:
     w = draw(name, 5, 6, seed=1, stream=2)
     assert (w == draw(name, 5, 6, seed=1, stream=2)).all()

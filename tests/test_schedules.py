@@ -14,6 +14,7 @@ from fastnet.schedules import (
     SCHEDULES,
     Constant,
     Cosine,
+    CosLog,
     Exponential,
     OneCycle,
     Plateau,
@@ -33,6 +34,9 @@ KNOWN: list[tuple[Schedule, dict[float, float]]] = [
     (Exponential(1.0, factor=0.25), {0: 1, 0.5: 0.5, 1: 0.25, 2: 0.0625}),
     (Cosine(1.0, epochs=4), {0: 1, 4 / 3: 0.75, 2: 0.5, 8 / 3: 0.25, 4: 0, 100: 0}),
     (Cosine(1.0, epochs=4, end=0.5), {0: 1, 2: 0.75, 4: 0.5, 9: 0.5}),
+    # The cycles end where 1 + 15 t is 2, 4, 8 and 16, and peak at the roots of 2, 8, 32 and 128.
+    (CosLog(2.0, epochs=15), {0: 0, 1: 0, 3: 0, 7: 0, 15: 0, 20: 0, 2**0.5 - 1: 2, 32**0.5 - 1: 2}),
+    (CosLog(1.0, epochs=3, cycles=2), {0: 0, 2**0.25 - 1: 0.5, 2**0.5 - 1: 1, 1: 0, 8**0.5 - 1: 1}),
     (WarmUp(0.2, epochs=4, then=1.0), {0: 0.2, 1: 0.4, 2: 0.6, 4: 1, 50: 1}),
     (WarmUp(0.2, epochs=1, then=Cosine(1.0, epochs=4)), {0: 0.2, 1: 1, 3: 0.5, 5: 0, 6: 0}),
     (

@@ -157,6 +157,8 @@ class Engine(ABC):
         self.gradients: Array
         self.tally: Array
         self.threads: int | None = None
+        self._rates: Array = None
+        self._before: Array = None
 
     # --- what every backend provides -------------------------------------------------------------
 
@@ -238,7 +240,29 @@ class Engine(ABC):
         """Train on one batch: forward, backward, update. `step` keys the dropout masks."""
         self.forward(batch.x, training=True, seed=recipe.seed, step=step)
         self.backward(batch, recipe.loss)
-        self.update(recipe.optimizer, moments, coefficients)
+        if self.plan.has_rates:
+            self.update_at_rates(recipe.optimizer, moments, coefficients)
+        else:
+            self.update(recipe.optimizer, moments, coefficients)
+
+    def update_at_rates(
+        self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]
+    ) -> None:
+        """Update each parameter at its own rate: what `update` changes, times its factor.
+
+        That is what the update would be at another learning rate, as all optimizers' steps are
+        proportional to it. A parameter whose factor is 0 keeps its bits.
+        """
+        if self._rates is None:
+            self._rates, self._before = self.empty((self.plan.size,)), self.empty((self.plan.size,))
+            self.plan.write_rates(self._rates)
+        if optimizer.clip_norm is not None:
+            self.gradients *= self._rates != 0  # what stays has no part in the norm
+        self._before[...] = self.parameters
+        self.update(optimizer, moments, coefficients)
+        self.parameters -= self._before
+        self.parameters *= self._rates
+        self.parameters += self._before
 
     def train_epoch(
         self,

@@ -354,8 +354,10 @@ class GpuEngine(Engine):
         batch on changes nothing that lasts; so parameters, moments, running statistics and tally
         are those of the composed form, which stops there.
         """
-        self.runtime.activate()
         place = {"epoch": epoch, "step": step, "first": first}
+        if self.plan.has_rates:  # the kernels know one rate for all parameters
+            return super().train_epoch(rows, recipe, moments, coefficients, **place)
+        self.runtime.activate()
         return self._epochs.train(rows, recipe, moments, coefficients, **place)
 
     def gradient(

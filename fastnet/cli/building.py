@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -17,12 +17,16 @@ from fastnet.network import Network
 from fastnet.optimizers import LBFGS, OPTIMIZERS, SGD, Optimizer
 from fastnet.schedules import Schedule
 
+if TYPE_CHECKING:
+    from fastnet.cli.blocks import BlockDataset
+    from fastnet.cli.tables import TableDataset
+
 DEFAULT_VALIDATION: Final = 0.1
 """The share of the rows that validates when early stopping is asked for and nothing else said."""
 
 SCHEDULES: Final = ("constant", "cosine", "exponential", "one_cycle", "reduce_on_plateau", "step")
 
-_TABLES: Final = (".csv", ".tsv", ".parquet", ".npz", ".npy")
+_TABLES: Final = (".csv", ".tsv", ".parquet", ".arrow", ".feather", ".npz", ".npy")
 _OUTPUTS: Final = {"binary_cross_entropy": "sigmoid", "poisson": "exp"}
 
 
@@ -67,6 +71,18 @@ class Settings:
     checkpoint_every: str | None
     resume: bool
     quiet: bool
+    preset: str | None = None
+    table: bool = False
+    embedding_size: int | None = None
+    numeric_embedding: Literal["periodic", "piecewise"] | None = None
+    block_rows: int | None = None
+    given: frozenset[str] = frozenset()  # the names of the options that are not defaults
+
+    @property
+    def prepares(self) -> bool:
+        """Whether a `TablePreprocessor` makes the inputs."""
+        others = (self.preset, self.embedding_size, self.numeric_embedding)
+        return self.table or any(option is not None for option in others)
 
     @property
     def validation_share(self) -> float:
@@ -83,7 +99,7 @@ class Settings:
         return self.standardize
 
 
-def make_loss(settings: Settings, dataset: Dataset) -> Loss:
+def make_loss(settings: Settings, dataset: Dataset | TableDataset | BlockDataset) -> Loss:
     """Return the loss for the task of the data; refuse one for the other task."""
     name, smoothing = settings.loss, settings.label_smoothing
     if dataset.task == "classification":
@@ -114,7 +130,7 @@ def make_loss(settings: Settings, dataset: Dataset) -> Loss:
     return LOSSES[name or "mse"]()
 
 
-def make_network(settings: Settings, dataset: Dataset, loss: Loss) -> Network:
+def make_network(settings: Settings, dataset: Dataset | BlockDataset, loss: Loss) -> Network:
     """Return the network that the options describe, with the names from the data."""
     layers: list[Layer] = []
     for units in settings.hidden:

@@ -96,7 +96,7 @@ def _train(backend: str, digits: Dataset, seed: int) -> _Result:
 
     def fit(epochs: int) -> Network:
         network = Network(list(_SIZES), output_activation="softmax", seed=seed, backend=backend)
-        network.fit(digits.x, digits.y, epochs=epochs, batch_size=_BATCH_SIZE)  # type: ignore[arg-type]
+        network.fit(digits.x, digits.y, epochs=epochs, batch_size=_BATCH_SIZE)
         return network
 
     if hasattr(backends.find(backend), "warm_up"):

@@ -11,7 +11,6 @@ from fastnet import files
 from fastnet.answers import class_names
 from fastnet.calibration import uncalibrated
 from fastnet.cli import options, output, using
-from fastnet.data import Dataset
 from fastnet.errors import InputError
 from fastnet.losses import LOSSES, Quantile
 from fastnet.metrics import METRICS
@@ -98,12 +97,14 @@ def command(
         quantiles = loss == "quantile" or (loss is None and isinstance(network.loss, Quantile))
         usual = [] if quantiles else list(_FOR_NUMBERS)
     chosen = list(dict.fromkeys([*usual, *metric]))
-    values = network.evaluate(dataset.x, dataset.y, loss=loss, metrics=chosen)
+    values = network.evaluate(dataset.x, dataset.answers, loss=loss, metrics=chosen)
     before = {}
     if network.temperature is not None:
         undone = uncalibrated(network)
-        before = undone.evaluate(dataset.x, dataset.y, loss=loss, metrics=["calibration_error"])
-        before = {name: before[name] for name in ("loss", "calibration_error")}
+        measured = undone.evaluate(
+            dataset.x, dataset.answers, loss=loss, metrics=["calibration_error"]
+        )
+        before = {name: measured[name] for name in ("loss", "calibration_error")}
     classes = [] if names is None else _by_class(network, dataset, names)
     if as_json:
         content: dict[str, Any] = {"data": dataset.name, "rows": dataset.rows, "metrics": values}
@@ -125,7 +126,7 @@ def _cell(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _by_class(network: Network, dataset: Dataset, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _by_class(network: Network, dataset: Any, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return rows, precision, recall and f1 of every class; 0 where a ratio is not defined."""
     truth = np.asarray(dataset.y)
     if truth.dtype.kind not in "iu":

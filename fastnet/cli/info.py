@@ -14,6 +14,7 @@ from fastnet.memory import training_bytes
 from fastnet.network import Network
 from fastnet.optimizers import Adam
 from fastnet.report.layers import COLUMNS, layer_rows
+from fastnet.tables import TableColumn, storing
 
 _MOST: Final = 20  # names shown of a long list
 
@@ -52,6 +53,12 @@ def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
     ]
     if network.temperature is not None:
         found.append(("calibrated", f"at temperature {network.temperature:.4g}"))
+    if network.preprocessor is not None:
+        found[-2] = ("inputs", f"{network.inputs}, made of a table's columns")
+        described = [_describe(column) for column in network.preprocessor.columns]
+        found.append(("columns", _listing(described)))
+        if network.preprocessor.target is not None:
+            found.append(("target", ", ".join(network.preprocessor.target.names) or "given apart"))
     if labels is not None:
         found.append(("labels", _listing([repr(name) for name in labels])))
     if schema is not None and schema.named:
@@ -63,9 +70,9 @@ def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
     return found
 
 
-def _describe(column: Column) -> str:
-    if column.kind == "numeric":
-        return column.name
+def _describe(column: Column | TableColumn) -> str:
+    if column.kind != "categorical":
+        return column.name if column.kind == "numeric" else f"{column.name} (ignored)"
     return f"{column.name} ({len(column.categories)} categories)"
 
 
@@ -90,6 +97,9 @@ def _content(network: Network, model: str, size: int) -> dict[str, Any]:
         if scaler is None
         else {"mean": scaler.mean.tolist(), "scale": scaler.scale.tolist()},
         "temperature": network.temperature,
+        "preprocessor": None
+        if network.preprocessor is None
+        else storing.to_json(network.preprocessor),
         "label_names": network.label_names,
         "schema": None if network.schema is None else network.schema.to_json(),
     }

@@ -12,13 +12,16 @@ from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from fastnet import data
 from fastnet.callbacks import Callback
 from fastnet.checkpoint import DEFAULT_EVERY
-from fastnet.cli import INTERRUPTED, options, output
+from fastnet.cli import INTERRUPTED, blocks, options, output, tables
+from fastnet.cli.blocks import BlockDataset
 from fastnet.cli.building import Settings, make_loss, make_network, make_optimizer
 from fastnet.cli.epochs import EpochLines
+from fastnet.cli.tables import TableDataset
 from fastnet.cli.train_options import train_options
 from fastnet.cli.train_report import command_line, write_page
 from fastnet.data import BUILT_IN, Dataset
@@ -30,6 +33,8 @@ from fastnet.network import Network
 from fastnet.optimizers import LBFGS, Optimizer
 from fastnet.rows import split_index
 
+AnyDataset = Dataset | TableDataset | BlockDataset
+
 
 @click.command(
     "train",
@@ -38,6 +43,7 @@ from fastnet.rows import split_index
         "fastnet train digits --hidden 64 --epochs 30",
         "fastnet train flowers.csv --target species --validation 0.2 --early-stopping 10",
         "fastnet train houses.parquet --target price --loss huber --schedule cosine",
+        "fastnet train houses.csv --target price --preset tabular",
         "fastnet train arrays.npz --backend numpy --dtype float64 --history run.json",
         "fastnet train digits --epochs 1000 --checkpoint run --checkpoint-every 5min --resume",
     ),
@@ -48,22 +54,25 @@ from fastnet.rows import split_index
 def command(ctx: click.Context, /, **values: Any) -> None:
     """Train a network on a table and save it.
 
-    DATA is digits or fashion-mnist, or a .csv, .tsv, .parquet, .npz, .npy or IDX file. A target of
+    DATA is digits or fashion-mnist, or a .csv, .tsv, .parquet, .feather, .arrow, .npz, .npy or IDX
+    file. A target of
     texts or of few integers is classified; other numbers are regressed. The model file holds all
     that 'predict' and 'evaluate' need: weights, scaler, column names, labels.
 
     Ctrl-C ends training early and saves what is learned. With --checkpoint, training that was
     interrupted or killed goes on with the same command and --resume.
     """
-    ctx.exit(run(Settings(**values), command_line(ctx)))
+    default = ParameterSource.DEFAULT
+    given = {name for name in values if ctx.get_parameter_source(name) is not default}
+    settings = tables.with_preset(Settings(**values, given=frozenset(given)))
+    ctx.exit(run(blocks.with_blocks(settings), command_line(ctx)))
 
 
 def run(settings: Settings, command: str) -> int:
     """Train and save; return the exit code. `command` is the command line, for the report."""
     _check_outputs(settings)
     dataset = _load(settings)
-    loss, optimizer = make_loss(settings, dataset), make_optimizer(settings)
-    network = make_network(settings, dataset, loss)
+    loss, optimizer, network = _make(settings, dataset)
     if settings.calibrate and loss.score != "accuracy":
         raise InputError("--calibrate goes with classes: there are no probabilities here.")
     facts = _facts(settings, dataset, network, loss, optimizer)
@@ -74,17 +83,17 @@ def run(settings: Settings, command: str) -> int:
     try:
         network.fit(
             dataset.x,
-            dataset.y,  # type: ignore[arg-type]
+            dataset.answers,
             loss=loss,
             optimizer=optimizer,
             epochs=settings.epochs,
             batch_size=settings.batch_size,
             validation_split=settings.validation_share,
-            early_stopping=settings.early_stopping,
+            early_stopping=tables.stopping(settings, dataset),
             metrics=settings.metric,
             callbacks=_callbacks(settings),
             class_weight=settings.class_weight,
-            standardize=settings.standardizes,
+            standardize=settings.standardizes and not settings.prepares,
             threads=settings.threads,
             verbose=not settings.quiet,
             checkpoint=settings.checkpoint,
@@ -165,7 +174,21 @@ def _check_outputs(settings: Settings) -> None:
             )
 
 
-def _load(settings: Settings) -> Dataset:
+def _make(settings: Settings, dataset: AnyDataset) -> tuple[Loss, Optimizer | LBFGS, Network]:
+    """Return the loss, the optimizer and the network that the options describe."""
+    if not isinstance(dataset, TableDataset):
+        loss = make_loss(settings, dataset)
+        return loss, make_optimizer(settings), make_network(settings, dataset, loss)
+    loss = tables.preset_loss(settings, dataset) or make_loss(settings, dataset)
+    optimizer = tables.preset_optimizer(settings, dataset) or make_optimizer(settings)
+    return loss, optimizer, tables.make_network(settings, dataset, loss)
+
+
+def _load(settings: Settings) -> AnyDataset:
+    if settings.block_rows is not None:
+        return blocks.load(settings)
+    if settings.prepares:
+        return tables.load(settings)
     if settings.data_dir is not None and settings.data not in BUILT_IN:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
     dataset = data.load(
@@ -187,7 +210,7 @@ def _callbacks(settings: Settings) -> list[Callback]:
 
 def _facts(
     settings: Settings,
-    dataset: Dataset,
+    dataset: AnyDataset,
     network: Network,
     loss: Loss,
     optimizer: Optimizer | LBFGS,
@@ -212,7 +235,7 @@ def _facts(
     kept = [("checkpoints", f"{settings.checkpoint}, every {every}")] if settings.checkpoint else []
     return [
         ("data", rows),
-        ("inputs", "standardised" if settings.standardizes else "as they are"),
+        ("inputs", _inputs(settings)),
         (
             "network",
             f"{sizes} ({kinds}), {network.plan.size:,} parameters, {network.dtype.name}, "
@@ -224,7 +247,13 @@ def _facts(
     ]
 
 
-def _threads(settings: Settings, network: Network, dataset: Dataset) -> str:
+def _inputs(settings: Settings) -> str:
+    if settings.prepares:
+        return "columns of a table, scaled robustly"
+    return "standardised" if settings.standardizes else "as they are"
+
+
+def _threads(settings: Settings, network: Network, dataset: AnyDataset) -> str:
     """Return how many threads a step is going to use."""
     if network.backend == "cupy":
         return "on the GPU"
@@ -288,7 +317,7 @@ def _write_history(path: Path, history: History, tested: dict[str, float]) -> No
 
 def _conclude(
     settings: Settings,
-    dataset: Dataset,
+    dataset: AnyDataset,
     history: History,
     tested: dict[str, float],
     replaced: bool,

@@ -57,6 +57,21 @@ _OPTIONS: Final = (
         help="Bring each input to mean 0 and deviation 1; stored with the model.",
     ),
     option(
+        "--table",
+        is_flag=True,
+        default=False,
+        section=_DATA,
+        help="Take a table as it is: values may be missing, numbers are scaled robustly. --preset "
+        "and the embeddings do so too.",
+    ),
+    option(
+        "--block-rows",
+        type=_POSITIVE,
+        metavar="N",
+        section=_DATA,
+        help="Leave the rows of a .npy or .parquet file where they are, and read N at a time.",
+    ),
+    option(
         "--class-weight",
         type=Name("class weight", ("balanced",)),
         metavar="balanced",
@@ -65,6 +80,28 @@ _OPTIONS: Final = (
     ),
     option(
         "--data-dir", metavar="FOLDER", section=_DATA, help="Where the files of fashion-mnist are."
+    ),
+    option(
+        "--preset",
+        type=Name("preset", ("tabular",)),
+        metavar="tabular",
+        section=_NETWORK,
+        help="Layers and training that do well on many tables (RealMLP-TD-S); further options "
+        "replace parts of it.",
+    ),
+    option(
+        "--embedding-size",
+        type=_POSITIVE,
+        metavar="N",
+        section=_NETWORK,
+        help="Learn N numbers for each text of a column, and for each embedded number.",
+    ),
+    option(
+        "--numeric-embedding",
+        type=Name("numeric embedding", ("periodic", "piecewise")),
+        metavar="periodic|piecewise",
+        section=_NETWORK,
+        help="Further inputs made of each number: waves, or its place among quantiles.",
     ),
     option(
         "--hidden",

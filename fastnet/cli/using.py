@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import numpy as np
@@ -15,18 +15,27 @@ from fastnet.data import BUILT_IN, Dataset, TableSchema
 from fastnet.errors import InputError
 from fastnet.network import Network
 
+if TYPE_CHECKING:
+    from fastnet.cli.tables import TableDataset
+
 SPLIT: Final = Name("split", ("auto", "train", "test"))
 
 
 def load_for(
     network: Network, source: str, *, target: str | None, folder: str | None, split: str
-) -> Dataset:
+) -> Dataset | TableDataset:
     """Return the data set, or file, `source`, encoded as the network's training data were.
 
     With ``split="auto"`` it is the test split where there is one.
     """
     if folder is not None and source not in BUILT_IN:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
+    if network.preprocessor is not None:
+        from fastnet.cli import tables
+
+        if split == "test":
+            raise InputError(f"{source} has no test split: leave out --split.")
+        return tables.load_for(network, source, target)
     schema = network.schema or _plain_schema(network, target)
     dataset = data.load(source, target=target, schema=schema, folder=folder)
     if split == "test" and dataset.test is None:

@@ -57,6 +57,11 @@ class Dataset:
             raise DataError(f"{self.name}: x has {len(self.x)} rows, but y has {len(self.y)}.")
 
     @property
+    def answers(self) -> Any:
+        """What ``fit`` and ``evaluate`` take as y."""
+        return self.y
+
+    @property
     def rows(self) -> int:
         """N, the number of rows."""
         return int(self.x.shape[0])

@@ -50,6 +50,8 @@ _READERS = {
     ".csv": _Reader("csv", "open_csv"),
     ".tsv": _Reader("csv", "open_csv"),
     ".parquet": _Reader("parquet", "open_parquet"),
+    ".arrow": _Reader("arrow", "open_arrow"),
+    ".feather": _Reader("arrow", "open_arrow"),
     ".npy": _Reader("arrays", "open_npy", needs_target=False),
     ".npz": _Reader("arrays", "read_npz", table=False),
     "IDX": _Reader("idx", "read_idx_pair", table=False),
@@ -69,9 +71,9 @@ def load(
     Parameters
     ----------
     source : str or path
-        ``digits``, ``fashion-mnist``, or a ``.csv``, ``.tsv``, ``.npz``, ``.npy``, ``.parquet`` or
-        IDX file (such as ``train-images-idx3-ubyte.gz``). A file called like a data set is
-        ``./digits``.
+        ``digits``, ``fashion-mnist``, or a ``.csv``, ``.tsv``, ``.npz``, ``.npy``, ``.parquet``,
+        ``.arrow``, ``.feather`` or IDX file (such as ``train-images-idx3-ubyte.gz``). A file called
+        like a data set is ``./digits``.
     target : str, int or sequence of these, optional
         What is to be learned. CSV and Parquet: a column's name, or several with commas; a CSV file
         without a header: a name ``x0``, ``x1``, ... or an index. NPY: a column's index, negative

@@ -18,7 +18,7 @@ from fastnet.errors import DataError
 
 _CELL_BYTES = 8
 
-_DAMAGE = (KeyError, MemoryError, OSError, OverflowError, TypeError, ValueError)
+DAMAGE = (KeyError, MemoryError, OSError, OverflowError, TypeError, ValueError)
 """What pyarrow was seen to raise for damaged files, beside exceptions of its own."""
 
 
@@ -44,13 +44,13 @@ class ParquetFile:
         try:
             table = self.file.read(columns=list(kinds))
             columns = {
-                name: _column(arrow, table.column(name), kind, self.source, name)
+                name: column_of(arrow, table.column(name), kind, self.source, name)
                 for name, kind in kinds.items()
             }
         except DataError:
             raise
-        except (arrow.ArrowException, *_DAMAGE) as error:
-            raise _damaged(self.source, error) from error
+        except (arrow.ArrowException, *DAMAGE) as error:
+            raise damaged(self.source, error) from error
         return Table.of_columns(self.source, columns)
 
 
@@ -77,16 +77,17 @@ def open_parquet(path: Path) -> ParquetFile:
         file = parquet.ParquetFile(arrow.BufferReader(content), read_dictionary=texts)
         names = tuple(schema.names)
         cells = file.metadata.num_rows * len(names)
-    except (arrow.ArrowException, *_DAMAGE) as error:
-        raise _damaged(source, error) from error
+    except (arrow.ArrowException, *DAMAGE) as error:
+        raise damaged(source, error) from error
     check_names(source, names)
     require_plausible(source, len(content), cells * _CELL_BYTES)
     return ParquetFile(source, names, file)
 
 
-def _column(
+def column_of(
     arrow: Any, column: Any, kind: Kind, source: str, name: str
 ) -> NDArray[np.float64] | Texts:
+    """Return an Arrow column as its kind asks; raise `DataError` for a value that is missing."""
     types = arrow.types
     if column.null_count:
         row = int(np.argmax(column.is_null().to_numpy()))
@@ -122,6 +123,7 @@ def _texts(arrow: Any, column: Any, source: str, name: str) -> Texts:
     return Texts(texts.codes[codes], texts.values)
 
 
-def _damaged(source: str, error: Exception) -> DataError:
+def damaged(source: str, error: Exception, kind: str = "Parquet") -> DataError:
+    """Return the error for a file that pyarrow cannot read."""
     reason = str(error).strip().split("\n")[0] or type(error).__name__
-    return DataError(f"{source} is not a readable Parquet file: {reason}")
+    return DataError(f"{source} is not a readable {kind} file: {reason}")

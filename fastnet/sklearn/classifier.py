@@ -21,6 +21,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 from fastnet import losses
 from fastnet.errors import InputError
 from fastnet.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from fastnet.sklearn import tables
 from fastnet.sklearn.estimator import FLOATS, Array, FastNetEstimator
 from fastnet.sklearn.rows import dense
 from fastnet.sklearn.signatures import extending
@@ -154,7 +155,11 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
 
     def _loss(self) -> Loss:
         yes_or_no = self._several or len(self.classes_) == 2
-        loss = self.loss
+        loss, smoothing = self.loss, self.label_smoothing
+        recipe = tables.chosen(self)
+        if loss is None and recipe is not None and not self._several:
+            loss = "cross_entropy"
+            smoothing = recipe.label_smoothing if smoothing is None else smoothing
         if loss is None:
             loss = "binary_cross_entropy" if yes_or_no else "cross_entropy"
         if isinstance(loss, str) and loss in ("cross_entropy", "binary_cross_entropy"):
@@ -167,9 +172,7 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
         if not fits:
             what = "several labels" if self._several else f"{len(self.classes_)} classes"
             raise InputError(f"the loss {loss.name!r} is not for {what}.")
-        if self.label_smoothing is None:
-            return loss
-        return replace(loss, label_smoothing=self.label_smoothing)
+        return loss if smoothing is None else replace(loss, label_smoothing=smoothing)
 
     # --- use -------------------------------------------------------------------------------------
 

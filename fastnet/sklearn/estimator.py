@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,7 @@ from fastnet.losses import Loss
 from fastnet.network import Network
 from fastnet.optimizers import LBFGS, Optimizer
 from fastnet.schedules import Schedule
-from fastnet.sklearn import building
+from fastnet.sklearn import building, tables
 from fastnet.sklearn.rows import dense, with_weight
 
 Array = NDArray[Any]
@@ -76,6 +76,17 @@ class FastNetEstimator(BaseEstimator):
         An int is the network's seed.
     verbose : bool, default False
         Show a progress bar.
+    preset : {None, "tabular"}
+        Layers and training that do well on many tables (RealMLP-TD-S). Parameters that are not
+        what they are by default replace parts of it.
+    table : bool, optional
+        Whether a `TablePreprocessor` makes the inputs of X's columns: texts and missing values are
+        allowed, numbers are scaled, data frames are matched by name, in any order. None: with a
+        preset or an embedding, and where X is a data frame that has texts or missing values.
+    embedding_size : int, optional
+        Learn so many numbers for each category.
+    numeric_embedding : {None, "periodic", "piecewise"}
+        Further inputs for each number.
 
     Attributes
     ----------
@@ -121,6 +132,10 @@ class FastNetEstimator(BaseEstimator):
         threads: int | None = None,
         random_state: Any = None,
         verbose: bool = False,
+        preset: str | None = None,
+        table: bool | None = None,
+        embedding_size: int | None = None,
+        numeric_embedding: Literal["periodic", "piecewise"] | None = None,
     ) -> None:
         self.hidden_layers = hidden_layers
         self.activation = activation
@@ -150,6 +165,10 @@ class FastNetEstimator(BaseEstimator):
         self.threads = threads
         self.random_state = random_state
         self.verbose = verbose
+        self.preset = preset
+        self.table = table
+        self.embedding_size = embedding_size
+        self.numeric_embedding = numeric_embedding
 
     # --- training --------------------------------------------------------------------------------
 
@@ -183,14 +202,17 @@ class FastNetEstimator(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, held: tuple[Any, ...], *, first: bool, once: bool
     ) -> Self:
         """Train for all epochs, or for one only (`once`, in a series of calls)."""
-        X, y = self._checked(X, y, reset=first)
+        if first:
+            self._tabular = tables.prepares(self, X)
+        X, y = self._rows(X, y, reset=first)
         y = self._targets(y, first=first, once=once)
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         x, y, weight = with_weight(dense(X), y, weight)
         weight = self._row_weights(y, weight, once=once)
         pair = self._held_back(*held)
-        network = self._new_network(x) if first else self._network()
-        stopping = self._stopping(first, once)
+        share = self._share(pair is not None, once)
+        network = self._new_network(x, y, share) if first else self._network()
+        stopping = self._stopping(first, once, validates=share > 0 or pair is not None)
         callbacks = [*self.callbacks, *([] if stopping is None else [stopping])]
         try:
             history = network.fit(
@@ -198,10 +220,10 @@ class FastNetEstimator(BaseEstimator):
                 y,
                 loss=self._loss(),
                 optimizer=self._wanted_optimizer(once),
-                epochs=1 if once else self.epochs,
-                batch_size=self.batch_size,
+                epochs=1 if once else tables.value_of(self, "epochs"),
+                batch_size=tables.value_of(self, "batch_size"),
                 validation_data=pair,
-                validation_split=self._share(pair is not None, once),
+                validation_split=share,
                 metrics=self.metrics,
                 callbacks=callbacks,
                 sample_weight=weight,
@@ -230,8 +252,10 @@ class FastNetEstimator(BaseEstimator):
         self.history_.stop_reason = history.stop_reason
         self.history_.best_epoch = history.best_epoch
 
-    def _stopping(self, first: bool, once: bool) -> EarlyStopping | None:
+    def _stopping(self, first: bool, once: bool, validates: bool) -> EarlyStopping | None:
         """Return the early stopping of this call; `partial_fit` goes on with that of the last."""
+        if not once and self.early_stopping is None and self.preset is not None and validates:
+            return tables.stopping(self)
         if not once:
             return building.early_stopping(self.early_stopping, stream=False)
         before: EarlyStopping | None = None if first else getattr(self, "_stopper", None)
@@ -243,30 +267,52 @@ class FastNetEstimator(BaseEstimator):
             return 0.0
         if self.validation_split is not None:
             return self.validation_split
+        recipe = tables.chosen(self)
+        if recipe is not None and not validates:
+            return recipe.validation_split
         stops = self.early_stopping is not None and self.early_stopping is not False
         return DEFAULT_VALIDATION if stops and not validates else 0.0
 
     def _wanted_optimizer(self, once: bool) -> Optimizer | LBFGS:
+        recipe = tables.chosen(self)
+        if recipe is not None and not tables.is_given(self, "optimizer"):
+            return tables.optimizer(self, recipe)
         chosen = building.optimizer(self)
         if once and isinstance(chosen, LBFGS):
             raise InputError("optimizer='lbfgs' needs all data at once: use fit, or another one.")
         return chosen
 
-    def _new_network(self, x: Array) -> Network:
+    def _new_network(self, x: Any, y: Array, share: float) -> Network:
         units, activation = self._outputs()
-        layers = [*building.hidden_layers(self), building.output_layer(self, units, activation)]
         seed = self.random_state
         if seed is None or isinstance(seed, np.random.RandomState):
             seed = check_random_state(seed).randint(2**31 - 1)
-        return Network(
+        preprocessor = None
+        if self._tabular:
+            loss = self._loss().name
+            preprocessor = tables.preprocessor(self, x, y, share, seed, loss, activation)
+        if preprocessor is not None and self.preset is not None:
+            layers = tables.layers(self, preprocessor, units, activation)
+        else:
+            layers = [*building.hidden_layers(self), building.output_layer(self, units, activation)]
+            if preprocessor is not None and (self.embedding_size or self.numeric_embedding):
+                layers.insert(0, preprocessor.first_layer(self.embedding_size))
+        dtype = "float32" if self._tabular else x.dtype
+        network = Network(
             layers,
-            inputs=x.shape[1],
-            dtype=x.dtype if self.dtype is None else self.dtype,
+            inputs=x.shape[1] if preprocessor is None else preprocessor.inputs,
+            dtype=dtype if self.dtype is None else self.dtype,
             seed=seed,
             backend=self.backend,
             precision=self.precision,
             device=self.device,
         )
+        network.preprocessor = preprocessor
+        return network
+
+    def _rows(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+        """Return X, as a frame where it is a table, and y, both checked."""
+        return (tables.rows if self._tabular else type(self)._checked)(self, X, y, reset=reset)
 
     def _held_back(self, X: Any, y: Any, weight: Any) -> Any:
         """Return the caller's own validation rows as `Network.fit` takes them."""
@@ -274,7 +320,7 @@ class FastNetEstimator(BaseEstimator):
             return None
         if X is None or y is None:
             raise InputError("X_val and y_val belong together: give both of them.")
-        X, y = self._checked(X, y, reset=False)
+        X, y = self._rows(X, y, reset=False)
         pair = dense(X), self._targets(y, first=False, once=True)
         return pair if weight is None else (*pair, _check_sample_weight(weight, X))
 
@@ -305,6 +351,9 @@ class FastNetEstimator(BaseEstimator):
     def _predicted(self, X: Any) -> Array:
         """Return the outputs of the network (N, O)."""
         check_is_fitted(self, "network_")
+        if self._tabular:
+            tables.match(self, X)
+            return self._network().predict(tables.frame_of(X))
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=FLOATS, reset=False)
         return self._network().predict(dense(X))
 
@@ -346,4 +395,5 @@ class FastNetEstimator(BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = bool(self.table or self.preset is not None)
         return tags

@@ -1,0 +1,310 @@
+"""Training on `Blocks`: rows that are read two blocks at a time.
+
+The trainer sees an engine whose ``train_epoch`` takes the batches of an epoch one window after the
+other. A window is two blocks in one array, on which the network's own engine works as it does on
+rows in memory: with the order ``random.permutation(rows, seed=seed, epoch=epoch * W + w)`` for
+window w of W. The blocks come in the order ``random.permutation(blocks, seed=seed, epoch=epoch,
+purpose=BLOCKS)``, and a window holds its two in that order. Every window but one begins and ends
+between two full batches, as blocks are multiples of the batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet import random, rows, training
+from fastnet.arguments import whole
+from fastnet.backends.base import Backend, Engine, Recipe, Rows, Tally
+from fastnet.callbacks import EarlyStopping
+from fastnet.data import Scaler
+from fastnet.data.blocks import Blocks
+from fastnet.errors import InputError
+from fastnet.history import History
+from fastnet.kernels import abi
+from fastnet.losses import Loss
+from fastnet.optimizers import LBFGS, Optimizer
+from fastnet.rows import Checked, on_backend
+from fastnet.tables import edge
+from fastnet.training import Job, Validation
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+
+Array = NDArray[Any]
+
+
+class Moments:
+    """Mean and squared deviations of columns, over rows seen in pieces (Chan et al., 1979)."""
+
+    def __init__(self) -> None:
+        self.weight = 0.0
+        self._origin: Array | None = None  # the first row: a constant column deviates by exactly 0
+        self._mean: Array = np.zeros(1)
+        self._square: Array = np.zeros(1)
+
+    def add(self, values: Array, weight: Array | None) -> None:
+        """Take in rows (B,) or (B, C)."""
+        values = values.reshape(len(values), -1).astype(np.float64)
+        if self._origin is None:
+            self._origin = values[0].copy()
+        values -= self._origin
+        w = np.ones(len(values)) if weight is None else weight.astype(np.float64)
+        total = float(w.sum())
+        if not total:
+            return
+        mean = w @ values / total
+        both, apart = self.weight + total, mean - self._mean
+        spread = apart**2 * (self.weight * total / both)
+        self._square = self._square + w @ (values - mean) ** 2 + spread
+        self._mean = self._mean + apart * (total / both)
+        self.weight = both
+
+    @property
+    def mean(self) -> Array:
+        """The weighted means (C,)."""
+        return self._mean if self._origin is None else self._mean + self._origin
+
+    @property
+    def variance(self) -> Array:
+        """The weighted variances (C,), of the population."""
+        return self._square / self.weight if self.weight else self._square
+
+
+class Windows:
+    """The rows of `Blocks` as a network's engine takes them, two blocks at a time.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    network : Network
+    loss : Loss
+    batch_size : int
+    class_weight : dict of int to float, optional
+
+    Raises
+    ------
+    InputError, DataError
+        A row does not fit; all rows are looked at.
+    """
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        network: Network,
+        loss: Loss,
+        batch_size: int,
+        class_weight: Mapping[int, float] | None,
+        *,
+        standardize: bool,
+    ) -> None:
+        if loss.name == "cross_entropy" and blocks.target_columns != 1:
+            raise InputError("for cross_entropy, Blocks need one column of class numbers.")
+        self._blocks, self._network, self._loss = blocks, network, loss
+        self._class_weight = class_weight
+        self.scaler, self.dtype = network.scaler, network.dtype
+        size = blocks.block_rows
+        if size < len(blocks):  # every block begins and ends between two batches
+            size = max(batch_size, size // batch_size * batch_size)
+        self.block_rows = size
+        self.count = -(-len(blocks) // self.block_rows)
+        self.windows = -(-self.count // 2)
+        self.target_spread = self._look(standardize)
+        self._buffers: Rows | None = None
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def _look(self, standardize: bool) -> float:
+        """Check all rows; learn the scaler where one is wanted. Return the targets' spread."""
+        learns = standardize and self.scaler is None
+        inputs, targets, total = Moments(), Moments(), 0.0
+        for checked in self._checked(0, len(self), wide=learns or self.scaler is not None):
+            weight = checked.rows.weight
+            total += len(checked.rows) if weight is None else float(weight.sum())
+            if learns:
+                inputs.add(checked.rows.x, None)
+            if self._loss.score == "r2":
+                targets.add(checked.truth, weight)
+        if not total:
+            raise InputError("the weights are 0 everywhere: there is nothing to learn from.")
+        if learns:
+            deviation = np.sqrt(inputs.variance)
+            self.scaler = Scaler(inputs.mean, np.where(deviation == 0, 1.0, deviation))
+        return float(np.mean(targets.variance))
+
+    def _checked(self, start: int, stop: int, *, wide: bool) -> Iterator[Checked]:
+        """Yield checked rows, about a megabyte at a time."""
+        network = self._network
+        basis = network.plan, network.dtype, self._loss
+        for place, x, y, weight in self._blocks.pieces(start, stop):
+            if network.preprocessor is not None:
+                x, y = edge.encode(network.preprocessor, x, y, network.dtype)
+            where = f"(of the rows from {place} on)"
+            names = f"x {where}", f"y {where}", f"weight {where}"
+            # All weights of a piece may be 0, though not all there are.
+            nothing = weight is not None and not np.any(weight)
+            given = None if nothing else weight
+            checked = rows.check(*basis, x, y, given, self._class_weight, wide=wide, names=names)
+            if nothing:
+                zeros = np.zeros(len(x), network.dtype)
+                checked = replace(checked, rows=replace(checked.rows, weight=zeros))
+            yield checked
+
+    def order(self, seed: int, epoch: int, *, shuffle: bool) -> NDArray[np.intp]:
+        """Return the blocks in the order in which an epoch reads them."""
+        if not shuffle:
+            return np.arange(self.count)
+        return random.permutation(self.count, seed=seed, epoch=epoch, purpose=abi.BLOCKS)
+
+    def bounds(self, block: int) -> tuple[int, int]:
+        """Return the first row of a block, and the row after its last."""
+        start = block * self.block_rows
+        return start, min(start + self.block_rows, len(self))
+
+    def rows_of(self, order: NDArray[np.intp], window: int) -> int:
+        """Return how many rows a window has."""
+        pairs = (self.bounds(int(block)) for block in order[2 * window : 2 * window + 2])
+        return sum(stop - start for start, stop in pairs)
+
+    def read(self, order: NDArray[np.intp], window: int) -> Rows:
+        """Return the rows of a window, in memory that the next call uses again."""
+        at = 0
+        for block in order[2 * window : 2 * window + 2]:
+            for checked in self._checked(*self.bounds(int(block)), wide=self.scaler is not None):
+                part = checked.scaled(self.scaler, self.dtype).rows
+                buffers = self._buffers or self._make_buffers(part)
+                for into, values in zip(buffers.fields, part.fields, strict=True):
+                    if into is not None:
+                        into[at : at + len(part)] = 1.0 if values is None else values
+                at += len(part)
+        assert self._buffers is not None
+        return self._buffers.part(0, at)
+
+    def _make_buffers(self, like: Rows) -> Rows:
+        count = min(2 * self.block_rows, len(self))
+        made = (
+            None if a is None else np.empty((count, *a.shape[1:]), a.dtype) for a in like.fields
+        )
+        self._buffers = Rows(*made)
+        return self._buffers
+
+
+class BlockEngine:
+    """What the trainer takes for an engine: epochs go window by window, all else as ever."""
+
+    def __init__(self, engine: Engine, backend: Backend, windows: Windows) -> None:
+        self._engine, self._backend, self._windows = engine, backend, windows
+        self._key: tuple[int, int] | None = None
+        self._rows: Rows | None = None
+        self._sums = training.NOTHING
+        self.warm_up, self.evaluate = engine.warm_up, engine.evaluate
+
+    def begin_tally(self, sums: Tally) -> None:
+        """Let the next tally go on from these sums."""
+        self._sums = sums
+
+    def train_epoch(
+        self,
+        rows: Any,
+        recipe: Recipe,
+        moments: Any,
+        coefficients: NDArray[Any],
+        *,
+        epoch: int,
+        step: int,
+        first: int = 0,
+    ) -> Tally:
+        """Train on batches `first`, `first` + 1, ... of one epoch, as ``Engine.train_epoch``."""
+        windows = self._windows
+        order = windows.order(recipe.seed, epoch, shuffle=recipe.shuffle)
+        batches = [recipe.steps(windows.rows_of(order, w)) for w in range(windows.windows)]
+        ends = np.cumsum(batches)
+        tally, self._sums = self._sums, training.NOTHING
+        done = 0
+        while done < len(coefficients):
+            window = int(np.searchsorted(ends, first + done, side="right"))
+            count = min(int(ends[window]) - first - done, len(coefficients) - done)
+            here = self._rows_of(order, epoch, window)
+            self._engine.begin_tally(tally)
+            tally = self._engine.train_epoch(
+                here,
+                recipe,
+                moments,
+                coefficients[done : done + count],
+                epoch=epoch * windows.windows + window,
+                step=step + done,
+                first=first + done - int(ends[window]) + batches[window],
+            )
+            done += tally.steps
+            if tally.steps < count:
+                break
+        return replace(tally, steps=done)
+
+    def _rows_of(self, order: NDArray[np.intp], epoch: int, window: int) -> Rows:
+        """Return the rows of a window on the backend; the newest one is kept."""
+        if self._key != (epoch, window) or self._rows is None:
+            # A single window never changes its rows.
+            if self._rows is None or self._windows.windows > 1:
+                self._rows = on_backend(self._windows.read(order, window), self._backend)
+            self._key = epoch, window
+        return self._rows
+
+
+def train(
+    job: Job,
+    blocks: Blocks,
+    optimizer: Optimizer | LBFGS,
+    batch_size: int | None,
+    shuffle: bool,
+    validation_data: Any,
+    class_weight: Mapping[int, float] | str | None,
+    *,
+    standardize: bool,
+) -> History:
+    """Train ``job.network`` on `Blocks`: what ``Network.fit`` does with rows in memory.
+
+    Parameters
+    ----------
+    job : Job
+        With its metrics and callbacks, and an engine of the network's.
+    """
+    network, loss = job.network, job.loss
+    if isinstance(optimizer, LBFGS):
+        raise InputError("lbfgs needs all data at once: choose another optimizer for Blocks.")
+    if isinstance(class_weight, str):
+        raise InputError("class_weight='balanced' does not go with Blocks: give a dict.")
+    if job.metrics and validation_data is None:
+        raise InputError("with Blocks, metrics need validation_data.")
+    if standardize and network.preprocessor is not None:
+        raise InputError("the columns of a table are scaled already: no standardize=True.")
+    count = len(blocks)
+    batch_size = min(count, count if batch_size is None else whole("batch_size", batch_size))
+    windows = Windows(blocks, network, loss, batch_size, class_weight, standardize=standardize)
+    preprocessor = network.preprocessor
+    if validation_data is not None:
+        x, y, weight = rows.pair("validation_data", validation_data)
+        if preprocessor is not None:
+            x, y = edge.encode(preprocessor, x, y, network.dtype)
+        names = "validation_data[0]", "validation_data[1]", "validation_data[2]"
+        wide = windows.scaler is not None
+        basis = network.plan, network.dtype, loss
+        held = rows.check(*basis, x, y, weight, wide=wide, names=names)
+        held = held.weighted().scaled(windows.scaler, network.dtype)
+        job.validation = Validation.of(held, network.backend_object, "val_")
+    if preprocessor is not None:
+        job.metrics = edge.unscaled(preprocessor, job.metrics)
+    engine: Any = BlockEngine(job.engine, network.backend_object, windows)
+    job.engine, job.target_spread = engine, windows.target_spread
+    for callback in job.callbacks:
+        if isinstance(callback, EarlyStopping):
+            callback.check(job.names)
+
+    # All is checked: from here on the network changes.
+    network.scaler, network.loss = windows.scaler, loss
+    recipe = Recipe(loss, optimizer, batch_size, network.seed, shuffle)
+    return training.train(job, recipe, network._training_state(optimizer))

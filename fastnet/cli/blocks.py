@@ -1,0 +1,97 @@
+"""``fastnet train --block-rows``: files that need not fit into memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from fastnet.cli.building import Settings
+from fastnet.data import Blocks, Column, TableSchema
+from fastnet.data.cells import canonical
+from fastnet.data.labels import AUTO_CLASSES
+from fastnet.errors import InputError
+
+_SUFFIXES = (".npy", ".parquet")
+
+
+@dataclass(frozen=True, eq=False)
+class BlockDataset:
+    """A file of numbers that is read as it is needed; as `fastnet.data.Dataset` is in memory."""
+
+    name: str
+    x: Blocks
+    schema: TableSchema
+    answers: None = None
+    y: None = None
+    test: None = None
+
+    @property
+    def task(self) -> Literal["classification", "regression"]:
+        """What the target asks for."""
+        return "regression" if self.label_names is None else "classification"
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """Name of each class."""
+        return self.schema.label_names
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes."""
+        return None if self.label_names is None else len(self.label_names)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.x)
+
+    @property
+    def features(self) -> int:
+        """Number of inputs."""
+        return self.x.columns
+
+
+def with_blocks(settings: Settings) -> Settings:
+    """Return the options for training by blocks; refuse those that need all rows at once."""
+    if settings.block_rows is None:
+        return settings
+    if Path(settings.data).suffix.lower() not in _SUFFIXES:
+        raise click.UsageError("--block-rows goes with .npy and .parquet files.")
+    for name in ("validation", "class_weight", "metric"):
+        if name in settings.given:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} does not go with --block-rows.")
+    if settings.prepares:
+        raise click.UsageError("--preset, --table and embeddings do not go with --block-rows.")
+    return replace(settings, validation=0.0)
+
+
+def load(settings: Settings) -> BlockDataset:
+    """Return the file as blocks; its target is read once, to see what it is."""
+    if settings.target is None:
+        raise InputError(f"{settings.data} needs a target: name the column with --target.")
+    text = settings.target.strip()
+    number = text.removeprefix("-").isdecimal()
+    target: int | str = int(text) if number and settings.data.endswith(".npy") else text
+    blocks = Blocks(settings.data, target=target, block_rows=settings.block_rows)
+    labels = None
+    if settings.task != "regression":
+        most = max(AUTO_CLASSES, int(math.sqrt(len(blocks))))
+        values = blocks.target_values(most)
+        whole = values is not None and bool((values == values.round()).all())
+        if values is not None and (whole or settings.task == "classification"):
+            labels = tuple(canonical(float(value)) for value in values)
+            blocks.labels = values
+        elif settings.task == "classification":
+            raise InputError(f"the target has more than {most:,} different values: no classes.")
+    names = blocks.input_names
+    columns = tuple(Column(name) for name in names)
+    if names:
+        schema = TableSchema(columns, blocks.target_names, labels)
+    else:
+        schema = TableSchema.of_matrix(blocks.columns, "y", labels)
+    return BlockDataset(Path(settings.data).name, blocks, schema)

@@ -1,0 +1,71 @@
+"""Numeric embeddings: further inputs made of one scaled number, for a linear map to combine.
+
+A small network of plain numbers is a smooth function of them; with these inputs it can follow steps
+and bumps (Gorishniy, Rubachev and Babenko, "On embeddings for numerical features in tabular deep
+learning", 2022). What is learned of an embedding is the linear map behind it: a block of the first
+layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet import random
+from fastnet.errors import InputError, suggest
+from fastnet.kernels import abi
+
+Array = NDArray[np.float64]
+
+EMBEDDINGS: Final = ("periodic", "piecewise")
+
+FREQUENCIES: Final = 8
+FREQUENCY_DEVIATION: Final = 0.25
+BINS: Final = 16
+
+
+def check(name: str | None) -> str | None:
+    """Return the name of an embedding, or None."""
+    if name is not None and name not in EMBEDDINGS:
+        raise InputError(f"unknown numeric embedding {name!r}{suggest(name, EMBEDDINGS)}")
+    return name
+
+
+def width(name: str | None, knots: int) -> int:
+    """Return how many inputs an embedding with so many knots adds for each column."""
+    return {None: 0, "periodic": 2 * knots, "piecewise": knots - 1}[name]
+
+
+def learn(name: str, z: Array, column: int, seed: int) -> Array:
+    """Return the knots of one column from its scaled numbers (N,), NaN where one is missing.
+
+    periodic : (8,) frequencies, drawn from a normal distribution, the same for the same seed
+    piecewise : (17,) the ends of 16 bins that hold equally many rows
+    """
+    if name == "periodic":
+        stream = 3 * 2**30 + column  # beside those of the layers
+        drawn = random.normal(FREQUENCIES, stream=stream, purpose=abi.INITIALIZE, seed=seed)
+        return drawn * FREQUENCY_DEVIATION
+    known = z[~np.isnan(z)]
+    return np.quantile(known, np.linspace(0, 1, BINS + 1))
+
+
+def write(out: NDArray[Any], name: str, z: Array, knots: Array) -> None:
+    """Write the added inputs (N, `width`) of numbers z (N,); 0 where one is missing.
+
+    periodic : ``sin(2 pi c z), cos(2 pi c z)`` for each frequency c
+    piecewise : the share of each bin that lies below z, from 0 to 1
+    """
+    if name == "periodic":
+        angles = 2.0 * np.pi * z[:, None] * knots
+        features = np.hstack([np.sin(angles), np.cos(angles)])
+    else:
+        low, size = knots[:-1], np.diff(knots)
+        # A bin without width, of a number that many rows have, is a step.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(size > 0, (z[:, None] - low) / size, z[:, None] > low)
+        features = np.clip(share, 0.0, 1.0)
+    features[np.isnan(z)] = 0.0
+    out[...] = features

@@ -1,0 +1,107 @@
+"""The benchmark on real tables: same folds for all, and the README says what was recorded."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("sklearn")
+pytest.importorskip("pandas")
+
+from sklearn.exceptions import ConvergenceWarning
+
+from fastnet.benchmarks import table_data, tables
+from fastnet.tables import Frame
+from tests.checkout import ROOT
+
+RECORDED = sorted((ROOT / "benchmarks/results").glob("*-tables.json"))[-1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_contender_answers_for_every_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "PLAIN_EPOCHS", 2)
+    quick = {name: f for name, f in tables.CONTENDERS.items() if name != "fastnet preset"}
+    monkeypatch.setattr(tables, "CONTENDERS", quick)
+    file = tmp_path / "results.json"
+    options = ["--folds", "2", "--table", "diabetes", "--table", "breast cancer"]
+    done = CliRunner().invoke(tables.main, [*options, "--threads", "1", "--json", str(file)])
+    assert done.exit_code == 0, done.output
+    content = json.loads(file.read_text())
+    found = {(row["table"], row["contender"]) for row in content["results"]}
+    assert found == {(name, c) for name in ("diabetes", "breast cancer") for c in quick}
+    for row in content["results"]:
+        assert len(row["scores"]) == len(row["seconds"]) == 2
+        assert all(score < 1 for score in row["scores"])
+    assert "breast cancer" in tables.markdown(content["results"])[2]
+
+
+def test_folds_hold_every_row_once_and_apart() -> None:
+    folds = tables.fold_index(103, 5)
+    assert np.array_equal(np.sort(np.concatenate([test for _, test in folds])), np.arange(103))
+    for train, test in folds:
+        assert not np.intersect1d(train, test).size
+        assert len(train) + len(test) == 103
+
+
+@pytest.mark.parametrize("contender", tables.CONTENDERS.values(), ids=tables.CONTENDERS.keys())
+@pytest.mark.parametrize("classes", [True, False])
+def test_contenders_take_texts_gaps_and_new_categories(contender: Any, classes: bool) -> None:
+    rng = np.random.default_rng(0)
+    x, kind = rng.normal(size=90), rng.choice(["a", "b", "c"], 90)
+    y = (x + (kind == "a") > 0.5).astype(int) if classes else x + (kind == "a")
+    x[::8] = np.nan
+    train = table(x[:60], kind[:60])
+    fold = tables.Fold(train, table(x[60:], [*kind[60:89], "new"]), y[:60], classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # as the benchmark does
+        answers = contender(fold, 0)
+    assert answers.shape == (30,)
+    assert tables.score(y[60:], answers, classes) > 0.2
+
+
+def table(x: Any, kind: Any) -> Frame:
+    from fastnet.tables import as_frame
+
+    return as_frame({"x": x, "kind": np.array(kind, object)})
+
+
+def test_scores_are_accuracy_and_r2() -> None:
+    assert tables.score(np.array([0, 1, 1, 2]), np.array([0, 1, 0, 2]), True) == 0.75
+    assert tables.score(np.array([1.0, 2, 3]), np.array([1.0, 2, 3]), False) == 1
+    assert tables.score(np.array([1.0, 2, 3]), np.full(3, 2.0), False) == 0
+
+
+def test_there_are_at_least_six_real_tables_of_both_kinds() -> None:
+    content = json.loads(RECORDED.read_text())
+    assert content["format"] == tables.FORMAT
+    recorded = {(row["table"], row["task"]) for row in content["results"]}
+    assert recorded == {(source.name, source.task) for source in table_data.SOURCES}
+    assert len(recorded) >= 6
+
+
+def test_the_readme_has_the_recorded_table() -> None:
+    lines = tables.markdown(json.loads(RECORDED.read_text())["results"])
+    assert "\n".join(lines) in README
+    assert f"benchmarks/results/{RECORDED.name}" in README
+
+
+def test_another_number_would_not_be_in_the_readme() -> None:
+    results = json.loads(RECORDED.read_text())["results"]
+    results[0]["scores"] = [score - 0.01 for score in results[0]["scores"]]
+    assert "\n".join(tables.markdown(results)) not in README
+
+
+def test_the_readme_has_the_recorded_memory() -> None:
+    file = sorted((ROOT / "benchmarks/results").glob("*-tables-memory.json"))[-1]
+    report = json.loads(file.read_text())["report"]
+    assert f"{report['peak'] / 2**20:.0f} MB" in README
+    assert f"{report['before'] / 2**20:.0f} MB" in README
+    assert f"benchmarks/results/{file.name}" in README

@@ -1,0 +1,509 @@
+"""Networks, estimators, files and the command line with tables as they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from safetensors.numpy import load_file, save
+
+import fastnet as fn
+from fastnet import files
+from fastnet.cli import group
+from fastnet.sklearn import FastNetClassifier, FastNetRegressor
+from fastnet.tables import TablePreprocessor, preset, read_frame
+from tests.closeness import assert_close
+
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
+pa = pytest.importorskip("pyarrow")
+
+ROWS = 240
+
+
+def table() -> Any:
+    """Return a data frame whose price and class follow from its columns, with gaps."""
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(50, 20, ROWS),
+            "floor": rng.integers(0, 5, ROWS),
+            "kind": rng.choice(["flat", "house", "loft", "hut"], ROWS),
+            "new": rng.choice(["yes", "no"], ROWS),
+        }
+    )
+    extra = frame["kind"].map({"flat": 0.0, "house": 900.0, "loft": 300.0, "hut": -800.0})
+    frame["price"] = 5000 + 30 * frame["size"] + extra
+    frame["class"] = np.where(frame["price"] > 7000, "dear", "cheap")
+    frame.loc[::9, "size"] = np.nan
+    frame.loc[::11, "kind"] = None
+    return frame
+
+
+TABLE = table()
+INPUTS = ["size", "floor", "kind", "new"]
+X = TABLE[INPUTS]
+WIDTH = TablePreprocessor.fit(X).inputs
+
+
+def fitted(target: str = "price", **options: Any) -> fn.Network:
+    given = {"preset": None, "epochs": 30, "hidden": (16,), "backend": "numpy"} | options
+    return fn.tables.train(TABLE[[*INPUTS, target]], target, **given)
+
+
+# --- fit, predict, evaluate -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas])
+def test_every_kind_of_frame_trains_the_same_network(make: Any) -> None:
+    nets = []
+    for frame in (make(X), {name: X[name].to_numpy() for name in X}):
+        net = fn.Network([WIDTH, 8, 1], backend="numpy", seed=2)
+        net.fit(frame, TABLE["price"], epochs=2)
+        nets.append(net)
+    assert np.array_equal(nets[0].parameters, nets[1].parameters)
+    predicted = [net.predict(make(X)) for net in nets]
+    assert np.array_equal(predicted[0], predicted[1])
+
+
+def test_predictions_are_in_the_unit_of_the_targets(backend: Any) -> None:
+    net = fitted(optimizer=fn.Adam(0.01), epochs=60)._copy_to(backend, "float32")
+    assert net.evaluate(TABLE, "price")["r2"] > 0.8
+    outputs = net.predict(TABLE)
+    assert abs(outputs.mean() - TABLE["price"].mean()) < 200
+    assert_close(net.predict_one(dict(TABLE.iloc[3])), outputs[3], terms=1000)
+    assert_close(net.predict_one(TABLE.iloc[3][INPUTS].tolist()), outputs[3], terms=1000)
+
+
+def test_metrics_are_in_the_unit_of_the_targets_too() -> None:
+    net = fitted(validation_split=0.2, metrics=["mae"])
+    errors = np.abs(net.predict(TABLE)[:, 0] - TABLE["price"].to_numpy())
+    values = net.evaluate(TABLE, "price", metrics=["mae", "rmse"])
+    assert values["mae"] == pytest.approx(errors.mean(), rel=1e-5)
+    assert net.history is not None
+    assert net.history["val_mae"][-1] == pytest.approx(errors.mean(), rel=0.5)
+
+
+def test_columns_in_another_order_give_the_same_bits() -> None:
+    net = fitted()
+    turned = TABLE[[*reversed(INPUTS)]].assign(more=1)
+    assert np.array_equal(net.predict(turned), net.predict(TABLE))
+
+
+def test_the_target_may_come_apart_or_by_name() -> None:
+    one = fn.Network([WIDTH, 4, 1], backend="numpy").fit(X, TABLE["price"], epochs=2)
+    frame = TABLE[[*INPUTS, "price"]]
+    net = fn.Network([WIDTH, 4, 1], backend="numpy")
+    assert net.fit(frame, "price", epochs=2)["loss"] == one["loss"]
+    assert net.preprocessor is not None and net.preprocessor.target is not None
+    assert net.preprocessor.target.names == ("price",)
+    assert net.evaluate(frame, "price") == net.evaluate(X, TABLE["price"])
+
+
+def test_labels_may_be_texts() -> None:
+    net = fn.Network([WIDTH, 16, 2], output_activation="softmax", backend="numpy")
+    net.fit(X, TABLE["class"], epochs=40, optimizer=fn.Adam(0.01))
+    assert net.label_names == ("cheap", "dear")
+    assert net.evaluate(X, TABLE["class"])["accuracy"] > 0.85
+    with pytest.raises(fn.DataError, match="'free' is none of the known"):
+        net.evaluate(X, ["free"] * ROWS)
+
+
+def test_class_numbers_stay_class_numbers() -> None:
+    net = fn.Network([WIDTH, 4, 5], output_activation="softmax", backend="numpy")
+    net.fit(X, TABLE["floor"].to_numpy() % 3, epochs=1)  # two of the classes never come
+    assert net.label_names is None
+    assert net.preprocessor is not None and net.preprocessor.target is None
+
+
+def test_a_loss_that_has_a_unit_of_its_own_sees_the_targets_as_they_are() -> None:
+    net = fn.Network([WIDTH, 4, 1], output_activation="exp", backend="numpy")
+    net.fit(X, TABLE["floor"], loss="poisson", epochs=20, optimizer=fn.Adam(0.01))
+    assert net.preprocessor is not None and net.preprocessor.target is None
+    assert abs(net.predict(X).mean() - TABLE["floor"].mean()) < 0.5
+
+
+def test_quantiles_are_in_the_unit_of_the_targets() -> None:
+    net = fitted(loss=fn.losses.Quantile((0.1, 0.9)), epochs=80, optimizer=fn.Adam(0.01))
+    low, high = net.predict(TABLE).T
+    price = TABLE["price"].to_numpy()
+    assert 0.6 < np.mean((low < price) & (price < high)) < 0.98
+
+
+def test_rows_that_validate_are_not_learned_from() -> None:
+    frame = X.copy()
+    from fastnet.rows import split_index
+
+    training, held = split_index(ROWS, 0.25, 3)
+    frame.loc[held, "kind"] = [f"only here {i}" for i in range(len(held))]
+    made = TablePreprocessor.fit(frame.iloc[training])
+    net = fn.Network([made.inputs, 4, 1], seed=3, backend="numpy")
+    net.fit(frame, TABLE["price"], validation_split=0.25, epochs=1)
+    assert net.preprocessor is not None
+    assert net.preprocessor.feature_names == made.feature_names
+
+
+def test_rows_of_weight_zero_are_rows_left_out() -> None:
+    weight = np.ones(ROWS)
+    weight[::3] = 0
+    kept = TABLE[weight > 0]
+    options: dict[str, Any] = {"epochs": 3, "seed": 1}
+    one = fitted(sample_weight=weight, **options)
+    columns = [*INPUTS, "price"]
+    given = {"preset": None, "hidden": (16,), "backend": "numpy"} | options
+    other = fn.tables.train(kept[columns], "price", **given)
+    assert np.array_equal(one.predict(TABLE), other.predict(TABLE))
+
+
+def test_training_goes_on_with_further_tables() -> None:
+    net = fitted(epochs=5)
+    before = net.evaluate(TABLE, "price")["loss"]
+    net.fit(TABLE, "price", epochs=20)
+    assert net.evaluate(TABLE, "price")["loss"] < before
+    loss = net.partial_fit(TABLE, "price")
+    assert np.isfinite(loss)
+    assert net.gradients(TABLE, "price")["layers.0.weight"].shape == (WIDTH, 16)
+    assert net.copy().predict(TABLE).shape == (ROWS, 1)
+
+
+def test_a_network_of_arrays_takes_frames_as_arrays() -> None:
+    numbers = np.random.default_rng(0).normal(size=(50, 3))
+    net = fn.Network([3, 4, 1], backend="numpy")
+    net.fit(numbers, numbers[:, 0], epochs=1)
+    assert np.array_equal(net.predict(pd.DataFrame(numbers)), net.predict(numbers))
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda n: n.fit(X, TABLE["price"]), f"becomes {WIDTH} inputs, and the network has 3"),
+        (lambda n: n.fit(X[["floor"]], "price"), "no column 'price'"),
+        (lambda n: n.fit(TABLE, "price", standardize=True), "becomes|scaled already"),
+    ],
+)
+def test_what_does_not_fit_leaves_the_network_as_it_was(act: Any, message: str) -> None:
+    net = fn.Network([3, 4, 1], backend="numpy")
+    before = np.array(net.parameters)
+    with pytest.raises(fn.FastNetError, match=message):
+        act(net)
+    assert net.preprocessor is None and net.training is None
+    assert np.array_equal(net.parameters, before)
+
+
+def test_standardize_does_not_go_with_a_table() -> None:
+    net = fn.Network([WIDTH, 4, 1], backend="numpy")
+    with pytest.raises(fn.InputError, match="scaled already"):
+        net.fit(X, TABLE["price"], standardize=True)
+
+
+def test_more_classes_than_outputs_are_refused() -> None:
+    net = fn.Network([WIDTH, 4, 3], output_activation="softmax", backend="numpy")
+    with pytest.raises(fn.InputError, match="2 classes, and the network 3"):
+        net.fit(X, TABLE["class"])
+
+
+# --- train and the preset -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["price", "class"])
+@pytest.mark.parametrize("embedding", [None, "periodic", "piecewise"])
+def test_the_preset_learns_with_and_without_embeddings(target: str, embedding: Any) -> None:
+    size = None if embedding is None else 4
+    options = {"numeric_embedding": embedding, "embedding_size": size, "hidden": (32, 32)}
+    net = fitted(target, preset="tabular", **{"epochs": 40, **options})
+    score = net.evaluate(TABLE, target)
+    assert score["r2" if target == "price" else "accuracy"] > 0.8
+    assert net.history is not None and net.history.best_epoch is not None
+
+
+def test_an_embedding_is_a_row_of_the_first_layer_for_each_category() -> None:
+    net = fitted(embedding_size=2, epochs=60, optimizer=fn.Adam(0.02))
+    assert net.preprocessor is not None
+    rows = [i for i, name in enumerate(net.preprocessor.feature_names) if name.startswith("kind=")]
+    table = np.asarray(net.weights[0])[rows]
+    columns = np.flatnonzero(table.any(axis=0))
+    assert len(rows) == 4 and len(columns) == 2
+    others = np.delete(np.asarray(net.weights[0]), rows, axis=0)
+    assert not others[:, columns].any()
+
+
+def test_the_best_epoch_is_the_last_of_the_best() -> None:
+    net = fn.Network([2, 1], backend="numpy")
+    run, best = fn.Run(net, fn.History(), 4, 1), preset.BestEpoch("classification", 4)
+    best.on_train_begin(run)
+    for epoch, accuracy in enumerate((0.5, 0.75, 0.75, 0.25), 1):
+        net.parameters = epoch
+        run.history.append(epoch, {"val_accuracy": accuracy})
+        best.on_epoch_end(run)
+    best.on_train_end(run)
+    assert run.stopped is None
+    assert run.history.best_epoch == 3
+    assert (net.parameters == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "tabula"}, "unknown preset 'tabula'; did you mean 'tabular'"),
+        ({"loss": "cross_entropy"}, "needs classes, and the target has numbers"),
+    ],
+)
+def test_a_bad_option_is_one_sentence(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(fn.InputError, match=message):
+        fitted(**options)
+    with pytest.raises(fn.InputError, match="does not fit a target of 2 classes"):
+        fitted("class", loss="mse")
+
+
+# --- model files ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["price", "class"])
+def test_a_saved_network_takes_tables_like_before(tmp_path: Path, target: str) -> None:
+    net = fitted(target, preset="tabular", epochs=3, embedding_size=3, numeric_embedding="periodic")
+    net.save(tmp_path / "model.safetensors")
+    back = fn.load(tmp_path / "model.safetensors", backend="numpy")
+    assert np.array_equal(back.predict(TABLE), net.predict(TABLE))
+    assert back.evaluate(TABLE, target) == net.evaluate(TABLE, target)
+    assert back.label_names == net.label_names
+    assert back.layers == net.layers
+    text = (tmp_path / "model.safetensors").read_bytes()
+    assert b"pickle" not in text
+
+
+def forge(path: Path, change: Any) -> None:
+    """Rewrite a model file with another description and a checksum that fits."""
+    from safetensors import safe_open
+
+    tensors = load_file(path)
+    with safe_open(path, framework="numpy") as opened:
+        text = opened.metadata()["fastnet"].partition("\n")[2]
+    description = json.loads(text)
+    change(description, tensors)
+    text = json.dumps(description)
+    metadata = {"fastnet": f"{files._checksum(text, tensors)}\n{text}"}
+    path.write_bytes(save(tensors, metadata=metadata))
+
+
+FORGED: dict[str, tuple[Any, str]] = {
+    "no description": (lambda d, t: d.pop("preprocessor"), "preprocessor"),
+    "no tensors": (lambda d, t: t.pop("table.center"), "center"),
+    "another tensor": (lambda d, t: t.update({"table.more": np.zeros(1)}), "expected center"),
+    "a column less": (lambda d, t: d["preprocessor"]["columns"].pop(), "scales of"),
+    "an unknown key": (lambda d, t: d["preprocessor"].update(code="x"), "exactly"),
+    "not finite": (lambda d, t: t["table.factor"].fill(np.inf), "finite"),
+    "another label": (
+        lambda d, t: d["preprocessor"]["target"]["labels"].append("free"),
+        "does not fit 2 outputs",
+    ),
+    "other inputs": (
+        lambda d, t: d["preprocessor"]["columns"].append({"name": "more", "kind": "numeric"})
+        or t.update({k: np.append(t[k], 1.0) for k in ("table.center", "table.factor")})
+        or t.update({"table.knots": np.zeros((3, 0))}),
+        "inputs, and the network has",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), FORGED.values(), ids=FORGED.keys())
+def test_a_forged_file_is_refused(tmp_path: Path, change: Any, message: str) -> None:
+    path = tmp_path / "model.safetensors"
+    fitted("class", epochs=1).save(path)
+    forge(path, change)
+    with pytest.raises(fn.ModelFileError, match=message):
+        fn.load(path)
+
+
+def test_a_file_that_was_written_again_without_a_change_is_not_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    fitted("class", epochs=1).save(path)
+    forge(path, lambda d, t: None)
+    fn.load(path, backend="numpy")
+
+
+# --- estimators -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"preset": "tabular"}, {"embedding_size": 2}])
+def test_estimators_take_frames_with_texts_and_gaps(options: dict[str, Any]) -> None:
+    model = FastNetClassifier(epochs=40, random_state=0, backend="numpy", **options)
+    model.fit(X, TABLE["class"])
+    assert model.score(X, TABLE["class"]) > 0.85
+    assert model.feature_names_in_.tolist() == INPUTS
+    turned = pl.from_pandas(X[INPUTS[::-1]])
+    assert np.array_equal(model.predict_proba(turned), model.predict_proba(X))
+
+
+def test_regressors_answer_in_the_unit_of_the_targets() -> None:
+    model = FastNetRegressor(preset="tabular", epochs=40, random_state=0, backend="numpy")
+    assert model.fit(X, TABLE["price"]).score(X, TABLE["price"]) > 0.8
+    assert model.network_.plan.has_rates
+
+
+def test_a_preset_takes_arrays_with_gaps_and_weights() -> None:
+    x = TABLE[["size", "floor"]].to_numpy(float)
+    weight = np.where(np.isnan(x[:, 0]), 0.0, 2.0)
+    model = FastNetRegressor(preset="tabular", epochs=30, random_state=0, backend="numpy")
+    model.fit(x, 3 * np.nan_to_num(x[:, 0]), sample_weight=weight)
+    kept = weight > 0
+    assert model.score(x[kept], 3 * x[kept, 0]) > 0.9
+    with pytest.raises(ValueError, match="X has 1 features, but FastNetRegressor is expecting 2"):
+        model.predict(x[:, :1])
+
+
+def test_what_is_given_replaces_parts_of_the_preset() -> None:
+    options: dict[str, Any] = {"preset": "tabular", "random_state": 0, "backend": "numpy"}
+    model = FastNetClassifier((7,), epochs=2, learning_rate=0.5, validation_split=0.5, **options)
+    model.fit(X, TABLE["class"])
+    assert [w.shape[1] for w in model.coefs_][1:] == [7, 2]
+    assert len(model.history_.epochs) == 2
+    assert model.network_.training is not None
+    optimizer = model.network_.training.optimizer
+    assert isinstance(optimizer, fn.Adam) and optimizer.schedule == fn.schedules.CosLog(0.5, 2)
+
+
+@pytest.mark.parametrize("name", ["dropout", "normalization", "standardize", "initializer"])
+def test_an_option_that_a_preset_does_not_have_is_refused(name: str) -> None:
+    value = {"dropout": 0.5, "standardize": True}.get(name, "batch")
+    with pytest.raises(fn.InputError, match=f"{name} does not go with a preset"):
+        FastNetClassifier(preset="tabular", **{name: value}).fit(X, TABLE["class"])
+
+
+def test_frames_of_plain_numbers_stay_what_they_were() -> None:
+    numbers = TABLE[["floor", "price"]]
+    model = FastNetClassifier(epochs=1, random_state=0).fit(numbers, TABLE["class"])
+    assert model.network_.preprocessor is None
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(numbers[["price", "floor"]])
+    model.set_params(table=True).fit(numbers, TABLE["class"])
+    assert model.predict(numbers[["price", "floor"]]).shape == (ROWS,)
+
+
+# --- files and commands ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    TABLE.to_csv("t.csv", index=False)
+    TABLE.to_csv("t.tsv", index=False, sep="\t")
+    TABLE.to_parquet("t.parquet")
+    TABLE.to_feather("t.feather")
+    stream = pa.Table.from_pandas(TABLE)
+    with pa.OSFile("t.arrow", "wb") as file, pa.ipc.new_stream(file, stream.schema) as out:
+        out.write_table(stream)
+    return tmp_path
+
+
+def command(*arguments: str) -> str:
+    result = CliRunner().invoke(group, arguments, prog_name="fastnet")
+    if result.exit_code:
+        raise AssertionError(result.output + result.stderr + str(result.exception))
+    return result.stdout
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "feather", "arrow"])
+def test_every_kind_of_file_is_the_same_table(folder: Path, suffix: str) -> None:
+    frame = read_frame(folder / f"t.{suffix}", learning=True)
+    made = TablePreprocessor.fit(frame, "class")
+    assert made.feature_names == TablePreprocessor.fit(TABLE, "class").feature_names
+    expected = TablePreprocessor.fit(TABLE, "class").transform(TABLE)
+    assert_close(made.transform(frame), expected, terms=8)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "feather", "arrow"])
+def test_a_damaged_file_is_refused(folder: Path, suffix: str) -> None:
+    path = folder / f"t.{suffix}"
+    path.write_bytes(path.read_bytes()[:200])
+    for read in (read_frame, lambda p: fn.data.load(p, target="price")):
+        with pytest.raises(fn.DataError, match="is not a readable"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["t.feather", "t.arrow"])
+def test_arrow_files_without_gaps_are_data_sets_like_any_other(folder: Path, name: str) -> None:
+    whole = TABLE.fillna({"size": 1.0, "kind": "flat"})
+    whole.to_parquet("whole.parquet")
+    whole.to_feather(name)
+    one, other = (fn.data.load(n, target="price") for n in ("whole.parquet", name))
+    assert np.array_equal(one.x, other.x)
+    assert one.schema == other.schema
+    TABLE.to_feather(name)
+    with pytest.raises(fn.DataError, match=r"row 1, column 'size': the value is missing"):
+        fn.data.load(name, target="price")
+
+
+def test_a_word_among_numbers_is_named_in_training(folder: Path) -> None:
+    Path("odd.csv").write_text("a,b\n1,x\n2,y\noops,x\n,y\n")
+    with pytest.raises(fn.DataError, match="column 'a' must hold numbers, got 'oops' in row 3"):
+        read_frame("odd.csv", learning=True)
+    with pytest.raises(fn.DataNotFoundError):
+        read_frame("none.csv")
+    with pytest.raises(fn.DataError, match="expected a table"):
+        read_frame(Path(__file__))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "feather"])
+@pytest.mark.parametrize("target", ["price", "class"])
+def test_the_commands_take_tables(folder: Path, suffix: str, target: str) -> None:
+    out = command(
+        *("train", f"t.{suffix}", "--target", target, "--preset", "tabular", "--epochs", "3"),
+        *("--hidden", "16", "--backend", "numpy", "--out", "m.safetensors", "--quiet"),
+    )
+    assert "weights of epoch" in out
+    net = fn.load("m.safetensors", backend="numpy")
+    assert [w.shape[1] for w in net.weights[1:-1]] == [16]
+    out = command("evaluate", "m.safetensors", "t.feather", "--json", "--backend", "numpy")
+    measured = json.loads(out)["metrics"]
+    name = "r2" if target == "price" else "accuracy"
+    assert measured[name] == pytest.approx(net.evaluate(TABLE, target)[name], rel=1e-5)
+    TABLE.drop(columns=target).to_csv("new.csv", index=False)
+    command("predict", "m.safetensors", "new.csv", "--out", "p.csv", "--backend", "numpy")
+    answers = pd.read_csv("p.csv")["prediction"]
+    expected = net.predict(TABLE)
+    if target == "price":
+        assert np.array_equal(answers.to_numpy(np.float32), expected[:, 0])
+    else:
+        names = np.array(net.label_names)[expected.argmax(axis=1)]
+        assert answers.tolist() == names.tolist()
+    assert "kind (4 categories)" in command("info", "m.safetensors")
+    assert "preprocessor" in json.loads(command("info", "m.safetensors", "--json"))
+
+
+def test_a_file_without_names_is_matched_by_position(folder: Path) -> None:
+    numbers = TABLE[["size", "floor", "price"]].fillna(0)
+    numbers.to_csv("plain.csv", index=False, header=False)
+    options = (
+        "--table",
+        "--epochs",
+        "2",
+        "--backend",
+        "numpy",
+        "--out",
+        "m.safetensors",
+        "--quiet",
+    )
+    command("train", "plain.csv", "--target", "-1", *options)
+    numbers[["size", "floor"]].to_csv("new.csv", index=False, header=False)
+    command("predict", "m.safetensors", "plain.csv", "--out", "a.csv", "--backend", "numpy")
+    command("predict", "m.safetensors", "new.csv", "--out", "b.csv", "--backend", "numpy")
+    assert Path("a.csv").read_text() == Path("b.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("digits", "--preset", "tabular"), "go with tables in files"),
+        (("t.csv", "--preset", "tabular"), "needs a target"),
+        (("t.csv", "--target", "prize", "--table"), "did you mean 'price'"),
+        (("t.csv", "--target", "price", "--preset", "tabular", "--dropout", "0.5"), "does not go"),
+        (("t.csv", "--target", "price", "--table", "--standardize"), "does not go with a table"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(folder: Path, arguments: Any, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        command("train", *arguments)

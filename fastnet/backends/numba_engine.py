@@ -218,6 +218,9 @@ class NumbaEngine(Engine):
         step: int,
         first: int = 0,
     ) -> Tally:
+        if self.plan.has_rates:  # the kernels know one rate for all parameters
+            place = {"epoch": epoch, "step": step, "first": first}
+            return super().train_epoch(rows, recipe, moments, coefficients, **place)
         batch = min(recipe.batch_size, len(rows))
         if not self._is_prepared(rows, recipe, moments):
             self._prepare(rows, recipe, moments, batch)

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from safetensors.numpy import load_file, save
 
 import fastnet as fn
-from fastnet import files
+from fastnet import container
 from fastnet.cli import group
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from fastnet.tables import TablePreprocessor, preset, read_frame
@@ -277,16 +276,9 @@ def test_a_saved_network_takes_tables_like_before(tmp_path: Path, target: str) -
 
 def forge(path: Path, change: Any) -> None:
     """Rewrite a model file with another description and a checksum that fits."""
-    from safetensors import safe_open
-
-    tensors = load_file(path)
-    with safe_open(path, framework="numpy") as opened:
-        text = opened.metadata()["fastnet"].partition("\n")[2]
-    description = json.loads(text)
+    description, tensors = container.unpack(path, "fastnet", "model", "a test")
     change(description, tensors)
-    text = json.dumps(description)
-    metadata = {"fastnet": f"{files._checksum(text, tensors)}\n{text}"}
-    path.write_bytes(save(tensors, metadata=metadata))
+    path.write_bytes(container.pack("fastnet", description, tensors))
 
 
 FORGED: dict[str, tuple[Any, str]] = {

@@ -133,8 +133,8 @@ class Keeper:
                     self.saved.require_fit(place, network, optimizer.slots, batches)
             elif self._folder.files():
                 raise InputError(
-                    f"{place} has the checkpoints of a run: resume=True goes on with it; to train "
-                    "anew, remove them or name another folder."
+                    f"{place} has the checkpoints of a run: resume=True (or --resume) goes on with "
+                    "it; to train anew, remove them or name another folder."
                 )
             yield self
 

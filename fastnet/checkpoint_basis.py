@@ -121,6 +121,8 @@ def _differences(name: str, mine: Any, other: Any) -> Iterator[tuple[str, Any, A
     elif isinstance(mine, list) and isinstance(other, list) and len(mine) == len(other):
         for index, pair in enumerate(zip(mine, other, strict=True)):
             yield from _differences(f"{name}[{index}]", *pair)
+    elif isinstance(mine, list) and isinstance(other, list):
+        yield f"the number of {name}", len(mine), len(other)
     elif mine != other:
         yield name, mine, other
 

@@ -361,7 +361,7 @@ OTHER: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "depth": (
         lambda: {"net": fn.Network([4, 8, 8, 1], activation="tanh", backend="numpy")},
-        "layers is something with 3 parts here and something with 2 parts there",
+        "the number of layers is 3 here and 2 there",
     ),
     "dtype": (lambda: {"net": real("numpy", dtype="float64")()}, "dtype is float64 here"),
     "seed": (lambda: {"net": real("numpy", seed=1)()}, "seed is 1 here and 0 there"),
@@ -433,7 +433,9 @@ def test_the_same_run_is_not_refused(folder: Path) -> None:
 
 def test_a_run_is_not_overwritten_unasked(folder: Path) -> None:
     fit(real("numpy"), REAL, checkpoint=folder)
-    with pytest.raises(fn.InputError, match="resume=True goes on with it; to train anew, remove"):
+    with pytest.raises(
+        fn.InputError, match=r"resume=True \(or --resume\) goes on with it; to train anew, remove"
+    ):
         fit(real("numpy"), REAL, checkpoint=folder)
 
 

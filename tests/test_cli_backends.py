@@ -83,6 +83,8 @@ def test_warm_up_compiles_what_can_be_compiled(
     "args",
     [
         ["train", "digits", "--backend", "cupy"],
+        ["train", "digits", "--precision", "tf32"],
+        ["train", "digits", "--device", "1"],
         ["predict", "m.safetensors", "digits", "--backend", "cupy"],
         ["evaluate", "m.safetensors", "digits", "--backend", "cupy"],
         ["bench", "--backend", "cupy"],
@@ -98,6 +100,19 @@ def test_a_backend_that_was_named_is_never_replaced(
     hint = "To install it: pip install 'fastnet-mlp[cuda13]'"
     assert result.stderr == f"fastnet: error: the backend 'cupy' cannot run here: {REASON} {hint}\n"
     assert not Path("model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--precision", "tf32"), "the backend 'numpy' has no precision='tf32', only 'float32'"),
+        (("--device", "0"), "device= chooses a GPU, and the backend 'numpy' has none."),
+    ],
+)
+def test_what_only_a_gpu_has_is_refused_elsewhere(options: tuple[str, ...], message: str) -> None:
+    result = run("train", "digits", "--backend", "numpy", *options)
+    assert result.exit_code == 1
+    assert message in result.stderr
 
 
 def test_auto_goes_on_to_the_next_backend(without: Callable[..., None]) -> None:

@@ -61,6 +61,8 @@ class Settings:
     metric: tuple[str, ...]
     seed: int
     backend: str
+    precision: str
+    device: int | None
     threads: int | None
     out: Path
     calibrate: bool
@@ -83,6 +85,12 @@ class Settings:
         """Whether a `TablePreprocessor` makes the inputs."""
         others = (self.preset, self.embedding_size, self.numeric_embedding)
         return self.table or any(option is not None for option in others)
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """The options of a `Network` that say how and where it computes."""
+        names = "dtype", "seed", "backend", "precision", "device"
+        return {name: getattr(self, name) for name in names}
 
     @property
     def validation_share(self) -> float:
@@ -144,13 +152,7 @@ def make_network(settings: Settings, dataset: Dataset | BlockDataset, loss: Loss
         targets = 1 if dataset.y is None or dataset.y.ndim == 1 else dataset.y.shape[1]
         outputs = targets * loss.outputs_per_target
         layers.append(Dense(outputs, _OUTPUTS.get(loss.name, "identity")))
-    network = Network(
-        layers,
-        inputs=dataset.features,
-        dtype=settings.dtype,
-        seed=settings.seed,
-        backend=settings.backend,
-    )
+    network = Network(layers, inputs=dataset.features, **settings.where)
     network.schema, network.label_names = dataset.schema, dataset.label_names
     return network
 

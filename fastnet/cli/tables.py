@@ -152,13 +152,7 @@ def make_network(settings: Settings, dataset: TableDataset, loss: Loss) -> Netwo
         activation = preset.activation[_task(dataset)]
     sizes = settings.hidden, activation, settings.embedding_size
     layers = make_layers(dataset.preprocessor, preset, loss, *sizes, dropout=settings.dropout)
-    network = Network(
-        layers,
-        inputs=dataset.features,
-        dtype=settings.dtype,
-        seed=settings.seed,
-        backend=settings.backend,
-    )
+    network = Network(layers, inputs=dataset.features, **settings.where)
     network.preprocessor = in_units(dataset.preprocessor, loss, network)
     network.label_names = dataset.label_names
     return network

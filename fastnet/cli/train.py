@@ -16,7 +16,7 @@ from click.core import ParameterSource
 
 from fastnet import data
 from fastnet.callbacks import Callback
-from fastnet.checkpoint import DEFAULT_EVERY
+from fastnet.checkpoint import DEFAULT_EVERY, Every
 from fastnet.cli import INTERRUPTED, blocks, options, output, tables
 from fastnet.cli.blocks import BlockDataset
 from fastnet.cli.building import Settings, make_loss, make_network, make_optimizer
@@ -149,6 +149,8 @@ def _check_outputs(settings: Settings) -> None:
         ):
             if given:
                 raise click.UsageError(f"{name} goes with --checkpoint only.")
+    if settings.checkpoint_every is not None:
+        Every.of(settings.checkpoint_every)
     outputs = [("--out", settings.out), *(("--history", path) for path in settings.history)]
     outputs += [
         (name, path)

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from fastnet.activations import ACTIVATIONS
+from fastnet.backends.base import PRECISIONS
 from fastnet.checkpoint import DEFAULT_EVERY
 from fastnet.cli.building import SCHEDULES
 from fastnet.cli.options import F, Name, Sizes, backend_option, option
@@ -263,6 +264,22 @@ _OPTIONS: Final = (
         help="Decides weights, batches and masks: the same on every backend.",
     ),
     backend_option(_OUTPUT),
+    option(
+        "--precision",
+        type=Name("precision", PRECISIONS),
+        metavar="|".join(PRECISIONS),
+        default="float32",
+        section=_OUTPUT,
+        help="Of the matrix products on a GPU; parameters are float32 in any case.",
+    ),
+    option(
+        "--device",
+        type=click.IntRange(min=0),
+        metavar="N",
+        section=_OUTPUT,
+        show_default="the current one",
+        help="Which GPU, where there are several.",
+    ),
     option(
         "--threads",
         type=_POSITIVE,

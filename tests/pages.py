@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -36,6 +37,17 @@ class Block:
     line: int
     gpu: bool
 
+    @property
+    def torch(self) -> bool:
+        """Whether it imports PyTorch, which not everybody has."""
+        return re.search(r"^import torch$", self.code, re.MULTILINE) is not None
+
+    def cannot_run(self) -> bool:
+        """Return whether it needs what is not here."""
+        if self.gpu and fn.available_backends()["cupy"] is not None:
+            return True
+        return self.torch and importlib.util.find_spec("torch") is None
+
 
 def blocks(text: str) -> Iterator[Block]:
     """Yield the Python of a page."""
@@ -59,7 +71,7 @@ def run_page(path: Path) -> int:
     for block in blocks(path.read_text(encoding="utf-8")):
         count += 1
         ast.parse(block.code) if block.language == "python" else None
-        if block.gpu and fn.available_backends()["cupy"] is not None:
+        if block.cannot_run():
             continue
         where = f"{path.name}:{block.line}"
         if block.language == "python":

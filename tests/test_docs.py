@@ -16,7 +16,9 @@ pytest.importorskip("numba", reason="Numba is not installed")
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
-WITH_CODE = [path for path in [ROOT / "README.md", *PAGES] if list(blocks(path.read_text(encoding="utf-8")))]
+WITH_CODE = [
+    path for path in [ROOT / "README.md", *PAGES] if list(blocks(path.read_text(encoding="utf-8")))
+]
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 

@@ -43,6 +43,19 @@ def softplus(z: Any, zero: Any) -> Any:
 
 
 @inner
+def mish_parts(z: Any, zero: Any, one: Any) -> Any:
+    """Return ``e = exp(-|z|)``, n and r with ``tanh(log(1 + exp(z))) = n r``.
+
+    With u = exp(z) it is u (u + 2) / (u (u + 2) + 2), scaled so that nothing overflows.
+    """
+    e = exp(zero - absolute(z))
+    square = e * e
+    n = e + e + select(z >= zero, one, square)
+    rest = select(z >= zero, square, one)
+    return e, n, one / (n + rest + rest)
+
+
+@inner
 def value_of(like: Any, z: Any, code: Any) -> Any:
     """Return ``f(z)`` of a vector, for everything but softmax."""
     real = like.dtype.type
@@ -61,7 +74,8 @@ def value_of(like: Any, z: Any, code: Any) -> Any:
     if code == _SILU:
         return z * sigmoid(z, zero, one)
     if code == _MISH:
-        return z * tanh(softplus(z, zero))
+        _, n, r = mish_parts(z, zero, one)
+        return z * n * r
     if code == _TANH:
         return tanh(z)
     if code == _SIGMOID:
@@ -96,9 +110,9 @@ def slope_of(like: Any, y: Any, z: Any, code: Any) -> Any:
         s = sigmoid(z, zero, one)
         return s * (one + z * (one - s))
     if code == _MISH:
-        p = softplus(z, zero)
-        h = tanh(p)
-        return h - z * expm1(zero - p) * (one - h * h)
+        # h + z sigma (1 - h^2), with h = n r
+        e, n, r = mish_parts(z, zero, one)
+        return (n + real(4.0) * z * select(z >= zero, e, one) * e * (one + e) * r) * r
     if code == _TANH:
         return one - y * y
     if code == _SIGMOID:

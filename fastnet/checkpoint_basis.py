@@ -42,7 +42,7 @@ def basis(
     """Return as JSON values what decides the bits of a run; `data` by their checksums."""
     network = job.network
     return {
-        "layers": [layers.to_dict(layer) for layer in network.layers],
+        "layers": _plain([layers.to_dict(layer) for layer in network.layers]),
         "inputs": network.inputs,
         "dtype": network.dtype.name,
         "seed": network.seed,
@@ -121,9 +121,13 @@ def of_table(preprocessor: TablePreprocessor | None) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a loss, an optimizer or a schedule as JSON values."""
+    """Return layers, a loss, an optimizer or a schedule as JSON reads them back."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
     if not is_dataclass(value):
-        return list(value) if isinstance(value, tuple) else value
+        return value
     named = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     return {"name": getattr(value, "name", type(value).__name__), **named}
 

@@ -49,15 +49,18 @@ def target_names(network: Network) -> list[str]:
     count = target_count(network)
     if count == 1:
         return ["prediction"]
-    table = None if network.preprocessor is None else network.preprocessor.target
-    targets: tuple[str, ...] = ()
-    if table is not None:
-        targets = table.names
-    elif network.schema is not None:
-        targets = network.schema.targets
+    targets = known_targets(network)
     if len(targets) == count:
         return list(targets)
     return [f"prediction_{index}" for index in range(count)]
+
+
+def known_targets(network: Network) -> tuple[str, ...]:
+    """Return what the target columns of training were called; empty where they had no names."""
+    if network.preprocessor is not None:
+        target = network.preprocessor.target
+        return () if target is None else target.names
+    return () if network.schema is None else network.schema.targets
 
 
 def target_count(network: Network) -> int:

@@ -11,13 +11,14 @@ between two full batches, as blocks are multiples of the batch size.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet import random, rows, training
+from fastnet import checkpoint_basis, memory, random, rows, training
 from fastnet.arguments import whole
 from fastnet.backends.base import Backend, Engine, Recipe, Rows, Tally
 from fastnet.callbacks import EarlyStopping
@@ -33,6 +34,7 @@ from fastnet.tables import edge
 from fastnet.training import Job, Validation
 
 if TYPE_CHECKING:
+    from fastnet.checkpoint import Keeper
     from fastnet.network import Network
 
 Array = NDArray[Any]
@@ -85,6 +87,8 @@ class Windows:
     loss : Loss
     batch_size : int
     class_weight : dict of int to float, optional
+    checksums : bool, default False
+        Whether `basis` is going to be asked for.
 
     Raises
     ------
@@ -101,18 +105,17 @@ class Windows:
         class_weight: Mapping[int, float] | None,
         *,
         standardize: bool,
+        checksums: bool = False,
     ) -> None:
         if loss.name == "cross_entropy" and blocks.target_columns != 1:
             raise InputError("for cross_entropy, Blocks need one column of class numbers.")
         self._blocks, self._network, self._loss = blocks, network, loss
         self._class_weight = class_weight
         self.scaler, self.dtype = network.scaler, network.dtype
-        size = blocks.block_rows
-        if size < len(blocks):  # every block begins and ends between two batches
-            size = max(batch_size, size // batch_size * batch_size)
-        self.block_rows = size
+        self.block_rows = rows_of_block(blocks, batch_size)
         self.count = -(-len(blocks) // self.block_rows)
         self.windows = -(-self.count // 2)
+        self._checksum = checkpoint_basis.RowsChecksum() if checksums else None
         self.target_spread = self._look(standardize)
         self._buffers: Rows | None = None
 
@@ -126,6 +129,8 @@ class Windows:
         for checked in self._checked(0, len(self), wide=learns or self.scaler is not None):
             weight = checked.rows.weight
             total += len(checked.rows) if weight is None else float(weight.sum())
+            if self._checksum is not None:
+                self._checksum.add(checked.rows)
             if learns:
                 inputs.add(checked.rows.x, None)
             if self._loss.score == "r2":
@@ -136,6 +141,15 @@ class Windows:
             deviation = np.sqrt(inputs.variance)
             self.scaler = Scaler(inputs.mean, np.where(deviation == 0, 1.0, deviation))
         return float(np.mean(targets.variance))
+
+    def basis(self) -> dict[str, Any]:
+        """Return what a checkpoint says of the rows: as they were before the scaler."""
+        assert self._checksum is not None
+        scaler = None
+        if self.scaler is not None:
+            arrays = {"mean": self.scaler.mean, "scale": self.scaler.scale}
+            scaler = checkpoint_basis.of_arrays(arrays)
+        return {**self._checksum.to_json(), "scaler": scaler, "block_rows": self.block_rows}
 
     def _checked(self, start: int, stop: int, *, wide: bool) -> Iterator[Checked]:
         """Yield checked rows, about a megabyte at a time."""
@@ -194,6 +208,12 @@ class Windows:
         return self._buffers
 
 
+def rows_of_block(blocks: Blocks, batch_size: int) -> int:
+    """Return how many rows a block has: every one begins and ends between two batches."""
+    size = blocks.block_rows
+    return size if size >= len(blocks) else max(batch_size, size // batch_size * batch_size)
+
+
 class BlockEngine:
     """What the trainer takes for an engine: epochs go window by window, all else as ever."""
 
@@ -203,6 +223,7 @@ class BlockEngine:
         self._rows: Rows | None = None
         self._sums = training.NOTHING
         self.warm_up, self.evaluate = engine.warm_up, engine.evaluate
+        self.threads_for = engine.threads_for
 
     def begin_tally(self, sums: Tally) -> None:
         """Let the next tally go on from these sums."""
@@ -263,6 +284,7 @@ def train(
     shuffle: bool,
     validation_data: Any,
     class_weight: Mapping[int, float] | str | None,
+    keeper: Keeper | None,
     *,
     standardize: bool,
 ) -> History:
@@ -284,8 +306,10 @@ def train(
         raise InputError("the columns of a table are scaled already: no standardize=True.")
     count = len(blocks)
     batch_size = min(count, count if batch_size is None else whole("batch_size", batch_size))
-    windows = Windows(blocks, network, loss, batch_size, class_weight, standardize=standardize)
-    preprocessor = network.preprocessor
+    _require_memory(network, blocks, optimizer, batch_size, checkpoints=keeper is not None)
+    options = {"standardize": standardize, "checksums": keeper is not None}
+    windows = Windows(blocks, network, loss, batch_size, class_weight, **options)
+    preprocessor, held = network.preprocessor, None
     if validation_data is not None:
         x, y, weight = rows.pair("validation_data", validation_data)
         if preprocessor is not None:
@@ -304,7 +328,30 @@ def train(
         if isinstance(callback, EarlyStopping):
             callback.check(job.names)
 
-    # All is checked: from here on the network changes.
-    network.scaler, network.loss = windows.scaler, loss
-    recipe = Recipe(loss, optimizer, batch_size, network.seed, shuffle)
-    return training.train(job, recipe, network._training_state(optimizer))
+    with ExitStack() as stack:
+        if keeper is not None:
+            told = {**checkpoint_basis.of_table(preprocessor), **windows.basis()}
+            told |= checkpoint_basis.of_rows(held, "validation ")
+            opened = keeper.opened(job, optimizer, batch_size, shuffle, told)
+            job.keeper = stack.enter_context(opened)
+        # All is checked: from here on the network changes.
+        network.scaler, network.loss, network.temperature = windows.scaler, loss, None
+        if preprocessor is not None and preprocessor.label_names is not None:
+            network.label_names = preprocessor.label_names
+        recipe = Recipe(loss, optimizer, batch_size, network.seed, shuffle)
+        return training.train(job, recipe, network._training_state(optimizer))
+
+
+def _require_memory(
+    network: Network, blocks: Blocks, optimizer: Optimizer, batch_size: int, *, checkpoints: bool
+) -> None:
+    """Refuse, before all rows are looked at, what could not be held: two blocks and the model."""
+    itemsize, size = network.dtype.itemsize, rows_of_block(blocks, batch_size)
+    columns = network.inputs + blocks.target_columns + 1  # with the weights
+    needed = min(2 * size, len(blocks)) * columns * itemsize
+    if network.backend != "cupy":
+        options = {"checkpoints": checkpoints}
+        fixed, per_row = memory.training_bytes(network.plan, itemsize, optimizer, **options)
+        needed += fixed + per_row * batch_size
+    less = f"fewer rows in a block than {size:,}, {memory.LESS}"
+    memory.require(needed, "training on two blocks at a time", less)

@@ -33,7 +33,6 @@ from fastnet.optimizers import LBFGS, Optimizer
 from fastnet.schedules import Plateau
 
 if TYPE_CHECKING:
-    from fastnet.rows import Checked
     from fastnet.training import Course, Job
 
 _log = logging.getLogger(__name__)
@@ -103,15 +102,14 @@ class Keeper:
         optimizer: Optimizer | LBFGS,
         batch_size: int,
         shuffle: bool,
-        checked: Checked,
-        held: Checked | None,
+        data: dict[str, Any],
     ) -> Iterator[Self]:
         """Lock the folder and read what is there; the network is not changed yet.
 
         Parameters
         ----------
-        checked, held : Checked
-            The rows to train on and those to validate on, on the host.
+        data : dict of plain JSON values
+            What stands for the rows to train and to validate on: see `checkpoint_basis.of_rows`.
 
         Raises
         ------
@@ -121,9 +119,9 @@ class Keeper:
             A checkpoint is there and not to be resumed, or it is that of another run.
         """
         network, place = job.network, self._folder.path
-        self._basis = checkpoint_basis.basis(job, optimizer, batch_size, shuffle, checked, held)
+        self._basis = checkpoint_basis.basis(job, optimizer, batch_size, shuffle, data)
         self._surroundings = checkpoint_basis.surroundings(network, job.engine, batch_size)
-        batches = 1 if isinstance(optimizer, LBFGS) else -(-len(checked.rows) // batch_size)
+        batches = 1 if isinstance(optimizer, LBFGS) else -(-len(job.rows) // batch_size)
         with self._folder.opened():
             if self._resume:
                 content = self._folder.read()

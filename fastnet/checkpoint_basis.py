@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,8 +22,9 @@ from fastnet.optimizers import LBFGS, Optimizer
 from fastnet.rows import Checked
 
 if TYPE_CHECKING:
-    from fastnet.backends.base import Engine
+    from fastnet.backends.base import Engine, Rows
     from fastnet.network import Network
+    from fastnet.tables import TablePreprocessor
     from fastnet.training import Job
 
 _CONTENT: Final = "content"
@@ -36,13 +37,12 @@ def basis(
     optimizer: Optimizer | LBFGS,
     batch_size: int,
     shuffle: bool,
-    checked: Checked,
-    held: Checked | None,
+    data: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return as JSON values what decides the bits of a run; data by their checksums."""
+    """Return as JSON values what decides the bits of a run; `data` by their checksums."""
     network = job.network
     return {
-        "layers": [layers.to_dict(layer) for layer in network.layers],
+        "layers": _plain([layers.to_dict(layer) for layer in network.layers]),
         "inputs": network.inputs,
         "dtype": network.dtype.name,
         "seed": network.seed,
@@ -51,33 +51,83 @@ def basis(
         "batch_size": batch_size,
         "shuffle": shuffle,
         "metrics": [name for name, _ in job.metrics],
-        **_digests("", checked),
-        **_digests("validation ", held),
+        **data,
     }
 
 
-def _digests(prefix: str, checked: Checked | None) -> dict[str, Any]:
-    rows = None if checked is None else checked.rows
-    target = None if rows is None else (rows.target if rows.labels is None else rows.labels)
-    return {
-        f"{prefix}x": _digest(None if rows is None else rows.x),
-        f"{prefix}y": _digest(target),
-        f"{prefix}sample_weight": _digest(None if rows is None else rows.weight),
-    }
+class Checksum:
+    """Of rows that come in pieces: the same however they are cut."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._rows = 0
+        self._shape: list[int] | None = None  # of a row; None before the first piece
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Take in rows (B, ...)."""
+        content = np.ascontiguousarray(values)
+        self._hash.update(content.reshape(-1).view(np.uint8).data)
+        self._rows, self._shape = self._rows + len(values), list(values.shape[1:])
+
+    def to_json(self) -> dict[str, Any] | None:
+        """Return what differs when anything does; None where there were no rows."""
+        if self._shape is None:
+            return None
+        return {"rows": self._rows, "shape": self._shape, _CONTENT: self._hash.hexdigest()}
 
 
-def _digest(values: NDArray[Any] | None) -> dict[str, Any] | None:
-    if values is None:
-        return None
-    content = np.ascontiguousarray(values)
-    digest = hashlib.sha256(content.reshape(-1).view(np.uint8).data).hexdigest()
-    return {"rows": len(values), "shape": list(values.shape[1:]), _CONTENT: digest}
+class RowsChecksum:
+    """Of inputs, targets and weights."""
+
+    def __init__(self) -> None:
+        self._parts = {"x": Checksum(), "y": Checksum(), "sample_weight": Checksum()}
+
+    def add(self, rows: Rows) -> None:
+        """Take in rows."""
+        target = rows.target if rows.labels is None else rows.labels
+        for part, values in zip(self._parts.values(), (rows.x, target, rows.weight), strict=True):
+            if values is not None:
+                part.add(values)
+
+    def to_json(self, prefix: str = "") -> dict[str, Any]:
+        """Return all parts by name."""
+        return {prefix + name: part.to_json() for name, part in self._parts.items()}
+
+
+def of_rows(checked: Checked | None, prefix: str = "") -> dict[str, Any]:
+    """Return what a basis says of rows in memory, after the scaler."""
+    made = RowsChecksum()
+    if checked is not None:
+        made.add(checked.rows)
+    return made.to_json(prefix)
+
+
+def of_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return what a basis says of arrays by name."""
+    made = {name: Checksum() for name in arrays}
+    for name, values in arrays.items():
+        made[name].add(values)
+    return {name: checksum.to_json() for name, checksum in made.items()}
+
+
+def of_table(preprocessor: TablePreprocessor | None) -> dict[str, Any]:
+    """Return what a basis says of what makes inputs and targets: metrics depend on it too."""
+    if preprocessor is None:
+        return {"preprocessor": None}
+    from fastnet.tables import storing
+
+    numbers = of_arrays(storing.arrays(preprocessor))
+    return {"preprocessor": storing.to_json(preprocessor) | numbers}
 
 
 def _plain(value: Any) -> Any:
-    """Return a loss, an optimizer or a schedule as JSON values."""
+    """Return layers, a loss, an optimizer or a schedule as JSON reads them back."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
     if not is_dataclass(value):
-        return list(value) if isinstance(value, tuple) else value
+        return value
     named = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     return {"name": getattr(value, "name", type(value).__name__), **named}
 

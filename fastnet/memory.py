@@ -49,15 +49,21 @@ def initial_bytes(plan: Plan, itemsize: int) -> int:
     return (itemsize + 8) * plan.size + 8 * largest
 
 
-def require(bytes_needed: int, what: str) -> None:
-    """Raise `OutOfMemoryError` when there cannot be so many bytes; with both numbers."""
+LESS: Final = "fewer or smaller layers, a smaller batch_size or dtype='float32'"
+
+
+def require(bytes_needed: int, what: str, less: str = LESS) -> None:
+    """Raise `OutOfMemoryError` when there cannot be so many bytes; with both numbers.
+
+    `less` says what takes less.
+    """
     if bytes_needed < ASKED_FROM:
         return
     there = available_bytes()
     if there is not None and bytes_needed > there:
         raise OutOfMemoryError(
             f"{what} takes about {bytes_needed / 1e9:,.1f} GB, and {there / 1e9:,.1f} GB of memory "
-            "are free: use fewer or smaller layers, a smaller batch_size or dtype='float32'."
+            f"are free: use {less}."
         )
 
 

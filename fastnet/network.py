@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet import answers, backends, checks, lbfgs, losses, memory, optimizers, rows, training
+from fastnet import (
+    answers,
+    backends,
+    checkpoint_basis,
+    checks,
+    lbfgs,
+    losses,
+    memory,
+    optimizers,
+    rows,
+    training,
+)
 from fastnet import checkpoint as checkpoints
 from fastnet import metrics as metric_table
 from fastnet.arguments import real, whole
@@ -328,7 +339,7 @@ class Network:
             job = Job(self, self._engine(threads), data, chosen_loss, epochs)
             job.metrics, job.callbacks = made_metrics, made_callbacks
             course = chosen_optimizer, batch_size, bool(shuffle), validation_data
-            return blockwise.train(job, x, *course, class_weight, standardize=standardize)
+            return blockwise.train(job, x, *course, class_weight, keeper, standardize=standardize)
         if y is None:
             raise InputError("fit needs targets: give y.")
         scaler, preprocessor = self.scaler, self.preprocessor
@@ -386,8 +397,11 @@ class Network:
 
         with ExitStack() as stack:
             if keeper is not None:
+                of = checkpoint_basis
+                told = {**of.of_table(preprocessor), **of.of_rows(checked)}
+                told |= of.of_rows(held, "validation ")
                 job.keeper = stack.enter_context(
-                    keeper.opened(job, chosen_optimizer, batch_size, bool(shuffle), checked, held)
+                    keeper.opened(job, chosen_optimizer, batch_size, bool(shuffle), told)
                 )
             # All is checked: from here on the network changes.
             self.scaler, self.loss, self.temperature = scaler, chosen_loss, None
@@ -526,12 +540,14 @@ class Network:
         flat = np.array(flat) if learns is None else flat * learns
         return {t.name: t.view(flat) for t in self.plan.parameters}
 
-    def input_gradients(self, x: ArrayLike, output: ArrayLike | None = None) -> NDArray[Any]:
+    def input_gradients(self, x: Inputs, output: ArrayLike | None = None) -> NDArray[Any]:
         """Return how an output of each row changes with each input of that row, (N, I).
 
         Parameters
         ----------
-        x : (N, I)
+        x : (N, I), or a table
+            Of a table, the inputs are those that the `preprocessor` makes, called as in its
+            ``feature_names``, and the outputs are in the unit of the targets.
         output : int or (N,) of int, optional
             Which output, or which one of each row. Default: the largest of each row.
         """
@@ -539,14 +555,17 @@ class Network:
 
         return input_gradients(self, x, output)
 
-    def jacobian(self, x: ArrayLike) -> NDArray[Any]:
-        """Return the derivative of every output by every input, (N, O, I)."""
+    def jacobian(self, x: Inputs) -> NDArray[Any]:
+        """Return the derivative of every output by every input, (N, O, I).
+
+        For a table, inputs and outputs are those of `input_gradients`.
+        """
         from fastnet.sensitivity import jacobian
 
         return jacobian(self, x)
 
     def calibrate(
-        self, x: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+        self, x: Inputs, y: ArrayLike, *, sample_weight: ArrayLike | None = None
     ) -> float:
         """Divide what softmax or sigmoid is taken of by the temperature that suits these rows.
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from fastnet.errors import FastNetError
 from fastnet.report import measures
 from fastnet.report.measures import Calibration, Confusion, Residuals
+from fastnet.rows import Inputs
 
 if TYPE_CHECKING:
     from fastnet.history import History
@@ -42,7 +43,7 @@ def plot_history(history: History, path: str | PathLike[str] | None = None) -> A
 
 
 def plot_predictions(
-    network: Network, x: ArrayLike, y: ArrayLike, path: str | PathLike[str] | None = None
+    network: Network, x: Inputs, y: ArrayLike, path: str | PathLike[str] | None = None
 ) -> Any:
     """Draw how well `network` does on rows with known answers.
 
@@ -51,8 +52,8 @@ def plot_predictions(
 
     Parameters
     ----------
-    x : (N, I)
-    y : (N,) class indices, or (N,) or (N, T) numbers
+    x : (N, I), or a table
+    y : (N,) class indices, or (N,) or (N, T) numbers; of a table also what ``fit`` takes
     path : str or PathLike, optional
         Where to save the picture; the ending (.png, .svg, .pdf) says how.
 
@@ -60,6 +61,10 @@ def plot_predictions(
     -------
     matplotlib.figure.Figure
     """
+    if network.preprocessor is not None:
+        from fastnet.tables import edge
+
+        y = edge.truth(network.preprocessor, x, y)
     truth, output, names = np.asarray(y), network.predict(x), measures.answer_names(network)
     if not measures.gives_answers(network):
         several = measures.residuals(network, truth, output)

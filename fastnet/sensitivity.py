@@ -24,6 +24,7 @@ from fastnet.errors import InputError
 from fastnet.layers import Dense
 from fastnet.losses import Poisson
 from fastnet.plan import make_plan
+from fastnet.rows import Inputs
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -101,30 +102,32 @@ class Sensitivity:
         return dx
 
 
-def input_gradients(network: Network, x: ArrayLike, output: ArrayLike | None) -> Array:
+def input_gradients(network: Network, x: Inputs, output: ArrayLike | None) -> Array:
     """Return the gradient of one output of each row with respect to that row, (N, I)."""
     values, y = _forward(network, x)
-    chosen = _chosen(output, y)
+    chosen = _chosen(output, network._decoded(y))
     dy = np.zeros_like(y)
-    np.put_along_axis(dy, chosen[:, None], 1, axis=1)
+    np.put_along_axis(dy, chosen[:, None], _units(network)[chosen, None], axis=1)
     dx = Sensitivity(network, len(values)).pull_back(values, y, dy)
     return _unscaled(network, dx)
 
 
-def jacobian(network: Network, x: ArrayLike) -> Array:
+def jacobian(network: Network, x: Inputs) -> Array:
     """Return the derivative of every output with respect to every input, (N, O, I)."""
     values, y = _forward(network, x)
-    sensitivity = Sensitivity(network, len(values))
+    sensitivity, units = Sensitivity(network, len(values)), _units(network)
     result = np.empty((*y.shape, values.shape[1]), network.dtype)
     for k in range(y.shape[1]):
         dy = np.zeros_like(y)
-        dy[:, k] = 1
+        dy[:, k] = units[k]
         result[:, k] = sensitivity.pull_back(values, y, dy)
     return _unscaled(network, result)
 
 
-def _forward(network: Network, x: ArrayLike) -> tuple[Array, Array]:
-    """Return the checked, scaled inputs, and the outputs."""
+def _forward(network: Network, x: Inputs) -> tuple[Array, Array]:
+    """Return the checked, scaled inputs, and the outputs; those of a table are scaled too."""
+    if network.preprocessor is not None:
+        x = network.preprocessor.transform(x, network.dtype)
     values = rows.inputs(network.plan, network.dtype, network.scaler, x)
     backend, engine = network.backend_object, network._engine()
     return values, backend.to_host(engine.predict(backend.asarray(values)))
@@ -143,6 +146,14 @@ def _chosen(output: ArrayLike | None, y: Array) -> NDArray[np.intp]:
             f"got {output!r}."
         )
     return np.broadcast_to(index, (len(y),)).astype(np.intp)
+
+
+def _units(network: Network) -> Array:
+    """Return the unit of each output (O,): how much of a table's target 1 stands for."""
+    target = None if network.preprocessor is None else network.preprocessor.target
+    if target is None or target.labels is not None:
+        return np.ones(network.outputs)
+    return np.tile(target.scale, network.outputs // len(target.scale))
 
 
 def _unscaled(network: Network, dx: Array) -> Array:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from fastnet.cli.building import Settings
 from fastnet.data import Blocks, Column, TableSchema
 from fastnet.data.cells import canonical
+from fastnet.data.dataset import Part
 from fastnet.data.labels import AUTO_CLASSES
 from fastnet.errors import InputError
 
 _SUFFIXES = (".npy", ".parquet")
+
+_SHOWN: Final = 10_000
+"""Rows of the first block that a report is made of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +34,19 @@ class BlockDataset:
     answers: None = None
     y: None = None
     test: None = None
+
+    def part(self, index: slice | NDArray[np.intp]) -> Part:
+        """Return some rows; all between the first and the last of them are read."""
+        rows = np.arange(*index.indices(self.rows)) if isinstance(index, slice) else index
+        first = int(rows.min())
+        pieces = [(x, y) for _, x, y, _ in self.x.pieces(first, int(rows.max()) + 1)]
+        x, y = (np.concatenate(parts)[rows - first] for parts in zip(*pieces, strict=True))
+        return Part(x, y, y)
+
+    @property
+    def at_hand(self) -> int:
+        """How many rows a report may read: some of the first block."""
+        return min(_SHOWN, self.x.block_rows, self.rows)
 
     @property
     def task(self) -> Literal["classification", "regression"]:
@@ -61,7 +80,7 @@ def with_blocks(settings: Settings) -> Settings:
         return settings
     if Path(settings.data).suffix.lower() not in _SUFFIXES:
         raise click.UsageError("--block-rows goes with .npy and .parquet files.")
-    for name in ("validation", "class_weight", "metric"):
+    for name in ("validation", "class_weight", "metric", "calibrate"):
         if name in settings.given:
             option = name.replace("_", "-")
             raise click.UsageError(f"--{option} does not go with --block-rows.")

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import click
 
 from fastnet import schedules
-from fastnet.data import BUILT_IN, Dataset
+from fastnet.cli.datasets import AnyDataset
+from fastnet.data import BUILT_IN
 from fastnet.errors import InputError
 from fastnet.layers import Dense, Dropout, Layer
 from fastnet.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.network import Network
 from fastnet.optimizers import LBFGS, OPTIMIZERS, SGD, Optimizer
 from fastnet.schedules import Schedule
-
-if TYPE_CHECKING:
-    from fastnet.cli.blocks import BlockDataset
-    from fastnet.cli.tables import TableDataset
 
 DEFAULT_VALIDATION: Final = 0.1
 """The share of the rows that validates when early stopping is asked for and nothing else said."""
@@ -107,7 +104,7 @@ class Settings:
         return self.standardize
 
 
-def make_loss(settings: Settings, dataset: Dataset | TableDataset | BlockDataset) -> Loss:
+def make_loss(settings: Settings, dataset: AnyDataset) -> Loss:
     """Return the loss for the task of the data; refuse one for the other task."""
     name, smoothing = settings.loss, settings.label_smoothing
     if dataset.task == "classification":
@@ -138,7 +135,7 @@ def make_loss(settings: Settings, dataset: Dataset | TableDataset | BlockDataset
     return LOSSES[name or "mse"]()
 
 
-def make_network(settings: Settings, dataset: Dataset | BlockDataset, loss: Loss) -> Network:
+def make_network(settings: Settings, dataset: AnyDataset, loss: Loss) -> Network:
     """Return the network that the options describe, with the names from the data."""
     layers: list[Layer] = []
     for units in settings.hidden:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import numpy as np
 
 from fastnet import files
 from fastnet.cli import options, output, using
@@ -80,5 +79,5 @@ def command(
         dataset = using.load_for(network, data, target=target, folder=data_dir, split=split)
         if dataset.y is None:
             raise InputError(f"{dataset.name} has no column to compare with; name it by --target.")
-        plot_predictions(network, dataset.x, np.asarray(dataset.y), out)
+        plot_predictions(network, dataset.x, dataset.answers, out)
     click.echo(f"{output.printable(out)}: {output.size(out.stat().st_size)}")

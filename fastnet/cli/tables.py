@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
+import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.callbacks import EarlyStopping
 from fastnet.cli.building import Settings
 from fastnet.data import BUILT_IN, Column, TableSchema
+from fastnet.data.dataset import Part
 from fastnet.data.selection import match_targets
-from fastnet.errors import InputError
+from fastnet.errors import DataError, InputError
 from fastnet.losses import Loss
 from fastnet.network import Network
 from fastnet.optimizers import Optimizer
 from fastnet.schedules import CosLog
 from fastnet.tables import PRESETS, Frame, Preset, TablePreprocessor, read_frame
-from fastnet.tables.edge import training_rows
+from fastnet.tables.edge import training_rows, truth
 from fastnet.tables.preset import BestEpoch
 from fastnet.tables.train import in_units, make_layers
 
@@ -55,12 +57,16 @@ class TableDataset:
         """Class indices (N,), or numbers (N, T) in their unit; None without a target."""
         if not self.target_names:
             return None
-        target = self.preprocessor.target
-        encoded: NDArray[Any] = self.preprocessor.encode_target(self.x, self.answers)
-        return encoded if target is None else target.decode(encoded)
+        return truth(self.preprocessor, self.x, self.answers)
+
+    def part(self, index: slice | NDArray[np.intp]) -> Part:
+        """Return some rows, which must have answers."""
+        if self.y is None:
+            raise DataError(f"{self.name} has no answers.")
+        return Part(self.x.take(index), self.answers, self.y[index])
 
     @property
-    def task(self) -> str | None:
+    def task(self) -> Literal["classification", "regression"] | None:
         """What the target asks for."""
         target = self.preprocessor.target
         return None if target is None else target.task
@@ -79,6 +85,11 @@ class TableDataset:
     def rows(self) -> int:
         """Number of rows."""
         return len(self.x)
+
+    @property
+    def at_hand(self) -> int:
+        """How many rows are in memory: all."""
+        return self.rows
 
     @property
     def features(self) -> int:

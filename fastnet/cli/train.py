@@ -11,20 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from click.core import ParameterSource
 
 from fastnet import data
 from fastnet.callbacks import Callback
 from fastnet.checkpoint import DEFAULT_EVERY, Every
 from fastnet.cli import INTERRUPTED, blocks, options, output, tables
-from fastnet.cli.blocks import BlockDataset
 from fastnet.cli.building import Settings, make_loss, make_network, make_optimizer
+from fastnet.cli.datasets import AnyDataset
 from fastnet.cli.epochs import EpochLines
 from fastnet.cli.tables import TableDataset
 from fastnet.cli.train_options import train_options
 from fastnet.cli.train_report import command_line, write_page
-from fastnet.data import BUILT_IN, Dataset
+from fastnet.data import BUILT_IN
 from fastnet.errors import DivergenceError, FastNetError, InputError
 from fastnet.history import History
 from fastnet.loggers import JsonLines
@@ -32,8 +31,6 @@ from fastnet.losses import Loss
 from fastnet.network import Network
 from fastnet.optimizers import LBFGS, Optimizer
 from fastnet.rows import split_index
-
-AnyDataset = Dataset | TableDataset | BlockDataset
 
 
 @click.command(
@@ -279,10 +276,10 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _calibrate(settings: Settings, dataset: Dataset, network: Network) -> None:
+def _calibrate(settings: Settings, dataset: AnyDataset, network: Network) -> None:
     """Fit the temperature to the rows that validated, and write what it changed."""
     _, held = split_index(dataset.rows, settings.validation_share, settings.seed)
-    x, y = dataset.x[held], np.asarray(dataset.y)[held]
+    x, y, _ = dataset.part(held)
     before = network.evaluate(x, y, metrics=["calibration_error"])
     temperature = network.calibrate(x, y)
     after = network.evaluate(x, y, metrics=["calibration_error"])
@@ -293,7 +290,9 @@ def _calibrate(settings: Settings, dataset: Dataset, network: Network) -> None:
     click.echo(f"calibrated at temperature {output.short(temperature)}: {', '.join(changes)}")
 
 
-def _test(dataset: Dataset, network: Network, loss: Loss, settings: Settings) -> dict[str, float]:
+def _test(
+    dataset: AnyDataset, network: Network, loss: Loss, settings: Settings
+) -> dict[str, float]:
     """Return what the network scores on the test split, if there is one."""
     test = dataset.test
     if test is None or test.y is None:

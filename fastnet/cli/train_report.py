@@ -6,19 +6,21 @@ import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 from click.core import ParameterSource
 
 from fastnet._version import version
 from fastnet.cli import output
 from fastnet.cli.building import Settings
-from fastnet.data import Dataset
+from fastnet.cli.datasets import AnyDataset
 from fastnet.history import History
 from fastnet.network import Network
 from fastnet.rows import split_index
+
+if TYPE_CHECKING:
+    from fastnet.report.page import Shown
 
 
 def command_line(ctx: click.Context) -> str:
@@ -52,13 +54,13 @@ def write_page(
     command: str,
     facts: Sequence[tuple[str, object]],
     settings: Settings,
-    dataset: Dataset,
+    dataset: AnyDataset,
     network: Network,
     history: History,
     tested: Mapping[str, float],
 ) -> None:
     """Write the report of a training as one HTML file."""
-    from fastnet.report.page import Shown, page
+    from fastnet.report.page import page
 
     ended = [
         ("time", f"{history.seconds:.2f} s for {len(history.epochs)} epochs"),
@@ -77,19 +79,25 @@ def write_page(
                 command=command,
                 facts=[*facts, *ended],
                 tested=tested,
-                shown=Shown(*_rows_to_show(settings, dataset)),
+                shown=_rows_to_show(settings, dataset),
             )
         )
 
 
-def _rows_to_show(settings: Settings, dataset: Dataset) -> tuple[str, Any, Any]:
+def _rows_to_show(settings: Settings, dataset: AnyDataset) -> Shown:
     """Return the rows that say most about the network: held back ones, where there are some."""
-    test = dataset.test
+    from fastnet.report.page import Shown
+
+    test, count = dataset.test, dataset.at_hand
     if test is not None and test.y is not None:
-        return f"{test.rows:,} test rows", test.x, test.y
-    y = np.asarray(dataset.y)
-    if settings.validation_share:
+        what, part = f"{test.rows:,} test rows", test.part(slice(None))
+    elif settings.validation_share:
         _, held = split_index(dataset.rows, settings.validation_share, settings.seed)
-        return f"{len(held):,} validation rows", dataset.x[held], y[held]
-    what = f"{dataset.rows:,} training rows, as none were held back: on others it does worse"
-    return what, dataset.x, y
+        what, part = f"{len(held):,} validation rows", dataset.part(held)
+    else:
+        rows = f"{count:,}"
+        if count < dataset.rows:
+            rows = f"the first {count:,} of {dataset.rows:,}"
+        what = f"{rows} training rows, as none were held back: on others it does worse"
+        part = dataset.part(slice(0, count))
+    return Shown(what, part.x, part.y)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.schema import TableSchema
 from fastnet.errors import DataError
+from fastnet.rows import Inputs
 
 Task = Literal["classification", "regression"]
+
+
+class Part(NamedTuple):
+    """Some rows: what ``evaluate`` takes as x and y, and y as class indices or numbers."""
+
+    x: Inputs
+    answers: Any
+    y: NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +70,21 @@ class Dataset:
         """What ``fit`` and ``evaluate`` take as y."""
         return self.y
 
+    def part(self, index: slice | NDArray[np.intp]) -> Part:
+        """Return some rows, which must have answers."""
+        if self.y is None:
+            raise DataError(f"{self.name} has no answers.")
+        return Part(self.x[index], self.y[index], self.y[index])
+
     @property
     def rows(self) -> int:
         """N, the number of rows."""
         return int(self.x.shape[0])
+
+    @property
+    def at_hand(self) -> int:
+        """How many rows are in memory: all."""
+        return self.rows
 
     @property
     def features(self) -> int:

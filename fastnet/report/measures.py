@@ -182,8 +182,9 @@ def residuals(network: Network, target: Array, output: Array) -> list[Residuals]
     loss = network.loss
     found = []
     names = answers.target_names(network)
-    if count == 1 and network.schema is not None and network.schema.targets:
-        names = [network.schema.targets[0]]
+    known = answers.known_targets(network)
+    if count == len(known) == 1:
+        names = list(known)
     for k, name in enumerate(names):
         t, covered = target[:, k], []
         prediction = output[:, k]

@@ -15,6 +15,7 @@ from fastnet.report.axes import short
 from fastnet.report.layers import COLUMNS, layer_rows
 from fastnet.report.measures import Calibration, Confusion, Residuals
 from fastnet.report.style import CSS
+from fastnet.rows import Inputs
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -31,7 +32,7 @@ class Shown:
     """Rows with known answers that the network was not trained on, and what they are called."""
 
     what: str
-    x: NDArray[Any]
+    x: Inputs
     y: NDArray[Any]
 
 

@@ -97,6 +97,12 @@ def encode(
     return preprocessor.transform(frame, dtype), preprocessor.encode_target(frame, y)
 
 
+def truth(preprocessor: TablePreprocessor, x: Any, y: Any) -> NDArray[Any]:
+    """Return targets as class indices (N,), or as numbers in their unit."""
+    encoded: NDArray[Any] = preprocessor.encode_target(x, y)
+    return encoded if preprocessor.target is None else preprocessor.target.decode(encoded)
+
+
 def row(preprocessor: TablePreprocessor, values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the inputs (I,) for one row: a dict of values, or values in the order of training."""
     if isinstance(values, Mapping):

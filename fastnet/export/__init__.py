@@ -3,6 +3,11 @@
 A format is a row of the table: the module of its writer. That has two functions:
 ``content(network, name)`` returns the bytes of the file, `name` being what the file is called
 without its ending, and ``usage(network, path)`` returns a text on how to use it.
+
+A network that was trained on a table is exported with what it does to the table's columns: C and
+ONNX take one number for each column (NaN where it is missing, a category's index, -1 where it is
+not known), NumPy the table itself, ``predict(encode(table))``, and all answer in the unit of the
+targets. A PyTorch module takes what ``net.preprocessor.transform(table)`` returns.
 """
 
 from __future__ import annotations
@@ -44,7 +49,9 @@ FORMATS: Final = {
 def export(network: Network, path: str | PathLike[str], *, to: str) -> None:
     """Write `network` to `path` in another format, replacing an existing file in one step.
 
-    The scaler is part of what is written. Outputs agree with ``network.predict`` but for rounding.
+    The scaler is part of what is written, and so is a table's preprocessor, but for "torch", which
+    takes what ``net.preprocessor.transform(table)`` returns. Outputs agree with ``network.predict``
+    but for rounding.
 
     Parameters
     ----------
@@ -71,6 +78,9 @@ def usage(network: Network, path: str | PathLike[str], *, to: str) -> str:
 
 def to_torch(network: Network) -> Any:
     """Return `network` as a ``torch.nn.Sequential`` in evaluation mode. Needs PyTorch.
+
+    That of a network for tables takes what ``net.preprocessor.transform(table)`` returns, and
+    answers in the unit of the targets.
 
     Raises
     ------

@@ -3,7 +3,8 @@
 It has the weights as constants, a function for one row and one for many, the encoding of a table's
 cells, the names of columns and classes, and, under a macro, a program that does what ``fastnet
 predict`` does with CSV. Nothing is allocated outside that program. Texts from the network enter it
-as literals of ASCII characters and escapes only.
+as literals of ASCII characters and escapes only. A network for tables takes a row's columns as
+doubles, what `fastnet.export.c_tables` says.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnet import answers
 from fastnet._version import version
 from fastnet.data import TableSchema
-from fastnet.export import c_texts
-from fastnet.export.steps import Affine, Normalize, Scale, Step, activations_of, steps_of
+from fastnet.export import c_tables, c_texts
+from fastnet.export.c_literals import numbers, texts, wrapped
+from fastnet.export.columns import InputTable, table_of
+from fastnet.export.steps import Affine, Normalize, Scale, Step, activations_of, shown, steps_of
 from fastnet.losses import GaussianNLL
 
 if TYPE_CHECKING:
@@ -31,12 +33,24 @@ _STEPS: Final[dict[type[Step], str]] = {
     Scale: c_texts.SCALE,
     Normalize: c_texts.NORMALIZE,
 }
-_PER_LINE: Final = 6
+
+
+_ABOUT_TABLES: Final = (
+    "x has one double for each of NAME_columns: a number, or the index k of a category,",
+    "NAME_categories[column][k], with k below NAME_category_counts[column]; NaN where it is",
+    "missing, and NaN or -1 for another category. y is in the unit of the targets.",
+)
+
+_CATEGORIES: Final = """\
+extern const size_t NAME_category_counts[COLUMNS];
+extern const char *const *const NAME_categories[COLUMNS];"""
 
 
 def content(network: Network, name: str) -> bytes:
     """Return the source, whose public names begin with `name` made fit for C, in ASCII."""
-    steps, schema = steps_of(network), answers.schema_of(network)
+    steps, table = steps_of(network), table_of(network)
+    schema = answers.schema_of(network) if table is None else table
+    width = network.inputs if table is None else len(table.columns)
     labels, header = answers.class_names(network), answers.column_names(network)
     deviations = isinstance(network.loss, GaussianNLL)
     if labels is not None:
@@ -50,30 +64,36 @@ def content(network: Network, name: str) -> bytes:
     if labels is not None:
         names["labels"] = list(labels)
     parts = [
-        _opening(network, name, labels is not None, deviations),
+        _opening(network, table, labels is not None, deviations),
         "#include <float.h>\n#include <math.h>\n#include <stddef.h>\n"
         "#include <stdlib.h>\n#include <string.h>\n",
-        f"#define INPUTS {network.inputs}\n#define OUTPUTS {network.outputs}\n"
+        f"#define INPUTS {width}\n#define OUTPUTS {network.outputs}\n"
         f"#define COLUMNS {len(schema.columns)}\n#define HEADER {len(header)}\n",
         *(f"extern const char *const NAME_{key}[{len(value)}];" for key, value in names.items()),
-        "size_t NAME_encode(const char *const *cells, REAL *x);",
-        "void NAME_predict(const REAL *x, REAL *y);",
-        "void NAME_predict_rows(const REAL *x, size_t rows, REAL *y);",
+        "" if table is None else _CATEGORIES,
+        "size_t NAME_encode(const char *const *cells, INPUT *x);",
+        "void NAME_predict(const INPUT *x, REAL *y);",
+        "void NAME_predict_rows(const INPUT *x, size_t rows, REAL *y);",
         "size_t NAME_class(const REAL *y);" if labels is not None else "",
         "void NAME_deviations(REAL *y);\n" if deviations else "",
         *functions,
         _weights(network, steps),
+        "" if table is None else c_tables.transform(table, network.dtype),
         _predict(network, steps),
         c_texts.ROWS,
         c_texts.CLASS if labels is not None else "",
         c_texts.DEVIATIONS if deviations else "",
     ]
-    literals = [_texts(f"const char *const NAME_{key}", value) for key, value in names.items()]
+    literals = [texts(f"const char *const NAME_{key}", value) for key, value in names.items()]
     code = _filled("\n".join(parts), network, name, schema)
     # The literals are not code: whatever they say is left as it is.
     code += "\n" + "".join(_filled(kind, network, name, schema) + rest for kind, rest in literals)
-    code += "".join(kind + rest for kind, rest in _categories(schema)) + "\n"
-    program = c_texts.ENCODE + "\n" + c_texts.PROGRAM.replace("PRINT\n", written)
+    lists = _categories(schema, public=table is not None)
+    code += "".join(_filled(kind, network, name, schema) + rest for kind, rest in lists) + "\n"
+    encode = c_texts.ENCODE if table is None else c_tables.encode(table)
+    match = c_texts.MATCH if table is None else c_tables.match(table)
+    program = c_texts.PROGRAM.replace("PRINT\n", written).replace("MATCH\n", match)
+    program = f"{encode}\n{program}"
     return (code + _filled(program, network, name, schema)).encode("ascii")
 
 
@@ -85,18 +105,20 @@ def usage(network: Network, path: Path) -> str:
     )
 
 
-def _opening(network: Network, name: str, classes: bool, deviations: bool) -> str:
+def _opening(network: Network, table: InputTable | None, classes: bool, deviations: bool) -> str:
     """Return the comment that says what the file is and how it is used."""
     lines = [
         f"A neural network, exported by fastnet {version}: C99, needs the standard library only.",
         "",
-        *(f"  {index}  {layer!r}" for index, layer in enumerate(network.layers)),
+        *(f"  {index}  {shown(layer)}" for index, layer in enumerate(network.layers)),
         "",
         "NAME_predict(x, y) takes one row, x[INPUTS], and writes y[OUTPUTS].",
         "NAME_predict_rows(x, rows, y) takes many, one after the other.",
         "NAME_encode(cells, x) writes x[INPUTS] for the texts of a row, cells[COLUMNS]; it returns",
         "0, or k where cell k, from 1, is no finite number.",
     ]
+    if table is not None:
+        lines += _ABOUT_TABLES
     if classes:
         lines.append("NAME_class(y) returns the likeliest class, an index of NAME_labels.")
     if deviations:
@@ -107,7 +129,7 @@ def _opening(network: Network, name: str, classes: bool, deviations: bool) -> st
     return "/* " + "\n * ".join(lines).replace(" \n", "\n") + "\n */\n"
 
 
-def _filled(text: str, network: Network, name: str, schema: TableSchema) -> str:
+def _filled(text: str, network: Network, name: str, schema: TableSchema | InputTable) -> str:
     """Return code with the names and the precision of this network."""
     single = network.dtype == np.float32
     prefix = re.sub(r"\W", "_", name, flags=re.ASCII)
@@ -116,6 +138,7 @@ def _filled(text: str, network: Network, name: str, schema: TableSchema) -> str:
     text = re.sub(r"\bF\((\w+)\)", r"\1f" if single else r"\1", text)
     words = {
         "REAL": "float" if single else "double",
+        "INPUT": "float" if single and network.preprocessor is None else "double",
         "LARGEST": "FLT_MAX" if single else "DBL_MAX",
         "NAMED": str(int(schema.named)),
         "DIGITS": "%.9g" if single else "%.17g",
@@ -132,9 +155,9 @@ def _weights(network: Network, steps: Sequence[Step]) -> str:
     lines = []
     if network.scaler is not None:
         for part in ("mean", "scale"):
-            lines.append(_numbers(f"double input_{part}", getattr(network.scaler, part)))
+            lines.append(numbers(f"double input_{part}", getattr(network.scaler, part)))
     for index, step in enumerate(steps):
-        lines += [_numbers(f"REAL {part}{index}", getattr(step, part)) for part in "wb"]
+        lines += [numbers(f"REAL {part}{index}", getattr(step, part)) for part in "wb"]
     return "\n".join(lines)
 
 
@@ -142,12 +165,15 @@ def _predict(network: Network, steps: Sequence[Step]) -> str:
     """Return the function for one row: a line for each step, between two buffers."""
     lines, widths, source = [], {}, "x"
     buffers = ["first", "second"]
-    if network.scaler is not None:
+    if network.preprocessor is not None:
         widths["first"], source = network.inputs, "first"
+        lines.append("transform(x, first);")
+    if network.scaler is not None:
         lines.append(
-            "for (size_t i = 0; i < INPUTS; i++) "
-            "first[i] = (REAL)(((double)x[i] - input_mean[i]) / input_scale[i]);"
+            f"for (size_t i = 0; i < {network.inputs}; i++) "
+            f"first[i] = (REAL)(((double){source}[i] - input_mean[i]) / input_scale[i]);"
         )
+        widths["first"], source = network.inputs, "first"
     for index, step in enumerate(steps):
         width = len(step.b)
         into = "y" if index == len(steps) - 1 else buffers[source == "first"]
@@ -165,43 +191,20 @@ def _predict(network: Network, steps: Sequence[Step]) -> str:
         source = into
     declared = [f"REAL {name}[{width}];" for name, width in widths.items()]
     body = "".join(f"  {line}\n" for line in (*declared, *lines))
-    return f"void NAME_predict(const REAL *x, REAL *y) {{\n{body}}}\n"
+    return f"void NAME_predict(const INPUT *x, REAL *y) {{\n{body}}}\n"
 
 
-def _numbers(declaration: str, values: NDArray[Any]) -> str:
-    """Return the definition of an array of numbers, in the digits that give them back exactly."""
-    suffix = "f" if values.dtype == np.float32 else ""
-    texts = [f"{text}{suffix}" for text in values.ravel().astype(np.str_).tolist()]
-    return f"static const {declaration}[{len(texts)}] = {{\n{_wrapped(texts)}}};\n"
-
-
-def _texts(declaration: str, values: Sequence[str]) -> tuple[str, str]:
-    """Return the definition of an array of texts: its code, and the literals."""
-    return f"{declaration}[{len(values)}] = ", f"{{\n{_wrapped(map(_literal, values))}}};\n"
-
-
-def _categories(schema: TableSchema) -> Iterable[tuple[str, str]]:
+def _categories(schema: TableSchema | InputTable, *, public: bool) -> Iterable[tuple[str, str]]:
     """Yield the definitions of what the encoding needs: code and literals."""
     counts, lists = [], []
-    for index, column in enumerate(schema.columns):
-        counts.append(str(len(column.categories)))
-        lists.append(f"categories_{index}" if column.categories else "NULL")
-        if column.categories:
-            yield _texts(f"static const char *const categories_{index}", column.categories)
+    for index, categories in enumerate([column.categories for column in schema.columns]):
+        counts.append(str(len(categories)))
+        lists.append(f"categories_{index}" if categories else "NULL")
+        if categories:
+            yield texts(f"static const char *const categories_{index}", categories)
+    kept, prefix = ("", "NAME_") if public else ("static ", "")
     yield (
-        f"static const size_t category_counts[{len(counts)}] = {{\n{_wrapped(counts)}}};\n",
-        f"static const char *const *const categories[{len(lists)}] = {{\n{_wrapped(lists)}}};\n",
+        f"{kept}const size_t {prefix}category_counts[{len(counts)}] = {{\n{wrapped(counts)}}};\n"
+        f"{kept}const char *const *const {prefix}categories[{len(lists)}] = ",
+        f"{{\n{wrapped(lists)}}};\n",
     )
-
-
-def _wrapped(items: Iterable[str]) -> str:
-    """Return items with commas between them, several a line."""
-    listed = list(items)
-    parts = (listed[i : i + _PER_LINE] for i in range(0, len(listed), _PER_LINE))
-    return "".join(f"  {', '.join(part)},\n" for part in parts)
-
-
-def _literal(text: str) -> str:
-    """Return a text as a C literal; octal escapes, as they end after three digits."""
-    plain = set(range(32, 127)) - {ord(c) for c in '"\\?'}  # ? begins trigraphs
-    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'

@@ -1,7 +1,7 @@
 """The fixed texts of an exported C file.
 
 ``REAL`` stands for float or double, ``F(exp)`` for the function of the C library in that precision,
-``NAME`` for the prefix of everything public.
+``INPUT`` for the type of what a row is given as, ``NAME`` for the prefix of everything public.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ static void normalize(const REAL *x, const REAL *w, const REAL *b, REAL epsilon,
 """
 
 ROWS: Final = """\
-void NAME_predict_rows(const REAL *x, size_t rows, REAL *y) {
+void NAME_predict_rows(const INPUT *x, size_t rows, REAL *y) {
   size_t row;
   for (row = 0; row < rows; row++) NAME_predict(x + row * INPUTS, y + row * OUTPUTS);
 }
@@ -154,6 +154,18 @@ size_t NAME_encode(const char *const *cells, REAL *x) {
   return 0;
 }
 """
+
+MATCH: Final = """\
+  if (!NAMED && width != COLUMNS) fail(0, "the number of columns is wrong", "");
+  for (column = 0; column < COLUMNS; column++) {
+    for (k = 0; NAMED && k < width && strcmp(text + starts[k], NAME_columns[column]) != 0;) k++;
+    if (k == width) fail(0, "the header lacks the column ", NAME_columns[column]);
+    position[column] = NAMED ? k : column;
+    selected[column] = text + starts[position[column]];
+  }
+  if (!NAMED) data = NAME_encode(selected, x) == 0; /* a first row of numbers is no header */
+"""
+"""Where the program finds the columns in a file."""
 
 PROGRAM: Final = """\
 #ifdef FASTNET_MAIN
@@ -240,7 +252,8 @@ static void print_text(const char *cell) {
 int main(int count, char **arguments) {
   static size_t position[COLUMNS];
   static const char *selected[COLUMNS];
-  static REAL x[INPUTS], y[OUTPUTS];
+  static INPUT x[INPUTS];
+  static REAL y[OUTPUTS];
   int delimiter = count > 1 ? arguments[1][0] : ',', data = 0, c = getchar();
   size_t width, row = 0, column, k;
   if (c == 0xEF) { /* the byte order mark of UTF-8 */
@@ -251,14 +264,7 @@ int main(int count, char **arguments) {
   }
   if (!read_record(delimiter, 0)) fail(0, "there is no table", "");
   width = cells;
-  if (!NAMED && width != COLUMNS) fail(0, "the number of columns is wrong", "");
-  for (column = 0; column < COLUMNS; column++) {
-    for (k = 0; NAMED && k < width && strcmp(text + starts[k], NAME_columns[column]) != 0;) k++;
-    if (k == width) fail(0, "the header lacks the column ", NAME_columns[column]);
-    position[column] = NAMED ? k : column;
-    selected[column] = text + starts[position[column]];
-  }
-  if (!NAMED) data = NAME_encode(selected, x) == 0; /* a first row of numbers is no header */
+MATCH
   for (k = 0; k < HEADER; k++) {
     if (k > 0) putchar(',');
     print_text(NAME_header[k]);
@@ -268,7 +274,9 @@ int main(int count, char **arguments) {
     data = 0;
     row++;
     if (cells != width) fail(row, "the number of cells is wrong", "");
-    for (k = 0; k < COLUMNS; k++) selected[k] = text + starts[position[k]];
+    for (k = 0; k < COLUMNS; k++) {
+      selected[k] = position[k] < width ? text + starts[position[k]] : "";
+    }
     column = NAME_encode(selected, x);
     if (column > 0) fail(row, "expected a finite number in the column ", NAME_columns[column - 1]);
     NAME_predict(x, y);

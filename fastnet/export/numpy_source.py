@@ -2,7 +2,8 @@
 
 The file has a line for each step, the formulas of the activations it uses, and the weights as
 base64 of NPY bytes. Run as a program it reads CSV and writes predictions as ``fastnet predict``
-does. Texts from the network (labels, column names) enter it as ASCII literals only.
+does. A network for tables takes what the file's ``encode(table)`` returns. Texts from the network
+(labels, column names) enter it as ASCII literals only.
 """
 
 from __future__ import annotations
@@ -18,159 +19,18 @@ from numpy.typing import NDArray
 
 from fastnet import answers
 from fastnet._version import version
-from fastnet.export.steps import Affine, Normalize, Scale, Step, activations_of, steps_of
-from fastnet.kernels import abi
-from fastnet.losses import LOG_VARIANCE_FLOOR, GaussianNLL
+from fastnet.export import numpy_tables, numpy_texts
+from fastnet.export.columns import table_of
+from fastnet.export.steps import Affine, Normalize, Step, activations_of, shown, steps_of
+from fastnet.losses import GaussianNLL
 
 if TYPE_CHECKING:
     from fastnet.network import Network
 
-_SIGMOID: Final = """\
-def sigmoid(z):
-    # Neither exponential can overflow.
-    return np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))
-"""
-
-_SOFTPLUS: Final = """\
-def softplus(z):
-    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
-"""
-
-_ACTIVATIONS: Final[dict[str, tuple[str, ...]]] = {
-    "identity": (),
-    "relu": ("def relu(z):\n    return np.maximum(z, 0)\n",),
-    "leaky_relu": (f"def leaky_relu(z):\n    return np.maximum(z, {abi.LEAKY_SLOPE!r} * z)\n",),
-    "elu": ("def elu(z):\n    return np.maximum(z, 0) + np.expm1(np.minimum(z, 0))\n",),
-    "selu": (
-        f"""\
-def selu(z):
-    negative = {abi.SELU_LAMBDA * abi.SELU_ALPHA!r} * np.expm1(np.minimum(z, 0))
-    return {abi.SELU_LAMBDA!r} * np.maximum(z, 0) + negative
-""",
-    ),
-    "gelu": (
-        f"""\
-def gelu(z):
-    h = np.tanh({abi.GELU_SCALE!r} * (z * (1 + {abi.GELU_CUBIC!r} * (z * z))))
-    return 0.5 * (z * (1 + h))
-""",
-    ),
-    "silu": (_SIGMOID, "def silu(z):\n    return z * sigmoid(z)\n"),
-    "mish": (_SOFTPLUS, "def mish(z):\n    return z * np.tanh(softplus(z))\n"),
-    "tanh": ("def tanh(z):\n    return np.tanh(z)\n",),
-    "sigmoid": (_SIGMOID,),
-    "softplus": (_SOFTPLUS,),
-    "exp": ("def exp(z):\n    return np.exp(z)\n",),
-    "softmax": (
-        """\
-def softmax(z):
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
-""",
-    ),
-}
-"""The source that each activation needs, in the order of definition."""
-
-_STEPS: Final[dict[type[Step], str]] = {
-    Affine: """\
-def dense(x, name):
-    return x @ TENSORS["w" + name] + TENSORS["b" + name]
-""",
-    Scale: """\
-def scale(x, name):
-    return x * TENSORS["w" + name] + TENSORS["b" + name]
-""",
-    Normalize: """\
-def normalize(x, name, epsilon):
-    centred = x - x.mean(axis=1, keepdims=True)
-    scale = 1 / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + epsilon)
-    return centred * scale * TENSORS["w" + name] + TENSORS["b" + name]
-""",
-}
-"""The source that each kind of step needs."""
-
-_CLASSES: Final = '''
-
-def predict_labels(x):
-    """Return the name of the likeliest class of each row, a list of N texts."""
-    return [row[0] for row in predict_rows(x)]
-
-
-def predict_rows(x):
-    """Return the cells of each row under the header OUTPUTS: label and probabilities."""
-    y = predict(x)
-    y = np.hstack([1 - y, y]) if y.shape[1] == 1 else y
-    best = y.argmax(axis=1)
-    return [[LABELS[k], *row] for k, row in zip(best, y.astype(str).tolist())]
-'''
-
-_DEVIATIONS: Final = f'''
-
-def predict_std(x):
-    """Return the means (N, T) and the standard deviations (N, T) of the targets."""
-    mean, log_variance = np.hsplit(predict(x), 2)
-    return mean, np.exp(0.5 * np.maximum(log_variance, {LOG_VARIANCE_FLOOR!r}))
-
-
-def predict_rows(x):
-    """Return the cells of each row under the header OUTPUTS."""
-    return np.hstack(predict_std(x)).astype(str).tolist()
-'''
-
-_VALUES: Final = '''
-
-def predict_rows(x):
-    """Return the cells of each row under the header OUTPUTS."""
-    return predict(x).astype(str).tolist()
-'''
-
-_PROGRAM: Final = '''
-
-def encode(table):
-    """Return x (N, I) for columns by name; a text is 1 in the input of its category, else 0."""
-    inputs = []
-    for name, categories in COLUMNS:
-        cells = [str(cell).strip() for cell in table[name]]
-        if categories:
-            inputs += [[float(cell == category) for cell in cells] for category in categories]
-        else:
-            inputs.append([float(cell) for cell in cells])
-    return np.array(inputs, DTYPE).reshape(INPUTS, -1).T
-
-
-def main():
-    """Read CSV from standard input; write predictions, as CSV, to standard output."""
-    import csv
-    import sys
-
-    sys.stdin.reconfigure(encoding="utf-8-sig", newline="")
-    sys.stdout.reconfigure(encoding="utf-8", newline="")
-    names = [name for name, _ in COLUMNS]
-    rows = [row for row in csv.reader(sys.stdin, skipinitialspace=True) if "".join(row).strip()]
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    if NAMED or not all(map(_is_number, header)):
-        rows = rows[1:]
-    if not NAMED:
-        header = names
-    missing = [name for name in names if name not in header]
-    if missing:
-        sys.exit(f"the columns {missing} are missing.")
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(header):
-            sys.exit(f"row {number} must have {len(header)} cells, got {len(row)}.")
-    columns = zip(*rows) if rows else [()] * len(header)
-    writer = csv.writer(sys.stdout, lineterminator="\\n")
-    writer.writerow(OUTPUTS)
-    writer.writerows(predict_rows(encode(dict(zip(header, columns)))))
-
-
-def _is_number(cell):
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-'''
+_ABOUT_TABLES: Final = (
+    "encode takes columns by name, numbers and texts with missing values; outputs are in the unit",
+    "of the targets. COLUMNS has name, kind and categories of each.",
+)
 
 _LINE: Final = 96
 
@@ -183,23 +43,34 @@ def content(network: Network, name: str) -> bytes:
     if network.scaler is not None:
         tensors |= {"mean": network.scaler.mean, "scale": network.scaler.scale}
         lines.insert(0, 'x = ((x - TENSORS["mean"]) / TENSORS["scale"]).astype(DTYPE)')
-    functions = [_STEPS[kind] for kind in dict.fromkeys(map(type, steps))]
+    functions = [numpy_texts.STEPS[kind] for kind in dict.fromkeys(map(type, steps))]
     for activation in activations_of(steps):
-        functions += [text for text in _ACTIVATIONS[activation] if text not in functions]
+        functions += [text for text in numpy_texts.ACTIVATIONS[activation] if text not in functions]
     schema = answers.schema_of(network)
     labels = answers.class_names(network)
     if labels is not None:
-        rows = _CLASSES
+        rows = numpy_texts.CLASSES
     else:
-        rows = _DEVIATIONS if isinstance(network.loss, GaussianNLL) else _VALUES
-    columns = [(column.name, column.categories) for column in schema.columns]
-    features = schema.feature_names if schema.named else None
+        rows = (
+            numpy_texts.DEVIATIONS if isinstance(network.loss, GaussianNLL) else numpy_texts.VALUES
+        )
+    table = table_of(network)
+    if table is None:
+        columns: list[object] = [(column.name, column.categories) for column in schema.columns]
+        features = schema.feature_names if schema.named else None
+        taken, encode, named = f"(N, {network.inputs}) numbers", numpy_texts.ENCODE, schema.named
+    else:
+        columns = [(column.name, column.kind, column.categories) for column in table.columns]
+        features, encode, named = table.features, numpy_tables.source(table), table.named
+        taken = "what encode(table) returns: predict(encode(table))"
+        tensors |= numpy_tables.tensors(table)
     parts = [
         f'"""A neural network, exported by fastnet {version}: needs NumPy and nothing else.',
         "",
-        *(f"    {index}  {layer!r}" for index, layer in enumerate(network.layers)),
+        *(f"    {index}  {shown(layer)}" for index, layer in enumerate(network.layers)),
         "",
-        f"predict(x) takes (N, {network.inputs}) numbers and returns (N, {network.outputs}).",
+        f"predict(x) takes {taken}, and returns (N, {network.outputs}).",
+        *([] if table is None else _ABOUT_TABLES),
         "As a program it reads a table as CSV and writes predictions as CSV.",
         '"""',
         "",
@@ -210,8 +81,9 @@ def content(network: Network, name: str) -> bytes:
         "",
         f"DTYPE = np.{network.dtype.name}",
         f"INPUTS = {network.inputs}",
-        f"NAMED = {schema.named}  # whether tables have a header that names their columns",
+        f"NAMED = {named}  # whether tables have a header that names their columns",
         _tuple("COLUMNS", columns, "columns of a table: name, and categories of a text"),
+        *([] if table is None else [_tuple("FULL", table.full, "unnamed columns with targets")]),
         _tuple("FEATURES", features, "names of the inputs, in order"),
         _tuple("LABELS", labels, "names of the classes, in the order of the outputs"),
         _tuple("OUTPUTS", answers.column_names(network), "the header of the predictions"),
@@ -226,7 +98,7 @@ def content(network: Network, name: str) -> bytes:
         '        raise ValueError(f"x must have the shape (N, {INPUTS}), got {x.shape}.")',
         *(f"    {line}" for line in lines),
         "    return x",
-        rows + _PROGRAM,
+        rows + encode + numpy_texts.PROGRAM,
         "",
         "def _array(text):",
         "    return np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False)",
@@ -243,7 +115,8 @@ def content(network: Network, name: str) -> bytes:
 
 def usage(network: Network, path: Path) -> str:
     """Return how the file is used."""
-    return f"python {path} < rows.csv > predictions.csv, or its function predict(x)"
+    call = "predict(x)" if network.preprocessor is None else "predict(encode(table))"
+    return f"python {path} < rows.csv > predictions.csv, or its function {call}"
 
 
 def _line(index: int, step: Step) -> str:

@@ -2,7 +2,8 @@
 
 Activations are composed of operators that runtimes have in float32 and in float64; those that ONNX
 has as one operator are mostly missing in the latter. Names of columns and classes are stored as
-JSON in the model's metadata.
+JSON in the model's metadata. A network for tables has its preprocessor in the graph, whose ``x``
+are the columns: what `fastnet.export.onnx_tables` says.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numpy as np
 from fastnet import answers
 from fastnet._version import version
 from fastnet.errors import FastNetError
+from fastnet.export import onnx_tables
+from fastnet.export.columns import table_of
 from fastnet.export.steps import Affine, Scale, Step, steps_of
 from fastnet.kernels import abi
 
@@ -30,7 +33,7 @@ IR_VERSION: Final = 8
 """The version of the file format that belongs to it."""
 
 
-class _Graph:
+class Graph:
     """Nodes and constants as they are added; every value has a name."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
@@ -56,34 +59,41 @@ class _Graph:
         self.constants[name] = from_array(array, name)
         return name
 
+    def cast(self, value: str, *, double: bool = False) -> str:
+        """Convert a value to the network's dtype, or to double precision."""
+        from onnx import TensorProto
 
-def _leaky_relu(g: _Graph, z: str) -> str:
+        single = self.dtype == np.float32 and not double
+        return self.op("Cast", value, to=TensorProto.FLOAT if single else TensorProto.DOUBLE)
+
+
+def _leaky_relu(g: Graph, z: str) -> str:
     return g.op("Max", z, g.op("Mul", z, abi.LEAKY_SLOPE))
 
 
-def _elu(g: _Graph, z: str) -> str:
+def _elu(g: Graph, z: str) -> str:
     below = g.op("Sub", g.op("Exp", g.op("Min", z, 0.0)), 1.0)
     return g.op("Add", g.op("Relu", z), below)
 
 
-def _selu(g: _Graph, z: str) -> str:
+def _selu(g: Graph, z: str) -> str:
     below = g.op("Sub", g.op("Exp", g.op("Min", z, 0.0)), 1.0)
     below = g.op("Mul", below, abi.SELU_LAMBDA * abi.SELU_ALPHA)
     return g.op("Add", g.op("Mul", g.op("Relu", z), abi.SELU_LAMBDA), below)
 
 
-def _gelu(g: _Graph, z: str) -> str:
+def _gelu(g: Graph, z: str) -> str:
     inner = g.op("Add", g.op("Mul", g.op("Mul", z, z), abi.GELU_CUBIC), 1.0)
     h = g.op("Tanh", g.op("Mul", g.op("Mul", z, inner), abi.GELU_SCALE))
     return g.op("Mul", g.op("Mul", z, g.op("Add", h, 1.0)), 0.5)
 
 
-def _softplus(g: _Graph, z: str) -> str:
+def _softplus(g: Graph, z: str) -> str:
     above = g.op("Log", g.op("Add", g.op("Exp", g.op("Neg", g.op("Abs", z))), 1.0))
     return g.op("Add", g.op("Relu", z), above)
 
 
-_ACTIVATIONS: Final[dict[str, Callable[[_Graph, str], str]]] = {
+_ACTIVATIONS: Final[dict[str, Callable[[Graph, str], str]]] = {
     "identity": lambda g, z: z,
     "relu": lambda g, z: g.op("Relu", z),
     "leaky_relu": _leaky_relu,
@@ -112,22 +122,24 @@ def content(network: Network, name: str) -> bytes:
         from onnx import TensorProto, checker, helper
     except ImportError:
         raise FastNetError("ONNX files need onnx: pip install 'fastnet-mlp[onnx]'.") from None
-    g = _Graph(network.dtype)
+    g = Graph(network.dtype)
     kind = TensorProto.FLOAT if network.dtype == np.float32 else TensorProto.DOUBLE
-    value = "x"
+    value, taken, width, table = "x", kind, network.inputs, table_of(network)
+    if table is not None:
+        value, taken, width = onnx_tables.add(g, table, "x"), TensorProto.DOUBLE, len(table.columns)
     if network.scaler is not None:
         # In double, as in fastnet: a large mean would cost single precision its digits.
-        value = g.op("Cast", value, to=TensorProto.DOUBLE)
+        value = g.cast(value, double=True)
         value = g.op("Sub", value, g.constant(network.scaler.mean, "input.mean"))
         value = g.op("Div", value, g.constant(network.scaler.scale, "input.scale"))
-        value = g.op("Cast", value, to=kind)
+        value = g.cast(value)
     for index, step in enumerate(steps_of(network)):
         value = _ACTIVATIONS[step.activation](g, _step(g, index, step, value))
     g.op("Identity", value, name="y")
     graph = helper.make_graph(
         g.nodes,
         name,
-        [helper.make_tensor_value_info("x", kind, ["rows", network.inputs])],
+        [helper.make_tensor_value_info("x", taken, ["rows", width])],
         [helper.make_tensor_value_info("y", kind, ["rows", network.outputs])],
         list(g.constants.values()),
     )
@@ -139,7 +151,11 @@ def content(network: Network, name: str) -> bytes:
         producer_version=version,
     )
     schema, labels = answers.schema_of(network), answers.class_names(network)
-    described = {"labels": labels, "features": schema.feature_names if schema.named else None}
+    described: dict[str, Any] = {"labels": labels, "features": None}
+    if table is not None:
+        described |= {"columns": onnx_tables.described(table), "features": table.features}
+    elif schema.named:
+        described["features"] = schema.feature_names
     helper.set_model_props(
         model, {key: json.dumps(names) for key, names in described.items() if names is not None}
     )
@@ -149,13 +165,22 @@ def content(network: Network, name: str) -> bytes:
 
 def usage(network: Network, path: Path) -> str:
     """Return how the file is used."""
-    return (
+    table, kind, width = table_of(network), network.dtype.name, network.inputs
+    if table is not None:
+        kind, width = "float64", len(table.columns)
+    text = (
         f"y, = onnxruntime.InferenceSession({str(path)!r}).run(None, {{'x': x}}), "
-        f"x (rows, {network.inputs}) {network.dtype.name}"
+        f"x (rows, {width}) {kind}"
+    )
+    if table is None:
+        return text
+    return (
+        f"{text}: for each of the metadata's columns a number, or the index of a category; NaN\n"
+        "where it is missing, -1 for another category"
     )
 
 
-def _step(g: _Graph, index: int, step: Step, value: str) -> str:
+def _step(g: Graph, index: int, step: Step, value: str) -> str:
     """Add a step but for its activation; return the name of its output."""
     w = g.constant(step.w, f"layers.{index}.weight")
     b = g.constant(step.b, f"layers.{index}.bias")

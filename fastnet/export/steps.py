@@ -2,7 +2,9 @@
 
 Dropout is gone; batch normalisation, whose running statistics are constants here, is folded into
 the dense layer before it where that has no activation of its own, and is a scale and a shift
-elsewhere. What is folded is computed in float64 and rounded once, to the network's dtype.
+elsewhere. The scale of a table's targets is folded into the last layer, or a step after it where
+that has an activation. What is folded is computed in float64 and rounded once, to the network's
+dtype.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.errors import InputError
-from fastnet.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnet.export.columns import target_scale
+from fastnet.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -55,14 +58,37 @@ Step = Affine | Scale | Normalize
 
 
 def tensors_of(network: Network) -> dict[str, Array]:
-    """Return the parameters and running statistics by name, on the host."""
+    """Return the parameters and running statistics by name, on the host.
+
+    The last layer gives outputs in the unit of a table's targets, unless it has an activation: then
+    `scale_after` is left to do.
+    """
     to_host = network.backend_object.to_host
     named = {**network.named_parameters(), **network.named_state()}
-    return {name: np.ascontiguousarray(to_host(values)) for name, values in named.items()}
+    tensors = {name: np.ascontiguousarray(to_host(values)) for name, values in named.items()}
+    target = target_scale(network)
+    if target is not None and scale_after(network) is None:
+        scale, center = target
+        last = f"layers.{len(network.layers) - 1}."
+        w, b = (tensors[last + part].astype(np.float64) for part in ("weight", "bias"))
+        tensors[last + "weight"] = (w * scale).astype(network.dtype)
+        tensors[last + "bias"] = (b * scale + center).astype(network.dtype)
+    return tensors
+
+
+def scale_after(network: Network) -> tuple[Array, Array] | None:
+    """Return scale and center of the targets where they come after an activation."""
+    follows = network.plan.output_activation.name != "identity"
+    return target_scale(network) if follows else None
+
+
+def shown(layer: Layer) -> str:
+    """Return how a layer is described in a comment: without its blocks, which may be thousands."""
+    return repr(replace(layer, blocks=None) if isinstance(layer, Dense) else layer)
 
 
 def steps_of(network: Network) -> list[Step]:
-    """Return what `network` computes in prediction, after the scaler.
+    """Return what `network` computes in prediction, after the scaler and a table's preprocessor.
 
     Raises
     ------
@@ -91,6 +117,9 @@ def steps_of(network: Network) -> list[Step]:
                 steps[-1] = replace(before, w=before.w * w, b=b, activation=layer.activation)
             else:
                 steps.append(Scale(w, b - mean * w, layer.activation))
+    after = scale_after(network)
+    if after is not None:
+        steps.append(Scale(*after, "identity"))
     return [
         replace(step, w=step.w.astype(network.dtype), b=step.b.astype(network.dtype))
         for step in steps

@@ -2,7 +2,9 @@
 
 The constructor is built from this module's table of layers and is the only place that knows how a
 layer is spelt; `to_torch` evaluates it. What PyTorch lacks (the scaler, the exponential) is a class
-of its own in that text. Writing the file needs no PyTorch.
+of its own in that text. Writing the file needs no PyTorch. A network for tables becomes a module
+that takes what ``net.preprocessor.transform(table)`` returns, and answers in the unit of the
+targets.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fastnet.errors import FastNetError
-from fastnet.export.steps import Array, tensors_of
+from fastnet.export.steps import Array, scale_after, tensors_of
 from fastnet.kernels import abi
 from fastnet.layers import BatchNorm, Dense, Dropout, LayerNorm
 
@@ -83,6 +85,11 @@ def modules_of(network: Network) -> list[tuple[str, dict[str, Array]]]:
         modules.append((text, state))
         if layer.activation != "identity":
             modules.append((MODULES[layer.activation], {}))
+    after = scale_after(network)
+    if after is not None:
+        scale, center = (values.astype(network.dtype) for values in after)
+        text = f"nn.Linear({len(scale)}, {len(scale)}{dtype})"
+        modules.append((text, {"weight": np.diag(scale), "bias": center}))
     return modules
 
 
@@ -111,8 +118,11 @@ def content(network: Network, name: str) -> bytes:
 
 def usage(network: Network, path: Path) -> str:
     """Return the Python that makes the module from the file."""
+    call = f"net.preprocessor.transform(table, '{network.dtype.name}')"
+    takes = f"# it takes torch.from_numpy({call})\n"
     return (
         f"{constructor(network)}"
+        f"{takes if network.preprocessor is not None else ''}"
         "from safetensors.torch import load_file\n"
         f"model.load_state_dict(load_file({str(path)!r}))\n"
         "model.eval()"
@@ -120,7 +130,10 @@ def usage(network: Network, path: Path) -> str:
 
 
 def to_torch(network: Network) -> Any:
-    """Return the ``nn.Sequential`` itself, with the weights, in evaluation mode."""
+    """Return the ``nn.Sequential`` itself, with the weights, in evaluation mode.
+
+    That of a network for tables takes what ``net.preprocessor.transform(table)`` returns.
+    """
     try:
         import torch
     except ImportError:

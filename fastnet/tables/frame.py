@@ -24,7 +24,7 @@ Values = NDArray[np.float64] | Texts
 
 _GIVEN: Final = "the table"
 
-_NO_WORD: Final = MISSING - {"-", "none"}
+NO_WORD: Final = MISSING - {"-", "none"}
 """What a cell of a text file holds where a word is missing; the two others may be words."""
 
 
@@ -229,7 +229,7 @@ def of_cells(texts: Texts) -> Values:
         pairs = zip(gaps, texts.values, strict=True)
         numbers = np.array([np.nan if gap else float(value) for gap, value in pairs], np.float64)
         return numbers[texts.codes]
-    gaps = np.array([value.lower() in _NO_WORD for value in texts.values], bool)
+    gaps = np.array([value.lower() in NO_WORD for value in texts.values], bool)
     codes = np.where(gaps, -1, np.cumsum(~gaps) - 1)
     kept = tuple(value for gap, value in zip(gaps, texts.values, strict=True) if not gap)
     return Texts(codes[texts.codes], kept)

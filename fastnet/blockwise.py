@@ -11,7 +11,6 @@ between two full batches, as blocks are multiples of the batch size.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,22 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet import checkpoint_basis, memory, random, rows, training
-from fastnet.arguments import whole
 from fastnet.backends.base import Backend, Engine, Recipe, Rows, Tally
-from fastnet.callbacks import EarlyStopping
 from fastnet.data import Scaler
 from fastnet.data.blocks import Blocks
 from fastnet.errors import InputError
-from fastnet.history import History
+from fastnet.fitting import Ready, Request
 from fastnet.kernels import abi
 from fastnet.losses import Loss
-from fastnet.optimizers import LBFGS, Optimizer
+from fastnet.optimizers import LBFGS
 from fastnet.rows import Checked, on_backend
 from fastnet.tables import edge
 from fastnet.training import Job, Validation
 
 if TYPE_CHECKING:
-    from fastnet.checkpoint import Keeper
     from fastnet.network import Network
 
 Array = NDArray[Any]
@@ -276,82 +272,49 @@ class BlockEngine:
         return self._rows
 
 
-def train(
-    job: Job,
-    blocks: Blocks,
-    optimizer: Optimizer | LBFGS,
-    batch_size: int | None,
-    shuffle: bool,
-    validation_data: Any,
-    class_weight: Mapping[int, float] | str | None,
-    keeper: Keeper | None,
-    *,
-    standardize: bool,
-) -> History:
-    """Train ``job.network`` on `Blocks`: what ``Network.fit`` does with rows in memory.
-
-    Parameters
-    ----------
-    job : Job
-        With its metrics and callbacks, and an engine of the network's.
-    """
-    network, loss = job.network, job.loss
+def prepare(asked: Request, blocks: Blocks, validation_data: Any) -> Ready:
+    """Return the job for `Blocks`: what `fitting.prepare` does with rows in memory."""
+    network, loss, optimizer = asked.network, asked.loss, asked.optimizer
     if isinstance(optimizer, LBFGS):
         raise InputError("lbfgs needs all data at once: choose another optimizer for Blocks.")
-    if isinstance(class_weight, str):
+    if isinstance(asked.class_weight, str):
         raise InputError("class_weight='balanced' does not go with Blocks: give a dict.")
-    if job.metrics and validation_data is None:
+    if asked.metrics and validation_data is None:
         raise InputError("with Blocks, metrics need validation_data.")
-    if standardize and network.preprocessor is not None:
-        raise InputError("the columns of a table are scaled already: no standardize=True.")
-    count = len(blocks)
-    batch_size = min(count, count if batch_size is None else whole("batch_size", batch_size))
-    _require_memory(network, blocks, optimizer, batch_size, checkpoints=keeper is not None)
-    options = {"standardize": standardize, "checksums": keeper is not None}
-    windows = Windows(blocks, network, loss, batch_size, class_weight, **options)
-    preprocessor, held = network.preprocessor, None
-    if validation_data is not None:
-        x, y, weight = rows.pair("validation_data", validation_data)
-        if preprocessor is not None:
-            x, y = edge.encode(preprocessor, x, y, network.dtype)
-        names = "validation_data[0]", "validation_data[1]", "validation_data[2]"
-        wide = windows.scaler is not None
-        basis = network.plan, network.dtype, loss
-        held = rows.check(*basis, x, y, weight, wide=wide, names=names)
+    preprocessor, backend = network.preprocessor, network.backend_object
+    metrics = asked.units(preprocessor)
+    batch = asked.batch_of(len(blocks))
+    _require_memory(asked, blocks, batch)
+    windows = Windows(
+        blocks,
+        network,
+        loss,
+        batch,
+        asked.class_weight,
+        standardize=asked.standardize,
+        checksums=asked.keeper is not None,
+    )
+    held = asked.pair(validation_data, preprocessor)
+    validation = None
+    if held is not None:
         held = held.weighted().scaled(windows.scaler, network.dtype)
-        job.validation = Validation.of(held, network.backend_object, "val_")
-    if preprocessor is not None:
-        job.metrics = edge.unscaled(preprocessor, job.metrics)
-    engine: Any = BlockEngine(job.engine, network.backend_object, windows)
-    job.engine, job.target_spread = engine, windows.target_spread
-    for callback in job.callbacks:
-        if isinstance(callback, EarlyStopping):
-            callback.check(job.names)
-
-    with ExitStack() as stack:
-        if keeper is not None:
-            told = {**checkpoint_basis.of_table(preprocessor), **windows.basis()}
-            told |= checkpoint_basis.of_rows(held, "validation ")
-            opened = keeper.opened(job, optimizer, batch_size, shuffle, told)
-            job.keeper = stack.enter_context(opened)
-        # All is checked: from here on the network changes.
-        network.scaler, network.loss, network.temperature = windows.scaler, loss, None
-        if preprocessor is not None and preprocessor.label_names is not None:
-            network.label_names = preprocessor.label_names
-        recipe = Recipe(loss, optimizer, batch_size, network.seed, shuffle)
-        return training.train(job, recipe, network._training_state(optimizer))
+        validation = Validation.of(held, backend, "val_")
+    told = {}
+    if asked.keeper is not None:
+        told = checkpoint_basis.of_table(preprocessor) | windows.basis()
+        told |= checkpoint_basis.of_rows(held, "validation ")
+    engine: Any = BlockEngine(network._engine(asked.threads), backend, windows)
+    data: Any = blocks  # which the trainer asks for their number, and hands to the engine
+    course = asked.epochs, validation, metrics, asked.callbacks, windows.target_spread
+    job = Job(network, engine, data, loss, *course)
+    return Ready(asked, job, batch, windows.scaler, preprocessor, told)
 
 
-def _require_memory(
-    network: Network, blocks: Blocks, optimizer: Optimizer, batch_size: int, *, checkpoints: bool
-) -> None:
+def _require_memory(asked: Request, blocks: Blocks, batch: int) -> None:
     """Refuse, before all rows are looked at, what could not be held: two blocks and the model."""
-    itemsize, size = network.dtype.itemsize, rows_of_block(blocks, batch_size)
-    columns = network.inputs + blocks.target_columns + 1  # with the weights
-    needed = min(2 * size, len(blocks)) * columns * itemsize
-    if network.backend != "cupy":
-        options = {"checkpoints": checkpoints}
-        fixed, per_row = memory.training_bytes(network.plan, itemsize, optimizer, **options)
-        needed += fixed + per_row * batch_size
+    size = rows_of_block(blocks, batch)
+    columns = asked.network.inputs + blocks.target_columns + 1  # with the weights
+    rows_bytes = min(2 * size, len(blocks)) * columns * asked.network.dtype.itemsize
     less = f"fewer rows in a block than {size:,}, {memory.LESS}"
+    needed = rows_bytes + asked.training_bytes(batch)
     memory.require(needed, "training on two blocks at a time", less)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -14,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from fastnet import (
     answers,
     backends,
-    checkpoint_basis,
     checks,
+    fitting,
     lbfgs,
     losses,
     memory,
@@ -29,6 +28,7 @@ from fastnet.arguments import real, whole
 from fastnet.backends.base import Array, Backend, Engine, Recipe
 from fastnet.callbacks import Callback, EarlyStopping, Run, make_callbacks
 from fastnet.errors import InputError
+from fastnet.fitting import Request
 from fastnet.history import History
 from fastnet.layers import Layer, chain
 from fastnet.losses import Loss
@@ -315,104 +315,42 @@ class Network:
             SIGTERM came while `checkpoint` was given.
         """
         keeper = checkpoints.asked(checkpoint, checkpoint_every, resume)
-        chosen_loss = self._loss(loss)
-        chosen_optimizer = optimizers.get(optimizer)
+        chosen_loss, chosen_optimizer = self._loss(loss), optimizers.get(optimizer)
         if isinstance(chosen_optimizer, LBFGS):
             lbfgs.check(self.plan, keeper)
-        epochs = whole("epochs", epochs)
-        made_callbacks = make_callbacks(callbacks, early_stopping, verbose)
-        made_metrics = metric_table.get(metrics, chosen_loss, self.plan.outputs)
-        threads = None if threads is None else whole("threads", threads)
-        validation_split = real("validation_split", validation_split, least=0, below=1)
-        if validation_split and validation_data is not None:
+        asked = Request(
+            network=self,
+            loss=chosen_loss,
+            optimizer=chosen_optimizer,
+            epochs=whole("epochs", epochs),
+            batch_size=None if batch_size is None else whole("batch_size", batch_size),
+            shuffle=bool(shuffle),
+            metrics=metric_table.get(metrics, chosen_loss, self.plan.outputs),
+            callbacks=make_callbacks(callbacks, early_stopping, verbose),
+            class_weight=class_weight,
+            standardize=bool(standardize),
+            threads=None if threads is None else whole("threads", threads),
+            keeper=keeper,
+        )
+        share = real("validation_split", validation_split, least=0, below=1)
+        if share and validation_data is not None:
             raise InputError("give validation_data or validation_split, not both.")
-
         if rows.is_blocks(x):
             from fastnet import blockwise
 
-            if y is not None or sample_weight is not None or validation_split:
+            if y is not None or sample_weight is not None or share:
                 raise InputError(
                     "Blocks hold their own targets and weights: leave out y and sample_weight, and "
                     "give validation_data where validation_split was."
                 )
-            data: Any = x  # which the trainer asks for their number only
-            job = Job(self, self._engine(threads), data, chosen_loss, epochs)
-            job.metrics, job.callbacks = made_metrics, made_callbacks
-            course = chosen_optimizer, batch_size, bool(shuffle), validation_data
-            return blockwise.train(job, x, *course, class_weight, keeper, standardize=standardize)
-        if y is None:
-            raise InputError("fit needs targets: give y.")
-        scaler, preprocessor = self.scaler, self.preprocessor
-        if preprocessor is None and self.training is None and rows.is_table(x):
-            from fastnet.tables import edge
-
-            given = validation_split, sample_weight
-            preprocessor = edge.learn(self, x, y, chosen_loss, *given)
-        if preprocessor is not None:
-            if standardize:
-                raise InputError("the columns of a table are scaled already: no standardize=True.")
-            x, y = self._encoded(preprocessor, x, y)
-            made_metrics = self._in_units(preprocessor, made_metrics)
-            if validation_data is not None:
-                xv, yv, wv = rows.pair("validation_data", validation_data)
-                validation_data = (*self._encoded(preprocessor, xv, yv), wv)
-        basis = self.plan, self.dtype, chosen_loss
-        wide = standardize or scaler is not None
-        checked, held = rows.check(*basis, x, y, sample_weight, class_weight, wide=wide), None
-        if validation_data is not None:
-            names = "validation_data[0]", "validation_data[1]", "validation_data[2]"
-            pair = rows.pair("validation_data", validation_data)
-            held = rows.check(*basis, *pair, wide=wide, names=names)
-        elif validation_split:
-            checked, held = rows.split(checked, validation_split, self.seed)
-        checked = checked.weighted()
-        if standardize and scaler is None:
-            from fastnet.data import Scaler
-
-            scaler = Scaler.fit(checked.rows.x)
-        checked = checked.scaled(scaler, self.dtype)
-        held = None if held is None else held.weighted().scaled(scaler, self.dtype)
-        count = len(checked.rows)
-        batch_size = min(count, count if batch_size is None else whole("batch_size", batch_size))
-
-        if self.backend != "cupy":
-            fixed, per_row = memory.training_bytes(
-                self.plan, self.dtype.itemsize, chosen_optimizer, checkpoints=keeper is not None
-            )
-            whole_data = isinstance(chosen_optimizer, LBFGS)
-            memory.require(fixed + per_row * (count if whole_data else batch_size), "training it")
-        data = rows.on_backend(checked.rows, self.backend_object)
-        validation = None
-        if held is not None:
-            validation = Validation.of(held, self.backend_object, "val_")
-        elif made_metrics:
-            validation = Validation(data, checked.truth, checked.rows.weight, "")
-        job = Job(self, self._engine(threads), data, chosen_loss, epochs, validation)
-        job.metrics, job.callbacks = made_metrics, made_callbacks
-        if chosen_loss.score == "r2":
-            job.target_spread = metric_table.spread(checked.truth, checked.rows.weight)
-        for callback in made_callbacks:
-            if isinstance(callback, EarlyStopping):
-                callback.check(job.names)
-
-        with ExitStack() as stack:
-            if keeper is not None:
-                of = checkpoint_basis
-                told = {**of.of_table(preprocessor), **of.of_rows(checked)}
-                told |= of.of_rows(held, "validation ")
-                job.keeper = stack.enter_context(
-                    keeper.opened(job, chosen_optimizer, batch_size, bool(shuffle), told)
-                )
-            # All is checked: from here on the network changes.
-            self.scaler, self.loss, self.temperature = scaler, chosen_loss, None
-            self.preprocessor = preprocessor
-            if preprocessor is not None and preprocessor.label_names is not None:
-                self.label_names = preprocessor.label_names
+            ready = blockwise.prepare(asked, x, validation_data)
+        else:
+            ready = fitting.prepare(asked, x, y, sample_weight, validation_data, share)
+        with ready.opened() as job:
             state = self._training_state(chosen_optimizer)
             if isinstance(chosen_optimizer, LBFGS):
                 return lbfgs.train_lbfgs(job, chosen_optimizer, state)
-            recipe = Recipe(chosen_loss, chosen_optimizer, batch_size, self.seed, bool(shuffle))
-            return training.train(job, recipe, state)
+            return training.train(job, ready.recipe, state)
 
     def partial_fit(
         self,
@@ -514,7 +452,9 @@ class Network:
         chosen_loss = self._loss(loss)
         made_metrics = metric_table.get(metrics, chosen_loss, self.plan.outputs)
         if self.preprocessor is not None:
-            made_metrics = self._in_units(self.preprocessor, made_metrics)
+            from fastnet.tables import edge
+
+            made_metrics = edge.unscaled(self.preprocessor, made_metrics)
         checked = self._check(chosen_loss, x, y, sample_weight)
         held = Validation.of(checked, self.backend_object, "")
         job = Job(self, self._engine(), held.rows, chosen_loss, metrics=made_metrics)
@@ -703,22 +643,12 @@ class Network:
         self, loss: Loss, x: Inputs, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> Checked:
         if self.preprocessor is not None:
-            x, y = self._encoded(self.preprocessor, x, y)
+            from fastnet.tables import edge
+
+            x, y = edge.encode(self.preprocessor, x, y, self.dtype)
         wide = self.scaler is not None
         checked = rows.check(self.plan, self.dtype, loss, x, y, sample_weight, wide=wide)
         return checked.weighted().scaled(self.scaler, self.dtype)
-
-    def _encoded(self, preprocessor: TablePreprocessor, x: Any, y: Any) -> tuple[Any, Any]:
-        """Return a table's rows as inputs and targets."""
-        from fastnet.tables import edge
-
-        return edge.encode(preprocessor, x, y, self.dtype)
-
-    def _in_units(self, preprocessor: TablePreprocessor, metrics: Any) -> Any:
-        """Return metrics in the unit of a table's targets."""
-        from fastnet.tables import edge
-
-        return edge.unscaled(preprocessor, metrics)
 
     def _decoded(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return outputs in the unit of a table's targets."""

@@ -132,7 +132,7 @@ def test_other_blocks_are_another_run(change: dict[str, Any], message: str, tmp_
 
 def test_a_run_on_blocks_is_not_overwritten_unasked(tmp_path: Path) -> None:
     block_fit()(checkpoint=tmp_path / "run")
-    with pytest.raises(fn.InputError, match="resume=True goes on with it"):
+    with pytest.raises(fn.InputError, match="resume=True .or --resume. goes on with it"):
         block_fit()(checkpoint=tmp_path / "run")
 
 

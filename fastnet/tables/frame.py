@@ -165,10 +165,22 @@ def _of_series(nw: Any, series: Any, name: str) -> Values:
         numbers = series.cast(nw.Float64) if kind != nw.Boolean else series.cast(nw.Int8)
         return np.asarray(numbers.cast(nw.Float64).to_numpy(), np.float64)
     if kind in (nw.String, nw.Categorical) or isinstance(kind, nw.Enum):
+        native = series.to_native()
+        if hasattr(native, "unify_dictionaries") and kind != nw.String:
+            return _of_dictionary(native)
         return _texts(series.cast(nw.String).to_list())
     if kind in (nw.Object, nw.Unknown):
         return column_of(np.array(series.to_list(), dtype=object), name)
     raise _unreadable(name, str(kind))
+
+
+def _of_dictionary(column: Any) -> Texts:
+    """Return an Arrow column whose texts are in a dictionary; each is held once."""
+    encoded = column.unify_dictionaries().combine_chunks()
+    words = _texts(encoded.dictionary.to_pylist())
+    codes = np.append(words.codes, -1)  # the last is that of a missing cell
+    index = np.asarray(encoded.indices.fill_null(len(words.codes)), np.int64)
+    return Texts(codes[index], words.values)
 
 
 def column_of(array: NDArray[Any], name: str) -> Values:

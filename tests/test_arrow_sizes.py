@@ -91,7 +91,19 @@ def test_a_length_that_is_a_lie_is_refused(tmp_path: Path) -> None:
     place = content.index(struct.pack("<q", -(-200_000 // 3) * 8))
     forged = content[:place] + struct.pack("<q", 2**60) + content[place + len(size) :]
     (tmp_path / "x.arrow").write_bytes(forged)
-    with pytest.raises(fn.DataError, match="made to fill the memory"):
+    with pytest.raises(fn.DataError, match="more than it can hold"):
+        read_frame(tmp_path / "x.arrow")
+
+
+def test_a_small_file_that_claims_more_than_it_can_hold_is_refused(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    table = pa.table({"a": np.zeros(100)})
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.ipc.new_file(out, table.schema, options=options) as writer:
+        writer.write_table(table)
+    content = out.getvalue().replace(struct.pack("<q", 800), struct.pack("<q", 2**21))
+    (tmp_path / "x.arrow").write_bytes(content)
+    with pytest.raises(fn.DataError, match="claims 2,097,152 bytes, more than it can hold"):
         read_frame(tmp_path / "x.arrow")
 
 

@@ -15,6 +15,9 @@ MAGIC: Final = b"ARROW1"
 
 _CONTINUATION: Final = 0xFFFFFFFF
 _DICTIONARY, _BATCH = 2, 3  # kinds of messages
+_LZ4 = 0  # the codec
+_LZ4_RATIO: Final = 256
+"""LZ4 makes at most 255 bytes of one; of the other codec, Zstandard, there is no such bound."""
 
 DAMAGE: Final = (ValueError, struct.error)
 """What `unpacked_bytes` raises when headers are damaged."""
@@ -105,12 +108,17 @@ def _bytes_of(data: memoryview, header: int, body: int) -> int:
         if not inner:
             return 0
         batch = _follow(data, inner)
-    if not _field(data, batch, 3):  # no compression
+    compression = _field(data, batch, 3)
+    if not compression:
         return 0
+    codec = _field(data, _follow(data, compression), 0)
+    most = _LZ4_RATIO if not codec or _number(data, "B", codec) == _LZ4 else None
     total = 0
     for buffer in _vector(data, _field(data, batch, 2), 16):
         start, length = _number(data, "q", buffer), _number(data, "q", buffer + 8)
         if length:
             unpacked = _number(data, "q", body + start)
+            if most is not None and unpacked > most * length:
+                raise ValueError(f"a buffer claims {unpacked:,} bytes, more than it can hold")
             total += max(unpacked, 0)  # -1 is for one that is not compressed
     return total

@@ -194,7 +194,7 @@ def column_of(array: NDArray[Any], name: str) -> Values:
         return _texts(array.tolist())
     if kind != "O":
         raise _unreadable(name, str(array.dtype))
-    cells = [None if _is_missing(cell) else cell for cell in array.tolist()]
+    cells = [None if is_missing(cell) else cell for cell in array.tolist()]
     numbers = bool(cells) and all(
         cell is None or isinstance(cell, int | float | np.number | np.bool_) for cell in cells
     )
@@ -206,8 +206,8 @@ def column_of(array: NDArray[Any], name: str) -> Values:
     raise _unreadable(name, type(odd).__name__)
 
 
-def _is_missing(cell: Any) -> bool:
-    # None, NaN, pandas' NA and NaT: what is not equal to itself, or cannot say.
+def is_missing(cell: Any) -> bool:
+    """Tell whether a cell is None, NaN, or pandas' NA or NaT."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(cell, float | np.floating) and bool(np.isnan(cell))

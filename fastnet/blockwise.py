@@ -50,8 +50,11 @@ class Moments:
         values = values.reshape(len(values), -1).astype(np.float64)
         if self._origin is None:
             self._origin = values[0].copy()
-        values -= self._origin
         w = np.ones(len(values)) if weight is None else weight.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later
+            self._add(values - self._origin, w)
+
+    def _add(self, values: Array, w: Array) -> None:
         total = float(w.sum())
         if not total:
             return

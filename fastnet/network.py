@@ -379,6 +379,10 @@ class Network:
         chosen = optimizers.get(optimizer)
         if isinstance(chosen, LBFGS):
             raise InputError("lbfgs needs all data at once: use fit, or another optimizer.")
+        if self.preprocessor is None and rows.is_table(x):
+            from fastnet.tables import edge
+
+            edge.require_plain(x)
         data = rows.on_backend(
             self._check(chosen_loss, x, y, sample_weight).rows, self.backend_object
         )

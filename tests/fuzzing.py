@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import gzip
-import io
 import json
 import re
 import signal
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet import container
-from fastnet.checkpoint_content import Saved
-from fastnet.checkpoint_folder import Folder
+from tests import fuzz_formats
+from tests.fuzz_formats import FORMATS
 
 SLOW_SECONDS = 2.0
 """A file that takes more of the processor's time to read, or to refuse, has made it hang."""
@@ -97,173 +92,6 @@ def mutant(good: bytes, rng: Rng) -> bytes:
         if data:
             MUTATORS[rng.integers(len(MUTATORS))](data, rng)
     return bytes(data)
-
-
-# --- formats --------------------------------------------------------------------------------------
-
-ROWS = 12
-"""Of a good file; ``--rows`` makes larger ones, to see how much memory is taken."""
-
-
-def x_and_labels() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    return np.random.default_rng(0).standard_normal((ROWS, 3)), np.arange(ROWS) % 3
-
-
-def _network() -> fn.Network:
-    layers = [fn.Dense(4), fn.BatchNorm("relu"), fn.Dropout(0.1), fn.Dense(3, "softmax")]
-    net = fn.Network(layers, inputs=3, backend="numpy")
-    net.label_names = ("ä", "b", "c")
-    net.schema = fn.data.TableSchema.of_matrix(3, "y", net.label_names)
-    return net
-
-
-def model(folder: Path) -> bytes:
-    net = _network()
-    net.fit(*x_and_labels(), epochs=1, standardize=True)
-    net.save(folder / "m")
-    return (folder / "m").read_bytes()
-
-
-def checkpoint(folder: Path) -> bytes:
-    _network().fit(*x_and_labels(), epochs=3, early_stopping=3, checkpoint=folder / "run")
-    return Folder(folder / "run").files()[0].read_bytes()
-
-
-def array_file(save: Callable[..., None], labels: str = "i8") -> Callable[[Path], bytes]:
-    """Return what makes a file of NumPy's, with x and y where it holds several arrays."""
-
-    def good(folder: Path) -> bytes:
-        x, y = x_and_labels()
-        out = io.BytesIO()
-        if save is np.save:
-            save(out, x)
-        else:
-            save(out, x=x, y=y.astype(labels))
-        return out.getvalue()
-
-    return good
-
-
-def idx(folder: Path) -> bytes:
-    images = np.resize(np.arange(251, dtype=np.uint8), (ROWS, 3, 4))
-    return b"\0\0\x08\x03" + np.array(images.shape, ">u4").tobytes() + images.tobytes()
-
-
-def words() -> list[str]:
-    return ["red", "blue, or", "x"] * (ROWS // 3)
-
-
-def parquet(folder: Path) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    x, y = x_and_labels()
-    table = pa.table({"a": x[:, 0], "b": np.arange(ROWS), "word": words(), "y": y})
-    pq.write_table(table, folder / "t", compression="snappy")
-    return (folder / "t").read_bytes()
-
-
-def csv(folder: Path) -> bytes:
-    x, y = x_and_labels()
-    rows = enumerate(zip(x[:, 0], words(), y, strict=True))
-    lines = [f'{k},{number:.3e},"{word}",{label}\r\n' for k, (number, word, label) in rows]
-    return b'a,"b c",word,y\r\n' + "".join(lines).encode()
-
-
-def csv_numbers(folder: Path) -> bytes:
-    x, y = x_and_labels()
-    rows = zip(*x.T[:2], y, strict=True)
-    return "".join(f"{a:.17g};{b:.4f};{label}\n" for a, b, label in rows).encode()
-
-
-def read_table(target: str | None) -> Callable[[Path], Any]:
-    """Return a reader whose result holds no number that is not finite."""
-
-    def read(path: Path) -> list[bytes]:
-        data = fn.data.load(path, target=target)
-        assert np.isfinite(data.x).all()
-        return [data.x.tobytes()]
-
-    return read
-
-
-def read_model(path: Path) -> Any:
-    net = fn.load(path, backend="numpy")
-    return [net.parameters.tobytes(), net.state.tobytes(), repr((net, net.schema, net.label_names))]
-
-
-def read_checkpoint(path: Path) -> Any:
-    description, tensors = container.unpack(path, "fastnet-checkpoint", "checkpoint", "a test")
-    container.require_version(path, description, 1)
-    saved = Saved.read(path, description, tensors)
-    saved.require_fit(path, _network(), 2, 1)
-    return [saved.parameters.tobytes(), saved.moments.tobytes(), repr(saved.memories)]
-
-
-def signed(kind: str, data: bytes) -> bytes:
-    """Return a container whose checksum is right again, if it can still be read at all."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + size])
-        tensors = load(data)
-        text = header["__metadata__"][kind].partition("\n")[2]
-        header["__metadata__"][kind] = f"{container.checksum(text, tensors)}\n{text}"
-    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return data
-    made = json.dumps(header).encode()
-    return len(made).to_bytes(8, "little") + made + data[8 + size :]
-
-
-@dataclass(frozen=True)
-class Format:
-    """A kind of file.
-
-    Attributes
-    ----------
-    name : str
-        Of the file.
-    good : callable
-        Makes the content of a good file; may use the folder given.
-    read : callable
-    checked : bool
-        Whether a checksum protects it: a file that is read then means what the good one meant.
-    mend : callable
-        Puts right in a mutant what would otherwise hide everything else.
-    """
-
-    name: str
-    good: Callable[[Path], bytes]
-    read: Callable[[Path], Any]
-    checked: bool = False
-    mend: Callable[[bytes], bytes] = bytes
-
-
-FORMATS = {
-    "model": Format("m.safetensors", model, read_model, checked=True),
-    "model-signed": Format(
-        "m.safetensors", model, read_model, mend=lambda data: signed("fastnet", data)
-    ),
-    "checkpoint": Format("c.safetensors", checkpoint, read_checkpoint, checked=True),
-    "checkpoint-signed": Format(
-        "c.safetensors", checkpoint, read_checkpoint,
-        mend=lambda data: signed("fastnet-checkpoint", data),
-    ),
-    "csv": Format("table.csv", csv, read_table("y")),
-    "csv-numbers": Format("numbers.csv", csv_numbers, read_table("x2")),
-    "npy": Format("rows.npy", array_file(np.save), read_table("-1")),
-    "npz": Format("stored.npz", array_file(np.savez), read_table(None)),
-    "npz-deflated": Format(
-        "deflated.npz", array_file(np.savez_compressed, "U1"), read_table(None)
-    ),
-    "idx": Format("rows.idx", idx, read_table(None)),
-    "idx-gzip": Format(
-        "rows.idx.gz", lambda folder: gzip.compress(idx(folder), mtime=0), read_table(None)
-    ),
-    "parquet": Format("table.parquet", parquet, read_table("y")),
-}  # fmt: skip
 
 
 # --- the campaign ---------------------------------------------------------------------------------
@@ -375,9 +203,11 @@ def main() -> None:
     parser.add_argument("formats", nargs="*", metavar="FORMAT", help=", ".join(FORMATS))
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rows", type=int, default=ROWS, help="of a good file; a multiple of 3")
+    parser.add_argument(
+        "--rows", type=int, default=fuzz_formats.ROWS, help="of a good file; a multiple of 3"
+    )
     arguments = parser.parse_args()
-    globals()["ROWS"] = arguments.rows
+    fuzz_formats.ROWS = arguments.rows
     for name in arguments.formats or FORMATS:
         with tempfile.TemporaryDirectory() as folder:
             report = campaign(name, arguments.count, arguments.seed, Path(folder))

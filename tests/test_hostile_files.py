@@ -20,7 +20,7 @@ import pytest
 
 import fastnet as fn
 from fastnet import container
-from tests import fuzzing
+from tests import fuzz_formats, fuzzing
 from tests.checkout import ROOT
 
 MB = 2**20
@@ -44,7 +44,7 @@ def fuzz(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_mutated_files_are_data_or_one_of_fastnets_errors(count: int, tmp_path: Path) -> None:
     reports = fuzz(tmp_path, "--count", str(count), "--seed", "1")
-    assert [report["format"] for report in reports] == list(fuzzing.FORMATS)
+    assert [report["format"] for report in reports] == list(fuzz_formats.FORMATS)
     assert [line for report in reports for line in report["foreign"]] == []
     for report in reports:
         assert report["read"] + report["refused"] == count
@@ -67,8 +67,8 @@ def test_the_fuzzer_finds_errors_that_are_not_fastnets(
     def careless(path: Path) -> Any:
         return np.load(path).sum()
 
-    form = fuzzing.Format("x.npy", fuzzing.FORMATS["npy"].good, careless)
-    monkeypatch.setitem(fuzzing.FORMATS, "careless", form)
+    form = fuzz_formats.Format("x.npy", fuzz_formats.FORMATS["npy"].good, careless)
+    monkeypatch.setitem(fuzz_formats.FORMATS, "careless", form)
     report = fuzzing.campaign("careless", 50, 0, tmp_path)
     assert any("ValueError" in line for line in report.foreign)
 
@@ -76,9 +76,9 @@ def test_the_fuzzer_finds_errors_that_are_not_fastnets(
 def test_the_fuzzer_finds_damage_that_is_not_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    form = fuzzing.FORMATS["idx"]
-    unprotected = fuzzing.Format(form.name, form.good, form.read, checked=True)
-    monkeypatch.setitem(fuzzing.FORMATS, "unprotected", unprotected)
+    form = fuzz_formats.FORMATS["idx"]
+    unprotected = fuzz_formats.Format(form.name, form.good, form.read, checked=True)
+    monkeypatch.setitem(fuzz_formats.FORMATS, "unprotected", unprotected)
     report = fuzzing.campaign("unprotected", 50, 0, tmp_path)
     assert any("was read as something else" in line for line in report.foreign)
 

@@ -100,8 +100,9 @@ class TableDataset:
     def schema(self) -> TableSchema:
         """The names, for those who want names only."""
         columns = tuple(Column(column.name) for column in self.preprocessor.columns)
-        named = self.preprocessor.named
-        return TableSchema(columns, self.target_names, self.label_names, named)
+        named, target = self.preprocessor.named, self.preprocessor.target
+        known = self.target_names or (() if target is None else target.names)
+        return TableSchema(columns, known, self.label_names if known else None, named)
 
 
 def with_preset(settings: Settings) -> Settings:

@@ -78,6 +78,23 @@ def open_npy(path: Path) -> MatrixFile:
     return MatrixFile(source, unnamed(matrix.shape[1]), matrix)
 
 
+def map_npy(path: Path) -> NDArray[Any]:
+    """Return the array in an NPY file without reading it: its rows are, when they are asked for.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, or holds something else than numbers or texts.
+    """
+    source = str(path)
+    with _wrapped(source), path.open("rb") as file:
+        shape, fortran_order, dtype = _read_header(file, path.stat().st_size, source)
+        order: Any = "F" if fortran_order else "C"
+        if not math.prod(shape):
+            return np.zeros(shape, dtype)
+        return np.memmap(path, dtype, "r", file.tell(), shape, order)
+
+
 def read_npz(path: Path, target: Target, schema: TableSchema | None) -> Arrays:
     """Read the arrays x and y (or ``x_train``, ``y_train``, ``x_test``, ``y_test``) of an NPZ file.
 
@@ -144,6 +161,19 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str) -
 
 def _read_array(file: IO[bytes], size: int, source: str) -> NDArray[Any]:
     """Return the array in an open NPY file of `size` bytes."""
+    shape, fortran_order, dtype = _read_header(file, size, source)
+    bytes_claimed = math.prod(shape) * dtype.itemsize
+    data = file.read(bytes_claimed)
+    if len(data) < bytes_claimed:
+        raise DataError(f"{source} ends early.")
+    order: Any = "F" if fortran_order else "C"
+    return np.frombuffer(data, dtype=dtype).reshape(shape, order=order)
+
+
+def _read_header(
+    file: IO[bytes], size: int, source: str
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, whether columns come first, and dtype, all of which the file can hold."""
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise DataError(f"{source}: NPY version {version} is not supported.")
@@ -154,14 +184,9 @@ def _read_array(file: IO[bytes], size: int, source: str) -> NDArray[Any]:
         raise DataError(f"{source} holds Python objects: save plain numbers or texts.")
     if dtype.kind not in "biufUS" or dtype.itemsize == 0:
         raise DataError(f"{source} has dtype {dtype}: expected real numbers or texts.")
-    bytes_claimed = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or bytes_claimed > size - file.tell():
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > size - file.tell():
         raise DataError(f"{source} claims shape {shape}, more than the file holds.")
-    data = file.read(bytes_claimed)
-    if len(data) < bytes_claimed:
-        raise DataError(f"{source} ends early.")
-    order: Any = "F" if fortran_order else "C"
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order=order)
+    return shape, fortran_order, dtype
 
 
 @contextmanager

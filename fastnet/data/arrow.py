@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastnet.data.arrow_sizes import DAMAGE as HEADER_DAMAGE
+from fastnet.data.arrow_sizes import MAGIC, unpacked_bytes
 from fastnet.data.cells import Kind
+from fastnet.data.limits import require_plausible
 from fastnet.data.parquet import DAMAGE, column_of, damaged
 from fastnet.data.table import Table, check_names
 from fastnet.errors import DataError
@@ -49,9 +52,7 @@ def open_arrow(path: Path) -> ArrowFile:
         If pyarrow is not installed, or the file is damaged or has two columns of one name.
     """
     table = read_arrow(path)
-    names = tuple(table.column_names)
-    check_names(str(path), names)
-    return ArrowFile(str(path), names, table)
+    return ArrowFile(str(path), tuple(table.column_names), table)
 
 
 def read_arrow(path: Path) -> Any:
@@ -64,7 +65,16 @@ def read_arrow(path: Path) -> Any:
     # Read whole, as pyarrow would keep the file open or mapped for as long as the table lives.
     content = path.read_bytes()
     try:
-        opener = ipc.open_file if content.startswith(b"ARROW1") else ipc.open_stream
-        return opener(arrow.BufferReader(content)).read_all()
+        unpacked = unpacked_bytes(content)
+    except HEADER_DAMAGE as error:
+        raise damaged(str(path), error, "Arrow") from error
+    require_plausible(str(path), len(content), unpacked)
+    try:
+        opener = ipc.open_file if content.startswith(MAGIC) else ipc.open_stream
+        table = opener(arrow.BufferReader(content)).read_all()
+        table.validate(full=True)  # pyarrow believes every offset in a column otherwise
+        names = tuple(table.column_names)
     except (arrow.ArrowException, *DAMAGE) as error:
         raise damaged(str(path), error, "Arrow") from error
+    check_names(str(path), names)
+    return table

@@ -190,10 +190,7 @@ def _source(values: Any, name: str) -> Source:
             return ParquetSource.open(path)
         if path.suffix.lower() != ".npy":
             raise DataError(f"{path}: expected a .npy or a .parquet file.")
-        try:
-            values = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise DataError(f"{path} is not a readable .npy file: {error}.") from error
+        values = importlib.import_module("fastnet.data.arrays").map_npy(path)
     shape = getattr(values, "shape", None)
     if shape is None or len(shape) not in (1, 2):
         raise InputError(f"{name} must be a file or an array of rows, got the shape {shape}.")

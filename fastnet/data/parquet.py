@@ -108,7 +108,8 @@ def column_of(
 
 
 def _is_text(types: Any, kind: Any) -> bool:
-    return bool(types.is_string(kind) or types.is_large_string(kind))
+    view = getattr(types, "is_string_view", types.is_string)  # as polars writes; pyarrow from 16 on
+    return bool(types.is_string(kind) or types.is_large_string(kind) or view(kind))
 
 
 def _texts(arrow: Any, column: Any, source: str, name: str) -> Texts:

@@ -19,6 +19,7 @@ from fastnet.schedules import CosLog, Schedule
 from fastnet.sklearn.rows import dense
 from fastnet.tables import Frame, Preset, TablePreprocessor, TableTarget, as_frame, preset
 from fastnet.tables.edge import SCALED, training_rows
+from fastnet.tables.frame import is_missing
 
 _NOT_WITH_A_PRESET: Final = ("normalization", "dropout", "initializer", "standardize")
 
@@ -48,6 +49,11 @@ def rows(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Frame, NDArray[Any
     frame = frame_of(X)
     if not reset:
         match(model, X)
+    values = np.asarray(y)
+    missing = [is_missing(cell) for cell in values.flat] if values.dtype.kind == "O" else []
+    if any(missing):
+        row = missing.index(True) // max(1, values[0:1].size) + 1
+        raise InputError(f"y is missing in row {row}: leave such rows out.")
     # y is checked as always, beside a column that stands for X; what is known of X stays.
     known = {k: v for k, v in vars(model).items() if k in ("n_features_in_", "feature_names_in_")}
     _, y = model._checked(np.zeros((len(frame), 1)), y, reset=True)

@@ -97,6 +97,15 @@ def encode(
     return preprocessor.transform(frame, dtype), preprocessor.encode_target(frame, y)
 
 
+def require_plain(x: Any) -> None:
+    """Raise `InputError` for a table that only a preprocessor could make inputs of."""
+    if not as_frame(x).plain:
+        raise InputError(
+            "the network has no preprocessor yet, and the table has texts or missing values: call "
+            "fit once, with rows that show what its columns are."
+        )
+
+
 def truth(preprocessor: TablePreprocessor, x: Any, y: Any) -> NDArray[Any]:
     """Return targets as class indices (N,), or as numbers in their unit."""
     encoded: NDArray[Any] = preprocessor.encode_target(x, y)

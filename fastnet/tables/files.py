@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from fastnet.data.arrays import open_npy
 from fastnet.data.arrow import read_arrow
 from fastnet.data.cells import Texts, is_number
 from fastnet.data.csv import open_csv
@@ -96,11 +97,7 @@ def _read_arrow(path: Path) -> Frame:
 
 
 def _read_npy(path: Path) -> Frame:
-    try:
-        matrix = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path} is not a readable .npy file: {error}.") from error
-    return as_frame(matrix, str(path))
+    return as_frame(open_npy(path).matrix, str(path))
 
 
 _READERS: Final[dict[str, Callable[[Path], Frame]]] = {

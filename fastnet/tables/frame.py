@@ -165,10 +165,22 @@ def _of_series(nw: Any, series: Any, name: str) -> Values:
         numbers = series.cast(nw.Float64) if kind != nw.Boolean else series.cast(nw.Int8)
         return np.asarray(numbers.cast(nw.Float64).to_numpy(), np.float64)
     if kind in (nw.String, nw.Categorical) or isinstance(kind, nw.Enum):
+        native = series.to_native()
+        if hasattr(native, "unify_dictionaries") and kind != nw.String:
+            return _of_dictionary(native)
         return _texts(series.cast(nw.String).to_list())
     if kind in (nw.Object, nw.Unknown):
         return column_of(np.array(series.to_list(), dtype=object), name)
     raise _unreadable(name, str(kind))
+
+
+def _of_dictionary(column: Any) -> Texts:
+    """Return an Arrow column whose texts are in a dictionary; each is held once."""
+    encoded = column.unify_dictionaries().combine_chunks()
+    words = _texts(encoded.dictionary.to_pylist())
+    codes = np.append(words.codes, -1)  # the last is that of a missing cell
+    index = np.asarray(encoded.indices.fill_null(len(words.codes)), np.int64)
+    return Texts(codes[index], words.values)
 
 
 def column_of(array: NDArray[Any], name: str) -> Values:
@@ -182,7 +194,7 @@ def column_of(array: NDArray[Any], name: str) -> Values:
         return _texts(array.tolist())
     if kind != "O":
         raise _unreadable(name, str(array.dtype))
-    cells = [None if _is_missing(cell) else cell for cell in array.tolist()]
+    cells = [None if is_missing(cell) else cell for cell in array.tolist()]
     numbers = bool(cells) and all(
         cell is None or isinstance(cell, int | float | np.number | np.bool_) for cell in cells
     )
@@ -194,8 +206,8 @@ def column_of(array: NDArray[Any], name: str) -> Values:
     raise _unreadable(name, type(odd).__name__)
 
 
-def _is_missing(cell: Any) -> bool:
-    # None, NaN, pandas' NA and NaT: what is not equal to itself, or cannot say.
+def is_missing(cell: Any) -> bool:
+    """Tell whether a cell is None, NaN, or pandas' NA or NaT."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(cell, float | np.floating) and bool(np.isnan(cell))

@@ -148,10 +148,10 @@ class TablePreprocessor:
             A column has no value at all: it is ignored.
         """
         frame, names, y = split_target(as_frame(table), target)
-        learned = None if y is None else TableTarget.learn(y, names, task, rows)
-        frame = frame if rows is None else frame.take(rows)
         if not len(frame):
             raise DataError(f"{frame.source} has no rows.")
+        learned = None if y is None else TableTarget.learn(y, names, task, rows)
+        frame = frame if rows is None else frame.take(rows)
         columns = [learn_column(k, v, frame.source) for k, v in frame.columns.items()]
         for column in columns:
             if column.kind == "empty":

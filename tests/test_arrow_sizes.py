@@ -1,0 +1,138 @@
+"""What an Arrow file takes when it is unpacked, known from its headers."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tracemalloc
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastnet as fn
+from fastnet.data.arrow_sizes import DAMAGE, unpacked_bytes
+from fastnet.tables import read_frame
+
+pa = pytest.importorskip("pyarrow")
+pl = pytest.importorskip("polars")
+
+MB = 2**20
+COLUMNS = {"a": np.zeros(200_000), "w": ["x", None] * 100_000}
+
+
+def written(
+    compression: str | None, *, stream: bool, batches: int = 3, encoded: bool = False
+) -> Any:
+    table = pa.table(COLUMNS)
+    if encoded:
+        table = table.set_column(1, "w", table["w"].dictionary_encode())
+    out = io.BytesIO()
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    open_writer = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with open_writer(out, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=-(-len(table) // batches))
+    return table, out.getvalue()
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("compression", ["lz4", "zstd"])
+def test_the_sum_is_what_all_buffers_take(
+    compression: str, stream: bool, batches: int, encoded: bool
+) -> None:
+    options: dict[str, Any] = {"stream": stream, "batches": batches, "encoded": encoded}
+    table, content = written(compression, **options)
+    # Buffers are padded, and those that would not shrink stay as they are.
+    assert 0.95 * table.nbytes < unpacked_bytes(content) < 1.1 * table.nbytes + 4096
+    assert unpacked_bytes(written(None, **options)[1]) == 0
+
+
+def test_files_of_polars_are_understood(tmp_path: Path) -> None:
+    path = tmp_path / "t.arrow"
+    frame = pl.DataFrame({"a": np.arange(50_000.0), "w": ["x", "y"] * 25_000, "y": [1, 2] * 25_000})
+    frame.write_ipc(path, compression="zstd")
+    assert unpacked_bytes(path.read_bytes()) > 50_000 * 16
+    assert len(read_frame(path)) == 50_000
+    assert fn.data.load(path, target="y").x.shape == (50_000, 3)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("cut", range(9, 400, 7))
+def test_damaged_headers_are_one_of_two_errors(cut: int, stream: bool) -> None:
+    _, content = written("lz4", stream=stream)
+    for damaged in (content[:cut], content[:cut] + b"\xff" * 8 + content[cut + 8 :]):
+        with suppress(DAMAGE):
+            unpacked_bytes(damaged)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "x.feather"
+    table = pa.table({"a": np.zeros(40 * MB), "b": np.zeros(40 * MB)})
+    with pa.OSFile(str(path), "wb") as file:
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with pa.ipc.new_file(file, table.schema, options=options) as writer:
+            writer.write_table(table)
+    del table
+    assert path.stat().st_size < MB
+    held = pa.total_allocated_bytes()
+    for read in (read_frame, lambda p: fn.data.load(p, target="b")):
+        with pytest.raises(fn.DataError, match="made to fill the memory"):
+            read(path)
+    assert pa.total_allocated_bytes() == held
+
+
+def test_a_length_that_is_a_lie_is_refused(tmp_path: Path) -> None:
+    _, content = written("lz4", stream=False)
+    size = struct.pack("<q", 200_000 * 8)
+    place = content.index(struct.pack("<q", -(-200_000 // 3) * 8))
+    forged = content[:place] + struct.pack("<q", 2**60) + content[place + len(size) :]
+    (tmp_path / "x.arrow").write_bytes(forged)
+    with pytest.raises(fn.DataError, match="more than it can hold"):
+        read_frame(tmp_path / "x.arrow")
+
+
+def test_a_small_file_that_claims_more_than_it_can_hold_is_refused(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    table = pa.table({"a": np.zeros(100)})
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.ipc.new_file(out, table.schema, options=options) as writer:
+        writer.write_table(table)
+    content = out.getvalue().replace(struct.pack("<q", 800), struct.pack("<q", 2**21))
+    (tmp_path / "x.arrow").write_bytes(content)
+    with pytest.raises(fn.DataError, match="claims 2,097,152 bytes, more than it can hold"):
+        read_frame(tmp_path / "x.arrow")
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "feather"])
+def test_a_long_text_in_every_row_is_held_once(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{suffix}"
+    words = pa.DictionaryArray.from_arrays(np.arange(3000) % 2, ["a" * MB, "b" * MB])
+    table = pa.table({"a": words, "y": np.arange(3000.0)})
+    if suffix == "parquet":
+        import pyarrow.parquet as pq
+
+        pq.write_table(table, path)
+    else:
+        import pyarrow.feather as feather
+
+        feather.write_feather(table, str(path))
+    tracemalloc.start()
+    frame = read_frame(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(frame) == 3000
+    assert peak < 32 * MB
+
+
+def test_texts_in_a_dictionary_are_the_texts_of_a_plain_column() -> None:
+    plain = pa.table({"w": ["x", None, " y", "x", "y"]})
+    encoded = pa.table({"w": plain["w"].dictionary_encode()})
+    frames = [fn.tables.as_frame(table) for table in (plain, encoded)]
+    texts: list[Any] = [frame.columns["w"] for frame in frames]
+    assert [[t.values[c] if c >= 0 else None for c in t.codes] for t in texts] == [
+        ["x", None, "y", "x", "y"]
+    ] * 2

@@ -8,8 +8,8 @@ training on the CPU takes about
 bytes beside the data: parameters, gradients, scratch of the update, two snapshots to go back to and
 the optimizer's moments; and for each of the B rows of a batch its activations and their gradients.
 Where parameters learn at rates of their own, their rates and, in NumPy, their values before the
-update take itemsize * P each. Early stopping keeps one more copy of the parameters, and while a checkpoint is written its content
-is there twice.
+update take itemsize * P each. Early stopping keeps one more copy of the parameters, and while a
+checkpoint is written its content is there twice.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ training on the CPU takes about
 
 bytes beside the data: parameters, gradients, scratch of the update, two snapshots to go back to and
 the optimizer's moments; and for each of the B rows of a batch its activations and their gradients.
-Early stopping keeps one more copy of the parameters, and while a checkpoint is written its content
-is there twice.
+Where parameters learn at rates of their own, their rates and, in NumPy, their values before the
+update take itemsize * P each. Early stopping keeps one more copy of the parameters, and while a
+checkpoint is written its content is there twice.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ ASKED_FROM: Final = 2**28
 """For less than this the system is not asked: that takes longer than a small network's step."""
 
 _COPIES: Final = 5
+_COPIES_FOR_RATES: Final = 2
 _LBFGS_COPIES: Final = 8
 """Of float64 parameters, beside the corrections: what SciPy's solver works with."""
 
@@ -35,6 +37,8 @@ def training_bytes(
 ) -> tuple[int, int]:
     """Return about how many bytes training takes, and how many more for each row of a batch."""
     copies = (_COPIES + optimizer.slots) * itemsize
+    if plan.has_rates:
+        copies += _COPIES_FOR_RATES * itemsize
     if checkpoints:
         copies += 2 * (2 + optimizer.slots) * itemsize
     if isinstance(optimizer, LBFGS):

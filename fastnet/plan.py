@@ -127,12 +127,14 @@ class Plan:
         dense = [layer for layer in self.layers if isinstance(layer, Dense)]
         return any(d.blocks or (d.weight_rate, d.bias_rate) != (1.0, 1.0) for d in dense)
 
-    def write_rates(self, flat: Any) -> None:
-        """Write the factor on the learning rate of each parameter to `flat` (P,), of any backend.
+    def rates(self, dtype: Any) -> NDArray[Any] | None:
+        """Return the factor on the learning rate of each parameter (P,); None: all of them are 1.
 
         It is 0 for the weights outside of the blocks of a dense layer: they are 0 and stay so.
         """
-        flat[...] = 1.0
+        if not self.has_rates:
+            return None
+        flat = np.ones(self.size, dtype)
         for tensor in self.parameters:
             layer = self.layers[int(tensor.name.split(".")[1])]
             if not isinstance(layer, Dense):
@@ -146,15 +148,12 @@ class Plan:
                 values[...] = 0.0
                 for rows, columns, block in block_places(layer.blocks):
                     values[rows, columns] = layer.weight_rate * block.rate
+        return flat
 
     def learns(self) -> NDArray[np.bool_] | None:
         """Return which parameters may change (P,), or None when all of them may."""
-        if not self.has_rates:
-            return None
-        rates = np.empty(self.size)
-        self.write_rates(rates)
-        learns: NDArray[np.bool_] = rates != 0
-        return learns
+        rates = self.rates(np.float64)
+        return None if rates is None else rates != 0
 
     def initial_state(self, dtype: Any) -> NDArray[Any]:
         """Return the flat running statistics (S,): means 0, variances 1."""

@@ -68,7 +68,8 @@ def elementwise(like: Any, y: Any, z: Any, d: Any, n: Any, constants: Any, c: An
         activations.activation_forward(like, y, z, code, n)
         activations.activation_backward(like, d, y, z, code, n)
     for code in range(abi.LION + 1):
-        optimizers.update(like, y, z, d, d, n, code, constants, c, 1.0, True)
+        for rates in (ZERO, z):
+            optimizers.update(like, y, z, d, d, rates, n, code, constants, c, 1.0, True)
 
 
 @njit(**FLAGS)

@@ -470,7 +470,15 @@ OPTIMIZERS = {
 
 
 def optimizer_step(
-    name: str, w: list, g: list, memory: list, t: int, rate: float, options: dict, decayed: list
+    name: str,
+    w: list,
+    g: list,
+    memory: list,
+    t: int,
+    rate: float,
+    options: dict,
+    decayed: list,
+    factors: list | None = None,
 ) -> list:
     """Return the new flat parameters.
 
@@ -486,18 +494,22 @@ def optimizer_step(
         The optimizer's own numbers, and ``l1``, ``l2``, ``weight_decay``, ``clip_norm``.
     decayed : (P,) list of bool
         Which parameters are weights of dense layers.
+    factors : (P,) list of float, optional
+        What each parameter's step is multiplied by.
     """
-    norm = math.sqrt(math.fsum(v * v for v in g))
+    factors = [1.0] * len(w) if factors is None else factors
+    norm = math.sqrt(math.fsum(v * v for v, f in zip(g, factors, strict=True) if f))
     clip = options.get("clip_norm")
     shrink = clip / norm if clip is not None and norm > clip else 1.0
     new = []
-    for value, slope, m, decays in zip(w, g, memory, decayed, strict=True):
+    for value, slope, m, decays, factor in zip(w, g, memory, decayed, factors, strict=True):
         slope = slope * shrink
         decay = 0.0
         if decays:
             slope += options.get("l2", 0.0) * value + options.get("l1", 0.0) * _sign(value)
             decay = rate * options.get("weight_decay", 0.0) * value
-        new.append(OPTIMIZERS[name](value - decay, slope, m, t, rate, options))
+        moved = OPTIMIZERS[name](value - decay, slope, m, t, rate, options)
+        new.append(value + factor * (moved - value))
     return new
 
 

@@ -19,7 +19,7 @@ from fastnet.backends.gpu_runtime import Epilogue, Runtime
 from fastnet.backends.numpy_backend import NumpyEngine
 from fastnet.errors import FastNetWarning
 from fastnet.kernels.cuda import loader
-from fastnet.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
+from fastnet.layers import BatchNorm, Block, Dense, Dropout, Layer, LayerNorm
 from fastnet.losses import MSE, CrossEntropy, Huber, Loss, Quantile
 from fastnet.optimizers import LBFGS, OPTIMIZERS, SGD, Adam, Optimizer
 from fastnet.plan import Plan, make_plan
@@ -37,6 +37,14 @@ NETWORKS: dict[str, tuple[tuple[Layer, ...], Loss]] = {
     "dense": ((Dense(19, "tanh"), Dense(33, "silu"), Dense(3)), MSE()),
     "classes": ((Dense(21, "gelu"), Dense(5, "softmax")), CrossEntropy(0.125)),
     "quantiles": ((Dense(9, "softplus"), Dense(6)), Quantile()),
+    "rates": (
+        (
+            Dense(7, "silu", bias_rate=0.5, blocks=(Block(3, 2), Block(4, 5, rate=3.0))),
+            LayerNorm(),
+            Dense(3, weight_rate=0.1, bias_rate=0),
+        ),
+        MSE(),
+    ),
     "everything": (
         (
             Dense(35, "mish"),

@@ -485,16 +485,20 @@ def test_gather_takes_rows_in_order(
 @each_dtype
 @each_place
 @pytest.mark.parametrize(("size", "chunks"), [(1, 1), (37, 1), (1000, 7), (50, 64)])
+@pytest.mark.parametrize("rated", [False, True], ids=["", "at rates"])
 def test_the_norm_of_the_gradient_clips_it(
-    place: str, dtype: Any, size: int, chunks: int, rng: np.random.Generator
+    place: str, dtype: Any, size: int, chunks: int, rated: bool, rng: np.random.Generator
 ) -> None:
     runtime = open_runtime(place, dtype)
     g = rng.standard_normal(size).astype(dtype)
-    squares, _ = run(
+    rates = (np.arange(1, size + 1) % 3 / 2).astype(dtype) if rated else None
+    squares, *_ = run(
         *(runtime, "gradient_square_sum", (chunks, size)),
-        *(blank(chunks, np.float64), g, chunks, size),
+        *(blank(chunks, np.float64), g, rates, chunks, size),
     )
     length = -(-size // chunks)
+    if rates is not None:
+        g = g * (rates != 0)
     expected = [(wide(g[c * length : (c + 1) * length]) ** 2).sum() for c in range(chunks)]
     assert_close(squares, np.array(expected), terms=length)
     norm = float(np.sqrt((wide(g) ** 2).sum()))
@@ -512,6 +516,7 @@ def test_the_norm_of_the_gradient_clips_it(
 def test_a_norm_that_is_not_finite_clips_as_in_numpy(place: str, bad: float, clip: float) -> None:
     runtime = open_runtime(place, np.float32)
     g, constants = np.array([1, bad], np.float32), np.ones(abi.CONSTANTS)
-    squares, _ = run(runtime, "gradient_square_sum", (1, 2), blank(1, np.float64), g, 1, 2)
+    arguments = blank(1, np.float64), g, None, 1, 2
+    squares, _ = run(runtime, "gradient_square_sum", (1, 2), *arguments)
     got, *_ = run(runtime, "gradient_clip", (1, 1), blank(1, np.float32), squares, constants, 1)
     assert got[0] == clip

@@ -10,7 +10,7 @@ import pytest
 from fastnet import Network, backends
 from fastnet.backends.base import Engine, Recipe, Rows
 from fastnet.errors import BackendUnavailableError, InputError
-from fastnet.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnet.layers import BatchNorm, Block, Dense, Dropout, LayerNorm
 from fastnet.losses import MSE, CrossEntropy
 from fastnet.optimizers import Adam
 from fastnet.plan import make_plan
@@ -29,6 +29,10 @@ LAYERS = {
         Dropout(0.25),
         LayerNorm("gelu"),
         Dense(5, "softmax"),
+    ),
+    "rates": (
+        Dense(7, "silu", bias_rate=0.5, blocks=(Block(3, 2), Block(4, 5, rate=3.0))),
+        Dense(5, "softmax", weight_rate=0.1),
     ),
 }
 EPSILON = 2.0**-8

@@ -15,7 +15,7 @@ from fastnet.backends.gpu_engine import GpuEngine
 from fastnet.backends.gpu_runtime import Runtime
 from fastnet.backends.numpy_backend import NumpyEngine
 from fastnet.kernels.cuda import loader, tiny
-from fastnet.layers import Dense, Dropout, Layer
+from fastnet.layers import Block, Dense, Dropout, Layer
 from fastnet.losses import MSE, BinaryCrossEntropy, CrossEntropy, GaussianNLL, Loss, Quantile
 from fastnet.optimizers import LBFGS, OPTIMIZERS, SGD, Adam, Optimizer
 from fastnet.plan import make_plan
@@ -39,6 +39,13 @@ CASES: dict[str, tuple[tuple[Layer, ...], Loss]] = {
     "labels of ones": ((Dense(8, "elu"), Dense(3, "sigmoid")), BinaryCrossEntropy()),
     "variances": ((Dense(8, "softplus"), Dense(4)), GaussianNLL()),
     "quantiles": ((Dense(9, "selu"), Dense(6)), Quantile()),
+    "rates": (
+        (
+            Dense(7, "tanh", bias_rate=0.5, blocks=(Block(3, 2), Block(4, 5, rate=3.0))),
+            Dense(3, weight_rate=0.1, bias_rate=0),
+        ),
+        MSE(),
+    ),
 }
 
 

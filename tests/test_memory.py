@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,12 @@ import fastnet as fn
 from fastnet import memory
 from tests.fuzzing import Memory
 
-backend, dtype, optimizer, sizes, batch = sys.argv[1:4] + json.loads(sys.argv[4])
+backend, dtype, optimizer, sizes, batch, bias_rate = sys.argv[1:4] + json.loads(sys.argv[4])
 optimizer = fn.optimizers.get(optimizer)
 fn.Network([4, 4, 1], backend=backend, dtype=dtype).fit(np.zeros((8, 4)), np.zeros(8))
 x, y = np.ones((batch, sizes[0]), dtype), np.zeros((batch, sizes[-1]), dtype)
-net = fn.Network(sizes, backend=backend, dtype=dtype)
+layers = [fn.Dense(units, "relu", bias_rate=bias_rate) for units in sizes[1:]]
+net = fn.Network(layers, inputs=sizes[0], backend=backend, dtype=dtype)
 with Memory() as rise:
     net.fit(x, y, optimizer=optimizer, epochs=2, batch_size=batch, threads=1)
 fixed, per_row = memory.training_bytes(net.plan, net.dtype.itemsize, optimizer)
@@ -72,8 +74,26 @@ print(json.dumps([net.parameters.nbytes + rise.rise * 2**20, fixed + batch * per
 def test_the_formula_says_what_training_takes(
     sizes: list[int], batch: int, optimizer: str, dtype: str, backend: str
 ) -> None:
-    measured, estimated = run(MEASURE, backend, dtype, optimizer, json.dumps([sizes, batch]))
+    measured, estimated = run(MEASURE, backend, dtype, optimizer, json.dumps([sizes, batch, 1.0]))
     assert 0.8 * estimated < measured < 1.15 * estimated
+
+
+@on_linux
+@pytest.mark.parametrize(("backend", "copies"), [("numpy", 2.25), ("numba", 1.0)])
+def test_rates_take_the_copies_of_the_parameters_that_the_formula_allows(
+    backend: str, copies: float
+) -> None:
+    if backend not in CPU:
+        pytest.skip(f"{backend} cannot run here")
+    sizes = [256, 2048, 2048, 10]
+    size = 4 * sum((a + 1) * b for a, b in pairwise(sizes))
+    found = [
+        run(MEASURE, backend, "float32", "sgd", json.dumps([sizes, 64, rate]))
+        for rate in (1.0, 0.5)
+    ]
+    (plain, estimated), (rated, estimated_at_rates) = found
+    assert (rated - plain) / size == pytest.approx(copies, abs=0.2)
+    assert estimated_at_rates - estimated == 2 * size
 
 
 @on_linux

@@ -129,8 +129,8 @@ def column_sums(out: Any, a: Any) -> None:
 def adam(w: Any, m: Any, v: Any, g: Any, constants: Any, coefficients: Any) -> None:
     """Take one step of Adam."""
     optimizers.update(
-        w, w.ctypes.data, g.ctypes.data, m.ctypes.data, v.ctypes.data, len(w), _ADAM, constants,
-        coefficients, 1.0, True,
+        w, w.ctypes.data, g.ctypes.data, m.ctypes.data, v.ctypes.data, _ZERO, len(w), _ADAM,
+        constants, coefficients, 1.0, True,
     )  # fmt: skip
 
 

@@ -157,8 +157,6 @@ class Engine(ABC):
         self.gradients: Array
         self.tally: Array
         self.threads: int | None = None
-        self._rates: Array = None
-        self._before: Array = None
 
     # --- what every backend provides -------------------------------------------------------------
 
@@ -203,6 +201,11 @@ class Engine(ABC):
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
         """Change the parameters by `gradients`, which may be used up.
 
+        Where the plan has rates, a parameter w that the optimizer would make u, with all penalties
+        and decay, becomes ``w + rate (u - w)``. As all optimizers' steps are proportional to the
+        learning rate, that is u at another learning rate. At the rate 0 a parameter keeps its bits
+        whatever its gradient, which has no part in the norm that clips. Moments know no rates.
+
         Parameters
         ----------
         moments : (slots, P)
@@ -240,29 +243,7 @@ class Engine(ABC):
         """Train on one batch: forward, backward, update. `step` keys the dropout masks."""
         self.forward(batch.x, training=True, seed=recipe.seed, step=step)
         self.backward(batch, recipe.loss)
-        if self.plan.has_rates:
-            self.update_at_rates(recipe.optimizer, moments, coefficients)
-        else:
-            self.update(recipe.optimizer, moments, coefficients)
-
-    def update_at_rates(
-        self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]
-    ) -> None:
-        """Update each parameter at its own rate: what `update` changes, times its factor.
-
-        That is what the update would be at another learning rate, as all optimizers' steps are
-        proportional to it. A parameter whose factor is 0 keeps its bits.
-        """
-        if self._rates is None:
-            self._rates, self._before = self.empty((self.plan.size,)), self.empty((self.plan.size,))
-            self.plan.write_rates(self._rates)
-        if optimizer.clip_norm is not None:
-            self.gradients *= self._rates != 0  # what stays has no part in the norm
-        self._before[...] = self.parameters
-        self.update(optimizer, moments, coefficients)
-        self.parameters -= self._before
-        self.parameters *= self._rates
-        self.parameters += self._before
+        self.update(recipe.optimizer, moments, coefficients)
 
     def train_epoch(
         self,

@@ -324,11 +324,13 @@ class GpuEngine(Engine):
         if optimizer.clip_norm is not None:
             clip, chunks = memory.clip, len(memory.norm_chunks)
             shape = chunks, size
-            launch("gradient_square_sum", shape, memory.norm_chunks, self.gradients, *shape)
+            squares = memory.norm_chunks, self.gradients, memory.rates
+            launch("gradient_square_sum", shape, *squares, *shape)
             launch("gradient_clip", (1, 1), clip, memory.norm_chunks, numbers[0], chunks)
-        arrays = self.parameters, moments, memory.shadow, self.gradients, clip, *numbers
+        outputs = self.parameters, moments, memory.shadow
+        inputs = self.gradients, memory.rates, clip, *numbers
         scalars = optimizer.code, self.plan.decayed, size
-        launch("optimizer_update", (1, size), *arrays, *scalars)
+        launch("optimizer_update", (1, size), *outputs, *inputs, *scalars)
 
     def read_tally(self) -> Tally:
         loss, score, weight, steps = self.runtime.to_host(self.tally).tolist()
@@ -355,8 +357,6 @@ class GpuEngine(Engine):
         are those of the composed form, which stops there.
         """
         place = {"epoch": epoch, "step": step, "first": first}
-        if self.plan.has_rates:  # the kernels know one rate for all parameters
-            return super().train_epoch(rows, recipe, moments, coefficients, **place)
         self.runtime.activate()
         return self._epochs.train(rows, recipe, moments, coefficients, **place)
 

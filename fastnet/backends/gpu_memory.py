@@ -64,6 +64,8 @@ class Memory:
     clock : int64
         The record ``Clock`` of ``kernels/cuda/clock.cu``.
     layers : list of Layer
+    rates : (P,), or None
+        As ``Plan.rates`` says.
     shadow : (P,) cells, or None
         The parameters as products read them, where that is not as they are.
     row_loss, row_score : (rows,)
@@ -82,6 +84,8 @@ class Memory:
     def __init__(self, plan: Plan, parameters: Array, state: Array, runtime: Runtime) -> None:
         self._plan, self._runtime, self._dtype = plan, runtime, parameters.dtype
         self.gradients = self._zeros((plan.size,), self._dtype)
+        rates = plan.rates(parameters.dtype)
+        self.rates = None if rates is None else runtime.to_device(rates)
         self.tally = self._zeros((abi.TALLY,), np.float64)
         self.clock = self._zeros((len(loader.CLOCK),), np.int64)
         self.weight_total = runtime.empty((1,), np.float64)

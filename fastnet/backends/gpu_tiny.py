@@ -88,7 +88,7 @@ class TinyTraining:
             self._kernels[kernel] = launch
         arrays = engine.parameters, moments, engine.tally, engine.clock, *rows.fields, order
         constants, coefficients, _ = memory.step_numbers(recipe.optimizer)
-        numbers = memory.loss_constants(recipe.loss), constants, coefficients
+        numbers = memory.rates, memory.loss_constants(recipe.loss), constants, coefficients
         guess = STEP_SECONDS + kernel.batch * engine.plan.flops / 5e10
         length = max(1, int(LAUNCH_SECONDS / self._pace.get(kernel, guess)))
         began = time.perf_counter()

@@ -84,6 +84,11 @@ class NumbaEngine(Engine):
             tally=self.tally,
             arrivals=self._arrivals,
         )
+        rates = plan.rates(parameters.dtype)
+        if rates is not None:
+            room = aligned(rates.shape, rates.dtype)
+            room[...] = rates
+            self._point(rates=room)
         self._frames["thread"] = np.arange(self._most_threads)
         products = [int(op["inputs"] * op["outputs"]) for op in plan.ops if op["kind"] == abi.DENSE]
         lanes = VECTOR_BYTES // parameters.itemsize
@@ -218,9 +223,6 @@ class NumbaEngine(Engine):
         step: int,
         first: int = 0,
     ) -> Tally:
-        if self.plan.has_rates:  # the kernels know one rate for all parameters
-            place = {"epoch": epoch, "step": step, "first": first}
-            return super().train_epoch(rows, recipe, moments, coefficients, **place)
         batch = min(recipe.batch_size, len(rows))
         if not self._is_prepared(rows, recipe, moments):
             self._prepare(rows, recipe, moments, batch)

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from fastnet import activations, random
 from fastnet.activations import Activation
 from fastnet.backends.base import Array, Backend, Engine, Recipe, Rows, Tally, zeros_tally
+from fastnet.backends.numpy_update import Update
 from fastnet.backends.threads import blas_pools
 from fastnet.kernels import abi
 from fastnet.losses import Head, Loss
@@ -57,7 +58,7 @@ class NumpyEngine(Engine):
         self.threads = threads
         self.gradients = np.zeros_like(parameters)
         self.tally = zeros_tally()
-        self._update_scratch = np.empty_like(parameters)
+        self._update = Update(plan, parameters, self.gradients)
         self._layers = [self._make_layer(op) for op in plan.ops]
         self._column = np.empty(plan.widest, dtype)
         self._rows = 0
@@ -308,25 +309,7 @@ class NumpyEngine(Engine):
 
     @_quietly
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
-        w, g, s = self.parameters, self.gradients, self._update_scratch
-        # Python's floats take the arrays' type, NumPy's would widen float32 arrays.
-        c = coefficients.tolist()
-        if optimizer.clip_norm is not None:
-            # In float64: the square of a large float32 would be infinite.
-            norm = float(np.sqrt(np.einsum("i,i->", g, g, dtype=np.float64)))
-            if norm > optimizer.clip_norm:
-                g *= optimizer.clip_norm / norm
-        decayed = slice(0, self.plan.decayed)
-        if optimizer.l2:
-            np.multiply(w[decayed], optimizer.l2, out=s[decayed])
-            g[decayed] += s[decayed]
-        if optimizer.l1:
-            np.sign(w[decayed], out=s[decayed])
-            s[decayed] *= optimizer.l1
-            g[decayed] += s[decayed]
-        if optimizer.weight_decay:
-            w[decayed] *= 1.0 - c[abi.DECAY]
-        optimizer.step(w, g, moments, c, s)
+        self._update(optimizer, moments, coefficients)
 
     def train_epoch(
         self,

@@ -34,6 +34,7 @@ FRAME: Final = np.dtype(
         ("batch_state", np.int64),  # (S,) mean and 1 / deviation of the newest batch
         ("size", np.int64),  # P
         ("decayed", np.int64),
+        ("rates", np.int64),  # (P,), or 0: all are 1
         # The workspace, for ``capacity`` rows.
         ("capacity", np.int64),
         ("work", np.int64),  # (width * capacity,) activations

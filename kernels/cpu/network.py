@@ -36,7 +36,7 @@ from fastnet.kernels.cpu.norm import (
 )
 from fastnet.kernels.cpu.optimizers import update
 from fastnet.kernels.cpu.random import dropout_mask
-from fastnet.kernels.cpu.sums import square_norm
+from fastnet.kernels.cpu.sums import square_norm, square_norm_at_rates
 
 _DENSE, _DROPOUT, _BATCH_NORM = abi.DENSE, abi.DROPOUT, abi.BATCH_NORM
 _IDENTITY, _RELU, _SOFTMAX, _CLIP_NORM = abi.IDENTITY, abi.RELU, abi.SOFTMAX, abi.CLIP_NORM
@@ -231,8 +231,9 @@ def update_range(like: Any, frame: Any, low: Any, high: Any, coefficients: Any, 
     """Update parameters `low` up to `high`, which are all decayed or all not."""
     offset = low * like.itemsize
     w, g, m = frame.parameters + offset, frame.gradients + offset, frame.moments + offset
+    rates = frame.rates + offset if frame.rates != 0 else _ZERO
     update(
-        like, w, g, m, m + frame.size * like.itemsize, high - low, frame.optimizer,
+        like, w, g, m, m + frame.size * like.itemsize, rates, high - low, frame.optimizer,
         doubles(frame.constants, abi.CONSTANTS), coefficients, clip, low < frame.decayed,
     )  # fmt: skip
 
@@ -246,7 +247,12 @@ def clip_factor(like: Any, frame: Any) -> Any:
     limit = doubles(frame.constants, abi.CONSTANTS)[_CLIP_NORM]
     if limit == math.inf:
         return 1.0
-    norm = math.sqrt(square_norm(vector(like, frame.gradients, frame.size)))
+    gradients = vector(like, frame.gradients, frame.size)
+    if frame.rates == 0:
+        square = square_norm(gradients)
+    else:
+        square = square_norm_at_rates(gradients, vector(like, frame.rates, frame.size))
+    norm = math.sqrt(square)
     return limit / norm if norm > limit else 1.0
 
 

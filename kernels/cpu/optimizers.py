@@ -28,6 +28,7 @@ def update(
     g: Any,
     m: Any,
     v: Any,
+    rates: Any,
     count: Any,
     code: Any,
     constants: Any,
@@ -39,6 +40,8 @@ def update(
 
     Parameters
     ----------
+    rates : address of `count` elements, or 0
+        What each step is multiplied by; 0: nothing.
     constants, c : (8,) and (4,) float64
         The optimizer's constants and this step's coefficients.
     clip : float
@@ -49,11 +52,11 @@ def update(
     # With a code that is known the loop is compiled for it alone, which halves its time: so for
     # the optimizers that nearly everybody uses (``fastnet bench --part kernels``).
     if code == _ADAM_CODE:
-        _update(like, w, g, m, v, count, _ADAM_CODE, constants, c, clip, decayed)
+        _update(like, w, g, m, v, rates, count, _ADAM_CODE, constants, c, clip, decayed)
     elif code == _SGD_CODE:
-        _update(like, w, g, m, v, count, _SGD_CODE, constants, c, clip, decayed)
+        _update(like, w, g, m, v, rates, count, _SGD_CODE, constants, c, clip, decayed)
     else:
-        _update(like, w, g, m, v, count, code, constants, c, clip, decayed)
+        _update(like, w, g, m, v, rates, count, code, constants, c, clip, decayed)
 
 
 @specialised
@@ -63,6 +66,7 @@ def _update(
     g: Any,
     m: Any,
     v: Any,
+    rates: Any,
     count: Any,
     code: Any,
     constants: Any,
@@ -82,6 +86,7 @@ def _update(
     rest1, rest2 = real(1.0 - constants[_BETA1]), real(1.0 - constants[_BETA2])
     momentum, nesterov = real(constants[_MOMENTUM]), constants[_NESTEROV] != 0
     correction, rate_gradient = real(c[_SCALE]), real(c[_RATE_GRADIENT])
+    rated = rates != 0
     for i in range(0, count, lanes):
         offset, left = i * size, count - i
         wi = load(like, w + offset, left)
@@ -112,4 +117,8 @@ def _update(
             move = rate * select(u > zero, one, select(u < zero, -one, u))
             mi = beta2 * mi + rest2 * gi
         store(m + offset, mi, left)
-        store(w + offset, keep * wi - move, left)
+        new = keep * wi - move
+        if rated:
+            ri = load(like, rates + offset, left)
+            new = select(ri == zero, wi, wi + ri * (new - wi))
+        store(w + offset, new, left)

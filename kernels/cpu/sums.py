@@ -58,3 +58,13 @@ def square_norm(x: Any) -> Any:
     for i in range(len(x)):
         result += np.float64(x[i]) * np.float64(x[i])
     return result
+
+
+@inner_sums
+def square_norm_at_rates(x: Any, rates: Any) -> Any:
+    """Return the same, without what has the rate 0."""
+    result = 0.0
+    for i in range(len(x)):
+        xi = np.float64(x[i]) if rates[i] != 0 else 0.0
+        result += xi * xi
+    return result

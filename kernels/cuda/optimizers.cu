@@ -1,9 +1,10 @@
 // Optimizers: one pass over the flat parameters.
 
 // square_c[c] = the sum of g^2 over chunk c of `chunks` equal ones. A block for each chunk. In
-// double: the square of a large float would be infinite.
-extern "C" __global__ void gradient_square_sum(double* square_c, const real* g_p, integer chunks,
-                                               integer size)
+// double: the square of a large float would be infinite. What has the rate 0 has no part in it;
+// `rates_p` is null where all rates are 1.
+extern "C" __global__ void gradient_square_sum(double* square_c, const real* g_p,
+                                               const real* rates_p, integer chunks, integer size)
 {
     __shared__ double scratch[BLOCK];
     const integer length = (size + chunks - 1) / chunks;
@@ -11,7 +12,7 @@ extern "C" __global__ void gradient_square_sum(double* square_c, const real* g_p
         const integer end = (c + 1) * length < size ? (c + 1) * length : size;
         double sum = 0;
         for (integer p = c * length + threadIdx.y; p < end; p += blockDim.y)
-            sum += double(g_p[p]) * double(g_p[p]);
+            sum += square_that_learns(g_p[p], rate_at(rates_p, p));
         sum = column_sum(scratch, sum);
         if (threadIdx.y == 0)
             square_c[c] = sum;
@@ -33,10 +34,11 @@ extern "C" __global__ void gradient_clip(real* clip, const double* square_c,
 }
 
 // Clips the gradient and updates; penalties act on the first `decayed` parameters. moments_sp holds
-// one row of `size` for each moment; `clip` is null where nothing is clipped. cells_p, unless null,
-// gets the new parameters rounded to cells. A thread for each parameter.
+// one row of `size` for each moment; `clip` is null where nothing is clipped. rates_p, unless null,
+// is what each step is multiplied by. cells_p, unless null, gets the new parameters rounded to
+// cells. A thread for each parameter.
 extern "C" __global__ void optimizer_update(real* w_p, real* moments_sp, cell* cells_p,
-                                            const real* g_p, const real* clip,
+                                            const real* g_p, const real* rates_p, const real* clip,
                                             const double* constants, const double* coefficients,
                                             const Clock* clock, integer optimizer,
                                             integer decayed, integer size)
@@ -47,7 +49,8 @@ extern "C" __global__ void optimizer_update(real* w_p, real* moments_sp, cell* c
     for (integer p = first_column(); p < size; p += column_stride()) {
         real w = w_p[p];
         const real g = clip ? g_p[p] * *clip : g_p[p];
-        parameter_update(optimizer, w, g, moments_sp[p], moments_sp[size + p], p < decayed, step);
+        parameter_update(optimizer, w, g, moments_sp[p], moments_sp[size + p], p < decayed,
+                         rate_at(rates_p, p), step);
         w_p[p] = w;
         if (cells_p)
             cells_p[p] = w;

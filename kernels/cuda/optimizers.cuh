@@ -77,11 +77,25 @@ __device__ void lion_update(real& w, real g, real& m, const Step& step)
     w -= step.rate * sign(direction);
 }
 
-// Adds penalties and decay to a gradient and moves its parameter; `decayed` says whether they act
-// on it. The two moments are those that the optimizer has.
-__device__ void parameter_update(integer optimizer, real& w, real g, real& first, real& second,
-                                 bool decayed, const Step& step)
+// The rate of parameter p; null where no parameter has one of its own.
+__device__ const real* rate_at(const real* rates_p, integer p)
 {
+    return rates_p ? rates_p + p : nullptr;
+}
+
+// What an element of the gradient adds to the square of its norm.
+__device__ double square_that_learns(real g, const real* rate)
+{
+    return rate && *rate == 0 ? 0 : double(g) * double(g);
+}
+
+// Adds penalties and decay to a gradient and moves its parameter; `decayed` says whether they act
+// on it. The two moments are those that the optimizer has. `rate`, unless null, is what the move is
+// multiplied by.
+__device__ void parameter_update(integer optimizer, real& w, real g, real& first, real& second,
+                                 bool decayed, const real* rate, const Step& step)
+{
+    const real before = w;
     if (decayed) {
         if (step.l2 != 0)
             g += step.l2 * w;
@@ -97,4 +111,6 @@ __device__ void parameter_update(integer optimizer, real& w, real g, real& first
     case abi::NADAM: nadam_update(w, g, first, second, step); break;
     case abi::LION: lion_update(w, g, first, step); break;
     }
+    if (rate)
+        w = *rate == 0 ? before : before + *rate * (w - before);
 }

@@ -290,9 +290,9 @@ __device__ double sum_by_warp(int count, F f)
 extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally, Clock* clock,
                                       const real* x_ni, const integer* label_n,
                                       const real* target_nt, const real* weight_n,
-                                      const unsigned* order_n, const double* loss_constants,
-                                      const double* constants, const double* coefficients,
-                                      integer count, integer steps)
+                                      const unsigned* order_n, const real* rates_p,
+                                      const double* loss_constants, const double* constants,
+                                      const double* coefficients, integer count, integer steps)
 {
     DYNAMIC_SHARED(real, s);
     __shared__ int halted;
@@ -348,7 +348,8 @@ extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally
         const auto update = [&](int place, int p, real g) {
             real& m = s[tiny::MOMENTS + p];
             real& v = s[tiny::MOMENTS + (tiny::SLOTS - 1) * tiny::SIZE + p];
-            parameter_update(tiny::OPTIMIZER, s[place], g, m, v, p < tiny::DECAYED, step);
+            parameter_update(tiny::OPTIMIZER, s[place], g, m, v, p < tiny::DECAYED,
+                             rate_at(rates_p, p), step);
         };
         if constexpr (tiny::CLIPPED) {
             const auto keep = [&](int place, int p, real g) {
@@ -359,7 +360,7 @@ extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally
             __syncthreads();
             // Every warp computes the norm for itself.
             const double norm = sqrt(sum_by_warp(tiny::SIZE, [&](int p) {
-                return double(s[tiny::GRADIENTS + p]) * double(s[tiny::GRADIENTS + p]);
+                return square_that_learns(s[tiny::GRADIENTS + p], rate_at(rates_p, p));
             }));
             const real clip = norm > limit ? real(limit / norm) : real(1);
             for (int p = thread(); p < tiny::SIZE; p += tiny::THREADS) {

@@ -10,13 +10,17 @@ import pytest
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet.backends.base import Recipe, Rows
-from fastnet.layers import Block, Dense, Layer
+from fastnet.backends.base import Engine, Recipe, Rows
+from fastnet.layers import Block, Dense, Layer, LayerNorm
 from fastnet.losses import MSE
+from fastnet.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
+from fastnet.optimizers import Optimizer
 from fastnet.plan import make_plan
 from fastnet.tables import PRESETS
+from tests import reference
 from tests.closeness import assert_close
-from tests.networks import Bench
+from tests.networks import Bench, random_parameters
+from tests.runs import Run, assert_same_epoch
 
 Array = NDArray[Any]
 BLOCKS = (Block(2, 3), Block(1, 1, "ones", 6.0), Block(3, 2, "standard_normal"))
@@ -62,8 +66,7 @@ def test_biases_begin_as_their_initializer_says() -> None:
 
 def test_rates_are_written_parameter_by_parameter() -> None:
     plan = make_plan(6, (Dense(6, blocks=BLOCKS, weight_rate=0.5, bias_rate=0.1), Dense(2)))
-    rates = np.full(plan.size, np.nan)
-    plan.write_rates(rates)
+    rates = plan.rates(np.float64)
     by_name = {tensor.name: tensor.view(rates) for tensor in plan.parameters}
     expected = np.where(INSIDE, 0.5, 0.0)
     expected[2, 3] = 3.0
@@ -155,7 +158,6 @@ def test_what_has_the_rate_zero_keeps_its_bits(bench: Bench, name: str) -> None:
 
 
 def test_rates_of_one_change_nothing_but_rounding(bench64: Bench) -> None:
-    """The composed update, which factors need, takes the steps of the plain one."""
     x, y = problem()
     nets = [
         network([Dense(7, "tanh", bias_rate=rate), Dense(2)], bench64)
@@ -178,6 +180,140 @@ def test_a_step_of_a_factor_is_that_of_the_learning_rate_times_it(bench64: Bench
         net.fit(x, y, epochs=5, batch_size=16, optimizer=fn.AdamW(rate))
         moved.append(np.array(bench64.backend.to_host(net.parameters)))
     assert_close(moved[1], moved[0], terms=5000)
+
+
+# --- the update -----------------------------------------------------------------------------------
+
+STEPWISE = {name: kind for name, kind in OPTIMIZERS_BY_NAME.items() if issubclass(kind, Optimizer)}
+PENALTIES: list[dict[str, float]] = [
+    {},
+    {"l1": 0.03, "l2": 0.25, "weight_decay": 0.5},
+    {"clip_norm": 0.5},
+    {"clip_norm": 1e6},
+]
+BLOCKED = Dense(6, "tanh", bias_rate=0.25, blocks=(Block(1, 2, rate=3.0), Block(3, 4)))
+RATED: tuple[Layer, ...] = (BLOCKED, LayerNorm(), Dense(5, weight_rate=0.1, bias_rate=0), Dense(2))
+MANY = (Dense(40, "silu", weight_rate=0.5), Dense(21, "tanh", bias_rate=0.0), Dense(3))
+
+
+class Updates:
+    """An engine of a network with rates whose gradients are made up, and its parameters."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.plan = bench, make_plan(4, RATED)
+        rates = self.plan.rates(np.float64)
+        assert rates is not None
+        self.rates = rates
+        self.start = random_parameters(self.plan)
+        self.start[np.flatnonzero(rates == 0)[:2]] = -0.0
+        self.engine = bench.engine(self.plan, self.start)
+
+    def take(self, optimizer: Optimizer, gradients: Array) -> Array:
+        """Return the parameters after a step for each of the gradients (n, P)."""
+        moments = self.bench.put(np.zeros((optimizer.slots, self.plan.size)))
+        table = optimizer.coefficients(1, np.full(len(gradients), 0.01))
+        for row, g in zip(table, gradients, strict=True):
+            self.engine.gradients[...] = self.bench.put(g)
+            self.engine.update(optimizer, moments, row)
+        return np.array(self.bench.get(self.engine.parameters))
+
+
+@pytest.mark.parametrize("penalty", PENALTIES, ids=str)
+@pytest.mark.parametrize("name", STEPWISE)
+def test_every_optimizer_at_rates_is_the_reference_s(
+    bench: Bench, name: str, penalty: dict[str, float]
+) -> None:
+    updates, optimizer = Updates(bench), STEPWISE[name](0.01, **penalty)
+    size, steps = updates.plan.size, 6
+    gradients = np.random.default_rng(1).integers(-40, 40, (steps, size)) / 8
+    expected, memory = updates.start.tolist(), [{} for _ in range(size)]
+    decayed = (np.arange(size) < updates.plan.decayed).tolist()
+    for t, g in enumerate(gradients.tolist(), start=1):
+        numbers = {"weight_decay": optimizer.weight_decay, **penalty}
+        expected = reference.optimizer_step(
+            *(name, expected, g, memory, t, 0.01, numbers, decayed, updates.rates.tolist())
+        )
+    got = updates.take(optimizer, gradients)
+    assert_close(got, expected, terms=steps)
+    change = np.asarray(expected) - updates.start
+    assert_close(got - updates.start.astype(bench.dtype), change, terms=steps, scale=1.0)
+
+
+@pytest.mark.parametrize("bad", [1e30, np.inf, np.nan])
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+@pytest.mark.parametrize("name", STEPWISE)
+def test_at_the_rate_zero_no_gradient_changes_a_bit(
+    bench: Bench, name: str, clip_norm: float | None, bad: float
+) -> None:
+    """Not of the parameter, and not of others by the norm."""
+    optimizer = STEPWISE[name](0.01, l1=0.1, l2=0.1, weight_decay=0.1, clip_norm=clip_norm)
+    results = []
+    for value in (0.0, bad):
+        updates = Updates(bench)
+        gradients = np.random.default_rng(1).integers(-40, 40, (3, updates.plan.size)) / 8
+        gradients[:, updates.rates == 0] = value
+        results.append(updates.take(optimizer, gradients))
+    still = updates.rates == 0
+    before = updates.start.astype(bench.dtype)
+    assert results[1].tobytes() == results[0].tobytes()
+    assert results[1][still].tobytes() == before[still].tobytes()
+    assert (results[1][~still] != before[~still]).all()
+
+
+def test_at_any_other_rate_a_gradient_that_is_no_number_shows(bench: Bench) -> None:
+    updates = Updates(bench)
+    gradient = np.where(updates.rates == 0.1, np.nan, 0.0)[None]
+    got = updates.take(fn.SGD(0.01), gradient)
+    assert (np.isnan(got) == (updates.rates == 0.1)).all()
+
+
+@pytest.mark.parametrize("layers", [RATED, MANY, (BLOCKED, Dense(2))], ids=["", "many", "tiny"])
+@pytest.mark.parametrize("clip_norm", [None, 0.01])
+@pytest.mark.parametrize("batch_size", [5, 16])
+def test_an_epoch_at_rates_is_its_steps_one_by_one(
+    bench: Bench, layers: tuple[Layer, ...], clip_norm: float | None, batch_size: int
+) -> None:
+    optimizer = fn.Adam(0.01, l2=0.01, weight_decay=0.1, clip_norm=clip_norm)
+    network = layers, MSE(), False, True
+    assert_same_epoch(Run(bench, network, count=23, batch_size=batch_size, optimizer=optimizer))
+
+
+@pytest.mark.parametrize("kernels", ["general", "tiny"])
+def test_compiled_backends_take_no_step_alone(
+    bench: Bench, kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise AssertionError("a step by itself")
+
+    layers = (BLOCKED, Dense(2)) if kernels == "tiny" else RATED
+    run = Run(bench, (layers, MSE(), False, False), count=23, batch_size=5)
+    engine, moments = run.start()
+    monkeypatch.setattr(Engine, "train_step", fail)
+    if bench.backend.name == "numpy":
+        with pytest.raises(AssertionError, match="a step by itself"):
+            run.train(engine, moments)
+    else:
+        assert run.train(engine, moments).steps == 5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("clip_norm", [None, 0.01])
+def test_on_numba_threads_change_no_bit(
+    dtype: str, clip_norm: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba", reason="Numba is not installed")
+    monkeypatch.setattr("fastnet.backends.numba_engine.cores", lambda: 3)
+    bench = Bench(fn.get_backend("numba"), np.dtype(dtype))
+    optimizer = fn.Adam(0.01, weight_decay=0.1, clip_norm=clip_norm)
+    results = set()
+    for threads in (1, 2, 3):
+        run = Run(bench, (MANY, MSE(), False, False), count=50, batch_size=16, optimizer=optimizer)
+        engine, moments = run.start()
+        engine.threads = threads
+        assert engine.threads_for(16) == threads
+        run.train(engine, moments)
+        results.add((engine.parameters.tobytes(), moments.tobytes()))
+    assert len(results) == 1
 
 
 def test_a_training_step_allocates_nothing_that_grows_with_the_network() -> None:

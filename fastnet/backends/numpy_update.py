@@ -1,0 +1,74 @@
+"""The update of the parameters in NumPy: clip, penalties, decay, the optimizer's step, and rates.
+
+P parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.backends.base import Array
+from fastnet.kernels import abi
+from fastnet.optimizers import Optimizer
+from fastnet.plan import Plan
+
+
+class Update:
+    """The update of one network's parameters, with the memory that it works in.
+
+    Parameters
+    ----------
+    plan : Plan
+    parameters, gradients : (P,)
+        Both are changed.
+    """
+
+    def __init__(self, plan: Plan, parameters: Array, gradients: Array) -> None:
+        self._parameters, self._gradients = parameters, gradients
+        self._decayed = slice(0, plan.decayed)
+        self._scratch = np.empty_like(parameters)
+        self._rates = plan.rates(parameters.dtype)
+        if self._rates is not None:
+            self._before = np.empty_like(parameters)
+            self._still = self._rates == 0
+
+    def __call__(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
+        """Take a step; see ``Engine.update``."""
+        w, g, s = self._parameters, self._gradients, self._scratch
+        # Python's floats take the arrays' type, NumPy's would widen float32 arrays.
+        c = coefficients.tolist()
+        if optimizer.clip_norm is not None:
+            norm = self._gradient_norm()
+            if norm > optimizer.clip_norm:
+                g *= optimizer.clip_norm / norm
+        if self._rates is not None:
+            np.copyto(self._before, w)
+        decayed = self._decayed
+        if optimizer.l2:
+            np.multiply(w[decayed], optimizer.l2, out=s[decayed])
+            g[decayed] += s[decayed]
+        if optimizer.l1:
+            np.sign(w[decayed], out=s[decayed])
+            s[decayed] *= optimizer.l1
+            g[decayed] += s[decayed]
+        if optimizer.weight_decay:
+            w[decayed] *= 1.0 - c[abi.DECAY]
+        optimizer.step(w, g, moments, c, s)
+        if self._rates is not None:
+            w -= self._before
+            w *= self._rates
+            w += self._before
+            np.copyto(w, self._before, where=self._still)
+
+    def _gradient_norm(self) -> float:
+        """Return the norm of what learns."""
+        g = self._gradients
+        if self._rates is not None:
+            np.copyto(self._scratch, g)
+            g = self._scratch
+            np.putmask(g, self._still, 0)
+        # In float64: the square of a large float32 would be infinite.
+        return float(np.sqrt(np.einsum("i,i->", g, g, dtype=np.float64)))

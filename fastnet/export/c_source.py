@@ -103,8 +103,9 @@ def usage(network: Network, path: Path) -> str:
     takes = ""
     if table is not None:
         takes = (
-            f"; a row is {len(table.columns)} doubles,\none for each column: a number, or the index "
-            "of a category; NaN where it is missing, -1 for another category"
+            f"; a row is {len(table.columns)} doubles,\n"
+            "one for each column: a number, or the index of a category; NaN where it is missing, "
+            "-1 for another category"
         )
     return (
         f"cc -O3 -c {path}, for its functions{takes}; as a program that reads CSV:\n"

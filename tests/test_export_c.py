@@ -52,7 +52,7 @@ def library(folder: Path, made: dict[str, fn.Network]) -> ctypes.CDLL:
 
 
 def predict(loaded: ctypes.CDLL, name: str, net: fn.Network, x: Any) -> np.ndarray[Any, Any]:
-    x = np.ascontiguousarray(x, net.dtype)
+    x = np.ascontiguousarray(x, net.dtype if net.preprocessor is None else np.float64)
     y = np.full((len(x), net.outputs), np.nan, net.dtype)
     function = getattr(loaded, f"{name}_predict_rows")
     function.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p

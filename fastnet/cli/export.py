@@ -39,7 +39,10 @@ def command(model: str, to: str, out: Path | None) -> None:
     """Write a MODEL in a form that runs without fastnet.
 
     The result has the weights and the scaler in it, and the names of columns and classes where
-    the format has a place for them. How it is used is written to standard output.
+    the format has a place for them. A model of a table has its preprocessor in it: NumPy takes the
+    table, C and ONNX a number for each column (a category's index, NaN where it is missing),
+    PyTorch what net.preprocessor.transform(table) returns. How it is used is written to standard
+    output.
     """
     network = files.load(model, backend="numpy")
     if out is None:

@@ -99,8 +99,16 @@ def content(network: Network, name: str) -> bytes:
 
 def usage(network: Network, path: Path) -> str:
     """Return how the file is compiled."""
+    table = table_of(network)
+    takes = ""
+    if table is not None:
+        takes = (
+            f"; a row is {len(table.columns)} doubles,\n"
+            "one for each column: a number, or the index of a category; NaN where it is missing, "
+            "-1 for another category"
+        )
     return (
-        f"cc -O3 -c {path}, for its functions; as a program that reads CSV:\n"
+        f"cc -O3 -c {path}, for its functions{takes}; as a program that reads CSV:\n"
         f"cc -O3 -DFASTNET_MAIN {path} -lm -o {path.stem}"
     )
 

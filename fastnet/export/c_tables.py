@@ -47,12 +47,13 @@ static void embed(double z, const double *frequencies, REAL *y, size_t n) {{
 """
 
 _PIECEWISE: Final = """\
-/* The share of each bin between n ends that lies below a scaled number; 0 where it is missing. */
-static void embed(double z, const double *ends, REAL *y, size_t n) {
+/* The share of each bin between n ends that lies below a scaled number; 0 where it is missing.
+   A bin without width is a step of the number itself. */
+static void embed(double x, double z, const double *ends, const double *steps, REAL *y, size_t n) {
   size_t k;
   for (k = 0; k + 1 < n; k++) {
     double size = ends[k + 1] - ends[k];
-    double share = size > 0 ? (z - ends[k]) / size : (z > ends[k] ? 1 : 0);
+    double share = size > 0 ? (z - ends[k]) / size : (x > steps[k] ? 1 : 0);
     y[k] = !(share > 0) ? 0 : (REAL)(share > 1 ? 1 : share);
   }
 }
@@ -207,7 +208,11 @@ def _lines(index: int, column: InputColumn, dtype: np.dtype[Any]) -> tuple[list[
         constants = []
         if column.knots.size:
             constants.append(numbers(f"double knots{index}", column.knots))
-            lines.append(f"embed(z, knots{index}, y + {at + 1}, {column.knots.size});")
+            given = f"z, knots{index}"
+            if column.steps.size:
+                constants.append(numbers(f"double steps{index}", column.steps))
+                given = f"{x}, {given}, steps{index}"
+            lines.append(f"embed({given}, y + {at + 1}, {column.knots.size});")
         if column.indicator.size:
             there, missing = numerals(column.indicator.astype(dtype))
             lines.append(f"y[{at + column.width - 1}] = {x} == {x} ? {there} : {missing};")

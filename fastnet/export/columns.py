@@ -44,6 +44,8 @@ class InputColumn:
         Of a number.
     knots : (K,) float64
         Of a number's embedding.
+    steps : (K - 1,) float64, or (0,)
+        For "piecewise": a bin without width is 1 where x is larger, else 0.
     indicator : (2,) float64, or (0,)
         The last input of a number, where one is there and where it is missing.
     hot : (C,) float64
@@ -61,6 +63,7 @@ class InputColumn:
     center: float
     factor: float
     knots: Array
+    steps: Array
     indicator: Array
     hot: Array
     cold: Array
@@ -131,6 +134,9 @@ def _columns(preprocessor: TablePreprocessor) -> tuple[InputColumn, ...]:
         if numeric:
             assert preprocessor.knots is not None
             knots = preprocessor.knots[number]
+        steps = none
+        if numeric and preprocessor.numeric_embedding == "piecewise":
+            steps = steps_of(float(center[0]), float(factor[0]), knots)
         states = np.array([1.0, -1.0] if len(column.categories) == 2 else 1.0)
         categorical = column.kind == "categorical"
         made.append(
@@ -143,6 +149,7 @@ def _columns(preprocessor: TablePreprocessor) -> tuple[InputColumn, ...]:
                 float(center[0]) if numeric else 0.0,
                 float(factor[0]) if numeric else 0.0,
                 knots,
+                steps,
                 clip((np.array([0.0, 1.0]) - center[1]) * factor[1]) if column.indicator else none,
                 clip((states - center) * factor) if categorical else none,
                 clip((0.0 - center) * factor) if categorical else none,
@@ -150,6 +157,35 @@ def _columns(preprocessor: TablePreprocessor) -> tuple[InputColumn, ...]:
         )
         place, at, number = place + column.levels, at + made[-1].width, number + numeric
     return tuple(made)
+
+
+def steps_of(center: float, factor: float, knots: Array) -> Array:
+    """Return the largest x that is scaled to no more than the lower end of each bin, (K - 1,).
+
+    A bin has no width where many rows have one number, which lies on its end: whether a scaled
+    number is above it would hang on the last bit of a root, which is not everywhere the same. So
+    the number itself is compared, with the ends that are meant up to 8 units in the last place.
+    """
+    ends = knots[:-1] + 8 * np.finfo(np.float64).eps * np.abs(knots[:-1])
+
+    def below(x: Array) -> NDArray[np.bool_]:
+        with np.errstate(over="ignore"):
+            return np.asarray(clip((x - center) * factor) <= ends)
+
+    # Bisection over all finite numbers, which are in the order of these integers.
+    largest = np.full(len(ends), np.finfo(np.float64).max)
+    high = largest.view(np.int64)
+    low = -high
+    for _ in range(64):
+        middle = (low >> 1) + (high >> 1) + (low & high & 1)
+        fits = below(_number(middle))
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+    return np.where(below(largest), largest, _number(low))
+
+
+def _number(order: NDArray[np.int64]) -> Array:
+    """Return the number with so many positive ones below it, or negative ones above it."""
+    return np.copysign(np.abs(order).view(np.float64), order)
 
 
 def target_scale(network: Network) -> tuple[Array, Array] | None:

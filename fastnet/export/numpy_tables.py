@@ -14,9 +14,9 @@ from fastnet.tables.frame import NO_WORD
 
 _PERIODIC: Final = '''
 
-def embed(z, knots):
+def embed(x, z, k):
     """Return sines and cosines (N, 2 K) of numbers z (N,); 0 where one is missing."""
-    angles = 2.0 * np.pi * z[:, None] * knots
+    angles = 2.0 * np.pi * z[:, None] * TENSORS["knots"][k]
     features = np.hstack([np.sin(angles), np.cos(angles)])
     features[np.isnan(z)] = 0
     return features
@@ -25,10 +25,11 @@ def embed(z, knots):
 _PIECEWISE: Final = '''
 
 @np.errstate(all="ignore")
-def embed(z, knots):
+def embed(x, z, k):
     """Return the share (N, K - 1) of each bin that lies below numbers z (N,); 0 where missing."""
-    low, size = knots[:-1], np.diff(knots)
-    share = np.where(size > 0, (z[:, None] - low) / size, z[:, None] > low)
+    low, size = TENSORS["knots"][k][:-1], np.diff(TENSORS["knots"][k])
+    # A bin without width is a step of the number x itself.
+    share = np.where(size > 0, (z[:, None] - low) / size, x[:, None] > TENSORS["steps"][k])
     features = np.clip(share, 0, 1)
     features[np.isnan(z)] = 0
     return features
@@ -154,7 +155,7 @@ _EMBED: Final = {"periodic": _PERIODIC, "piecewise": _PIECEWISE}
 def source(table: InputTable) -> str:
     """Return the functions that read a table and encode it."""
     embeds = table.embedding is not None
-    line = 'parts.append(embed(z, TENSORS["knots"][k]))\n    ' if embeds else ""
+    line = "parts.append(embed(numbers, z, k))\n    " if embeds else ""
     embedding = _EMBED[table.embedding] if table.embedding is not None else ""
     return embedding + _ENCODE.replace("EMBED\n    ", line) + _CELLS
 
@@ -171,6 +172,7 @@ def tensors(table: InputTable) -> dict[str, NDArray[Any]]:
     }
     if table.embedding is not None:
         made["knots"] = np.array([column.knots for column in numeric])
+        made["steps"] = np.array([column.steps for column in numeric])
     for index, column in enumerate(table.columns):
         if column.kind == "categorical":
             made |= {f"hot{index}": column.hot, f"cold{index}": column.cold}

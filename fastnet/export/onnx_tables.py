@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnet.export.columns import LARGEST_SCALED, InputColumn, InputTable
 from fastnet.tables.columns import SMOOTH_CLIP
@@ -39,7 +38,7 @@ def add(g: Graph, table: InputTable, x: str) -> str:
     order = np.argsort([place for _, places in parts for place in places])
     if (order == np.arange(table.inputs)).all():
         return value
-    return g.op("Gather", value, g.constant(order, "table.order"), axis=1)
+    return g.op("Gather", value, g.constant(order.astype(np.int64), "table.order"), axis=1)
 
 
 def described(table: InputTable) -> list[dict[str, Any]]:
@@ -83,11 +82,10 @@ def _numbers(
     z = g.op("Where", missing, zero, g.op("Div", z, root))
     parts = [(g.cast(z), [column.at for column in columns])]
     if table.embedding is not None:
-        knots = np.array([column.knots for column in columns])
-        embedded, count = _embedding(g, table.embedding, z, knots)
-        axis = g.constant(np.array([2]), "table.axis")
+        embedded, count = _embedding(g, table.embedding, taken, z, columns)
+        axis = g.constant(np.array([2], np.int64), "table.axis")
         embedded = g.op("Where", g.op("Unsqueeze", missing, axis), zero, embedded)
-        flat = g.constant(np.array([0, len(columns) * count]), "table.flat")
+        flat = g.constant(np.array([0, len(columns) * count], np.int64), "table.flat")
         places = [column.at + 1 + k for column in columns for k in range(count)]
         parts.append((g.cast(g.op("Reshape", embedded, flat)), places))
     flagged = [(index, column) for index, column in numeric if column.indicator.size]
@@ -101,9 +99,13 @@ def _numbers(
     return parts
 
 
-def _embedding(g: Graph, name: str, z: str, knots: NDArray[np.float64]) -> tuple[str, int]:
-    """Add the embedding of numbers z (rows, n); return its name (rows, n, K), and K."""
-    z = g.op("Unsqueeze", z, g.constant(np.array([2]), "table.axis"))
+def _embedding(
+    g: Graph, name: str, x: str, z: str, columns: Sequence[InputColumn]
+) -> tuple[str, int]:
+    """Add the embedding of numbers x, scaled z (rows, n); return its name (rows, n, K), and K."""
+    knots = np.array([column.knots for column in columns])
+    axis = g.constant(np.array([2], np.int64), "table.axis")
+    z = g.op("Unsqueeze", z, axis)
     if name == "periodic":
         turns = g.op("Mul", z, _constant(g, "turn", 2 * np.pi))
         angles = g.op("Mul", turns, _constant(g, "frequencies", knots))
@@ -112,8 +114,9 @@ def _embedding(g: Graph, name: str, z: str, knots: NDArray[np.float64]) -> tuple
     below = _constant(g, "ends", low)
     share = g.op("Div", g.op("Sub", z, below), _constant(g, "bins", np.where(size > 0, size, 1)))
     if not (size > 0).all():
-        # A bin without width is a step.
-        step = g.cast(g.op("Greater", z, below), double=True)
+        # A bin without width is a step of the number itself.
+        steps = _constant(g, "steps", [column.steps for column in columns])
+        step = g.cast(g.op("Greater", g.op("Unsqueeze", x, axis), steps), double=True)
         share = g.op("Where", g.constant(size > 0, "table.wide"), share, step)
     share = g.op("Clip", share, _constant(g, "zero", 0.0), _constant(g, "one", 1.0))
     return share, size.shape[1]

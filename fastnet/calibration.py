@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fastnet.errors import InputError
 from fastnet.layers import Dense
+from fastnet.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.plan import make_plan
 from fastnet.rows import Checked
 
@@ -72,6 +73,14 @@ def apply_temperature(network: Network, temperature: float) -> None:
     for name, values in network.named_parameters().items():
         if name.rpartition(".")[0] == last:
             values *= 1.0 / temperature
+
+
+def calibrated_loss(network: Network) -> Loss:
+    """Return the loss that `fit_temperature` lowers: the network's, without label smoothing."""
+    loss = network._loss(None)
+    if isinstance(loss, CrossEntropy | BinaryCrossEntropy):
+        return replace(loss, label_smoothing=0.0)
+    return loss
 
 
 def uncalibrated(network: Network) -> Network:

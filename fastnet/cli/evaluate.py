@@ -9,10 +9,10 @@ import numpy as np
 
 from fastnet import files
 from fastnet.answers import class_names
-from fastnet.calibration import uncalibrated
+from fastnet.calibration import calibrated_loss, uncalibrated
 from fastnet.cli import options, output, using
 from fastnet.errors import InputError
-from fastnet.losses import LOSSES, Quantile
+from fastnet.losses import LOSSES, Loss, Quantile
 from fastnet.metrics import METRICS
 from fastnet.network import Network
 
@@ -75,7 +75,7 @@ def command(
 
     Writes loss, accuracy and their like, and for classes how each one is recognised; for numbers
     r2, the mean absolute error and the root of the mean squared error. For a calibrated model loss
-    and calibration error also as they were before.
+    (then without label smoothing) and calibration error also as they were before.
     """
     network = files.load(model, backend=backend)
     dataset = using.load_for(network, data, target=target, folder=data_dir, split=split)
@@ -97,12 +97,15 @@ def command(
         quantiles = loss == "quantile" or (loss is None and isinstance(network.loss, Quantile))
         usual = [] if quantiles else list(_FOR_NUMBERS)
     chosen = list(dict.fromkeys([*usual, *metric]))
-    values = network.evaluate(dataset.x, dataset.answers, loss=loss, metrics=chosen)
+    measured_by: str | Loss | None = loss
+    if loss is None and network.temperature is not None:
+        measured_by = calibrated_loss(network)
+    values = network.evaluate(dataset.x, dataset.answers, loss=measured_by, metrics=chosen)
     before = {}
     if network.temperature is not None:
         undone = uncalibrated(network)
         measured = undone.evaluate(
-            dataset.x, dataset.answers, loss=loss, metrics=["calibration_error"]
+            dataset.x, dataset.answers, loss=measured_by, metrics=["calibration_error"]
         )
         before = {name: measured[name] for name in ("loss", "calibration_error")}
     classes = [] if names is None else _by_class(network, dataset, names)

@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from fastnet import data
+from fastnet.calibration import calibrated_loss
 from fastnet.callbacks import Callback
 from fastnet.checkpoint import DEFAULT_EVERY, Every
 from fastnet.cli import INTERRUPTED, blocks, options, output, tables
@@ -26,11 +27,13 @@ from fastnet.cli.train_report import command_line, write_page
 from fastnet.data import BUILT_IN
 from fastnet.errors import DivergenceError, FastNetError, InputError
 from fastnet.history import History
+from fastnet.layers import Dense
 from fastnet.loggers import JsonLines
 from fastnet.losses import Loss
 from fastnet.network import Network
 from fastnet.optimizers import LBFGS, Optimizer
 from fastnet.rows import split_index
+from fastnet.schedules import Constant
 
 
 @click.command(
@@ -223,10 +226,12 @@ def _facts(
         rows += f"; {share:g} of the rows for validation{why}"
     sizes = "-".join(map(str, (network.inputs, *settings.hidden, network.outputs)))
     final = network.plan.output_activation.name
-    kinds = ", ".join([settings.activation, final] if settings.hidden else [final])
+    hidden = [layer.activation for layer in network.layers[:-1] if isinstance(layer, Dense)]
+    kinds = ", ".join([*hidden[-1:], final])
     training = f"{loss.name} by {optimizer.name}"
     if isinstance(optimizer, Optimizer):
-        course = "" if settings.schedule == "constant" else f" ({settings.schedule})"
+        schedule = optimizer.schedule
+        course = "" if isinstance(schedule, Constant) else f" ({schedule.name})"
         training += f", learning rate {optimizer.schedule.start:g}{course}"
         training += f", batches of {min(settings.batch_size, dataset.rows)}"
     every = settings.checkpoint_every or DEFAULT_EVERY
@@ -280,9 +285,10 @@ def _calibrate(settings: Settings, dataset: AnyDataset, network: Network) -> Non
     """Fit the temperature to the rows that validated, and write what it changed."""
     _, held = split_index(dataset.rows, settings.validation_share, settings.seed)
     x, y, _ = dataset.part(held)
-    before = network.evaluate(x, y, metrics=["calibration_error"])
+    loss = calibrated_loss(network)
+    before = network.evaluate(x, y, loss=loss, metrics=["calibration_error"])
     temperature = network.calibrate(x, y)
-    after = network.evaluate(x, y, metrics=["calibration_error"])
+    after = network.evaluate(x, y, loss=loss, metrics=["calibration_error"])
     changes = (
         f"{name.replace('_', ' ')} {output.short(before[name])} -> {output.short(after[name])}"
         for name in ("loss", "calibration_error")

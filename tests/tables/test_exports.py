@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.cli import group
+from fastnet.data import Scaler
 from fastnet.export import export, from_torch, to_torch, usage
-from fastnet.export.columns import steps_of
+from fastnet.export.columns import step_points
 from fastnet.export.numpy_source import content as numpy_content
 from fastnet.export.onnx_model import content as onnx_content
 from fastnet.tables import TablePreprocessor, TableTarget, read_frame
@@ -139,7 +140,8 @@ def networks() -> dict[str, fn.Network]:
         for name, (target, options) in CASES.items()
         for dtype in ("float32", "float64")
     }
-    # Targets in their unit after an activation, a preprocessor without a target, and without names.
+    # What nobody trains but a network may be: targets in their unit after an activation, none, and
+    # inputs that are scaled once more.
     for dtype in ("float32", "float64"):
         pre = made[f"regression_{dtype}"].preprocessor
         assert pre is not None
@@ -151,6 +153,8 @@ def networks() -> dict[str, fn.Network]:
             net = fn.Network(layers, inputs=pre.inputs, dtype=dtype, backend="numpy")
             net.preprocessor = kept
             made[f"{name}_{dtype}"] = spread(net)
+        made[f"scaled_inputs_{dtype}"] = net = network("price", dtype)
+        net.scaler = Scaler(np.arange(net.inputs) / 9, np.arange(1.0, net.inputs + 1) ** 0.25)
     return made
 
 
@@ -274,10 +278,10 @@ def test_a_step_is_where_the_preprocessor_has_it(numbers: list[int], spread: flo
     assert pre.knots is not None
     flat = np.diff(pre.knots[0]) == 0
     assert flat.any()
-    steps = steps_of(float(pre.center[0]), float(pre.factor[0]), pre.knots[0])
+    steps = step_points(float(pre.center[0]), float(pre.factor[0]), pre.knots[0])
     encoded = pre.transform({"x": x}, np.float64)[:, 1:]
     assert np.array_equal((x[:, None] > steps)[:, flat], encoded[:, flat] == 1)
-    lower = steps_of(float(pre.center[0]), float(pre.factor[0]), pre.knots[0] - 1e-9)
+    lower = step_points(float(pre.center[0]), float(pre.factor[0]), pre.knots[0] - 1e-9)
     assert not np.array_equal((x[:, None] > lower)[:, flat], encoded[:, flat] == 1)
 
 
@@ -399,6 +403,15 @@ def test_an_empty_column_may_hold_anything_and_a_row_nothing(tmp_path: Path) -> 
     text = folder_of(tmp_path, NETWORKS["regression_float32"], rows)
     expected = assert_programs_answer_as_the_command(tmp_path, text)
     assert len(expected) == 26
+
+
+def test_texts_alone_need_no_embedding_of_numbers(tmp_path: Path) -> None:
+    table = {"k": ["a", "b", "c", None], "t": ["u", "v", "u", "v"]}
+    made = TablePreprocessor.fit(table)
+    net = fn.Network([made.inputs, 2], backend="numpy")
+    net.preprocessor = replace(made, numeric_embedding="piecewise")  # as a model file may say
+    for answer in (*ANSWERS.values(), by_c(tmp_path)):
+        assert relative_difference(answer(net, table), net.predict(table)) <= LIMIT["float32"]
 
 
 @pytest.mark.parametrize("names", ["none", "none, with the target", "other"])

@@ -113,10 +113,11 @@ def table_of(network: Network) -> InputTable | None:
     targets = () if preprocessor.target is None else preprocessor.target.names
     wanted = [*(column.name for column in preprocessor.columns), *targets]
     full = unnamed(len(wanted))
+    numeric = any(column.kind == "numeric" for column in preprocessor.columns)
     return InputTable(
         _columns(preprocessor),
         preprocessor.named,
-        preprocessor.numeric_embedding,
+        preprocessor.numeric_embedding if numeric else None,
         preprocessor.inputs,
         preprocessor.feature_names,
         full if targets and set(full) == set(wanted) else None,
@@ -136,7 +137,7 @@ def _columns(preprocessor: TablePreprocessor) -> tuple[InputColumn, ...]:
             knots = preprocessor.knots[number]
         steps = none
         if numeric and preprocessor.numeric_embedding == "piecewise":
-            steps = steps_of(float(center[0]), float(factor[0]), knots)
+            steps = step_points(float(center[0]), float(factor[0]), knots)
         states = np.array([1.0, -1.0] if len(column.categories) == 2 else 1.0)
         categorical = column.kind == "categorical"
         made.append(
@@ -159,7 +160,7 @@ def _columns(preprocessor: TablePreprocessor) -> tuple[InputColumn, ...]:
     return tuple(made)
 
 
-def steps_of(center: float, factor: float, knots: Array) -> Array:
+def step_points(center: float, factor: float, knots: Array) -> Array:
     """Return the largest x that is scaled to no more than the lower end of each bin, (K - 1,).
 
     A bin has no width where many rows have one number, which lies on its end: whether a scaled

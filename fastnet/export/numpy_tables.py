@@ -50,8 +50,7 @@ def encode(table):
     parts, number = [], 0
     for index, (name, kind, categories) in enumerate(COLUMNS):
         if kind == "numeric":
-            numbers = np.array([_number(cell, name) for cell in _cells(table[name])], float)
-            parts += _of_numbers(numbers, number)
+            parts += _of_numbers(_numbers(table[name], name), number)
             number += 1
         elif kind == "categorical":
             codes = _codes(_cells(table[name]), categories)
@@ -94,15 +93,21 @@ def _is_missing(cell):
     return cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
 
 
+def _numbers(column, name):
+    numbers = np.asarray(column)
+    if numbers.dtype.kind not in "biuf":
+        numbers = np.array([_number(cell, name) for cell in _cells(column)], float)
+    if np.isinf(numbers).any():
+        raise ValueError(f"the column {name!r} must hold finite numbers.")
+    return numbers.astype(float)
+
+
 def _number(cell, name):
     if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING):
         return np.nan
     if isinstance(cell, str) and not _is_number(cell):
         raise ValueError(f"the column {name!r} must hold numbers, got {cell!r}.")
-    number = float(cell)
-    if np.isinf(number):
-        raise ValueError(f"the column {name!r} must hold finite numbers, got {cell!r}.")
-    return number
+    return float(cell)
 
 
 def _codes(cells, categories):

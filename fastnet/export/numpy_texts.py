@@ -157,9 +157,13 @@ def main():
             sys.exit(f"row {number} must have {len(header)} cells, got {len(row)}.")
     columns = zip(*rows) if rows else [()] * len(header)
     table = {name: _of_file(cells) for name, cells in zip(header, columns)}
+    try:
+        x = encode(table)
+    except ValueError as error:
+        sys.exit(str(error))
     writer = csv.writer(sys.stdout, lineterminator="\\n")
     writer.writerow(OUTPUTS)
-    writer.writerows(predict_rows(encode(table)))
+    writer.writerows(predict_rows(x))
 
 
 def _is_number(cell):

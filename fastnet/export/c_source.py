@@ -34,7 +34,6 @@ _STEPS: Final[dict[type[Step], str]] = {
     Normalize: c_texts.NORMALIZE,
 }
 
-
 _ABOUT_TABLES: Final = (
     "x has one double for each of NAME_columns: a number, or the index k of a category,",
     "NAME_categories[column][k], with k below NAME_category_counts[column]; NaN where it is",

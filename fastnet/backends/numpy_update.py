@@ -69,6 +69,6 @@ class Update:
         if self._rates is not None:
             np.copyto(self._scratch, g)
             g = self._scratch
-            np.putmask(g, self._still, 0)
+            np.copyto(g, 0, where=self._still)
         # In float64: the square of a large float32 would be infinite.
         return float(np.sqrt(np.einsum("i,i->", g, g, dtype=np.float64)))

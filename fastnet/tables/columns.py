@@ -168,7 +168,7 @@ def write_levels(
         return None
     if column.kind == "numeric":
         numbers = numbers_of(values, column.name, source)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # a missing one may be a signalling NaN
             z: Array = clip((numbers - center[0]) * factor[0])
         missing = np.isnan(numbers)
         out[:, 0] = np.where(missing, 0.0, z)

@@ -85,7 +85,9 @@ def _read_parquet(path: Path) -> Frame:
     file = open_parquet(path).file
     arrow = importlib.import_module("pyarrow")
     try:
-        return as_frame(file.read())
+        table = file.read()
+        table.validate(full=True)
+        return as_frame(table)
     except DataError:
         raise
     except (arrow.ArrowException, *DAMAGE) as error:

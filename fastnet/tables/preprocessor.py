@@ -169,7 +169,7 @@ class TablePreprocessor:
         knots = []
         for number, (column, place) in enumerate(numbers):
             x = numbers_of(frame.columns[column.name], column.name, frame.source)
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 z = clip((x - center[place]) * factor[place])
             knots.append(embeddings.learn(numeric_embedding, z, number, seed))
         if not knots:

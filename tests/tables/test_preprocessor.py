@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -509,3 +510,13 @@ def test_a_sparse_matrix_is_no_table() -> None:
     for kind in (sparse.csr_matrix, sparse.dok_matrix):  # the latter is a mapping
         with pytest.raises(fn.InputError, match="sparse matrix"):
             TablePreprocessor.fit(kind(np.eye(3)))
+
+
+def test_a_missing_number_may_be_any_nan() -> None:
+    """A signalling NaN is one, too: only its bits are copied, so that it stays what it is."""
+    bits = np.array([0x7FF0000000000001], np.uint64)
+    column = np.concatenate([np.arange(9.0), bits.view(np.float64)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = TablePreprocessor.fit({"a": column})
+        assert made.transform({"a": column})[9, 0] == 0

@@ -25,7 +25,9 @@ import fastnet.sklearn as estimators
 
 BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
 
-SECTION = (ROOT / "README.md").read_text().partition("\n## scikit-learn\n")[2].partition("\n## ")[0]
+SECTION = (
+    (ROOT / "README.md").read_text().partition("\n### scikit-learn\n")[2].partition("\n###")[0]
+)
 
 # A network that has not converged after so many iterations is none of these tests' business.
 unfinished = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -301,7 +301,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "nothing left": (lambda n, p: Blocks(Y[:, None], target=0), "no column beside"),
     "no file": (lambda n, p: Blocks("none.npy", target=0), "There is no file 'none.npy'"),
     "other file": (lambda n, p: Blocks(__file__, target=0), "expected a .npy or a .parquet file"),
-    "no npy": (lambda n, p: Blocks(p / "bad.npy", target=0), "is not a readable .npy file"),
+    "no npy": (lambda n, p: Blocks(p / "bad.npy", target=0), "is not a readable NumPy file"),
     "no parquet": (lambda n, p: Blocks(p / "bad.parquet", target=0), "not a readable Parquet file"),
     "texts": (lambda n, p: Blocks(p / "texts.parquet", target="a"), "column 'a' has type string"),
     "name": (

@@ -42,19 +42,21 @@ def command(model: str, as_json: bool) -> None:
 
 def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
     schema, labels, scaler = network.schema, network.label_names, network.scaler
+    inputs = "as they are" if scaler is None else "standardised"
+    if network.preprocessor is not None:
+        inputs = "made of a table's columns"
     fixed, per_row = training_bytes(network.plan, network.dtype.itemsize, Adam())
     found: list[tuple[str, object]] = [
         ("model", f"{model} ({output.size(size)})"),
         ("parameters", f"{network.plan.size:,} {network.dtype.name}"),
         ("seed", network.seed),
         ("training takes", f"{output.size(fixed)}, and {output.size(per_row)} a row of a batch"),
-        ("inputs", f"{network.inputs}, {'as they are' if scaler is None else 'standardised'}"),
+        ("inputs", f"{network.inputs}, {inputs}"),
         ("outputs", f"{network.outputs} ({network.plan.output_activation.name})"),
     ]
     if network.temperature is not None:
         found.append(("calibrated", f"at temperature {network.temperature:.4g}"))
     if network.preprocessor is not None:
-        found[-2] = ("inputs", f"{network.inputs}, made of a table's columns")
         described = [_describe(column) for column in network.preprocessor.columns]
         found.append(("columns", _listing(described)))
         if network.preprocessor.target is not None:

@@ -218,7 +218,8 @@ def _facts(
     optimizer: Optimizer | LBFGS,
 ) -> list[tuple[str, object]]:
     """Return what is going to be trained, on what, and how."""
-    outputs = f"{dataset.classes} classes" if dataset.classes else f"{network.outputs} outputs"
+    outputs = f"{network.outputs} output{'s' * (network.outputs != 1)}"
+    outputs = f"{dataset.classes} classes" if dataset.classes else outputs
     rows = f"{dataset.name}: {dataset.rows:,} rows, {dataset.features} inputs, {outputs}"
     share = settings.validation_share
     if share:

@@ -211,6 +211,9 @@ def test_several_targets_of_a_table_are_named(folder: Path) -> None:
 def test_info_tells_the_columns_and_the_calibration(folder: Path) -> None:
     train("classes.csv", "--target", "class", *PLAIN, "--calibrate", "--quiet")
     out = CliRunner().invoke(group, ["info", "model.safetensors"]).stdout
+    names = [line.split()[0] for line in out.splitlines()[: out.splitlines().index("")]]
+    assert len(set(names)) == len(names)
+    assert {"inputs", "outputs", "calibrated", "columns", "target", "labels"} <= set(names)
     assert "kind (4 categories)" in out
     assert "calibrated" in out
     assert re.search(r"target\s+class", out)

@@ -127,7 +127,7 @@ def test_a_number_is_regressed_with_standardised_inputs(numbers: str) -> None:
                  "--backend", "numpy", "--validation", 0.2)  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "inputs    standardised" in result.stdout
-    assert "3 inputs, 1 outputs" in result.stdout
+    assert "3 inputs, 1 output" in result.stdout
     assert "mse by adam, learning rate 0.001, batches of 16" in result.stdout
     assert float(re.search(r"validation r2 (\S+)", result.stdout)[1]) > 0.9
     net = fn.load("model.safetensors", backend="numpy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -34,3 +35,24 @@ html_title = f"fastnet {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+
+
+def _split_attributes(
+    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Give each of ``a, b : type`` an entry of its own, as napoleon does for parameters only."""
+    if "Attributes" not in lines:
+        return
+    start = lines.index("Attributes") + 2
+    rules = [k for k in range(start, len(lines)) if lines[k].startswith("---")]
+    end = rules[0] - 1 if rules else len(lines)
+    entries = [k for k in range(start, end) if lines[k][:1] not in ("", " ")]
+    for k, following in reversed(list(zip(entries, [*entries[1:], end], strict=True))):
+        names, _, kind = lines[k].partition(" : ")
+        text = lines[k + 1 : following]
+        lines[k:following] = [x for one in names.split(", ") for x in (f"{one} : {kind}", *text)]
+
+
+def setup(app: Any) -> None:
+    """Look at docstrings before napoleon does."""
+    app.connect("autodoc-process-docstring", _split_attributes, priority=400)

@@ -197,6 +197,5 @@ def target_scale(network: Network) -> tuple[Array, Array] | None:
     target = None if network.preprocessor is None else network.preprocessor.target
     if target is None or target.labels is not None:
         return None
-    times = network.outputs // len(target.center)
-    scale, center = np.tile(target.scale, times), np.tile(target.center, times)
+    scale, center = target.units(network.outputs, network.loss)
     return None if (scale == 1).all() and (center == 0).all() else (scale, center)

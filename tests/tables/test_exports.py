@@ -397,6 +397,18 @@ def test_the_programs_write_what_the_command_predict_writes(tmp_path: Path, name
     assert len(expected) == 25
 
 
+def test_deviations_have_the_floors_of_their_targets(tmp_path: Path) -> None:
+    net = network(["price", "rent"], "float32", loss="gaussian_nll")
+    net.biases[-1][2:] = -1000
+    rows = [list(ASKED), *cells(ASKED, WORDS)]
+    expected = assert_programs_answer_as_the_command(tmp_path, folder_of(tmp_path, net, rows))
+    assert net.preprocessor is not None and net.preprocessor.target is not None
+    least = np.array([row[2:] for row in expected[1:]], np.float32)
+    floors = np.tile(1e-3 * net.preprocessor.target.scale, (24, 1)).astype(np.float32)
+    assert relative_difference(least, floors) <= LIMIT["float32"]
+    assert floors[0, 0] > 50 * floors[0, 1]
+
+
 def test_an_empty_column_may_hold_anything_and_a_row_nothing(tmp_path: Path) -> None:
     table = ASKED | {"nothing": ["a word"] * 24}
     rows = [list(table), *cells(table, ("none", "-")), [""] * len(table)]

@@ -373,6 +373,10 @@ def test_numbers_are_scaled_and_come_back() -> None:
     assert_close(z.std(axis=0), [1, 1], terms=8)
     assert_close(target.decode(z), y, terms=8)
     assert_close(target.decode(np.hstack([z, z])), np.hstack([y, y]), terms=8)
+    outputs = np.hstack([z, np.log(np.full_like(z, 0.25))])
+    means, log_variances = np.hsplit(target.decode(outputs, fn.losses.GaussianNLL()), 2)
+    assert_close(means, y, terms=8)
+    assert_close(np.exp(log_variances / 2), np.tile(target.scale / 2, (len(y), 1)), terms=64)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e300, -1e-300])

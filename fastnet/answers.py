@@ -69,10 +69,16 @@ def target_count(network: Network) -> int:
     return network.outputs // (loss.outputs_per_target if loss is not None else 1)
 
 
-def deviations(log_variances: NDArray[Any]) -> NDArray[Any]:
-    """Return the standard deviations that these logarithms of variances stand for."""
-    std: NDArray[Any] = np.exp(0.5 * np.maximum(log_variances, LOG_VARIANCE_FLOOR))
-    return std
+def log_variance_floors(network: Network) -> NDArray[Any]:
+    """Return the least logarithm of a variance of each target (T,), in the targets' unit.
+
+    The loss has one floor for all targets; where those are scaled, it is that of scaled targets.
+    """
+    floors = np.full(target_count(network), LOG_VARIANCE_FLOOR)
+    target = None if network.preprocessor is None else network.preprocessor.target
+    if target is not None:
+        floors = target.decode(np.tile(floors, 2), network.loss)[len(floors) :]
+    return floors.astype(network.dtype)
 
 
 def means_and_deviations(
@@ -85,7 +91,8 @@ def means_and_deviations(
             "outputs for each target."
         )
     count = target_count(network)
-    return outputs[:, :count], deviations(outputs[:, count:])
+    log_variances = np.maximum(outputs[:, count:], log_variance_floors(network))
+    return outputs[:, :count], np.exp(0.5 * log_variances)
 
 
 def quantiles(network: Network, outputs: NDArray[Any]) -> dict[float, NDArray[Any]]:

@@ -100,6 +100,7 @@ def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
             network.label_names = tuple(str(name) for name in several("label_names", labels))
         if loss is not None:
             network.loss = losses.from_dict(loss, plan.output_activation.name)
+            _require_pairs(network)
         if schema is not None:
             network.schema = TableSchema.from_json(schema)
         if description.get("temperature") is not None:
@@ -132,6 +133,18 @@ def _require_fit(preprocessor: TablePreprocessor, plan: Plan) -> None:
         fits = target is None or plan.outputs % len(target.center) == 0
     if not fits:
         raise ModelFileError(f"the table's target does not fit {plan.outputs} outputs.")
+
+
+def _require_pairs(network: Network) -> None:
+    """Raise unless a network for means and variances has both for each target of its table."""
+    target = None if network.preprocessor is None else network.preprocessor.target
+    if isinstance(network.loss, losses.GaussianNLL) and target is not None and not target.labels:
+        wanted = 2 * len(target.center)
+        if network.outputs != wanted:
+            raise ModelFileError(
+                f"the table's targets need {wanted} outputs for means and variances, and the "
+                f"network has {network.outputs}."
+            )
 
 
 def _require_tensors(plan: Plan, dtype: np.dtype[Any], tensors: Tensors) -> None:

@@ -77,7 +77,7 @@ class Request:
             raise InputError("the columns of a table are scaled already: no standardize=True.")
         from fastnet.tables import edge
 
-        return edge.unscaled(preprocessor, self.metrics)
+        return edge.unscaled(preprocessor, self.metrics, self.loss)
 
     def training_bytes(self, batch: int) -> int:
         """Return the memory that training takes beside the rows; on a GPU it is not known."""

@@ -253,8 +253,9 @@ class Network:
             their targets, that are read from a file as they are needed.
         y : (N,) or (N, O), or a column's name
             Class labels or probabilities for ``cross_entropy``; numbers for the other losses. With
-            a table, labels may be texts, and numbers that are learned by mse, mae, huber or
-            quantile are scaled: losses are those of scaled targets, all else is in their unit.
+            a table, labels may be texts, and numbers that are learned by mse, mae, huber, quantile
+            or gaussian_nll are scaled: losses are those of scaled targets, all else is in their
+            unit.
         loss : str or Loss, optional
             Default: that of the last call, or what suits the output activation (softmax:
             cross_entropy, sigmoid: binary_cross_entropy, exp: poisson, else mse).
@@ -458,7 +459,7 @@ class Network:
         if self.preprocessor is not None:
             from fastnet.tables import edge
 
-            made_metrics = edge.unscaled(self.preprocessor, made_metrics)
+            made_metrics = edge.unscaled(self.preprocessor, made_metrics, chosen_loss)
         checked = self._check(chosen_loss, x, y, sample_weight)
         held = Validation.of(checked, self.backend_object, "")
         job = Job(self, self._engine(), held.rows, chosen_loss, metrics=made_metrics)
@@ -657,7 +658,7 @@ class Network:
     def _decoded(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return outputs in the unit of a table's targets."""
         target = None if self.preprocessor is None else self.preprocessor.target
-        return outputs if target is None else target.decode(outputs)
+        return outputs if target is None else target.decode(outputs, self.loss)
 
 
 def _read_layers(

@@ -149,11 +149,11 @@ def _chosen(output: ArrayLike | None, y: Array) -> NDArray[np.intp]:
 
 
 def _units(network: Network) -> Array:
-    """Return the unit of each output (O,): how much of a table's target 1 stands for."""
+    """Return the unit of each output (O,): what 1 of it stands for in a table's targets."""
     target = None if network.preprocessor is None else network.preprocessor.target
     if target is None or target.labels is not None:
         return np.ones(network.outputs)
-    return np.tile(target.scale, network.outputs // len(target.scale))
+    return target.units(network.outputs, network.loss)[0]
 
 
 def _unscaled(network: Network, dx: Array) -> Array:

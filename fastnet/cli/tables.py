@@ -148,7 +148,7 @@ def load_for(network: Network, source: str, target: str | None) -> TableDataset:
     """Return a table as a network with a preprocessor takes it."""
     preprocessor = network.preprocessor
     assert preprocessor is not None
-    frame, known = read_frame(source), preprocessor.target
+    frame, known = read_frame(source, preprocessor=preprocessor), preprocessor.target
     names = () if known is None else known.names
     if target is not None:
         names = match_targets(target, tuple(frame.columns), frame.named, frame.source)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastnet.errors import DataError
 
-Kind = Literal["numeric", "text", "label", "auto", "cells"]
+Kind = Literal["numeric", "text", "label", "auto", "cells", "words"]
 """What a reader is asked for.
 
 =========  ==========================================================================
@@ -20,6 +20,7 @@ text       cells stay as they are written
 label      numbers if every cell is one, else text
 auto       numbers if at least half of the cells are (then all must be), else text
 cells      numbers if every cell is one, else cells as they are written, missing ones too
+words      cells as they are written, missing ones too
 =========  ==========================================================================
 """
 
@@ -97,7 +98,7 @@ def resolve(texts: Texts, kind: Kind, source: str, column: str) -> NDArray[np.fl
     DataError
         Naming the first cell that is missing, or is no number where one was expected.
     """
-    if kind == "cells":
+    if kind in ("cells", "words"):
         return texts
     numeric = np.array([is_number(value) for value in texts.values], dtype=bool)
     counts = np.bincount(texts.codes, minlength=len(texts.values))

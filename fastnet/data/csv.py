@@ -63,11 +63,11 @@ class CsvFile:
             If a row is ragged (naming its line), or a cell is missing or not a number (naming its
             row, counted from 1 after the header, and its column).
         """
-        if "text" not in kinds.values():
+        texts = {name for name, kind in kinds.items() if kind in ("text", "words")}
+        if not texts:
             matrix = self._read_numbers()
             if matrix is not None:
                 return Table(self.source, len(matrix), self.names, matrix)
-        texts = {name for name, kind in kinds.items() if kind == "text"}
         columns, late = self._read_columns(kinds, texts)
         if late:  # numbers so far, and words further down: the words' columns are read again
             columns, _ = self._read_columns(kinds, texts | late)

@@ -81,7 +81,7 @@ def content(network: Network, name: str) -> bytes:
         _predict(network, steps),
         c_texts.ROWS,
         c_texts.CLASS if labels is not None else "",
-        c_texts.DEVIATIONS if deviations else "",
+        _deviations(network) if deviations else "",
     ]
     literals = [texts(f"const char *const NAME_{key}", value) for key, value in names.items()]
     code = _filled("\n".join(parts), network, name, schema)
@@ -199,6 +199,11 @@ def _predict(network: Network, steps: Sequence[Step]) -> str:
     declared = [f"REAL {name}[{width}];" for name, width in widths.items()]
     body = "".join(f"  {line}\n" for line in (*declared, *lines))
     return f"void NAME_predict(const INPUT *x, REAL *y) {{\n{body}}}\n"
+
+
+def _deviations(network: Network) -> str:
+    """Return the function that makes standard deviations, and its constants."""
+    return numbers("REAL floors", answers.log_variance_floors(network)) + c_texts.DEVIATIONS
 
 
 def _categories(schema: TableSchema | InputTable, *, public: bool) -> Iterable[tuple[str, str]]:

@@ -19,7 +19,10 @@ from fastnet.tables.frame import NO_WORD
 _SCALED: Final = f"""\
 /* A number, scaled and clipped smoothly; what is no number stays so. */
 static double scaled(double x, double center, double factor) {{
-  double z = (x - center) * factor;
+  double z = x - center;
+  if (z > DBL_MAX) z = DBL_MAX; /* infinity times 0 is no number */
+  if (z < -DBL_MAX) z = -DBL_MAX;
+  z *= factor;
   if (z > {LARGEST_SCALED!r}) z = {LARGEST_SCALED!r};
   if (z < -{LARGEST_SCALED!r}) z = -{LARGEST_SCALED!r};
   return z / hypot(1.0, z / {SMOOTH_CLIP!r});
@@ -93,16 +96,11 @@ static int read_number(const char *cell, double *value) {{
   return end != cell && *end == '\\0' && strpbrk(cell, "xX(") == NULL;
 }}
 
-/* Return the category that a cell names, as its text or as a number; -1 if there is none. */
+/* Return the category that a cell names; -1 if there is none. */
 static double category_of(const char *cell, size_t column) {{
-  size_t k, count = NAME_category_counts[column];
-  double number;
-  for (k = 0; k < count; k++) {{
+  size_t k;
+  for (k = 0; k < NAME_category_counts[column]; k++) {{
     if (strcmp(cell, NAME_categories[column][k]) == 0) return (double)k;
-  }}
-  if (category_numbers[column] == NULL || !read_number(cell, &number)) return -1;
-  for (k = 0; k < count; k++) {{
-    if (category_numbers[column][k] == number) return (double)k;
   }}
   return -1;
 }}
@@ -150,16 +148,7 @@ MATCH: Final = """\
 def encode(table: InputTable) -> str:
     """Return the functions that read the cells of a row."""
     kinds = wrapped(_KINDS[column.kind] for column in table.columns)
-    lines, lists = [], []
-    for index, column in enumerate(table.columns):
-        meant = column.category_numbers
-        lists.append("NULL")
-        if np.isfinite(meant).any():
-            lists[-1] = f"category_numbers_{index}"
-            lines.append(numbers(f"double {lists[-1]}", meant))
-    lines.append(f"static const double *const category_numbers[COLUMNS] = {{\n{wrapped(lists)}}};")
-    constants = f"static const int kinds[COLUMNS] = {{\n{kinds}}};\n\n" + "\n".join(lines) + "\n"
-    return ENCODE.replace("KINDS\n", constants)
+    return ENCODE.replace("KINDS\n", f"static const int kinds[COLUMNS] = {{\n{kinds}}};\n\n")
 
 
 def match(table: InputTable) -> str:

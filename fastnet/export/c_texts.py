@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from fastnet.kernels import abi
-from fastnet.losses import LOG_VARIANCE_FLOOR
 
 _SIGMOID: Final = """\
 static REAL sigmoid_of(REAL z) {
@@ -303,12 +302,12 @@ PRINT_DEVIATIONS: Final = """\
     for (k = 0; k < OUTPUTS; k++) printf(k > 0 ? ",DIGITS" : "DIGITS", (double)y[k]);
 """
 
-DEVIATIONS: Final = f"""\
-void NAME_deviations(REAL *y) {{
-  size_t k;
-  for (k = OUTPUTS / 2; k < OUTPUTS; k++) {{
-    REAL smallest = {_real(LOG_VARIANCE_FLOOR)};
-    y[k] = F(exp)((REAL)0.5 * (y[k] < smallest ? smallest : y[k]));
-  }}
-}}
+DEVIATIONS: Final = """\
+void NAME_deviations(REAL *y) {
+  size_t k, half = OUTPUTS / 2;
+  for (k = 0; k < half; k++) {
+    REAL z = y[half + k];
+    y[half + k] = F(exp)((REAL)0.5 * (z < floors[k] ? floors[k] : z));
+  }
+}
 """

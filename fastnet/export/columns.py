@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.cells import canonical, is_number
 from fastnet.data.table import unnamed
-from fastnet.tables.columns import clip
+from fastnet.tables.columns import scaled
 from fastnet.tables.preprocessor import TablePreprocessor
 
 if TYPE_CHECKING:
     from fastnet.network import Network
 
 Array = NDArray[np.float64]
+
+LARGEST: Final = float(np.finfo(np.float64).max)
+"""Differences from the center beyond it are taken for it, as infinity times 0 is no number."""
 
 LARGEST_SCALED: Final = 1e300
 """Scaled numbers beyond it are taken for it before they are clipped, as their squares overflow."""
@@ -67,16 +69,6 @@ class InputColumn:
     indicator: Array
     hot: Array
     cold: Array
-
-    @property
-    def category_numbers(self) -> Array:
-        """The number (C,) that each category is written for; NaN where it is no number.
-
-        A table may have numbers where a category such as ``3`` is meant.
-        """
-        numbers = [float(text) if is_number(text) else np.nan for text in self.categories]
-        pairs = zip(numbers, self.categories, strict=True)
-        return np.array([x if np.isfinite(x) and canonical(x) == t else np.nan for x, t in pairs])
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +123,10 @@ def _columns(preprocessor: TablePreprocessor) -> tuple[InputColumn, ...]:
         part = slice(place, place + column.levels)
         center, factor = preprocessor.center[part], preprocessor.factor[part]
         numeric = column.kind == "numeric"
-        knots = none
+        knots = steps = none
         if numeric:
             assert preprocessor.knots is not None
-            knots = preprocessor.knots[number]
-        steps = none
-        if numeric and preprocessor.numeric_embedding == "piecewise":
-            steps = step_points(float(center[0]), float(factor[0]), knots)
+            knots, steps = preprocessor.knots[number], preprocessor.steps[number]
         states = np.array([1.0, -1.0] if len(column.categories) == 2 else 1.0)
         categorical = column.kind == "categorical"
         made.append(
@@ -151,42 +140,13 @@ def _columns(preprocessor: TablePreprocessor) -> tuple[InputColumn, ...]:
                 float(factor[0]) if numeric else 0.0,
                 knots,
                 steps,
-                clip((np.array([0.0, 1.0]) - center[1]) * factor[1]) if column.indicator else none,
-                clip((states - center) * factor) if categorical else none,
-                clip((0.0 - center) * factor) if categorical else none,
+                scaled(np.array([0.0, 1.0]), center[1], factor[1]) if column.indicator else none,
+                scaled(states, center, factor) if categorical else none,
+                scaled(0.0, center, factor) if categorical else none,
             )
         )
         place, at, number = place + column.levels, at + made[-1].width, number + numeric
     return tuple(made)
-
-
-def step_points(center: float, factor: float, knots: Array) -> Array:
-    """Return the largest x that is scaled to no more than the lower end of each bin, (K - 1,).
-
-    A bin has no width where many rows have one number, which lies on its end: whether a scaled
-    number is above it would hang on the last bit of a root, which is not everywhere the same. So
-    the number itself is compared, with the ends that are meant up to 8 units in the last place.
-    """
-    ends = knots[:-1] + 8 * np.finfo(np.float64).eps * np.abs(knots[:-1])
-
-    def below(x: Array) -> NDArray[np.bool_]:
-        with np.errstate(over="ignore"):
-            return np.asarray(clip((x - center) * factor) <= ends)
-
-    # Bisection over all finite numbers, which are in the order of these integers.
-    largest = np.full(len(ends), np.finfo(np.float64).max)
-    high = largest.view(np.int64)
-    low = -high
-    for _ in range(64):
-        middle = (low >> 1) + (high >> 1) + (low & high & 1)
-        fits = below(_number(middle))
-        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
-    return np.where(below(largest), largest, _number(low))
-
-
-def _number(order: NDArray[np.int64]) -> Array:
-    """Return the number with so many positive ones below it, or negative ones above it."""
-    return np.copysign(np.abs(order).view(np.float64), order)
 
 
 def target_scale(network: Network) -> tuple[Array, Array] | None:
@@ -197,6 +157,5 @@ def target_scale(network: Network) -> tuple[Array, Array] | None:
     target = None if network.preprocessor is None else network.preprocessor.target
     if target is None or target.labels is not None:
         return None
-    times = network.outputs // len(target.center)
-    scale, center = np.tile(target.scale, times), np.tile(target.center, times)
+    scale, center = target.units(network.outputs, network.loss)
     return None if (scale == 1).all() and (center == 0).all() else (scale, center)

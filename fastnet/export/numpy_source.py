@@ -48,12 +48,10 @@ def content(network: Network, name: str) -> bytes:
         functions += [text for text in numpy_texts.ACTIVATIONS[activation] if text not in functions]
     schema = answers.schema_of(network)
     labels = answers.class_names(network)
-    if labels is not None:
-        rows = numpy_texts.CLASSES
-    else:
-        rows = (
-            numpy_texts.DEVIATIONS if isinstance(network.loss, GaussianNLL) else numpy_texts.VALUES
-        )
+    rows = numpy_texts.VALUES if labels is None else numpy_texts.CLASSES
+    if labels is None and isinstance(network.loss, GaussianNLL):
+        rows = numpy_texts.DEVIATIONS
+        tensors["floors"] = answers.log_variance_floors(network)
     table = table_of(network)
     if table is None:
         columns: list[object] = [(column.name, column.categories) for column in schema.columns]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.cells import MISSING
-from fastnet.export.columns import LARGEST_SCALED, InputTable
+from fastnet.export.columns import LARGEST, LARGEST_SCALED, InputTable
 from fastnet.tables.columns import SMOOTH_CLIP
 from fastnet.tables.frame import NO_WORD
 
@@ -60,7 +60,7 @@ def encode(table):
 
 @np.errstate(over="ignore")
 def _of_numbers(numbers, k):
-    z = (numbers - TENSORS["center"][k]) * TENSORS["factor"][k]
+    z = np.clip(numbers - TENSORS["center"][k], -{LARGEST!r}, {LARGEST!r}) * TENSORS["factor"][k]
     z = np.clip(z, -{LARGEST_SCALED!r}, {LARGEST_SCALED!r})  # of infinity the next line makes NaN
     z = z / np.hypot(1, z / {SMOOTH_CLIP!r})
     missing = np.isnan(numbers)
@@ -147,11 +147,8 @@ def _match(rows):
 
 
 def _of_file(cells):
-    """Return a column of a file: numbers if all its cells are, else texts; None where missing."""
-    cells = [cell.strip() for cell in cells]
-    if all(cell.lower() in MISSING or _is_number(cell) for cell in cells):
-        return [None if cell.lower() in MISSING else float(cell) for cell in cells]
-    return [None if cell.lower() in NO_WORD else cell for cell in cells]
+    """Return the cells of a column of a file; None where one is missing."""
+    return [None if cell.strip().lower() in NO_WORD else cell for cell in cells]
 '''
 
 _EMBED: Final = {"periodic": _PERIODIC, "piecewise": _PIECEWISE}

@@ -6,7 +6,6 @@ from typing import Final
 
 from fastnet.export.steps import Affine, Normalize, Scale, Step
 from fastnet.kernels import abi
-from fastnet.losses import LOG_VARIANCE_FLOOR
 
 _SIGMOID: Final = """\
 def sigmoid(z):
@@ -87,12 +86,12 @@ def predict_rows(x):
     return [[LABELS[k], *row] for k, row in zip(best, y.astype(str).tolist())]
 '''
 
-DEVIATIONS: Final = f'''
+DEVIATIONS: Final = '''
 
 def predict_std(x):
     """Return the means (N, T) and the standard deviations (N, T) of the targets."""
     mean, log_variance = np.hsplit(predict(x), 2)
-    return mean, np.exp(0.5 * np.maximum(log_variance, {LOG_VARIANCE_FLOOR!r}))
+    return mean, np.exp(0.5 * np.maximum(log_variance, TENSORS["floors"]))
 
 
 def predict_rows(x):

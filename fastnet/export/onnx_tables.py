@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnet.export.columns import LARGEST_SCALED, InputColumn, InputTable
+from fastnet.export.columns import LARGEST, LARGEST_SCALED, InputColumn, InputTable
 from fastnet.tables.columns import SMOOTH_CLIP
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def _numbers(
     taken = _taken(g, "numbers", x, [index for index, _ in numeric])
     missing, zero = g.op("IsNaN", taken), _constant(g, "zero", 0.0)
     z = g.op("Sub", taken, _constant(g, "center", [column.center for column in columns]))
+    z = g.op("Clip", z, _constant(g, "least", -LARGEST), _constant(g, "most", LARGEST))
     z = g.op("Mul", z, _constant(g, "factor", [column.factor for column in columns]))
     # ONNX has no hypot: beyond the root of the largest number squares overflow.
     bound = np.sqrt(LARGEST_SCALED)

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from fastnet import losses
+from fastnet import answers, losses
 from fastnet.errors import InputError
-from fastnet.losses import LOG_VARIANCE_FLOOR, CrossEntropy, GaussianNLL, Loss, Quantile
+from fastnet.losses import CrossEntropy, GaussianNLL, Loss, Quantile
 from fastnet.sklearn.estimator import FLOATS, Array, FastNetEstimator
 from fastnet.sklearn.signatures import extending
 
@@ -131,7 +131,7 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
             return self._shaped(mean)
         if not isinstance(loss, GaussianNLL):
             raise InputError(f"return_std needs loss='gaussian_nll', got {loss.name!r}.")
-        deviation = np.exp(0.5 * np.maximum(outputs[:, targets:], LOG_VARIANCE_FLOOR))
+        deviation = answers.means_and_deviations(self._network(), outputs)[1]
         return self._shaped(mean), self._shaped(deviation)
 
     def predict_quantiles(self, X: Any) -> Array:

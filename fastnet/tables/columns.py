@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,6 +140,13 @@ def clip(z: Any) -> Any:
     return bounded / np.hypot(1.0, bounded / SMOOTH_CLIP)
 
 
+def scaled(numbers: Any, center: Any, factor: Any) -> Any:
+    """Return ``clip((x - center) * factor)``; NaN where a number is missing, and only there."""
+    most = sys.float_info.max  # a difference beyond it times 0 would be NaN
+    with np.errstate(over="ignore", invalid="ignore"):  # a missing one may be a signalling NaN
+        return clip(np.maximum(np.minimum(numbers - center, most), -most) * factor)
+
+
 def codes_of(column: TableColumn, values: Values) -> NDArray[np.int64]:
     """Return the number of each row's category, (N,); -1 where it is missing or not known."""
     texts = texts_of(values)
@@ -158,8 +166,10 @@ def write_levels(
     values: Values,
     scale: tuple[Array, Array],
     source: str,
-) -> Array | None:
-    """Write the scaled inputs (N, levels) of a column; return z (N,) of numbers, NaN if missing.
+) -> tuple[Array, Array] | None:
+    """Write the scaled inputs (N, levels) of a column.
+
+    Return numbers x (N,) and what they are scaled to, NaN where missing; None for other columns.
 
     `scale` is center and factor of each, as `learn_scale` gives them.
     """
@@ -168,18 +178,17 @@ def write_levels(
         return None
     if column.kind == "numeric":
         numbers = numbers_of(values, column.name, source)
-        with np.errstate(over="ignore", invalid="ignore"):  # a missing one may be a signalling NaN
-            z: Array = clip((numbers - center[0]) * factor[0])
+        z = scaled(numbers, center[0], factor[0])
         missing = np.isnan(numbers)
         out[:, 0] = np.where(missing, 0.0, z)
         if column.indicator:
-            out[:, 1] = clip((missing - center[1]) * factor[1])
-        return z
+            out[:, 1] = scaled(missing, center[1], factor[1])
+        return numbers, z
     codes = codes_of(column, values)
     if not column.one_hot:
-        out[:, 0] = clip((_signs(codes) - center[0]) * factor[0])
+        out[:, 0] = scaled(_signs(codes), center[0], factor[0])
         return None
-    out[...] = clip((0.0 - center) * factor)
+    out[...] = scaled(0.0, center, factor)
     known = np.flatnonzero(codes >= 0)
-    out[known, codes[known]] = clip((1.0 - center) * factor)[codes[known]]
+    out[known, codes[known]] = scaled(1.0, center, factor)[codes[known]]
     return None

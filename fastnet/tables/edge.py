@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Task = Literal["classification", "regression"]
 
-SCALED: Final = ("mse", "mae", "huber", "quantile")
+SCALED: Final = ("mse", "mae", "huber", "quantile", "gaussian_nll")
 """Losses whose targets are scaled, where the outputs may be any number."""
 
 
@@ -125,15 +125,18 @@ def row(preprocessor: TablePreprocessor, values: Any, dtype: np.dtype[Any]) -> N
 
 
 def unscaled(
-    preprocessor: TablePreprocessor, metrics: list[tuple[str, Metric]]
+    preprocessor: TablePreprocessor, metrics: list[tuple[str, Metric]], loss: Loss
 ) -> list[tuple[str, Metric]]:
-    """Return metrics that look at targets and outputs in the unit of the table's targets."""
+    """Return metrics that look at targets and outputs in the unit of the table's targets.
+
+    `loss` is that of the outputs.
+    """
     target = preprocessor.target
     if target is None or target.labels is not None:
         return metrics
     decode = target.decode
 
     def on_decoded(metric: Metric) -> Callable[[Any, Any, Any], float]:
-        return lambda truth, output, weight: metric(decode(truth), decode(output), weight)
+        return lambda truth, output, weight: metric(decode(truth), decode(output, loss), weight)
 
     return [(name, on_decoded(metric)) for name, metric in metrics]

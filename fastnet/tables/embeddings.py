@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fastnet import random
 from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
+from fastnet.tables.columns import scaled
 
 Array = NDArray[np.float64]
 
@@ -52,20 +53,55 @@ def learn(name: str, z: Array, column: int, seed: int) -> Array:
     return np.quantile(known, np.linspace(0, 1, BINS + 1))
 
 
-def write(out: NDArray[Any], name: str, z: Array, knots: Array) -> None:
-    """Write the added inputs (N, `width`) of numbers z (N,); 0 where one is missing.
+def write(out: NDArray[Any], name: str, x: Array, z: Array, knots: Array, steps: Array) -> None:
+    """Write the added inputs (N, `width`) of numbers x (N,), scaled z; 0 where one is missing.
 
     periodic : ``sin(2 pi c z), cos(2 pi c z)`` for each frequency c
-    piecewise : the share of each bin that lies below z, from 0 to 1
+    piecewise : the share of each bin that lies below z, from 0 to 1; of a bin without width, where
+    many rows have one number, 1 where x is above its `step_points`
     """
     if name == "periodic":
         angles = 2.0 * np.pi * z[:, None] * knots
         features = np.hstack([np.sin(angles), np.cos(angles)])
     else:
         low, size = knots[:-1], np.diff(knots)
-        # A bin without width, of a number that many rows have, is a step.
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(size > 0, (z[:, None] - low) / size, z[:, None] > low)
+            share = np.where(size > 0, (z[:, None] - low) / size, x[:, None] > steps)
         features = np.clip(share, 0.0, 1.0)
     features[np.isnan(z)] = 0.0
     out[...] = features
+
+
+def step_points(center: Array, factor: Array, knots: Array) -> Array:
+    """Return the largest x that is scaled to no more than the lower end of each bin, (C, K - 1).
+
+    A bin has no width where many rows have one number, which lies on its end: whether a scaled
+    number is above it would hang on the last bit of a root, which is not everywhere the same. So
+    the number itself is compared, with the ends that are meant up to 8 units in the last place.
+
+    Parameters
+    ----------
+    center, factor : (C,) float64
+        Of C columns of numbers.
+    knots : (C, K) float64
+        The ends of their bins.
+    """
+    ends = knots[:, :-1] + 8 * np.finfo(np.float64).eps * np.abs(knots[:, :-1])
+
+    def below(x: Array) -> NDArray[np.bool_]:
+        return np.asarray(scaled(x, center[:, None], factor[:, None]) <= ends)
+
+    # Bisection over all finite numbers, which are in the order of these integers.
+    largest = np.full(ends.shape, np.finfo(np.float64).max)
+    high = largest.view(np.int64)
+    low = -high
+    for _ in range(64):
+        middle = (low >> 1) + (high >> 1) + (low & high & 1)
+        fits = below(_number(middle))
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+    return np.where(below(largest), largest, _number(low))
+
+
+def _number(order: NDArray[np.int64]) -> Array:
+    """Return the number with so many positive ones below it, or negative ones above it."""
+    return np.copysign(np.abs(order).view(np.float64), order)

@@ -6,20 +6,28 @@ import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from fastnet.data.arrays import open_npy
 from fastnet.data.arrow import read_arrow
 from fastnet.data.cells import Texts, is_number
-from fastnet.data.csv import open_csv
+from fastnet.data.csv import CsvFile, open_csv
 from fastnet.data.parquet import DAMAGE, damaged, open_parquet
 from fastnet.errors import DataError, DataNotFoundError
-from fastnet.tables.frame import Frame, Values, as_frame, numbers_of, of_cells
+from fastnet.tables.frame import Frame, Values, as_frame, numbers_of, of_cells, words_of
+
+if TYPE_CHECKING:
+    from fastnet.tables.preprocessor import TablePreprocessor
 
 
-def read_frame(path: str | os.PathLike[str], *, learning: bool = False) -> Frame:
+def read_frame(
+    path: str | os.PathLike[str],
+    *,
+    learning: bool = False,
+    preprocessor: TablePreprocessor | None = None,
+) -> Frame:
     """Return a file's columns; values may be missing.
 
     Parameters
@@ -30,13 +38,18 @@ def read_frame(path: str | os.PathLike[str], *, learning: bool = False) -> Frame
     learning : bool, default False
         Whether columns are about to be learned from it: then a column of a text file of which at
         least half are numbers must hold numbers only.
+    preprocessor : TablePreprocessor, optional
+        The one that the table is for, ``net.preprocessor``. Its categories, and its labels, are
+        the texts in the cells of a text file then, though all of them be numbers: what a row means
+        does not depend on the others.
 
     Raises
     ------
     DataNotFoundError
         There is no such file.
     DataError
-        The file is damaged or of another kind, or a cell is wrong (naming row and column).
+        The file is damaged or of another kind, a cell is wrong (naming row and column), or a column
+        of the preprocessor is missing.
     """
     file = Path(path)
     reader = _READERS.get(file.suffix.lower())
@@ -46,7 +59,7 @@ def read_frame(path: str | os.PathLike[str], *, learning: bool = False) -> Frame
         known = ", ".join(_READERS)
         raise DataError(f"{file}: expected a table, one of {known}, got {file.suffix!r}.")
     try:
-        frame = reader(file)
+        frame = reader(file, preprocessor)
     except DataError:
         raise
     except OSError as error:
@@ -68,20 +81,30 @@ def _learned(column: Values, name: str, source: str) -> Values:
     return numbers_of(column, name, source) if numeric.sum() * 2 >= max(known, 1) else column
 
 
-def _read_csv(path: Path) -> Frame:
+def _read_csv(path: Path, preprocessor: TablePreprocessor | None) -> Frame:
     file = open_csv(path)
-    table = file.read(dict.fromkeys(file.names, "cells"))
+    words = set() if preprocessor is None else _words(file, preprocessor)
+    table = file.read({name: "words" if name in words else "cells" for name in file.names})
     columns: dict[str, Values] = {}
     for name in file.names:
         column = table.column(name)
         if isinstance(column, Texts):
-            columns[name] = of_cells(column)
+            columns[name] = words_of(column) if name in words else of_cells(column)
         else:
             columns[name] = column.astype(np.float64)
     return Frame(table.rows, columns, file.named)
 
 
-def _read_parquet(path: Path) -> Frame:
+def _words(file: CsvFile, preprocessor: TablePreprocessor) -> set[str]:
+    """Return the columns that are texts, whatever the cells are: categories, and labels."""
+    names = preprocessor.names_in(file.names, named=file.named, source=str(file.path))
+    pairs = zip(preprocessor.columns, names, strict=True)
+    categorical = {name for column, name in pairs if column.kind == "categorical"}
+    others = set() if preprocessor.label_names is None else {*file.names}.difference(names)
+    return categorical | others
+
+
+def _read_parquet(path: Path, _: TablePreprocessor | None) -> Frame:
     file = open_parquet(path).file
     arrow = importlib.import_module("pyarrow")
     try:
@@ -94,15 +117,15 @@ def _read_parquet(path: Path) -> Frame:
         raise damaged(str(path), error) from error
 
 
-def _read_arrow(path: Path) -> Frame:
+def _read_arrow(path: Path, _: TablePreprocessor | None) -> Frame:
     return as_frame(read_arrow(path))
 
 
-def _read_npy(path: Path) -> Frame:
+def _read_npy(path: Path, _: TablePreprocessor | None) -> Frame:
     return as_frame(open_npy(path).matrix, str(path))
 
 
-_READERS: Final[dict[str, Callable[[Path], Frame]]] = {
+_READERS: Final[dict[str, Callable[[Path, TablePreprocessor | None], Frame]]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".parquet": _read_parquet,

@@ -241,6 +241,11 @@ def of_cells(texts: Texts) -> Values:
         pairs = zip(gaps, texts.values, strict=True)
         numbers = np.array([np.nan if gap else float(value) for gap, value in pairs], np.float64)
         return numbers[texts.codes]
+    return words_of(texts)
+
+
+def words_of(texts: Texts) -> Texts:
+    """Return a column of a text file as texts, whatever they are, "" and "NA" being missing."""
     gaps = np.array([value.lower() in NO_WORD for value in texts.values], bool)
     codes = np.where(gaps, -1, np.cumsum(~gaps) - 1)
     kept = tuple(value for gap, value in zip(gaps, texts.values, strict=True) if not gap)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,9 +17,9 @@ from fastnet.layers import Block, Dense
 from fastnet.tables import embeddings
 from fastnet.tables.columns import (
     TableColumn,
-    clip,
     learn_column,
     learn_scale,
+    scaled,
     write_levels,
 )
 from fastnet.tables.frame import Frame, Values, as_frame, numbers_of
@@ -169,8 +171,7 @@ class TablePreprocessor:
         knots = []
         for number, (column, place) in enumerate(numbers):
             x = numbers_of(frame.columns[column.name], column.name, frame.source)
-            with np.errstate(over="ignore", invalid="ignore"):
-                z = clip((x - center[place]) * factor[place])
+            z = scaled(x, center[place], factor[place])
             knots.append(embeddings.learn(numeric_embedding, z, number, seed))
         if not knots:
             return made
@@ -186,6 +187,18 @@ class TablePreprocessor:
     def _places(self) -> list[int]:
         """Where the scales of each column begin in `center`."""
         return list(np.cumsum([0, *(column.levels for column in self.columns)]))
+
+    @cached_property
+    def steps(self) -> Array:
+        """Where the bins without width are, in the columns' units; see `embeddings.step_points`.
+
+        (numeric columns, K - 1) for "piecewise", else (numeric columns, 0).
+        """
+        if self.numeric_embedding != "piecewise" or not len(self._knots):
+            return np.zeros((len(self._knots), 0))
+        pairs = zip(self.columns, self._places, strict=False)
+        places = [place for column, place in pairs if column.kind == "numeric"]
+        return embeddings.step_points(self.center[places], self.factor[places], self._knots)
 
     def widths(self, column: TableColumn) -> int:
         """Return how many inputs a column becomes."""
@@ -238,39 +251,50 @@ class TablePreprocessor:
             part = slice(place, place + column.levels)
             scale = self.center[part], self.factor[part]
             levels = np.empty((len(frame), column.levels), dtype)
-            z = write_levels(levels, column, values, scale, frame.source)
+            numbers = write_levels(levels, column, values, scale, frame.source)
             extra = at + 1 + width - column.levels
-            if z is None:
+            if numbers is None:
                 out[:, at : at + width] = levels
             else:
                 out[:, at], out[:, extra : at + width] = levels[:, 0], levels[:, 1:]
                 if extra > at + 1:
                     assert self.numeric_embedding is not None
+                    knots = self._knots[number], self.steps[number]
                     block = out[:, at + 1 : extra]
-                    embeddings.write(block, self.numeric_embedding, z, self._knots[number])
+                    embeddings.write(block, self.numeric_embedding, *numbers, *knots)
                 number += 1
             at += width
         return out
 
     def _match(self, frame: Frame) -> list[Values | None]:
         """Return the frame's columns in the order of the preprocessor's; None for empty ones."""
-        if self.named and frame.named:
-            for column in self.columns:
-                if column.kind != "empty" and column.name not in frame.columns:
-                    hint = column_hint(column.name, frame.columns)
-                    raise DataError(f"{frame.source} has no column {column.name!r}{hint}")
-            return [frame.columns.get(c.name) if c.levels else None for c in self.columns]
+        names = self.names_in(tuple(frame.columns), named=frame.named, source=frame.source)
+        pairs = zip(self.columns, names, strict=True)
+        return [frame.columns[name] if column.levels else None for column, name in pairs]
+
+    def names_in(self, names: Sequence[str], *, named: bool, source: str) -> Sequence[str]:
+        """Return what a table of columns `names` calls each column of training.
+
+        Raises
+        ------
+        DataError
+            A column is missing (naming the near one), or their number is wrong.
+        """
         wanted = [column.name for column in self.columns]
+        if self.named and named:
+            known = set(names)
+            for column in self.columns:
+                if column.kind != "empty" and column.name not in known:
+                    hint = column_hint(column.name, names)
+                    raise DataError(f"{source} has no column {column.name!r}{hint}")
+            return wanted
         targets = () if self.target is None else self.target.names
         # A table that still holds the target, where it was in training.
-        if targets and not frame.named and set(frame.columns) == {*wanted, *targets}:
-            return [frame.columns[c.name] if c.levels else None for c in self.columns]
-        if len(frame.columns) != len(self.columns):
-            raise DataError(
-                f"{frame.source}: expected {len(self.columns)} columns, got {len(frame.columns)}."
-            )
-        pairs = zip(self.columns, frame.columns.values(), strict=True)
-        return [values if column.levels else None for column, values in pairs]
+        if targets and not named and set(names) == {*wanted, *targets}:
+            return wanted
+        if len(names) != len(wanted):
+            raise DataError(f"{source}: expected {len(wanted)} columns, got {len(names)}.")
+        return names
 
     def encode_target(self, table: Any, y: Any) -> Any:
         """Return the targets as the network learns them.

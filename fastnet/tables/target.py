@@ -12,6 +12,7 @@ from fastnet.data.cells import Texts
 from fastnet.data.labels import encode_labels, infer_labels
 from fastnet.data.scaler import Scaler
 from fastnet.errors import DataError, InputError
+from fastnet.losses import GaussianNLL, Loss
 from fastnet.tables.frame import Values, column_of, numbers_of, texts_of
 
 Array = NDArray[Any]
@@ -122,17 +123,33 @@ class TableTarget:
             raise DataError(f"expected {len(self.center)} target columns, got {matrix.shape[1]}.")
         return (matrix - self.center) / self.scale
 
-    def decode(self, outputs: ArrayLike) -> Array:
-        """Return outputs (..., O) of the network in the unit of the targets.
+    def decode(self, values: ArrayLike, loss: Loss | None = None) -> Array:
+        """Return targets, or a network's outputs, (..., O) in the unit of the targets.
 
-        O may be a multiple of T (quantiles); classes are returned as they are.
+        Classes are returned as they are.
+
+        Parameters
+        ----------
+        loss : Loss, optional
+            What the outputs were trained with, for what they stand for; see `units`.
         """
-        values = np.asarray(outputs)
+        given = np.asarray(values)
         if self.labels is not None:
-            return values
-        times = values.shape[-1] // len(self.center)
-        scaled = values * np.tile(self.scale, times) + np.tile(self.center, times)
-        return scaled.astype(values.dtype)
+            return given
+        factor, shift = self.units(given.shape[-1], loss)
+        return (given * factor + shift).astype(given.dtype)
+
+    def units(self, outputs: int, loss: Loss | None = None) -> tuple[Array, Array]:
+        """Return the factor and the shift (O,) that bring scaled outputs into the targets' unit.
+
+        O is a multiple of T, as quantiles are. After `GaussianNLL` the second half are logarithms
+        of variances: ``log_variance + 2 log(scale)``.
+        """
+        if isinstance(loss, GaussianNLL):
+            factor = np.concatenate([self.scale, np.ones_like(self.scale)])
+            return factor, np.concatenate([self.center, 2.0 * np.log(self.scale)])
+        times = outputs // len(self.center)
+        return np.tile(self.scale, times), np.tile(self.center, times)
 
 
 def target_columns(y: Any, name: str) -> list[Values]:

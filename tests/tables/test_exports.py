@@ -22,7 +22,6 @@ import fastnet as fn
 from fastnet.cli import group
 from fastnet.data import Scaler
 from fastnet.export import export, from_torch, to_torch, usage
-from fastnet.export.columns import step_points
 from fastnet.export.numpy_source import content as numpy_content
 from fastnet.export.onnx_model import content as onnx_content
 from fastnet.tables import TablePreprocessor, TableTarget, read_frame
@@ -56,7 +55,7 @@ def training() -> dict[str, Any]:
         ODD: words(*ODD_NAMES),
         "nothing": np.full(ROWS, None),
         "city": words(*MANY),
-        "constant": np.full(ROWS, 2.5),
+        "constant": np.full(ROWS, -1e308),
         "number": words("1", "2", "30", "4.5"),
     }
     table["two"][::7] = None
@@ -267,24 +266,6 @@ def test_data_frames_are_encoded_too() -> None:
         namespace["encode"](table | {"size": [np.inf]})
 
 
-@given(
-    numbers=st.lists(st.integers(-(10**6), 10**6), min_size=2, max_size=6, unique=True),
-    spread=st.sampled_from([1e-3, 1.0, 1e3]),
-)
-def test_a_step_is_where_the_preprocessor_has_it(numbers: list[int], spread: float) -> None:
-    """Against the preprocessor itself, on the numbers that lie on the ends of bins."""
-    x = np.array(numbers * 20) * spread
-    pre = TablePreprocessor.fit({"x": x}, numeric_embedding="piecewise")
-    assert pre.knots is not None
-    flat = np.diff(pre.knots[0]) == 0
-    assert flat.any()
-    steps = step_points(float(pre.center[0]), float(pre.factor[0]), pre.knots[0])
-    encoded = pre.transform({"x": x}, np.float64)[:, 1:]
-    assert np.array_equal((x[:, None] > steps)[:, flat], encoded[:, flat] == 1)
-    lower = step_points(float(pre.center[0]), float(pre.factor[0]), pre.knots[0] - 1e-9)
-    assert not np.array_equal((x[:, None] > lower)[:, flat], encoded[:, flat] == 1)
-
-
 # --- any table ------------------------------------------------------------------------------------
 
 KINDS: dict[str, Callable[[np.random.Generator, int], list[Any]]] = {
@@ -397,6 +378,18 @@ def test_the_programs_write_what_the_command_predict_writes(tmp_path: Path, name
     assert len(expected) == 25
 
 
+def test_deviations_have_the_floors_of_their_targets(tmp_path: Path) -> None:
+    net = network(["price", "rent"], "float32", loss="gaussian_nll")
+    net.biases[-1][2:] = -1000
+    rows = [list(ASKED), *cells(ASKED, WORDS)]
+    expected = assert_programs_answer_as_the_command(tmp_path, folder_of(tmp_path, net, rows))
+    assert net.preprocessor is not None and net.preprocessor.target is not None
+    least = np.array([row[2:] for row in expected[1:]], np.float32)
+    floors = np.tile(1e-3 * net.preprocessor.target.scale, (24, 1)).astype(np.float32)
+    assert relative_difference(least, floors) <= LIMIT["float32"]
+    assert floors[0, 0] > 50 * floors[0, 1]
+
+
 def test_an_empty_column_may_hold_anything_and_a_row_nothing(tmp_path: Path) -> None:
     table = ASKED | {"nothing": ["a word"] * 24}
     rows = [list(table), *cells(table, ("none", "-")), [""] * len(table)]
@@ -491,7 +484,7 @@ def test_cells_are_read_as_the_command_reads_them(
     rows = [list(row) for row in zip(*table.values(), strict=True)]
     text = c.as_csv([list(table), *rows])
     (path / "rows.csv").write_text(text, newline="")
-    expected = net.predict(read_frame(path / "rows.csv"))
+    expected = net.predict(read_frame(path / "rows.csv", preprocessor=net.preprocessor))
     namespace = numpy_.namespace_of(path / "net.py")
     header, body = namespace["_match"]([list(table), *rows])
     columns = zip(header, zip(*body, strict=True), strict=True)
@@ -501,25 +494,22 @@ def test_cells_are_read_as_the_command_reads_them(
     _, out, complaint = c.run_program(path, "net", text)
     assert complaint == ""
     got = np.array(c.records(out)[1:], np.float32)
-    # A program that reads row by row cannot know whether a whole column is numbers.
-    told = [k for k, cell in enumerate(table["code"]) if cell.strip() not in AMBIGUOUS]
-    told = [k for k in told if table["word"][k].strip() not in AMBIGUOUS]
-    if told:
-        assert relative_difference(got[told], expected[told]) <= LIMIT["float32"]
+    assert relative_difference(got, expected) <= LIMIT["float32"]
 
 
-AMBIGUOUS = ("-", "None", "none", "007", "1.", "+1e5", "2.50")
-"""Read as a text if any cell of the column is a word, else as a number or as missing."""
-
-
-def test_a_category_that_is_a_number_may_be_written_in_any_way(tmp_path: Path) -> None:
+def test_a_category_is_the_text_of_a_cell_whatever_the_other_rows_hold(tmp_path: Path) -> None:
     net = NETWORKS["regression_float32"]
-    table = {name: ASKED[name] for name in ASKED} | {"number": ["2.0", "30", "4.50", "-7"] * 6}
-    text = folder_of(tmp_path, net, [list(table), *cells(table, WORDS)])
-    assert_programs_answer_as_the_command(tmp_path, text)
-    table["number"] = ["unheard of"] * 24
-    unknown = folder_of(tmp_path, net, [list(table), *cells(table, WORDS)])
-    assert c.run_program(tmp_path, "net", text) != c.run_program(tmp_path, "net", unknown)
+    spelled = ["2", "2.0", "4.50", "unheard of"]
+
+    def answers(*numbers: str) -> list[list[str]]:
+        table = {name: [column[9]] * len(numbers) for name, column in ASKED.items()}
+        table["number"] = list(numbers)
+        text = folder_of(tmp_path, net, [list(table), *cells(table, WORDS)])
+        return assert_programs_answer_as_the_command(tmp_path, text)[1:]
+
+    alone = [row for number in spelled for row in answers(number)]
+    assert alone == answers(*spelled)
+    assert alone[0] != alone[1] == alone[2] == alone[3]
 
 
 # --- what is written beside the weights -----------------------------------------------------------

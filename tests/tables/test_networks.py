@@ -49,8 +49,10 @@ X = TABLE[INPUTS]
 WIDTH = TablePreprocessor.fit(X).inputs
 
 
-def fitted(target: str = "price", **options: Any) -> fn.Network:
+def fitted(target: str = "price", *, y: Any = None, **options: Any) -> fn.Network:
     given = {"preset": None, "epochs": 30, "hidden": (16,), "backend": "numpy"} | options
+    if y is not None:
+        return fn.tables.train(X, y, **given)
     return fn.tables.train(TABLE[[*INPUTS, target]], target, **given)
 
 
@@ -131,6 +133,70 @@ def test_quantiles_are_in_the_unit_of_the_targets() -> None:
     low, high = net.predict(TABLE).T
     price = TABLE["price"].to_numpy()
     assert 0.6 < np.mean((low < price) & (price < high)) < 0.98
+
+
+GAUSSIAN: dict[str, Any] = {
+    "loss": "gaussian_nll", "activation": "tanh", "dtype": "float64", "epochs": 20,
+    "batch_size": 32, "validation_split": 0.2, "metrics": ["mae"], "preset": None, "hidden": (16,),
+    "backend": "numpy",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("factor", [1000.0, 1e-9])
+@pytest.mark.parametrize("names", [["price"], ["price", "rent"]], ids=["one", "two"])
+def test_means_and_deviations_follow_the_unit_of_the_targets(
+    names: list[str], factor: float
+) -> None:
+    prices = X.assign(price=TABLE["price"], rent=TABLE["price"] ** 2 / 1e5 + TABLE["floor"])
+    prices = prices[[*INPUTS, *names]]
+    moved = prices.assign(**{name: factor * prices[name] + 5 * factor for name in names})
+    nets = [fn.tables.train(frame, names, **GAUSSIAN) for frame in (prices, moved)]
+    (mean, std), (mean_moved, std_moved) = (net.predict(X, return_std=True) for net in nets)
+    assert mean.shape == std.shape == (ROWS, len(names))
+    assert_close(mean_moved, factor * mean + 5 * factor, terms=1e8)
+    assert_close(std_moved, factor * std, terms=1e8)
+    one, other = (net.predict_one(dict(TABLE.iloc[3])) for net in nets)
+    assert_close(other[: len(names)], factor * one[: len(names)] + 5 * factor, terms=1e8)
+    assert_close(other[len(names) :], one[len(names) :] + 2 * np.log(factor), terms=1e8)
+    values, others = (
+        net.evaluate(frame, names, metrics=["mae"])
+        for net, frame in zip(nets, (prices, moved), strict=True)
+    )
+    assert others["loss"] == pytest.approx(values["loss"], rel=1e-9)
+    assert others["mae"] == pytest.approx(factor * values["mae"], rel=1e-9)
+    assert nets[0].history is not None and nets[1].history is not None
+    ends = [net.history["val_mae"][-1] for net in nets if net.history is not None]
+    assert ends[1] == pytest.approx(factor * ends[0], rel=1e-9)
+    units = np.repeat([factor, 1.0], len(names))[:, None]
+    jacobian = nets[0].jacobian(X)
+    for k in range(2 * len(names)):
+        moved_jacobian = nets[1].jacobian(X)[:, k]
+        assert_close(moved_jacobian, units[k] * jacobian[:, k], terms=1e8)
+
+
+def test_deviations_have_a_floor_in_the_unit_of_the_targets() -> None:
+    for factor in (1.0, 1e-9, 1e9):
+        net = fitted(y=factor * TABLE["price"], **GAUSSIAN)
+        net.biases[-1][1] = -1000
+        assert net.preprocessor is not None and net.preprocessor.target is not None
+        _, std = net.predict(X, return_std=True)
+        assert_close(std, np.full((ROWS, 1), 1e-3 * net.preprocessor.target.scale[0]), terms=64)
+
+
+def test_prices_are_learned_with_their_deviations() -> None:
+    noise = np.random.default_rng(0).normal(0, np.where(TABLE["new"] == "yes", 400, 50))
+    options: dict[str, Any] = {"loss": "gaussian_nll", "random_state": 0, "backend": "numpy"}
+    options |= {"preset": "tabular", "epochs": 60}
+    model = FastNetRegressor(**options).fit(X, TABLE["price"] + noise)
+    assert model.score(X, TABLE["price"]) > 0.8
+    mean, std = model.predict(X, return_std=True)
+    assert mean.shape == std.shape == (ROWS,)
+    assert std[TABLE["new"] == "yes"].mean() > 2 * std[TABLE["new"] == "no"].mean() > 20
+    net = fitted(loss="gaussian_nll", epochs=80, optimizer=fn.Adam(0.01))
+    assert net.evaluate(TABLE, "price")["r2"] > 0.8
+    means, deviations = net.predict(TABLE, return_std=True)
+    distance = np.abs(TABLE[["price"]].to_numpy() - means) / deviations
+    assert 0.5 < np.mean(distance < 1) < 0.95
 
 
 def test_rows_that_validate_are_not_learned_from() -> None:
@@ -307,6 +373,17 @@ def test_a_forged_file_is_refused(tmp_path: Path, change: Any, message: str) -> 
     fitted("class", epochs=1).save(path)
     forge(path, change)
     with pytest.raises(fn.ModelFileError, match=message):
+        fn.load(path)
+
+
+def test_a_forged_file_of_other_variances_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    net = fitted(y=TABLE[["price", "floor"]].to_numpy(), loss="gaussian_nll", epochs=1)
+    net.save(path)
+    assert np.array_equal(fn.load(path, backend="numpy").predict(X), net.predict(X))
+    forge(path, lambda d, t: t.update({k: t[k][:1] for k in ("table.target_center",
+                                                             "table.target_scale")}))  # fmt: skip
+    with pytest.raises(fn.ModelFileError, match="targets need 2 outputs .* the network has 4"):
         fn.load(path)
 
 

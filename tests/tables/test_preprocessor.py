@@ -8,12 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.data.cells import Texts
-from fastnet.tables import Frame, TableColumn, TablePreprocessor, TableTarget, as_frame, storing
-from fastnet.tables.frame import of_cells
+from fastnet.tables import (
+    Frame,
+    TableColumn,
+    TablePreprocessor,
+    TableTarget,
+    as_frame,
+    columns,
+    storing,
+)
+from fastnet.tables.frame import of_cells, words_of
 from tests.closeness import assert_close
 
 pd = pytest.importorskip("pandas")
@@ -91,6 +101,18 @@ def test_the_smallest_and_the_largest_numbers_give_finite_inputs(spread: float) 
     inputs = TablePreprocessor.fit({"x": x}).transform({"x": [*x, 1e308, -1e308]})
     assert np.isfinite(inputs).all()
     assert (np.diff(inputs[:5, 0]) >= 0).all()
+
+
+@pytest.mark.parametrize("x", [1e308, -1e308])
+@pytest.mark.parametrize("center", [-1e308, 1e308])
+def test_a_number_beyond_all_differences_from_a_constant_is_no_nan(x: float, center: float) -> None:
+    made = TablePreprocessor.fit({"x": [center] * 4, "more": [1, 2, 3, 4]})
+    with np.errstate(over="ignore"):
+        assert np.isinf(1e308 - made.center[0]) == (center < 0)
+    assert made.factor[0] == 0
+    inputs = made.transform({"x": [x, None], "more": [x, 0]}, np.float64)
+    assert inputs[:, 0].tolist() == [0, 0]
+    assert np.isfinite(inputs).all()
 
 
 def test_a_missing_number_is_the_median_and_has_an_indicator() -> None:
@@ -362,6 +384,54 @@ def test_the_first_layer_has_a_block_for_every_column(embedding: Any, size: int 
     assert outputs == ([] if size is None else [min(size, 3)])
 
 
+@given(
+    numbers=st.lists(st.integers(-(10**6), 10**6), min_size=2, max_size=6, unique=True),
+    spread=st.sampled_from([1e-3, 1.0, 1e3]),
+    ulps=st.sampled_from([-2, -1, 1, 2]),
+)
+def test_a_step_is_at_the_same_number_where_roots_are_rounded_otherwise(
+    numbers: list[int], spread: float, ulps: int
+) -> None:
+    """A model that learned on one machine answers on another whose hypot has other last bits."""
+    x = np.array(sorted(numbers) * 20) * spread
+    here = TablePreprocessor.fit({"x": x}, numeric_embedding="piecewise")
+    stored = storing.to_json(here), storing.arrays(here)
+    assert here.knots is not None
+    flat = np.diff(here.knots[0]) == 0
+    assert flat.any()
+    expected = here.transform({"x": x}, np.float64)[:, 1:]
+    hypot = np.hypot
+    # Each bin's own number: the largest that is scaled to its lower end.
+    z = columns.scaled(x, here.center[0], here.factor[0])
+    own = np.array([x[z <= low].max() for low in here.knots[0][:-1]])
+    assert np.array_equal(expected[:, flat], (x[:, None] > own)[:, flat])
+
+    def another(a: Any, b: Any) -> Any:
+        root = hypot(a, b)
+        return root + ulps * np.spacing(root)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np, "hypot", another)
+        there = storing.restore(*stored)
+        assert np.array_equal(there.transform({"x": x}, np.float64)[:, 1:][:, flat],
+                              expected[:, flat])  # fmt: skip
+
+
+def test_a_step_of_scaled_numbers_would_flip_where_roots_are_rounded_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = np.array([1.0, 2.0, 4.0] * 20)
+    made = TablePreprocessor.fit({"x": x}, numeric_embedding="piecewise")
+    assert made.knots is not None
+    flat = np.diff(made.knots[0]) == 0
+    before = made.transform({"x": x}, np.float64)[:, 1:][:, flat]
+    hypot = np.hypot
+    monkeypatch.setattr(np, "hypot", lambda a, b: np.nextafter(hypot(a, b), 0))
+    z = columns.scaled(x, made.center[0], made.factor[0])
+    assert not np.array_equal((z[:, None] > made.knots[0][:-1])[:, flat], before)
+    assert np.array_equal(made.transform({"x": x}, np.float64)[:, 1:][:, flat], before)
+
+
 # --- targets --------------------------------------------------------------------------------------
 
 
@@ -373,6 +443,10 @@ def test_numbers_are_scaled_and_come_back() -> None:
     assert_close(z.std(axis=0), [1, 1], terms=8)
     assert_close(target.decode(z), y, terms=8)
     assert_close(target.decode(np.hstack([z, z])), np.hstack([y, y]), terms=8)
+    outputs = np.hstack([z, np.log(np.full_like(z, 0.25))])
+    means, log_variances = np.hsplit(target.decode(outputs, fn.losses.GaussianNLL()), 2)
+    assert_close(means, y, terms=8)
+    assert_close(np.exp(log_variances / 2), np.tile(target.scale / 2, (len(y), 1)), terms=64)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e300, -1e-300])
@@ -410,6 +484,12 @@ def test_cells_of_text_files_are_numbers_where_all_that_are_there_are() -> None:
     assert isinstance(words, Texts)
     assert words.codes.tolist() == [0, -1, 1, -1, 0]
     assert words.values == ("a", "none")
+
+
+def test_words_of_text_files_are_texts_though_all_be_numbers() -> None:
+    words = words_of(Texts.of(["1", "", "NA", "01", "-", "1"]))
+    assert words.codes.tolist() == [0, -1, -1, 1, 2, 0]
+    assert words.values == ("1", "01", "-")
 
 
 # --- storing --------------------------------------------------------------------------------------

@@ -174,8 +174,7 @@ def test_a_picture_of_a_model_of_a_table(name: str, target: str, suffix: str, fo
 def test_uncertain_predictions_of_a_table_are_in_its_unit(
     loss: str, columns: list[str], folder: Path
 ) -> None:
-    # Targets of a loss that knows no scale are learned as they are: here in thousands.
-    table = TABLE[INPUTS].assign(price=TABLE["price"] / 1000)
+    table = TABLE[[*INPUTS, "price"]]
     table.to_csv("t.csv", index=False)
     options = ("--target", "price", *PLAIN, "--loss", loss, "--html", "r.html", "--quiet")
     train("t.csv", *options, epochs=80)
@@ -193,6 +192,49 @@ def test_uncertain_predictions_of_a_table_are_in_its_unit(
     net = fn.load("model.safetensors", backend="numpy")
     frame = read_frame("t.csv")
     assert measured["metrics"]["loss"] == pytest.approx(net.evaluate(frame, "price")["loss"])
+
+
+def test_a_row_of_text_codes_means_the_same_whatever_the_other_rows_are(folder: Path) -> None:
+    codes = ["00501", "501", "00544", "2A004", "NA", "2B010", "2C117", "-"] * 30
+    table = pd.DataFrame({"code": codes, "size": np.arange(240) % 7.0})
+    table["price"] = 5000 + 300 * (table["code"] == "00501") + 10 * table["size"]
+    table.to_csv("t.csv", index=False)
+    train("t.csv", "--target", "price", "--task", "regression", *PLAIN, "--quiet")
+    net = fn.load("model.safetensors", backend="numpy")
+    expected = net.predict(table.assign(code=table["code"].replace("NA", None)))
+    assert_close(net.predict(read_frame("t.csv", preprocessor=net.preprocessor)), expected)
+    for count in (8, 3, 1):  # with words among them, and numbers only
+        Path("few.csv").write_text(table[:count].to_csv(index=False))
+        answers = run("predict", "model.safetensors", "few.csv", "--out", "-").stdout
+        assert_close(np.array(answers.split()[1:], np.float32), expected[:count, 0])
+    assert expected[0] != expected[49]  # "00501" and "501", of the same size
+    without = net.predict(read_frame("few.csv"))  # the file decides: a number
+    assert not np.array_equal(without, expected[:1])
+
+
+def test_labels_and_columns_of_words_are_read_as_they_were_learned(folder: Path) -> None:
+    labels = ["007", "08", "x", "y", "z"] * 20
+    table = pd.DataFrame({"size": [1.0, 2.0, 3.0, 4.0, 5.0] * 20, "class": labels})
+    table.to_csv("t.csv", index=False)
+    train("t.csv", "--target", "class", *PLAIN, "--quiet")
+    table[:2].to_csv("few.csv", index=False)
+    assert json.loads(run("evaluate", "model.safetensors", "few.csv", "--json").stdout)
+    Path("few.csv").write_text("size,class\n1,007\nbig,08\n")
+    said = run("evaluate", "model.safetensors", "few.csv").stderr
+    assert "few.csv: column 'size' must hold numbers, got 'big' in row 2" in said
+
+
+def test_codes_without_a_header_are_found_by_position(folder: Path) -> None:
+    matrix = np.array([["01", "1.0"], ["1", "2.0"], ["a", "3.0"]] * 20, object)
+    net = fn.tables.train(matrix, np.arange(60) % 3.0, preset=None, epochs=2, backend="numpy")
+    assert net.preprocessor is not None and not net.preprocessor.named
+    Path("few.csv").write_text("01,1.0\n1,2.0\n")
+    frame = read_frame("few.csv", preprocessor=net.preprocessor)
+    assert np.array_equal(net.predict(frame), net.predict(matrix[:2]))
+    assert not np.array_equal(net.predict(read_frame("few.csv")), net.predict(matrix[:2]))
+    Path("few.csv").write_text("01,1.0,7\n")
+    with pytest.raises(fn.DataError, match=r"few\.csv: expected 2 columns, got 3"):
+        read_frame("few.csv", preprocessor=net.preprocessor)
 
 
 def test_several_targets_of_a_table_are_named(folder: Path) -> None:

@@ -119,3 +119,10 @@ def test_a_wrong_number_of_columns_says_what_was_expected_and_what_came():
 def test_a_scaler_from_a_hostile_file_is_refused(mean, scale):
     with pytest.raises(InputError, match="Scaler"):
         Scaler(mean, scale)
+
+
+def test_a_value_that_is_too_far_from_the_mean_is_refused_and_another_is_not():
+    scaler = Scaler.fit([[1e-3, 0.0], [3e-3, 1.0]])
+    with pytest.raises(InputError, match="x after scaling holds inf at row 1, column 0"):
+        scaler.transform([[1e-3, 0.0], [1e36, 0.0]])
+    assert np.isfinite(scaler.transform([[1e36, 0.0]], np.float64)).all()

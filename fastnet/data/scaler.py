@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastnet import checks
 from fastnet.errors import InputError
 
 _BLOCK_ROWS = 4096  # bounds the memory of float64 copies
@@ -86,9 +87,12 @@ class Scaler:
         Raises
         ------
         InputError
-            If `x` does not have I columns.
+            If `x` does not have I columns, or a value is so far from the mean that `dtype` does not
+            have what becomes of it.
         """
-        return self._apply(x, dtype, lambda block: (block - self.mean) / self.scale)
+        with np.errstate(over="ignore"):
+            z = self._apply(x, dtype, lambda block: (block - self.mean) / self.scale)
+        return checks.finite("x after scaling", z)
 
     def inverse(self, z: ArrayLike, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Return z * scale + mean of ``z (..., I)``, computed in float64, as `dtype`.

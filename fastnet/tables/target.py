@@ -110,7 +110,8 @@ class TableTarget:
         Raises
         ------
         DataError
-            A label is not known (naming it and its row), or a value is missing or no number.
+            A label is not known (naming it and its row), or a value is missing, no number, or so
+            far from the others that it cannot be scaled.
         """
         name = self.names[0] if self.names else "target"
         columns = target_columns(y, name)
@@ -121,7 +122,12 @@ class TableTarget:
         matrix = _numbers(columns, name)
         if matrix.shape[1] != len(self.center):
             raise DataError(f"expected {len(self.center)} target columns, got {matrix.shape[1]}.")
-        return (matrix - self.center) / self.scale
+        with np.errstate(over="ignore"):
+            scaled: Array = (matrix - self.center) / self.scale
+        if not np.isfinite(scaled).all():
+            row = int(np.argmax(~np.isfinite(scaled).all(axis=1))) + 1
+            raise DataError(f"the target {name!r} is too far from its mean in row {row}.")
+        return scaled
 
     def decode(self, values: ArrayLike, loss: Loss | None = None) -> Array:
         """Return targets, or a network's outputs, (..., O) in the unit of the targets.

@@ -467,6 +467,13 @@ def test_labels_become_class_numbers_of_every_kind_of_series(labels: list[Any]) 
         assert codes[0] == codes[2] != codes[1]
 
 
+def test_a_target_that_cannot_be_scaled_is_named() -> None:
+    target = TableTarget.learn([1e-3, 2e-3, 3e-3], ("size",))
+    assert np.isfinite(target.encode([1e300])).all()
+    with pytest.raises(fn.DataError, match="'size' is too far from its mean in row 2"):
+        target.encode([1.0, 1e307])
+
+
 def test_an_unknown_label_is_named() -> None:
     target = TableTarget.learn(["a", "b"], ("kind",))
     with pytest.raises(fn.DataError, match=r"row 2.*kind.*'c' is none of the known"):

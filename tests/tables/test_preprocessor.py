@@ -351,6 +351,14 @@ def test_a_number_that_many_rows_have_is_a_step_of_the_embedding() -> None:
     assert above.any()
 
 
+def test_a_bin_of_the_least_width_is_a_step_and_no_warning() -> None:
+    pre = TablePreprocessor.fit({"x": [0.0, 1.0, 2.0]}, numeric_embedding="piecewise")
+    knots = np.array([[-1.0, 0.0, 5e-324, 1.0]])
+    x = pre.center[0] + np.array([-1.0, 1.0])
+    inputs = replace(pre, knots=knots).transform({"x": x})
+    assert inputs[:, 2].tolist() == [0.0, 1.0]
+
+
 def test_a_periodic_embedding_is_sines_and_cosines_of_drawn_frequencies() -> None:
     table = {"x": [0.0, 1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 3.0, 5.0, None]}
     made = TablePreprocessor.fit(table, numeric_embedding="periodic", seed=3)

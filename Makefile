@@ -18,8 +18,8 @@ help:  ## list these commands
 demo: .venv/.has-fastnet  ## train on handwritten digits with every backend that runs here
 	@$(RUN) -m fastnet demo $(ARGS)
 
-test: .venv/.has-test  ## run the tests
-	@$(RUN) -m pytest $(ARGS)
+test: .venv/.has-test  ## run the tests, on up to eight processors
+	@$(RUN) -m pytest -n auto --maxprocesses=8 $(ARGS)
 
 lint: .venv/.has-dev  ## check format and style
 	@$(RUN) -m ruff format --check .

@@ -36,7 +36,7 @@ wheel: .venv/.has-dev  ## build the sdist, and the wheel from it, into dist/
 	@$(RUN) -m build
 
 readme: .venv/.has-fastnet  ## put the numbers of a record into README: ARGS=benchmarks/results/X.json
-	@$(RUN) -m fastnet.benchmarks.readme $(ARGS)
+	@$(RUN) -m fastnet.benchmarks.reports.readme $(ARGS)
 
 clean:  ## remove builds and caches, but not .venv
 	rm -rf build dist docs/_build *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -13,7 +13,7 @@ from fastnet.benchmarks import learning, machine, measure, peak, pinning, startu
 from fastnet.benchmarks.contenders import Entry, select_backends
 from fastnet.benchmarks.ladder import Rung, select
 from fastnet.benchmarks.measure import Options
-from fastnet.benchmarks.report import Report
+from fastnet.benchmarks.reports.report import Report
 from fastnet.benchmarks.rivals import installed
 from fastnet.errors import InputError, suggest
 
@@ -103,8 +103,8 @@ def run_bench(
         # Again: the libraries that the rivals brought are loaded now.
         report.machine["pools"] = machine.pools()
 
-    from fastnet.benchmarks.report_html import page
-    from fastnet.benchmarks.report_table import show
+    from fastnet.benchmarks.reports.html import page
+    from fastnet.benchmarks.reports.table import show
 
     # The files first: a closed pipe must not lose what took minutes.
     asked = (json_path, Report.to_json), (html_path, page)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet import losses
 from fastnet.backends import NAMES, get_backend
 from fastnet.backends.base import Recipe, Rows
 from fastnet.benchmarks import problems
@@ -21,6 +20,7 @@ from fastnet.benchmarks.ladder import LOSS
 from fastnet.benchmarks.pinning import usable_cores
 from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem
 from fastnet.errors import InputError, suggest
+from fastnet.nn import losses
 
 GPU: tuple[str, ...] = ("cupy",)
 """The backends that run on a GPU."""

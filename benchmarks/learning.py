@@ -18,7 +18,7 @@ from fastnet.benchmarks.measure import worked_with
 from fastnet.benchmarks.parity import LONG_RUN
 from fastnet.benchmarks.pinning import limited_pools
 from fastnet.benchmarks.problems import LEARNING_RATE, Problem
-from fastnet.benchmarks.report import Learner, Report
+from fastnet.benchmarks.reports.report import Learner, Report
 from fastnet.benchmarks.timing import FULL
 from fastnet.errors import DataNotFoundError
 

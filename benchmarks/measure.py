@@ -13,7 +13,7 @@ from fastnet.benchmarks.ladder import LOSS, PREDICTED_ROWS, Rung
 from fastnet.benchmarks.parity import Parity, ParityError
 from fastnet.benchmarks.peak import Peak
 from fastnet.benchmarks.pinning import limited_pools, usable_cores
-from fastnet.benchmarks.report import Kind, Row, Table, finite
+from fastnet.benchmarks.reports.report import Kind, Row, Table, finite
 from fastnet.benchmarks.timing import Budget, Call, Timing
 
 _REFERENCE = "fastnet-numpy"

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from fastnet.arguments import whole
 from fastnet.errors import InputError
+from fastnet.utils.param_validation import whole
 
 
 def usable_cores() -> int:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet import random
 from fastnet.benchmarks.ladder import Rung
+from fastnet.nn import random
 
 SEED: Final = 0
 LEARNING_RATE: Final = 1e-3

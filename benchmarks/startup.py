@@ -15,7 +15,7 @@ from typing import Final
 
 import fastnet as fn
 from fastnet.benchmarks.contenders import missing
-from fastnet.benchmarks.report import Startup
+from fastnet.benchmarks.reports.report import Startup
 
 FIRST_FIT: Final = (
     "import fastnet as fn\n"

@@ -17,8 +17,8 @@ from typing import Final, Literal
 import click
 
 from fastnet.errors import DataError
+from fastnet.preprocessing.table import split_target
 from fastnet.tables import Frame, TableTarget, as_frame, read_frame
-from fastnet.tables.preprocessor import split_target
 
 
 @dataclass(frozen=True)

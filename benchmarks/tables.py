@@ -28,7 +28,7 @@ import fastnet as fn
 from fastnet.benchmarks import machine, table_data
 from fastnet.benchmarks.pinning import limited_pools, on_cores
 from fastnet.benchmarks.table_data import Table
-from fastnet.data.cells import Texts
+from fastnet.data.text import Texts
 from fastnet.tables import Frame
 
 Array = NDArray[Any]

@@ -13,7 +13,7 @@ from typing import Final
 from fastnet.benchmarks import parity, problems, timing
 from fastnet.benchmarks.contenders import FastNet
 from fastnet.benchmarks.ladder import Rung
-from fastnet.benchmarks.report import Curve, Fall
+from fastnet.benchmarks.reports.report import Curve, Fall
 from fastnet.benchmarks.timing import Budget, Timing
 
 WIDTHS: Final = (

@@ -10,10 +10,8 @@ Importing fastnet loads NumPy and nothing heavier; Numba, CuPy and the rest load
 
 from typing import TYPE_CHECKING, Any
 
-from fastnet import initializers, losses, optimizers, schedules
 from fastnet._version import version as __version__
 from fastnet.backends import available_backends, get_backend
-from fastnet.callbacks import Callback, EarlyStopping, Run
 from fastnet.errors import (
     BackendUnavailableError,
     CheckpointError,
@@ -28,12 +26,14 @@ from fastnet.errors import (
     OutOfMemoryError,
     ResumeWarning,
 )
-from fastnet.files import load
-from fastnet.history import History
-from fastnet.layers import BatchNorm, Dense, Dropout, LayerNorm
-from fastnet.loggers import JsonLines, TensorBoard
 from fastnet.network import Network
-from fastnet.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+from fastnet.nn import initializers, losses, optimizers, schedules
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnet.nn.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+from fastnet.serialization.model_file import load
+from fastnet.training.callbacks import Callback, EarlyStopping, Run
+from fastnet.training.history import History
+from fastnet.training.loggers import JsonLines, TensorBoard
 
 if TYPE_CHECKING:
     from fastnet import data, tables

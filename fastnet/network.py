@@ -10,32 +10,26 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet import (
-    answers,
-    backends,
-    checks,
-    fitting,
-    lbfgs,
-    losses,
-    memory,
-    optimizers,
-    rows,
-    training,
-)
-from fastnet import checkpoint as checkpoints
-from fastnet import metrics as metric_table
-from fastnet.arguments import real, whole
+from fastnet import backends
 from fastnet.backends.base import Array, Backend, Engine, Recipe
-from fastnet.callbacks import Callback, EarlyStopping, Run, make_callbacks
 from fastnet.errors import InputError
-from fastnet.fitting import Request
-from fastnet.history import History
-from fastnet.layers import Layer, chain
-from fastnet.losses import Loss
-from fastnet.optimizers import LBFGS, Optimizer
-from fastnet.plan import make_plan
-from fastnet.rows import Checked, Inputs
-from fastnet.training import Job, TrainingState, Validation
+from fastnet.nn import losses, optimizers
+from fastnet.nn import metrics as metric_table
+from fastnet.nn.layers import Layer, chain
+from fastnet.nn.losses import Loss
+from fastnet.nn.optimizers import LBFGS, Optimizer
+from fastnet.nn.plan import make_plan
+from fastnet.preprocessing import outputs as answers
+from fastnet.preprocessing import samples, validation
+from fastnet.preprocessing.samples import Checked, Inputs
+from fastnet.training import fit, lbfgs, loop
+from fastnet.training.callbacks import Callback, EarlyStopping, Run, make_callbacks
+from fastnet.training.checkpoints import writer as checkpoints
+from fastnet.training.fit import Request
+from fastnet.training.history import History
+from fastnet.training.loop import Job, TrainingState, Validation
+from fastnet.utils import memory
+from fastnet.utils.param_validation import real, whole
 
 if TYPE_CHECKING:
     from fastnet.data import Blocks, Scaler, TableSchema
@@ -115,9 +109,9 @@ class Network:
     ) -> None:
         inputs, chain_of_layers = _read_layers(layers, inputs, activation, output_activation)
         self.plan = make_plan(inputs, chain_of_layers)
-        self.dtype = checks.dtype_of(dtype)
+        self.dtype = validation.dtype_of(dtype)
         memory.require(memory.initial_bytes(self.plan, self.dtype.itemsize), "the network")
-        self.seed = checks.seed_of(seed)
+        self.seed = validation.seed_of(seed)
         self.history: History | None = None
         self.loss: Loss | None = None
         self.scaler: Scaler | None = None
@@ -137,7 +131,7 @@ class Network:
     def initialize(self, seed: int | None = None) -> None:
         """Go back to the initial weights, of another `seed` if given, and forget all training."""
         if seed is not None:
-            self.seed = checks.seed_of(seed)
+            self.seed = validation.seed_of(seed)
         own = self.backend_object.own
         self._parameters: Array = own(self.plan.initial_parameters(self.seed, self.dtype))
         self._state: Array = own(self.plan.initial_state(self.dtype))
@@ -336,22 +330,22 @@ class Network:
         share = real("validation_split", validation_split, least=0, below=1)
         if share and validation_data is not None:
             raise InputError("give validation_data or validation_split, not both.")
-        if rows.is_blocks(x):
-            from fastnet import blockwise
+        if samples.is_blocks(x):
+            from fastnet.training import out_of_core
 
             if y is not None or sample_weight is not None or share:
                 raise InputError(
                     "Blocks hold their own targets and weights: leave out y and sample_weight, and "
                     "give validation_data where validation_split was."
                 )
-            ready = blockwise.prepare(asked, x, validation_data)
+            ready = out_of_core.prepare(asked, x, validation_data)
         else:
-            ready = fitting.prepare(asked, x, y, sample_weight, validation_data, share)
+            ready = fit.prepare(asked, x, y, sample_weight, validation_data, share)
         with ready.opened() as job:
             state = self._training_state(chosen_optimizer)
             if isinstance(chosen_optimizer, LBFGS):
                 return lbfgs.train_lbfgs(job, chosen_optimizer, state)
-            return training.train(job, ready.recipe, state)
+            return loop.train(job, ready.recipe, state)
 
     def partial_fit(
         self,
@@ -380,17 +374,17 @@ class Network:
         chosen = optimizers.get(optimizer)
         if isinstance(chosen, LBFGS):
             raise InputError("lbfgs needs all data at once: use fit, or another optimizer.")
-        if self.preprocessor is None and rows.is_table(x):
-            from fastnet.tables import edge
+        if self.preprocessor is None and samples.is_table(x):
+            from fastnet.preprocessing import edge
 
             edge.require_plain(x)
-        data = rows.on_backend(
+        data = samples.on_backend(
             self._check(chosen_loss, x, y, sample_weight).rows, self.backend_object
         )
         self.loss, self.temperature = chosen_loss, None
         recipe = Recipe(chosen_loss, chosen, len(data), self.seed, shuffle=False)
         job = Job(self, self._engine(), data, chosen_loss)
-        return training.train_once(job, recipe, self._training_state(chosen))
+        return loop.train_once(job, recipe, self._training_state(chosen))
 
     # --- use -------------------------------------------------------------------------------------
 
@@ -412,7 +406,7 @@ class Network:
         """
         if self.preprocessor is not None:
             x = self.preprocessor.transform(x, self.dtype)
-        values = rows.inputs(self.plan, self.dtype, self.scaler, x)
+        values = samples.inputs(self.plan, self.dtype, self.scaler, x)
         outputs = self._engine().predict(self.backend_object.asarray(values))
         y = self._decoded(self.backend_object.to_host(outputs))
         return answers.means_and_deviations(self, y) if return_std else y
@@ -431,7 +425,7 @@ class Network:
         sequence of them in the order of training.
         """
         if self.preprocessor is not None:
-            from fastnet.tables import edge
+            from fastnet.preprocessing import edge
 
             row = edge.row(self.preprocessor, row, self.dtype)
         try:
@@ -457,13 +451,13 @@ class Network:
         chosen_loss = self._loss(loss)
         made_metrics = metric_table.get(metrics, chosen_loss, self.plan.outputs)
         if self.preprocessor is not None:
-            from fastnet.tables import edge
+            from fastnet.preprocessing import edge
 
             made_metrics = edge.unscaled(self.preprocessor, made_metrics, chosen_loss)
         checked = self._check(chosen_loss, x, y, sample_weight)
         held = Validation.of(checked, self.backend_object, "")
         job = Job(self, self._engine(), held.rows, chosen_loss, metrics=made_metrics)
-        return training.evaluate(job, held)
+        return loop.evaluate(job, held)
 
     def gradients(
         self,
@@ -479,7 +473,7 @@ class Network:
         """
         chosen_loss = self._loss(loss)
         checked, engine = self._check(chosen_loss, x, y, sample_weight), self._engine()
-        engine.gradient(rows.on_backend(checked.rows, self.backend_object), chosen_loss)
+        engine.gradient(samples.on_backend(checked.rows, self.backend_object), chosen_loss)
         flat = self.backend_object.to_host(engine.gradients)
         learns = self.plan.learns()
         flat = np.array(flat) if learns is None else flat * learns
@@ -496,7 +490,7 @@ class Network:
         output : int or (N,) of int, optional
             Which output, or which one of each row. Default: the largest of each row.
         """
-        from fastnet.sensitivity import input_gradients
+        from fastnet.inspection.input_gradients import input_gradients
 
         return input_gradients(self, x, output)
 
@@ -505,7 +499,7 @@ class Network:
 
         For a table, inputs and outputs are those of `input_gradients`.
         """
-        from fastnet.sensitivity import jacobian
+        from fastnet.inspection.input_gradients import jacobian
 
         return jacobian(self, x)
 
@@ -523,7 +517,7 @@ class Network:
         float
             The temperature by which the last layer is divided now, in all.
         """
-        from fastnet.calibration import apply_temperature, fit_temperature
+        from fastnet.inspection.calibration import apply_temperature, fit_temperature
 
         found = fit_temperature(self, self._check(self._loss(None), x, y, sample_weight))
         apply_temperature(self, found)
@@ -568,7 +562,7 @@ class Network:
         It holds weights, architecture, scaler, preprocessor, schema and label names, and nothing
         executable. An existing file is replaced in one step.
         """
-        from fastnet.files import save
+        from fastnet.serialization.model_file import save
 
         save(self, path)
 
@@ -636,7 +630,7 @@ class Network:
         def zeros(shape: tuple[int, ...]) -> Array:
             return self.backend_object.own(np.zeros(shape, self.dtype))
 
-        self.training = training.prepare(self.training, optimizer, self.plan.size, zeros)
+        self.training = loop.prepare(self.training, optimizer, self.plan.size, zeros)
         return self.training
 
     def _loss(self, loss: str | Loss | None) -> Loss:
@@ -648,11 +642,11 @@ class Network:
         self, loss: Loss, x: Inputs, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> Checked:
         if self.preprocessor is not None:
-            from fastnet.tables import edge
+            from fastnet.preprocessing import edge
 
             x, y = edge.encode(self.preprocessor, x, y, self.dtype)
         wide = self.scaler is not None
-        checked = rows.check(self.plan, self.dtype, loss, x, y, sample_weight, wide=wide)
+        checked = samples.check(self.plan, self.dtype, loss, x, y, sample_weight, wide=wide)
         return checked.weighted().scaled(self.scaler, self.dtype)
 
     def _decoded(self, outputs: NDArray[Any]) -> NDArray[Any]:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnet.errors import FastNetError
+from fastnet.preprocessing.samples import Inputs
 from fastnet.report import measures
 from fastnet.report.measures import Calibration, Confusion, Residuals
-from fastnet.rows import Inputs
 
 if TYPE_CHECKING:
-    from fastnet.history import History
     from fastnet.network import Network
+    from fastnet.training.history import History
 
 SUFFIXES = ".png", ".svg", ".pdf"
 _NUMBERED = 12
@@ -62,7 +62,7 @@ def plot_predictions(
     matplotlib.figure.Figure
     """
     if network.preprocessor is not None:
-        from fastnet.tables import edge
+        from fastnet.preprocessing import edge
 
         y = edge.truth(network.preprocessor, x, y)
     truth, output, names = np.asarray(y), network.predict(x), measures.answer_names(network)

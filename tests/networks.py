@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastnet.backends
-from fastnet import losses, random
-from fastnet.activations import ACTIVATIONS
 from fastnet.backends.base import Backend, Engine, Recipe, Rows, Tally
-from fastnet.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
-from fastnet.losses import LOSSES, Loss
-from fastnet.plan import Plan, make_plan
+from fastnet.nn import losses, random
+from fastnet.nn.activations import ACTIVATIONS
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
+from fastnet.nn.losses import LOSSES, Loss
+from fastnet.nn.plan import Plan, make_plan
 from tests import reference
 from tests.closeness import assert_close
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnet.backends.base import Engine, Recipe, Tally
-from fastnet.optimizers import Adam, Optimizer
+from fastnet.nn.optimizers import Adam, Optimizer
 from tests.closeness import assert_close
 from tests.networks import (
     Bench,

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from fastnet.benchmarks.report import Limit
+from fastnet.benchmarks.reports.report import Limit
 
 Arguments = tuple[Any, ...]
 Run = Callable[[int], object]

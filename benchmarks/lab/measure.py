@@ -13,7 +13,7 @@ from fastnet.benchmarks import timing
 from fastnet.benchmarks.lab import elementwise, products, rows, updates
 from fastnet.benchmarks.lab.kernel import FLAGS, Case, Kernel, Run
 from fastnet.benchmarks.peak import Peak, best_rate
-from fastnet.benchmarks.report import KernelRow, KernelTable, Limit
+from fastnet.benchmarks.reports.report import KernelRow, KernelTable, Limit
 from fastnet.benchmarks.timing import Budget
 
 KERNELS: Final = (*products.KERNELS, *elementwise.KERNELS, *rows.KERNELS, *updates.KERNELS)

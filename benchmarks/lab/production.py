@@ -11,9 +11,9 @@ import numpy as np
 
 from fastnet.kernels import abi
 from fastnet.kernels.cpu import activations, gemm, losses, norm, optimizers, random
-from fastnet.kernels.cpu.blocks import from_block, to_block
 from fastnet.kernels.cpu.elementary import exp, log1p, tanh
 from fastnet.kernels.cpu.lanes import load, store
+from fastnet.kernels.cpu.row_lanes import from_block, to_block
 from fastnet.kernels.cpu.vectors import lanes_of
 
 # Of NumPy's types: Numba compiles a function anew for every literal argument.

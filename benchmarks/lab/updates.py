@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 
 import fastnet as fn
-from fastnet import random
 from fastnet.benchmarks.lab import production
 from fastnet.benchmarks.lab.kernel import (
     EPSILON,
@@ -24,6 +23,7 @@ from fastnet.benchmarks.lab.kernel import (
 )
 from fastnet.benchmarks.ladder import LADDER
 from fastnet.kernels import abi
+from fastnet.nn import random
 
 # --- Adam: w, m and v (n,) change, g (n,) does not -----------------------------------------------
 

@@ -6,16 +6,16 @@ import importlib
 from functools import cache
 from typing import Any, Final
 
-from fastnet.arguments import whole
 from fastnet.backends.base import PRECISIONS, Backend
 from fastnet.errors import BackendUnavailableError, InputError, suggest
-from fastnet.plan import Plan
+from fastnet.nn.plan import Plan
+from fastnet.utils.param_validation import whole
 
 # Modules are imported on first use: importing fastnet loads neither Numba nor CuPy.
 _HOMES: Final = {
     "numpy": ("fastnet.backends.numpy_backend", "NumpyBackend"),
     "numba": ("fastnet.backends.numba_backend", "NumbaBackend"),
-    "cupy": ("fastnet.backends.cupy_backend", "CupyBackend"),
+    "cupy": ("fastnet.backends.gpu.backend", "CupyBackend"),
 }
 
 NAMES: Final = tuple(_HOMES)
@@ -112,7 +112,7 @@ def _on_device(backend: Backend, device: Any) -> Backend:
 
 @cache
 def _load_device(number: int) -> Backend:
-    from fastnet.backends.cupy_backend import CupyBackend
+    from fastnet.backends.gpu.backend import CupyBackend
 
     backend = CupyBackend(number)
     count = backend.device_count()

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.kernels import abi
-from fastnet.losses import Loss
-from fastnet.optimizers import Optimizer
-from fastnet.plan import Plan
+from fastnet.nn.losses import Loss
+from fastnet.nn.optimizers import Optimizer
+from fastnet.nn.plan import Plan
 
 Array = Any
 """An array of the backend at hand."""

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.backends.aligned import aligned
 from fastnet.backends.base import Array, Backend, Engine
-from fastnet.backends.memory import aligned
 from fastnet.backends.numba_engine import NumbaEngine
 from fastnet.backends.threads import cores
-from fastnet.plan import Plan
+from fastnet.nn.plan import Plan
 
 
 class NumbaBackend(Backend):
@@ -63,8 +63,8 @@ class NumbaBackend(Backend):
 
     def warm_up(self) -> float:
         """Compile all kernels for both dtypes (or load them from the cache); return the seconds."""
-        from fastnet.layers import Dense
-        from fastnet.plan import make_plan
+        from fastnet.nn.layers import Dense
+        from fastnet.nn.plan import make_plan
 
         started = time.perf_counter()
         plan = make_plan(1, (Dense(1),))

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.backends.aligned import aligned
 from fastnet.backends.base import Array, Engine, Recipe, Rows, Tally, zeros_tally
-from fastnet.backends.memory import aligned
 from fastnet.backends.threads import (
     FLOPS_PER_THREAD,
     FLOPS_PER_THREAD_ONCE,
@@ -20,9 +20,9 @@ from fastnet.backends.threads import (
     threads_that_pay,
 )
 from fastnet.kernels import abi
-from fastnet.losses import Loss
-from fastnet.optimizers import Optimizer
-from fastnet.plan import Plan
+from fastnet.nn.losses import Loss
+from fastnet.nn.optimizers import Optimizer
+from fastnet.nn.plan import Plan
 
 TINY: Final = 256
 """Up to so many parameters, times vectors that a batch's rows fill, ``kernels/cpu/tiny.py`` trains.
@@ -48,7 +48,7 @@ class NumbaEngine(Engine):
     ) -> None:
         super().__init__(plan, parameters, state)
         from fastnet.kernels.cpu import epoch
-        from fastnet.kernels.cpu.memory import FRAME
+        from fastnet.kernels.cpu.frame import FRAME
         from fastnet.kernels.cpu.vectors import VECTOR_BYTES
 
         self._kernels = epoch

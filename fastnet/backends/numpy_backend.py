@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from fastnet import activations, random
-from fastnet.activations import Activation
 from fastnet.backends.base import Array, Backend, Engine, Recipe, Rows, Tally, zeros_tally
 from fastnet.backends.numpy_update import Update
 from fastnet.backends.threads import blas_pools
 from fastnet.kernels import abi
-from fastnet.losses import Head, Loss
-from fastnet.optimizers import Optimizer
-from fastnet.plan import Plan
+from fastnet.nn import activations, random
+from fastnet.nn.activations import Activation
+from fastnet.nn.losses import Head, Loss
+from fastnet.nn.optimizers import Optimizer
+from fastnet.nn.plan import Plan
 
 # Overflow to infinity is followed by the loss, which is checked; it is not an event in itself.
 _quietly = np.errstate(all="ignore")

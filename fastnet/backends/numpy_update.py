@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from fastnet.backends.base import Array
 from fastnet.kernels import abi
-from fastnet.optimizers import Optimizer
-from fastnet.plan import Plan
+from fastnet.nn.optimizers import Optimizer
+from fastnet.nn.plan import Plan
 
 
 class Update:

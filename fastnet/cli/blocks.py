@@ -11,11 +11,11 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.cli.building import Settings
+from fastnet.cli.commands.train.build import Settings
 from fastnet.data import Blocks, Column, TableSchema
-from fastnet.data.cells import canonical
 from fastnet.data.dataset import Part
 from fastnet.data.labels import AUTO_CLASSES
+from fastnet.data.text import canonical
 from fastnet.errors import InputError
 
 _SUFFIXES = (".npy", ".parquet")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastnet.data import Blocks, Dataset, TableSchema
 from fastnet.data.dataset import Part
-from fastnet.rows import Inputs
+from fastnet.preprocessing.samples import Inputs
 
 
 class AnyDataset(Protocol):

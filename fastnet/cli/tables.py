@@ -11,20 +11,20 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.callbacks import EarlyStopping
-from fastnet.cli.building import Settings
+from fastnet.cli.commands.train.build import Settings
 from fastnet.data import BUILT_IN, Column, TableSchema
+from fastnet.data.columns import match_targets
 from fastnet.data.dataset import Part
-from fastnet.data.selection import match_targets
 from fastnet.errors import DataError, InputError
-from fastnet.losses import Loss
 from fastnet.network import Network
-from fastnet.optimizers import Optimizer
-from fastnet.schedules import CosLog
+from fastnet.nn.losses import Loss
+from fastnet.nn.optimizers import Optimizer
+from fastnet.nn.schedules import CosLog
+from fastnet.preprocessing.edge import training_rows, truth
 from fastnet.tables import PRESETS, Frame, Preset, TablePreprocessor, read_frame
-from fastnet.tables.edge import training_rows, truth
 from fastnet.tables.preset import BestEpoch
 from fastnet.tables.train import in_units, make_layers
+from fastnet.training.callbacks import EarlyStopping
 
 
 @dataclass(frozen=True, eq=False)

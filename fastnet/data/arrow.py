@@ -10,10 +10,10 @@ from typing import Any
 
 from fastnet.data.arrow_sizes import DAMAGE as HEADER_DAMAGE
 from fastnet.data.arrow_sizes import MAGIC, unpacked_bytes
-from fastnet.data.cells import Kind
 from fastnet.data.limits import require_plausible
 from fastnet.data.parquet import DAMAGE, column_of, damaged
 from fastnet.data.table import Table, check_names
+from fastnet.data.text import Kind
 from fastnet.errors import DataError
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.cells import Kind, Texts, is_number, parse_numbers, resolve
 from fastnet.data.table import Table, check_names, unnamed
+from fastnet.data.text import Kind, Texts, is_number, parse_numbers, resolve
 from fastnet.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")  # in order of preference where two fit equally well

@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.schema import TableSchema
 from fastnet.errors import DataError
-from fastnet.rows import Inputs
+from fastnet.preprocessing.samples import Inputs
+from fastnet.preprocessing.schema import TableSchema
 
 Task = Literal["classification", "regression"]
 

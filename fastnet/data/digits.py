@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fastnet.data.arrays import read_npz
 from fastnet.data.matrices import Arrays
+from fastnet.data.npy import read_npz
 
 _FILE = Path(__file__).with_name("digits.npz")  # x (1797, 64) uint8 in 0..16, y (1797,) uint8
 _WHITE = np.float32(16)

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.data.columns import Target
 from fastnet.data.limits import MAX_RATIO, require_possible
 from fastnet.data.matrices import Arrays
-from fastnet.data.schema import TableSchema
-from fastnet.data.selection import Target
 from fastnet.errors import DataError, DataNotFoundError, InputError
+from fastnet.preprocessing.schema import TableSchema
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_AXES = 32

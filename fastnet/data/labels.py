@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.cells import Texts, canonical, is_number, place, quoted
+from fastnet.data.text import Texts, canonical, is_number, place, quoted
 from fastnet.errors import DataError
 
 AUTO_CLASSES = 20

@@ -10,12 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from fastnet.data.cells import Kind
-from fastnet.data.dataset import Dataset
-from fastnet.data.labels import infer_labels
-from fastnet.data.matrices import Arrays, dataset_of
-from fastnet.data.schema import Column, TableSchema
-from fastnet.data.selection import (
+from fastnet.data.columns import (
     Target,
     kinds_of,
     match_features,
@@ -24,8 +19,13 @@ from fastnet.data.selection import (
     missing_target,
     training_kinds,
 )
+from fastnet.data.dataset import Dataset
+from fastnet.data.labels import infer_labels
+from fastnet.data.matrices import Arrays, dataset_of
 from fastnet.data.table import Table, TableFile
+from fastnet.data.text import Kind
 from fastnet.errors import DataError, DataNotFoundError, InputError, suggest
+from fastnet.preprocessing.schema import Column, TableSchema
 
 BUILT_IN = ("digits", "fashion-mnist")
 """Names of the data sets that `load` knows without a file."""
@@ -52,8 +52,8 @@ _READERS = {
     ".parquet": _Reader("parquet", "open_parquet"),
     ".arrow": _Reader("arrow", "open_arrow"),
     ".feather": _Reader("arrow", "open_arrow"),
-    ".npy": _Reader("arrays", "open_npy", needs_target=False),
-    ".npz": _Reader("arrays", "read_npz", table=False),
+    ".npy": _Reader("npy", "open_npy", needs_target=False),
+    ".npz": _Reader("npy", "read_npz", table=False),
     "IDX": _Reader("idx", "read_idx_pair", table=False),
 }
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.cells import Texts, is_number
+from fastnet.data.columns import match_features
 from fastnet.data.dataset import Dataset
 from fastnet.data.labels import infer_labels
-from fastnet.data.schema import TableSchema
-from fastnet.data.selection import match_features
 from fastnet.data.table import MAX_COLUMNS, Table, as_column
+from fastnet.data.text import Texts, is_number
 from fastnet.errors import DataError, InputError
+from fastnet.preprocessing.schema import TableSchema
 
 
 @dataclass(frozen=True, eq=False)

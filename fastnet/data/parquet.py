@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.cells import Kind, Texts, place, resolve
 from fastnet.data.limits import require_plausible
 from fastnet.data.table import Table, check_names
+from fastnet.data.text import Kind, Texts, place, resolve
 from fastnet.errors import DataError
 
 _CELL_BYTES = 8

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.cells import Kind, Texts, place, resolve
+from fastnet.data.text import Kind, Texts, place, resolve
 from fastnet.errors import DataError
 
 MAX_COLUMNS = 100_000

@@ -17,10 +17,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from fastnet.container import write_atomically
 from fastnet.errors import InputError, suggest
 from fastnet.export.from_sklearn import from_sklearn
-from fastnet.export.from_torch import from_torch
+from fastnet.export.torch.importer import from_torch
+from fastnet.serialization.safetensors_file import write_atomically
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -37,11 +37,11 @@ class Format(NamedTuple):
 
 
 FORMATS: Final = {
-    "c": Format("c_source", ".c", "one C99 file that needs the standard library only"),
-    "numpy": Format("numpy_source", ".py", "one Python file that needs NumPy"),
-    "onnx": Format("onnx_model", ".onnx", "a graph for ONNX Runtime and others"),
+    "c": Format("c.source", ".c", "one C99 file that needs the standard library only"),
+    "numpy": Format("python.source", ".py", "one Python file that needs NumPy"),
+    "onnx": Format("onnx.model", ".onnx", "a graph for ONNX Runtime and others"),
     "torch": Format(
-        "torch_module", ".torch.safetensors", "the state_dict of a PyTorch nn.Sequential"
+        "torch.module", ".torch.safetensors", "the state_dict of a PyTorch nn.Sequential"
     ),
 }
 
@@ -87,9 +87,9 @@ def to_torch(network: Network) -> Any:
     FastNetError
         PyTorch is not installed.
     """
-    from fastnet.export import torch_module
+    from fastnet.export.torch import module
 
-    return torch_module.to_torch(network)
+    return module.to_torch(network)
 
 
 def _writer(to: str) -> Any:

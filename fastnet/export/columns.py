@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.table import unnamed
-from fastnet.tables.columns import scaled
-from fastnet.tables.preprocessor import TablePreprocessor
+from fastnet.preprocessing.columns import scaled
+from fastnet.preprocessing.table import TablePreprocessor
 
 if TYPE_CHECKING:
     from fastnet.network import Network

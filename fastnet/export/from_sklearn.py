@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fastnet import losses
 from fastnet.data import Scaler
 from fastnet.errors import InputError
-from fastnet.layers import Dense
+from fastnet.nn import losses
+from fastnet.nn.layers import Dense
 
 if TYPE_CHECKING:
     from fastnet.network import Network

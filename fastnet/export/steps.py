@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fastnet.errors import InputError
 from fastnet.export.columns import target_scale
-from fastnet.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 
 if TYPE_CHECKING:
     from fastnet.network import Network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastnet.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm
 
 if TYPE_CHECKING:
     from fastnet.network import Network

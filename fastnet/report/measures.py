@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet import answers
-from fastnet.history import History
-from fastnet.losses import GaussianNLL, Quantile
-from fastnet.metrics import calibration_error, confidences
+from fastnet.nn.losses import GaussianNLL, Quantile
+from fastnet.nn.metrics import calibration_error, confidences
+from fastnet.preprocessing import outputs
+from fastnet.training.history import History
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -141,14 +141,14 @@ def curves(history: History) -> list[Curve]:
 def answer_names(network: Network) -> tuple[str, ...] | None:
     """Return the names of the classes that can be confused; None where there are none."""
     if network.outputs == 1 and gives_answers(network):
-        return answers.class_names(network) or ("no", "yes")
-    return answers.class_names(network)
+        return outputs.class_names(network) or ("no", "yes")
+    return outputs.class_names(network)
 
 
 def gives_answers(network: Network) -> bool:
     """Return whether outputs are probabilities of answers, not numbers."""
     trained = network.loss is not None and network.loss.score == "accuracy"
-    return trained or answers.class_names(network) is not None
+    return trained or outputs.class_names(network) is not None
 
 
 def confusion(truth: Array, output: Array, names: tuple[str, ...]) -> Confusion:
@@ -181,21 +181,21 @@ def residuals(network: Network, target: Array, output: Array) -> list[Residuals]
     count = target.shape[1]
     loss = network.loss
     found = []
-    names = answers.target_names(network)
-    known = answers.known_targets(network)
+    names = outputs.target_names(network)
+    known = outputs.known_targets(network)
     if count == len(known) == 1:
         names = list(known)
     for k, name in enumerate(names):
         t, covered = target[:, k], []
         prediction = output[:, k]
         if isinstance(loss, GaussianNLL):
-            mean, std = answers.means_and_deviations(network, output)
+            mean, std = outputs.means_and_deviations(network, output)
             distance = np.abs(t - mean[:, k]) / std[:, k]
             for width, expected in ((1, 0.6827), (2, 0.9545)):
                 share = float((distance <= width).mean())
                 covered.append((f"within {width} standard deviations", expected, share))
         elif isinstance(loss, Quantile):
-            named = answers.quantiles(network, output)
+            named = outputs.quantiles(network, output)
             prediction = named[min(named, key=lambda q: abs(q - 0.5))][:, k]
             for q, values in named.items():
                 covered.append((f"below the quantile {q:g}", q, float((t <= values[:, k]).mean())))

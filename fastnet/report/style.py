@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastnet.benchmarks.report_style import CSS as BASE
+from fastnet.benchmarks.reports.style import CSS as BASE
 
 CSS: Final = (
     BASE

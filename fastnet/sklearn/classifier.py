@@ -18,9 +18,9 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from fastnet import losses
 from fastnet.errors import InputError
-from fastnet.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from fastnet.nn import losses
+from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.sklearn import tables
 from fastnet.sklearn.estimator import FLOATS, Array, FastNetEstimator
 from fastnet.sklearn.rows import dense

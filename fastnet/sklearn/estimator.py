@@ -11,16 +11,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnet.callbacks import Callback, EarlyStopping, Run
 from fastnet.errors import InputError
-from fastnet.history import History
-from fastnet.layers import Layer
-from fastnet.losses import Loss
 from fastnet.network import Network
-from fastnet.optimizers import LBFGS, Optimizer
-from fastnet.schedules import Schedule
-from fastnet.sklearn import building, tables
+from fastnet.nn.layers import Layer
+from fastnet.nn.losses import Loss
+from fastnet.nn.optimizers import LBFGS, Optimizer
+from fastnet.nn.schedules import Schedule
+from fastnet.sklearn import parameters, tables
 from fastnet.sklearn.rows import dense, with_weight
+from fastnet.training.callbacks import Callback, EarlyStopping, Run
+from fastnet.training.history import History
 
 Array = NDArray[Any]
 FLOATS: Final = (np.float64, np.float32)
@@ -257,9 +257,9 @@ class FastNetEstimator(BaseEstimator):
         if not once and self.early_stopping is None and self.preset is not None and validates:
             return tables.stopping(self)
         if not once:
-            return building.early_stopping(self.early_stopping, stream=False)
+            return parameters.early_stopping(self.early_stopping, stream=False)
         before: EarlyStopping | None = None if first else getattr(self, "_stopper", None)
-        return before or building.early_stopping(self.early_stopping, stream=True)
+        return before or parameters.early_stopping(self.early_stopping, stream=True)
 
     def _share(self, validates: bool, once: bool) -> float:
         """Return the share of the rows to hold back."""
@@ -277,7 +277,7 @@ class FastNetEstimator(BaseEstimator):
         recipe = tables.chosen(self)
         if recipe is not None and not tables.is_given(self, "optimizer"):
             return tables.optimizer(self, recipe)
-        chosen = building.optimizer(self)
+        chosen = parameters.optimizer(self)
         if once and isinstance(chosen, LBFGS):
             raise InputError("optimizer='lbfgs' needs all data at once: use fit, or another one.")
         return chosen
@@ -294,7 +294,10 @@ class FastNetEstimator(BaseEstimator):
         if preprocessor is not None and self.preset is not None:
             layers = tables.layers(self, preprocessor, units, activation)
         else:
-            layers = [*building.hidden_layers(self), building.output_layer(self, units, activation)]
+            layers = [
+                *parameters.hidden_layers(self),
+                parameters.output_layer(self, units, activation),
+            ]
             if preprocessor is not None and (self.embedding_size or self.numeric_embedding):
                 layers.insert(0, preprocessor.first_layer(self.embedding_size))
         dtype = "float32" if self._tabular else x.dtype

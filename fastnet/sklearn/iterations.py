@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
-from fastnet.callbacks import Callback, Run
 from fastnet.network import Network
-from fastnet.optimizers import Optimizer
-from fastnet.sklearn.conventions import Objective
+from fastnet.nn.optimizers import Optimizer
+from fastnet.sklearn.objectives import Objective
+from fastnet.training.callbacks import Callback, Run
 
 
 def rate_keeper(model: Any) -> Any:

@@ -21,9 +21,9 @@ from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptr
 from sklearn.utils.validation import validate_data
 
 from fastnet.errors import DivergenceError, FastNetWarning
-from fastnet.layers import Dense
 from fastnet.network import Network
-from fastnet.sklearn import conventions
+from fastnet.nn.layers import Dense
+from fastnet.sklearn import objectives
 from fastnet.sklearn.iterations import Iterations, rate_keeper, squared_weights
 from fastnet.sklearn.rows import dense, with_weight
 from fastnet.sklearn.signatures import extending
@@ -90,8 +90,8 @@ class _OnFastnet(BaseMultilayerPerceptron):
 
     def _build(self) -> Network:
         widths = [np.shape(coef)[1] for coef in self.coefs_]
-        names = [conventions.ACTIVATIONS[self.activation]] * (len(widths) - 1)
-        names.append(conventions.ACTIVATIONS[self.out_activation_])
+        names = [objectives.ACTIVATIONS[self.activation]] * (len(widths) - 1)
+        names.append(objectives.ACTIVATIONS[self.out_activation_])
         dtype = np.result_type(*self.coefs_)
         return Network(
             [Dense(units, name, "zeros") for units, name in zip(widths, names, strict=True)],
@@ -135,8 +135,8 @@ class _OnFastnet(BaseMultilayerPerceptron):
             X, y, weight, held = self._hold_back(X, y, weight, weighted)
         x, y, weight = with_weight(dense(X), y, weight)
         size = self._batch_size(len(x))
-        objective = conventions.objective(self.out_activation_, y, weight)
-        y = conventions.targets(self.out_activation_, y)
+        objective = objectives.objective(self.out_activation_, y, weight)
+        y = objectives.targets(self.out_activation_, y)
         network = self._linked()
         if network.training is None:
             network.seed = int(self._random_state.randint(2**31 - 1))
@@ -151,7 +151,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
                 x,
                 y,
                 loss=objective.loss,
-                optimizer=conventions.optimizer(self, penalty, objective.gradient),
+                optimizer=objectives.optimizer(self, penalty, objective.gradient),
                 epochs=1 if once else self.max_iter,
                 batch_size=size,
                 sample_weight=weight,
@@ -177,15 +177,15 @@ class _OnFastnet(BaseMultilayerPerceptron):
         weight = others[0] if len(others) == 6 else None
         x, y, weight = with_weight(dense(X), y, weight)
         network = self._linked()
-        objective = conventions.objective(self.out_activation_, y, weight)
-        y = conventions.targets(self.out_activation_, y)
+        objective = objectives.objective(self.out_activation_, y, weight)
+        y = objectives.targets(self.out_activation_, y)
         penalty = self.alpha / (len(x) if weight is None else float(weight.sum()))
         try:
             history = network.fit(
                 x,
                 y,
                 loss=objective.loss,
-                optimizer=conventions.solver(self, penalty, objective.gradient),
+                optimizer=objectives.solver(self, penalty, objective.gradient),
                 epochs=self.max_iter,
                 sample_weight=weight,
             )

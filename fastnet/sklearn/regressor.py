@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from fastnet import answers, losses
 from fastnet.errors import InputError
-from fastnet.losses import CrossEntropy, GaussianNLL, Loss, Quantile
+from fastnet.nn import losses
+from fastnet.nn.losses import CrossEntropy, GaussianNLL, Loss, Quantile
+from fastnet.preprocessing import outputs as answers
 from fastnet.sklearn.estimator import FLOATS, Array, FastNetEstimator
 from fastnet.sklearn.signatures import extending
 

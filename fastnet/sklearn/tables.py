@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
-from fastnet.callbacks import EarlyStopping
+from fastnet.data.frame import is_missing
 from fastnet.errors import InputError
-from fastnet.layers import Layer
-from fastnet.optimizers import Optimizer
-from fastnet.rows import is_table
-from fastnet.schedules import CosLog, Schedule
+from fastnet.nn.layers import Layer
+from fastnet.nn.optimizers import Optimizer
+from fastnet.nn.schedules import CosLog, Schedule
+from fastnet.preprocessing.edge import SCALED, training_rows
+from fastnet.preprocessing.samples import is_table
 from fastnet.sklearn.rows import dense
 from fastnet.tables import Frame, Preset, TablePreprocessor, TableTarget, as_frame, preset
-from fastnet.tables.edge import SCALED, training_rows
-from fastnet.tables.frame import is_missing
+from fastnet.training.callbacks import EarlyStopping
 
 _NOT_WITH_A_PRESET: Final = ("normalization", "dropout", "initializer", "standardize")
 

@@ -3,12 +3,12 @@
 Importing this package loads NumPy; narwhals is imported when a data frame comes.
 """
 
-from fastnet.tables.columns import TableColumn
-from fastnet.tables.files import read_frame
-from fastnet.tables.frame import Frame, as_frame
-from fastnet.tables.preprocessor import TablePreprocessor
+from fastnet.data.frame import Frame, as_frame
+from fastnet.data.frame_files import read_frame
+from fastnet.preprocessing.columns import TableColumn
+from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.preprocessing.target import TableTarget
 from fastnet.tables.preset import PRESETS, Preset
-from fastnet.tables.target import TableTarget
 from fastnet.tables.train import train
 
 __all__ = [

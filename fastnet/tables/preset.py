@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from fastnet.arguments import whole
-from fastnet.callbacks import EarlyStopping
 from fastnet.errors import InputError, suggest
-from fastnet.layers import Dense, Layer
-from fastnet.losses import MSE, CrossEntropy, Loss
-from fastnet.optimizers import Adam
-from fastnet.schedules import CosLog
+from fastnet.nn.layers import Dense, Layer
+from fastnet.nn.losses import MSE, CrossEntropy, Loss
+from fastnet.nn.optimizers import Adam
+from fastnet.nn.schedules import CosLog
+from fastnet.training.callbacks import EarlyStopping
+from fastnet.utils.param_validation import whole
 
 Task = Literal["classification", "regression"]
 

@@ -7,15 +7,15 @@ from typing import Any, Final, Literal
 
 from numpy.typing import ArrayLike
 
-from fastnet import losses
+from fastnet.data.frame import as_frame
 from fastnet.errors import InputError
-from fastnet.layers import Dense, Dropout, Layer
-from fastnet.losses import CrossEntropy, Loss
 from fastnet.network import Network
+from fastnet.nn import losses
+from fastnet.nn.layers import Dense, Dropout, Layer
+from fastnet.nn.losses import CrossEntropy, Loss
+from fastnet.preprocessing.edge import SCALED, training_rows
+from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.tables import preset as presets
-from fastnet.tables.edge import SCALED, training_rows
-from fastnet.tables.frame import as_frame
-from fastnet.tables.preprocessor import TablePreprocessor
 from fastnet.tables.preset import Preset
 
 HIDDEN: Final = (128, 64)

@@ -1,4 +1,4 @@
-"""Activations, by code: twins of the rows in ``fastnet/activations.py``.
+"""Activations, by code: twins of the rows in ``fastnet/nn/activations.py``.
 
 They work on flat arrays, given by address: any range of rows. Softmax, which is not elementwise, is
 computed on blocks with a row in each lane.
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from fastnet.kernels import abi
-from fastnet.kernels.cpu.blocks import from_block, get, put, to_block
 from fastnet.kernels.cpu.elementary import exp, expm1, log1p, tanh
 from fastnet.kernels.cpu.jit import inner
 from fastnet.kernels.cpu.lanes import absolute, load, select, splat, store
+from fastnet.kernels.cpu.row_lanes import from_block, get, put, to_block
 from fastnet.kernels.cpu.vectors import lanes_of
 
 _IDENTITY, _RELU, _LEAKY_RELU, _ELU = abi.IDENTITY, abi.RELU, abi.LEAKY_RELU, abi.ELU

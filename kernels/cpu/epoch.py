@@ -18,9 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastnet.kernels import abi
-from fastnet.kernels.cpu.head import head_rows
-from fastnet.kernels.cpu.jit import inner, kernel, spliced
-from fastnet.kernels.cpu.memory import (
+from fastnet.kernels.cpu.frame import (
     barrier,
     block,
     copy,
@@ -33,6 +31,8 @@ from fastnet.kernels.cpu.memory import (
     restore_subnormals,
     vector,
 )
+from fastnet.kernels.cpu.jit import inner, kernel, spliced
+from fastnet.kernels.cpu.loss_head import head_rows
 from fastnet.kernels.cpu.network import (
     backward_rows,
     clip_factor,

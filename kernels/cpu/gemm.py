@@ -13,7 +13,7 @@ import numpy as np
 from fastnet.kernels.cpu.dots import make_dots
 from fastnet.kernels.cpu.jit import inner
 from fastnet.kernels.cpu.microkernel import WIDEST, make_panel
-from fastnet.kernels.cpu.tiles import transpose_tile
+from fastnet.kernels.cpu.transpose import transpose_tile
 from fastnet.kernels.cpu.vectors import lanes_of
 
 _dots1, _dots2, _dots4 = (make_dots(columns) for columns in (1, 2, 4))

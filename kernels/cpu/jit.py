@@ -24,7 +24,7 @@ from numba import njit
 from numba.core import caching, codegen
 from numba.core.compiler import Compiler
 
-from fastnet.kernels.folders import user_cache
+from fastnet.kernels.cache_dir import user_cache
 
 # error_model="numpy": with Python's, a test for division by zero keeps loops scalar.
 _FLAGS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy"}

@@ -1,4 +1,4 @@
-"""The loss head, by code: loss, score and gradient; twins of ``fastnet/losses.py``.
+"""The loss head, by code: loss, score and gradient; twins of ``fastnet/nn/losses.py``.
 
 All functions work on blocks with one row of the batch in each lane (see `blocks`): `d` (written:
 the gradient), `y`, `z` and `t` (the targets) are addresses of ``(width, lanes)``. They return loss
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from fastnet.kernels import abi
-from fastnet.kernels.cpu.blocks import get, put
 from fastnet.kernels.cpu.elementary import exp, log, log1p
 from fastnet.kernels.cpu.jit import inner
 from fastnet.kernels.cpu.lanes import absolute, select, splat
+from fastnet.kernels.cpu.row_lanes import get, put
 
 _CROSS_ENTROPY, _BINARY_CROSS_ENTROPY = abi.CROSS_ENTROPY, abi.BINARY_CROSS_ENTROPY
 _MSE, _MAE, _HUBER = abi.MSE, abi.MAE, abi.HUBER

@@ -19,10 +19,10 @@ from fastnet.kernels.cpu.activations import (
     softmax_backward_rows,
     softmax_rows,
 )
+from fastnet.kernels.cpu.frame import block, copy, doubles, place, vector
 from fastnet.kernels.cpu.gemm import gemm, product, product_of_transposed, transpose
-from fastnet.kernels.cpu.head import is_fused
 from fastnet.kernels.cpu.jit import inner
-from fastnet.kernels.cpu.memory import block, copy, doubles, place, vector
+from fastnet.kernels.cpu.loss_head import is_fused
 from fastnet.kernels.cpu.norm import (
     batch_norm_backward,
     batch_norm_forward,

@@ -1,4 +1,4 @@
-"""Updates, by code, one pass each: twins of the steps in ``fastnet/optimizers.py``."""
+"""Updates, by code, one pass each: twins of the steps in ``fastnet/nn/optimizers.py``."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ from fastnet.kernels.cpu.activations import (
     softmax_block,
     value_of,
 )
-from fastnet.kernels.cpu.blocks import get, put, to_block
 from fastnet.kernels.cpu.dots import add_up
-from fastnet.kernels.cpu.head import head_block, is_fused
+from fastnet.kernels.cpu.frame import vector
 from fastnet.kernels.cpu.jit import inner
 from fastnet.kernels.cpu.lanes import multiply_add, select, splat, store
-from fastnet.kernels.cpu.memory import vector
+from fastnet.kernels.cpu.loss_head import head_block, is_fused
+from fastnet.kernels.cpu.row_lanes import get, put, to_block
 from fastnet.kernels.cpu.vectors import lanes_of
 
 _IDENTITY, _RELU, _SOFTMAX = abi.IDENTITY, abi.RELU, abi.SOFTMAX

@@ -1,5 +1,5 @@
 // Activation functions of one element and their derivatives: the formulas of
-// fastnet/activations.py. Softmax works on rows: see dense.cu.
+// fastnet/nn/activations.py. Softmax works on rows: see dense.cu.
 
 __device__ real relu(real z) { return larger(z, 0); }
 __device__ real relu_backward(real dy, real y) { return dy * real(y > 0); }

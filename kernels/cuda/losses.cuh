@@ -1,4 +1,4 @@
-// The losses of one row: its loss, score and gradient. The formulas are those of fastnet/losses.py.
+// The losses of one row: its loss, score and gradient. The formulas are those of fastnet/nn/losses.py.
 // LANES threads work on a row.
 
 // GaussianNLL treats smaller variances as 1e-6.

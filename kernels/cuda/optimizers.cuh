@@ -1,4 +1,4 @@
-// Optimizers: how one parameter moves. The formulas are those of fastnet/optimizers.py.
+// Optimizers: how one parameter moves. The formulas are those of fastnet/nn/optimizers.py.
 
 // The constants of an optimizer and the coefficients of a step, rounded once for all parameters.
 struct Step {

@@ -1,4 +1,4 @@
-// Counter-based random numbers, bit for bit those of fastnet/random.py.
+// Counter-based random numbers, bit for bit those of fastnet/nn/random.py.
 
 struct Words {
     unsigned lane[4];

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.gpu_cublaslt import (
+from fastnet.backends.gpu.cublaslt import (
     Attribute,
     Compute,
     CublasError,

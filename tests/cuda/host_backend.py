@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.base import PRECISIONS, Array, Backend
-from fastnet.backends.gpu_engine import GpuEngine
-from fastnet.plan import Plan
+from fastnet.backends.gpu.engine import GpuEngine
+from fastnet.nn.plan import Plan
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import HostRuntime
 

@@ -10,7 +10,7 @@ from weakref import ReferenceType, ref
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.gpu_runtime import BF16, Epilogue, mask_bytes
+from fastnet.backends.gpu.runtime import BF16, Epilogue, mask_bytes
 from fastnet.kernels.cuda import loader
 from tests.cuda.host_module import HostModule
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastnet.backends.cupy_backend import CupyBackend
-from fastnet.backends.gpu_cuda import CudaRuntime
-from fastnet.backends.gpu_runtime import Runtime
+from fastnet.backends.gpu.backend import CupyBackend
+from fastnet.backends.gpu.cupy_runtime import CudaRuntime
+from fastnet.backends.gpu.runtime import Runtime
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import HostRuntime
 

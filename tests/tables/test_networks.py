@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 import fastnet as fn
-from fastnet import container
 from fastnet.cli import group
+from fastnet.serialization import safetensors_file
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from fastnet.tables import TablePreprocessor, preset, read_frame
 from tests.closeness import assert_close
@@ -201,7 +201,7 @@ def test_prices_are_learned_with_their_deviations() -> None:
 
 def test_rows_that_validate_are_not_learned_from() -> None:
     frame = X.copy()
-    from fastnet.rows import split_index
+    from fastnet.preprocessing.samples import split_index
 
     training, held = split_index(ROWS, 0.25, 3)
     frame.loc[held, "kind"] = [f"only here {i}" for i in range(len(held))]
@@ -342,9 +342,9 @@ def test_a_saved_network_takes_tables_like_before(tmp_path: Path, target: str) -
 
 def forge(path: Path, change: Any) -> None:
     """Rewrite a model file with another description and a checksum that fits."""
-    description, tensors = container.unpack(path, "fastnet", "model", "a test")
+    description, tensors = safetensors_file.unpack(path, "fastnet", "model", "a test")
     change(description, tensors)
-    path.write_bytes(container.pack("fastnet", description, tensors))
+    path.write_bytes(safetensors_file.pack("fastnet", description, tensors))
 
 
 FORGED: dict[str, tuple[Any, str]] = {

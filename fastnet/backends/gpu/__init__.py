@@ -1,0 +1,1 @@
+"""The GPU backend: CuPy, cuBLASLt and fastnet's own CUDA kernels."""

@@ -1,0 +1,68 @@
+"""Which of a product's algorithms is taken: measured once on each GPU, and kept on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from fastnet.kernels.cache_dir import user_cache
+
+GAIN: Final = 0.95
+"""Another algorithm than the first must take at most so much of its time: else noise decides."""
+
+
+class Choices:
+    """Numbers of algorithms by problem, for one GPU and one version of the library.
+
+    What is on disk is a number into the library's own list, so that a damaged file cannot do more
+    than choose another right algorithm. A file that cannot be read or written is done without.
+
+    Parameters
+    ----------
+    device : str
+        GPU and version; part of the file's name.
+    """
+
+    def __init__(self, device: str) -> None:
+        name = "".join(c if c.isalnum() else "-" for c in device)
+        self._path = user_cache() / "products" / f"{name}.json"
+        self._known = _read(self._path)
+
+    def choose(self, key: str, count: int, seconds: Callable[[int], float]) -> int:
+        """Return which of `count` algorithms to take; ``seconds(n)`` measures one."""
+        chosen = self._known.get(key, -1)
+        if not 0 <= chosen < count:
+            chosen = 0
+            if count > 1:
+                times = [seconds(n) for n in range(count)]
+                fastest = min(range(count), key=times.__getitem__)
+                chosen = fastest if times[fastest] < GAIN * times[0] else 0
+            self._known[key] = chosen
+            self._write()
+        return chosen
+
+    def _write(self) -> None:
+        """Put the file in place whole, with what other processes found meanwhile."""
+        self._known = {**_read(self._path), **self._known}
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            number, name = tempfile.mkstemp(dir=self._path.parent)
+            with os.fdopen(number, "w", encoding="utf-8") as file:
+                json.dump(self._known, file, indent=0, sort_keys=True)
+            os.replace(name, self._path)
+        except OSError:
+            return
+
+
+def _read(path: Path) -> dict[str, int]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(values, dict):
+        return {}
+    return {key: n for key, n in values.items() if type(n) is int}

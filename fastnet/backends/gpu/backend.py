@@ -1,0 +1,211 @@
+"""The CuPy backend: whether a GPU can be used, and which.
+
+CuPy gives memory, module loading and libraries (`gpu_cuda`); the arithmetic is in ``kernels/cuda``
+and the order of it in `gpu_engine`. CuPy is imported when the backend is asked for, never before.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.backends.base import PRECISIONS, Array, Backend, Engine, Rows
+from fastnet.backends.gpu.cupy_runtime import (
+    CudaRuntime,
+    first_line,
+    free_memory,
+    library_path,
+    size_text,
+    to_device,
+)
+from fastnet.backends.gpu.engine import GpuEngine
+from fastnet.backends.gpu.host_stream import HostRows
+from fastnet.nn.plan import Plan
+
+_BUILDS: Final = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
+"""The distributions that bring a ``cupy`` package: at most one may be installed."""
+
+DATA_SHARE: Final = 0.7
+"""Data that would take a larger part of the free memory stay on the host and are streamed."""
+
+_OLDEST: Final = (7, 5)
+"""The lowest compute capability that CUDA 13 compiles for."""
+
+_INSUFFICIENT_DRIVER, _NO_DEVICE = 35, 100
+"""Numbers of ``cudaError_t``."""
+
+
+class CupyBackend(Backend):
+    """Runs on one NVIDIA GPU.
+
+    Parameters
+    ----------
+    device : int or None
+        The number of the GPU; None: CuPy's current one.
+    """
+
+    name: ClassVar[str] = "cupy"
+    install: ClassVar[str] = "pip install 'fastnet-mlp[cuda13]'"
+    precisions: ClassVar[tuple[str, ...]] = PRECISIONS
+
+    def __init__(self, device: int | None = None) -> None:
+        self.device = device
+
+    def device_count(self) -> int:
+        """Return how many GPUs are visible."""
+        return int(import_module("cupy").cuda.runtime.getDeviceCount())
+
+    def why_unavailable(self) -> str | None:
+        return (
+            _why_not_installed() or _why_not_importable() or _why_no_device() or _why_no_libraries()
+        )
+
+    def engine(
+        self,
+        plan: Plan,
+        parameters: Array,
+        state: Array,
+        *,
+        threads: int | None = None,
+        precision: str = "float32",
+    ) -> Engine:
+        runtime = CudaRuntime(parameters.dtype, precision=precision, device=self.device)
+        return GpuEngine(plan, parameters, state, runtime)
+
+    def asarray(self, values: NDArray[Any]) -> Array:
+        return to_device(self._cupy(), values)
+
+    def place(self, rows: Rows) -> Rows:
+        """Return the rows on the GPU, or on the host where they would fill the GPU's memory."""
+        needed = sum(a.nbytes for a in rows.fields if a is not None)
+        if needed > DATA_SHARE * free_memory(self._cupy())[0]:
+            return HostRows(*rows.fields)
+        return super().place(rows)
+
+    def to_host(self, values: Array) -> NDArray[Any]:
+        return np.asarray(self._cupy().asnumpy(values))
+
+    def _cupy(self) -> Any:
+        """Return the package, with this backend's device as the current one."""
+        cupy = import_module("cupy")
+        if self.device is not None:
+            cupy.cuda.Device(self.device).use()
+        return cupy
+
+    def describe(self) -> dict[str, str]:
+        cupy = self._cupy()
+        runtime = cupy.cuda.runtime
+        device = runtime.getDeviceProperties(runtime.getDevice())
+        return {
+            "cupy": cupy.__version__,
+            "device": device["name"].decode(),
+            "compute capability": f"{device['major']}.{device['minor']}",
+            "memory": size_text(device["totalGlobalMem"]),
+            "driver": f"CUDA {_version(runtime.driverGetVersion())}",
+            "runtime": f"CUDA {_version(runtime.runtimeGetVersion())}",
+        }
+
+
+# --- why not -------------------------------------------------------------------------------------
+
+
+def _why_not_installed() -> str | None:
+    """Look at what is installed, without importing it."""
+    found = [name for name in _BUILDS if _is_installed(name)]
+    if len(found) > 1:
+        return (
+            f"{' and '.join(found)} are installed together and overwrite each other's files: "
+            f"uninstall all of them (pip uninstall {' '.join(found)}), then install one "
+            f"({CupyBackend.install})."
+        )
+    if not found and find_spec("cupy") is None:
+        return (
+            f"CuPy is not installed: {CupyBackend.install}, or [cuda12] where the driver is older "
+            f"than CUDA 13."
+        )
+    return None
+
+
+def _why_not_importable() -> str | None:
+    try:
+        import_module("cupy")
+    except Exception as error:
+        cache = "CUPY_CACHE_DIR must name a folder that can be written to."
+        hint = cache if isinstance(error, OSError) else f"Reinstall it: {CupyBackend.install}."
+        return f"importing CuPy failed ({first_line(error)}). {hint}"
+    return None
+
+
+def _why_no_device() -> str | None:
+    """Ask the driver for devices; no context is created."""
+    runtime: Any = import_module("cupy").cuda.runtime
+    try:
+        count = int(runtime.getDeviceCount())
+    except Exception as error:
+        status = getattr(error, "status", None)
+        if status == _INSUFFICIENT_DRIVER:
+            return _why_driver(runtime)
+        if status != _NO_DEVICE:
+            return f"CUDA does not start ({first_line(error)})."
+        count = 0
+    if count == 0:
+        return (
+            "there is an NVIDIA driver, but no GPU to be seen: is one built in, and does "
+            "CUDA_VISIBLE_DEVICES hide it?"
+        )
+    device = runtime.getDeviceProperties(0)
+    capability = int(device["major"]), int(device["minor"])
+    if capability < _OLDEST:
+        return (
+            f"the GPU is too old: it has the compute capability {capability[0]}.{capability[1]}, "
+            f"and {_OLDEST[0]}.{_OLDEST[1]} (Turing, 2018) is needed."
+        )
+    return None
+
+
+def _why_driver(runtime: Any) -> str:
+    try:
+        driver = int(runtime.driverGetVersion())
+    except Exception:
+        driver = 0
+    if not driver:
+        return "no NVIDIA driver found: CuPy is installed, but libcuda is missing."
+    needed = int(runtime.runtimeGetVersion())
+    other = f", or pip install 'fastnet-mlp[cuda{driver // 1000}]'" if driver >= 12000 else ""
+    return (
+        f"the NVIDIA driver is for CUDA {_version(driver)}, and the installed CuPy needs CUDA "
+        f"{_version(needed)}: update the driver{other}."
+    )
+
+
+def _why_no_libraries() -> str | None:
+    """Load the libraries that CuPy does not bring along; its attributes find them."""
+    cuda: Any = import_module("cupy").cuda
+    library = "NVRTC"
+    try:
+        cuda.nvrtc.getVersion()
+        library = "cuBLAS"
+        library_path()
+    except Exception as error:
+        return (
+            f"CuPy is installed, but not the CUDA library {library} ({first_line(error)}): "
+            f"{CupyBackend.install}."
+        )
+    return None
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _version(number: int) -> str:
+    """Return "13.2" for 13020."""
+    return f"{number // 1000}.{number % 1000 // 10}"

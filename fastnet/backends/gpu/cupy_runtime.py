@@ -1,0 +1,392 @@
+"""The engine's `Runtime` on an NVIDIA GPU: CuPy's memory, modules and graphs, cublasLt's products.
+
+CuPy is imported when a runtime is made, never before.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from threading import RLock
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.backends.base import Array
+from fastnet.backends.gpu.autotune import Choices
+from fastnet.backends.gpu.cublaslt import (
+    Compute,
+    CublasError,
+    CublasLt,
+    DataType,
+    LtEpilogue,
+    Problem,
+    Product,
+)
+from fastnet.backends.gpu.runtime import BF16, Epilogue
+from fastnet.errors import FastNetWarning, InputError
+from fastnet.kernels.cuda import loader
+
+BLOCK: Final = 256
+"""Threads in a block."""
+
+WORKSPACE_BYTES: Final = 32 * 2**20
+"""For split sums of products: what cublasLt's fastest algorithms ask for on newer GPUs."""
+
+FIRST_WITH_BF16: Final = (8, 0)
+"""Compute capability from which on products may have a precision below float32."""
+
+_EPILOGUES: Final = {
+    Epilogue.NONE: LtEpilogue.DEFAULT,
+    Epilogue.BIAS: LtEpilogue.BIAS,
+    Epilogue.RELU: LtEpilogue.RELU_BIAS,
+    Epilogue.RELU_MASK: LtEpilogue.RELU_AUX_BIAS,
+    Epilogue.RELU_BACKWARD: LtEpilogue.DRELU_BGRAD,
+    Epilogue.COLUMN_SUMS: LtEpilogue.BGRADA,
+}
+_TYPES: Final = {
+    np.dtype(np.float32): DataType.R_32F,
+    np.dtype(np.float64): DataType.R_64F,
+    BF16: DataType.R_16BF,
+}
+
+
+class CudaRuntime:
+    """A GPU, and CuPy's current stream on it.
+
+    Parameters
+    ----------
+    dtype : float32 or float64
+    precision : str
+        Of products in float32.
+    device : int or None
+        The number of the GPU; None: CuPy's current one.
+    """
+
+    def __init__(
+        self, dtype: Any, *, precision: str = "float32", device: int | None = None
+    ) -> None:
+        self._cupy: Any = import_module("cupy")
+        self._cuda: Any = self._cupy.cuda
+        self._device = self._cuda.Device(device) if device is not None else self._cuda.Device()
+        self.activate()
+        if precision != "float32" and _capability(self._device) < FIRST_WITH_BF16:
+            raise InputError(
+                f"precision={precision!r} needs a GPU of compute capability 8.0, and this one has "
+                f"{'.'.join(map(str, _capability(self._device)))}: take precision='float32'."
+            )
+        dtype = np.dtype(dtype)
+        self.cells = BF16 if precision == "bf16" else dtype
+        self.shared_bytes = int(self._device.attributes["MaxSharedMemoryPerBlockOptin"])
+        self._kernels = _kernels(dtype, self._device.id, precision == "bf16")
+        self._products = _products(self._device.id)
+        single = Compute.F32_FAST_TF32 if precision == "tf32" else Compute.F32
+        self._compute = Compute.F64 if dtype == np.float64 else single
+        self._workspace: Array = None
+        self._copies: Any = None
+
+    def activate(self) -> None:
+        self._device.use()
+
+    # --- memory ----------------------------------------------------------------------------------
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        try:
+            return self._cupy.empty(shape, dtype)
+        except MemoryError:
+            needed = math.prod(shape) * int(np.dtype(dtype).itemsize)
+            raise out_of_memory(self._cupy, needed) from None
+
+    def to_device(self, values: NDArray[Any]) -> Array:
+        return to_device(self._cupy, values)
+
+    def to_host(self, values: Array) -> NDArray[Any]:
+        return np.asarray(self._cupy.asnumpy(values))
+
+    def upload(self, into: Array, values: NDArray[Any]) -> None:
+        into.set(values)
+
+    def copy(self, into: Array, values: Array) -> None:
+        into.data.copy_from_device_async(values.data, values.nbytes)
+
+    def address(self, values: Array) -> int:
+        return int(values.data.ptr)
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        size = math.prod(shape) * int(np.dtype(dtype).itemsize)
+        memory = self._cuda.alloc_pinned_memory(max(size, 1))
+        return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
+
+    def mark(self) -> Any:
+        return self._cuda.get_current_stream().record()
+
+    def feed(self, pairs: Sequence[tuple[Array, NDArray[Any]]], after: Any) -> Any:
+        if self._copies is None:
+            self._copies = self._cuda.Stream(non_blocking=True)
+        self._copies.wait_event(self.mark() if after is None else after)
+        for into, values in pairs:
+            into.set(values, stream=self._copies)
+        copied = self._copies.record()
+        self._cuda.get_current_stream().wait_event(copied)
+        return copied
+
+    def wait(self, mark: Any) -> None:
+        if mark is not None:
+            mark.synchronize()
+
+    # --- kernels ---------------------------------------------------------------------------------
+
+    def launch(
+        self, kernel: str, shape: tuple[int, int], *arguments: Array | int | float | None
+    ) -> None:
+        grid, block = loader.launch_shape(kernel, *shape, BLOCK)
+        self._kernels[kernel](grid, block, arguments)
+
+    def specialise(self, text: str, kernel: str, shared_bytes: int) -> Callable[..., None]:
+        function = compiled(self._cupy, text).get_function(kernel)
+        function.max_dynamic_shared_size_bytes = shared_bytes
+
+        def launch(threads: int, *arguments: Any) -> None:
+            block = loader.WARP, threads // loader.WARP
+            function((1,), block, arguments, shared_mem=shared_bytes)
+
+        return launch
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        # On a stream of its own: the one that work is queued on may be the default stream, which
+        # cannot be captured. Nothing runs on it.
+        stream = self._cuda.Stream(non_blocking=True)
+        with stream:
+            stream.begin_capture()
+            try:
+                work()
+            except BaseException:
+                with suppress(Exception):
+                    stream.end_capture()
+                raise
+            graph = stream.end_capture()
+        replay: Callable[[], None] = graph.launch
+        return replay
+
+    # --- products --------------------------------------------------------------------------------
+
+    def fuses(
+        self,
+        epilogue: Epilogue,
+        out: Array,
+        a: Array,
+        b: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        vector: Array | None = None,
+        mask: Array | None = None,
+    ) -> bool:
+        if vector is not None and vector.dtype != out.dtype:
+            return False
+        problem = self._problem(epilogue, out, a, b, transpose_a, transpose_b, vector, mask)
+        return self._products.exists(problem)
+
+    def gemm(
+        self,
+        out: Array,
+        a: Array,
+        b: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        epilogue: Epilogue = Epilogue.NONE,
+        vector: Array | None = None,
+        mask: Array | None = None,
+    ) -> None:
+        problem = self._problem(epilogue, out, a, b, transpose_a, transpose_b, vector, mask)
+        if self._workspace is None:
+            self._workspace = self.empty((WORKSPACE_BYTES,), np.uint8)
+        vector_at, mask_at = (0 if v is None else v.data.ptr for v in (vector, mask))
+        # Columns come first there, so every array is seen transposed: out.T = b.T @ a.T.
+        arrays = out.data.ptr, b.data.ptr, a.data.ptr
+        workspace = self._workspace.data.ptr, WORKSPACE_BYTES
+        stream = self._cuda.get_current_stream().ptr
+        self._products.run(problem, vector_at, mask_at, arrays, workspace, stream)
+
+    def _problem(
+        self,
+        epilogue: Epilogue,
+        out: Array,
+        a: Array,
+        b: Array,
+        transpose_a: bool,
+        transpose_b: bool,
+        vector: Array | None,
+        mask: Array | None,
+    ) -> Problem:
+        rows, columns = out.shape
+        inner = a.shape[0] if transpose_a else a.shape[1]
+        kinds = _TYPES[a.dtype], _TYPES[out.dtype], self._compute, _EPILOGUES[epilogue]
+        aligned = (_alignment(v) for v in (b, a, out, vector, mask))
+        return Problem(columns, rows, inner, transpose_b, transpose_a, *kinds, *aligned)
+
+
+def _alignment(values: Array | None) -> int:
+    """Return the largest power of two, up to 256, that divides the address."""
+    return 256 if values is None else math.gcd(int(values.data.ptr), 256)
+
+
+class Products:
+    """The products of one GPU, each with the algorithm that was chosen for it."""
+
+    def __init__(self, cupy: Any, library: CublasLt, name: str) -> None:
+        self._cupy, self._library, self._handle = cupy, library, library.handle()
+        self._choices = Choices(f"{name} cublasLt {library.version}")
+        self._found: dict[Problem, tuple[Product, list[Any]]] = {}
+        self._chosen: dict[Problem, Any] = {}
+        self._lock = RLock()  # A descriptor says where the vector lies: one call at a time.
+
+    def exists(self, problem: Problem) -> bool:
+        """Return whether there is an algorithm for a problem."""
+        with self._lock:
+            return bool(self._look_up(problem)[1])
+
+    def _look_up(self, problem: Problem) -> tuple[Product, list[Any]]:
+        if problem not in self._found:
+            product = Product(self._library, problem)
+            found = product.algorithms(self._handle, WORKSPACE_BYTES)
+            self._found[problem] = product, found
+        return self._found[problem]
+
+    def run(
+        self,
+        problem: Problem,
+        vector: int,
+        mask: int,
+        arrays: tuple[int, int, int],
+        workspace: tuple[int, int],
+        stream: int,
+    ) -> None:
+        """Queue a product; the first time, measure its algorithms on these arrays.
+
+        That does no harm: every one of them computes what is asked for.
+        """
+
+        def run(algorithm: Any) -> None:
+            product.run(self._handle, algorithm, *arrays, workspace, stream)
+
+        with self._lock:
+            product, found = self._look_up(problem)
+            product.point(vector, mask)
+            if problem not in self._chosen:
+                if not found:
+                    raise CublasError(f"cublasLt has no algorithm for the product {problem}.")
+                number = self._choices.choose(
+                    problem.key, len(found), lambda n: self._seconds(lambda: run(found[n]))
+                )
+                self._chosen[problem] = found[number]
+            run(self._chosen[problem])
+
+    def _seconds(self, work: Callable[[], None]) -> float:
+        """Return how long `work` takes: the median of a few, infinite where it fails."""
+        cuda, times = self._cupy.cuda, []
+        stream = cuda.get_current_stream()
+        try:
+            for repeats in (2, 8, 8, 8):
+                begin = stream.record()
+                for _ in range(repeats):
+                    work()
+                end = stream.record()
+                end.synchronize()
+                times.append(cuda.get_elapsed_time(begin, end) / repeats)
+        except RuntimeError:
+            return math.inf
+        return float(np.median(times[1:]))
+
+
+@cache
+def _products(device: int) -> Products:
+    """Return the products of the current device, which `device` names."""
+    cupy: Any = import_module("cupy")
+    properties = cupy.cuda.runtime.getDeviceProperties(device)
+    return Products(cupy, CublasLt(library_path()), properties["name"].decode())
+
+
+def library_path() -> str:
+    """Return where cublasLt is, of the version that CuPy is built for."""
+    pathfinder: Any = import_module("cuda.pathfinder")
+    found = pathfinder.load_nvidia_dynamic_lib("cublasLt")
+    return str(found.abs_path)
+
+
+def _capability(device: Any) -> tuple[int, int]:
+    text = str(device.compute_capability)
+    return int(text[:-1]), int(text[-1])
+
+
+@cache
+def _kernels(dtype: np.dtype[Any], device: int, bf16: bool) -> dict[str, Any]:
+    """Return the compiled kernels for a dtype on the current device, which `device` names."""
+    cupy: Any = import_module("cupy")
+    module = compiled(cupy, loader.source(dtype, BLOCK, bf16=bf16))
+    return {name: module.get_function(name).kernel for name in loader.KERNELS}
+
+
+def compiled(cupy: Any, text: str) -> Any:
+    """Return the module of a CUDA text."""
+    module = cupy.RawModule(code=text, options=loader.OPTIONS)
+    try:
+        module.compile()
+    except OSError as error:
+        # CuPy keeps compiled kernels on disk. Without that, they are compiled in each process.
+        warnings.warn(
+            f"CuPy's kernel cache cannot be used ({first_line(error)}); kernels are compiled anew "
+            f"in each process. CUPY_CACHE_DIR can name another folder.",
+            FastNetWarning,
+            stacklevel=2,
+        )
+        os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
+        module = cupy.RawModule(code=text, options=loader.OPTIONS)
+        module.compile()
+    return module
+
+
+def to_device(cupy: Any, values: NDArray[Any]) -> Array:
+    """Return a new array with the values of a host array."""
+    try:
+        return cupy.array(values)
+    except MemoryError:
+        raise out_of_memory(cupy, values.nbytes) from None
+
+
+def free_memory(cupy: Any) -> tuple[int, int]:
+    """Return the bytes that are free for CuPy, and all that the GPU has."""
+    free, total = cupy.cuda.runtime.memGetInfo()
+    return int(free + cupy.get_default_memory_pool().free_bytes()), int(total)
+
+
+def out_of_memory(cupy: Any, needed: int) -> MemoryError:
+    """Return the error that says what was needed and what there is."""
+    free, total = free_memory(cupy)
+    return MemoryError(
+        f"an array of {size_text(needed)} does not fit into the GPU's memory, of which "
+        f"{size_text(free)} of {size_text(total)} are free: choose a smaller batch_size, or the "
+        f"numba backend."
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Return an error's kind and the first line of what it says."""
+    text = str(error).strip().split("\n")[0].rstrip(":.")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes for people."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:.{0 if unit == 'bytes' else 1}f} {unit}"

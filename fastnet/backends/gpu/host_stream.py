@@ -1,0 +1,74 @@
+"""Data that do not fit into the GPU's memory: they stay on the host and come in windows.
+
+Two windows take turns: while the GPU trains on one, the host gathers the rows of the next into
+pinned memory, from where they are copied beside the work. The order of the rows, and so the
+training, is the same as with data on the device.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.backends.base import Rows
+
+if TYPE_CHECKING:
+    from fastnet.backends.gpu.engine import GpuEngine
+
+
+class HostRows(Rows):
+    """Rows whose arrays are NumPy's, in a backend whose are not."""
+
+    def part(self, start: int, stop: int) -> HostRows:
+        return HostRows(*(None if a is None else a[start:stop] for a in self.fields))
+
+
+class Feeder:
+    """Brings windows of host rows to the device.
+
+    Parameters
+    ----------
+    engine : GpuEngine
+    rows : HostRows
+    order : (N,) uint32 on the host, or None
+        In which to take them.
+    """
+
+    def __init__(self, engine: GpuEngine, rows: HostRows, order: NDArray[np.uint32] | None) -> None:
+        self._engine, self._rows, self._order = engine, rows, order
+        self._pinned: list[dict[int, NDArray[Any]]] = [{}, {}]
+        self._copied: list[Any] = [None, None]
+        self._used: list[Any] = [None, None]
+        self._slot = 0
+
+    def window(self, start: int, stop: int) -> Rows:
+        """Return rows ``order[start:stop]`` on the device, until the next but one call."""
+        runtime, slot = self._engine.runtime, self._slot
+        window = self._engine.memory.window(stop - start, self._rows, slot, numbers=True)
+        runtime.wait(self._copied[slot])  # Then what is pinned may be overwritten.
+        pairs = []
+        for field, (into, values) in enumerate(zip(window.fields, self._rows.fields, strict=True)):
+            if into is not None and values is not None:
+                room = self._room(slot, field, into)
+                if self._order is None:
+                    np.copyto(room, values[start:stop])
+                else:
+                    np.take(values, self._order[start:stop], axis=0, out=room, mode="clip")
+                pairs.append((into, room))
+        self._copied[slot] = runtime.feed(pairs, self._used[slot])
+        return window
+
+    def used(self) -> None:
+        """Say that all work on the window has been queued."""
+        self._used[self._slot] = self._engine.runtime.mark()
+        self._slot = 1 - self._slot
+
+    def _room(self, slot: int, field: int, like: Any) -> NDArray[Any]:
+        """Return pinned memory of that shape."""
+        kept = self._pinned[slot].get(field)
+        if kept is None or kept.shape[0] < like.shape[0]:
+            kept = self._engine.runtime.pinned(like.shape, like.dtype)
+            self._pinned[slot][field] = kept
+        return kept[: like.shape[0]]

@@ -1,0 +1,241 @@
+"""What lies on the GPU for one network, and where: `Memory`.
+
+All allocation is here. Scalars that change from step to step lie on the device as well, because a
+launch whose arguments never change can be captured once and replayed.
+
+B rows of a batch, I inputs, O outputs, T target columns, P parameters, N rows of the data set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.backends.base import Array, Rows
+from fastnet.backends.gpu.runtime import Runtime, mask_bytes
+from fastnet.kernels import abi
+from fastnet.kernels.cuda import loader
+from fastnet.nn.losses import Loss
+from fastnet.nn.optimizers import Optimizer
+from fastnet.nn.plan import Plan
+
+
+@dataclass(slots=True)
+class Layer:
+    """One layer's record as Python numbers, with its views, as in the NumPy backend."""
+
+    kind: int
+    inputs: int
+    outputs: int
+    activation: int
+    stream: int
+    rate: float
+    epsilon: float
+    momentum: float
+    w: Array = None  # (I, O) of a dense layer, gamma (O,) of a normalisation
+    b: Array = None  # (O,), or beta
+    w_cells: Array = None  # the same as cells, where products read them so
+    b_cells: Array = None
+    dw: Array = None
+    db: Array = None
+    running_mean: Array = None  # (O,)
+    running_var: Array = None
+    mean: Array = None  # (O,) of a batch normalisation
+    scale: Array = None  # 1 / deviation: (O,) of a batch, (rows, 1) of a layer normalisation
+    y: Array = None  # (rows, O)
+    z: Array = None
+    dz: Array = None  # first the gradient with respect to y, then to z
+    xhat: Array = None  # normalised input, or dropout mask
+    mask: Array = None  # (rows, mask_bytes) of a ReLU below a dense layer: one bit an element
+    masked: bool = False  # whether the last forward pass has written the mask
+    finished: bool = False  # whether dz and db came with the product of the layer above
+
+
+class Memory:
+    """The device arrays of one engine.
+
+    Attributes
+    ----------
+    gradients : (P,)
+    tally : (4,) float64
+    clock : int64
+        The record ``Clock`` of ``kernels/cuda/clock.cu``.
+    layers : list of Layer
+    rates : (P,), or None
+        As ``Plan.rates`` says.
+    shadow : (P,) cells, or None
+        The parameters as products read them, where that is not as they are.
+    row_loss, row_score : (rows,)
+    x_cells : (rows, I) cells, outputs : (rows, O); or None
+        Room for what comes in and goes out, where cells are not of the network's dtype.
+    weight_total : (1,) float64
+        Sum of the weights of the batch.
+    norm_chunks : (chunks,) float64
+        Squares of the gradient, summed in parts.
+    clip : (1,)
+        What the gradient is multiplied by.
+    generation : int
+        How many times the workspace was made.
+    """
+
+    def __init__(self, plan: Plan, parameters: Array, state: Array, runtime: Runtime) -> None:
+        self._plan, self._runtime, self._dtype = plan, runtime, parameters.dtype
+        self.gradients = self._zeros((plan.size,), self._dtype)
+        rates = plan.rates(parameters.dtype)
+        self.rates = None if rates is None else runtime.to_device(rates)
+        self.tally = self._zeros((abi.TALLY,), np.float64)
+        self.clock = self._zeros((len(loader.CLOCK),), np.int64)
+        self.weight_total = runtime.empty((1,), np.float64)
+        self.norm_chunks = runtime.empty((loader.norm_chunks(plan.size),), np.float64)
+        self.clip = runtime.empty((1,), self._dtype)
+        narrow = runtime.cells != self._dtype
+        self.shadow = runtime.empty((plan.size,), runtime.cells) if narrow else None
+        self.layers = [self._make_layer(op, parameters, state) for op in plan.ops]
+        self._windows = [Rows(x=None), Rows(x=None)]
+        self.row_loss: Array = None
+        self.row_score: Array = None
+        self.x_cells: Array = None
+        self.outputs: Array = None
+        self._workspace: Array = None
+        self._deltas: Array = None
+        self._rows = self.generation = 0
+        self._order = runtime.empty((0,), np.uint32)
+        self._coefficients = runtime.empty((0, abi.COEFFICIENTS), np.float64)
+        self._optimizer: Optimizer | None = None
+        self._optimizer_constants = runtime.empty((abi.CONSTANTS,), np.float64)
+        self._loss: Loss | None = None
+        self._loss_constants: Array = None
+
+    def _zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._runtime.to_device(np.zeros(shape, dtype))
+
+    def _make_layer(self, op: NDArray[np.void], parameters: Array, state: Array) -> Layer:
+        fields = "kind", "inputs", "outputs", "activation", "stream"
+        kind, inputs, outputs, activation, stream = (int(op[f]) for f in fields)
+        rate, epsilon, momentum = (float(op[f]) for f in ("rate", "epsilon", "momentum"))
+        layer = Layer(kind, inputs, outputs, activation, stream, rate, epsilon, momentum)
+        vector = (layer.outputs,)
+        shape = (layer.inputs, layer.outputs) if layer.kind == abi.DENSE else vector
+        weight, bias, running = int(op["weight"]), int(op["bias"]), int(op["state"])
+        if weight >= 0:
+            layer.w, layer.dw = (_part(a, weight, shape) for a in (parameters, self.gradients))
+            layer.b, layer.db = (_part(a, bias, vector) for a in (parameters, self.gradients))
+            if self.shadow is not None:
+                layer.w_cells = _part(self.shadow, weight, shape)
+                layer.b_cells = _part(self.shadow, bias, vector)
+            else:
+                layer.w_cells, layer.b_cells = layer.w, layer.b
+        if layer.kind == abi.BATCH_NORM:
+            layer.running_mean = _part(state, running, vector)
+            layer.running_var = _part(state, running + layer.outputs, vector)
+            layer.mean = self._runtime.empty(vector, self._dtype)
+            layer.scale = self._runtime.empty(vector, self._dtype)
+        return layer
+
+    def reserve(self, rows: int) -> None:
+        """Make the workspace fit batches of up to `rows` rows."""
+        if rows <= self._rows:
+            return
+        plan, dtype, empty = self._plan, self._dtype, self._runtime.empty
+        cells = self._runtime.cells
+        self._release()
+        self._workspace = empty((plan.width * rows,), cells)
+        self._deltas = empty((plan.width * rows,), cells)
+        self.row_loss, self.row_score = empty((rows,), dtype), empty((rows,), dtype)
+        if cells != dtype:
+            self.x_cells = empty((rows, plan.inputs), cells)
+            self.outputs = empty((rows, plan.outputs), dtype)
+        for index, (layer, op) in enumerate(zip(self.layers, plan.ops, strict=True)):
+            y, z, xhat = (int(op[field]) * rows for field in ("y", "z", "xhat"))
+            shape = rows, layer.outputs
+            layer.y, layer.z = (_part(self._workspace, at, shape) for at in (y, z))
+            layer.dz = _part(self._deltas, y, shape)
+            if xhat >= 0:
+                layer.xhat = _part(self._workspace, xhat, shape)
+            if layer.kind == abi.LAYER_NORM:
+                layer.scale = empty((rows, 1), dtype)
+            if cells == dtype == np.float32 and self._has_mask(index):
+                layer.mask = empty((rows, mask_bytes(layer.outputs)), np.uint8)
+        self._rows = rows
+        self.generation += 1
+
+    def _has_mask(self, index: int) -> bool:
+        """Return whether the layer is dense with a ReLU and the one above dense as well."""
+        kinds = [layer.kind for layer in self.layers[index : index + 2]]
+        return self.layers[index].activation == abi.RELU and kinds == [abi.DENSE, abi.DENSE]
+
+    def _release(self) -> None:
+        """Give the old workspace back, so that the new one need not lie beside it."""
+        self._rows = 0
+        self._workspace = self._deltas = self.row_loss = self.row_score = None
+        self.x_cells = self.outputs = None
+        for layer in self.layers:
+            layer.y = layer.z = layer.dz = layer.xhat = layer.mask = None
+            if layer.kind == abi.LAYER_NORM:
+                layer.scale = None
+
+    def window(self, rows: int, like: Rows, slot: int = 0, *, numbers: bool = False) -> Rows:
+        """Return room for `rows` rows of the data, gathered; there are two such slots.
+
+        x is room for cells, or for `numbers` of the network's dtype. What `like` lacks is None.
+        """
+        plan, empty, dtype = self._plan, self._runtime.empty, self._dtype
+        kind = dtype if numbers else self._runtime.cells
+        room = self._windows[slot]
+        if room.x is None or len(room) < rows or room.x.dtype != kind:
+            # The old one is let go first.
+            self._windows[slot] = room = Rows(x=None)
+            room = self._windows[slot] = Rows(
+                x=empty((rows, plan.inputs), kind),
+                labels=empty((rows,), np.int64),
+                target=empty((rows * plan.outputs,), dtype),
+                weight=empty((rows,), dtype),
+            )
+        assert room.labels is not None and room.target is not None and room.weight is not None
+        targets = 0 if like.target is None else int(like.target.shape[1])
+        return Rows(
+            x=room.x[:rows],
+            labels=None if like.labels is None else room.labels[:rows],
+            target=None if like.target is None else _part(room.target, 0, (rows, targets)),
+            weight=None if like.weight is None else room.weight[:rows],
+        )
+
+    def order(self, count: int) -> Array:
+        """Return room for the order of `count` rows, (count,) uint32."""
+        if len(self._order) < count:
+            self._order = self._runtime.empty((count,), np.uint32)
+        return self._order[:count]
+
+    def upload_coefficients(self, table: NDArray[Any]) -> None:
+        """Put the (n, 4) coefficients of some steps on the device."""
+        steps = len(table)
+        if len(self._coefficients) < steps:
+            self._coefficients = self._runtime.empty((steps, abi.COEFFICIENTS), np.float64)
+        values = np.ascontiguousarray(table, np.float64)
+        self._runtime.upload(self._coefficients[:steps], values)
+
+    def step_numbers(self, optimizer: Optimizer) -> tuple[Array, Array, Array]:
+        """Return what an update reads: constants, coefficients, and the clock for their row."""
+        if optimizer is not self._optimizer:
+            self._runtime.upload(self._optimizer_constants, optimizer.constants)
+            self._optimizer = optimizer
+        return self._optimizer_constants, self._coefficients, self.clock
+
+    def loss_constants(self, loss: Loss) -> Array:
+        """Return the constants of a loss; a loss without any still has an array."""
+        if loss is not self._loss:
+            values = np.zeros(max(len(loss.constants), 16))
+            values[: len(loss.constants)] = loss.constants
+            if self._loss_constants is None or len(self._loss_constants) < len(values):
+                self._loss_constants = self._runtime.empty(values.shape, np.float64)
+            self._runtime.upload(self._loss_constants[: len(values)], values)
+            self._loss = loss
+        return self._loss_constants
+
+
+def _part(flat: Array, offset: int, shape: tuple[int, ...]) -> Array:
+    """Return the part of a flat array that begins at `offset`, as `shape`."""
+    return flat[offset : offset + int(np.prod(shape))].reshape(shape)

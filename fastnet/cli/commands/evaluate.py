@@ -1,0 +1,150 @@
+"""``fastnet evaluate``: how well a model does on data with known answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import numpy as np
+
+from fastnet.cli import load, options, output
+from fastnet.errors import InputError
+from fastnet.inspection.calibration import calibrated_loss, uncalibrated
+from fastnet.network import Network
+from fastnet.nn.losses import LOSSES, Loss, Quantile
+from fastnet.nn.metrics import METRICS
+from fastnet.preprocessing.outputs import class_names
+from fastnet.serialization import model_file
+
+_FOR_CLASSES = "accuracy", "balanced_accuracy", "precision", "recall", "f1", "calibration_error"
+_FOR_NUMBERS = ("r2", "mae", "rmse")
+
+
+@click.command(
+    "evaluate",
+    cls=options.Command,
+    epilog=options.examples(
+        "fastnet evaluate model.safetensors digits",
+        "fastnet evaluate flowers.safetensors more-flowers.csv --target species --json",
+    ),
+)
+@click.argument("model")
+@click.argument("data")
+@options.option(
+    "--target",
+    metavar="COL",
+    show_default="as in training",
+    help="The column with the answers.",
+)
+@options.option(
+    "--loss",
+    type=options.Name("loss", LOSSES),
+    metavar="NAME",
+    show_default="as in training",
+    help=f"{', '.join(LOSSES)}.",
+)
+@options.option(
+    "--metric",
+    type=options.Name("metric", METRICS),
+    metavar="NAME",
+    multiple=True,
+    help=f"Also measured; repeatable: {', '.join(METRICS)}.",
+)
+@options.option(
+    "--split",
+    type=load.SPLIT,
+    metavar="auto|train|test",
+    default="auto",
+    help="Of data that come with a test split. auto: test.",
+)
+@options.option("--data-dir", metavar="FOLDER", help="Where the files of fashion-mnist are.")
+@options.backend_option(options.OTHER)
+@options.option("--json", "as_json", is_flag=True, default=False, help="Write JSON.")
+def command(
+    model: str,
+    data: str,
+    target: str | None,
+    loss: str | None,
+    metric: tuple[str, ...],
+    split: str,
+    data_dir: str | None,
+    backend: str,
+    as_json: bool,
+) -> None:
+    """Measure a MODEL on DATA with known answers.
+
+    Writes loss, accuracy and their like, and for classes how each one is recognised; for numbers
+    r2, the mean absolute error and the root of the mean squared error. For a calibrated model loss
+    (then without label smoothing) and calibration error also as they were before.
+    """
+    network = model_file.load(model, backend=backend)
+    dataset = load.load_for(network, data, target=target, folder=data_dir, split=split)
+    if dataset.y is None:
+        wanted = " or ".join(repr(name) for name in dataset.schema.targets) or "a target"
+        raise InputError(
+            f"{dataset.name} has no column {wanted} to compare with; name it with --target."
+        )
+    names = class_names(network)
+    untold = loss is None and network.loss is None and names is None
+    if untold and network.outputs != max(1, len(dataset.schema.targets)):
+        raise InputError(
+            f"the model has {network.outputs} outputs for {len(dataset.schema.targets)} targets: "
+            "name its loss with --loss (gaussian_nll or quantile)."
+        )
+    if names is not None:
+        usual = [*_FOR_CLASSES, *(["roc_auc"] if len(names) == 2 else [])]
+    else:
+        quantiles = loss == "quantile" or (loss is None and isinstance(network.loss, Quantile))
+        usual = [] if quantiles else list(_FOR_NUMBERS)
+    chosen = list(dict.fromkeys([*usual, *metric]))
+    measured_by: str | Loss | None = loss
+    if loss is None and network.temperature is not None:
+        measured_by = calibrated_loss(network)
+    values = network.evaluate(dataset.x, dataset.answers, loss=measured_by, metrics=chosen)
+    before = {}
+    if network.temperature is not None:
+        undone = uncalibrated(network)
+        measured = undone.evaluate(
+            dataset.x, dataset.answers, loss=measured_by, metrics=["calibration_error"]
+        )
+        before = {name: measured[name] for name in ("loss", "calibration_error")}
+    classes = [] if names is None else _by_class(network, dataset, names)
+    if as_json:
+        content: dict[str, Any] = {"data": dataset.name, "rows": dataset.rows, "metrics": values}
+        if before:
+            content["calibration"] = {"temperature": network.temperature, "before": before}
+        click.echo(output.as_json(content | ({"classes": classes} if classes else {})))
+        return
+    click.echo(f"{output.printable(dataset.name)}: {dataset.rows:,} rows")
+    for name, value in values.items():
+        was = f" ({output.short(before[name])} before calibration)" if name in before else ""
+        click.echo(f"{name} {output.short(value)}{was}")
+    if classes:
+        click.echo()
+        rows = ([_cell(value) for value in row.values()] for row in classes)
+        output.table(list(classes[0]), rows, numbers=4)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _by_class(network: Network, dataset: Any, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return rows, precision, recall and f1 of every class; 0 where a ratio is not defined."""
+    truth = np.asarray(dataset.y)
+    if truth.dtype.kind not in "iu":
+        return []
+    answer = load.answers(network.predict(dataset.x))
+    count = len(names)
+    hits = np.bincount(truth[truth == answer], minlength=count)
+    present, predicted = np.bincount(truth, minlength=count), np.bincount(answer, minlength=count)
+    return [
+        {
+            "class": name,
+            "rows": int(present[k]),
+            "precision": float(hits[k] / max(predicted[k], 1)),
+            "recall": float(hits[k] / max(present[k], 1)),
+            "f1": float(2 * hits[k] / max(present[k] + predicted[k], 1)),
+        }
+        for k, name in enumerate(names)
+    ]

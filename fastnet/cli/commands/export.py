@@ -1,0 +1,55 @@
+"""``fastnet export``: a model in a form that runs without fastnet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fastnet.cli import options, output
+from fastnet.errors import InputError
+from fastnet.export import FORMATS, export, usage
+from fastnet.serialization import model_file
+
+
+@click.command(
+    "export",
+    cls=options.Command,
+    epilog=options.examples(
+        "fastnet export model.safetensors --to c --out model.c",
+        "fastnet export model.safetensors --to onnx",
+    ),
+)
+@click.argument("model")
+@options.option(
+    "--to",
+    type=options.Name("format", FORMATS),
+    metavar="|".join(FORMATS),
+    required=True,
+    help=" ".join(f"{name}: {row.summary}." for name, row in FORMATS.items()),
+)
+@options.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    show_default="the model's name with the format's ending",
+    help="The file to write; an existing one is replaced.",
+)
+def command(model: str, to: str, out: Path | None) -> None:
+    """Write a MODEL in a form that runs without fastnet.
+
+    The result has the weights and the scaler in it, and the names of columns and classes where
+    the format has a place for them. A model of a table has its preprocessor in it: NumPy takes the
+    table, C and ONNX a number for each column (a category's index, NaN where it is missing),
+    PyTorch what net.preprocessor.transform(table) returns. How it is used is written to standard
+    output.
+    """
+    network = model_file.load(model, backend="numpy")
+    if out is None:
+        out = Path(Path(model).name).with_suffix(FORMATS[to].suffix)
+    output.check_writable("--out", out, [model])
+    if out.exists() and not out.is_file():
+        raise InputError(f"--out: {out} is not a file; name one.")
+    export(network, out, to=to)
+    click.echo(f"{output.printable(out)}: {output.size(out.stat().st_size)}")
+    click.echo(usage(network, out, to=to))

@@ -1,0 +1,83 @@
+"""``fastnet plot``: learning curves of a run, or how well a model does, as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fastnet.cli import load, options, output
+from fastnet.errors import InputError
+from fastnet.plotting import SUFFIXES, plot_history, plot_predictions
+from fastnet.serialization import model_file
+from fastnet.training.history import History
+
+_HISTORIES = ".json", ".jsonl"
+
+
+@click.command(
+    "plot",
+    cls=options.Command,
+    epilog=options.examples(
+        "fastnet plot run.json --out curves.svg",
+        "fastnet plot model.safetensors digits",
+        "fastnet plot houses.safetensors more-houses.csv --target price --out houses.png",
+    ),
+)
+@click.argument("source", metavar="MODEL_OR_HISTORY")
+@click.argument("data", required=False)
+@options.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    show_default="the name of the source with .png",
+    help=f"The picture to write, {', '.join(SUFFIXES)}; an existing file is replaced.",
+)
+@options.option(
+    "--target", metavar="COL", show_default="as in training", help="The column with the answers."
+)
+@options.option(
+    "--split",
+    type=load.SPLIT,
+    metavar="auto|train|test",
+    default="auto",
+    help="Of data that come with a test split. auto: test.",
+)
+@options.option("--data-dir", metavar="FOLDER", help="Where the files of fashion-mnist are.")
+@options.backend_option(options.OTHER)
+def command(
+    source: str,
+    data: str | None,
+    out: Path | None,
+    target: str | None,
+    split: str,
+    data_dir: str | None,
+    backend: str,
+) -> None:
+    """Draw learning curves, or how well a model does.
+
+    A history (a .json file of 'train --history', a .jsonl file of 'train --log') gives the learning
+    curves. A model needs DATA with known answers, and gives for classes the confusion matrix and
+    the calibration, for numbers the predictions and the quantiles of the residuals.
+    """
+    if out is None:
+        out = Path(Path(source).name).with_suffix(".png")
+    if out.suffix.lower() not in SUFFIXES:
+        raise click.UsageError(f"--out: expected a file that ends in {', '.join(SUFFIXES)}.")
+    output.check_writable("--out", out, [source, *([data] if data else [])])
+    if Path(source).suffix.lower() in _HISTORIES:
+        if data is not None:
+            raise click.UsageError("a history is drawn without DATA; a model is drawn with it.")
+        plot_history(History.read(source), out)
+    elif data is None:
+        raise click.UsageError(
+            "a model is drawn on DATA with known answers; learning curves are in the file that "
+            "'fastnet train --history FILE.json' writes."
+        )
+    else:
+        network = model_file.load(source, backend=backend)
+        dataset = load.load_for(network, data, target=target, folder=data_dir, split=split)
+        if dataset.y is None:
+            raise InputError(f"{dataset.name} has no column to compare with; name it by --target.")
+        plot_predictions(network, dataset.x, dataset.answers, out)
+    click.echo(f"{output.printable(out)}: {output.size(out.stat().st_size)}")

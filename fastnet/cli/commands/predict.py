@@ -1,0 +1,97 @@
+"""``fastnet predict``: a model's answers as a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.cli import load, options, output
+from fastnet.network import Network
+from fastnet.preprocessing import outputs as answers
+from fastnet.serialization import model_file
+
+_BLOCK: Final = 8192  # rows that are formatted at a time
+_STDOUT: Final = Path("-")
+
+
+@click.command(
+    "predict",
+    cls=options.Command,
+    epilog=options.examples(
+        "fastnet predict flowers.safetensors new-flowers.csv --out answers.csv",
+        "fastnet predict model.safetensors digits --out - | head",
+    ),
+)
+@click.argument("model")
+@click.argument("data")
+@options.option(
+    "--out",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    default="predictions.csv",
+    help="The CSV file to write, replacing an existing one; - for standard output.",
+)
+@options.option(
+    "--split",
+    type=load.SPLIT,
+    metavar="auto|train|test",
+    default="auto",
+    help="Of data that come with a test split. auto: test.",
+)
+@options.option("--data-dir", metavar="FOLDER", help="Where the files of fashion-mnist are.")
+@options.backend_option(options.OTHER)
+def command(
+    model: str, data: str, out: Path, split: str, data_dir: str | None, backend: str
+) -> None:
+    """Write a MODEL's predictions for the rows of DATA.
+
+    DATA is what 'train' takes; its columns are found by name, the target may be absent. Each row
+    has its prediction and, for classes, the probability of each class; after training with
+    gaussian_nll a standard deviation, after quantile each quantile, under a name that says so.
+    """
+    if out != _STDOUT:
+        output.check_writable("--out", out, [model, data])
+    network = model_file.load(model, backend=backend)
+    dataset = load.load_for(network, data, target=None, folder=data_dir, split=split)
+    outputs = network.predict(dataset.x)
+    if out == _STDOUT:
+        for text in _csv(network, outputs):
+            sys.stdout.buffer.write(text.encode("utf-8"))  # whatever the terminal's encoding is
+        return
+    with output.replacing(out) as file:
+        file.writelines(_csv(network, outputs))
+    click.echo(output.printable(f"{out}: predictions for {len(outputs):,} rows of {dataset.name}"))
+
+
+def _csv(network: Network, outputs: NDArray[Any]) -> Iterator[str]:
+    """Yield the CSV text, in blocks of rows."""
+    names = answers.class_names(network)
+    yield _lines([answers.column_names(network)])
+    for start in range(0, len(outputs), _BLOCK):
+        block = outputs[start : start + _BLOCK]
+        numbers = _numbers(answers.values(network, block))
+        if names is None:
+            yield _lines(numbers)
+            continue
+        labels = (names[k] for k in load.answers(block))
+        yield _lines([label, *row] for label, row in zip(labels, numbers, strict=True))
+
+
+def _numbers(values: NDArray[Any]) -> list[list[str]]:
+    """Return each number in the fewest digits that give it back exactly."""
+    texts: list[list[str]] = values.astype(np.str_).tolist()
+    return texts
+
+
+def _lines(rows: Any) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()

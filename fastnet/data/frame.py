@@ -1,0 +1,292 @@
+"""Frame: columns by name, numbers or texts with missing values, from any kind of data frame.
+
+pandas, polars, Arrow and other frames are read through narwhals, which is an optional extra and
+imported here only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.data.table import check_names, unnamed
+from fastnet.data.text import MISSING, Texts, is_number
+from fastnet.errors import DataError, InputError
+from fastnet.preprocessing.samples import is_table
+
+Values = NDArray[np.float64] | Texts
+"""A column of N rows: numbers, NaN where one is missing; or texts, code -1 where one is."""
+
+_GIVEN: Final = "the table"
+
+NO_WORD: Final = MISSING - {"-", "none"}
+"""What a cell of a text file holds where a word is missing; the two others may be words."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Columns of equal length.
+
+    Attributes
+    ----------
+    rows : int
+        N.
+    columns : dict of str to (N,) float64 or Texts
+        Missing values are NaN and the code -1.
+    named : bool
+        Whether the names are the data's own; else they are ``x0``, ``x1``, ...
+    source : str
+        What messages call it.
+    """
+
+    rows: int
+    columns: Mapping[str, Values]
+    named: bool = True
+    source: str = _GIVEN
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, index: Any) -> Frame:
+        return self.take(index)
+
+    def take(self, index: Any) -> Frame:
+        """Return the rows of an index or a mask."""
+        taken: dict[str, Values] = {
+            name: Texts(column.codes[index], column.values)
+            if isinstance(column, Texts)
+            else column[index]
+            for name, column in self.columns.items()
+        }
+        rows = len(np.arange(self.rows)[index])
+        return Frame(rows, taken, self.named, self.source)
+
+    def without(self, names: Sequence[str]) -> Frame:
+        """Return the other columns."""
+        kept = {name: column for name, column in self.columns.items() if name not in names}
+        return Frame(self.rows, kept, self.named, self.source)
+
+    @property
+    def plain(self) -> bool:
+        """Whether all columns are finite numbers: then it is as good as an array."""
+        return all(
+            not isinstance(column, Texts) and np.isfinite(column).all()
+            for column in self.columns.values()
+        )
+
+
+def is_frame(values: object) -> bool:
+    """Tell whether something is a data frame, a dict of columns or a `Frame`."""
+    return isinstance(values, Frame) or is_table(values)
+
+
+def as_frame(values: Any, name: str = "x") -> Frame:
+    """Return a data frame, a dict of columns or an array (N, C) as a `Frame`.
+
+    Parameters
+    ----------
+    name : str
+        What messages call an array.
+
+    Raises
+    ------
+    InputError
+        narwhals is not installed, or it is not a table.
+    DataError
+        A column holds something that is neither numbers nor texts (naming it).
+    """
+    if isinstance(values, Frame):
+        return values
+    if hasattr(values, "toarray"):
+        raise InputError(f"{name} is a sparse matrix: give a dense one ({name}.toarray()).")
+    if isinstance(values, Mapping):
+        return _of_mapping(values)
+    if is_frame(values):
+        return _of_native(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise InputError(f"{name} must be a rectangular table.") from None
+    if array.ndim != 2:
+        raise InputError(f"{name} must have two axes, (rows, columns), got {array.shape}.")
+    columns = dict(zip(unnamed(array.shape[1]), array.T, strict=True))
+    return _checked({k: column_of(v, k) for k, v in columns.items()}, len(array), named=False)
+
+
+def _of_mapping(values: Mapping[Any, Any]) -> Frame:
+    columns = {
+        str(k): v if isinstance(v, Texts) else column_of(np.asarray(v), str(k))
+        for k, v in values.items()
+    }
+    lengths = {k: len(v.codes if isinstance(v, Texts) else v) for k, v in columns.items()}
+    rows = next(iter(lengths.values()), 0)
+    for name, length in lengths.items():
+        if length != rows:
+            raise DataError(f"{_GIVEN}: column {name!r} has {length} rows, not {rows}.")
+    return _checked(columns, rows)
+
+
+def _checked(columns: dict[str, Values], rows: int, *, named: bool = True) -> Frame:
+    check_names(_GIVEN, list(columns))
+    return Frame(rows, columns, named)
+
+
+def _of_native(values: Any) -> Frame:
+    try:
+        nw = importlib.import_module("narwhals")
+    except ImportError:
+        raise InputError(
+            "data frames need narwhals: pip install 'fastnet-mlp[data]', or give arrays."
+        ) from None
+    if hasattr(values, "collect_schema") and hasattr(values, "collect"):
+        raise InputError("this frame is lazy, and has no rows yet: give frame.collect().")
+    named = getattr(values, "column_names", None)
+    names = [str(name) for name in (values.columns if named is None else named)]
+    check_names(_GIVEN, names)
+    if any(not isinstance(name, str) for name in (values.columns if named is None else ())):
+        values = values.rename(columns=dict(zip(values.columns, names, strict=True)))
+    try:
+        frame = nw.from_native(values, eager_only=True)
+    except TypeError as error:
+        raise InputError(f"this kind of data frame cannot be read: {error}") from None
+    return Frame(len(frame), {name: _of_series(nw, frame[name], name) for name in names})
+
+
+def _of_series(nw: Any, series: Any, name: str) -> Values:
+    kind = series.dtype
+    if kind.is_numeric() or kind == nw.Boolean:
+        # By way of float64 where it can be: a column of whole numbers with gaps has no dtype of
+        # NumPy's own.
+        numbers = series.cast(nw.Float64) if kind != nw.Boolean else series.cast(nw.Int8)
+        return np.asarray(numbers.cast(nw.Float64).to_numpy(), np.float64)
+    if kind in (nw.String, nw.Categorical) or isinstance(kind, nw.Enum):
+        native = series.to_native()
+        if hasattr(native, "unify_dictionaries") and kind != nw.String:
+            return _of_dictionary(native)
+        return _texts(series.cast(nw.String).to_list())
+    if kind in (nw.Object, nw.Unknown):
+        return column_of(np.array(series.to_list(), dtype=object), name)
+    raise _unreadable(name, str(kind))
+
+
+def _of_dictionary(column: Any) -> Texts:
+    """Return an Arrow column whose texts are in a dictionary; each is held once."""
+    encoded = column.unify_dictionaries().combine_chunks()
+    words = _texts(encoded.dictionary.to_pylist())
+    codes = np.append(words.codes, -1)  # the last is that of a missing cell
+    index = np.asarray(encoded.indices.fill_null(len(words.codes)), np.int64)
+    return Texts(codes[index], words.values)
+
+
+def column_of(array: NDArray[Any], name: str) -> Values:
+    """Return a NumPy array (N,) as a column."""
+    if array.ndim != 1:
+        raise DataError(f"{_GIVEN}: column {name!r} has the shape {array.shape}, expected (N,).")
+    kind = array.dtype.kind
+    if kind in "biuf":
+        return array.astype(np.float64)
+    if kind in "UT":
+        return _texts(array.tolist())
+    if kind != "O":
+        raise _unreadable(name, str(array.dtype))
+    cells = [None if is_missing(cell) else cell for cell in array.tolist()]
+    numbers = bool(cells) and all(
+        cell is None or isinstance(cell, int | float | np.number | np.bool_) for cell in cells
+    )
+    if numbers:
+        return np.array([np.nan if cell is None else float(cell) for cell in cells])
+    if all(cell is None or isinstance(cell, str | int | float | np.generic) for cell in cells):
+        return _texts([None if cell is None else str(cell) for cell in cells])
+    odd = next(c for c in cells if not (c is None or isinstance(c, str | int | float)))
+    raise _unreadable(name, type(odd).__name__)
+
+
+def is_missing(cell: Any) -> bool:
+    """Tell whether a cell is None, NaN, or pandas' NA or NaT."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(cell, float | np.floating) and bool(np.isnan(cell))
+
+
+def _unreadable(name: str, kind: str) -> DataError:
+    return DataError(
+        f"{_GIVEN}: column {name!r} holds {kind}: expected numbers or texts; turn it into one of "
+        "them, or leave it out."
+    )
+
+
+def _texts(cells: Sequence[Any]) -> Texts:
+    """Return cells as a column; None and NaN are missing, blanks around a text are dropped."""
+    index: dict[str, int] = {}
+    codes = np.empty(len(cells), np.int64)
+    for row, cell in enumerate(cells):
+        known = isinstance(cell, str)
+        codes[row] = index.setdefault(cell.strip(), len(index)) if known else -1
+    return Texts(codes, tuple(index))
+
+
+def of_cells(texts: Texts) -> Values:
+    """Return a column of a text file: numbers if all its cells are, "" and "NA" being missing.
+
+    A column with few words among many numbers stays texts, so that whoever needs numbers can name
+    the word.
+    """
+    gaps = np.array([value.lower() in MISSING for value in texts.values], bool)
+    if all(gap or is_number(value) for gap, value in zip(gaps, texts.values, strict=True)):
+        pairs = zip(gaps, texts.values, strict=True)
+        numbers = np.array([np.nan if gap else float(value) for gap, value in pairs], np.float64)
+        return numbers[texts.codes]
+    return words_of(texts)
+
+
+def words_of(texts: Texts) -> Texts:
+    """Return a column of a text file as texts, whatever they are, "" and "NA" being missing."""
+    gaps = np.array([value.lower() in NO_WORD for value in texts.values], bool)
+    codes = np.where(gaps, -1, np.cumsum(~gaps) - 1)
+    kept = tuple(value for gap, value in zip(gaps, texts.values, strict=True) if not gap)
+    return Texts(codes[texts.codes], kept)
+
+
+def numbers_of(column: Values, name: str, source: str) -> NDArray[np.float64]:
+    """Return a column as numbers, NaN where one is missing.
+
+    Raises
+    ------
+    DataError
+        Naming the first text that is no number, or number that is infinite, and its column.
+    """
+    numbers = column
+    if isinstance(column, Texts):
+        table = np.full(len(column.values) + 1, np.nan)
+        for code, value in enumerate(column.values):
+            if is_number(value):
+                table[code] = float(value)
+            elif value.lower() not in MISSING:
+                row = int(np.argmax(column.codes == code))
+                raise DataError(
+                    f"{source}: column {name!r} must hold numbers, got {value!r} in row {row + 1}."
+                )
+        numbers = table[column.codes]
+    assert isinstance(numbers, np.ndarray)
+    wrong = np.isinf(numbers)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"{source}: column {name!r} must hold finite numbers, got {numbers[row]} in row "
+            f"{row + 1}."
+        )
+    return numbers
+
+
+def texts_of(column: Values) -> Texts:
+    """Return a column as texts, numbers in their canonical form; code -1 where one is missing."""
+    if isinstance(column, Texts):
+        return column
+    missing = np.isnan(column)
+    texts = Texts.of_numbers(np.where(missing, 0.0, column))
+    return Texts(np.where(missing, -1, texts.codes), texts.values)

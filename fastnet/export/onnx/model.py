@@ -1,0 +1,197 @@
+"""A network as an ONNX graph: input ``x`` (rows, I), output ``y`` (rows, O).
+
+Activations are composed of operators that runtimes have in float32 and in float64; those that ONNX
+has as one operator are mostly missing in the latter. Names of columns and classes are stored as
+JSON in the model's metadata. A network for tables has its preprocessor in the graph, whose ``x``
+are the columns: what `fastnet.export.onnx.tables` says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from fastnet._version import version
+from fastnet.errors import FastNetError
+from fastnet.export.columns import table_of
+from fastnet.export.onnx import tables
+from fastnet.export.steps import Affine, Scale, Step, steps_of
+from fastnet.kernels import abi
+from fastnet.preprocessing import outputs
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+
+OPSET: Final = 17
+"""The first with LayerNormalization: older runtimes read it too."""
+
+IR_VERSION: Final = 8
+"""The version of the file format that belongs to it."""
+
+
+class Graph:
+    """Nodes and constants as they are added; every value has a name."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
+
+    def op(self, kind: str, *inputs: str | float, name: str = "", **attributes: Any) -> str:
+        """Add a node; numbers among its inputs become constants. Return the name of its output."""
+        from onnx import helper
+
+        output = name or f"v{len(self.nodes)}"
+        values = [self.constant(v) if isinstance(v, float) else v for v in inputs]
+        self.nodes.append(helper.make_node(kind, values, [output], **attributes))
+        return output
+
+    def constant(self, value: Any, name: str = "") -> str:
+        """Add a constant of the network's dtype, unless `value` has its own; return its name."""
+        from onnx.numpy_helper import from_array
+
+        name = name or f"c{value!r}"
+        array = value if isinstance(value, np.ndarray) else np.array(value, self.dtype)
+        self.constants[name] = from_array(array, name)
+        return name
+
+    def cast(self, value: str, *, double: bool = False) -> str:
+        """Convert a value to the network's dtype, or to double precision."""
+        from onnx import TensorProto
+
+        single = self.dtype == np.float32 and not double
+        return self.op("Cast", value, to=TensorProto.FLOAT if single else TensorProto.DOUBLE)
+
+
+def _leaky_relu(g: Graph, z: str) -> str:
+    return g.op("Max", z, g.op("Mul", z, abi.LEAKY_SLOPE))
+
+
+def _elu(g: Graph, z: str) -> str:
+    below = g.op("Sub", g.op("Exp", g.op("Min", z, 0.0)), 1.0)
+    return g.op("Add", g.op("Relu", z), below)
+
+
+def _selu(g: Graph, z: str) -> str:
+    below = g.op("Sub", g.op("Exp", g.op("Min", z, 0.0)), 1.0)
+    below = g.op("Mul", below, abi.SELU_LAMBDA * abi.SELU_ALPHA)
+    return g.op("Add", g.op("Mul", g.op("Relu", z), abi.SELU_LAMBDA), below)
+
+
+def _gelu(g: Graph, z: str) -> str:
+    inner = g.op("Add", g.op("Mul", g.op("Mul", z, z), abi.GELU_CUBIC), 1.0)
+    h = g.op("Tanh", g.op("Mul", g.op("Mul", z, inner), abi.GELU_SCALE))
+    return g.op("Mul", g.op("Mul", z, g.op("Add", h, 1.0)), 0.5)
+
+
+def _softplus(g: Graph, z: str) -> str:
+    above = g.op("Log", g.op("Add", g.op("Exp", g.op("Neg", g.op("Abs", z))), 1.0))
+    return g.op("Add", g.op("Relu", z), above)
+
+
+_ACTIVATIONS: Final[dict[str, Callable[[Graph, str], str]]] = {
+    "identity": lambda g, z: z,
+    "relu": lambda g, z: g.op("Relu", z),
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "selu": _selu,
+    "gelu": _gelu,
+    "silu": lambda g, z: g.op("Mul", z, g.op("Sigmoid", z)),
+    "mish": lambda g, z: g.op("Mul", z, g.op("Tanh", _softplus(g, z))),
+    "tanh": lambda g, z: g.op("Tanh", z),
+    "sigmoid": lambda g, z: g.op("Sigmoid", z),
+    "softplus": _softplus,
+    "exp": lambda g, z: g.op("Exp", z),
+    "softmax": lambda g, z: g.op("Softmax", z, axis=1),
+}
+
+
+def content(network: Network, name: str) -> bytes:
+    """Return the model as the bytes of an ``.onnx`` file, checked. Needs onnx.
+
+    Raises
+    ------
+    FastNetError
+        onnx is not installed.
+    """
+    try:
+        from onnx import TensorProto, checker, helper
+    except ImportError:
+        raise FastNetError("ONNX files need onnx: pip install 'fastnet-mlp[onnx]'.") from None
+    g = Graph(network.dtype)
+    kind = TensorProto.FLOAT if network.dtype == np.float32 else TensorProto.DOUBLE
+    value, taken, width, table = "x", kind, network.inputs, table_of(network)
+    if table is not None:
+        value, taken, width = tables.add(g, table, "x"), TensorProto.DOUBLE, len(table.columns)
+    if network.scaler is not None:
+        # In double, as in fastnet: a large mean would cost single precision its digits.
+        value = g.cast(value, double=True)
+        value = g.op("Sub", value, g.constant(network.scaler.mean, "input.mean"))
+        value = g.op("Div", value, g.constant(network.scaler.scale, "input.scale"))
+        value = g.cast(value)
+    for index, step in enumerate(steps_of(network)):
+        value = _ACTIVATIONS[step.activation](g, _step(g, index, step, value))
+    g.op("Identity", value, name="y")
+    graph = helper.make_graph(
+        g.nodes,
+        name,
+        [helper.make_tensor_value_info("x", taken, ["rows", width])],
+        [helper.make_tensor_value_info("y", kind, ["rows", network.outputs])],
+        list(g.constants.values()),
+    )
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="fastnet",
+        producer_version=version,
+    )
+    schema, labels = outputs.schema_of(network), outputs.class_names(network)
+    described: dict[str, Any] = {"labels": labels, "features": None}
+    if table is not None:
+        described |= {"columns": tables.described(table), "features": table.features}
+    elif schema.named:
+        described["features"] = schema.feature_names
+    helper.set_model_props(
+        model, {key: json.dumps(names) for key, names in described.items() if names is not None}
+    )
+    checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def usage(network: Network, path: Path) -> str:
+    """Return how the file is used."""
+    table, kind, width = table_of(network), network.dtype.name, network.inputs
+    if table is not None:
+        kind, width = "float64", len(table.columns)
+    text = (
+        f"y, = onnxruntime.InferenceSession({str(path)!r}).run(None, {{'x': x}}), "
+        f"x (rows, {width}) {kind}"
+    )
+    if table is None:
+        return text
+    return (
+        f"{text}: for each of the metadata's columns a number, or the index of a category; NaN\n"
+        "where it is missing, -1 for another category"
+    )
+
+
+def _step(g: Graph, index: int, step: Step, value: str) -> str:
+    """Add a step but for its activation; return the name of its output."""
+    w = g.constant(step.w, f"layers.{index}.weight")
+    b = g.constant(step.b, f"layers.{index}.bias")
+    if isinstance(step, Affine):
+        return g.op("Gemm", value, w, b)
+    if isinstance(step, Scale):
+        return g.op("Add", g.op("Mul", value, w), b)
+    if g.dtype == np.float32:
+        return g.op("LayerNormalization", value, w, b, axis=1, epsilon=step.epsilon)
+    # The attribute of that operator is single precision, which is too coarse here.
+    centred = g.op("Sub", value, g.op("ReduceMean", value, axes=[1], keepdims=1))
+    square = g.op("ReduceMean", g.op("Mul", centred, centred), axes=[1], keepdims=1)
+    deviation = g.op("Sqrt", g.op("Add", square, step.epsilon))
+    return g.op("Add", g.op("Mul", g.op("Div", centred, deviation), w), b)

@@ -1,0 +1,147 @@
+"""The part of an ONNX graph that makes inputs of a table's columns.
+
+The graph's ``x`` (rows, C) is double precision, as a table's numbers are, whatever the network's
+own: a number or a category's index, NaN where it is missing, and any other number, such as -1, for
+a category that is not known. Columns of one kind are treated together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnet.export.columns import LARGEST, LARGEST_SCALED, InputColumn, InputTable
+from fastnet.preprocessing.columns import SMOOTH_CLIP
+
+if TYPE_CHECKING:
+    from fastnet.export.onnx.model import Graph
+
+Part = tuple[str, list[int]]
+"""The name of inputs (rows, K), and which of the network's inputs they are."""
+
+
+def add(g: Graph, table: InputTable, x: str) -> str:
+    """Add the nodes that encode x; return the name of the network's inputs (rows, I)."""
+    kinds: dict[str, list[tuple[int, InputColumn]]] = {}
+    for index, column in enumerate(table.columns):
+        kinds.setdefault(_kind(column), []).append((index, column))
+    parts: list[Part] = []
+    if "numeric" in kinds:
+        parts += _numbers(g, table, x, kinds["numeric"])
+    if "two" in kinds:
+        parts.append(_twos(g, x, kinds["two"]))
+    if "one-hot" in kinds:
+        parts.append(_one_hots(g, x, kinds["one-hot"]))
+    value = parts[0][0] if len(parts) == 1 else g.op("Concat", *(p[0] for p in parts), axis=1)
+    order = np.argsort([place for _, places in parts for place in places])
+    if (order == np.arange(table.inputs)).all():
+        return value
+    return g.op("Gather", value, g.constant(order.astype(np.int64), "table.order"), axis=1)
+
+
+def described(table: InputTable) -> list[dict[str, Any]]:
+    """Return what the columns of x are, for the metadata."""
+    return [
+        {"name": column.name, "kind": column.kind}
+        | ({"categories": list(column.categories)} if column.categories else {})
+        for column in table.columns
+    ]
+
+
+def _kind(column: InputColumn) -> str:
+    if column.kind != "categorical":
+        return column.kind
+    return "one-hot" if len(column.cold) == len(column.categories) else "two"
+
+
+def _constant(g: Graph, name: str, values: Any) -> str:
+    """Add a constant in double precision."""
+    return g.constant(np.asarray(values, np.float64), f"table.{name}")
+
+
+def _taken(g: Graph, name: str, x: str, indices: Sequence[int]) -> str:
+    """Take columns of x."""
+    return g.op("Gather", x, g.constant(np.array(indices, np.int64), f"table.{name}"), axis=1)
+
+
+def _numbers(
+    g: Graph, table: InputTable, x: str, numeric: list[tuple[int, InputColumn]]
+) -> list[Part]:
+    columns = [column for _, column in numeric]
+    taken = _taken(g, "numbers", x, [index for index, _ in numeric])
+    missing, zero = g.op("IsNaN", taken), _constant(g, "zero", 0.0)
+    z = g.op("Sub", taken, _constant(g, "center", [column.center for column in columns]))
+    z = g.op("Clip", z, _constant(g, "least", -LARGEST), _constant(g, "most", LARGEST))
+    z = g.op("Mul", z, _constant(g, "factor", [column.factor for column in columns]))
+    # ONNX has no hypot: beyond the root of the largest number squares overflow.
+    bound = np.sqrt(LARGEST_SCALED)
+    z = g.op("Clip", z, _constant(g, "low", -bound), _constant(g, "high", bound))
+    share = g.op("Div", z, _constant(g, "smooth", SMOOTH_CLIP))
+    root = g.op("Sqrt", g.op("Add", g.op("Mul", share, share), _constant(g, "one", 1.0)))
+    z = g.op("Where", missing, zero, g.op("Div", z, root))
+    parts = [(g.cast(z), [column.at for column in columns])]
+    if table.embedding is not None:
+        embedded, count = _embedding(g, table.embedding, taken, z, columns)
+        axis = g.constant(np.array([2], np.int64), "table.axis")
+        embedded = g.op("Where", g.op("Unsqueeze", missing, axis), zero, embedded)
+        flat = g.constant(np.array([0, len(columns) * count], np.int64), "table.flat")
+        places = [column.at + 1 + k for column in columns for k in range(count)]
+        parts.append((g.cast(g.op("Reshape", embedded, flat)), places))
+    flagged = [(index, column) for index, column in numeric if column.indicator.size]
+    if flagged:
+        states = np.array([column.indicator for _, column in flagged], g.dtype)
+        gaps = g.op("IsNaN", _taken(g, "indicators", x, [index for index, _ in flagged]))
+        there = g.constant(states[:, 0], "table.there")
+        gone = g.constant(states[:, 1], "table.missing")
+        last = [column.at + column.width - 1 for _, column in flagged]
+        parts.append((g.op("Where", gaps, gone, there), last))
+    return parts
+
+
+def _embedding(
+    g: Graph, name: str, x: str, z: str, columns: Sequence[InputColumn]
+) -> tuple[str, int]:
+    """Add the embedding of numbers x, scaled z (rows, n); return its name (rows, n, K), and K."""
+    knots = np.array([column.knots for column in columns])
+    axis = g.constant(np.array([2], np.int64), "table.axis")
+    z = g.op("Unsqueeze", z, axis)
+    if name == "periodic":
+        turns = g.op("Mul", z, _constant(g, "turn", 2 * np.pi))
+        angles = g.op("Mul", turns, _constant(g, "frequencies", knots))
+        return g.op("Concat", g.op("Sin", angles), g.op("Cos", angles), axis=2), 2 * knots.shape[1]
+    low, size = knots[:, :-1], np.diff(knots)
+    below = _constant(g, "ends", low)
+    share = g.op("Div", g.op("Sub", z, below), _constant(g, "bins", np.where(size > 0, size, 1)))
+    if not (size > 0).all():
+        # A bin without width is a step of the number itself.
+        steps = _constant(g, "steps", [column.steps for column in columns])
+        step = g.cast(g.op("Greater", g.op("Unsqueeze", x, axis), steps), double=True)
+        share = g.op("Where", g.constant(size > 0, "table.wide"), share, step)
+    share = g.op("Clip", share, _constant(g, "zero", 0.0), _constant(g, "one", 1.0))
+    return share, size.shape[1]
+
+
+def _twos(g: Graph, x: str, columns: list[tuple[int, InputColumn]]) -> Part:
+    """Add the single inputs of two categories each."""
+    code = _taken(g, "twos", x, [index for index, _ in columns])
+    hot = np.array([column.hot for _, column in columns], g.dtype)
+    value = g.constant(np.concatenate([c.cold for _, c in columns]).astype(g.dtype), "table.none")
+    for k in range(2):
+        chosen = g.op("Equal", code, _constant(g, f"category.{k}", float(k)))
+        value = g.op("Where", chosen, g.constant(hot[:, k].copy(), f"table.hot.{k}"), value)
+    return value, [column.at for _, column in columns]
+
+
+def _one_hots(g: Graph, x: str, columns: list[tuple[int, InputColumn]]) -> Part:
+    """Add the inputs of single categories."""
+    sources = [index for index, column in columns for _ in column.categories]
+    codes = [k for _, column in columns for k in range(len(column.categories))]
+    hot, cold = (
+        np.concatenate([getattr(column, part) for _, column in columns]).astype(g.dtype)
+        for part in ("hot", "cold")
+    )
+    chosen = g.op("Equal", _taken(g, "categories", x, sources), _constant(g, "codes", codes))
+    value = g.op("Where", chosen, g.constant(hot, "table.hot"), g.constant(cold, "table.cold"))
+    return value, [column.at + k for _, column in columns for k in range(len(column.categories))]

@@ -1,0 +1,1 @@
+"""Export to a Python module that needs NumPy only."""

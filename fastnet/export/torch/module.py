@@ -1,0 +1,147 @@
+"""A network as a PyTorch ``nn.Sequential``: its state_dict as a file, its constructor as a text.
+
+The constructor is built from this module's table of layers and is the only place that knows how a
+layer is spelt; `to_torch` evaluates it. What PyTorch lacks (the scaler, the exponential) is a class
+of its own in that text. Writing the file needs no PyTorch. A network for tables becomes a module
+that takes what ``net.preprocessor.transform(table)`` returns, and answers in the unit of the
+targets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from fastnet.errors import FastNetError
+from fastnet.export.steps import Array, scale_after, tensors_of
+from fastnet.kernels import abi
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+
+MODULES: Final = {
+    "relu": "nn.ReLU()",
+    "leaky_relu": f"nn.LeakyReLU({abi.LEAKY_SLOPE!r})",
+    "elu": "nn.ELU()",
+    "selu": "nn.SELU()",
+    "gelu": "nn.GELU(approximate='tanh')",
+    "silu": "nn.SiLU()",
+    "mish": "nn.Mish()",
+    "tanh": "nn.Tanh()",
+    "sigmoid": "nn.Sigmoid()",
+    "softplus": "nn.Softplus()",
+    "exp": "Exp()",
+    "softmax": "nn.Softmax(dim=1)",
+}
+"""How PyTorch spells each activation."""
+
+_EXP: Final = """\
+class Exp(nn.Module):
+    def forward(self, x):
+        return torch.exp(x)
+"""
+
+_STANDARDIZE: Final = """\
+class Standardize(nn.Module):
+    def __init__(self, inputs):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(inputs, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(inputs, dtype=torch.float64))
+
+    def forward(self, x):
+        # In double: a large mean would cost single precision its digits.
+        return ((x.double() - self.mean) / self.scale).to(x.dtype)
+"""
+
+
+def modules_of(network: Network) -> list[tuple[str, dict[str, Array]]]:
+    """Return each module of the ``nn.Sequential``: how it is made, and its state by name."""
+    named = tensors_of(network)
+    modules: list[tuple[str, dict[str, Array]]] = []
+    if network.scaler is not None:
+        state = {"mean": network.scaler.mean, "scale": network.scaler.scale}
+        modules.append((f"Standardize({network.inputs})", state))
+    dtype = "" if network.dtype == np.float32 else ", dtype=torch.float64"
+    for index, (layer, op) in enumerate(zip(network.layers, network.plan.ops, strict=True)):
+        width = int(op["outputs"])
+        if isinstance(layer, Dropout):
+            modules.append((f"nn.Dropout({layer.rate!r})", {}))
+            continue
+        own = f"layers.{index}."
+        state = {name.removeprefix(own): a for name, a in named.items() if name.startswith(own)}
+        if isinstance(layer, Dense):
+            state["weight"] = np.ascontiguousarray(state["weight"].T)
+            text = f"nn.Linear({int(op['inputs'])}, {width}{dtype})"
+        elif isinstance(layer, BatchNorm):
+            state["num_batches_tracked"] = np.zeros((), np.int64)
+            numbers = f"eps={layer.epsilon!r}, momentum={layer.momentum!r}"
+            text = f"nn.BatchNorm1d({width}, {numbers}{dtype})"
+        else:
+            assert isinstance(layer, LayerNorm)
+            text = f"nn.LayerNorm({width}, eps={layer.epsilon!r}{dtype})"
+        modules.append((text, state))
+        if layer.activation != "identity":
+            modules.append((MODULES[layer.activation], {}))
+    after = scale_after(network)
+    if after is not None:
+        scale, center = (values.astype(network.dtype) for values in after)
+        text = f"nn.Linear({len(scale)}, {len(scale)}{dtype})"
+        modules.append((text, {"weight": np.diag(scale), "bias": center}))
+    return modules
+
+
+def state_dict(network: Network) -> dict[str, Array]:
+    """Return all tensors under the names that ``nn.Sequential.state_dict()`` gives them."""
+    modules = enumerate(modules_of(network))
+    return {f"{k}.{name}": array for k, (_, state) in modules for name, array in state.items()}
+
+
+def constructor(network: Network) -> str:
+    """Return Python that makes the ``nn.Sequential`` as ``model``, its weights still random."""
+    texts = [text for text, _ in modules_of(network)]
+    classes = [_STANDARDIZE] if network.scaler is not None else []
+    classes += [_EXP] if MODULES["exp"] in texts else []
+    lines = ["import torch", "from torch import nn", "", *(f"\n{text}\n" for text in classes)]
+    return "\n".join([*lines, "model = nn.Sequential(", *(f"    {t}," for t in texts), ")\n"])
+
+
+def content(network: Network, name: str) -> bytes:
+    """Return the bytes of a safetensors file with the state_dict; its metadata has the rest."""
+    from safetensors.numpy import save
+
+    bytes_: bytes = save(state_dict(network), metadata={"constructor": constructor(network)})
+    return bytes_
+
+
+def usage(network: Network, path: Path) -> str:
+    """Return the Python that makes the module from the file."""
+    call = f"net.preprocessor.transform(table, '{network.dtype.name}')"
+    takes = f"# it takes torch.from_numpy({call})\n"
+    return (
+        f"{constructor(network)}"
+        f"{takes if network.preprocessor is not None else ''}"
+        "from safetensors.torch import load_file\n"
+        f"model.load_state_dict(load_file({str(path)!r}))\n"
+        "model.eval()"
+    )
+
+
+def to_torch(network: Network) -> Any:
+    """Return the ``nn.Sequential`` itself, with the weights, in evaluation mode.
+
+    That of a network for tables takes what ``net.preprocessor.transform(table)`` returns.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise FastNetError("to_torch needs PyTorch: pip install 'fastnet-mlp[torch]'.") from None
+    namespace: dict[str, Any] = {"__name__": __name__}
+    exec(constructor(network), namespace)  # numbers and names of this module's tables only
+    model = namespace["model"]
+    model.load_state_dict(
+        {name: torch.from_numpy(array.copy()) for name, array in state_dict(network).items()}
+    )
+    return model.eval()

@@ -1,0 +1,1 @@
+"""How a trained network behaves: gradients by its inputs, and calibrated probabilities."""

@@ -1,0 +1,163 @@
+"""How outputs depend on inputs, by a backend's own backward pass.
+
+An engine's backward pass ends at the parameters of the first layer. So the rows themselves are made
+parameters: a dense layer in front whose weights are the rows of a block and whose input is the
+identity matrix. The gradient of its weights is the delta at the network's input, row by row.
+
+And it begins at a loss. Behind the network comes a dense layer that copies each output, with a bias
+so far below zero that ``exp`` of the sum is 0: the Poisson loss of that has the gradient
+``0 - target``, which is whatever delta at the output is wanted. Nothing of this is more than
+``engine.gradient`` on another plan, so it works on every backend, and on all of its kernels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnet.backends.base import Rows
+from fastnet.errors import InputError
+from fastnet.nn.layers import Dense
+from fastnet.nn.losses import Poisson
+from fastnet.nn.plan import make_plan
+from fastnet.preprocessing import samples
+from fastnet.preprocessing.samples import Inputs
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+
+Array = NDArray[Any]
+
+_BLOCK: Final = 64
+"""Rows at a time: enough for the matrix kernels, and the identity matrix stays small."""
+
+_FAR_BELOW: Final = -1e30
+"""The sum with any output has no exponential but 0."""
+
+
+class Sensitivity:
+    """Deltas at the input for deltas at the output, for up to `_BLOCK` rows of x at a time.
+
+    Parameters
+    ----------
+    network : Network
+    count : int
+        The most rows that will be asked for at a time.
+    """
+
+    def __init__(self, network: Network, count: int) -> None:
+        inputs, outputs, last = network.inputs, network.outputs, network.layers[-1]
+        self.network, self.size = network, max(1, min(count, _BLOCK))
+        self.softmax = network.plan.output_activation.output_only
+        assert isinstance(last, Dense)
+        if self.softmax:  # its derivative is taken here: it may stand at the very end only
+            last = replace(last, activation="identity")
+        layers = Dense(inputs), *network.layers[:-1], last, Dense(outputs, "exp")
+        plan = make_plan(self.size, layers)
+        backend, dtype = network.backend_object, network.dtype
+        parameters = backend.asarray(np.zeros(plan.size, dtype))
+        state = backend.asarray(np.zeros(plan.state_size, dtype))
+        named = {tensor.name: tensor.view(parameters) for tensor in plan.parameters}
+        named |= {tensor.name: tensor.view(state) for tensor in plan.state}
+        for name, values in {**network.named_parameters(), **network.named_state()}.items():
+            _, index, part = name.split(".")
+            named[f"layers.{int(index) + 1}.{part}"][...] = values
+        end = f"layers.{len(layers) - 1}"
+        named[f"{end}.weight"][...] = backend.asarray(np.eye(outputs, dtype=dtype))
+        named[f"{end}.bias"][...] = _FAR_BELOW
+        self.rows = named["layers.0.weight"]
+        self.delta = next(t for t in plan.parameters if t.name == "layers.0.weight")
+        self.identity = backend.asarray(np.eye(self.size, dtype=dtype))
+        self.engine = backend.engine(plan, parameters, state)
+
+    def pull_back(self, x: Array, y: Array, dy: Array) -> Array:
+        """Return ``sum_o dy[n, o] d y[n, o] / d x[n, i]``, (N, I).
+
+        Parameters
+        ----------
+        x : (N, I)
+            Inputs after the scaler, in the network's dtype.
+        y : (N, O)
+            What the network makes of them.
+        dy : (N, O)
+        """
+        if self.softmax:
+            dy = y * (dy - np.sum(dy * y, axis=1, keepdims=True))
+        backend, size = self.network.backend_object, self.size
+        dx = np.empty_like(x)
+        for start in range(0, len(x), size):
+            block = slice(start, min(start + size, len(x)))
+            count = block.stop - start
+            values, target = np.zeros((size, x.shape[1]), x.dtype), np.zeros((size, y.shape[1]))
+            values[:count] = x[block]
+            # The loss is a mean over rows and outputs.
+            target[:count] = -dy[block] * float(size * y.shape[1])
+            self.rows[...] = backend.asarray(values)
+            batch = Rows(self.identity, None, backend.asarray(target.astype(x.dtype)))
+            self.engine.gradient(batch, Poisson())
+            dx[block] = self.delta.view(backend.to_host(self.engine.gradients))[:count]
+        return dx
+
+
+def input_gradients(network: Network, x: Inputs, output: ArrayLike | None) -> Array:
+    """Return the gradient of one output of each row with respect to that row, (N, I)."""
+    values, y = _forward(network, x)
+    chosen = _chosen(output, network._decoded(y))
+    dy = np.zeros_like(y)
+    np.put_along_axis(dy, chosen[:, None], _units(network)[chosen, None], axis=1)
+    dx = Sensitivity(network, len(values)).pull_back(values, y, dy)
+    return _unscaled(network, dx)
+
+
+def jacobian(network: Network, x: Inputs) -> Array:
+    """Return the derivative of every output with respect to every input, (N, O, I)."""
+    values, y = _forward(network, x)
+    sensitivity, units = Sensitivity(network, len(values)), _units(network)
+    result = np.empty((*y.shape, values.shape[1]), network.dtype)
+    for k in range(y.shape[1]):
+        dy = np.zeros_like(y)
+        dy[:, k] = units[k]
+        result[:, k] = sensitivity.pull_back(values, y, dy)
+    return _unscaled(network, result)
+
+
+def _forward(network: Network, x: Inputs) -> tuple[Array, Array]:
+    """Return the checked, scaled inputs, and the outputs; those of a table are scaled too."""
+    if network.preprocessor is not None:
+        x = network.preprocessor.transform(x, network.dtype)
+    values = samples.inputs(network.plan, network.dtype, network.scaler, x)
+    backend, engine = network.backend_object, network._engine()
+    return values, backend.to_host(engine.predict(backend.asarray(values)))
+
+
+def _chosen(output: ArrayLike | None, y: Array) -> NDArray[np.intp]:
+    """Return the index of an output for each row."""
+    if output is None:
+        best: NDArray[np.intp] = np.argmax(y, axis=1)
+        return best
+    index = np.asarray(output)
+    fits = index.dtype.kind in "iu" and index.shape in ((), (len(y),))
+    if not fits or (index.size and not (index.min() >= 0 and index.max() < y.shape[1])):
+        raise InputError(
+            f"output must be a whole number from 0 to {y.shape[1] - 1}, or one for each row, "
+            f"got {output!r}."
+        )
+    return np.broadcast_to(index, (len(y),)).astype(np.intp)
+
+
+def _units(network: Network) -> Array:
+    """Return the unit of each output (O,): what 1 of it stands for in a table's targets."""
+    target = None if network.preprocessor is None else network.preprocessor.target
+    if target is None or target.labels is not None:
+        return np.ones(network.outputs)
+    return target.units(network.outputs, network.loss)[0]
+
+
+def _unscaled(network: Network, dx: Array) -> Array:
+    """Return gradients with respect to inputs as they were before the scaler."""
+    if network.scaler is None:
+        return dx
+    return (dx / network.scaler.scale).astype(network.dtype)

@@ -1,0 +1,244 @@
+"""Layers: frozen descriptions, without sizes of inputs and without arrays.
+
+A network is a chain of these. What they compute is defined by `fastnet.backends.numpy_backend`;
+where their parameters lie is decided by `fastnet.nn.plan`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, ClassVar, Final, NamedTuple
+
+from fastnet.errors import InputError
+from fastnet.kernels import abi
+from fastnet.nn import activations, initializers
+from fastnet.utils.param_validation import LARGEST, real, several, whole
+from fastnet.utils.serialize import build, describe
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What every layer has in common."""
+
+    name: ClassVar[str]
+    code: ClassVar[int]
+
+
+class Block(NamedTuple):
+    """A block of a `Dense` layer's weights, for some columns of the table it begins with.
+
+    Attributes
+    ----------
+    inputs, outputs : int
+    initializer : str, default "lecun_normal"
+        With the block's own numbers of inputs and outputs.
+    rate : float, default 1
+        Factor on the layer's `weight_rate`.
+    """
+
+    inputs: int
+    outputs: int
+    initializer: str = "lecun_normal"
+    rate: float = 1.0
+
+
+@dataclass(frozen=True, repr=False)
+class Dense(Layer):
+    """A fully connected layer: ``y = f(x @ w + b)``, w (I, O), b (O,).
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs, O.
+    activation : str, default "identity"
+    initializer : str, optional
+        Initial weights; chosen by the activation unless given (He for the ReLU family, LeCun for
+        selu, Glorot otherwise).
+    bias_initializer : str, default "zeros"
+    weight_rate, bias_rate : float, default 1
+        Factors on the optimizer's learning rate (and on decoupled decay); with 0 they stay as they
+        are.
+    blocks : sequence of Block, optional
+        Blocks along the diagonal of the weights, all of them together as large as the layer. Every
+        other weight is and stays 0. A block for the one-hot inputs of a category is its embedding.
+    """
+
+    units: int
+    activation: str = "identity"
+    initializer: str | None = None
+    _: KW_ONLY
+    bias_initializer: str = "zeros"
+    weight_rate: float = 1.0
+    bias_rate: float = 1.0
+    blocks: tuple[Block, ...] | None = None
+
+    name: ClassVar[str] = "dense"
+    code: ClassVar[int] = abi.DENSE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", whole("units", self.units, most=LARGEST))
+        row = activations.get(self.activation)
+        chosen = row.initializer if self.initializer is None else self.initializer
+        object.__setattr__(self, "initializer", initializers.check(chosen))
+        initializers.check(self.bias_initializer)
+        for name in ("weight_rate", "bias_rate"):
+            object.__setattr__(self, name, real(name, getattr(self, name), least=0))
+        if self.blocks is not None:
+            blocks = tuple(_block(values) for values in several("blocks", self.blocks))
+            object.__setattr__(self, "blocks", blocks)
+            if sum(block.outputs for block in blocks) != self.units:
+                raise InputError(
+                    f"the blocks of Dense({self.units}) must have {self.units} outputs in all, got "
+                    f"{sum(block.outputs for block in blocks)}."
+                )
+
+    def __repr__(self) -> str:
+        shown = {f.name: getattr(self, f.name) for f in fields(self)}
+        special = _special(self)
+        texts = [f"{k}={v!r}" for k, v in shown.items() if k not in _OPTIONS or k in special]
+        return f"Dense({', '.join(texts)})"
+
+
+_OPTIONS: Final = ("bias_initializer", "weight_rate", "bias_rate", "blocks")
+
+
+def _special(layer: Dense) -> set[str]:
+    """Return the options of a dense layer that are not what they are by default."""
+    return {name for name in _OPTIONS if getattr(layer, name) != getattr(Dense, name)}
+
+
+def _block(values: Any) -> Block:
+    if not isinstance(values, tuple | list) or not 2 <= len(values) <= 4:
+        raise InputError(f"a block must be a Block(inputs, outputs), got {values!r}.")
+    block = Block(*values)
+    inputs, outputs = (whole("a block's size", size, most=LARGEST) for size in block[:2])
+    rate = real("a block's rate", block.rate, least=0)
+    return Block(inputs, outputs, initializers.check(block.initializer), rate)
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Zero each input with probability `rate` while training, scale the rest by ``1 / (1 - rate)``.
+
+    Does nothing in prediction (Srivastava et al., 2014, in the inverted form).
+    """
+
+    rate: float
+
+    name: ClassVar[str] = "dropout"
+    code: ClassVar[int] = abi.DROPOUT
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", real("rate", self.rate, least=0, below=1))
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Normalise each unit over the batch (Ioffe and Szegedy, 2015), then apply an activation.
+
+    Training uses the mean and the (biased) variance of the batch and moves the running ones:
+    ``running = (1 - momentum) running + momentum batch``, with the unbiased variance. Prediction
+    uses the running ones.
+
+    Parameters
+    ----------
+    activation : str, default "identity"
+    momentum : float, default 0.1
+    epsilon : float, default 1e-5
+        Added to the variance.
+    """
+
+    activation: str = "identity"
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    name: ClassVar[str] = "batch_norm"
+    code: ClassVar[int] = abi.BATCH_NORM
+
+    def __post_init__(self) -> None:
+        activations.get(self.activation)
+        momentum = real("momentum", self.momentum, least=0, most=1)
+        object.__setattr__(self, "momentum", momentum)
+        object.__setattr__(self, "epsilon", real("epsilon", self.epsilon, above=0, below=1))
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """Normalise each row over its units (Ba et al., 2016), then apply an activation.
+
+    Parameters
+    ----------
+    activation : str, default "identity"
+    epsilon : float, default 1e-5
+        Added to the variance.
+    """
+
+    activation: str = "identity"
+    epsilon: float = 1e-5
+
+    name: ClassVar[str] = "layer_norm"
+    code: ClassVar[int] = abi.LAYER_NORM
+
+    def __post_init__(self) -> None:
+        activations.get(self.activation)
+        object.__setattr__(self, "epsilon", real("epsilon", self.epsilon, above=0, below=1))
+
+
+LAYERS: Final[dict[str, type[Layer]]] = {
+    row.name: row for row in (Dense, Dropout, BatchNorm, LayerNorm)
+}
+
+
+def chain(
+    sizes: list[int] | tuple[int, ...], activation: str, output_activation: str
+) -> tuple[int, tuple[Layer, ...]]:
+    """Return the inputs and the dense layers that ``[inputs, hidden..., outputs]`` stands for."""
+    if len(sizes) < 2:
+        raise InputError(
+            f"layers must name at least the inputs and the outputs, as in [784, 128, 10], got "
+            f"{list(sizes)!r}."
+        )
+    inputs, *hidden, outputs = (whole("a layer's size", size, most=LARGEST) for size in sizes)
+    activations.get(activation)
+    layers = [Dense(units, activation) for units in hidden]
+    return inputs, (*layers, Dense(outputs, output_activation))
+
+
+def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
+    """Raise `InputError` unless the layers make a network."""
+    width = whole("inputs", inputs, most=LARGEST)
+    for index, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise InputError(
+                f"layers[{index}] must be a layer such as Dense(128, 'relu'), got {layer!r}."
+            )
+        last = index == len(layers) - 1
+        row = activations.get(getattr(layer, "activation", "identity"))
+        if row.output_only and not last:
+            raise InputError(
+                f"layers[{index}] has the activation {row.name!r}, which only the last layer may "
+                f"have."
+            )
+        if isinstance(layer, Dense):
+            blocks = sum(block.inputs for block in layer.blocks or ())
+            if layer.blocks is not None and blocks != width:
+                raise InputError(
+                    f"the blocks of layers[{index}] must have {width} inputs in all, got {blocks}."
+                )
+            width = layer.units
+    if not layers or not isinstance(layers[-1], Dense):
+        raise InputError("the last layer must be Dense: it makes the outputs.")
+
+
+def to_dict(layer: Layer) -> dict[str, Any]:
+    """Return a layer as plain JSON values, with its class's name under ``"layer"``."""
+    values = describe("layer", layer)
+    if isinstance(layer, Dense):
+        special = _special(layer)
+        values = {k: v for k, v in values.items() if k not in _OPTIONS or k in special}
+    return values
+
+
+def from_dict(values: Any) -> Layer:
+    """Return the layer that `to_dict` described; raise `InputError` for anything else."""
+    return build("layer", LAYERS, values)

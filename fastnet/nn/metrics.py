@@ -1,0 +1,255 @@
+"""Metrics: one table row each, on the host, from targets and outputs.
+
+A metric is a function of ``(target, output, weight)`` that returns a float: `target` is (N,) int64
+labels or (N, T) anything else, `output` (N, O) what the network predicts, `weight` (N,) or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.errors import InputError, suggest
+from fastnet.nn.losses import Loss
+from fastnet.utils.param_validation import several
+
+Array = NDArray[Any]
+Metric = Callable[[Array, Array, Array | None], float]
+
+
+def accuracy(target: Array, output: Array, weight: Array | None = None) -> float:
+    """Share of right answers: of rows for classes, of single outputs for yes-or-no targets."""
+    truth, answer = _answers(target, output)
+    right = truth == answer
+    return float(np.average(right if right.ndim == 1 else right.mean(axis=1), weights=weight))
+
+
+def balanced_accuracy(target: Array, output: Array, weight: Array | None = None) -> float:
+    """Mean over the classes present of the share of its rows that were recognised."""
+    hits, present, _ = _class_counts(target, output, weight)
+    return float(np.mean(hits[present > 0] / present[present > 0]))
+
+
+def precision(target: Array, output: Array, weight: Array | None = None) -> float:
+    """Mean over classes of the share of its predictions that are right; 0 without predictions."""
+    hits, present, predicted = _class_counts(target, output, weight)
+    seen = (present > 0) | (predicted > 0)
+    return float(np.mean(_ratio(hits, predicted)[seen]))
+
+
+def recall(target: Array, output: Array, weight: Array | None = None) -> float:
+    """Mean over classes of the share of its rows that were recognised."""
+    hits, present, predicted = _class_counts(target, output, weight)
+    seen = (present > 0) | (predicted > 0)
+    return float(np.mean(_ratio(hits, present)[seen]))
+
+
+def f1(target: Array, output: Array, weight: Array | None = None) -> float:
+    """Mean over classes of ``2 precision recall / (precision + recall)`` (macro average)."""
+    hits, present, predicted = _class_counts(target, output, weight)
+    seen = (present > 0) | (predicted > 0)
+    return float(np.mean(_ratio(2.0 * hits, present + predicted)[seen]))
+
+
+def roc_auc(target: Array, output: Array, weight: Array | None = None) -> float:
+    """Probability that a positive row scores above a negative one, ties counting one half.
+
+    For two classes or one yes-or-no output.
+    """
+    if target.ndim == 1 and output.shape[1] == 2:
+        truth, score = target == 1, output[:, 1]
+    elif output.shape[1] == 1:
+        truth, score = np.reshape(target, -1) > 0.5, output[:, 0]
+    else:
+        raise InputError(f"roc_auc needs two classes, got {output.shape[1]} outputs.")
+    weights = np.ones(len(score)) if weight is None else weight.astype(np.float64)
+    order = np.argsort(score, kind="stable")
+    score, truth, weights = score[order], truth[order], weights[order]
+    _, first = np.unique(score, return_index=True)
+    positive = np.add.reduceat(np.where(truth, weights, 0.0), first)
+    negative = np.add.reduceat(np.where(truth, 0.0, weights), first)
+    pairs = positive.sum() * negative.sum()
+    below = np.cumsum(negative) - negative
+    return float((positive * (below + 0.5 * negative)).sum() / pairs) if pairs else float("nan")
+
+
+def mse(target: Array, output: Array, weight: Array | None = None) -> float:
+    """Mean squared error over rows and outputs."""
+    return float(np.average(np.mean(_errors(target, output) ** 2, axis=1), weights=weight))
+
+
+def rmse(target: Array, output: Array, weight: Array | None = None) -> float:
+    """Square root of the mean squared error."""
+    return float(np.sqrt(mse(target, output, weight)))
+
+
+def mae(target: Array, output: Array, weight: Array | None = None) -> float:
+    """Mean absolute error over rows and outputs."""
+    return float(np.average(np.mean(np.abs(_errors(target, output)), axis=1), weights=weight))
+
+
+def r2(target: Array, output: Array, weight: Array | None = None) -> float:
+    """``1 - mse / spread(target)``: 1 is perfect, 0 as good as the mean; all outputs pooled."""
+    return r2_from(mse(target, output, weight), spread(target, weight))
+
+
+_CONFIDENCE_BINS: Final = 15
+
+
+def calibration_error(target: Array, output: Array, weight: Array | None = None) -> float:
+    """Mean distance of how sure answers are from how often they are right (Naeini et al., 2015).
+
+    Answers are put into 15 bins by the probability they are given; of each bin the mean probability
+    is compared with the share of right answers. 0 is perfect.
+    """
+    sure, right = confidences(target, output)
+    weights = np.ones(len(output)) if weight is None else weight.astype(np.float64)
+    weights = np.repeat(weights, right.size // max(len(output), 1))
+    index = np.minimum((sure * _CONFIDENCE_BINS).astype(np.int64), _CONFIDENCE_BINS - 1)
+    gaps = np.bincount(index, weights * (sure - right), minlength=_CONFIDENCE_BINS)
+    return float(np.abs(gaps).sum() / weights.sum())
+
+
+METRICS: Final[dict[str, Metric]] = {
+    row.__name__: row
+    for row in (
+        accuracy,
+        balanced_accuracy,
+        precision,
+        recall,
+        f1,
+        roc_auc,
+        calibration_error,
+        mse,
+        rmse,
+        mae,
+        r2,
+    )
+}
+
+
+# What each needs of the network: an answer to a question, a class, one of two classes, a number.
+_NEEDS: Final = {
+    "accuracy": "answer",
+    "balanced_accuracy": "class",
+    "precision": "class",
+    "recall": "class",
+    "f1": "class",
+    "roc_auc": "two classes",
+    "calibration_error": "answer",
+    "mse": "number",
+    "rmse": "number",
+    "mae": "number",
+    "r2": "number",
+}
+
+
+def get(metrics: Any, loss: Loss, outputs: int) -> list[tuple[str, Metric]]:
+    """Return names and functions of metrics, each given by name or as ``f(target, output)``.
+
+    Raises
+    ------
+    InputError
+        An unknown or repeated name, or a metric that does not fit the loss and the outputs.
+    """
+    made: list[tuple[str, Metric]] = []
+    for metric in several("metrics", metrics):
+        if callable(metric):
+            name = getattr(metric, "__name__", type(metric).__name__)
+            made.append((name, _own(name, metric)))
+        elif isinstance(metric, str) and metric in METRICS:
+            _require_fit(metric, loss, outputs)
+            made.append((metric, METRICS[metric]))
+        else:
+            raise InputError(f"unknown metric {metric!r}{suggest(metric, METRICS)}")
+    names = [name for name, _ in made]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"metrics has two of the name {name!r}: give each its own __name__.")
+    return made
+
+
+def _require_fit(name: str, loss: Loss, outputs: int) -> None:
+    need, answers = _NEEDS[name], loss.score == "accuracy"
+    classes = outputs if loss.name == "cross_entropy" else 2 if outputs == 1 else 0
+    fits = {
+        "answer": answers,
+        "class": answers and classes > 0,
+        "two classes": answers and classes == 2,
+        "number": not answers,
+    }
+    if not fits[need]:
+        raise InputError(
+            f"the metric {name!r} needs {need if need[0] == 't' else 'a ' + need} to compare, "
+            f"which the loss {loss.name!r} with {outputs} outputs does not give."
+        )
+
+
+def _own(name: str, function: Callable[[Array, Array], float]) -> Metric:
+    """Return a caller's own function in the form of a `Metric`."""
+
+    def metric(target: Array, output: Array, weight: Array | None = None) -> float:
+        value = function(target, output)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise InputError(f"the metric {name!r} must return a number, got {value!r}.") from None
+
+    return metric
+
+
+def spread(target: Array, weight: Array | None = None) -> float:
+    """Return the mean squared distance of the targets from their columns' means."""
+    t = np.asarray(target, np.float64).reshape(len(target), -1)
+    centred = t - np.average(t, axis=0, weights=weight)
+    return float(np.average(np.mean(centred**2, axis=1), weights=weight))
+
+
+def r2_from(mean_squared_error: float, target_spread: float) -> float:
+    """Return R2; for targets without spread 1 if they are met exactly, else 0."""
+    if target_spread == 0:
+        return 1.0 if mean_squared_error == 0 else 0.0
+    return 1.0 - mean_squared_error / target_spread
+
+
+def confidences(target: Array, output: Array) -> tuple[Array, Array]:
+    """Return of every answer the probability it was given, and whether it is right, flat."""
+    truth, answer = _answers(target, output)
+    sure = output.max(axis=1) if truth.ndim == 1 else np.maximum(output, 1 - output)
+    return np.reshape(sure, -1).astype(np.float64), np.reshape(truth == answer, -1)
+
+
+def _answers(target: Array, output: Array) -> tuple[Array, Array]:
+    """Return what is true and what the network says: classes (N,), or booleans (N, O)."""
+    if target.ndim == 1 and output.shape[1] > 1:
+        return target, np.argmax(output, axis=1)
+    return np.reshape(target, output.shape) > 0.5, output > 0.5
+
+
+def _class_counts(target: Array, output: Array, weight: Array | None) -> tuple[Array, Array, Array]:
+    """Return, by class, the weights of: rows recognised, rows present, rows predicted."""
+    truth, answer = _answers(target, output)
+    if truth.ndim == 2:
+        if truth.shape[1] > 1:
+            raise InputError("this metric needs classes: it is not defined for several outputs.")
+        truth, answer = truth[:, 0].astype(np.int64), answer[:, 0].astype(np.int64)
+    classes = max(output.shape[1], 2)
+    weights = np.ones(len(truth)) if weight is None else weight.astype(np.float64)
+    hits = np.bincount(truth, weights * (truth == answer), minlength=classes)
+    present = np.bincount(truth, weights, minlength=classes)
+    predicted = np.bincount(answer, weights, minlength=classes)
+    return hits, present, predicted
+
+
+def _ratio(top: Array, bottom: Array) -> Array:
+    """Return ``top / bottom``, 0 where bottom is 0."""
+    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+
+
+def _errors(target: Array, output: Array) -> Array:
+    """Return output - target (N, T) in float64; further outputs (a variance, say) are left out."""
+    t = np.asarray(target, np.float64).reshape(len(target), -1)
+    return output[:, : t.shape[1]].astype(np.float64) - t

@@ -1,0 +1,287 @@
+"""The plan of a network: shapes, offsets and codes, computed once and shared by all backends.
+
+Parameters lie in one flat buffer: first the weights of all dense layers, then everything else
+(biases; gamma and beta of the normalisation layers). So the weights that penalties and decay act on
+are a prefix, and every update is one pass. Without padding: the buffer holds parameters and nothing
+else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.kernels import abi
+from fastnet.nn import activations, initializers
+from fastnet.nn.activations import Activation
+from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, Layer, LayerNorm, check_chain
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A named part of a flat buffer."""
+
+    name: str
+    offset: int
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape))
+
+    def view(self, flat: Any) -> Any:
+        """Return this part of `flat` (an array of any backend), without a copy."""
+        return flat[self.offset : self.offset + self.size].reshape(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Where everything of one network lies.
+
+    Attributes
+    ----------
+    inputs : int
+    layers : tuple of Layer
+    ops : (L,) record array
+        One record for every layer, as `fastnet.kernels.abi.OP` describes.
+    parameters, state : tuple of Tensor
+        The parts of the flat parameters, and of the flat running statistics.
+    decayed : int
+        The first so many parameters are weights of dense layers.
+    width : int
+        Workspace elements for each row.
+    """
+
+    inputs: int
+    layers: tuple[Layer, ...]
+    ops: NDArray[np.void]
+    parameters: tuple[Tensor, ...]
+    state: tuple[Tensor, ...]
+    decayed: int
+    width: int
+
+    @cached_property
+    def outputs(self) -> int:
+        """Width of the last layer."""
+        return int(self.ops[-1]["outputs"])
+
+    @cached_property
+    def widest(self) -> int:
+        """The largest width of any layer or of the input."""
+        return max(self.inputs, int(self.ops["outputs"].max()))
+
+    @cached_property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(tensor.size for tensor in self.parameters)
+
+    @cached_property
+    def state_size(self) -> int:
+        """Number of running statistics."""
+        return sum(tensor.size for tensor in self.state)
+
+    @cached_property
+    def output_activation(self) -> Activation:
+        """The activation of the last layer."""
+        return activations.BY_CODE[int(self.ops[-1]["activation"])]
+
+    @cached_property
+    def flops(self) -> int:
+        """Floating-point operations of one training step for each row, in the matrix products.
+
+        2 I O forward, as much for dw, and as much for dx except in the first layer.
+        """
+        dense = [op for op in self.ops if op["kind"] == abi.DENSE]
+        products = [int(op["inputs"] * op["outputs"]) for op in dense]
+        unneeded = 2 * products[0] if self.ops[0]["kind"] == abi.DENSE else 0
+        return 6 * sum(products) - unneeded
+
+    @cached_property
+    def uses_batch_statistics(self) -> bool:
+        """Whether rows of a batch influence one another (batch normalisation)."""
+        return any(isinstance(layer, BatchNorm) for layer in self.layers)
+
+    def initial_parameters(self, seed: int, dtype: Any) -> NDArray[Any]:
+        """Return the flat parameters (P,) that `seed` stands for."""
+        flat = np.zeros(self.size)
+        for index, (layer, op) in enumerate(zip(self.layers, self.ops, strict=True)):
+            if isinstance(layer, Dense):
+                weights = _initial_weights(layer, int(op["inputs"]), seed, index)
+                flat[op["weight"] :][: weights.size] = weights.ravel()
+                shape, stream = (1, layer.units), index + _BIASES
+                biases = initializers.draw(layer.bias_initializer, *shape, seed=seed, stream=stream)
+                flat[op["bias"] :][: layer.units] = biases.ravel()
+            elif op["weight"] >= 0:
+                flat[op["weight"] :][: op["outputs"]] = 1.0
+        return flat.astype(dtype)
+
+    @cached_property
+    def has_rates(self) -> bool:
+        """Whether some parameters learn at a rate of their own, or not at all."""
+        dense = [layer for layer in self.layers if isinstance(layer, Dense)]
+        return any(d.blocks or (d.weight_rate, d.bias_rate) != (1.0, 1.0) for d in dense)
+
+    def rates(self, dtype: Any) -> NDArray[Any] | None:
+        """Return the factor on the learning rate of each parameter (P,); None: all of them are 1.
+
+        It is 0 for the weights outside of the blocks of a dense layer: they are 0 and stay so.
+        """
+        if not self.has_rates:
+            return None
+        flat = np.ones(self.size, dtype)
+        for tensor in self.parameters:
+            layer = self.layers[int(tensor.name.split(".")[1])]
+            if not isinstance(layer, Dense):
+                continue
+            values = tensor.view(flat)
+            if len(tensor.shape) == 1:
+                values[...] = layer.bias_rate
+            elif layer.blocks is None:
+                values[...] = layer.weight_rate
+            else:
+                values[...] = 0.0
+                for rows, columns, block in block_places(layer.blocks):
+                    values[rows, columns] = layer.weight_rate * block.rate
+        return flat
+
+    def learns(self) -> NDArray[np.bool_] | None:
+        """Return which parameters may change (P,), or None when all of them may."""
+        rates = self.rates(np.float64)
+        return None if rates is None else rates != 0
+
+    def initial_state(self, dtype: Any) -> NDArray[Any]:
+        """Return the flat running statistics (S,): means 0, variances 1."""
+        flat = np.zeros(self.state_size, dtype)
+        for tensor in self.state:
+            if tensor.name.endswith("running_var"):
+                tensor.view(flat)[...] = 1.0
+        return flat
+
+
+_BLOCKS, _BIASES = 2**20, 2**31
+"""Where the random streams of blocks and of biases begin; those of whole layers are below."""
+
+
+def block_places(blocks: tuple[Block, ...]) -> Iterator[tuple[slice, slice, Block]]:
+    """Yield the rows and the columns of every block in its layer's weights (I, O)."""
+    row = column = 0
+    for block in blocks:
+        rows, columns = slice(row, row + block.inputs), slice(column, column + block.outputs)
+        row, column = rows.stop, columns.stop
+        yield rows, columns, block
+
+
+def _initial_weights(layer: Dense, inputs: int, seed: int, index: int) -> NDArray[np.float64]:
+    """Return the initial weights (I, O) of a dense layer."""
+    if layer.blocks is None:
+        assert layer.initializer is not None
+        return initializers.draw(layer.initializer, inputs, layer.units, seed=seed, stream=index)
+    weights = np.zeros((inputs, layer.units))
+    for k, (rows, columns, block) in enumerate(block_places(layer.blocks)):
+        stream = (index + 1) * _BLOCKS + k
+        name, shape = block.initializer, (block.inputs, block.outputs)
+        weights[rows, columns] = initializers.draw(name, *shape, seed=seed, stream=stream)
+    return weights
+
+
+def make_plan(inputs: int, layers: tuple[Layer, ...]) -> Plan:
+    """Return the plan of a chain of layers; raise `InputError` when they make no network."""
+    check_chain(inputs, layers)
+    ops = np.zeros(len(layers), abi.OP)
+    for field in ("weight", "bias", "state", "xhat"):
+        ops[field] = -1
+    parameters: list[Tensor] = []
+    state: list[Tensor] = []
+    _place_widths(inputs, layers, ops)
+    decayed = _place_parameters(layers, ops, parameters)
+    _place_state(layers, ops, state)
+    width = _place_workspace(layers, ops)
+    ops.flags.writeable = False
+    return Plan(inputs, layers, ops, tuple(parameters), tuple(state), decayed, width)
+
+
+def _place_widths(inputs: int, layers: tuple[Layer, ...], ops: NDArray[np.void]) -> None:
+    """Fill in codes and widths."""
+    width = inputs
+    for index, (layer, op) in enumerate(zip(layers, ops, strict=True)):
+        op["kind"], op["stream"], op["inputs"] = layer.code, index, width
+        if isinstance(layer, Dense):
+            width = layer.units
+        op["outputs"] = width
+        op["activation"] = activations.get(getattr(layer, "activation", "identity")).code
+        if isinstance(layer, Dropout):
+            op["rate"] = layer.rate
+        if isinstance(layer, BatchNorm | LayerNorm):
+            op["epsilon"] = layer.epsilon
+        if isinstance(layer, BatchNorm):
+            op["momentum"] = layer.momentum
+
+
+def _place_parameters(
+    layers: tuple[Layer, ...], ops: NDArray[np.void], tensors: list[Tensor]
+) -> int:
+    """Fill in ``weight`` and ``bias``; return the number of dense weights."""
+    named: list[Tensor] = []
+    offset = 0
+    for index, (layer, op) in enumerate(zip(layers, ops, strict=True)):
+        if isinstance(layer, Dense):
+            shape = int(op["inputs"]), int(op["outputs"])
+            op["weight"] = offset
+            named.append(Tensor(f"layers.{index}.weight", offset, shape))
+            offset += named[-1].size
+    decayed = offset
+    for index, (layer, op) in enumerate(zip(layers, ops, strict=True)):
+        if isinstance(layer, Dropout):
+            continue
+        vector = (int(op["outputs"]),)
+        if not isinstance(layer, Dense):
+            op["weight"] = offset
+            named.append(Tensor(f"layers.{index}.weight", offset, vector))
+            offset += vector[0]
+        op["bias"] = offset
+        named.append(Tensor(f"layers.{index}.bias", offset, vector))
+        offset += vector[0]
+    # In the order of the layers, for readers; offsets need not increase.
+    tensors.extend(
+        sorted(named, key=lambda t: (int(t.name.split(".")[1]), t.name.endswith("bias")))
+    )
+    return decayed
+
+
+def _place_state(layers: tuple[Layer, ...], ops: NDArray[np.void], tensors: list[Tensor]) -> None:
+    """Fill in ``state``."""
+    offset = 0
+    for index, (layer, op) in enumerate(zip(layers, ops, strict=True)):
+        if isinstance(layer, BatchNorm):
+            op["state"] = offset
+            for name in ("running_mean", "running_var"):
+                tensors.append(Tensor(f"layers.{index}.{name}", offset, (int(op["outputs"]),)))
+                offset += int(op["outputs"])
+
+
+def _place_workspace(layers: tuple[Layer, ...], ops: NDArray[np.void]) -> int:
+    """Fill in ``x``, ``y``, ``z`` and ``xhat``; return the width of the workspace."""
+    before, offset = -1, 0
+    for index, (layer, op) in enumerate(zip(layers, ops, strict=True)):
+        width = int(op["outputs"])
+        op["x"], op["y"] = before, offset
+        offset += width
+        op["z"] = op["y"]
+        # The output layer keeps its z too: the fused losses are computed from it.
+        last = index == len(layers) - 1
+        if activations.BY_CODE[int(op["activation"])].keeps_z or last:
+            op["z"] = offset
+            offset += width
+        if not isinstance(layer, Dense):
+            op["xhat"] = offset
+            offset += width
+            if isinstance(layer, LayerNorm):
+                offset += 1  # each row's 1 / deviation, right behind its xhat
+        before = int(op["y"])
+    return offset

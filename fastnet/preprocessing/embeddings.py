@@ -1,0 +1,107 @@
+"""Numeric embeddings: further inputs made of one scaled number, for a linear map to combine.
+
+A small network of plain numbers is a smooth function of them; with these inputs it can follow steps
+and bumps (Gorishniy, Rubachev and Babenko, "On embeddings for numerical features in tabular deep
+learning", 2022). What is learned of an embedding is the linear map behind it: a block of the first
+layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.errors import InputError, suggest
+from fastnet.kernels import abi
+from fastnet.nn import random
+from fastnet.preprocessing.columns import scaled
+
+Array = NDArray[np.float64]
+
+EMBEDDINGS: Final = ("periodic", "piecewise")
+
+FREQUENCIES: Final = 8
+FREQUENCY_DEVIATION: Final = 0.25
+BINS: Final = 16
+
+
+def check(name: str | None) -> str | None:
+    """Return the name of an embedding, or None."""
+    if name is not None and name not in EMBEDDINGS:
+        raise InputError(f"unknown numeric embedding {name!r}{suggest(name, EMBEDDINGS)}")
+    return name
+
+
+def width(name: str | None, knots: int) -> int:
+    """Return how many inputs an embedding with so many knots adds for each column."""
+    return {None: 0, "periodic": 2 * knots, "piecewise": knots - 1}[name]
+
+
+def learn(name: str, z: Array, column: int, seed: int) -> Array:
+    """Return the knots of one column from its scaled numbers (N,), NaN where one is missing.
+
+    periodic : (8,) frequencies, drawn from a normal distribution, the same for the same seed
+    piecewise : (17,) the ends of 16 bins that hold equally many rows
+    """
+    if name == "periodic":
+        stream = 3 * 2**30 + column  # beside those of the layers
+        drawn = random.normal(FREQUENCIES, stream=stream, purpose=abi.INITIALIZE, seed=seed)
+        return drawn * FREQUENCY_DEVIATION
+    known = z[~np.isnan(z)]
+    return np.quantile(known, np.linspace(0, 1, BINS + 1))
+
+
+def write(out: NDArray[Any], name: str, x: Array, z: Array, knots: Array, steps: Array) -> None:
+    """Write the added inputs (N, `width`) of numbers x (N,), scaled z; 0 where one is missing.
+
+    periodic : ``sin(2 pi c z), cos(2 pi c z)`` for each frequency c
+    piecewise : the share of each bin that lies below z, from 0 to 1; of a bin without width, where
+    many rows have one number, 1 where x is above its `step_points`
+    """
+    if name == "periodic":
+        angles = 2.0 * np.pi * z[:, None] * knots
+        features = np.hstack([np.sin(angles), np.cos(angles)])
+    else:
+        low, size = knots[:-1], np.diff(knots)
+        with np.errstate(all="ignore"):  # widths of 0, or so small that a quotient is infinite
+            share = np.where(size > 0, (z[:, None] - low) / size, x[:, None] > steps)
+        features = np.clip(share, 0.0, 1.0)
+    features[np.isnan(z)] = 0.0
+    out[...] = features
+
+
+def step_points(center: Array, factor: Array, knots: Array) -> Array:
+    """Return the largest x that is scaled to no more than the lower end of each bin, (C, K - 1).
+
+    A bin has no width where many rows have one number, which lies on its end: whether a scaled
+    number is above it would hang on the last bit of a root, which is not everywhere the same. So
+    the number itself is compared, with the ends that are meant up to 8 units in the last place.
+
+    Parameters
+    ----------
+    center, factor : (C,) float64
+        Of C columns of numbers.
+    knots : (C, K) float64
+        The ends of their bins.
+    """
+    ends = knots[:, :-1] + 8 * np.finfo(np.float64).eps * np.abs(knots[:, :-1])
+
+    def below(x: Array) -> NDArray[np.bool_]:
+        return np.asarray(scaled(x, center[:, None], factor[:, None]) <= ends)
+
+    # Bisection over all finite numbers, which are in the order of these integers.
+    largest = np.full(ends.shape, np.finfo(np.float64).max)
+    high = largest.view(np.int64)
+    low = -high
+    for _ in range(64):
+        middle = (low >> 1) + (high >> 1) + (low & high & 1)
+        fits = below(_number(middle))
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+    return np.where(below(largest), largest, _number(low))
+
+
+def _number(order: NDArray[np.int64]) -> Array:
+    """Return the number with so many positive ones below it, or negative ones above it."""
+    return np.copysign(np.abs(order).view(np.float64), order)

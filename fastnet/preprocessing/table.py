@@ -1,0 +1,366 @@
+"""TablePreprocessor: from a table to the inputs of a network, learned from training rows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastnet.data.frame import Frame, Values, as_frame, numbers_of
+from fastnet.data.table import MAX_COLUMNS, check_names, column_hint
+from fastnet.errors import DataError, FastNetWarning
+from fastnet.nn.layers import Block, Dense
+from fastnet.preprocessing import embeddings
+from fastnet.preprocessing.columns import (
+    TableColumn,
+    learn_column,
+    learn_scale,
+    scaled,
+    write_levels,
+)
+from fastnet.preprocessing.target import TableTarget
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TablePreprocessor:
+    """What the columns of a table are and how they become inputs; stored with the network.
+
+    A number becomes ``clip((x - median) / (third - first quartile))`` with the smooth
+    ``clip(z) = z / sqrt(1 + (z / 3)^2)``, a missing one 0, and where numbers were missing in
+    training a second input says so. Texts become one input for each category, or one of 1 and -1
+    for two categories, scaled likewise; a text that was not there in training is 0 in all of them,
+    and so is a missing one. Columns are matched by their names, where there are names, else by
+    position.
+
+    Attributes
+    ----------
+    columns : tuple of TableColumn
+    center, factor : (L,) float64
+        Of every scaled input.
+    numeric_embedding : {None, "periodic", "piecewise"}
+        Further inputs of each number: sines and cosines, or its place among quantiles.
+    knots : (numeric columns, K) float64
+        Frequencies or ends of bins; K is 0 without an embedding.
+    named : bool
+    target : TableTarget or None
+
+    Raises
+    ------
+    DataError
+        The parts contradict each other.
+
+    Examples
+    --------
+    >>> table = {"size": [1.0, 2.0, None, 9.0], "color": ["red", "blue", "red", None]}
+    >>> pre = TablePreprocessor.fit(table)
+    >>> pre.feature_names
+    ('size', 'size is missing', 'color=blue')
+    >>> pre.transform({"color": ["green", "red"], "size": [2.0, 1.0]}).round(2)
+    array([[ 0.  ,  0.  ,  0.4 ],
+           [-0.25,  0.  , -0.4 ]], dtype=float32)
+    """
+
+    columns: tuple[TableColumn, ...]
+    center: Array
+    factor: Array
+    numeric_embedding: Literal["periodic", "piecewise"] | None = None
+    knots: Array | None = None
+    named: bool = True
+    target: TableTarget | None = None
+
+    def __post_init__(self) -> None:
+        """Check everything: it may come from a hostile file."""
+        check_names("the table", [column.name for column in self.columns])
+        embeddings.check(self.numeric_embedding)
+        numeric = sum(column.kind == "numeric" for column in self.columns)
+        if self.knots is None:
+            object.__setattr__(self, "knots", np.zeros((numeric, 0)))
+        knots, levels = self._knots, sum(column.levels for column in self.columns)
+        if self.center.shape != (levels,) or self.factor.shape != (levels,):
+            raise DataError(f"the table: expected the scales of {levels} inputs.")
+        if knots.ndim != 2 or len(knots) != numeric:
+            raise DataError(f"the table: expected the knots of {numeric} columns.")
+        if bool(knots.shape[1]) != (self.numeric_embedding is not None and numeric > 0):
+            raise DataError("the table: expected knots exactly where numbers are embedded.")
+        if not all(np.isfinite(part).all() for part in (self.center, self.factor, knots)):
+            raise DataError("the table: expected finite numbers.")
+        if (self.factor < 0).any():
+            raise DataError("the table: expected factors of at least 0.")
+        bins = self.numeric_embedding == "piecewise" and numeric
+        if bins and (knots.shape[1] < 2 or (np.diff(knots) < 0).any()):
+            raise DataError("the table: expected the ends of bins in rising order.")
+        if not 0 < self.inputs <= MAX_COLUMNS:
+            raise DataError(f"the table becomes {self.inputs:,} inputs, expected 1 to 100,000.")
+        if self.target is not None:
+            taken = {column.name for column in self.columns}.intersection(self.target.names)
+            if taken:
+                raise DataError(f"the table: {taken.pop()!r} is an input and a target.")
+
+    @property
+    def _knots(self) -> Array:
+        assert self.knots is not None
+        return self.knots
+
+    # --- learning --------------------------------------------------------------------------------
+
+    @classmethod
+    def fit(
+        cls,
+        table: Any,
+        target: Any = None,
+        *,
+        task: Literal["auto", "classification", "regression"] = "auto",
+        numeric_embedding: Literal["periodic", "piecewise"] | None = None,
+        seed: int = 0,
+        rows: NDArray[np.intp] | None = None,
+    ) -> Self:
+        """Return what the columns of training rows are.
+
+        Parameters
+        ----------
+        table : data frame, dict of columns or (N, C) array
+            pandas, polars, Arrow or another frame that narwhals knows.
+        target : str, sequence of str, array or None
+            A column of the table, or several, or the values themselves.
+        task : {"auto", "classification", "regression"}
+            "auto": texts are classes, and so are integers of at most ``max(20, sqrt(N))`` different
+            values.
+        numeric_embedding : {None, "periodic", "piecewise"}
+        seed : int
+            Draws the frequencies of "periodic".
+        rows : (M,) intp, optional
+            The rows to learn from, where others are held back; labels come from all rows.
+
+        Raises
+        ------
+        DataError
+            A column holds neither numbers nor texts, an infinite number or too many different
+            texts; the message names it.
+
+        Warns
+        -----
+        FastNetWarning
+            A column has no value at all: it is ignored.
+        """
+        frame, names, y = split_target(as_frame(table), target)
+        if not len(frame):
+            raise DataError(f"{frame.source} has no rows.")
+        learned = None if y is None else TableTarget.learn(y, names, task, rows)
+        frame = frame if rows is None else frame.take(rows)
+        columns = [learn_column(k, v, frame.source) for k, v in frame.columns.items()]
+        for column in columns:
+            if column.kind == "empty":
+                message = f"{frame.source}: column {column.name!r} has no value: it is ignored."
+                warnings.warn(message, FastNetWarning, stacklevel=2)
+        if all(column.kind == "empty" for column in columns):
+            raise DataError(f"{frame.source} has no column with a value beside the target.")
+        scales = [learn_scale(c, frame.columns[c.name], frame.source) for c in columns]
+        center, factor = (np.concatenate(parts) for parts in zip(*scales, strict=True))
+        made = cls(tuple(columns), center, factor, None, None, frame.named, learned)
+        if embeddings.check(numeric_embedding) is None:
+            return made
+        assert numeric_embedding is not None
+        numbers = [(c, made._places[k]) for k, c in enumerate(columns) if c.kind == "numeric"]
+        knots = []
+        for number, (column, place) in enumerate(numbers):
+            x = numbers_of(frame.columns[column.name], column.name, frame.source)
+            z = scaled(x, center[place], factor[place])
+            knots.append(embeddings.learn(numeric_embedding, z, number, seed))
+        if not knots:
+            return made
+        return replace(made, numeric_embedding=numeric_embedding, knots=np.array(knots))
+
+    def with_target(self, target: TableTarget) -> Self:
+        """Return the same with a target."""
+        return replace(self, target=target)
+
+    # --- what it makes ---------------------------------------------------------------------------
+
+    @property
+    def _places(self) -> list[int]:
+        """Where the scales of each column begin in `center`."""
+        return list(np.cumsum([0, *(column.levels for column in self.columns)]))
+
+    @cached_property
+    def steps(self) -> Array:
+        """Where the bins without width are, in the columns' units; see `embeddings.step_points`.
+
+        (numeric columns, K - 1) for "piecewise", else (numeric columns, 0).
+        """
+        if self.numeric_embedding != "piecewise" or not len(self._knots):
+            return np.zeros((len(self._knots), 0))
+        pairs = zip(self.columns, self._places, strict=False)
+        places = [place for column, place in pairs if column.kind == "numeric"]
+        return embeddings.step_points(self.center[places], self.factor[places], self._knots)
+
+    def widths(self, column: TableColumn) -> int:
+        """Return how many inputs a column becomes."""
+        added = column.kind == "numeric" and self._knots.shape[1] > 0
+        extra = embeddings.width(self.numeric_embedding, self._knots.shape[1]) if added else 0
+        return column.levels + extra
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """The classes of the target, where it has any."""
+        return None if self.target is None else self.target.labels
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs of a network for this table."""
+        return sum(map(self.widths, self.columns))
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        found: list[str] = []
+        for column in self.columns:
+            if column.one_hot:
+                found += [f"{column.name}={text}" for text in column.categories]
+            elif column.kind == "categorical":
+                found.append(f"{column.name}={column.categories[0]}")
+            elif column.kind == "numeric":
+                extra = self.widths(column) - column.levels
+                found += [column.name, *(f"{column.name} ({k + 1})" for k in range(extra))]
+                found += [f"{column.name} is missing"] * column.indicator
+        return tuple(found)
+
+    def transform(self, table: Any, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+        """Return the inputs (N, I) for the rows of a table.
+
+        Raises
+        ------
+        DataError
+            A column is missing (naming the near one), their number is wrong, or one that must hold
+            numbers has a text or an infinite number (naming column and row).
+        """
+        frame = as_frame(table)
+        matched = self._match(frame)
+        out = np.empty((len(frame), self.inputs), dtype)
+        at = number = 0
+        for column, values, place in zip(self.columns, matched, self._places, strict=False):
+            if values is None:
+                continue
+            width = self.widths(column)
+            part = slice(place, place + column.levels)
+            scale = self.center[part], self.factor[part]
+            levels = np.empty((len(frame), column.levels), dtype)
+            numbers = write_levels(levels, column, values, scale, frame.source)
+            extra = at + 1 + width - column.levels
+            if numbers is None:
+                out[:, at : at + width] = levels
+            else:
+                out[:, at], out[:, extra : at + width] = levels[:, 0], levels[:, 1:]
+                if extra > at + 1:
+                    assert self.numeric_embedding is not None
+                    knots = self._knots[number], self.steps[number]
+                    block = out[:, at + 1 : extra]
+                    embeddings.write(block, self.numeric_embedding, *numbers, *knots)
+                number += 1
+            at += width
+        return out
+
+    def _match(self, frame: Frame) -> list[Values | None]:
+        """Return the frame's columns in the order of the preprocessor's; None for empty ones."""
+        names = self.names_in(tuple(frame.columns), named=frame.named, source=frame.source)
+        pairs = zip(self.columns, names, strict=True)
+        return [frame.columns[name] if column.levels else None for column, name in pairs]
+
+    def names_in(self, names: Sequence[str], *, named: bool, source: str) -> Sequence[str]:
+        """Return what a table of columns `names` calls each column of training.
+
+        Raises
+        ------
+        DataError
+            A column is missing (naming the near one), or their number is wrong.
+        """
+        wanted = [column.name for column in self.columns]
+        if self.named and named:
+            known = set(names)
+            for column in self.columns:
+                if column.kind != "empty" and column.name not in known:
+                    hint = column_hint(column.name, names)
+                    raise DataError(f"{source} has no column {column.name!r}{hint}")
+            return wanted
+        targets = () if self.target is None else self.target.names
+        # A table that still holds the target, where it was in training.
+        if targets and not named and set(names) == {*wanted, *targets}:
+            return wanted
+        if len(names) != len(wanted):
+            raise DataError(f"{source}: expected {len(wanted)} columns, got {len(names)}.")
+        return names
+
+    def encode_target(self, table: Any, y: Any) -> Any:
+        """Return the targets as the network learns them.
+
+        Parameters
+        ----------
+        table : data frame, dict of columns or array
+        y : str or sequence of str, or values, or None
+            Columns of the table; None: those of training.
+        """
+        if y is None:
+            if self.target is None or not self.target.names:
+                raise DataError("expected targets: give y.")
+            y = list(self.target.names)
+        _, _, values = split_target(as_frame(table), y)
+        return values if self.target is None else self.target.encode(values)
+
+    def first_layer(self, embedding_size: int | None = 8, *, scale_rate: float = 1.0) -> Dense:
+        """Return a linear layer that learns each column by itself.
+
+        The inputs of a column with more than two categories, or of an embedded number, meet in
+        `embedding_size` outputs (in fewer, where there are fewer inputs): those are the column's
+        embedding, and its weights a table with a row for each category. Every other input is
+        multiplied by a number of its own, 1 at first.
+
+        Parameters
+        ----------
+        embedding_size : int or None, default 8
+            None: categories stay one-hot, each input with its factor; embedded numbers have 8.
+        scale_rate : float, default 1
+            Factor on the learning rate of these factors.
+        """
+        blocks: list[Block] = []
+        for column in self.columns:
+            width = self.widths(column)
+            if column.one_hot and width > 1 and embedding_size is not None:
+                blocks.append(Block(width, min(embedding_size, width), "standard_normal"))
+                continue
+            together = width - column.levels + 1 if column.kind == "numeric" else 1
+            if together > 1:
+                blocks.append(Block(together, min(embedding_size or 8, together)))
+                width -= together
+            blocks += [Block(1, 1, "ones", scale_rate)] * width
+        units = sum(block.outputs for block in blocks)
+        return Dense(units, bias_rate=0.0, blocks=tuple(blocks))
+
+
+def split_target(frame: Frame, target: Any) -> tuple[Frame, tuple[str, ...], Any]:
+    """Return the frame without its target columns, their names, and the target's values.
+
+    Raises
+    ------
+    DataError
+        There is no such column; names the near one.
+    """
+    names = (target,) if isinstance(target, str) else target
+    several = isinstance(names, list | tuple) and names
+    if not several or not all(isinstance(name, str) for name in names) or not frame.columns:
+        return frame, (), target
+    if not isinstance(target, str) and len(names) == len(frame) and names[0] not in frame.columns:
+        return frame, (), target  # a list of labels
+    for name in names:
+        if name not in frame.columns:
+            raise DataError(
+                f"{frame.source} has no column {name!r}{column_hint(name, frame.columns)}"
+            )
+    columns = [frame.columns[name] for name in names]
+    values = columns[0] if len(columns) == 1 else columns
+    return frame.without(names), tuple(names), values

@@ -1,0 +1,188 @@
+"""TableTarget: what a table's targets are called, and how they become what a network learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnet.data.frame import Values, column_of, numbers_of, texts_of
+from fastnet.data.labels import encode_labels, infer_labels
+from fastnet.data.text import Texts
+from fastnet.errors import DataError, InputError
+from fastnet.nn.losses import GaussianNLL, Loss
+from fastnet.preprocessing.scaler import Scaler
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class TableTarget:
+    """The targets of a table.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the target columns; empty where the targets came apart from the table.
+    labels : tuple of str, or None
+        The classes; None for numbers.
+    center, scale : (T,) float64
+        A network learns ``(y - center) / scale`` of numbers; empty for classes.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    center: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        """Check the values, which may come from a hostile file."""
+        labels = self.labels
+        if labels is not None and (not labels or len(set(labels)) != len(labels)):
+            raise DataError("the table's target: expected label names that are all different.")
+        if len(set(self.names)) != len(self.names):
+            raise DataError("the table's target: a name is there twice.")
+        if self.center.ndim != 1 or self.center.shape != self.scale.shape:
+            raise DataError("the table's target: center and scale differ in shape.")
+        if bool(len(self.center)) == (labels is not None):
+            raise DataError("the table's target: expected a scale of exactly what is a number.")
+        if not np.isfinite([self.center, self.scale]).all() or not (self.scale > 0).all():
+            raise DataError("the table's target: expected finite numbers and positive scales.")
+
+    @property
+    def task(self) -> Literal["classification", "regression"]:
+        """What is learned."""
+        return "regression" if self.labels is None else "classification"
+
+    def unscaled(self) -> TableTarget:
+        """Return the same target in its own unit."""
+        nothing = np.zeros_like(self.center), np.ones_like(self.scale)
+        return TableTarget(self.names, self.labels, *nothing)
+
+    @classmethod
+    def learn(
+        cls,
+        y: Any,
+        names: tuple[str, ...] = (),
+        task: Literal["auto", "classification", "regression"] = "auto",
+        rows: NDArray[np.intp] | None = None,
+    ) -> TableTarget:
+        """Return the target of the values of training rows.
+
+        Parameters
+        ----------
+        y : (N,) numbers or texts, or (N, T) numbers
+        task : {"auto", "classification", "regression"}
+            "auto": texts are classes, and so are integers of at most ``max(20, sqrt(N))`` different
+            values.
+        rows : (M,) intp, optional
+            The rows that scales are computed from; labels come from all rows.
+
+        Raises
+        ------
+        DataError
+            There is one class only, or a value is missing or no number.
+        """
+        name = names[0] if names else "target"
+        columns = target_columns(y, name)
+        if len(columns) == 1:
+            texts_or_numbers = _complete(columns[0], name)
+            labels = infer_labels(texts_or_numbers, task, "the table", name)
+            if labels is not None:
+                if len(labels) == 1:
+                    raise DataError(
+                        f"the target {name!r} has one class only, {labels[0]!r}: there is nothing "
+                        "to learn."
+                    )
+                return cls(names, labels, np.zeros(0), np.zeros(0))
+        elif task == "classification":
+            raise InputError(f"classification needs one target column, got {len(columns)}.")
+        matrix = _numbers(columns, name)
+        matrix = matrix if rows is None else matrix[rows]
+        scaler = Scaler.fit(matrix)
+        return cls(names, None, scaler.mean, scaler.scale)
+
+    def encode(self, y: Any) -> Array:
+        """Return what the network learns: classes (N,) int64, or scaled (N, T) float64.
+
+        Raises
+        ------
+        DataError
+            A label is not known (naming it and its row), or a value is missing, no number, or so
+            far from the others that it cannot be scaled.
+        """
+        name = self.names[0] if self.names else "target"
+        columns = target_columns(y, name)
+        if self.labels is not None:
+            if len(columns) != 1:
+                raise DataError(f"expected one column of labels, got {len(columns)}.")
+            return encode_labels(_complete(columns[0], name), self.labels, "the table", name)
+        matrix = _numbers(columns, name)
+        if matrix.shape[1] != len(self.center):
+            raise DataError(f"expected {len(self.center)} target columns, got {matrix.shape[1]}.")
+        with np.errstate(over="ignore"):
+            scaled: Array = (matrix - self.center) / self.scale
+        if not np.isfinite(scaled).all():
+            row = int(np.argmax(~np.isfinite(scaled).all(axis=1))) + 1
+            raise DataError(f"the target {name!r} is too far from its mean in row {row}.")
+        return scaled
+
+    def decode(self, values: ArrayLike, loss: Loss | None = None) -> Array:
+        """Return targets, or a network's outputs, (..., O) in the unit of the targets.
+
+        Classes are returned as they are.
+
+        Parameters
+        ----------
+        loss : Loss, optional
+            What the outputs were trained with, for what they stand for; see `units`.
+        """
+        given = np.asarray(values)
+        if self.labels is not None:
+            return given
+        factor, shift = self.units(given.shape[-1], loss)
+        return (given * factor + shift).astype(given.dtype)
+
+    def units(self, outputs: int, loss: Loss | None = None) -> tuple[Array, Array]:
+        """Return the factor and the shift (O,) that bring scaled outputs into the targets' unit.
+
+        O is a multiple of T, as quantiles are. After `GaussianNLL` the second half are logarithms
+        of variances: ``log_variance + 2 log(scale)``.
+        """
+        if isinstance(loss, GaussianNLL):
+            factor = np.concatenate([self.scale, np.ones_like(self.scale)])
+            return factor, np.concatenate([self.center, 2.0 * np.log(self.scale)])
+        times = outputs // len(self.center)
+        return np.tile(self.scale, times), np.tile(self.center, times)
+
+
+def target_columns(y: Any, name: str) -> list[Values]:
+    """Return one column or several of any array-like, series or frame."""
+    if isinstance(y, Texts):
+        return [y]
+    if isinstance(y, list | tuple) and all(isinstance(part, Texts | np.ndarray) for part in y):
+        return list(y)
+    if hasattr(y, "to_list") and not hasattr(y, "to_numpy"):
+        y = y.to_list()
+    array = np.asarray(y)
+    if array.ndim == 1:
+        return [column_of(array, name)]
+    if array.ndim == 2 and array.shape[1]:
+        return [column_of(part, name) for part in array.T]
+    raise InputError(f"the target must have the shape (N,) or (N, T), got {array.shape}.")
+
+
+def _complete(column: Values, name: str) -> Values:
+    """Return a column; raise `DataError` naming its first row without a value."""
+    gaps = column.codes < 0 if isinstance(column, Texts) else np.isnan(column)
+    if gaps.any():
+        row = int(np.argmax(gaps)) + 1
+        raise DataError(f"the target {name!r} is missing in row {row}: leave such rows out.")
+    return texts_of(column) if isinstance(column, Texts) else column
+
+
+def _numbers(columns: list[Values], name: str) -> NDArray[np.float64]:
+    parts = [_complete(column, name) for column in columns]
+    return np.stack([numbers_of(part, name, "the table") for part in parts], axis=1)

@@ -1,0 +1,244 @@
+"""Checks at the public edge: what users hand over becomes `Rows`, or one clear sentence.
+
+Kernels never check. Everything that reaches a backend has passed here: contiguous, of the network's
+dtype, finite, of the right shape, labels within the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnet.errors import InputError, suggest
+from fastnet.nn.losses import Loss
+from fastnet.utils.param_validation import real, whole
+
+Array = NDArray[Any]
+
+
+def dtype_of(value: Any) -> np.dtype[Any]:
+    """Return float32 or float64 for a name, a type or a dtype."""
+    # Names and types only: np.dtype makes a float64 of None, and reads a text as a program.
+    known = isinstance(value, np.dtype | type) or value in ("float32", "float64", "f4", "f8")
+    if known and np.dtype(value) in (np.float32, np.float64):
+        dtype: np.dtype[Any] = np.dtype(value)
+        return dtype
+    raise InputError(f"dtype must be 'float32' or 'float64', got {value!r}.")
+
+
+def seed_of(value: Any) -> int:
+    """Return a seed: a whole number from 0 up to 2**64 - 1."""
+    number = whole("seed", value, least=0)
+    if number >= 2**64:
+        raise InputError(f"seed must be below 2**64, got {number}.")
+    return number
+
+
+def inputs(name: str, values: ArrayLike, width: int, dtype: np.dtype[Any]) -> Array:
+    """Return `values` as a finite, contiguous array (N, `width`)."""
+    array = _numeric(name, values)
+    if array.ndim == 1 and not array.size:
+        raise InputError(f"{name} is empty: there are no rows.")
+    if array.ndim != 2:
+        hint = f"; reshape one row to (1, {width})" if array.ndim == 1 else ""
+        raise InputError(
+            f"{name} must have two axes, (rows, {width} inputs), got the shape {array.shape}{hint}."
+        )
+    if array.shape[1] != width:
+        raise InputError(f"{name} must have {width} columns, got {array.shape[1]}.")
+    return finite(name, _cast(array, dtype))
+
+
+def finite(name: str, array: Array) -> Array:
+    """Return `array`, or name the first row and column that is not finite."""
+    # The sum of squares is finite only when all is, and BLAS has it in one pass. When it is not (it
+    # may overflow) every element is looked at.
+    with np.errstate(all="ignore"):
+        flat = array.reshape(-1)
+        total = np.dot(flat, flat)
+    if np.isfinite(total) or (wrong := np.argwhere(~np.isfinite(array))).size == 0:
+        return array
+    place = f"row {wrong[0][0]}" + (f", column {wrong[0][1]}" if array.ndim > 1 else "")
+    value = array[tuple(wrong[0])]
+    raise InputError(
+        f"{name} holds {value} at {place} ({len(wrong)} such in all; counted from 0): "
+        f"remove or replace values that are not finite in {array.dtype}."
+    )
+
+
+def targets(
+    names: tuple[str, str],
+    values: ArrayLike,
+    rows: int,
+    loss: Loss,
+    outputs: int,
+    dtype: np.dtype[Any],
+) -> tuple[NDArray[np.int64] | None, Array | None]:
+    """Return ``(labels, None)`` or ``(None, target)``, whichever the loss takes.
+
+    labels are (N,) int64 within the classes, target is (N, T). `names` are those of x and y.
+    """
+    name = names[1]
+    array = _numeric(name, values)
+    if array.ndim == 0 or len(array) != rows:
+        got = "a single number" if array.ndim == 0 else f"{len(array)}"
+        raise InputError(f"{name} must have as many rows as {names[0]}, {rows}, got {got}.")
+    if loss.name == "cross_entropy":
+        return _class_targets(name, array, outputs, dtype)
+    if outputs % loss.outputs_per_target:
+        raise InputError(
+            f"the loss {loss.name!r} needs {loss.outputs_per_target} outputs for each target, so "
+            f"the network's {outputs} outputs must be a multiple of it."
+        )
+    columns = outputs // loss.outputs_per_target
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] != columns:
+        raise InputError(
+            f"{name} must have the shape ({rows}, {columns})"
+            + (f" or ({rows},)" if columns == 1 else "")
+            + f" for the loss {loss.name!r} and {outputs} outputs, got {np.shape(values)}."
+        )
+    target = finite(name, _cast(array, dtype))
+    if loss.name == "binary_cross_entropy":
+        _require_range(name, target, 0, 1, loss)
+    elif loss.name == "poisson":
+        _require_range(name, target, 0, np.inf, loss)
+    return None, target
+
+
+def _class_targets(
+    name: str, array: Array, classes: int, dtype: np.dtype[Any]
+) -> tuple[NDArray[np.int64] | None, Array | None]:
+    """Return labels where the rows name one class each, else the probabilities."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 1:
+        labels = _cast(finite(name, array), np.dtype(np.int64))
+        if not np.array_equal(labels, array):
+            row = int(np.flatnonzero(labels != array)[0])
+            raise InputError(
+                f"{name} must hold class numbers for cross_entropy, got {array[row]} at row {row}; "
+                f"for real-valued targets choose loss='mse' and output_activation='identity'."
+            )
+        wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+        if wrong.size:
+            raise InputError(
+                f"{name} must hold labels from 0 to {classes - 1}, as the network has {classes} "
+                f"outputs, got {labels[wrong[0]]} at row {wrong[0]}."
+            )
+        return labels, None
+    if array.ndim != 2 or array.shape[1] != classes:
+        raise InputError(
+            f"{name} must hold labels (N,) or one column for each of the {classes} classes, got "
+            f"the shape {array.shape}."
+        )
+    target = finite(name, _cast(array, dtype))
+    _require_range(name, target, 0, 1, None)
+    sums = target.sum(axis=1)
+    wrong = np.flatnonzero(np.abs(sums - 1) > 1e-3)
+    if wrong.size:
+        raise InputError(
+            f"{name} must hold probabilities that sum to 1 in every row, got {sums[wrong[0]]:g} at "
+            f"row {wrong[0]}."
+        )
+    if np.array_equal(target.max(axis=1), np.ones(len(target))):
+        return np.argmax(target, axis=1).astype(np.int64), None
+    return None, target
+
+
+def _require_range(name: str, target: Array, low: float, high: float, loss: Loss | None) -> None:
+    wrong = np.argwhere((target < low) | (target > high))
+    if wrong.size:
+        row, column = wrong[0]
+        bound = f"from {low:g} to {high:g}" if np.isfinite(high) else f"of at least {low:g}"
+        use = f" for the loss {loss.name!r}" if loss else ""
+        raise InputError(
+            f"{name} must hold numbers {bound}{use}, got {target[row, column]:g} at row {row}, "
+            f"column {column}."
+        )
+
+
+def sample_weights(
+    name: str, values: ArrayLike | None, rows: int, dtype: np.dtype[Any]
+) -> Array | None:
+    """Return weights (N,), at least 0 and not all 0."""
+    if values is None:
+        return None
+    array = _numeric(name, values)
+    if array.shape != (rows,):
+        raise InputError(f"{name} must have the shape ({rows},), got {array.shape}.")
+    weights = finite(name, _cast(array, dtype))
+    negative = np.flatnonzero(weights < 0)
+    if negative.size:
+        row = negative[0]
+        raise InputError(f"{name} must not be negative, got {weights[row]:g} at row {row}.")
+    if not weights.any():
+        raise InputError(f"{name} is 0 everywhere: there is nothing to learn from.")
+    return weights
+
+
+def class_weights(
+    values: Mapping[int, float] | str | None,
+    labels: NDArray[np.int64] | None,
+    classes: int,
+    weight: Array | None,
+    dtype: np.dtype[Any],
+) -> Array | None:
+    """Return the sample weights (N,) with each row's class weight multiplied in.
+
+    ``"balanced"`` gives class k the weight ``N / (classes present * N_k)``.
+    """
+    if values is None:
+        return weight
+    if labels is None:
+        raise InputError("class_weight needs class labels: use loss='cross_entropy' with labels.")
+    if isinstance(values, str):
+        if values != "balanced":
+            raise InputError(f"unknown class_weight {values!r}{suggest(values, ['balanced'])}")
+        counts = np.bincount(labels, minlength=classes)
+        present = np.count_nonzero(counts)
+        table = len(labels) / (present * np.maximum(counts, 1.0))
+    else:
+        if not isinstance(values, Mapping):
+            message = f"class_weight must be a dict or 'balanced', got {values!r}."
+            raise InputError(message)
+        table = np.ones(classes)
+        for label, value in values.items():
+            key = whole("a class of class_weight", label, least=0)
+            if key >= classes:
+                raise InputError(f"class_weight names the class {key}, of 0 to {classes - 1}.")
+            table[key] = real(f"class_weight[{label}]", value, least=0)
+    by_row = table[labels].astype(dtype)
+    return by_row if weight is None else weight * by_row
+
+
+def _numeric(name: str, values: ArrayLike) -> Array:
+    """Return `values` as an array of booleans, integers or floats."""
+    if hasattr(values, "toarray"):
+        raise InputError(f"{name} is a sparse matrix: give a dense one ({name}.toarray()).")
+    if np.ma.is_masked(values):
+        raise InputError(f"{name} has masked values: fill them, or leave those rows out.")
+    try:
+        array = np.asarray(values)
+    except (ValueError, OverflowError):
+        raise InputError(f"{name} must be a rectangular array of numbers.") from None
+    if array.dtype == object:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"{name} must hold numbers, got Python objects.") from None
+    if array.dtype.kind not in "biuf":
+        kind = {"U": "text", "S": "bytes", "c": "complex numbers", "M": "dates"}
+        got = kind.get(array.dtype.kind, str(array.dtype))
+        raise InputError(f"{name} must hold numbers, got {got}.")
+    return array
+
+
+def _cast(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return the array in that dtype; numbers out of its range become infinite, and are found."""
+    with np.errstate(all="ignore"):
+        return np.ascontiguousarray(array, dtype)

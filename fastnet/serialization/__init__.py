@@ -1,0 +1,1 @@
+"""Model files: one safetensors file with weights, architecture and preprocessing."""

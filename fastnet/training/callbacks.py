@@ -1,0 +1,242 @@
+"""Callbacks: code that training calls as it goes.
+
+A callback is a `Callback`, or any function: ``fit(..., callbacks=[print])`` calls it with the `Run`
+after every epoch. ``run.stop("reason")`` ends training after the current epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from fastnet.errors import InputError, suggest
+from fastnet.training.history import History
+from fastnet.utils.param_validation import real, several, whole
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+
+
+_SMALLER_IS_BETTER: Final = ("loss", "mse", "rmse", "mae", "calibration_error")
+
+
+@dataclass
+class Run:
+    """One call of ``fit`` as callbacks see it.
+
+    Attributes
+    ----------
+    network : Network
+    history : History
+        Complete up to the epoch that just ended.
+    epochs : int
+        Number of epochs asked for.
+    epoch : int
+        Number of the current one within this call, counting from 1.
+    batch, batches : int
+        Batches done in the current epoch, and their number.
+    """
+
+    network: Network
+    history: History
+    epochs: int
+    batches: int
+    epoch: int = 0
+    batch: int = 0
+    stopped: str | None = field(default=None, init=False)
+
+    @property
+    def logs(self) -> dict[str, float]:
+        """The metrics of the newest epoch."""
+        return self.history.last()
+
+    def stop(self, reason: str = "callback") -> None:
+        """End training after the current epoch."""
+        self.stopped = reason
+
+
+class Callback:
+    """Base class: override what you need.
+
+    Training calls ``on_train_begin`` once; ``on_progress`` about ten times a second, and
+    ``on_epoch_end`` after every epoch; and ``on_train_end`` once, in any case. Callbacks are called
+    in the order given. What one raises ends training, after each has had its ``on_train_end``. All
+    calls get the same `Run`. The weights may be read at any of them, and changed after an epoch.
+    ``fastnet.training.loggers`` has some; here is one that tells MLflow::
+
+        import mlflow
+
+        class MLflow(fn.Callback):
+            def on_train_begin(self, run):
+                mlflow.start_run()
+                mlflow.log_params({"epochs": run.epochs, "parameters": run.network.plan.size})
+
+            def on_epoch_end(self, run):
+                mlflow.log_metrics(run.logs, step=run.history.epochs[-1])
+
+            def on_train_end(self, run):
+                mlflow.log_param("stop_reason", run.history.stop_reason)
+                mlflow.end_run()
+
+        net.fit(x, y, callbacks=[MLflow()])
+    """
+
+    def on_train_begin(self, run: Run) -> None:
+        """Prepare: training starts."""
+
+    def memory(self) -> dict[str, Any]:
+        """Return what a checkpoint has to keep, by name: arrays, and plain JSON values."""
+        return {}
+
+    def on_resume(self, run: Run, memory: dict[str, Any]) -> None:
+        """Take back what `memory` returned: after `on_train_begin`, if a run is gone on with."""
+
+    def on_progress(self, run: Run) -> None:
+        """Take note of some batches done: about ten times a second, once an epoch at least."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Look at an epoch that ended; ``run.logs`` has its metrics."""
+
+    def on_train_end(self, run: Run) -> None:
+        """Clean up: training ended, for whatever reason; also called when it failed."""
+
+
+class _Function(Callback):
+    """A plain function as a callback."""
+
+    def __init__(self, function: Callable[[Run], Any]) -> None:
+        self._function = function
+
+    def on_epoch_end(self, run: Run) -> None:
+        self._function(run)
+
+
+class EarlyStopping(Callback):
+    """Stop when a metric has not improved for a while, and restore the best weights.
+
+    Parameters
+    ----------
+    patience : int, default 5
+        Epochs without improvement before training ends.
+    monitor : str, optional
+        Name in the history. Default: ``val_loss`` with validation data, else ``loss``.
+    min_delta : float, default 0
+        Smallest change that counts as an improvement.
+    mode : {"min", "max"}, optional
+        Default: "min" for losses and errors, "max" for the rest.
+    restore_best : bool, default True
+    """
+
+    def __init__(
+        self,
+        patience: int = 5,
+        *,
+        monitor: str | None = None,
+        min_delta: float = 0.0,
+        mode: str | None = None,
+        restore_best: bool = True,
+    ) -> None:
+        self.patience = whole("patience", patience)
+        self.monitor = monitor
+        self.min_delta = real("min_delta", min_delta, least=0)
+        if mode not in (None, "min", "max"):
+            raise InputError(f"mode must be 'min' or 'max', got {mode!r}.")
+        self.mode = mode
+        self.restore_best = restore_best
+        self._forget()
+
+    def _forget(self) -> None:
+        self._best = math.inf
+        self._best_epoch: int | None = None
+        self._waited = 0
+        self._weights: Any = None
+
+    def check(self, names: tuple[str, ...]) -> None:
+        """Raise `InputError` unless the metric to watch is one of those an epoch will have."""
+        if self.monitor is not None and self.monitor not in names:
+            raise InputError(
+                f"early stopping cannot monitor {self.monitor!r}{suggest(self.monitor, names)}"
+            )
+
+    def on_train_begin(self, run: Run) -> None:
+        """Forget earlier runs."""
+        self._forget()
+
+    def memory(self) -> dict[str, Any]:
+        """Return the best value and its weights, and the settings."""
+        best = {"best": self._best, "best_epoch": self._best_epoch, "waited": self._waited}
+        if self._weights is not None:
+            best["parameters"], best["statistics"] = self._weights
+        return best | {"settings": self._settings()}
+
+    def on_resume(self, run: Run, memory: dict[str, Any]) -> None:
+        """Go on with the best so far."""
+        if memory["settings"] != self._settings():
+            raise InputError(f"its settings are {self._settings()}, and were {memory['settings']}.")
+        best_epoch = memory["best_epoch"]
+        self._best_epoch = None if best_epoch is None else whole("best_epoch", best_epoch)
+        self._best = float(memory["best"])
+        self._waited = whole("waited", memory["waited"], least=0)
+        if "parameters" in memory:
+            weights = run.network.snapshot()
+            for mine, saved in zip(
+                weights, (memory["parameters"], memory["statistics"]), strict=True
+            ):
+                if saved.shape != mine.shape or saved.dtype != mine.dtype:
+                    raise InputError(f"its best weights are {saved.dtype} of shape {saved.shape}.")
+                mine[...] = run.network.backend_object.asarray(saved)
+            self._weights = weights
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("patience", "monitor", "min_delta", "mode", "restore_best")
+        return {name: getattr(self, name) for name in names}
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Compare, keep the weights, or stop."""
+        name = self.monitor or ("val_loss" if "val_loss" in run.history else "loss")
+        value = run.logs[name]
+        stem = name.removeprefix("val_")
+        lower = stem in _SMALLER_IS_BETTER if self.mode is None else self.mode == "min"
+        value = value if lower else -value
+        if value < self._best - self.min_delta:
+            self._best, self._best_epoch, self._waited = value, run.history.epochs[-1], 0
+            if self.restore_best:
+                self._weights = run.network.snapshot(self._weights)
+            return
+        self._waited += 1
+        if self._waited >= self.patience:
+            run.stop("early stopping")
+
+    def on_train_end(self, run: Run) -> None:
+        """Restore the best weights."""
+        if self._weights is not None:
+            run.network.restore(self._weights)
+            run.history.best_epoch = self._best_epoch
+            self._weights = None
+
+
+def make_callbacks(
+    callbacks: Any, early_stopping: int | EarlyStopping | None, verbose: bool
+) -> list[Callback]:
+    """Return the callbacks of one call of ``fit``."""
+    made: list[Callback] = []
+    if verbose:
+        from fastnet.training.progress import Progress
+
+        made.append(Progress())
+    for callback in several("callbacks", callbacks):
+        if isinstance(callback, Callback):
+            made.append(callback)
+        elif callable(callback) and not isinstance(callback, type):
+            made.append(_Function(callback))
+        else:
+            raise InputError(f"a callback must be a Callback or a function, got {callback!r}.")
+    if early_stopping is not None and early_stopping is not False:
+        made.append(
+            early_stopping
+            if isinstance(early_stopping, EarlyStopping)
+            else EarlyStopping(whole("early_stopping", early_stopping))
+        )
+    return made

@@ -1,0 +1,186 @@
+"""What a run must have in common with its checkpoint, and what it had better have.
+
+The basis is everything that decides the bits and that the caller chose: another one is another run,
+and going on would mix the two. The surroundings (backend, versions, threads) may change between a
+crash and the resumption; then the numbers are right, but may round differently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet._version import version
+from fastnet.nn import layers
+from fastnet.nn.optimizers import LBFGS, Optimizer
+from fastnet.preprocessing.samples import Checked
+
+if TYPE_CHECKING:
+    from fastnet.backends.base import Engine, Rows
+    from fastnet.network import Network
+    from fastnet.tables import TablePreprocessor
+    from fastnet.training.loop import Job
+
+_CONTENT: Final = "content"
+_BITS_ARE_THE_SAME_FOR_ANY: Final = {"numba": ("threads", "kernel cache")}
+"""Facts about a backend that do not change a bit of its results."""
+
+
+def basis(
+    job: Job,
+    optimizer: Optimizer | LBFGS,
+    batch_size: int,
+    shuffle: bool,
+    data: dict[str, Any],
+) -> dict[str, Any]:
+    """Return as JSON values what decides the bits of a run; `data` by their checksums."""
+    network = job.network
+    return {
+        "layers": _plain([layers.to_dict(layer) for layer in network.layers]),
+        "inputs": network.inputs,
+        "dtype": network.dtype.name,
+        "seed": network.seed,
+        "loss": _plain(job.loss),
+        "optimizer": _plain(optimizer),
+        "batch_size": batch_size,
+        "shuffle": shuffle,
+        "metrics": [name for name, _ in job.metrics],
+        **data,
+    }
+
+
+class Checksum:
+    """Of rows that come in pieces: the same however they are cut."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._rows = 0
+        self._shape: list[int] | None = None  # of a row; None before the first piece
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Take in rows (B, ...)."""
+        content = np.ascontiguousarray(values)
+        self._hash.update(content.reshape(-1).view(np.uint8).data)
+        self._rows, self._shape = self._rows + len(values), list(values.shape[1:])
+
+    def to_json(self) -> dict[str, Any] | None:
+        """Return what differs when anything does; None where there were no rows."""
+        if self._shape is None:
+            return None
+        return {"rows": self._rows, "shape": self._shape, _CONTENT: self._hash.hexdigest()}
+
+
+class RowsChecksum:
+    """Of inputs, targets and weights."""
+
+    def __init__(self) -> None:
+        self._parts = {"x": Checksum(), "y": Checksum(), "sample_weight": Checksum()}
+
+    def add(self, rows: Rows) -> None:
+        """Take in rows."""
+        target = rows.target if rows.labels is None else rows.labels
+        for part, values in zip(self._parts.values(), (rows.x, target, rows.weight), strict=True):
+            if values is not None:
+                part.add(values)
+
+    def to_json(self, prefix: str = "") -> dict[str, Any]:
+        """Return all parts by name."""
+        return {prefix + name: part.to_json() for name, part in self._parts.items()}
+
+
+def of_rows(checked: Checked | None, prefix: str = "") -> dict[str, Any]:
+    """Return what a basis says of rows in memory, after the scaler."""
+    made = RowsChecksum()
+    if checked is not None:
+        made.add(checked.rows)
+    return made.to_json(prefix)
+
+
+def of_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return what a basis says of arrays by name."""
+    made = {name: Checksum() for name in arrays}
+    for name, values in arrays.items():
+        made[name].add(values)
+    return {name: checksum.to_json() for name, checksum in made.items()}
+
+
+def of_table(preprocessor: TablePreprocessor | None) -> dict[str, Any]:
+    """Return what a basis says of what makes inputs and targets: metrics depend on it too."""
+    if preprocessor is None:
+        return {"preprocessor": None}
+    from fastnet.preprocessing import serialize
+
+    numbers = of_arrays(serialize.arrays(preprocessor))
+    return {"preprocessor": serialize.to_json(preprocessor) | numbers}
+
+
+def _plain(value: Any) -> Any:
+    """Return layers, a loss, an optimizer or a schedule as JSON reads them back."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if not is_dataclass(value):
+        return value
+    named = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return {"name": getattr(value, "name", type(value).__name__), **named}
+
+
+def surroundings(network: Network, engine: Engine, batch_size: int) -> dict[str, Any]:
+    """Return as texts what may change the rounding."""
+    facts = {
+        "fastnet": version,
+        "machine": platform.machine(),
+        "backend": network.backend,
+        **network.backend_object.describe(),
+        "threads": str(engine.threads_for(batch_size)),
+    }
+    for name in _BITS_ARE_THE_SAME_FOR_ANY.get(network.backend, ()):
+        facts.pop(name, None)
+    return facts
+
+
+def difference(here: dict[str, Any], there: dict[str, Any]) -> str | None:
+    """Return the first difference between two bases as half a sentence, or None."""
+    for name, mine, other in _differences("", here, there):
+        if name.endswith(f".{_CONTENT}"):
+            return f"{name.removesuffix(f'.{_CONTENT}')} holds other values than there"
+        return f"{name} is {_short(mine)} here and {_short(other)} there"
+    return None
+
+
+def changes(here: dict[str, Any], there: dict[str, Any]) -> list[str]:
+    """Return what differs between two surroundings: ``"numpy 2.1 (was 2.0)"``."""
+    return [
+        f"{name} {_short(mine)} (was {_short(other)})"
+        for name, mine, other in _differences("", here, there)
+    ]
+
+
+def _differences(name: str, mine: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(mine, dict) and isinstance(other, dict):
+        for key in dict.fromkeys((*mine, *other)):
+            path = f"{name}.{key}" if name else str(key)
+            yield from _differences(path, mine.get(key), other.get(key))
+    elif isinstance(mine, list) and isinstance(other, list) and len(mine) == len(other):
+        for index, pair in enumerate(zip(mine, other, strict=True)):
+            yield from _differences(f"{name}[{index}]", *pair)
+    elif isinstance(mine, list) and isinstance(other, list):
+        yield f"the number of {name}", len(mine), len(other)
+    elif mine != other:
+        yield name, mine, other
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "absent"
+    if isinstance(value, dict | list):
+        return f"something with {len(value)} parts"
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

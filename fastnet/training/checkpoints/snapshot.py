@@ -1,0 +1,214 @@
+"""What is in a checkpoint, as the description and the tensors of a container, and back.
+
+A file may come from anywhere: every value is looked at before any of it reaches a network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.backends.base import Array, Tally
+from fastnet.errors import CheckpointError, FastNetError, InputError
+from fastnet.training.history import History
+from fastnet.utils.param_validation import several, whole
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+
+Description = dict[str, Any]
+Tensors = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """A moment of training.
+
+    Attributes
+    ----------
+    basis, surroundings : dict of plain JSON values
+        See `fastnet.training.checkpoints.fingerprint`.
+    parameters, good_parameters : (P,)
+        The second are those to go back to after a divergence.
+    statistics, good_statistics : (S,)
+    moments : (slots, P)
+    clocks : dict of int
+        ``step``, ``epoch``, ``updates`` and ``schedule_epoch`` of the training state.
+    plateau : dict
+        The memory of ``ReduceOnPlateau``.
+    done : Tally
+        Batches done of the current epoch, and their sums.
+    stopped : str or None
+        Why a callback ended the run.
+    history : History
+        Of the epochs done.
+    seconds : float
+        Of training so far.
+    memories : list of (str, dict)
+        Of each callback that has one: the name of its class, and the memory.
+    """
+
+    CLOCKS: ClassVar = ("step", "epoch", "updates", "schedule_epoch")
+
+    basis: dict[str, Any]
+    surroundings: dict[str, Any]
+    parameters: NDArray[Any]
+    statistics: NDArray[Any]
+    good_parameters: NDArray[Any]
+    good_statistics: NDArray[Any]
+    moments: NDArray[Any]
+    clocks: dict[str, int]
+    plateau: dict[str, Any]
+    done: Tally
+    stopped: str | None
+    history: History
+    seconds: float
+    memories: list[tuple[str, dict[str, Any]]]
+
+    def content(self, to_host: Callable[[Array], NDArray[Any]]) -> tuple[Description, Tensors]:
+        """Return it as description and tensors."""
+        tensors: Tensors = {name: getattr(self, name) for name in _shapes(0, 0, 0)}
+        tensors["history.epochs"] = np.array(self.history.epochs, np.int64)
+        for index, values in enumerate(self.history.values()):
+            tensors[f"history.{index}"] = np.array(values, np.float64)
+        memories = []
+        for index, (name, memory) in enumerate(self.memories):
+            arrays = {key: value for key, value in memory.items() if hasattr(value, "shape")}
+            for key, value in arrays.items():
+                tensors[f"memory.{index}.{key}"] = np.asarray(to_host(value))
+            rest = {key: value for key, value in memory.items() if key not in arrays}
+            memories.append([name, rest, list(arrays)])
+        description = {
+            "basis": self.basis,
+            "surroundings": self.surroundings,
+            "clocks": self.clocks,
+            "plateau": self.plateau,
+            "done": [self.done.loss, self.done.score, self.done.weight, self.done.steps],
+            "stopped": self.stopped,
+            "history": list(self.history),
+            "seconds": self.seconds,
+            "memories": memories,
+        }
+        return description, {name: np.ascontiguousarray(v) for name, v in tensors.items()}
+
+    @classmethod
+    def read(cls, place: Path, description: Description, tensors: Tensors) -> Self:
+        """Return the moment that description and tensors hold, of whatever network.
+
+        Raises
+        ------
+        CheckpointError
+            It is no checkpoint that fastnet wrote.
+        """
+        try:
+            tensors = dict(tensors)
+            basis, there = _table(description, "basis"), _table(description, "surroundings")
+            done = several("done", description["done"])
+            loss, score, weight = map(_number, done[:3])
+            saved = cls(
+                basis=basis,
+                surroundings=there,
+                clocks={
+                    name: whole(name, _table(description, "clocks")[name], least=0, most=2**62)
+                    for name in cls.CLOCKS
+                },
+                plateau=_plateau(_table(description, "plateau")),
+                done=Tally(loss, score, weight, whole("done", done[3], least=0, most=2**62)),
+                stopped=_text_or_none(description["stopped"]),
+                history=_history(description, tensors),
+                seconds=_number(description["seconds"]),
+                memories=_memories(description, tensors),
+                **{name: tensors.pop(name) for name in _shapes(0, 0, 0)},
+            )
+        except (LookupError, TypeError, ValueError, FastNetError) as error:
+            raise _invalid(place, f"{type(error).__name__}: {str(error).rstrip('.')}") from None
+        if tensors:
+            raise _invalid(place, f"it has a tensor too many, {min(tensors)!r}")
+        return saved
+
+    def require_fit(self, place: Path, network: Network, slots: int, batches: int) -> None:
+        """Raise `CheckpointError` unless all arrays have the network's shapes and are sound."""
+        if self.done.steps > batches:
+            raise _invalid(place, f"it has {self.done.steps} batches of an epoch of {batches}")
+        shapes = _shapes(slots, network.plan.size, len(network.state))
+        for name, shape in shapes.items():
+            values = getattr(self, name)
+            if values.shape != shape or values.dtype != network.dtype:
+                raise _invalid(
+                    place,
+                    f"{name} has the dtype {values.dtype} and the shape {values.shape}, expected "
+                    f"{network.dtype} and {shape}",
+                )
+            if name != "moments" and not np.isfinite(values).all():
+                raise _invalid(place, f"{name} holds values that are not finite")
+
+
+def _invalid(place: Path, why: str) -> CheckpointError:
+    return CheckpointError(f"the checkpoint in {place} is not valid: {why}.")
+
+
+def _shapes(slots: int, size: int, statistics: int) -> dict[str, tuple[int, ...]]:
+    return {
+        "parameters": (size,),
+        "statistics": (statistics,),
+        "good_parameters": (size,),
+        "good_statistics": (statistics,),
+        "moments": (slots, size),
+    }
+
+
+def _history(description: Description, tensors: Tensors) -> History:
+    epochs = tensors.pop("history.epochs")
+    if epochs.dtype != np.int64 or epochs.ndim != 1:
+        raise InputError("the epochs of the history are not whole numbers.")
+    records = {}
+    for index, name in enumerate(several("history", description["history"])):
+        values = tensors.pop(f"history.{index}")
+        if not isinstance(name, str) or values.dtype != np.float64 or values.ndim != 1:
+            raise InputError(f"the history {name!r} is not one number an epoch.")
+        records[name] = values.tolist()
+    return History(epochs.tolist(), records, seconds=_number(description["seconds"]))
+
+
+def _memories(description: Description, tensors: Tensors) -> list[tuple[str, dict[str, Any]]]:
+    memories = []
+    for index, (name, values, arrays) in enumerate(several("memories", description["memories"])):
+        if not isinstance(name, str) or not isinstance(values, dict):
+            raise InputError(f"the memory of {name!r} is not a table.")
+        found = {key: tensors.pop(f"memory.{index}.{key}") for key in several("arrays", arrays)}
+        memories.append((name, values | found))
+    return memories
+
+
+def _plateau(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "best": _number(values["best"], infinite=True),
+        "waited": whole("waited", values["waited"], least=0, most=2**62),
+        "reductions": whole("reductions", values["reductions"], least=0, most=2**31),
+    }
+
+
+def _table(description: Description, name: str) -> dict[str, Any]:
+    values = description[name]
+    if not isinstance(values, dict):
+        raise InputError(f"{name} must be a table, got {type(values).__name__}.")
+    return values
+
+
+def _number(value: Any, *, infinite: bool = False) -> float:
+    number = float(value) if isinstance(value, int | float) else math.nan
+    if not math.isfinite(number) and not (infinite and math.isinf(number)):
+        raise InputError(f"expected a number, got {value!r}.")
+    return number
+
+
+def _text_or_none(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"expected a text, got {value!r}.")
+    return value

@@ -1,0 +1,284 @@
+"""Checkpoints: training that was killed goes on from the last one, to the same bits.
+
+A checkpoint holds parameters, running statistics, the optimizer's moments, the weights to go back
+to after a divergence, the clocks of training (which key shuffle, dropout and schedule), the sums of
+the epoch so far, the history and what callbacks remember. There is no other state: randomness is
+counted, not drawn.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from fastnet.errors import (
+    CheckpointWarning,
+    InputError,
+    ModelFileError,
+    ResumeWarning,
+)
+from fastnet.nn.optimizers import LBFGS, Optimizer
+from fastnet.nn.schedules import Plateau
+from fastnet.training.checkpoints import fingerprint
+from fastnet.training.checkpoints.folder import Folder
+from fastnet.training.checkpoints.snapshot import Saved
+from fastnet.utils.param_validation import whole
+
+if TYPE_CHECKING:
+    from fastnet.training.loop import Course, Job
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_EVERY: Final = "30s"
+
+_SECONDS: Final = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_EVERY: Final = re.compile(rf"(\d+(?:\.\d+)?) *({'|'.join(_SECONDS)})?")
+
+
+@dataclass(frozen=True)
+class Every:
+    """How often a checkpoint is due: every so many epochs, or every so many seconds."""
+
+    epochs: int | None = None
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """Return what ``5``, ``"5"`` (epochs), ``"30s"``, ``"1.5min"`` or ``"1h"`` stand for."""
+        if isinstance(value, str):
+            found = _EVERY.fullmatch(value.strip())
+            if found and found[2] and float(found[1]) > 0:
+                return cls(seconds=float(found[1]) * _SECONDS[found[2]])
+            if found is None or found[2] or not found[1].isdigit():
+                raise InputError(
+                    "checkpoint_every must be a number of epochs, or a time such as '30s', "
+                    f"'5min' or '1h', got {value!r}."
+                )
+            value = int(value)
+        return cls(epochs=whole("checkpoint_every", value))
+
+
+class Keeper:
+    """Writes the checkpoints of one call of ``fit``, and restores the last one.
+
+    A checkpoint that cannot be written while training runs is a warning, and tried again when the
+    next is due: the computation is worth more than its checkpoint.
+
+    Parameters
+    ----------
+    folder : Folder
+    every : Every
+    resume : bool
+        Whether to go on from a checkpoint, if there is one.
+
+    Attributes
+    ----------
+    saved : Saved or None
+        The checkpoint to go on from.
+    """
+
+    def __init__(self, folder: Folder, every: Every, resume: bool) -> None:
+        self._folder = folder
+        self.every = every
+        self._resume = resume
+        self.saved: Saved | None = None
+        self._basis: dict[str, Any] = {}
+        self._surroundings: dict[str, Any] = {}
+        self._written: tuple[int, int] | None = None
+        self._began = self._newest = time.perf_counter()
+
+    @contextmanager
+    def opened(
+        self,
+        job: Job,
+        optimizer: Optimizer | LBFGS,
+        batch_size: int,
+        shuffle: bool,
+        data: dict[str, Any],
+    ) -> Iterator[Self]:
+        """Lock the folder and read what is there; the network is not changed yet.
+
+        Parameters
+        ----------
+        data : dict of plain JSON values
+            What stands for the rows to train and to validate on: see `checkpoint_basis.of_rows`.
+
+        Raises
+        ------
+        CheckpointError
+            The folder cannot be written to, or its checkpoints cannot be read.
+        InputError
+            A checkpoint is there and not to be resumed, or it is that of another run.
+        """
+        network, place = job.network, self._folder.path
+        self._basis = fingerprint.basis(job, optimizer, batch_size, shuffle, data)
+        self._surroundings = fingerprint.surroundings(network, job.engine, batch_size)
+        batches = 1 if isinstance(optimizer, LBFGS) else -(-len(job.rows) // batch_size)
+        with self._folder.opened():
+            if self._resume:
+                content = self._folder.read()
+                if content is not None:
+                    self.saved = Saved.read(place, *content)
+                    self._compare(place, self.saved, job.epochs)
+                    self.saved.require_fit(place, network, optimizer.slots, batches)
+            elif self._folder.files():
+                raise InputError(
+                    f"{place} has the checkpoints of a run: resume=True (or --resume) goes on with "
+                    "it; to train anew, remove them or name another folder."
+                )
+            yield self
+
+    def _compare(self, place: Path, saved: Saved, epochs: int) -> None:
+        different = fingerprint.difference(self._basis, saved.basis)
+        if different is not None:
+            raise InputError(
+                f"{place} has checkpoints of another run: {different}. Give the same as then, or "
+                "another folder."
+            )
+        if len(saved.history.epochs) > epochs:
+            raise InputError(
+                f"the checkpoint in {place} has {len(saved.history.epochs)} epochs done already, "
+                f"more than the {epochs} asked for."
+            )
+        changed = fingerprint.changes(self._surroundings, saved.surroundings)
+        if changed:
+            warnings.warn(
+                f"training goes on in other surroundings, so the result may round differently: "
+                f"{', '.join(changed)}.",
+                ResumeWarning,
+                stacklevel=2,
+            )
+
+    def restore(self, course: Course) -> None:
+        """Put network, training state, history and callbacks where the checkpoint has them."""
+        self._began = self._newest = time.perf_counter()
+        saved = self.saved
+        if saved is None:
+            return
+        run, state, network = course.run, course.state, course.job.network
+        asarray = network.backend_object.asarray
+        run.history.__dict__.update(saved.history.__dict__)
+        run.epoch, run.batch = len(run.history.epochs), saved.done.steps
+        run.stopped = saved.stopped
+        if run.stopped is not None:
+            run.history.stop_reason = run.stopped
+        self._recall(course, saved)
+        network.restore((asarray(saved.parameters), asarray(saved.statistics)))
+        state.moments[...] = asarray(saved.moments)
+        for name, value in saved.clocks.items():
+            setattr(state, name, value)
+        state.plateau = Plateau(**saved.plateau)
+        course.done = saved.done
+        good = asarray(saved.good_parameters), asarray(saved.good_statistics)
+        course.good = good
+        course.newest = good if course.done.steps else network.snapshot()
+        self._written = epochs, batches = self._moment(course)
+        _log.info("gone on from epoch %d and %d batches in %s", epochs, batches, self._folder.path)
+
+    def _recall(self, course: Course, saved: Saved) -> None:
+        """Give the callbacks back what they remembered."""
+        place = self._folder.path
+        remembering = [callback for callback in course.job.callbacks if callback.memory()]
+        names = [type(callback).__name__ for callback in remembering]
+        if names != [name for name, _ in saved.memories]:
+            raise InputError(
+                f"{place} has checkpoints of another run: its callbacks with a memory were "
+                f"{[name for name, _ in saved.memories]}, and are {names} here."
+            )
+        for callback, (name, memory) in zip(remembering, saved.memories, strict=True):
+            try:
+                callback.on_resume(course.run, memory)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise InputError(
+                    f"{name} cannot go on from the checkpoint in {place}: {error}"
+                ) from error
+
+    def after_span(self, course: Course) -> None:
+        """Write a checkpoint if time says that one is due."""
+        if self.every.epochs is None:
+            self._if_time(course)
+
+    def after_epoch(self, course: Course) -> None:
+        """Write a checkpoint if one is due."""
+        if self.every.epochs is None:
+            self._if_time(course)
+        elif len(course.run.history.epochs) % self.every.epochs == 0:
+            self._write(course)
+
+    def finish(self, course: Course) -> None:
+        """Write a checkpoint of the end, or of the moment of an interruption."""
+        if self._written != self._moment(course):
+            self._write(course)
+
+    def _if_time(self, course: Course) -> None:
+        if time.perf_counter() - self._newest >= self.every.seconds:
+            self._write(course)
+
+    @staticmethod
+    def _moment(course: Course) -> tuple[int, int]:
+        return len(course.run.history.epochs), course.done.steps
+
+    def _write(self, course: Course) -> None:
+        run, network = course.run, course.job.network
+        if not network.is_finite():
+            return  # the divergence is about to be found
+        to_host = network.backend_object.to_host
+        good = course.newest if course.done.steps else course.good
+        saved = Saved(
+            basis=self._basis,
+            surroundings=self._surroundings,
+            parameters=to_host(network.parameters),
+            statistics=to_host(network.state),
+            good_parameters=to_host(good[0]),
+            good_statistics=to_host(good[1]),
+            moments=to_host(course.state.moments),
+            clocks={name: getattr(course.state, name) for name in Saved.CLOCKS},
+            plateau=asdict(course.state.plateau),
+            done=course.done,
+            stopped=run.stopped,
+            history=run.history,
+            seconds=run.history.seconds + time.perf_counter() - self._began,
+            memories=[
+                (type(callback).__name__, memory)
+                for callback in course.job.callbacks
+                if (memory := callback.memory())
+            ],
+        )
+        epochs, batches = self._moment(course)
+        try:
+            self._folder.write(epochs * run.batches + batches, *saved.content(to_host))
+        except TypeError as error:
+            raise InputError(
+                f"what a callback's memory returns must be arrays and plain JSON values: {error}."
+            ) from error
+        except (ModelFileError, MemoryError) as error:
+            warnings.warn(
+                f"no checkpoint was written, and training goes on: {str(error) or 'out of memory'}",
+                CheckpointWarning,
+                stacklevel=2,
+            )
+        else:
+            self._written = epochs, batches
+            _log.info("checkpoint of epoch %d and %d batches written", epochs, batches)
+        self._newest = time.perf_counter()
+
+
+def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) -> Keeper | None:
+    """Return the keeper that the arguments of ``fit`` ask for."""
+    if folder is None:
+        if resume:
+            raise InputError("resume=True needs checkpoint=: the folder to go on from.")
+        return None
+    try:
+        path = Path(folder)
+    except TypeError:
+        raise InputError(f"checkpoint must be a folder, got {folder!r}.") from None
+    return Keeper(Folder(path), Every.of(every), bool(resume))

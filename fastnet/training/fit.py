@@ -1,0 +1,201 @@
+"""Fitting: from what ``fit`` is given to a job for the trainer, with everything checked.
+
+The network does not change before `Ready.opened`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
+
+from fastnet.backends.base import Recipe
+from fastnet.errors import InputError
+from fastnet.nn import metrics as metric_table
+from fastnet.nn.losses import Loss
+from fastnet.nn.metrics import Metric
+from fastnet.nn.optimizers import LBFGS, Optimizer
+from fastnet.preprocessing import samples
+from fastnet.preprocessing.samples import Checked
+from fastnet.training.callbacks import Callback, EarlyStopping
+from fastnet.training.checkpoints import fingerprint
+from fastnet.training.loop import Job, Validation
+from fastnet.utils import memory
+
+if TYPE_CHECKING:
+    from fastnet.data import Scaler
+    from fastnet.network import Network
+    from fastnet.tables import TablePreprocessor
+    from fastnet.training.checkpoints.writer import Keeper
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a call of ``fit`` asks for, beside its rows; see there."""
+
+    network: Network
+    loss: Loss
+    optimizer: Optimizer | LBFGS
+    epochs: int
+    batch_size: int | None
+    shuffle: bool
+    metrics: list[tuple[str, Metric]]
+    callbacks: list[Callback]
+    class_weight: Mapping[int, float] | str | None
+    standardize: bool
+    threads: int | None
+    keeper: Keeper | None
+
+    @property
+    def wide(self) -> bool:
+        """Whether inputs are checked in float64: a scaler needs the digits."""
+        return self.standardize or self.network.scaler is not None
+
+    def batch_of(self, count: int) -> int:
+        """Return the rows of a batch, of `count` rows in all."""
+        return count if self.batch_size is None else min(count, self.batch_size)
+
+    def pair(self, validation_data: Any, preprocessor: TablePreprocessor | None) -> Checked | None:
+        """Return checked validation rows, not yet scaled."""
+        if validation_data is None:
+            return None
+        x, y, weight = samples.pair("validation_data", validation_data)
+        if preprocessor is not None:
+            from fastnet.preprocessing import edge
+
+            x, y = edge.encode(preprocessor, x, y, self.network.dtype)
+        names = "validation_data[0]", "validation_data[1]", "validation_data[2]"
+        basis = self.network.plan, self.network.dtype, self.loss
+        return samples.check(*basis, x, y, weight, wide=self.wide, names=names)
+
+    def units(self, preprocessor: TablePreprocessor | None) -> list[tuple[str, Metric]]:
+        """Return the metrics, in the unit of a table's targets."""
+        if preprocessor is None:
+            return self.metrics
+        if self.standardize:
+            raise InputError("the columns of a table are scaled already: no standardize=True.")
+        from fastnet.preprocessing import edge
+
+        return edge.unscaled(preprocessor, self.metrics, self.loss)
+
+    def training_bytes(self, batch: int) -> int:
+        """Return the memory that training takes beside the rows; on a GPU it is not known."""
+        network = self.network
+        if network.backend == "cupy":
+            return 0
+        fixed, per_row = memory.training_bytes(
+            network.plan,
+            network.dtype.itemsize,
+            self.optimizer,
+            checkpoints=self.keeper is not None,
+        )
+        return fixed + per_row * batch
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A job of which everything is checked.
+
+    Attributes
+    ----------
+    scaler, preprocessor
+        What the network is going to have.
+    rows : dict of plain JSON values
+        What a checkpoint says of the rows; empty without checkpoints.
+    """
+
+    request: Request
+    job: Job
+    batch_size: int
+    scaler: Scaler | None
+    preprocessor: TablePreprocessor | None
+    rows: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Check what needs the names of the metrics."""
+        for callback in self.job.callbacks:
+            if isinstance(callback, EarlyStopping):
+                callback.check(self.job.names)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How an epoch goes."""
+        asked = self.request
+        assert isinstance(asked.optimizer, Optimizer)
+        seed = asked.network.seed
+        return Recipe(asked.loss, asked.optimizer, self.batch_size, seed, asked.shuffle)
+
+    @contextmanager
+    def opened(self) -> Iterator[Job]:
+        """Open the folder of checkpoints; from here on the network changes."""
+        asked, network, made = self.request, self.request.network, self.preprocessor
+        with ExitStack() as stack:
+            if asked.keeper is not None:
+                course = asked.optimizer, self.batch_size, asked.shuffle
+                keeper = asked.keeper.opened(self.job, *course, self.rows)
+                self.job.keeper = stack.enter_context(keeper)
+            network.scaler, network.preprocessor = self.scaler, made
+            network.loss, network.temperature = asked.loss, None
+            if made is not None and made.label_names is not None:
+                network.label_names = made.label_names
+            yield self.job
+
+
+def prepare(
+    asked: Request,
+    x: Any,
+    y: Any,
+    sample_weight: ArrayLike | None,
+    validation_data: Any,
+    share: float,
+) -> Ready:
+    """Return the job for rows in memory, of which `share` validates."""
+    if y is None:
+        raise InputError("fit needs targets: give y.")
+    network = asked.network
+    scaler, preprocessor, loss = network.scaler, network.preprocessor, asked.loss
+    if preprocessor is None and network.training is None and samples.is_table(x):
+        from fastnet.preprocessing import edge
+
+        preprocessor = edge.learn(network, x, y, loss, share, sample_weight)
+    metrics = asked.units(preprocessor)
+    if preprocessor is not None:
+        from fastnet.preprocessing import edge
+
+        x, y = edge.encode(preprocessor, x, y, network.dtype)
+    basis = network.plan, network.dtype, loss
+    checked = samples.check(*basis, x, y, sample_weight, asked.class_weight, wide=asked.wide)
+    held = asked.pair(validation_data, preprocessor)
+    if share:
+        checked, held = samples.split(checked, share, network.seed)
+    checked = checked.weighted()
+    if asked.standardize and scaler is None:
+        from fastnet.data import Scaler
+
+        scaler = Scaler.fit(checked.rows.x)
+    checked = checked.scaled(scaler, network.dtype)
+    held = None if held is None else held.weighted().scaled(scaler, network.dtype)
+    count = len(checked.rows)
+    batch = asked.batch_of(count)
+    together = count if isinstance(asked.optimizer, LBFGS) else batch
+    memory.require(asked.training_bytes(together), "training it")
+
+    data = samples.on_backend(checked.rows, network.backend_object)
+    validation = None
+    if held is not None:
+        validation = Validation.of(held, network.backend_object, "val_")
+    elif metrics:
+        validation = Validation(data, checked.truth, checked.rows.weight, "")
+    spread = 0.0
+    if loss.score == "r2":
+        spread = metric_table.spread(checked.truth, checked.rows.weight)
+    told = {}
+    if asked.keeper is not None:
+        told = fingerprint.of_table(preprocessor) | fingerprint.of_rows(checked)
+        told |= fingerprint.of_rows(held, "validation ")
+    course = asked.epochs, validation, metrics, asked.callbacks, spread
+    job = Job(network, network._engine(asked.threads), data, loss, *course)
+    return Ready(asked, job, batch, scaler, preprocessor, told)

@@ -1,0 +1,158 @@
+"""L-BFGS: SciPy's solver on fastnet's own loss and gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.errors import DivergenceError, FastNetError, InputError
+from fastnet.nn.layers import Dropout
+from fastnet.nn.optimizers import LBFGS
+from fastnet.nn.plan import Plan
+from fastnet.training.history import History
+from fastnet.training.interrupt import Interrupt
+from fastnet.training.loop import (
+    Course,
+    Job,
+    TrainingState,
+    end_epoch,
+    evaluate,
+    measure,
+    run_callbacks,
+)
+
+if TYPE_CHECKING:
+    from fastnet.training.checkpoints.writer import Keeper
+
+
+class _StopError(Exception):
+    """A callback ended the run: unwinds SciPy's loop."""
+
+
+def check(plan: Plan, keeper: Keeper | None) -> None:
+    """Raise unless the solver is installed and can train this network, with these checkpoints."""
+    try:
+        import scipy.optimize  # noqa: F401
+    except ImportError:
+        message = "lbfgs needs SciPy: pip install scipy, or 'fastnet-mlp[lbfgs]'."
+        raise FastNetError(message) from None
+    if any(isinstance(layer, Dropout) and layer.rate > 0 for layer in plan.layers):
+        raise InputError("lbfgs cannot train a network with dropout: choose another optimizer.")
+    if keeper is not None and keeper.every.epochs is None:
+        raise InputError(
+            "lbfgs begins afresh after each checkpoint, so checkpoint_every must be a number of "
+            "iterations, as in checkpoint_every=50."
+        )
+
+
+def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
+    """Minimise the full-batch loss plus penalties; an epoch is one iteration of the solver.
+
+    Batch normalisation uses the batch's own statistics, as in training. Dropout is refused: the
+    solver needs the same function at every evaluation.
+
+    SciPy's solver cannot be stored. So with checkpoints it begins afresh, without its corrections,
+    after each of them, whether the run was interrupted there or not: the bits are the same.
+    """
+    from scipy.optimize import minimize
+
+    network, engine, plan, keeper = job.network, job.engine, job.network.plan, job.keeper
+    to_host, asarray = network.backend_object.to_host, network.backend_object.asarray
+    course = Course.begin(job, state, batches=1)
+    run, good = course.run, course.good
+    newest: dict[str, float] = {}
+    used = 0
+    interrupt = Interrupt(terminable=keeper is not None)
+    learns = plan.learns()
+
+    def put(values: NDArray[np.float64]) -> None:
+        engine.parameters[...] = asarray(values.astype(network.dtype))
+
+    def objective(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        put(values)
+        tally = engine.gradient(job.rows, job.loss, training=True)
+        newest.clear()
+        newest.update(measure(tally, job.loss, job.target_spread, ""))
+        gradient = to_host(engine.gradients).astype(np.float64)
+        weights = values[: plan.decayed]
+        penalty = 0.5 * optimizer.l2 * float(weights @ weights)
+        penalty += optimizer.l1 * float(np.abs(weights).sum())
+        gradient[: plan.decayed] += optimizer.l2 * weights + optimizer.l1 * np.sign(weights)
+        if learns is not None:
+            gradient *= learns
+        return tally.mean_loss + penalty, gradient
+
+    def after_iteration(values: NDArray[np.float64]) -> None:
+        put(values)
+        if network.is_finite():
+            network.snapshot(good)
+        run.epoch += 1
+        run.batch = 1
+        for callback in job.callbacks:
+            callback.on_progress(run)
+        logs = dict(newest)
+        if job.validation is not None:
+            logs = logs | evaluate(job, job.validation) | logs
+        state.epoch += 1
+        if end_epoch(job, run, state.epoch, logs) or interrupt.pressed:
+            raise _StopError
+
+    def solve(iterations: int) -> None:
+        """Go on from the parameters as they are, with a solver that knows nothing yet."""
+        nonlocal used
+        options: dict[str, Any] = {
+            "maxiter": iterations,
+            "maxcor": optimizer.history_size,
+            "ftol": optimizer.tolerance,
+            "gtol": optimizer.gradient_tolerance,
+            "maxls": optimizer.line_search_steps,
+            "maxfun": optimizer.evaluations - used,
+        }
+        start = to_host(network.parameters).astype(np.float64)
+        before = run.epoch
+        result = minimize(
+            objective, start, jac=True, method="L-BFGS-B", callback=after_iteration, options=options
+        )
+        if not np.isfinite(result.fun):
+            network.restore(good)
+            raise DivergenceError(
+                "L-BFGS reached a loss that is not finite; the weights from before are back in "
+                "place. Try standardize=True or an l2 penalty.",
+                epoch=max(run.epoch, 1),
+                step=1,
+            )
+        put(result.x)
+        used += result.nfev
+        reason = None
+        if result.status != 1 or run.epoch == before:
+            reason = "converged"
+        elif run.epoch < before + iterations:
+            reason = "evaluations"
+        if reason is not None:
+            run.stop(reason)
+            run.history.stop_reason = reason
+
+    with run_callbacks(job, run), interrupt:
+        if keeper is not None:
+            keeper.restore(course)
+            course.good = course.newest = network.snapshot(good)
+        stretch = (keeper.every.epochs if keeper is not None else None) or job.epochs
+        try:
+            while run.epoch < job.epochs and run.stopped is None:
+                solve(min(stretch - run.epoch % stretch, job.epochs - run.epoch))
+                if keeper is not None:
+                    keeper.after_epoch(course)
+        except _StopError:
+            pass
+        except KeyboardInterrupt:
+            # The second one. The parameters may be a point that the solver only tries.
+            network.restore(good)
+            interrupt.pressed = True
+        if keeper is not None and not interrupt.pressed:
+            keeper.finish(course)
+    if interrupt.pressed:
+        run.history.stop_reason = "interrupted"
+        interrupt.leave()
+    return run.history

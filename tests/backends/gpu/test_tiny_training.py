@@ -1,0 +1,274 @@
+"""The kernel that trains a tiny network by itself: the same as NumPy, in every schedule."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastnet.backends.base import Recipe, Rows, Tally
+from fastnet.backends.gpu.engine import GpuEngine
+from fastnet.backends.gpu.runtime import Runtime
+from fastnet.backends.numpy_backend import NumpyEngine
+from fastnet.kernels.cuda import loader, tiny
+from fastnet.nn.activations import ACTIVATIONS
+from fastnet.nn.layers import Block, Dense, Dropout, Layer
+from fastnet.nn.losses import MSE, BinaryCrossEntropy, CrossEntropy, GaussianNLL, Loss, Quantile
+from fastnet.nn.optimizers import LBFGS, OPTIMIZERS, SGD, Adam, Optimizer
+from fastnet.nn.plan import make_plan
+from tests.closeness import assert_close
+from tests.cuda.host_module import WHY_NOT, KernelError
+from tests.cuda.host_runtime import HostRuntime
+from tests.cuda.runtimes import Array, each_place, open_runtime
+from tests.networks import random_parameters, random_rows, random_state
+
+emulated = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
+
+SHARED = 200 * 2**10
+CLIPPED = Adam(0.01, l1=1e-3, l2=1e-2, weight_decay=0.1, clip_norm=0.75)
+
+CASES: dict[str, tuple[tuple[Layer, ...], Loss]] = {
+    "xor": ((Dense(4, "tanh"), Dense(2, "softmax")), CrossEntropy()),
+    "one layer": ((Dense(3),), MSE()),
+    "policy": ((Dense(33, "relu"), Dense(17, "gelu"), Dense(4, "softmax")), CrossEntropy(0.125)),
+    "many classes": ((Dense(9, "silu"), Dense(40, "softmax")), CrossEntropy()),
+    "softmax of squares": ((Dense(9, "mish"), Dense(5, "softmax")), MSE()),
+    "labels of ones": ((Dense(8, "elu"), Dense(3, "sigmoid")), BinaryCrossEntropy()),
+    "variances": ((Dense(8, "softplus"), Dense(4)), GaussianNLL()),
+    "quantiles": ((Dense(9, "selu"), Dense(6)), Quantile()),
+    "rates": (
+        (
+            Dense(7, "tanh", bias_rate=0.5, blocks=(Block(3, 2), Block(4, 5, rate=3.0))),
+            Dense(3, weight_rate=0.1, bias_rate=0),
+        ),
+        MSE(),
+    ),
+}
+
+
+class Training:
+    """A network on NumPy (runtime None), or in the kernel where it fits."""
+
+    def __init__(
+        self,
+        runtime: Runtime | None,
+        name: str,
+        dtype: Any,
+        *,
+        optimizer: Optimizer = CLIPPED,
+        count: int = 23,
+        batch: int = 8,
+        weighted: bool = True,
+        shuffle: bool = True,
+    ) -> None:
+        layers, loss = CASES[name]
+        plan = make_plan(7, layers)
+        put = np.array if runtime is None else runtime.to_device
+        self.back = np.array if runtime is None else runtime.to_host
+        self.parameters = put(random_parameters(plan).astype(dtype))
+        self.moments = put(np.zeros((optimizer.slots, plan.size), dtype))
+        state = put(random_state(plan).astype(dtype))
+        if runtime is None:
+            self.engine: Any = NumpyEngine(plan, self.parameters, state)
+        else:
+            self.engine = GpuEngine(plan, self.parameters, state, runtime)
+        labels = loss.name == "cross_entropy"
+        rows = random_rows(plan, loss, count, weighted=weighted, labels=labels)
+        self.host = [
+            None if a is None else a.astype(dtype) if a.dtype.kind == "f" else a
+            for a in rows.fields
+        ]
+        self.rows = Rows(*(None if a is None else put(a) for a in self.host))
+        self.recipe = Recipe(loss, optimizer, batch, seed=2**63 + 5, shuffle=shuffle)
+        self.step = 0
+
+    def epochs(self, number: int, *, rate: float = 0.01) -> Tally:
+        steps = self.recipe.steps(len(self.rows))
+        for _ in range(number):
+            table = self.recipe.optimizer.coefficients(self.step + 1, np.full(steps, rate))
+            place = {"epoch": self.step // steps, "step": self.step}
+            tally = self.engine.train_epoch(self.rows, self.recipe, self.moments, table, **place)
+            self.step += steps
+        return tally
+
+    def results(self) -> list[Array]:
+        return [np.array(self.back(a)) for a in (self.parameters, self.moments)]
+
+
+def tiny_runtime(place: str, dtype: Any) -> Runtime:
+    """Return a runtime on which tiny networks get their kernel."""
+    return open_runtime(place, dtype, shared_bytes=SHARED)
+
+
+def assert_same(got: Training, expected: Training, tallies: tuple[Tally, Tally]) -> None:
+    sums = [np.array([t.loss, t.score, t.weight]) for t in tallies]
+    dtype = got.host[0].dtype
+    assert_close(sums[0].astype(dtype), sums[1], terms=60 * got.step)
+    assert tallies[0].steps == tallies[1].steps
+    for a, b in zip(got.results(), expected.results(), strict=True):
+        assert_close(a, b.astype(np.float64), terms=60 * got.step)
+
+
+@each_place
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("name", CASES)
+def test_training_is_that_of_numpy(place: str, dtype: Any, name: str) -> None:
+    expected = Training(None, name, dtype)
+    got = Training(tiny_runtime(place, dtype), name, dtype)
+    assert_same(got, expected, (got.epochs(2), expected.epochs(2)))
+    if place != "gpu":
+        launches = got.engine.runtime.launches
+        assert set(launches) == {"clock_set", "permutation", tiny.KERNEL}
+        assert launches.count(tiny.KERNEL) == 2
+
+
+@emulated
+@pytest.mark.parametrize("kind", [k for k in OPTIMIZERS.values() if k is not LBFGS])
+def test_every_optimizer_is_that_of_numpy(kind: type[Optimizer]) -> None:
+    for clip_norm in (None, 0.5):
+        optimizer = kind(0.01, l2=1e-2, weight_decay=0.1, clip_norm=clip_norm)
+        expected = Training(None, "xor", np.float64, optimizer=optimizer)
+        got = Training(
+            tiny_runtime("shuffled", np.float64),
+            "xor",
+            np.float64,
+            optimizer=optimizer,
+        )
+        assert_same(got, expected, (got.epochs(3), expected.epochs(3)))
+
+
+HIDDEN = [row.name for row in ACTIVATIONS.values() if not row.output_only]
+
+
+@emulated
+@pytest.mark.parametrize("activation", HIDDEN)
+def test_every_activation_is_that_of_numpy(
+    activation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = (Dense(5, activation), Dense(3, activation), Dense(2))
+    monkeypatch.setitem(CASES, "activation", (layers, MSE()))
+    expected = Training(None, "activation", np.float64)
+    got = Training(tiny_runtime("backwards", np.float64), "activation", np.float64)
+    assert_same(got, expected, (got.epochs(2), expected.epochs(2)))
+
+
+@emulated
+@pytest.mark.parametrize(
+    "sizes", [(1, 8), (6, 1), (23, 100), (64, 64), (40, 33)], ids=lambda s: f"{s[0]} by {s[1]}"
+)
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("shuffle", [False, True], ids=["in order", "shuffled"])
+def test_batches_of_any_size_are_those_of_numpy(
+    sizes: tuple[int, int], weighted: bool, shuffle: bool
+) -> None:
+    options: dict[str, Any] = {"count": sizes[0], "batch": sizes[1]}
+    options |= {"weighted": weighted, "shuffle": shuffle, "optimizer": Adam(0.01)}
+    expected = Training(None, "policy", np.float64, **options)
+    got = Training(tiny_runtime("shuffled", np.float64), "policy", np.float64, **options)
+    assert_same(got, expected, (got.epochs(2), expected.epochs(2)))
+
+
+@emulated
+@pytest.mark.parametrize("name", ["policy", "many classes"])
+def test_no_order_of_threads_changes_a_bit(name: str) -> None:
+    results = []
+    for schedule in (0, 1, 7, 12):
+        training = Training(
+            HostRuntime(np.float32, schedule=schedule, shared_bytes=SHARED), name, np.float32
+        )
+        training.epochs(2)
+        results.append(training.results())
+    for result in results[1:]:
+        for a, b in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+BODY = loader.file("tiny.cu")
+BARRIERS = [match.start() for match in re.finditer(r"__syncthreads\(\);", BODY)]
+
+
+@emulated
+@pytest.mark.parametrize("place", BARRIERS, ids=lambda n: f"line {BODY.count(chr(10), 0, n)}")
+def test_each_barrier_is_needed(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, some order of threads trains another network or gets stuck."""
+    whole = tiny.Tiny.text
+    broken = BODY[:place] + " " * len("__syncthreads();") + BODY[place + len("__syncthreads();") :]
+
+    def train(text: Callable[[tiny.Tiny], str], schedule: int) -> Array:
+        monkeypatch.setattr(tiny.Tiny, "text", text)
+        runtime = HostRuntime(np.float32, schedule=schedule, shared_bytes=SHARED)
+        training = Training(runtime, "policy", np.float32)
+        training.epochs(1)
+        parameters: Array = training.results()[0]
+        return parameters
+
+    def is_noticed(schedule: int) -> bool:
+        try:
+            with np.errstate(all="ignore"):
+                found = train(lambda self: whole(self).replace(BODY, broken), schedule)
+        except KernelError:
+            return True
+        return not np.array_equal(found, right)
+
+    right = train(whole, 0)
+    assert any(is_noticed(schedule) for schedule in (0, 1, 7, 12))
+
+
+@emulated
+def test_an_epoch_can_be_cut_into_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parts = (
+        Training(tiny_runtime("shuffled", np.float32), "policy", np.float32) for _ in range(2)
+    )
+    tally = whole.epochs(3)
+    monkeypatch.setattr("fastnet.backends.gpu.tiny.LAUNCH_SECONDS", 5e-5)
+    split = parts.epochs(3)
+    assert parts.engine.runtime.launches.count(tiny.KERNEL) > 3
+    assert split == tally
+    for a, b in zip(parts.results(), whole.results(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@emulated
+@pytest.mark.parametrize("how", ["overflow", "nan"])
+def test_after_a_loss_that_is_not_finite_nothing_lasts(how: str) -> None:
+    options: dict[str, Any] = {"count": 60, "optimizer": SGD(0.01, momentum=0.5)}
+    name = "quantiles" if how == "nan" else "one layer"
+    trainings = [
+        Training(None, name, np.float64, **options),
+        Training(tiny_runtime("forwards", np.float64), name, np.float64, **options),
+    ]
+    tallies = []
+    for training in trainings:
+        array = training.rows.x if how == "nan" else training.rows.target
+        array[33, 0] = np.nan if how == "nan" else 1e160
+        with np.errstate(all="ignore"):
+            tallies.append(training.epochs(1))
+    assert tallies[0].steps == tallies[1].steps < 7
+    for a, b in zip(trainings[1].results(), trainings[0].results(), strict=True):
+        np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
+        finite = np.isfinite(b)
+        if finite.any():
+            assert_close(a[finite], b[finite], terms=500)
+
+
+@emulated
+@pytest.mark.parametrize(
+    ("layers", "batch", "shared"),
+    [
+        ((Dense(4, "relu"), Dropout(0.5), Dense(2)), 8, SHARED),
+        ((Dense(200, "relu"), Dense(200, "relu"), Dense(2)), 8, SHARED),
+        ((Dense(64, "relu"), Dense(2)), 4096, 2**30),
+        ((Dense(4, "relu"), Dense(2)), 8, 2 * 2**10),
+    ],
+    ids=["dropout", "too many parameters", "too much work", "little shared memory"],
+)
+def test_what_is_not_tiny_is_trained_by_the_engine(
+    layers: tuple[Layer, ...], batch: int, shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CASES, "large", (layers, MSE()))
+    runtime = HostRuntime(np.float32, shared_bytes=shared)
+    training = Training(runtime, "large", np.float32, count=batch, batch=batch)
+    assert training.engine._epochs._tiny.kernel_for(training.rows, training.recipe) is None

@@ -1,0 +1,320 @@
+"""``fastnet train``: from a table to a model file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import fastnet as fn
+from fastnet import data
+from fastnet.cli import group
+from fastnet.nn.layers import Dropout
+from fastnet.nn.schedules import Cosine, Exponential, OneCycle, ReduceOnPlateau, Schedule, Step
+
+QUICK = ("--backend", "numpy", "--epochs", "2")
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(group, [str(arg) for arg in args], prog_name="fastnet")
+
+
+def train(*args: object) -> Result:
+    result = run("train", *args, *QUICK)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Every test runs in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+@pytest.fixture
+def numbers(empty_folder: Path) -> str:
+    """A table with three numeric inputs and a numeric target."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    y = x @ [1.0, -2.0, 0.5] + 0.1 * rng.normal(size=200)
+    text = "a,b,c,y\n" + "".join(f"{r[0]},{r[1]},{r[2]},{t}\n" for r, t in zip(x, y, strict=True))
+    Path("numbers.csv").write_text(text)
+    return "numbers.csv"
+
+
+def test_train_saves_the_network_that_the_library_trains() -> None:
+    result = train("digits", "--hidden", "16", "--seed", 3, "--dtype", "float64")
+    digits = data.load("digits")
+    net = fn.Network(
+        [64, 16, 10], output_activation="softmax", dtype="float64", seed=3, backend="numpy"
+    )
+    history = net.fit(digits.x, digits.y, epochs=2)
+    loaded = fn.load("model.safetensors", backend="numpy")
+    assert np.array_equal(loaded.parameters, net.parameters)
+    assert loaded.label_names == tuple("0123456789")
+    assert loaded.schema == digits.schema
+    assert loaded.scaler is None
+    accuracy = net.evaluate(digits.test.x, digits.test.y)["accuracy"]
+    lines = result.stdout.splitlines()
+    assert f"test accuracy {accuracy:.4f}" in lines
+    assert f"epoch=1 loss={history['loss'][0]:.10g}" in result.stdout
+    assert len([line for line in lines if line.startswith("epoch=")]) == 2
+    assert any(re.fullmatch(r"time \d+\.\d\d s for 2 epochs, [\d,]+ samples/s", x) for x in lines)
+    assert re.fullmatch(r"model model\.safetensors \([\d.,]+ (kB|bytes)\)", lines[-1])
+    facts = dict(line.split(maxsplit=1) for line in lines[:5])
+    assert facts["data"] == "digits: 1,437 rows, 64 inputs, 10 classes"
+    assert facts["network"].startswith("64-16-10 (relu, softmax), 1,210 parameters, float64")
+    assert facts["backend"].startswith("numpy, ")
+
+
+def test_quiet_leaves_the_results() -> None:
+    lines = train("digits", "--quiet").stdout.splitlines()
+    assert lines[0].startswith("training loss ")
+    assert lines[-1].startswith("model ")
+    assert not any(line.startswith(("epoch", "data")) for line in lines)
+
+
+def test_early_stopping_without_validation_takes_a_tenth_and_says_so() -> None:
+    result = train("digits", "--early-stopping", "1")
+    assert "0.1 of the rows for validation (for --early-stopping)" in result.stdout
+    assert "validation accuracy " in result.stdout
+    assert "weights of epoch 2, the best of 2" in result.stdout
+
+
+def test_validation_of_zero_stays_zero() -> None:
+    assert "validation" not in train("digits", "--early-stopping", 1, "--validation", 0).stdout
+
+
+def test_the_results_are_those_of_the_best_epoch() -> None:
+    args = ("digits", "--early-stopping", 3, "--history", "h.json", "--learning-rate", 0.3)
+    result = run("train", *args, "--backend", "numpy", "--epochs", 30, "--hidden", 8)
+    history = json.loads(Path("h.json").read_text())
+    best = history["epochs"].index(history["best_epoch"])
+    assert best < len(history["epochs"]) - 1
+    assert history["stop_reason"] == "early stopping"
+    loss = float(re.search(r"validation loss (\S+)", result.stdout)[1])
+    assert loss == pytest.approx(history["records"]["val_loss"][best], abs=1e-4)
+
+
+def test_history_has_every_number_at_full_precision() -> None:
+    train("digits", "--history", "h.json", "--metric", "f1", "--validation", 0.1, "--hidden", 8)
+    history = json.loads(Path("h.json").read_text())
+    digits = data.load("digits")
+    net = fn.Network([64, 8, 10], output_activation="softmax", backend="numpy")
+    expected = net.fit(digits.x, digits.y, epochs=2, validation_split=0.1, metrics=["f1"])
+    assert history["records"] == expected.records
+    assert history["epochs"] == [1, 2]
+    assert set(history["test"]) == {"loss", "accuracy", "f1"}
+    assert history["seconds"] > 0
+
+
+def test_history_may_be_a_picture() -> None:
+    pytest.importorskip("matplotlib")
+    train("digits", "--history", "h.png", "--history", "h.json")
+    assert Path("h.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("h.json").exists()
+
+
+def test_a_number_is_regressed_with_standardised_inputs(numbers: str) -> None:
+    result = run("train", numbers, "--target", "y", "--epochs", 60, "--batch-size", 16,
+                 "--backend", "numpy", "--validation", 0.2)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "inputs    standardised" in result.stdout
+    assert "3 inputs, 1 output" in result.stdout
+    assert "mse by adam, learning rate 0.001, batches of 16" in result.stdout
+    assert float(re.search(r"validation r2 (\S+)", result.stdout)[1]) > 0.9
+    net = fn.load("model.safetensors", backend="numpy")
+    assert net.scaler is not None
+    assert net.schema.targets == ("y",)
+    assert net.label_names is None
+
+
+def test_standardisation_can_be_switched(numbers: str) -> None:
+    train(numbers, "--target", "y", "--no-standardize")
+    assert fn.load("model.safetensors", backend="numpy").scaler is None
+    train("digits", "--standardize")
+    assert fn.load("model.safetensors", backend="numpy").scaler is not None
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "activation"),
+    [
+        ("mse", 2, "identity"),
+        ("mae", 2, "identity"),
+        ("huber", 2, "identity"),
+        ("poisson", 2, "exp"),
+        ("gaussian_nll", 4, "identity"),
+        ("quantile", 6, "identity"),
+        ("binary_cross_entropy", 2, "sigmoid"),
+    ],
+)
+def test_the_output_layer_follows_the_loss(loss: str, outputs: int, activation: str) -> None:
+    rng = np.random.default_rng(0)
+    y = (rng.random((40, 2)) > 0.5).astype(np.float32)
+    np.savez("xy.npz", x=rng.normal(size=(40, 3)), y=y)
+    train("xy.npz", "--loss", loss)
+    net = fn.load("model.safetensors", backend="numpy")
+    assert (net.outputs, net.plan.output_activation.name) == (outputs, activation)
+
+
+def test_binary_cross_entropy_takes_two_classes_with_one_output() -> None:
+    Path("two.csv").write_text("a,t\n" + "0.1,no\n0.9,yes\n" * 20)
+    train("two.csv", "--target", "t", "--loss", "binary_cross_entropy", "--label-smoothing", 0.1)
+    net = fn.load("model.safetensors", backend="numpy")
+    assert (net.outputs, net.label_names) == (1, ("no", "yes"))
+
+
+@pytest.mark.parametrize(
+    ("args", "problem"),
+    [
+        (["digits", "--loss", "mse"], "the loss 'mse' needs numbers"),
+        (["digits", "--loss", "binary_cross_entropy"], "needs two classes"),
+        (["numbers.csv", "--target", "y", "--loss", "cross_entropy"], "needs classes"),
+        (["numbers.csv", "--target", "y", "--class-weight", "balanced"], "class_weight"),
+        (["digits", "--metric", "roc_auc"], "'roc_auc' needs two classes"),
+    ],
+)
+def test_a_loss_or_metric_for_the_other_task_is_refused(
+    numbers: str, args: list[str], problem: str
+) -> None:
+    result = run("train", *args, *QUICK)
+    assert result.exit_code == 1
+    assert problem in result.stderr
+    assert not Path("model.safetensors").exists()
+
+
+def test_a_single_class_is_nothing_to_learn() -> None:
+    Path("one.csv").write_text("a,t\n1,yes\n2,yes\n")
+    result = run("train", "one.csv", "--target", "t", *QUICK)
+    assert result.exit_code == 1
+    assert "one class only" in result.stderr
+
+
+def test_dropout_follows_each_hidden_layer_and_none_is_a_linear_model() -> None:
+    train("digits", "--hidden", "8,4", "--dropout", 0.25)
+    layers = fn.load("model.safetensors", backend="numpy").layers
+    assert layers[1] == layers[3] == Dropout(0.25)
+    assert len(layers) == 5
+    train("digits", "--hidden", "none", "--dropout", 0.25)
+    assert len(fn.load("model.safetensors", backend="numpy").layers) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("cosine", Cosine(0.01, epochs=20)),
+        ("one_cycle", OneCycle(0.01, epochs=20)),
+        ("exponential", Exponential(0.01, factor=0.01 ** (1 / 20))),
+        ("step", Step(0.01, every=7, factor=0.1)),
+        ("reduce_on_plateau", ReduceOnPlateau(0.01, factor=0.3, patience=5)),
+    ],
+)
+def test_a_schedule_spans_the_epochs(
+    name: str, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+    fit = fn.Network.fit
+
+    def spy(self: fn.Network, *args: object, **kwargs: object) -> fn.History:
+        seen.append(kwargs["optimizer"])
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(fn.Network, "fit", spy)
+    options = ("--schedule", name, "--learning-rate", 0.01, "--epochs", 20, "--hidden", "none")
+    assert run("train", "digits", *options, "--backend", "numpy", "--quiet").exit_code == 0
+    assert seen == [fn.Adam(schedule)]
+
+
+@pytest.mark.parametrize(
+    ("options", "optimizer"),
+    [
+        ("--optimizer sgd --momentum 0.9", fn.SGD(0.01, momentum=0.9)),
+        ("--optimizer adamw", fn.AdamW(1e-3)),
+        ("--optimizer adamw --weight-decay 0.1", fn.AdamW(1e-3, weight_decay=0.1)),
+        ("--optimizer lion --l1 0.1 --l2 0.2", fn.Lion(1e-4, l1=0.1, l2=0.2)),
+        ("--learning-rate 0.5 --clip-norm 2", fn.Adam(0.5, clip_norm=2.0)),
+        ("--optimizer lbfgs --l2 0.1", fn.LBFGS(l2=0.1)),
+    ],
+)
+def test_the_optimizer_has_the_options_and_else_its_own_defaults(
+    options: str, optimizer: object
+) -> None:
+    from fastnet.cli.commands.train.build import Settings, make_optimizer
+
+    command = group.get_command(click.Context(group), "train")
+    context = command.make_context("train", ["digits", *options.split()])
+    assert make_optimizer(Settings(**context.params)) == optimizer
+
+
+def test_an_existing_model_is_replaced_and_the_line_says_so() -> None:
+    Path("model.safetensors").write_text("old")
+    assert train("digits").stdout.endswith(", replacing the file that was there)\n")
+    fn.load("model.safetensors", backend="numpy")
+
+
+@pytest.mark.parametrize("option", ["--out", "--history"])
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("nowhere/x.json", "there is no folder 'nowhere'; create it first"),
+        ("numbers.csv/x.json", "there is no folder 'numbers.csv'"),
+        ("folder.json", "folder.json is a folder"),
+        ("numbers.csv", "numbers.csv is what is read here"),
+        ("/dev/null", "/dev/null is not a file"),
+    ],
+)
+def test_a_file_that_could_not_be_written_is_refused_before_training(
+    option: str, path: str, problem: str, numbers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fn.Network, "fit", lambda *args, **kwargs: pytest.fail("it trained"))
+    Path("folder.json").mkdir()
+    before = Path(numbers).read_text()
+    result = run("train", numbers, "--target", "y", option, path, *QUICK)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"fastnet: error: {option}: ")
+    assert problem in result.stderr
+    assert Path(numbers).read_text() == before
+
+
+def test_a_folder_without_permission_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(self: Path, *args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "touch", refuse)  # root may write everywhere
+    result = run("train", "digits", *QUICK)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "fastnet: error: --out: model.safetensors cannot be written: Permission denied.\n"
+    )
+
+
+def test_divergence_is_one_line_and_the_old_model_stays() -> None:
+    Path("model.safetensors").write_text("old")
+    result = run("train", "digits", *QUICK, "--optimizer", "sgd", "--learning-rate", 1e9)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("fastnet: error: training diverged: ")
+    assert result.stderr.endswith("No model was saved.\n")
+    assert result.stderr.count("\n") == 1
+    assert Path("model.safetensors").read_text() == "old"
+
+
+def test_npz_and_npy_files_are_trained_on(numbers: str) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(60, 4)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.int64)
+    np.savez("split.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    assert "test accuracy " in train("split.npz").stdout
+    np.save("matrix.npy", np.column_stack([x, 3.5 * x[:, 0]]))
+    assert "training r2 " in train("matrix.npy", "--target", "-1").stdout
+    result = run("train", "matrix.npy", *QUICK)
+    assert result.exit_code == 1
+    assert "needs a target" in result.stderr

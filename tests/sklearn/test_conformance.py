@@ -1,0 +1,125 @@
+"""What scikit-learn asks of every estimator, and its own tests of its MLP."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.checkout import ROOT
+
+pytest.importorskip("sklearn")
+
+import sklearn
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+import fastnet as fn
+import fastnet.sklearn as estimators
+
+BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
+
+SECTION = (
+    (ROOT / "README.md").read_text().partition("\n### scikit-learn\n")[2].partition("\n###")[0]
+)
+
+# A network that has not converged after so many iterations is none of these tests' business.
+unfinished = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def every_estimator() -> list[Any]:
+    """Return each class on each backend, with its defaults."""
+    classes = [getattr(estimators, name) for name in estimators.__all__]
+    return [estimator(backend=backend) for estimator in classes for backend in BACKENDS]
+
+
+def test_all_four_classes_are_checked() -> None:
+    names = {type(estimator).__name__ for estimator in every_estimator()}
+    assert names == {"FastNetClassifier", "FastNetRegressor", "MLPClassifier", "MLPRegressor"}
+
+
+@unfinished
+@parametrize_with_checks(every_estimator())
+def test_it_keeps_the_conventions_of_scikit_learn(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+class Careless(ClassifierMixin, BaseEstimator):
+    """Breaks a convention: it predicts before it was trained."""
+
+    def fit(self, X: Any, y: Any) -> Careless:
+        return self
+
+    def predict(self, X: Any) -> list[int]:
+        return [0] * len(X)
+
+
+def test_a_careless_estimator_does_not_pass() -> None:
+    with pytest.raises(AssertionError):
+        check_estimator(Careless())
+
+
+# --- scikit-learn's own test file -----------------------------------------------------------------
+
+
+def run_scikit_learns_tests(folder: Path, *options: str) -> dict[str, bool]:
+    """Run its tests of its MLP in a new process; return which passed."""
+    report = folder / "report.xml"
+    command = [
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options),
+        *(f"--junitxml={report}", "--pyargs", "sklearn.neural_network.tests.test_mlp"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert report.exists(), done.stdout + done.stderr
+    return {
+        str(case.get("name")): not {child.tag for child in case} & {"failure", "error"}
+        for case in ElementTree.parse(report).iter("testcase")
+    }
+
+
+def test_scikit_learns_own_tests_pass_but_for_those_that_the_readme_names(tmp_path: Path) -> None:
+    passed = run_scikit_learns_tests(tmp_path, "-p", "tests.sklearn.shim")
+    assert len(passed) >= 55
+    count, version = re.findall(r"Of the (\d+) tests in scikit-learn ([\d.]+)'s", SECTION)[0]
+    if sklearn.__version__.startswith(version):
+        assert len(passed) == int(count)
+    named = set(re.findall(r"`(test_\w+)`", SECTION))
+    assert {name for name, well in passed.items() if not well} == named
+
+
+def test_a_shim_that_breaks_the_classes_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "broken_shim.py").write_text(
+        "import sklearn.neural_network as n\n"
+        "class Broken(n.MLPClassifier):\n"
+        "    def predict(self, X):\n"
+        "        return super().predict(X)[::-1]\n"
+        "n.MLPClassifier = Broken\n"
+    )
+    passed = run_scikit_learns_tests(tmp_path, "-p", "broken_shim", "-k", "partial_fit")
+    assert not all(passed.values())
+
+
+def test_the_code_in_the_readme_runs_line_by_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, Any] = {}
+    for line in re.finditer(r"(?ms)^\S.*?(?=^[^\s)]|\Z)", "".join(blocks)):
+        code, _, promised = line.group().partition("  # 0.")
+        if promised:
+            # On another processor a row or two may fall to the other side.
+            assert abs(eval(code, names) - float(f"0.{promised}")) < 0.02, code
+        else:
+            exec(code, names)
+    assert (tmp_path / "digits.safetensors").exists()

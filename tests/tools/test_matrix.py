@@ -1,0 +1,42 @@
+"""What `tools.matrix` goes through; the run itself needs a package index, and minutes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.checkout import ROOT
+from tools import matrix
+
+
+def test_the_lowest_versions_are_those_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    names = [each.partition(">=")[0] for each in project["project"]["dependencies"]]
+    pinned = dict(each.split("==") for each in matrix.lowest(project))
+    assert list(pinned) == names
+    assert all(version[0].isdigit() for version in pinned.values())
+
+
+def test_each_named_test_is_there() -> None:
+    assert all((ROOT / "tests" / f"{name}.py").is_file() for name in matrix.TESTS)
+
+
+def test_each_python_that_is_found_is_new_enough() -> None:
+    program = "import sys; print(sys.version_info >= (3, 11))"
+    for python in matrix.pythons():
+        done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout == "True\n"
+
+
+def test_an_environment_that_fails_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failed = subprocess.CompletedProcess([], 1, "No matching distribution")
+    monkeypatch.setattr(matrix, "call", lambda *command, **changes: failed)
+    environment = matrix.Environment(sys.executable)
+    well, text = matrix.try_out(environment, matrix.TESTS, tmp_path)
+    assert (well, text.strip()) == (False, "No matching distribution")

@@ -1,0 +1,205 @@
+"""Memory: what training takes is known beforehand, and nothing is kept that grows."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastnet as fn
+from fastnet.utils import memory
+from tests.checkout import ROOT
+from tools.fuzzing import Memory
+
+BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
+CPU = [name for name in BACKENDS if name != "cupy"]
+MB = 2**20
+
+on_linux = pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of memory"
+)
+
+
+def run(program: str, *args: str) -> list[float]:
+    """Run a program in a process of its own; return the numbers that it writes as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *args],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    numbers: list[float] = json.loads(done.stdout)
+    return numbers
+
+
+# --- how much -------------------------------------------------------------------------------------
+
+MEASURE = """
+import json, sys
+import numpy as np
+import fastnet as fn
+from fastnet import memory
+from tools.fuzzing import Memory
+
+backend, dtype, optimizer, sizes, batch, bias_rate = sys.argv[1:4] + json.loads(sys.argv[4])
+optimizer = fn.optimizers.get(optimizer)
+fn.Network([4, 4, 1], backend=backend, dtype=dtype).fit(np.zeros((8, 4)), np.zeros(8))
+x, y = np.ones((batch, sizes[0]), dtype), np.zeros((batch, sizes[-1]), dtype)
+layers = [fn.Dense(units, "relu", bias_rate=bias_rate) for units in sizes[1:]]
+net = fn.Network(layers, inputs=sizes[0], backend=backend, dtype=dtype)
+with Memory() as rise:
+    net.fit(x, y, optimizer=optimizer, epochs=2, batch_size=batch, threads=1)
+fixed, per_row = memory.training_bytes(net.plan, net.dtype.itemsize, optimizer)
+print(json.dumps([net.parameters.nbytes + rise.rise * 2**20, fixed + batch * per_row]))
+"""
+
+
+@on_linux
+@pytest.mark.parametrize("backend", CPU)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize(
+    ("sizes", "batch"),
+    [([256, 2048, 2048, 10], 64), ([64, 512, 512, 512, 10], 8192), ([784, 128, 10], 20_000)],
+    ids=["parameters", "deep", "inputs"],
+)
+def test_the_formula_says_what_training_takes(
+    sizes: list[int], batch: int, optimizer: str, dtype: str, backend: str
+) -> None:
+    measured, estimated = run(MEASURE, backend, dtype, optimizer, json.dumps([sizes, batch, 1.0]))
+    assert 0.8 * estimated < measured < 1.15 * estimated
+
+
+@on_linux
+@pytest.mark.parametrize(("backend", "copies"), [("numpy", 2.25), ("numba", 1.0)])
+def test_rates_take_the_copies_of_the_parameters_that_the_formula_allows(
+    backend: str, copies: float
+) -> None:
+    if backend not in CPU:
+        pytest.skip(f"{backend} cannot run here")
+    sizes = [256, 2048, 2048, 10]
+    size = 4 * sum((a + 1) * b for a, b in pairwise(sizes))
+    found = [
+        run(MEASURE, backend, "float32", "sgd", json.dumps([sizes, 64, rate]))
+        for rate in (1.0, 0.5)
+    ]
+    (plain, estimated), (rated, estimated_at_rates) = found
+    assert (rated - plain) / size == pytest.approx(copies, abs=0.2)
+    assert estimated_at_rates - estimated == 2 * size
+
+
+@on_linux
+def test_the_measurement_sees_memory_that_is_taken() -> None:
+    with Memory() as rise:
+        taken = np.ones(8 * MB)
+    assert 60 < rise.rise < 70
+    assert taken[0] == 1
+
+
+# --- too much -------------------------------------------------------------------------------------
+
+
+def test_a_network_that_cannot_fit_is_refused_with_both_numbers() -> None:
+    with pytest.raises(
+        fn.OutOfMemoryError, match=r"the network takes about [\d,.]+ GB, and .* GB"
+    ) as c:
+        fn.Network([10**6, 10**7, 1], backend="numpy")
+    assert isinstance(c.value, MemoryError)
+
+
+def test_training_that_cannot_fit_is_refused_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = fn.Network([1000, 4000, 4000, 1], backend="numpy")
+    before, x = net.parameters.tobytes(), np.zeros((4, 1000), np.float32)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**8)
+    with pytest.raises(fn.OutOfMemoryError, match=r"training it takes about 0.6 GB, and 0.3 GB"):
+        net.fit(x, np.zeros(4))
+    assert net.parameters.tobytes() == before
+    assert net.training is None
+    monkeypatch.setattr(memory, "available_bytes", lambda: None)  # a system that does not say
+    net.fit(x, np.zeros(4), epochs=1)
+
+
+LIMITED = """
+import json, resource
+import numpy as np
+import fastnet as fn
+
+small = fn.Network([3, 4, 1], backend="numpy")
+resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30))
+x, y = np.zeros((10, 3)), np.zeros(10)
+try:
+    fn.Network([100_000, 100_000, 1], backend="numpy")
+except fn.OutOfMemoryError as error:
+    assert "200.0 GB" in str(error), error
+else:
+    raise AssertionError
+try:
+    large = fn.Network([3, 9000, 9000, 1], backend="numpy")
+    large.fit(x, y)
+except MemoryError as error:
+    assert isinstance(error, fn.OutOfMemoryError), error
+else:
+    raise AssertionError
+small.fit(x, y, epochs=2)
+print(json.dumps(small.history["loss"]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a limit of POSIX")
+def test_under_a_limit_of_the_system_the_process_lives_on() -> None:
+    assert len(run(LIMITED)) == 2
+
+
+def test_small_networks_do_not_ask_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda: pytest.fail("asked"))
+    fn.Network([3, 4, 1], backend="numpy").fit(np.zeros((4, 3)), np.zeros(4), epochs=1)
+
+
+# --- nothing grows --------------------------------------------------------------------------------
+
+SOAK = """
+import json, os, sys
+import numpy as np
+import fastnet as fn
+from tools.fuzzing import Memory
+
+backend, fits, predictions = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+x = np.random.default_rng(0).standard_normal((16, 3))
+net = fn.Network([3, 8, 1], activation="tanh", backend=backend)
+
+def work(fits, predictions):
+    for k in range(fits):
+        other = fn.Network([3, 8, 1], activation="tanh", backend=backend, seed=k)
+        other.fit(x, x[:, 0], epochs=2, batch_size=8, validation_split=0.25, early_stopping=2)
+    for _ in range(predictions):
+        net.predict_one(x[0])
+    net.predict(x)
+
+work(fits // 10 + 100, 1000)
+files = len(os.listdir("/proc/self/fd"))
+with Memory() as rise:
+    work(fits, predictions)
+print(json.dumps([rise.rise, len(os.listdir("/proc/self/fd")) - files]))
+"""
+
+
+@on_linux
+@pytest.mark.parametrize("backend", CPU)
+@pytest.mark.parametrize(
+    ("fits", "predictions"),
+    [(300, 20_000), pytest.param(10_000, 1_000_000, marks=pytest.mark.slow)],
+)
+def test_memory_and_open_files_do_not_grow(fits: int, predictions: int, backend: str) -> None:
+    megabytes, files = run(SOAK, backend, str(fits), str(predictions))
+    assert files == 0
+    assert megabytes < 2

@@ -1,0 +1,213 @@
+"""Kill training at random moments, go on from its checkpoints, and compare with a run left alone.
+
+``python -m tools.kills --kills 200`` prints a line of JSON. The networks are small and write often,
+so that many of the kills fall into a write. With ``--writer naive`` checkpoints are written as most
+programs write files: that has to leave some that cannot be read, or the harness would find nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import signal
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastnet as fn
+from fastnet.errors import ModelFileError
+from fastnet.serialization import safetensors_file
+from fastnet.training import loop
+from fastnet.training.checkpoints import folder as checkpoint_folder
+
+X = np.random.default_rng(0).standard_normal((96, 6))
+Y = np.sin(X @ [1.0, -1.0, 0.5, 0.0, 2.0, -0.3])
+LABELS = (Y > 0).astype(int)
+
+SCHEDULE = fn.schedules.WarmUp(1e-4, epochs=3, then=fn.schedules.Cosine(0.01, epochs=20))
+PLATEAU = fn.schedules.ReduceOnPlateau(0.02, patience=1, factor=0.5)
+NORMED = [fn.Dense(24), fn.BatchNorm("relu"), fn.Dropout(0.3), fn.Dense(2, "softmax")]
+
+MOST = 6
+"""Kills of one run, so that on a busy machine too every setup has its turn."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A network, and on what and how it is trained."""
+
+    network: Callable[[], fn.Network]
+    data: tuple[Any, ...]
+    options: dict[str, Any]
+
+
+def _setups(backend: str) -> list[Setup]:
+    def plain() -> fn.Network:
+        return fn.Network([6, 48, 48, 1], activation="tanh", backend=backend, seed=3)
+
+    def normed() -> fn.Network:
+        return fn.Network(NORMED, inputs=6, backend=backend, dtype="float64")
+
+    blocks = fn.data.Blocks(np.column_stack([X, Y]), target=-1, block_rows=20)
+    table = {f"x{k}": column for k, column in enumerate(X.T)}
+    held = {"validation_split": 0.2, "batch_size": 7, "early_stopping": 6}
+    by_time, by_epoch = {"checkpoint_every": "0.0001s"}, {"checkpoint_every": 1}
+    return [
+        Setup(plain, (X, Y), {"optimizer": fn.Adam(SCHEDULE), **held, **by_time}),
+        Setup(normed, (X, LABELS), {"optimizer": fn.AdamW(PLATEAU), **held, **by_epoch}),
+        Setup(plain, (X, Y), {"optimizer": fn.SGD(0.01, momentum=0.9), **by_time}),
+        Setup(plain, (X, Y), {"optimizer": fn.LBFGS(), "checkpoint_every": 2}),
+        Setup(plain, (blocks,), {"optimizer": fn.Adam(SCHEDULE), "batch_size": 7, **by_time}),
+        Setup(plain, (table, Y), {"optimizer": fn.Adam(SCHEDULE), **held, **by_time}),
+    ]
+
+
+@dataclass
+class Report:
+    """What was found.
+
+    Attributes
+    ----------
+    inside : int
+        Kills that left a temporary file, or a file that cannot be read: they fell into a write.
+    unreadable : int
+        Checkpoints that could not be read after a kill.
+    different : int
+        Runs whose result is not that of the run that was left alone, bit for bit.
+    failed : int
+        Runs that ended with an error.
+    """
+
+    kills: int = 0
+    runs: int = 0
+    inside: int = 0
+    unreadable: int = 0
+    different: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+
+def write_naively(path: Path, content: bytes) -> None:
+    """Write a file under its own name, piece by piece, as most programs do."""
+    with open(path, "wb", buffering=0) as file:
+        for start in range(0, len(content), 64):
+            file.write(content[start : start + 64])
+
+
+def train(setup: Setup, folder: Path) -> None:
+    """Train, going on from the checkpoints in the folder; leave all results in a file."""
+    network = setup.network()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fn.CheckpointWarning)
+        history = network.fit(
+            *setup.data,
+            epochs=25,
+            checkpoint=folder / "run",
+            resume=True,
+            threads=1,
+            **setup.options,
+        )
+    results = [network.parameters, network.state, *map(np.array, history.values())]
+    assert network.training is not None
+    np.savez(folder / "result.npz", *results, network.training.moments)
+
+
+def start(setup: Setup, folder: Path) -> int:
+    """Train in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            train(setup, folder)
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+def results(folder: Path) -> list[bytes]:
+    with np.load(folder / "result.npz") as arrays:
+        return [arrays[name].tobytes() for name in arrays.files]
+
+
+def look(folder: Path, report: Report) -> None:
+    """Count what a kill left behind."""
+    unreadable = 0
+    for file in (
+        checkpoint_folder.Folder(folder / "run").files() if (folder / "run").exists() else []
+    ):
+        try:
+            safetensors_file.unpack(file, "fastnet-checkpoint", "checkpoint", "a test")
+        except ModelFileError:
+            unreadable += 1
+    report.unreadable += unreadable
+    report.inside += bool(unreadable or list((folder / "run").glob(".*.tmp")))
+
+
+def alone(setup: Setup) -> tuple[list[bytes], float]:
+    """Train without a kill, in this process; return all results and the seconds that it takes.
+
+    The fastest of several, when all is imported and compiled: children start from there.
+    """
+    fastest = math.inf
+    for _ in range(4):
+        with tempfile.TemporaryDirectory() as name:
+            began = time.perf_counter()
+            train(setup, Path(name))
+            fastest = min(fastest, time.perf_counter() - began)
+            found = results(Path(name))
+    return found, fastest
+
+
+def campaign(kills: int, seed: int, backends: list[str]) -> Report:
+    """Kill so many times."""
+    loop.FIRST_SPAN_FLOPS = loop.SPAN_SECONDS = 0  # each batch is a span of its own
+    chance, report, began = random.Random(seed), Report(), time.perf_counter()
+    setups = [(setup, *alone(setup)) for backend in backends for setup in _setups(backend)]
+    while report.kills < kills:
+        setup, expected, seconds = setups[report.runs % len(setups)]
+        with tempfile.TemporaryDirectory() as name:
+            folder, kills_here = Path(name), 0
+            while True:
+                child = start(setup, folder)
+                time.sleep(chance.uniform(0, seconds))
+                if report.kills < kills and kills_here < MOST:
+                    os.kill(child, signal.SIGKILL)
+                _, status = os.waitpid(child, 0)
+                if not os.WIFSIGNALED(status):
+                    break
+                report.kills, kills_here = report.kills + 1, kills_here + 1
+                look(folder, report)
+            report.runs += 1
+            if status:
+                report.failed += 1
+            else:
+                report.different += results(folder) != expected
+    report.seconds = round(time.perf_counter() - began, 1)
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--writer", choices=("atomic", "naive"), default="atomic")
+    parser.add_argument("--backends", default="numpy,numba")
+    arguments = parser.parse_args()
+    if arguments.writer == "naive":
+        safetensors_file.write_atomically = write_naively
+    report = campaign(arguments.kills, arguments.seed, arguments.backends.split(","))
+    print(json.dumps(asdict(report)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Run the tests that depend on versions with other versions of Python and of the dependencies.
+
+``python -m tools.matrix`` makes an environment for each Python it finds, with the newest
+dependencies, and one with the oldest Python and the lowest versions that ``pyproject.toml`` allows;
+it installs the checkout there, runs `TESTS` with an empty kernel cache, and prints a line for each.
+Nothing is left behind. It needs a package index, and some minutes for each environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tests.checkout import ROOT
+
+TESTS: Final = (
+    "backends/test_tiny",
+    "training/test_fit",
+    "serialization/test_model_files",
+    "training/checkpoints/test_checkpoint_files",
+    "kernels/test_kernel_cache",
+    "cli/test_cli_train",
+    "cli/test_cli_use",
+    "backends/test_threads",
+)
+"""What uses the insides of a dependency, or what its versions differ in."""
+
+TOOLS: Final = ("pytest>=8", "pytest-benchmark>=5", "hypothesis>=6.100")
+MINORS: Final = range(11, 30)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A Python, and the requirements of fastnet there."""
+
+    python: str
+    requirements: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return "lowest" if self.requirements else "newest"
+
+
+def lowest(project: dict[str, Any]) -> tuple[str, ...]:
+    """Return the dependencies at the lowest versions allowed: ``numpy>=2.0`` is numpy 2.0."""
+    return tuple(each.replace(">=", "==") for each in project["project"]["dependencies"])
+
+
+def pythons() -> Iterator[str]:
+    """Yield one Python of each version from 3.11: of the path, or of pyenv."""
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for minor in MINORS:
+        name = f"python3.{minor}"
+        found = sorted(versions.glob(f"3.{minor}.*/bin/{name}"))
+        path = str(found[-1]) if found else shutil.which(name)
+        if path:
+            yield path
+
+
+def call(*command: str | Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the checkout, with standard error where its output goes."""
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env={**os.environ, **changes},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def try_out(environment: Environment, tests: Sequence[str], folder: Path) -> tuple[bool, str]:
+    """Install and test in a new environment in `folder`; return whether all is well, and why."""
+    python = folder / "bin" / "python"
+    changes = {"FASTNET_CACHE_DIR": str(folder / "cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    packages = ("-e", f"{ROOT}[onnx]", *environment.requirements, *TOOLS)
+    files = [str(Path("tests") / f"{name}.py") for name in tests]
+    for command in (
+        (environment.python, "-m", "venv", folder),
+        (python, "-m", "pip", "install", "-q", *packages),
+        (python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files),
+    ):
+        done = call(*command, **changes)
+        if done.returncode:
+            return False, "\n" + done.stdout
+    return True, done.stdout.strip().splitlines()[-1]
+
+
+def versions(folder: Path) -> str:
+    """Return the versions of Python and of what fastnet needs in an environment."""
+    names = "numpy numba llvmlite safetensors click rich threadpoolctl"
+    program = (
+        "import platform; from importlib.metadata import version; "
+        f"print(platform.python_version(), *(f'{{n}} {{version(n)}}' for n in '{names}'.split()))"
+    )
+    return call(folder / "bin" / "python", "-c", program).stdout.strip()
+
+
+def main() -> int:
+    """Go through the environments; 1 if one of them fails."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--python", action="append", help="these only, not each that is found")
+    parser.add_argument("--only", choices=("lowest", "newest"))
+    parser.add_argument("--tests", nargs="+", default=TESTS, help="names of other tests")
+    arguments = parser.parse_args()
+    found = arguments.python or list(pythons())
+    if not found:
+        parser.error("no Python from 3.11 on was found: name one with --python")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    environments = [Environment(found[0], lowest(project)), *map(Environment, found)]
+    failed = False
+    for environment in environments:
+        if arguments.only not in (None, environment.name):
+            continue
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory() as name:
+            well, text = try_out(environment, arguments.tests, Path(name))
+            there = versions(Path(name)) if well else environment.python
+        failed = failed or not well
+        verdict = "passes" if well else "FAILS"
+        took = time.monotonic() - start
+        print(f"{environment.name} {verdict} in {took:.0f} s: {there}: {text}", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

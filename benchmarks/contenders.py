@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.backends import NAMES, get_backend
-from fastnet.backends.base import Recipe, Rows
+from fastnet.backends.base import Batch, TrainConfig
 from fastnet.benchmarks import problems
 from fastnet.benchmarks.ladder import LOSS
 from fastnet.benchmarks.pinning import usable_cores
@@ -106,9 +106,9 @@ class FastNet(Contender):
         self.threads_used = self.engine.threads_for(problem.batch)
         self.loss = losses.get(LOSS, "softmax")
         self.optimizer = fn.Adam(LEARNING_RATE)
-        self.recipe = Recipe(self.loss, self.optimizer, problem.batch, SEED, shuffle=True)
-        self.rows = Rows(home.asarray(problem.x), home.asarray(problem.labels))
-        shape = self.optimizer.slots, self.network.plan.size
+        self.config = TrainConfig(self.loss, self.optimizer, problem.batch, SEED, shuffle=True)
+        self.rows = Batch(home.asarray(problem.x), home.asarray(problem.labels))
+        shape = self.optimizer.n_moments, self.network.plan.size
         self.moments = home.asarray(np.zeros(shape, np.float32))
         self.rates = np.full(problem.steps, LEARNING_RATE)
         self.epoch = self.step = 0
@@ -116,9 +116,9 @@ class FastNet(Contender):
     def train_epoch(self) -> float:
         tally = self.engine.train_epoch(
             self.rows,
-            self.recipe,
+            self.config,
             self.moments,
-            self.optimizer.coefficients(self.step + 1, self.rates),
+            self.optimizer.step_coefficients(self.step + 1, self.rates),
             epoch=self.epoch,
             step=self.step,
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from fastnet.errors import InputError
-from fastnet.utils.param_validation import whole
+from fastnet.utils.param_validation import check_int
 
 
 def usable_cores() -> int:
@@ -21,7 +21,7 @@ def check_threads(threads: int | None) -> int | None:
     """Return `threads`; raise `InputError` when there are not so many processors."""
     if threads is None:
         return None
-    count, cores = whole("threads", threads), usable_cores()
+    count, cores = check_int("threads", threads), usable_cores()
     if count > cores:
         raise InputError(f"threads must be at most {cores}, the processors here, got {threads}.")
     return count

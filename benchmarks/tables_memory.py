@@ -3,7 +3,7 @@
 ``python -m fastnet.benchmarks.tables_memory --gigabytes 4 --json results.json``
 
 Makes a ``.npy`` file of random rows in a temporary folder, removed in any case; then a process of
-its own trains on it for one epoch as `Blocks`, and reports the most memory it ever had (Linux:
+its own trains on it for one epoch as `Chunks`, and reports the most memory it ever had (Linux:
 ``VmHWM``, mapped pages of the file included). That must stay below the model (parameters, moments,
 gradients and activations), two blocks, and 200 MB; what the process had before it began to train,
 for Python, NumPy and the compiled kernels, is given beside it.
@@ -25,7 +25,7 @@ import numpy as np
 
 import fastnet as fn
 from fastnet.benchmarks import machine
-from fastnet.data import Blocks
+from fastnet.data import Chunks
 from fastnet.errors import FastNetError
 
 FORMAT: Final = "fastnet-memory-bench/1"
@@ -85,10 +85,10 @@ def memory(field: str) -> int:
     raise FastNetError(f"this system does not tell {field}.")
 
 
-def train(path: Path, backend: str, block_rows: int | None) -> Report:
+def train(path: Path, backend: str, chunk_rows: int | None) -> Report:
     """Train for one epoch and say what it took; for a process of its own."""
     made: dict[str, Any] = {"dtype": "float32", "backend": backend, "seed": 1}
-    blocks = Blocks(path, target=-1, block_rows=block_rows)
+    blocks = Chunks(path, target=-1, chunk_rows=chunk_rows)
     net = fn.Network([blocks.columns, *HIDDEN, 1], **made)
     # Loads the kernels, which are none of the training's memory.
     few = np.zeros((BATCH, blocks.columns), np.float32)
@@ -104,20 +104,20 @@ def train(path: Path, backend: str, block_rows: int | None) -> Report:
         before=before,
         peak=memory("VmHWM"),
         model=4 * (4 * net.plan.size + per_row * BATCH),
-        blocks=2 * blocks.block_rows * COLUMNS * 4,
+        blocks=2 * blocks.chunk_rows * COLUMNS * 4,
         seconds=seconds,
         loss=history["loss"][-1],
         backend=net.backend,
     )
 
 
-def measure(size: int, backend: str, block_rows: int | None) -> Report:
+def measure(size: int, backend: str, chunk_rows: int | None) -> Report:
     """Make the file, train in a process of its own, and remove the file."""
     with tempfile.TemporaryDirectory(prefix="fastnet-memory-") as folder:
         path = Path(folder, "table.npy")
         make_file(path, size)
         command = [sys.executable, "-m", __spec__.name, "--train", str(path), "--backend", backend]
-        command += [] if block_rows is None else ["--block-rows", str(block_rows)]
+        command += [] if chunk_rows is None else ["--chunk-rows", str(chunk_rows)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise FastNetError(f"training failed: {done.stderr.strip()}")
@@ -127,17 +127,17 @@ def measure(size: int, backend: str, block_rows: int | None) -> Report:
 @click.command()
 @click.option("--gigabytes", type=click.FloatRange(min=0, min_open=True), default=4.0)
 @click.option("--backend", default="auto")
-@click.option("--block-rows", type=click.IntRange(1))
+@click.option("--chunk-rows", type=click.IntRange(1))
 @click.option("--train", "path", type=click.Path(path_type=Path), hidden=True)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Where to write it.")
 def main(
-    gigabytes: float, backend: str, block_rows: int | None, path: Path | None, file: Path | None
+    gigabytes: float, backend: str, chunk_rows: int | None, path: Path | None, file: Path | None
 ) -> None:
     """Measure the memory of training on a large file."""
     if path is not None:
-        click.echo(json.dumps(asdict(train(path, backend, block_rows))))
+        click.echo(json.dumps(asdict(train(path, backend, chunk_rows))))
         return
-    report = measure(int(gigabytes * 2**30), backend, block_rows)
+    report = measure(int(gigabytes * 2**30), backend, chunk_rows)
     for name in ("file", "before", "peak", "model", "blocks", "limit"):
         click.echo(f"{name:7} {getattr(report, name) / 2**20:9,.1f} MB")
     click.echo(f"{report.rows:,} rows in {report.seconds:.1f} s on {report.backend}")

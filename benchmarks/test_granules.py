@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnet.backends.base import Rows
+from fastnet.backends.base import Batch
 from fastnet.benchmarks.contenders import FastNet
 from fastnet.benchmarks.ladder import Rung
 from fastnet.benchmarks.suite import TRAINED, note, on_each_backend, trained, waited
 
 
-def first_batch(contender: FastNet, rung: Rung) -> Rows:
+def first_batch(contender: FastNet, rung: Rung) -> Batch:
     """Return the first rows in the order they have."""
     assert rung.batch is not None
     contender.engine.reserve(rung.batch)
@@ -39,7 +39,7 @@ def test_backward(benchmark: Any, rung: Rung, backend: str) -> None:
 def test_update(benchmark: Any, rung: Rung, backend: str) -> None:
     contender = trained(rung, backend)
     engine, optimizer, moments = contender.engine, contender.optimizer, contender.moments
-    coefficients = optimizer.coefficients(1, contender.rates[:1])[0]
+    coefficients = optimizer.step_coefficients(1, contender.rates[:1])[0]
     # Without an effect on the weights: the other tests go on with them.
     coefficients[0] = 0.0
     note(benchmark, contender, 0)

@@ -14,10 +14,10 @@ from fastnet.benchmarks.suite import TRAINED, note, on_each_backend, trained, wa
 @on_each_backend("step", TRAINED)
 def test_step(benchmark: Any, rung: Rung, backend: str) -> None:
     contender = trained(rung, backend)
-    engine, recipe, batch = contender.engine, contender.recipe, contender.recipe.batch_size
+    engine, config, batch = contender.engine, contender.config, contender.config.batch_size
     steps = len(contender.rows) // batch
-    order = engine.order(len(contender.rows), recipe.seed, 0)
-    coefficients = contender.optimizer.coefficients(1, contender.rates[:1])[0]
+    order = engine.order(len(contender.rows), config.seed, 0)
+    coefficients = contender.optimizer.step_coefficients(1, contender.rates[:1])[0]
     engine.reserve(batch)
     taken = 0
 
@@ -26,7 +26,7 @@ def test_step(benchmark: Any, rung: Rung, backend: str) -> None:
         # Another batch each time: a single one would soon be learnt by heart.
         start = taken % steps * batch
         rows = engine.gather(contender.rows, order, start, start + batch)
-        engine.train_step(rows, recipe, contender.moments, coefficients, taken)
+        engine.train_step(rows, config, contender.moments, coefficients, taken)
         taken += 1
 
     note(benchmark, contender, rung.flops(batch))
@@ -39,7 +39,7 @@ def test_step(benchmark: Any, rung: Rung, backend: str) -> None:
 def test_epoch(benchmark: Any, rung: Rung, backend: str) -> None:
     contender = trained(rung, backend)
     note(benchmark, contender, rung.flops(len(contender.rows)))
-    benchmark.extra_info["steps"] = contender.recipe.steps(len(contender.rows))
+    benchmark.extra_info["steps"] = contender.config.steps(len(contender.rows))
     assert benchmark(contender.train_epoch) > 0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet import backends
-from fastnet.backends.base import Array, Backend, Engine, Recipe
+from fastnet.backends.base import Array, Backend, Engine, TrainConfig
 from fastnet.errors import InputError
 from fastnet.nn import losses, optimizers
 from fastnet.nn import metrics as metric_table
@@ -21,18 +21,18 @@ from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.plan import make_plan
 from fastnet.preprocessing import outputs as answers
 from fastnet.preprocessing import samples, validation
-from fastnet.preprocessing.samples import Checked, Inputs
+from fastnet.preprocessing.samples import Inputs, Samples
 from fastnet.training import fit, lbfgs, loop
 from fastnet.training.callbacks import Callback, EarlyStopping, Run, make_callbacks
 from fastnet.training.checkpoints import writer as checkpoints
-from fastnet.training.fit import Request
+from fastnet.training.fit import FitOptions
 from fastnet.training.history import History
-from fastnet.training.loop import Job, TrainingState, Validation
+from fastnet.training.loop import EvaluationSet, OptimizerState, TrainingJob
 from fastnet.utils import memory
-from fastnet.utils.param_validation import real, whole
+from fastnet.utils.param_validation import check_float, check_int
 
 if TYPE_CHECKING:
-    from fastnet.data import Blocks, Scaler, TableSchema
+    from fastnet.data import Chunks, Scaler, TableSchema
     from fastnet.tables import TablePreprocessor
 
 Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike]
@@ -135,7 +135,7 @@ class Network:
         own = self.backend_object.own
         self._parameters: Array = own(self.plan.initial_parameters(self.seed, self.dtype))
         self._state: Array = own(self.plan.initial_state(self.dtype))
-        self.training: TrainingState | None = None
+        self.optimizer_state: OptimizerState | None = None
         self.temperature = None
         self._engines = threading.local()
 
@@ -216,7 +216,7 @@ class Network:
 
     def fit(
         self,
-        x: Inputs | Blocks,
+        x: Inputs | Chunks,
         y: ArrayLike | None = None,
         *,
         loss: str | Loss | None = None,
@@ -242,8 +242,8 @@ class Network:
 
         Parameters
         ----------
-        x : (N, I), or a data frame or dict of columns, or Blocks
-            The first table makes the network's `preprocessor`. `fastnet.data.Blocks` are rows, with
+        x : (N, I), or a data frame or dict of columns, or Chunks
+            The first table makes the network's `preprocessor`. `fastnet.data.Chunks` are rows, with
             their targets, that are read from a file as they are needed.
         y : (N,) or (N, O), or a column's name
             Class labels or probabilities for ``cross_entropy``; numbers for the other losses. With
@@ -309,43 +309,43 @@ class Network:
         SystemExit
             SIGTERM came while `checkpoint` was given.
         """
-        keeper = checkpoints.asked(checkpoint, checkpoint_every, resume)
+        checkpointer = checkpoints.asked(checkpoint, checkpoint_every, resume)
         chosen_loss, chosen_optimizer = self._loss(loss), optimizers.get(optimizer)
         if isinstance(chosen_optimizer, LBFGS):
-            lbfgs.check(self.plan, keeper)
-        asked = Request(
+            lbfgs.check(self.plan, checkpointer)
+        asked = FitOptions(
             network=self,
             loss=chosen_loss,
             optimizer=chosen_optimizer,
-            epochs=whole("epochs", epochs),
-            batch_size=None if batch_size is None else whole("batch_size", batch_size),
+            epochs=check_int("epochs", epochs),
+            batch_size=None if batch_size is None else check_int("batch_size", batch_size),
             shuffle=bool(shuffle),
             metrics=metric_table.get(metrics, chosen_loss, self.plan.outputs),
             callbacks=make_callbacks(callbacks, early_stopping, verbose),
             class_weight=class_weight,
             standardize=bool(standardize),
-            threads=None if threads is None else whole("threads", threads),
-            keeper=keeper,
+            threads=None if threads is None else check_int("threads", threads),
+            checkpointer=checkpointer,
         )
-        share = real("validation_split", validation_split, least=0, below=1)
-        if share and validation_data is not None:
+        fraction = check_float("validation_split", validation_split, least=0, below=1)
+        if fraction and validation_data is not None:
             raise InputError("give validation_data or validation_split, not both.")
-        if samples.is_blocks(x):
+        if samples.is_chunks(x):
             from fastnet.training import out_of_core
 
-            if y is not None or sample_weight is not None or share:
+            if y is not None or sample_weight is not None or fraction:
                 raise InputError(
-                    "Blocks hold their own targets and weights: leave out y and sample_weight, and "
+                    "Chunks hold their own targets and weights: leave out y and sample_weight, and "
                     "give validation_data where validation_split was."
                 )
             ready = out_of_core.prepare(asked, x, validation_data)
         else:
-            ready = fit.prepare(asked, x, y, sample_weight, validation_data, share)
+            ready = fit.prepare(asked, x, y, sample_weight, validation_data, fraction)
         with ready.opened() as job:
             state = self._training_state(chosen_optimizer)
             if isinstance(chosen_optimizer, LBFGS):
                 return lbfgs.train_lbfgs(job, chosen_optimizer, state)
-            return loop.train(job, ready.recipe, state)
+            return loop.train(job, ready.config, state)
 
     def partial_fit(
         self,
@@ -382,9 +382,9 @@ class Network:
             self._check(chosen_loss, x, y, sample_weight).rows, self.backend_object
         )
         self.loss, self.temperature = chosen_loss, None
-        recipe = Recipe(chosen_loss, chosen, len(data), self.seed, shuffle=False)
-        job = Job(self, self._engine(), data, chosen_loss)
-        return loop.train_once(job, recipe, self._training_state(chosen))
+        config = TrainConfig(chosen_loss, chosen, len(data), self.seed, shuffle=False)
+        job = TrainingJob(self, self._engine(), data, chosen_loss)
+        return loop.train_once(job, config, self._training_state(chosen))
 
     # --- use -------------------------------------------------------------------------------------
 
@@ -455,9 +455,9 @@ class Network:
 
             made_metrics = edge.unscaled(self.preprocessor, made_metrics, chosen_loss)
         checked = self._check(chosen_loss, x, y, sample_weight)
-        held = Validation.of(checked, self.backend_object, "")
-        job = Job(self, self._engine(), held.rows, chosen_loss, metrics=made_metrics)
-        return loop.evaluate(job, held)
+        held_out = EvaluationSet.of(checked, self.backend_object, "")
+        job = TrainingJob(self, self._engine(), held_out.rows, chosen_loss, metrics=made_metrics)
+        return loop.evaluate(job, held_out)
 
     def gradients(
         self,
@@ -552,8 +552,8 @@ class Network:
         other.__dict__.update(self.__dict__)
         other._set_backend(target, precision)
         other._parameters, other._state = move(self.parameters), move(self.state)
-        if self.training is not None:
-            other.training = self.training.copy(move)
+        if self.optimizer_state is not None:
+            other.optimizer_state = self.optimizer_state.copy(move)
         return other
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -595,8 +595,8 @@ class Network:
         del state["_engines"], state["backend_object"]
         to_host = self.backend_object.to_host
         state["_parameters"], state["_state"] = to_host(self.parameters), to_host(self.state)
-        if self.training is not None:
-            state["training"] = self.training.copy(to_host)
+        if self.optimizer_state is not None:
+            state["training"] = self.optimizer_state.copy(to_host)
         return {"backend": self.backend, **state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -607,8 +607,8 @@ class Network:
         # Copies: what joblib maps from a file is read-only, and kernels write by address.
         own = self.backend_object.own
         self._parameters, self._state = own(self._parameters), own(self._state)
-        if self.training is not None:
-            self.training = self.training.copy(own)
+        if self.optimizer_state is not None:
+            self.optimizer_state = self.optimizer_state.copy(own)
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -624,14 +624,14 @@ class Network:
         engine.threads = threads
         return engine
 
-    def _training_state(self, optimizer: Optimizer | LBFGS) -> TrainingState:
+    def _training_state(self, optimizer: Optimizer | LBFGS) -> OptimizerState:
         """Return the state to go on from."""
 
         def zeros(shape: tuple[int, ...]) -> Array:
             return self.backend_object.own(np.zeros(shape, self.dtype))
 
-        self.training = loop.prepare(self.training, optimizer, self.plan.size, zeros)
-        return self.training
+        self.optimizer_state = loop.prepare(self.optimizer_state, optimizer, self.plan.size, zeros)
+        return self.optimizer_state
 
     def _loss(self, loss: str | Loss | None) -> Loss:
         """Return the loss meant, by default the one trained with."""
@@ -640,13 +640,15 @@ class Network:
 
     def _check(
         self, loss: Loss, x: Inputs, y: ArrayLike, sample_weight: ArrayLike | None
-    ) -> Checked:
+    ) -> Samples:
         if self.preprocessor is not None:
             from fastnet.preprocessing import edge
 
             x, y = edge.encode(self.preprocessor, x, y, self.dtype)
-        wide = self.scaler is not None
-        checked = samples.check(self.plan, self.dtype, loss, x, y, sample_weight, wide=wide)
+        in_float64 = self.scaler is not None
+        checked = samples.check(
+            self.plan, self.dtype, loss, x, y, sample_weight, in_float64=in_float64
+        )
         return checked.weighted().scaled(self.scaler, self.dtype)
 
     def _decoded(self, outputs: NDArray[Any]) -> NDArray[Any]:

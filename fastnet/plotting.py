@@ -64,21 +64,21 @@ def plot_predictions(
     if network.preprocessor is not None:
         from fastnet.preprocessing import edge
 
-        y = edge.truth(network.preprocessor, x, y)
-    truth, output, names = np.asarray(y), network.predict(x), measures.answer_names(network)
+        y = edge.targets(network.preprocessor, x, y)
+    targets, output, names = np.asarray(y), network.predict(x), measures.answer_names(network)
     if not measures.gives_answers(network):
-        several = measures.residuals(network, truth, output)
+        several = measures.residuals(network, targets, output)
         figure, axes = _figure(2 * len(several), per_row=2)
         for k, found in enumerate(several):
             _draw_predictions(axes[2 * k], found)
             _draw_residuals(axes[2 * k + 1], found)
         return _saved(figure, path)
     # Several yes-or-no answers at once are no classes to be confused.
-    confusable = names is not None and (truth.ndim == 1 or output.shape[1] == 1)
+    confusable = names is not None and (targets.ndim == 1 or output.shape[1] == 1)
     figure, axes = _figure(1 + confusable)
     if names is not None and confusable:
-        _draw_confusion(figure, axes[0], measures.confusion(truth, output, names))
-    _draw_calibration(axes[-1], measures.calibration(truth, output))
+        _draw_confusion(figure, axes[0], measures.confusion(targets, output, names))
+    _draw_calibration(axes[-1], measures.calibration(targets, output))
     return _saved(figure, path)
 
 
@@ -124,7 +124,7 @@ def _draw_confusion(figure: Any, axis: Any, found: Confusion) -> None:
 def _draw_calibration(axis: Any, found: Calibration) -> None:
     axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="perfect")
     axis.plot(found.sure, found.right, label="answers")
-    axis.scatter(found.sure, found.right, s=15 + 250 * found.share, alpha=0.6)
+    axis.scatter(found.sure, found.right, s=15 + 250 * found.fraction, alpha=0.6)
     title = f"calibration, error {found.error:.3f}"
     axis.set(xlabel="probability of the answer", ylabel="share that is right", title=title)
     axis.set(xlim=(0, 1.02), ylim=(0, 1.05))

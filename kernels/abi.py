@@ -57,7 +57,7 @@ GELU_SCALE: Final = 0.7978845608028654  # sqrt(2 / pi)
 GELU_CUBIC: Final = 0.044715
 GELU_FLAT: Final = 12.0  # its derivative is 0 or 1 from here on
 
-# An optimizer's constants, one float64 each: the layout of ``Optimizer.constants``.
+# An optimizer's constants, one float64 each: the layout of ``Optimizer.hyperparameters``.
 BETA1, BETA2, EPSILON, MOMENTUM, NESTEROV, L1, L2, CLIP_NORM = range(8)
 CONSTANTS: Final = 8
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastnet.backends
-from fastnet.backends.base import Backend, Engine, Recipe, Rows, Tally
+from fastnet.backends.base import Backend, Batch, Engine, LossSums, TrainConfig
 from fastnet.nn import losses, random
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
@@ -30,7 +30,7 @@ Array = NDArray[Any]
 
 STEP = 5  # the step that keys the dropout masks of `cached_case`
 HIDDEN_ACTIVATIONS = [name for name, row in ACTIVATIONS.items() if not row.output_only]
-LOSS_OUTPUTS = [(loss, output) for loss, row in LOSSES.items() for output in row.fits]
+LOSS_OUTPUTS = [(loss, output) for loss, row in LOSSES.items() for output in row.output_activations]
 
 
 def usable_backends() -> dict[str, Backend]:
@@ -67,8 +67,8 @@ class Bench:
         dtype = self.dtype if values.dtype.kind == "f" else values.dtype
         return self.backend.asarray(np.array(values, dtype, order="C"))
 
-    def rows(self, rows: Rows) -> Rows:
-        return Rows(*(None if a is None else self.put(a) for a in rows.fields))
+    def rows(self, rows: Batch) -> Batch:
+        return Batch(*(None if a is None else self.put(a) for a in rows.fields))
 
     def get(self, values: Any) -> Array:
         return self.backend.to_host(values)
@@ -78,12 +78,12 @@ class Bench:
         plan: Plan,
         parameters: Array,
         state: Array,
-        rows: Rows,
+        rows: Batch,
         loss: Loss,
         *,
         training: bool = False,
         seed: int = 0,
-    ) -> tuple[Engine, Array, Tally]:
+    ) -> tuple[Engine, Array, LossSums]:
         """Forward and backward once; return the engine, the output and the sums."""
         engine, batch = self.engine(plan, parameters, state), self.rows(rows)
         engine.reserve(len(rows))
@@ -92,8 +92,8 @@ class Bench:
         engine.backward(batch, loss)
         return engine, output, engine.read_tally()
 
-    def moments(self, recipe: Recipe, plan: Plan) -> Any:
-        return self.put(np.zeros((recipe.optimizer.slots, plan.size)))
+    def moments(self, config: TrainConfig, plan: Plan) -> Any:
+        return self.put(np.zeros((config.optimizer.n_moments, plan.size)))
 
 
 # --- networks and data ----------------------------------------------------------------------------
@@ -143,14 +143,14 @@ def random_rows(
     seed: int = 0,
     labels: bool = False,
     weighted: bool = False,
-) -> Rows:
+) -> Batch:
     """Return rows that suit a loss: class shares, yes-or-no answers, counts or real numbers."""
     rng = np.random.default_rng(seed + 2000)
     x = exact(rng.standard_normal((count, plan.inputs)))
     columns = plan.outputs // loss.outputs_per_target
     weight = exact(rng.uniform(0.25, 2.0, count)) if weighted else None
     if labels:
-        return Rows(x, rng.integers(0, plan.outputs, count), None, weight)
+        return Batch(x, rng.integers(0, plan.outputs, count), None, weight)
     if loss.name == "cross_entropy":
         # Eighths: exact in float32, and every row sums to one.
         target = rng.multinomial(8, np.full(columns, 1 / columns), count) / 8
@@ -160,7 +160,7 @@ def random_rows(
         target = rng.poisson(2.0, (count, columns)).astype(float)
     else:
         target = exact(rng.standard_normal((count, columns)))
-    return Rows(x, None, target, weight)
+    return Batch(x, None, target, weight)
 
 
 def outputs_for(loss: Loss, targets: int) -> int:
@@ -195,7 +195,7 @@ def to_reference(plan: Plan, parameters: Array, state: Array | None = None) -> l
     return network
 
 
-def dense_target(plan: Plan, rows: Rows) -> list[Any]:
+def dense_target(plan: Plan, rows: Batch) -> list[Any]:
     """Return the targets as the reference takes them: labels become one-hot rows."""
     if rows.labels is not None:
         return reference.one_hot(rows.labels.tolist(), plan.outputs)
@@ -217,7 +217,7 @@ def dropout_masks(plan: Plan, count: int, *, seed: int, step: int) -> dict[int, 
 def reference_result(
     plan: Plan,
     parameters: Array,
-    rows: Rows,
+    rows: Batch,
     loss: Loss,
     *,
     state: Array | None = None,
@@ -269,7 +269,7 @@ def cached_case(
     weighted: bool = False,
     training: bool = False,
     seed: int = 0,
-) -> tuple[Plan, Array, Array, Rows, dict[str, Any]]:
+) -> tuple[Plan, Array, Array, Batch, dict[str, Any]]:
     """Return a network, its data and what the reference makes of them: once for all backends."""
     plan = make_plan(inputs, layers)
     parameters, state = random_parameters(plan, seed), random_state(plan, seed)
@@ -314,7 +314,7 @@ def assert_same_gradients(
 
 
 def assert_same_tally(
-    tally: Tally, expected: dict[str, Any], dtype: Any, *, terms: float, steps: int = 1
+    tally: LossSums, expected: dict[str, Any], dtype: Any, *, terms: float, steps: int = 1
 ) -> None:
     """Compare sums of losses, scores and weights; what cancels in them is their scale."""
     size = sum(abs(value) for value in expected["rows"]) * max(1.0, expected["weight"])

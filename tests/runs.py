@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnet.backends.base import Engine, Recipe, Tally
+from fastnet.backends.base import Engine, LossSums, TrainConfig
 from fastnet.nn.optimizers import Adam, Optimizer
 from tests.closeness import assert_close
 from tests.networks import (
@@ -38,26 +38,26 @@ class Run:
         self.bench = bench
         self.plan = dense_plan(4, *layers)
         optimizer = Adam(0.01, l2=0.01) if optimizer is None else optimizer
-        self.recipe = Recipe(loss, optimizer, batch_size, seed=11, shuffle=shuffle)
+        self.config = TrainConfig(loss, optimizer, batch_size, seed=11, shuffle=shuffle)
         self.rows = random_rows(self.plan, loss, count, labels=labels, weighted=weighted)
         self.first = first
-        self.steps = self.recipe.steps(count) - first if steps is None else steps
+        self.steps = self.config.steps(count) - first if steps is None else steps
         self.rates = optimizer.schedule.rates(np.arange(self.steps, dtype=np.float64))
         self.epoch, self.step = 3, 40
 
     def start(self) -> tuple[Engine, Any]:
         """Return a fresh engine and its moments."""
         engine = self.bench.engine(self.plan, random_parameters(self.plan), random_state(self.plan))
-        return engine, self.bench.moments(self.recipe, self.plan)
+        return engine, self.bench.moments(self.config, self.plan)
 
-    def train(self, engine: Engine, moments: Any, *, composed: bool = False) -> Tally:
+    def train(self, engine: Engine, moments: Any, *, composed: bool = False) -> LossSums:
         """Train as the engine does it, or as `Engine` defines it."""
         train_epoch = Engine.train_epoch if composed else type(engine).train_epoch
-        coefficients = self.recipe.optimizer.coefficients(self.step + 1, self.rates)
+        coefficients = self.config.optimizer.step_coefficients(self.step + 1, self.rates)
         return train_epoch(
             engine,
             self.bench.rows(self.rows),
-            self.recipe,
+            self.config,
             moments,
             coefficients,
             epoch=self.epoch,
@@ -67,14 +67,14 @@ class Run:
 
     def terms(self) -> float:
         """How many roundings a parameter goes through."""
-        return terms_of(self.plan, self.recipe.batch_size) * max(1, self.steps)
+        return terms_of(self.plan, self.config.batch_size) * max(1, self.steps)
 
 
-def sums(tally: Tally, dtype: Any) -> Any:
+def sums(tally: LossSums, dtype: Any) -> Any:
     return np.array([tally.loss, tally.score, tally.weight]).astype(dtype)
 
 
-def assert_same_epoch(run: Run) -> Tally:
+def assert_same_epoch(run: Run) -> LossSums:
     """Train as the engine does it and as `Engine` defines it; compare everything that changes."""
     bench = run.bench
     (fast, fast_moments), (slow, slow_moments) = run.start(), run.start()

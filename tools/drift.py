@@ -75,14 +75,19 @@ def trace(activation: str, backend: str, dtype: str, epochs: int) -> Trace:
     net = fn.Network(sizes, backend=backend, dtype=dtype, **kind)
     net.parameters = fn.Network(sizes, backend="numpy", dtype="float32", **kind).parameters
     at = marks(epochs)
-    keeper = _Keeper(at)
+    checkpointer = _Keeper(at)
     optimizer = fn.SGD(0.05, momentum=0.9)
     history = net.fit(
-        data.x, data.y, epochs=epochs, batch_size=BATCH, optimizer=optimizer, callbacks=[keeper]
+        data.x,
+        data.y,
+        epochs=epochs,
+        batch_size=BATCH,
+        optimizer=optimizer,
+        callbacks=[checkpointer],
     )
     loss = np.array(history["loss"])[np.array(at) - 1]
     answers = net.predict(data.test.x).argmax(axis=1)
-    return Trace(np.array(keeper.weights), loss, float(np.mean(answers == data.test.y)))
+    return Trace(np.array(checkpointer.weights), loss, float(np.mean(answers == data.test.y)))
 
 
 def distances(one: Trace, other: Trace) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

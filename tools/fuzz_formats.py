@@ -19,7 +19,7 @@ from fastnet.nn.losses import MSE
 from fastnet.serialization import safetensors_file
 from fastnet.tables import TablePreprocessor, read_frame
 from fastnet.training.checkpoints.folder import Folder
-from fastnet.training.checkpoints.snapshot import Saved
+from fastnet.training.checkpoints.snapshot import Checkpoint
 from fastnet.training.out_of_core import Windows
 
 ROWS = 12
@@ -190,7 +190,7 @@ def read_blocks(target: int | str) -> Callable[[Path], Any]:
     """Return a reader of a file as ``fit`` reads it, block by block; without the training."""
 
     def read(path: Path) -> list[bytes]:
-        blocks = fn.data.Blocks(path, target=target, block_rows=max(4, ROWS // 3))
+        blocks = fn.data.Chunks(path, target=target, chunk_rows=max(4, ROWS // 3))
         net = fn.Network([2, 1], backend="numpy")
         windows = Windows(blocks, net, MSE(), 4, None, standardize=True, checksums=True)
         order = windows.order(0, 0, shuffle=True)
@@ -213,7 +213,7 @@ def read_checkpoint(path: Path) -> Any:
         path, "fastnet-checkpoint", "checkpoint", "a test"
     )
     safetensors_file.require_version(path, description, 1)
-    saved = Saved.read(path, description, tensors)
+    saved = Checkpoint.read(path, description, tensors)
     saved.require_fit(path, _network(), 2, 1)
     return [saved.parameters.tobytes(), saved.moments.tobytes(), repr(saved.memories)]
 

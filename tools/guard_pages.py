@@ -17,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fastnet.backends import get_backend
-from fastnet.backends.base import Recipe, Rows
+from fastnet.backends.base import Batch, TrainConfig
 from fastnet.kernels import abi
 from fastnet.kernels.cpu import activations, dots, gemm, norm, optimizers, row_lanes
 from fastnet.kernels.cpu.lanes import load, store
@@ -111,14 +111,14 @@ def train(dtype: Any, width: int, *, at_end: bool) -> None:
     plan = make_plan(width, (Dense(5, "tanh"), Dense(2)))
     parameters = guarded((plan.size,), dtype, at_end=at_end)
     x = guarded((21, width), dtype, at_end=at_end)
-    rows = Rows(x, target=guarded((21, 2), dtype, at_end=at_end))
+    rows = Batch(x, target=guarded((21, 2), dtype, at_end=at_end))
     optimizer = Adam()
     engine = get_backend("numba").engine(plan, parameters, np.zeros(0, dtype))
     engine.train_epoch(
         rows,
-        Recipe(MSE(), optimizer, 8, seed=0, shuffle=True),
+        TrainConfig(MSE(), optimizer, 8, seed=0, shuffle=True),
         guarded((2, plan.size), dtype, at_end=at_end),
-        optimizer.coefficients(1, np.full(3, 1e-3)),
+        optimizer.step_coefficients(1, np.full(3, 1e-3)),
         epoch=0,
         step=0,
     )

@@ -57,7 +57,7 @@ def _setups(backend: str) -> list[Setup]:
     def normed() -> fn.Network:
         return fn.Network(NORMED, inputs=6, backend=backend, dtype="float64")
 
-    blocks = fn.data.Blocks(np.column_stack([X, Y]), target=-1, block_rows=20)
+    blocks = fn.data.Chunks(np.column_stack([X, Y]), target=-1, chunk_rows=20)
     table = {f"x{k}": column for k, column in enumerate(X.T)}
     held = {"validation_split": 0.2, "batch_size": 7, "early_stopping": 6}
     by_time, by_epoch = {"checkpoint_every": "0.0001s"}, {"checkpoint_every": 1}
@@ -117,8 +117,8 @@ def train(setup: Setup, folder: Path) -> None:
             **setup.options,
         )
     results = [network.parameters, network.state, *map(np.array, history.values())]
-    assert network.training is not None
-    np.savez(folder / "result.npz", *results, network.training.moments)
+    assert network.optimizer_state is not None
+    np.savez(folder / "result.npz", *results, network.optimizer_state.moments)
 
 
 def start(setup: Setup, folder: Path) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends import find
-from fastnet.backends.base import Backend, Recipe, Rows
+from fastnet.backends.base import Backend, Batch, TrainConfig
 from fastnet.benchmarks.contenders import Contender
 from fastnet.benchmarks.ladder import LADDER, LOSS, Rung
 from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem
@@ -87,20 +87,22 @@ class OnBackend(Contender):
             source = problem.weights if kind == "weight" else problem.biases
             tensor.view(flat)[...] = source[index]
         self.optimizer = Adam(LEARNING_RATE)
-        self.recipe = Recipe(losses.get(LOSS, "softmax"), self.optimizer, problem.batch, SEED, True)
+        self.config = TrainConfig(
+            losses.get(LOSS, "softmax"), self.optimizer, problem.batch, SEED, True
+        )
         parameters, state = home.asarray(flat), home.asarray(np.zeros(0, np.float32))
         self.engine = home.engine(plan, parameters, state, threads=threads, precision=precision)
-        self.rows = home.place(Rows(problem.x, problem.labels))
-        self.moments = home.asarray(np.zeros((self.optimizer.slots, plan.size), np.float32))
+        self.rows = home.place(Batch(problem.x, problem.labels))
+        self.moments = home.asarray(np.zeros((self.optimizer.n_moments, plan.size), np.float32))
         self.rates = np.full(problem.steps, LEARNING_RATE)
         self.epoch = self.step = 0
 
     def train_epoch(self) -> float:
         tally = self.engine.train_epoch(
             self.rows,
-            self.recipe,
+            self.config,
             self.moments,
-            self.optimizer.coefficients(self.step + 1, self.rates),
+            self.optimizer.step_coefficients(self.step + 1, self.rates),
             epoch=self.epoch,
             step=self.step,
         )

@@ -57,8 +57,8 @@ def adam_numpy(w: Any, m: Any, v: Any, g: Any, constants: Any, coefficients: Any
 
 
 def _adam_case(n: int) -> Case:
-    coefficients = _OPTIMIZER.coefficients(_STEP, np.full(1, 1e-3))[0]
-    constants = np.ascontiguousarray(_OPTIMIZER.constants, np.float64)
+    coefficients = _OPTIMIZER.step_coefficients(_STEP, np.full(1, 1e-3))[0]
+    constants = np.ascontiguousarray(_OPTIMIZER.hyperparameters, np.float64)
 
     def make() -> Arguments:
         w, m, g = (random_array(n, stream=stream) for stream in range(3))

@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastnet.backends.base import PRECISIONS, Backend
 from fastnet.errors import BackendUnavailableError, InputError, suggest
 from fastnet.nn.plan import Plan
-from fastnet.utils.param_validation import whole
+from fastnet.utils.param_validation import check_int
 
 # Modules are imported on first use: importing fastnet loads neither Numba nor CuPy.
 _HOMES: Final = {
@@ -104,7 +104,7 @@ def check_precision(backend: Backend, precision: str, dtype: Any) -> None:
 
 def _on_device(backend: Backend, device: Any) -> Backend:
     """Return the GPU backend for one of several GPUs."""
-    number = whole("device", device, least=0)
+    number = check_int("device", device, least=0)
     if backend.name != "cupy":
         raise InputError(f"device= chooses a GPU, and the backend {backend.name!r} has none.")
     return _load_device(number)

@@ -39,7 +39,7 @@ lie in memory as bfloat16 (7 bits), and products read a rounded copy of the para
 
 
 @dataclass(frozen=True)
-class Rows:
+class Batch:
     """Checked training data, or one batch of it, as the backend holds it.
 
     Attributes
@@ -61,9 +61,9 @@ class Rows:
     def __len__(self) -> int:
         return int(self.x.shape[0])
 
-    def part(self, start: int, stop: int) -> Rows:
+    def part(self, start: int, stop: int) -> Batch:
         """Return the rows from `start` up to `stop`, as views."""
-        return Rows(*(None if a is None else a[start:stop] for a in self.fields))
+        return Batch(*(None if a is None else a[start:stop] for a in self.fields))
 
     @property
     def fields(self) -> tuple[Array | None, ...]:
@@ -72,7 +72,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainConfig:
     """What stays the same throughout a run of training.
 
     Attributes
@@ -98,7 +98,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Tally:
+class LossSums:
     """Sums over the batches of an epoch, or over the rows of an evaluation.
 
     Attributes
@@ -165,7 +165,7 @@ class Engine(ABC):
         """Make the workspace fit batches of up to `rows` rows. All allocation happens here."""
 
     @abstractmethod
-    def gather(self, rows: Rows, order: Array | None, start: int, stop: int) -> Rows:
+    def gather(self, rows: Batch, order: Array | None, start: int, stop: int) -> Batch:
         """Return the batch of rows ``order[start:stop]``; `order` None is the order they have.
 
         The result is valid until the next call. At most as many rows as were reserved.
@@ -184,14 +184,14 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def backward(self, batch: Rows, loss: Loss) -> None:
+    def backward(self, batch: Batch, loss: Loss) -> None:
         """Set `gradients` to those of the mean loss of the batch whose x `forward` just saw.
 
         Adds the batch's sums to `tally`. A batch without any weight has the gradient 0.
         """
 
     @abstractmethod
-    def head(self, batch: Rows, loss: Loss) -> None:
+    def evaluate_batch(self, batch: Batch, loss: Loss) -> None:
         """Add the sums of the batch that `forward` just saw to `tally`.
 
         The first part of `backward`, and all that an evaluation needs.
@@ -215,14 +215,14 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def read_tally(self) -> Tally:
+    def read_tally(self) -> LossSums:
         """Return `tally` on the host and set it to 0."""
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...]) -> Array:
         """Return a new array of the network's dtype with arbitrary content."""
 
-    def begin_tally(self, sums: Tally) -> None:
+    def begin_tally(self, sums: LossSums) -> None:
         """Let `tally` go on from the sums of earlier batches; it counts steps from 0."""
         self.tally[abi.LOSS_SUM] = sums.loss
         self.tally[abi.SCORE_SUM] = sums.score
@@ -238,31 +238,36 @@ class Engine(ABC):
         """Compile, or load, what training needs, so that it does not count as training time."""
 
     def train_step(
-        self, batch: Rows, recipe: Recipe, moments: Array, coefficients: NDArray[Any], step: int
+        self,
+        batch: Batch,
+        config: TrainConfig,
+        moments: Array,
+        coefficients: NDArray[Any],
+        step: int,
     ) -> None:
         """Train on one batch: forward, backward, update. `step` keys the dropout masks."""
-        self.forward(batch.x, training=True, seed=recipe.seed, step=step)
-        self.backward(batch, recipe.loss)
-        self.update(recipe.optimizer, moments, coefficients)
+        self.forward(batch.x, training=True, seed=config.seed, step=step)
+        self.backward(batch, config.loss)
+        self.update(config.optimizer, moments, coefficients)
 
     def train_epoch(
         self,
-        rows: Rows,
-        recipe: Recipe,
+        rows: Batch,
+        config: TrainConfig,
         moments: Array,
         coefficients: NDArray[Any],
         *,
         epoch: int,
         step: int,
         first: int = 0,
-    ) -> Tally:
+    ) -> LossSums:
         """Train on batches `first`, `first` + 1, ... of one epoch, one for each coefficients row.
 
         Stops after the first batch whose loss is not finite.
 
         Parameters
         ----------
-        rows : Rows
+        rows : Batch
             The whole data set.
         coefficients : (n, 4) float64
             ``optimizer.coefficients`` for the n steps.
@@ -273,38 +278,38 @@ class Engine(ABC):
         first : int
             The batch to begin with.
         """
-        self.reserve(min(recipe.batch_size, len(rows)))
-        order = self.order(len(rows), recipe.seed, epoch) if recipe.shuffle else None
+        self.reserve(min(config.batch_size, len(rows)))
+        order = self.order(len(rows), config.seed, epoch) if config.shuffle else None
         done, weight = 0, 0.0
         loss = score = 0.0
         for k, row in enumerate(coefficients):
-            start = (first + k) * recipe.batch_size
-            batch = self.gather(rows, order, start, min(start + recipe.batch_size, len(rows)))
-            self.train_step(batch, recipe, moments, row, step + k)
+            start = (first + k) * config.batch_size
+            batch = self.gather(rows, order, start, min(start + config.batch_size, len(rows)))
+            self.train_step(batch, config, moments, row, step + k)
             tally = self.read_tally()
             loss, score = loss + tally.loss, score + tally.score
             weight += tally.weight
             if not tally.steps:
                 break
             done += 1
-        return Tally(loss, score, weight, done)
+        return LossSums(loss, score, weight, done)
 
     def gradient(
-        self, rows: Rows, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
-    ) -> Tally:
+        self, rows: Batch, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
+    ) -> LossSums:
         """Set `gradients` to those of the mean loss over all `rows`, taken as one batch."""
         self.reserve(len(rows))
         self.forward(rows.x, training=training, seed=seed, step=step)
         self.backward(rows, loss)
         return self.read_tally()
 
-    def evaluate(self, rows: Rows, loss: Loss) -> tuple[Tally, Array]:
+    def evaluate(self, rows: Batch, loss: Loss) -> tuple[LossSums, Array]:
         """Return the sums over all rows, and the outputs (N, O)."""
         outputs = self.empty((len(rows), self.plan.outputs))
         for start, stop in self.blocks(len(rows)):
             block = rows.part(start, stop)
             outputs[start:stop] = self.forward(block.x, training=False)
-            self.head(block, loss)
+            self.evaluate_batch(block, loss)
         return self.read_tally(), outputs
 
     def predict(self, x: Array) -> Array:
@@ -372,9 +377,9 @@ class Backend(ABC):
         """Return a writable copy of a host array, in the memory that kernels like best."""
         return self.asarray(np.array(values))
 
-    def place(self, rows: Rows) -> Rows:
+    def place(self, rows: Batch) -> Batch:
         """Return checked rows from the host as this backend trains on them."""
-        return Rows(*(None if a is None else self.asarray(a) for a in rows.fields))
+        return Batch(*(None if a is None else self.asarray(a) for a in rows.fields))
 
     @abstractmethod
     def to_host(self, values: Array) -> NDArray[Any]:

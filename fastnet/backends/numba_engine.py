@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.aligned import aligned
-from fastnet.backends.base import Array, Engine, Recipe, Rows, Tally, zeros_tally
+from fastnet.backends.base import Array, Batch, Engine, LossSums, TrainConfig, zeros_tally
 from fastnet.backends.threads import (
     FLOPS_PER_THREAD,
     FLOPS_PER_THREAD_ONCE,
@@ -72,7 +72,7 @@ class NumbaEngine(Engine):
             inputs=plan.inputs,
             outputs=plan.outputs,
             size=plan.size,
-            decayed=plan.decayed,
+            n_weights=plan.n_weights,
             width=plan.width,
             threads=1,
         )
@@ -135,11 +135,11 @@ class NumbaEngine(Engine):
 
     def _set_loss(self, loss: Loss) -> None:
         self._prepared = ()
-        constants = np.array(loss.constants, np.float64)
+        constants = np.array(loss.hyperparameters, np.float64)
         self._set(loss=loss.code, loss_constants_count=len(constants))
         self._point(loss_constants=constants)
 
-    def _set_rows(self, rows: Rows) -> None:
+    def _set_rows(self, rows: Batch) -> None:
         """Write where the data are. The caller keeps them while a kernel runs; nobody later."""
         self._prepared = ()
         self._set(rows=len(rows), targets=0 if rows.target is None else rows.target.shape[1])
@@ -149,7 +149,7 @@ class NumbaEngine(Engine):
     def _set_optimizer(self, optimizer: Optimizer, moments: Array) -> None:
         self._prepared = ()
         self._set(optimizer=optimizer.code)
-        self._point(constants=optimizer.constants, moments=moments)
+        self._point(constants=optimizer.hyperparameters, moments=moments)
 
     def reserve(self, rows: int) -> None:
         if rows <= self._rows:
@@ -167,11 +167,11 @@ class NumbaEngine(Engine):
         self._set(capacity=rows)
         self._rows = rows
 
-    def gather(self, rows: Rows, order: Array | None, start: int, stop: int) -> Rows:
+    def gather(self, rows: Batch, order: Array | None, start: int, stop: int) -> Batch:
         if order is None:
             return rows.part(start, stop)
         index = order[start:stop]
-        return Rows(*(None if a is None else a[index] for a in rows.fields))
+        return Batch(*(None if a is None else a[index] for a in rows.fields))
 
     def order(self, count: int, seed: int, epoch: int) -> Array:
         out = np.empty(count, np.int64)
@@ -190,13 +190,13 @@ class NumbaEngine(Engine):
         work: Array = self._kept["work"]
         return work[start : start + size].reshape(len(x), self.plan.outputs)
 
-    def head(self, batch: Rows, loss: Loss) -> None:
+    def evaluate_batch(self, batch: Batch, loss: Loss) -> None:
         self._set_loss(loss)
         self._set_rows(batch)
         self._run(self._kernels.HEAD, 0, len(batch))
 
-    def backward(self, batch: Rows, loss: Loss) -> None:
-        self.head(batch, loss)
+    def backward(self, batch: Batch, loss: Loss) -> None:
+        self.evaluate_batch(batch, loss)
         self._run(self._kernels.BACKWARD, int(self._training), len(batch), x=batch.x.ctypes.data)
 
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
@@ -204,28 +204,28 @@ class NumbaEngine(Engine):
         self._point(coefficients=np.ascontiguousarray(coefficients, np.float64))
         self._run(self._kernels.UPDATE)
 
-    def read_tally(self) -> Tally:
+    def read_tally(self) -> LossSums:
         loss, score, weight, steps = self.tally.tolist()
         self.tally.fill(0)
-        return Tally(loss, score, weight, int(steps))
+        return LossSums(loss, score, weight, int(steps))
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         return np.empty(shape, self.parameters.dtype)
 
     def train_epoch(
         self,
-        rows: Rows,
-        recipe: Recipe,
+        rows: Batch,
+        config: TrainConfig,
         moments: Array,
         coefficients: NDArray[Any],
         *,
         epoch: int,
         step: int,
         first: int = 0,
-    ) -> Tally:
-        batch = min(recipe.batch_size, len(rows))
-        if not self._is_prepared(rows, recipe, moments):
-            self._prepare(rows, recipe, moments, batch)
+    ) -> LossSums:
+        batch = min(config.batch_size, len(rows))
+        if not self._is_prepared(rows, config, moments):
+            self._prepare(rows, config, moments, batch)
         self._set(epoch=epoch)
         coefficients = np.ascontiguousarray(coefficients, np.float64)
         pace = self._pace_for(batch)
@@ -244,24 +244,24 @@ class NumbaEngine(Engine):
         pairs = zip(self._prepared, what, strict=True)
         return bool(self._prepared) and all(old() is new for old, new in pairs)
 
-    def _prepare(self, rows: Rows, recipe: Recipe, moments: Array, batch: int) -> None:
+    def _prepare(self, rows: Batch, config: TrainConfig, moments: Array, batch: int) -> None:
         """Write what stays the same from span to span; full-batch epochs are one step each."""
         self.reserve(batch)
-        self._set_loss(recipe.loss)
+        self._set_loss(config.loss)
         self._set_rows(rows)
-        self._set_optimizer(recipe.optimizer, moments)
+        self._set_optimizer(config.optimizer, moments)
         self._set(
             batch_size=batch,
             window=self._window // batch,
-            shuffle=recipe.shuffle,
-            seed=np.uint64(recipe.seed),
+            shuffle=config.shuffle,
+            seed=np.uint64(config.seed),
             tiny=0,
         )
         if self._is_tiny(batch):
             plan = self.plan
             blocks = 2 * plan.width + plan.inputs + plan.outputs + 1 + plan.size + self._lanes
             self._point(tiny=aligned((blocks, self._lanes), self.parameters.dtype))
-        self._prepared = tuple(weakref.ref(one) for one in (rows, recipe, moments))
+        self._prepared = tuple(weakref.ref(one) for one in (rows, config, moments))
 
     def _train(
         self, first: int, count: int, step: int, coefficients: NDArray[Any], threads: int

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from fastnet.backends.base import Array, Backend, Engine, Recipe, Rows, Tally, zeros_tally
+from fastnet.backends.base import Array, Backend, Batch, Engine, LossSums, TrainConfig, zeros_tally
 from fastnet.backends.numpy_update import Update
 from fastnet.backends.threads import blas_pools
 from fastnet.kernels import abi
 from fastnet.nn import activations, random
 from fastnet.nn.activations import Activation
-from fastnet.nn.losses import Head, Loss
+from fastnet.nn.losses import Loss, LossArrays
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan
 
@@ -115,7 +115,7 @@ class NumpyEngine(Engine):
                 layer.scale = np.empty((1, width), dtype)
         self._rows = rows
 
-    def gather(self, rows: Rows, order: Array | None, start: int, stop: int) -> Rows:
+    def gather(self, rows: Batch, order: Array | None, start: int, stop: int) -> Batch:
         if order is None:
             return rows.part(start, stop)
         index, count = order[start:stop], stop - start
@@ -132,7 +132,7 @@ class NumpyEngine(Engine):
                 strict=True,
             )
         ]
-        return Rows(*batch)
+        return Batch(*batch)
 
     def _target_block(self, target: Array | None, count: int) -> Array:
         """Return room for `count` target rows, which have at most as many columns as outputs."""
@@ -226,15 +226,17 @@ class NumpyEngine(Engine):
     # --- backward --------------------------------------------------------------------------------
 
     @_quietly
-    def backward(self, batch: Rows, loss: Loss) -> None:
+    def backward(self, batch: Batch, loss: Loss) -> None:
         count = len(batch)
-        self.head(batch, loss)
+        self.evaluate_batch(batch, loss)
         for index in range(len(self._layers) - 1, -1, -1):
             layer = self._layers[index]
             x = self._layers[index - 1].y[:count] if index else batch.x
             dx = self._layers[index - 1].dz[:count] if index else None
             dz, y, z = layer.dz[:count], layer.y[:count], layer.z[:count]
-            fused = index == len(self._layers) - 1 and loss.fused_with == layer.activation.name
+            fused = (
+                index == len(self._layers) - 1 and loss.fused_activation == layer.activation.name
+            )
             if not fused:
                 layer.activation.backward(dz, dz, y, z, *self._scratch_for(z))
             kind = layer.op["kind"]
@@ -249,12 +251,14 @@ class NumpyEngine(Engine):
                 self._norm_backward(layer, dx, dz)
 
     @_quietly
-    def head(self, batch: Rows, loss: Loss) -> None:
+    def evaluate_batch(self, batch: Batch, loss: Loss) -> None:
         # Also writes the gradient of the mean loss to the last layer's dz.
         count, last = len(batch), self._layers[-1]
         y, d, row = last.y[:count], last.dz[:count], self._row[:count]
         s, t, _ = self._scratch_for(y)
-        head = Head(y, last.z[:count], batch.labels, batch.target, d, row, s, t, self._best[:count])
+        head = LossArrays(
+            y, last.z[:count], batch.labels, batch.target, d, row, s, t, self._best[:count]
+        )
         loss.gradient(head)
         if batch.weight is None:
             total, loss_sum = float(count), float(row.sum(dtype=np.float64))
@@ -313,21 +317,21 @@ class NumpyEngine(Engine):
 
     def train_epoch(
         self,
-        rows: Rows,
-        recipe: Recipe,
+        rows: Batch,
+        config: TrainConfig,
         moments: Array,
         coefficients: NDArray[Any],
         *,
         epoch: int,
         step: int,
         first: int = 0,
-    ) -> Tally:
+    ) -> LossSums:
         place = {"epoch": epoch, "step": step, "first": first}
         if self.threads is None:
-            return super().train_epoch(rows, recipe, moments, coefficients, **place)
+            return super().train_epoch(rows, config, moments, coefficients, **place)
         # The only threads here are those of BLAS.
         with threadpool_limits(self.threads, user_api="blas"):
-            return super().train_epoch(rows, recipe, moments, coefficients, **place)
+            return super().train_epoch(rows, config, moments, coefficients, **place)
 
     def threads_for(self, batch: int) -> int:
         if self.threads is not None:
@@ -339,10 +343,10 @@ class NumpyEngine(Engine):
         result: NDArray[Any] = self.forward(row[None], training=False)[0].copy()
         return result
 
-    def read_tally(self) -> Tally:
+    def read_tally(self) -> LossSums:
         loss, score, weight, steps = self.tally.tolist()
         self.tally.fill(0)
-        return Tally(loss, score, weight, int(steps))
+        return LossSums(loss, score, weight, int(steps))
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         return np.empty(shape, self.parameters.dtype)

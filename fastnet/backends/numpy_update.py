@@ -28,7 +28,7 @@ class Update:
 
     def __init__(self, plan: Plan, parameters: Array, gradients: Array) -> None:
         self._parameters, self._gradients = parameters, gradients
-        self._decayed = slice(0, plan.decayed)
+        self._weights = slice(0, plan.n_weights)
         self._scratch = np.empty_like(parameters)
         self._rates = plan.rates(parameters.dtype)
         if self._rates is not None:
@@ -46,16 +46,16 @@ class Update:
                 g *= optimizer.clip_norm / norm
         if self._rates is not None:
             np.copyto(self._before, w)
-        decayed = self._decayed
+        weights = self._weights
         if optimizer.l2:
-            np.multiply(w[decayed], optimizer.l2, out=s[decayed])
-            g[decayed] += s[decayed]
+            np.multiply(w[weights], optimizer.l2, out=s[weights])
+            g[weights] += s[weights]
         if optimizer.l1:
-            np.sign(w[decayed], out=s[decayed])
-            s[decayed] *= optimizer.l1
-            g[decayed] += s[decayed]
+            np.sign(w[weights], out=s[weights])
+            s[weights] *= optimizer.l1
+            g[weights] += s[weights]
         if optimizer.weight_decay:
-            w[decayed] *= 1.0 - c[abi.DECAY]
+            w[weights] *= 1.0 - c[abi.DECAY]
         optimizer.step(w, g, moments, c, s)
         if self._rates is not None:
             w -= self._before

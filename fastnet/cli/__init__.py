@@ -28,6 +28,9 @@ COMMANDS: Final = {
 }
 """Every command with its line in ``fastnet --help``, which therefore imports none of them."""
 
+_MODULES: Final = {"train": "fastnet.cli.commands.train.command"}
+"""Where a command is that takes more than one file."""
+
 INTERRUPTED: Final = 130
 
 
@@ -40,7 +43,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"fastnet.cli.commands.{cmd_name}")
+        place = f"fastnet.cli.commands.{cmd_name}"
+        module = importlib.import_module(_MODULES.get(cmd_name, place))
         command: click.Command = module.command
         return command
 

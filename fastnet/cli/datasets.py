@@ -7,13 +7,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data import Blocks, Dataset, TableSchema
+from fastnet.data import Chunks, Dataset, TableSchema
 from fastnet.data.dataset import Part
 from fastnet.preprocessing.samples import Inputs
 
 
 class AnyDataset(Protocol):
-    """A `Dataset`, a `TableDataset` or a `BlockDataset`.
+    """A `Dataset`, a `TableDataset` or a `ChunkDataset`.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class AnyDataset(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def x(self) -> Inputs | Blocks: ...
+    def x(self) -> Inputs | Chunks: ...
     @property
     def answers(self) -> Any: ...
     @property

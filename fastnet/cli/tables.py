@@ -20,7 +20,7 @@ from fastnet.network import Network
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.schedules import CosLog
-from fastnet.preprocessing.edge import training_rows, truth
+from fastnet.preprocessing.edge import targets, training_rows
 from fastnet.tables import PRESETS, Frame, Preset, TablePreprocessor, read_frame
 from fastnet.tables.preset import BestEpoch
 from fastnet.tables.train import in_units, make_layers
@@ -57,7 +57,7 @@ class TableDataset:
         """Class indices (N,), or numbers (N, T) in their unit; None without a target."""
         if not self.target_names:
             return None
-        return truth(self.preprocessor, self.x, self.answers)
+        return targets(self.preprocessor, self.x, self.answers)
 
     def part(self, index: slice | NDArray[np.intp]) -> Part:
         """Return some rows, which must have answers."""

@@ -1,4 +1,4 @@
-"""Blocks: rows that stay in their file, or in a mapped array, and are read a block at a time."""
+"""Chunks: rows that stay in their file, or in a mapped array, and are read a chunk at a time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from fastnet.data.parquet import DAMAGE, damaged
 from fastnet.data.table import column_hint
 from fastnet.errors import DataError, DataNotFoundError, InputError
-from fastnet.utils.param_validation import whole
+from fastnet.utils.param_validation import check_int
 
 Array = NDArray[Any]
 
-BLOCK_BYTES: Final = 32 * 2**20
-"""Size of a block in its file, where nothing else is said."""
+CHUNK_BYTES: Final = 32 * 2**20
+"""Size of a chunk in its file, where nothing else is said."""
 
 _PIECE_BYTES: Final = 2**20
 """Rows are checked, converted and scaled in pieces of about this size: that bounds the memory."""
@@ -49,12 +49,12 @@ class Source(Protocol):
         ...
 
 
-class Blocks:
+class Chunks:
     """Rows for ``Network.fit`` that need not fit into memory.
 
-    In each epoch the blocks come in an order drawn by the network's seed, two at a time, and the
-    rows of these two are shuffled together; so the rows of a batch come from two blocks. Everything
-    is decided by seed and epoch, and the same on every backend. With one block that holds all rows,
+    In each epoch the chunks come in an order drawn by the network's seed, two at a time, and the
+    rows of these two are shuffled together; so the rows of a batch come from two chunks. Everything
+    is decided by seed and epoch, and the same on every backend. With one chunk that holds all rows,
     training is what it is in memory, bit by bit.
 
     Parameters
@@ -69,8 +69,8 @@ class Blocks:
         Parquet file.
     weight : int or str, optional
         The column of x that holds the weights of the rows.
-    block_rows : int, optional
-        Rows in a block; default: as many as take 32 MB where they are stored. ``fit`` takes the
+    chunk_rows : int, optional
+        Rows in a chunk; default: as many as take 32 MB where they are stored. ``fit`` takes the
         next lower multiple of its batch size, so that every batch is full but for the last one.
     labels : (K,) array of numbers, optional
         What the classes are called in the targets; default: 0, 1, ...
@@ -88,13 +88,13 @@ class Blocks:
         *,
         target: int | str | Sequence[int | str] | None = None,
         weight: int | str | None = None,
-        block_rows: int | None = None,
+        chunk_rows: int | None = None,
         labels: Any = None,
     ) -> None:
         self._x = _source(x, "x")
         self._y = None if y is None else _source(y, "y")
         if (y is None) == (target is None):
-            raise InputError("Blocks need targets: give y, or target= with columns of x.")
+            raise InputError("Chunks need targets: give y, or target= with columns of x.")
         if self._y is not None and self._y.rows != self._x.rows:
             raise InputError(f"x has {self._x.rows} rows, and y has {self._y.rows}.")
         if not self._x.rows:
@@ -109,8 +109,8 @@ class Blocks:
         self._inputs = [i for i in range(self._x.columns) if i not in taken]
         if not self._inputs:
             raise InputError("x has no column beside targets and weights.")
-        default = max(1, BLOCK_BYTES // self._x.row_bytes)
-        self.block_rows = default if block_rows is None else whole("block_rows", block_rows)
+        default = max(1, CHUNK_BYTES // self._x.row_bytes)
+        self.chunk_rows = default if chunk_rows is None else check_int("chunk_rows", chunk_rows)
         self.labels = None if labels is None else np.asarray(labels)
 
     def __len__(self) -> int:
@@ -237,7 +237,7 @@ class ParquetSource:
             kind = field.type
             if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
                 raise DataError(
-                    f"{source}: column {field.name!r} has type {kind}: blocks hold numbers only."
+                    f"{source}: column {field.name!r} has type {kind}: chunks hold numbers only."
                 )
         counts = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         self._starts = np.cumsum([0, *counts])

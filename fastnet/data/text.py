@@ -102,8 +102,8 @@ def resolve(texts: Texts, kind: Kind, source: str, column: str) -> NDArray[np.fl
         return texts
     numeric = np.array([is_number(value) for value in texts.values], dtype=bool)
     counts = np.bincount(texts.codes, minlength=len(texts.values))
-    share = counts[numeric].sum() / max(1, counts[[v != "" for v in texts.values]].sum())
-    wanted = kind == "numeric" or (kind == "auto" and share >= 0.5)
+    fraction = counts[numeric].sum() / max(1, counts[[v != "" for v in texts.values]].sum())
+    wanted = kind == "numeric" or (kind == "auto" and fraction >= 0.5)
     if wanted or (kind != "text" and numeric.all()):
         return _numbers(texts, numeric, source, column)
     if "" in texts.values:

@@ -19,7 +19,7 @@ from fastnet.errors import InputError
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.nn.plan import make_plan
-from fastnet.preprocessing.samples import Checked
+from fastnet.preprocessing.samples import Samples
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -43,7 +43,7 @@ def pre_activations(network: Network, x: Array) -> Array:
     return backend.to_host(engine.predict(backend.asarray(x))).astype(np.float64)
 
 
-def fit_temperature(network: Network, checked: Checked) -> float:
+def fit_temperature(network: Network, checked: Samples) -> float:
     """Return the temperature with the smallest mean loss on these rows."""
     kind = network.plan.output_activation.name
     if kind not in ("softmax", "sigmoid"):

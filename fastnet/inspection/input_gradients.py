@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.backends.base import Rows
+from fastnet.backends.base import Batch
 from fastnet.errors import InputError
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import Poisson
@@ -96,7 +96,7 @@ class Sensitivity:
             # The loss is a mean over rows and outputs.
             target[:count] = -dy[block] * float(size * y.shape[1])
             self.rows[...] = backend.asarray(values)
-            batch = Rows(self.identity, None, backend.asarray(target.astype(x.dtype)))
+            batch = Batch(self.identity, None, backend.asarray(target.astype(x.dtype)))
             self.engine.gradient(batch, Poisson())
             dx[block] = self.delta.view(backend.to_host(self.engine.gradients))[:count]
         return dx

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn import activations, initializers
-from fastnet.utils.param_validation import LARGEST, real, several, whole
+from fastnet.utils.param_validation import LARGEST, check_float, check_int, check_list
 from fastnet.utils.serialize import build, describe
 
 
@@ -76,15 +76,15 @@ class Dense(Layer):
     code: ClassVar[int] = abi.DENSE
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "units", whole("units", self.units, most=LARGEST))
+        object.__setattr__(self, "units", check_int("units", self.units, most=LARGEST))
         row = activations.get(self.activation)
         chosen = row.initializer if self.initializer is None else self.initializer
         object.__setattr__(self, "initializer", initializers.check(chosen))
         initializers.check(self.bias_initializer)
         for name in ("weight_rate", "bias_rate"):
-            object.__setattr__(self, name, real(name, getattr(self, name), least=0))
+            object.__setattr__(self, name, check_float(name, getattr(self, name), least=0))
         if self.blocks is not None:
-            blocks = tuple(_block(values) for values in several("blocks", self.blocks))
+            blocks = tuple(_block(values) for values in check_list("blocks", self.blocks))
             object.__setattr__(self, "blocks", blocks)
             if sum(block.outputs for block in blocks) != self.units:
                 raise InputError(
@@ -111,8 +111,8 @@ def _block(values: Any) -> Block:
     if not isinstance(values, tuple | list) or not 2 <= len(values) <= 4:
         raise InputError(f"a block must be a Block(inputs, outputs), got {values!r}.")
     block = Block(*values)
-    inputs, outputs = (whole("a block's size", size, most=LARGEST) for size in block[:2])
-    rate = real("a block's rate", block.rate, least=0)
+    inputs, outputs = (check_int("a block's size", size, most=LARGEST) for size in block[:2])
+    rate = check_float("a block's rate", block.rate, least=0)
     return Block(inputs, outputs, initializers.check(block.initializer), rate)
 
 
@@ -129,7 +129,7 @@ class Dropout(Layer):
     code: ClassVar[int] = abi.DROPOUT
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rate", real("rate", self.rate, least=0, below=1))
+        object.__setattr__(self, "rate", check_float("rate", self.rate, least=0, below=1))
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,9 @@ class BatchNorm(Layer):
 
     def __post_init__(self) -> None:
         activations.get(self.activation)
-        momentum = real("momentum", self.momentum, least=0, most=1)
+        momentum = check_float("momentum", self.momentum, least=0, most=1)
         object.__setattr__(self, "momentum", momentum)
-        object.__setattr__(self, "epsilon", real("epsilon", self.epsilon, above=0, below=1))
+        object.__setattr__(self, "epsilon", check_float("epsilon", self.epsilon, above=0, below=1))
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class LayerNorm(Layer):
 
     def __post_init__(self) -> None:
         activations.get(self.activation)
-        object.__setattr__(self, "epsilon", real("epsilon", self.epsilon, above=0, below=1))
+        object.__setattr__(self, "epsilon", check_float("epsilon", self.epsilon, above=0, below=1))
 
 
 LAYERS: Final[dict[str, type[Layer]]] = {
@@ -198,7 +198,7 @@ def chain(
             f"layers must name at least the inputs and the outputs, as in [784, 128, 10], got "
             f"{list(sizes)!r}."
         )
-    inputs, *hidden, outputs = (whole("a layer's size", size, most=LARGEST) for size in sizes)
+    inputs, *hidden, outputs = (check_int("a layer's size", size, most=LARGEST) for size in sizes)
     activations.get(activation)
     layers = [Dense(units, activation) for units in hidden]
     return inputs, (*layers, Dense(outputs, output_activation))
@@ -206,7 +206,7 @@ def chain(
 
 def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
     """Raise `InputError` unless the layers make a network."""
-    width = whole("inputs", inputs, most=LARGEST)
+    width = check_int("inputs", inputs, most=LARGEST)
     for index, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise InputError(

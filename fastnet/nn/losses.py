@@ -1,10 +1,10 @@
 """Loss functions: one class each, with the formula and its derivative in NumPy.
 
 The NumPy formulas are the definition; ``kernels/cpu/losses.py`` and ``kernels/cuda/losses.cu``
-hold the twins, selected by ``code`` and given ``constants``.
+hold the twins, selected by ``code`` and given ``hyperparameters``.
 
 A loss is the mean over rows, and over outputs too unless the class says otherwise; with sample
-weights it is ``sum(weight * row_loss) / sum(weight)``. A loss that is `fused_with` the output
+weights it is ``sum(weight * row_loss) / sum(weight)``. A loss that is `fused_activation` the output
 activation gives its gradient with respect to z, in the form that neither overflows nor cancels;
 the others with respect to y. Nothing is allocated.
 """
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn.activations import ACTIVATIONS
-from fastnet.utils.param_validation import real
+from fastnet.utils.param_validation import check_float
 from fastnet.utils.serialize import build, describe
 
 Array = NDArray[Any]
@@ -35,7 +35,7 @@ LOG_VARIANCE_FLOOR: Final = math.log(1e-6)
 
 
 @dataclass(slots=True)
-class Head:
+class LossArrays:
     """What a loss reads and writes for one batch of B rows.
 
     Attributes
@@ -77,11 +77,11 @@ class Loss(ABC):
         The formula is that of one element, t being the target.
     code : int
         Its number in the kernels.
-    fits : tuple of str
+    output_activations : tuple of str
         The output activations it can be used with.
-    fused_with : str or None
+    fused_activation : str or None
         The output activation with which value and gradient are computed from z.
-    score : {"accuracy", "r2", None}
+    metric : {"accuracy", "r2", None}
         The metric that training keeps as it goes. The kernels add up its raw form: right answers,
         or squared errors.
     """
@@ -89,12 +89,12 @@ class Loss(ABC):
     name: ClassVar[str]
     code: ClassVar[int]
     formula: ClassVar[str]
-    fits: ClassVar[tuple[str, ...]]
-    fused_with: ClassVar[str | None] = None
-    score: ClassVar[Literal["accuracy", "r2"] | None] = "r2"
+    output_activations: ClassVar[tuple[str, ...]]
+    fused_activation: ClassVar[str | None] = None
+    metric: ClassVar[Literal["accuracy", "r2"] | None] = "r2"
 
     @property
-    def constants(self) -> tuple[float, ...]:
+    def hyperparameters(self) -> tuple[float, ...]:
         """The loss's own numbers, as the kernels take them."""
         return ()
 
@@ -104,10 +104,10 @@ class Loss(ABC):
         return 1
 
     @abstractmethod
-    def gradient(self, h: Head) -> None:
+    def gradient(self, h: LossArrays) -> None:
         """Write each row's loss to `row` and its gradient to `d`."""
 
-    def score_rows(self, h: Head) -> None:
+    def score_rows(self, h: LossArrays) -> None:
         """Write each row's score to `row`: by default the mean squared error of its outputs."""
         assert h.target is not None
         outputs = h.target.shape[1]
@@ -132,20 +132,22 @@ class CrossEntropy(Loss):
     name: ClassVar[str] = "cross_entropy"
     code: ClassVar[int] = abi.CROSS_ENTROPY
     formula: ClassVar[str] = "-log y[label]"
-    fits: ClassVar[tuple[str, ...]] = ("softmax",)
-    fused_with: ClassVar[str | None] = "softmax"
-    score: ClassVar[Literal["accuracy", "r2"] | None] = "accuracy"
+    output_activations: ClassVar[tuple[str, ...]] = ("softmax",)
+    fused_activation: ClassVar[str | None] = "softmax"
+    metric: ClassVar[Literal["accuracy", "r2"] | None] = "accuracy"
 
     def __post_init__(self) -> None:
         object.__setattr__(
-            self, "label_smoothing", real("label_smoothing", self.label_smoothing, least=0, below=1)
+            self,
+            "label_smoothing",
+            check_float("label_smoothing", self.label_smoothing, least=0, below=1),
         )
 
     @property
-    def constants(self) -> tuple[float, ...]:
+    def hyperparameters(self) -> tuple[float, ...]:
         return (float(self.label_smoothing),)
 
-    def gradient(self, h: Head) -> None:
+    def gradient(self, h: LossArrays) -> None:
         # s: the target as it stands after smoothing.
         if h.labels is not None:
             h.s.fill(0)
@@ -166,7 +168,7 @@ class CrossEntropy(Loss):
         np.sum(h.s, axis=1, out=h.t[:, 0])
         h.row -= h.t[:, 0]
 
-    def score_rows(self, h: Head) -> None:
+    def score_rows(self, h: LossArrays) -> None:
         """Write 1 where the largest output is that of the label (the first of equals), else 0."""
         np.argmax(h.y, axis=1, out=h.best)
         if h.labels is not None:
@@ -191,20 +193,22 @@ class BinaryCrossEntropy(Loss):
     name: ClassVar[str] = "binary_cross_entropy"
     code: ClassVar[int] = abi.BINARY_CROSS_ENTROPY
     formula: ClassVar[str] = "-t log y - (1 - t) log(1 - y)"
-    fits: ClassVar[tuple[str, ...]] = ("sigmoid",)
-    fused_with: ClassVar[str | None] = "sigmoid"
-    score: ClassVar[Literal["accuracy", "r2"] | None] = "accuracy"
+    output_activations: ClassVar[tuple[str, ...]] = ("sigmoid",)
+    fused_activation: ClassVar[str | None] = "sigmoid"
+    metric: ClassVar[Literal["accuracy", "r2"] | None] = "accuracy"
 
     def __post_init__(self) -> None:
         object.__setattr__(
-            self, "label_smoothing", real("label_smoothing", self.label_smoothing, least=0, below=1)
+            self,
+            "label_smoothing",
+            check_float("label_smoothing", self.label_smoothing, least=0, below=1),
         )
 
     @property
-    def constants(self) -> tuple[float, ...]:
+    def hyperparameters(self) -> tuple[float, ...]:
         return (float(self.label_smoothing),)
 
-    def gradient(self, h: Head) -> None:
+    def gradient(self, h: LossArrays) -> None:
         assert h.target is not None
         np.multiply(h.target, 1.0 - self.label_smoothing, out=h.s)
         h.s += 0.5 * self.label_smoothing
@@ -220,7 +224,7 @@ class BinaryCrossEntropy(Loss):
         h.t += h.s
         np.mean(h.t, axis=1, out=h.row)
 
-    def score_rows(self, h: Head) -> None:
+    def score_rows(self, h: LossArrays) -> None:
         """Write the share of outputs on the right side of one half (one half itself is a no)."""
         assert h.target is not None
         np.subtract(h.target, 0.5, out=h.s)
@@ -242,9 +246,9 @@ class MSE(Loss):
     name: ClassVar[str] = "mse"
     code: ClassVar[int] = abi.MSE
     formula: ClassVar[str] = "(y - t)^2"
-    fits: ClassVar[tuple[str, ...]] = _ANY_OUTPUT
+    output_activations: ClassVar[tuple[str, ...]] = _ANY_OUTPUT
 
-    def gradient(self, h: Head) -> None:
+    def gradient(self, h: LossArrays) -> None:
         assert h.target is not None
         np.subtract(h.y, h.target, out=h.d)
         np.einsum("bo,bo->b", h.d, h.d, out=h.row)
@@ -259,9 +263,9 @@ class MAE(Loss):
     name: ClassVar[str] = "mae"
     code: ClassVar[int] = abi.MAE
     formula: ClassVar[str] = "|y - t|"
-    fits: ClassVar[tuple[str, ...]] = _ANY_OUTPUT
+    output_activations: ClassVar[tuple[str, ...]] = _ANY_OUTPUT
 
-    def gradient(self, h: Head) -> None:
+    def gradient(self, h: LossArrays) -> None:
         assert h.target is not None
         np.subtract(h.y, h.target, out=h.s)
         np.abs(h.s, out=h.t)
@@ -286,16 +290,16 @@ class Huber(Loss):
     name: ClassVar[str] = "huber"
     code: ClassVar[int] = abi.HUBER
     formula: ClassVar[str] = "e^2/2 if |e| <= delta else delta (|e| - delta/2), e = y - t"
-    fits: ClassVar[tuple[str, ...]] = _ANY_OUTPUT
+    output_activations: ClassVar[tuple[str, ...]] = _ANY_OUTPUT
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "delta", real("delta", self.delta, above=0))
+        object.__setattr__(self, "delta", check_float("delta", self.delta, above=0))
 
     @property
-    def constants(self) -> tuple[float, ...]:
+    def hyperparameters(self) -> tuple[float, ...]:
         return (float(self.delta),)
 
-    def gradient(self, h: Head) -> None:
+    def gradient(self, h: LossArrays) -> None:
         # With c = clip(e, -delta, delta) both branches are c (e - c / 2), and the derivative is c.
         assert h.target is not None
         np.subtract(h.y, h.target, out=h.s)
@@ -314,10 +318,10 @@ class Poisson(Loss):
     name: ClassVar[str] = "poisson"
     code: ClassVar[int] = abi.POISSON
     formula: ClassVar[str] = "y - t log y"
-    fits: ClassVar[tuple[str, ...]] = ("exp",)
-    fused_with: ClassVar[str | None] = "exp"
+    output_activations: ClassVar[tuple[str, ...]] = ("exp",)
+    fused_activation: ClassVar[str | None] = "exp"
 
-    def gradient(self, h: Head) -> None:
+    def gradient(self, h: LossArrays) -> None:
         assert h.target is not None
         np.multiply(h.target, h.z, out=h.s)
         np.subtract(h.y, h.s, out=h.s)
@@ -339,13 +343,13 @@ class GaussianNLL(Loss):
     name: ClassVar[str] = "gaussian_nll"
     code: ClassVar[int] = abi.GAUSSIAN_NLL
     formula: ClassVar[str] = "(log(2 pi v) + (mean - t)^2 / v) / 2"
-    fits: ClassVar[tuple[str, ...]] = ("identity",)
+    output_activations: ClassVar[tuple[str, ...]] = ("identity",)
 
     @property
     def outputs_per_target(self) -> int:
         return 2
 
-    def gradient(self, h: Head) -> None:
+    def gradient(self, h: LossArrays) -> None:
         assert h.target is not None
         targets = h.target.shape[1]
         precision, error = h.s[:, :targets], h.s[:, targets:]
@@ -385,26 +389,26 @@ class Quantile(Loss):
     name: ClassVar[str] = "quantile"
     code: ClassVar[int] = abi.QUANTILE
     formula: ClassVar[str] = "max(q e, (q - 1) e), e = t - y"
-    fits: ClassVar[tuple[str, ...]] = ("identity", "softplus", "exp")
-    score: ClassVar[Literal["accuracy", "r2"] | None] = None
+    output_activations: ClassVar[tuple[str, ...]] = ("identity", "softplus", "exp")
+    metric: ClassVar[Literal["accuracy", "r2"] | None] = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.quantiles, Sequence) or not self.quantiles:
             raise InputError(f"quantiles must be several numbers, got {self.quantiles!r}.")
-        q = tuple(real("a quantile", value, above=0, below=1) for value in self.quantiles)
+        q = tuple(check_float("a quantile", value, above=0, below=1) for value in self.quantiles)
         if any(a >= b for a, b in pairwise(q)):
             raise InputError(f"quantiles must increase, got {self.quantiles!r}.")
         object.__setattr__(self, "quantiles", q)
 
     @property
-    def constants(self) -> tuple[float, ...]:
+    def hyperparameters(self) -> tuple[float, ...]:
         return self.quantiles
 
     @property
     def outputs_per_target(self) -> int:
         return len(self.quantiles)
 
-    def gradient(self, h: Head) -> None:
+    def gradient(self, h: LossArrays) -> None:
         assert h.target is not None
         targets = h.target.shape[1]
         for k, q in enumerate(self.quantiles):
@@ -421,7 +425,7 @@ class Quantile(Loss):
             np.multiply(sign, -1.0 / h.d.shape[1], out=h.d[:, block])
         np.mean(h.s, axis=1, out=h.row)
 
-    def score_rows(self, h: Head) -> None:
+    def score_rows(self, h: LossArrays) -> None:
         """Write zeros: quantiles have no score beside their loss."""
         h.row.fill(0)
 
@@ -478,9 +482,10 @@ def get(loss: str | Loss | None, output_activation: str) -> Loss:
         loss = LOSSES[loss]()
     if not isinstance(loss, Loss):
         raise InputError(f"loss must be a name or a Loss, got {type(loss).__name__}.")
-    if output_activation not in loss.fits:
+    if output_activation not in loss.output_activations:
+        fitting = " or ".join(map(repr, loss.output_activations[:3]))
         raise InputError(
             f"the loss {loss.name!r} does not fit the output activation {output_activation!r}: "
-            f"give the last layer {' or '.join(map(repr, loss.fits[:3]))}, or choose another loss."
+            f"give the last layer {fitting}, or choose another loss."
         )
     return loss

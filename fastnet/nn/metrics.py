@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastnet.errors import InputError, suggest
 from fastnet.nn.losses import Loss
-from fastnet.utils.param_validation import several
+from fastnet.utils.param_validation import check_list
 
 Array = NDArray[Any]
 Metric = Callable[[Array, Array, Array | None], float]
@@ -22,8 +22,8 @@ Metric = Callable[[Array, Array, Array | None], float]
 
 def accuracy(target: Array, output: Array, weight: Array | None = None) -> float:
     """Share of right answers: of rows for classes, of single outputs for yes-or-no targets."""
-    truth, answer = _answers(target, output)
-    right = truth == answer
+    targets, answer = _answers(target, output)
+    right = targets == answer
     return float(np.average(right if right.ndim == 1 else right.mean(axis=1), weights=weight))
 
 
@@ -60,17 +60,17 @@ def roc_auc(target: Array, output: Array, weight: Array | None = None) -> float:
     For two classes or one yes-or-no output.
     """
     if target.ndim == 1 and output.shape[1] == 2:
-        truth, score = target == 1, output[:, 1]
+        targets, score = target == 1, output[:, 1]
     elif output.shape[1] == 1:
-        truth, score = np.reshape(target, -1) > 0.5, output[:, 0]
+        targets, score = np.reshape(target, -1) > 0.5, output[:, 0]
     else:
         raise InputError(f"roc_auc needs two classes, got {output.shape[1]} outputs.")
     weights = np.ones(len(score)) if weight is None else weight.astype(np.float64)
     order = np.argsort(score, kind="stable")
-    score, truth, weights = score[order], truth[order], weights[order]
+    score, targets, weights = score[order], targets[order], weights[order]
     _, first = np.unique(score, return_index=True)
-    positive = np.add.reduceat(np.where(truth, weights, 0.0), first)
-    negative = np.add.reduceat(np.where(truth, 0.0, weights), first)
+    positive = np.add.reduceat(np.where(targets, weights, 0.0), first)
+    negative = np.add.reduceat(np.where(targets, 0.0, weights), first)
     pairs = positive.sum() * negative.sum()
     below = np.cumsum(negative) - negative
     return float((positive * (below + 0.5 * negative)).sum() / pairs) if pairs else float("nan")
@@ -93,7 +93,7 @@ def mae(target: Array, output: Array, weight: Array | None = None) -> float:
 
 def r2(target: Array, output: Array, weight: Array | None = None) -> float:
     """``1 - mse / spread(target)``: 1 is perfect, 0 as good as the mean; all outputs pooled."""
-    return r2_from(mse(target, output, weight), spread(target, weight))
+    return r2_from(mse(target, output, weight), variance(target, weight))
 
 
 _CONFIDENCE_BINS: Final = 15
@@ -156,7 +156,7 @@ def get(metrics: Any, loss: Loss, outputs: int) -> list[tuple[str, Metric]]:
         An unknown or repeated name, or a metric that does not fit the loss and the outputs.
     """
     made: list[tuple[str, Metric]] = []
-    for metric in several("metrics", metrics):
+    for metric in check_list("metrics", metrics):
         if callable(metric):
             name = getattr(metric, "__name__", type(metric).__name__)
             made.append((name, _own(name, metric)))
@@ -173,7 +173,7 @@ def get(metrics: Any, loss: Loss, outputs: int) -> list[tuple[str, Metric]]:
 
 
 def _require_fit(name: str, loss: Loss, outputs: int) -> None:
-    need, answers = _NEEDS[name], loss.score == "accuracy"
+    need, answers = _NEEDS[name], loss.metric == "accuracy"
     classes = outputs if loss.name == "cross_entropy" else 2 if outputs == 1 else 0
     fits = {
         "answer": answers,
@@ -201,7 +201,7 @@ def _own(name: str, function: Callable[[Array, Array], float]) -> Metric:
     return metric
 
 
-def spread(target: Array, weight: Array | None = None) -> float:
+def variance(target: Array, weight: Array | None = None) -> float:
     """Return the mean squared distance of the targets from their columns' means."""
     t = np.asarray(target, np.float64).reshape(len(target), -1)
     centred = t - np.average(t, axis=0, weights=weight)
@@ -217,9 +217,9 @@ def r2_from(mean_squared_error: float, target_spread: float) -> float:
 
 def confidences(target: Array, output: Array) -> tuple[Array, Array]:
     """Return of every answer the probability it was given, and whether it is right, flat."""
-    truth, answer = _answers(target, output)
-    sure = output.max(axis=1) if truth.ndim == 1 else np.maximum(output, 1 - output)
-    return np.reshape(sure, -1).astype(np.float64), np.reshape(truth == answer, -1)
+    targets, answer = _answers(target, output)
+    sure = output.max(axis=1) if targets.ndim == 1 else np.maximum(output, 1 - output)
+    return np.reshape(sure, -1).astype(np.float64), np.reshape(targets == answer, -1)
 
 
 def _answers(target: Array, output: Array) -> tuple[Array, Array]:
@@ -231,15 +231,15 @@ def _answers(target: Array, output: Array) -> tuple[Array, Array]:
 
 def _class_counts(target: Array, output: Array, weight: Array | None) -> tuple[Array, Array, Array]:
     """Return, by class, the weights of: rows recognised, rows present, rows predicted."""
-    truth, answer = _answers(target, output)
-    if truth.ndim == 2:
-        if truth.shape[1] > 1:
+    targets, answer = _answers(target, output)
+    if targets.ndim == 2:
+        if targets.shape[1] > 1:
             raise InputError("this metric needs classes: it is not defined for several outputs.")
-        truth, answer = truth[:, 0].astype(np.int64), answer[:, 0].astype(np.int64)
+        targets, answer = targets[:, 0].astype(np.int64), answer[:, 0].astype(np.int64)
     classes = max(output.shape[1], 2)
-    weights = np.ones(len(truth)) if weight is None else weight.astype(np.float64)
-    hits = np.bincount(truth, weights * (truth == answer), minlength=classes)
-    present = np.bincount(truth, weights, minlength=classes)
+    weights = np.ones(len(targets)) if weight is None else weight.astype(np.float64)
+    hits = np.bincount(targets, weights * (targets == answer), minlength=classes)
+    present = np.bincount(targets, weights, minlength=classes)
     predicted = np.bincount(answer, weights, minlength=classes)
     return hits, present, predicted
 

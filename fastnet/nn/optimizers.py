@@ -28,7 +28,7 @@ from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn import schedules
 from fastnet.nn.schedules import Schedule
-from fastnet.utils.param_validation import real, whole
+from fastnet.utils.param_validation import check_float, check_int
 
 Array = NDArray[Any]
 
@@ -51,7 +51,7 @@ class Optimizer(ABC):
 
     Attributes
     ----------
-    slots : int
+    n_moments : int
         How many moment buffers of the length of the parameters it keeps.
     """
 
@@ -65,7 +65,7 @@ class Optimizer(ABC):
     name: ClassVar[str]
     code: ClassVar[int]
     formula: ClassVar[str]
-    slots: ClassVar[int]
+    n_moments: ClassVar[int]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "learning_rate", schedules.get(self.learning_rate))
@@ -81,19 +81,19 @@ class Optimizer(ABC):
         return self.learning_rate
 
     @property
-    def constants(self) -> NDArray[np.float64]:
+    def hyperparameters(self) -> NDArray[np.float64]:
         """The (8,) numbers that stay the same, laid out as ``kernels/abi.py`` says."""
         values = np.zeros(abi.CONSTANTS)
         values[abi.L1] = self.l1
         values[abi.L2] = self.l2
         values[abi.CLIP_NORM] = math.inf if self.clip_norm is None else self.clip_norm
-        self._fill_constants(values)
+        self._fill_hyperparameters(values)
         return values
 
-    def _fill_constants(self, values: NDArray[np.float64]) -> None:
-        """Write the optimizer's own constants."""
+    def _fill_hyperparameters(self, values: NDArray[np.float64]) -> None:
+        """Write the optimizer's own hyperparameters."""
 
-    def coefficients(self, first_step: int, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    def step_coefficients(self, first_step: int, rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the (n, 4) numbers of n steps, laid out as ``kernels/abi.py`` says.
 
         Parameters
@@ -151,7 +151,7 @@ class SGD(Optimizer):
     name: ClassVar[str] = "sgd"
     code: ClassVar[int] = abi.SGD
     formula: ClassVar[str] = "m = mu m + g; w -= rate m"
-    slots: ClassVar[int] = 1
+    n_moments: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,7 +159,7 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov needs a momentum above 0, got momentum=0.")
 
-    def _fill_constants(self, values: NDArray[np.float64]) -> None:
+    def _fill_hyperparameters(self, values: NDArray[np.float64]) -> None:
         values[abi.MOMENTUM] = self.momentum
         values[abi.NESTEROV] = float(self.nesterov)
 
@@ -189,14 +189,14 @@ class RMSprop(Optimizer):
     name: ClassVar[str] = "rmsprop"
     code: ClassVar[int] = abi.RMSPROP
     formula: ClassVar[str] = "v = rho v + (1 - rho) g^2; w -= rate g / (sqrt(v) + eps)"
-    slots: ClassVar[int] = 1
+    n_moments: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _set(self, "rho", least=0, below=1)
         _set(self, "epsilon", above=0)
 
-    def _fill_constants(self, values: NDArray[np.float64]) -> None:
+    def _fill_hyperparameters(self, values: NDArray[np.float64]) -> None:
         values[abi.BETA2] = self.rho
         values[abi.EPSILON] = self.epsilon
 
@@ -223,13 +223,13 @@ class Adagrad(Optimizer):
     name: ClassVar[str] = "adagrad"
     code: ClassVar[int] = abi.ADAGRAD
     formula: ClassVar[str] = "v += g^2; w -= rate g / (sqrt(v) + eps)"
-    slots: ClassVar[int] = 1
+    n_moments: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _set(self, "epsilon", above=0)
 
-    def _fill_constants(self, values: NDArray[np.float64]) -> None:
+    def _fill_hyperparameters(self, values: NDArray[np.float64]) -> None:
         values[abi.EPSILON] = self.epsilon
 
     def step(self, w: Array, g: Array, moments: Array, c: Sequence[float], s: Array) -> None:
@@ -261,7 +261,7 @@ class Adam(Optimizer):
     name: ClassVar[str] = "adam"
     code: ClassVar[int] = abi.ADAM
     formula: ClassVar[str] = "w -= rate m^ / (sqrt(v^) + eps)"
-    slots: ClassVar[int] = 2
+    n_moments: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -269,7 +269,7 @@ class Adam(Optimizer):
         _set(self, "beta2", least=0, below=1)
         _set(self, "epsilon", above=0)
 
-    def _fill_constants(self, values: NDArray[np.float64]) -> None:
+    def _fill_hyperparameters(self, values: NDArray[np.float64]) -> None:
         values[abi.BETA1] = self.beta1
         values[abi.BETA2] = self.beta2
         values[abi.EPSILON] = self.epsilon
@@ -352,14 +352,14 @@ class Lion(Optimizer):
     name: ClassVar[str] = "lion"
     code: ClassVar[int] = abi.LION
     formula: ClassVar[str] = "w -= rate sign(beta1 m + (1 - beta1) g)"
-    slots: ClassVar[int] = 1
+    n_moments: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _set(self, "beta1", least=0, below=1)
         _set(self, "beta2", least=0, below=1)
 
-    def _fill_constants(self, values: NDArray[np.float64]) -> None:
+    def _fill_hyperparameters(self, values: NDArray[np.float64]) -> None:
         values[abi.BETA1] = self.beta1
         values[abi.BETA2] = self.beta2
 
@@ -409,13 +409,13 @@ class LBFGS:
     evaluations: int = 15000
 
     name: ClassVar[str] = "lbfgs"
-    slots: ClassVar[int] = 0
+    n_moments: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         for name in ("l1", "l2", "tolerance", "gradient_tolerance"):
             _set(self, name, least=0)
         for name in ("history_size", "line_search_steps", "evaluations"):
-            object.__setattr__(self, name, whole(name, getattr(self, name)))
+            object.__setattr__(self, name, check_int(name, getattr(self, name)))
 
 
 OPTIMIZERS: Final[dict[str, type[Optimizer] | type[LBFGS]]] = {
@@ -452,4 +452,4 @@ def _running_mean_of_squares(v: Array, g: Array, rho: float, s: Array) -> None:
 
 def _set(owner: Any, name: str, **bounds: float) -> None:
     """Check a field and store it as a float."""
-    object.__setattr__(owner, name, real(name, getattr(owner, name), **bounds))
+    object.__setattr__(owner, name, check_float(name, getattr(owner, name), **bounds))

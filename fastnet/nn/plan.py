@@ -52,7 +52,7 @@ class Plan:
         One record for every layer, as `fastnet.kernels.abi.OP` describes.
     parameters, state : tuple of Tensor
         The parts of the flat parameters, and of the flat running statistics.
-    decayed : int
+    n_weights : int
         The first so many parameters are weights of dense layers.
     width : int
         Workspace elements for each row.
@@ -63,7 +63,7 @@ class Plan:
     ops: NDArray[np.void]
     parameters: tuple[Tensor, ...]
     state: tuple[Tensor, ...]
-    decayed: int
+    n_weights: int
     width: int
 
     @cached_property
@@ -199,11 +199,11 @@ def make_plan(inputs: int, layers: tuple[Layer, ...]) -> Plan:
     parameters: list[Tensor] = []
     state: list[Tensor] = []
     _place_widths(inputs, layers, ops)
-    decayed = _place_parameters(layers, ops, parameters)
+    n_weights = _place_parameters(layers, ops, parameters)
     _place_state(layers, ops, state)
     width = _place_workspace(layers, ops)
     ops.flags.writeable = False
-    return Plan(inputs, layers, ops, tuple(parameters), tuple(state), decayed, width)
+    return Plan(inputs, layers, ops, tuple(parameters), tuple(state), n_weights, width)
 
 
 def _place_widths(inputs: int, layers: tuple[Layer, ...], ops: NDArray[np.void]) -> None:
@@ -235,7 +235,7 @@ def _place_parameters(
             op["weight"] = offset
             named.append(Tensor(f"layers.{index}.weight", offset, shape))
             offset += named[-1].size
-    decayed = offset
+    n_weights = offset
     for index, (layer, op) in enumerate(zip(layers, ops, strict=True)):
         if isinstance(layer, Dropout):
             continue
@@ -251,7 +251,7 @@ def _place_parameters(
     tensors.extend(
         sorted(named, key=lambda t: (int(t.name.split(".")[1]), t.name.endswith("bias")))
     )
-    return decayed
+    return n_weights
 
 
 def _place_state(layers: tuple[Layer, ...], ops: NDArray[np.void], tensors: list[Tensor]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.errors import InputError
-from fastnet.utils.param_validation import real, whole
+from fastnet.utils.param_validation import check_float, check_int
 
 Times = NDArray[np.float64]
 
@@ -99,8 +99,8 @@ class Cosine(Schedule):
         _set(self, "end", least=0)
 
     def rates(self, t: Times) -> NDArray[np.float64]:
-        share = np.minimum(t / self.epochs, 1.0)
-        return self.end + 0.5 * (self.start - self.end) * (1.0 + np.cos(np.pi * share))
+        fraction = np.minimum(t / self.epochs, 1.0)
+        return self.end + 0.5 * (self.start - self.end) * (1.0 + np.cos(np.pi * fraction))
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,11 @@ class CosLog(Schedule):
 
     def __post_init__(self) -> None:
         _set(self, "start", "epochs", above=0)
-        object.__setattr__(self, "cycles", whole("cycles", self.cycles, most=32))
+        object.__setattr__(self, "cycles", check_int("cycles", self.cycles, most=32))
 
     def rates(self, t: Times) -> NDArray[np.float64]:
-        share = np.minimum(t / self.epochs, 1.0)
-        turns = np.log2(1.0 + (2.0**self.cycles - 1.0) * share)
+        fraction = np.minimum(t / self.epochs, 1.0)
+        turns = np.log2(1.0 + (2.0**self.cycles - 1.0) * fraction)
         return 0.5 * self.start * (1.0 - np.cos(2.0 * np.pi * turns))
 
 
@@ -197,12 +197,12 @@ class OneCycle(Schedule):
         _set(self, "rise", above=0, below=1)
 
     def rates(self, t: Times) -> NDArray[np.float64]:
-        share = np.minimum(t / self.epochs, 1.0)
+        fraction = np.minimum(t / self.epochs, 1.0)
         first, last = self.start / self.divide, self.start / self.divide / self.final_divide
-        up = first + 0.5 * (self.start - first) * (1.0 - np.cos(np.pi * share / self.rise))
-        fall = np.maximum(share - self.rise, 0.0) / (1.0 - self.rise)
+        up = first + 0.5 * (self.start - first) * (1.0 - np.cos(np.pi * fraction / self.rise))
+        fall = np.maximum(fraction - self.rise, 0.0) / (1.0 - self.rise)
         down = last + 0.5 * (self.start - last) * (1.0 + np.cos(np.pi * fall))
-        return np.where(share < self.rise, up, down)
+        return np.where(fraction < self.rise, up, down)
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class ReduceOnPlateau(Schedule):
         _set(self, "start", above=0)
         _set(self, "factor", above=0, below=1)
         _set(self, "threshold", "end", least=0)
-        object.__setattr__(self, "patience", whole("patience", self.patience, least=0))
+        object.__setattr__(self, "patience", check_int("patience", self.patience, least=0))
 
     def rates(self, t: Times) -> NDArray[np.float64]:
         return np.full_like(t, self.start)
@@ -274,10 +274,10 @@ def get(rate: Schedule | float) -> Schedule:
     """Return a schedule: `rate` itself, or a constant one for a number."""
     if isinstance(rate, Schedule):
         return rate
-    return Constant(real("learning_rate", rate, above=0))
+    return Constant(check_float("learning_rate", rate, above=0))
 
 
 def _set(schedule: Schedule, *names: str, **bounds: float) -> None:
     """Check fields and store them as floats."""
     for name in names:
-        object.__setattr__(schedule, name, real(name, getattr(schedule, name), **bounds))
+        object.__setattr__(schedule, name, check_float(name, getattr(schedule, name), **bounds))

@@ -117,9 +117,9 @@ def _scale_of_shares(ones: NDArray[np.int64], codes: NDArray[np.int64]) -> tuple
     zeros, last = len(codes) - ones, len(codes) - 1
 
     def quantile(q: float) -> Array:
-        whole, share = divmod(q * last, 1.0)
-        below, above = whole >= zeros, whole + (share > 0) >= zeros
-        return np.where(below == above, below, share).astype(np.float64)
+        whole, fraction = divmod(q * last, 1.0)
+        below, above = whole >= zeros, whole + (fraction > 0) >= zeros
+        return np.where(below == above, below, fraction).astype(np.float64)
 
     return _scale(*(quantile(q) for q in (0.0, 0.25, 0.5, 0.75, 1.0)))
 
@@ -128,8 +128,8 @@ def _scale(
     low: Array, first: Array, middle: Array, third: Array, high: Array
 ) -> tuple[Array, Array]:
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        spread = np.where(third == first, high / 2 - low / 2, third - first)
-        factor = np.where(spread == 0, 0.0, 1.0 / spread)
+        variance = np.where(third == first, high / 2 - low / 2, third - first)
+        factor = np.where(variance == 0, 0.0, 1.0 / variance)
     # A spread beyond the largest number has the factor 0, one below the smallest has the largest.
     return middle, np.nan_to_num(factor, posinf=np.finfo(np.float64).max)
 

@@ -31,14 +31,14 @@ def learn(
     x: Any,
     y: Any,
     loss: Loss,
-    share: float,
+    fraction: float,
     sample_weight: ArrayLike | None,
 ) -> TablePreprocessor:
     """Return the preprocessor for a network that is about to train on its first table.
 
     Parameters
     ----------
-    share : float
+    fraction : float
         Share of the rows that are held back for validation: nothing is learned from them.
     sample_weight : (N,), optional
         Nothing is learned from rows of weight 0.
@@ -49,8 +49,8 @@ def learn(
         The table becomes another number of inputs, or of classes, than the network has.
     """
     frame, names, values = split_target(as_frame(x), y)
-    task: Task = "classification" if loss.score == "accuracy" else "regression"
-    kept = training_rows(len(frame), share, network.seed, sample_weight)
+    task: Task = "classification" if loss.metric == "accuracy" else "regression"
+    kept = training_rows(len(frame), fraction, network.seed, sample_weight)
     columns = target_columns(values, names[0] if names else "target")
     texts = isinstance(columns[0], Texts)
     scaled = loss.name in SCALED and network.plan.output_activation.name == "identity"
@@ -78,10 +78,10 @@ def learn(
 
 
 def training_rows(
-    count: int, share: float, seed: int, sample_weight: ArrayLike | None
+    count: int, fraction: float, seed: int, sample_weight: ArrayLike | None
 ) -> NDArray[np.intp] | None:
     """Return the rows that train, as `rows.split` chooses them; None for all of them."""
-    kept = np.arange(count) if not share else samples.split_index(count, share, seed)[0]
+    kept = np.arange(count) if not fraction else samples.split_index(count, fraction, seed)[0]
     if sample_weight is not None:
         weight = np.asarray(sample_weight)
         if weight.shape == (count,) and weight.dtype.kind in "biuf":  # else it is refused later
@@ -106,7 +106,7 @@ def require_plain(x: Any) -> None:
         )
 
 
-def truth(preprocessor: TablePreprocessor, x: Any, y: Any) -> NDArray[Any]:
+def targets(preprocessor: TablePreprocessor, x: Any, y: Any) -> NDArray[Any]:
     """Return targets as class indices (N,), or as numbers in their unit."""
     encoded: NDArray[Any] = preprocessor.encode_target(x, y)
     return encoded if preprocessor.target is None else preprocessor.target.decode(encoded)
@@ -137,6 +137,6 @@ def unscaled(
     decode = target.decode
 
     def on_decoded(metric: Metric) -> Callable[[Any, Any, Any], float]:
-        return lambda truth, output, weight: metric(decode(truth), decode(output, loss), weight)
+        return lambda targets, output, weight: metric(decode(targets), decode(output, loss), weight)
 
     return [(name, on_decoded(metric)) for name, metric in metrics]

@@ -66,8 +66,8 @@ def write(out: NDArray[Any], name: str, x: Array, z: Array, knots: Array, steps:
     else:
         low, size = knots[:-1], np.diff(knots)
         with np.errstate(all="ignore"):  # widths of 0, or so small that a quotient is infinite
-            share = np.where(size > 0, (z[:, None] - low) / size, x[:, None] > steps)
-        features = np.clip(share, 0.0, 1.0)
+            fraction = np.where(size > 0, (z[:, None] - low) / size, x[:, None] > steps)
+        features = np.clip(fraction, 0.0, 1.0)
     features[np.isnan(z)] = 0.0
     out[...] = features
 

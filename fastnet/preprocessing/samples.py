@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.backends.base import Backend, Rows
+from fastnet.backends.base import Backend, Batch
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn import random
@@ -18,7 +18,7 @@ from fastnet.nn.plan import Plan
 from fastnet.preprocessing import validation
 
 if TYPE_CHECKING:
-    from fastnet.data import Blocks, Scaler
+    from fastnet.data import Chunks, Scaler
 
 
 class Columns(Protocol):
@@ -34,18 +34,18 @@ Inputs = ArrayLike | Mapping[str, Any] | Columns
 
 
 @dataclass(frozen=True)
-class Checked:
+class Samples:
     """Rows on the host, and the targets as metrics take them: labels (N,), or (N, T)."""
 
-    rows: Rows
-    truth: NDArray[Any]
+    rows: Batch
+    targets: NDArray[Any]
 
-    def take(self, index: NDArray[np.intp]) -> Checked:
+    def take(self, index: NDArray[np.intp]) -> Samples:
         """Return the rows of that index."""
         fields = (None if a is None else a[index] for a in self.rows.fields)
-        return Checked(Rows(*fields), self.truth[index])
+        return Samples(Batch(*fields), self.targets[index])
 
-    def weighted(self) -> Checked:
+    def weighted(self) -> Samples:
         """Return the rows with weight: one of weight 0 is left out, its place in a batch too."""
         weight = self.rows.weight
         if weight is None or weight.all():
@@ -54,7 +54,7 @@ class Checked:
             raise InputError("no row that is left has a weight above 0.")
         return self.take(np.flatnonzero(weight))
 
-    def scaled(self, scaler: Scaler | None, dtype: np.dtype[Any]) -> Checked:
+    def scaled(self, scaler: Scaler | None, dtype: np.dtype[Any]) -> Samples:
         """Return the rows with their inputs scaled, in the network's dtype."""
         x = self.rows.x
         x = x.astype(dtype, copy=False) if scaler is None else scaler.transform(x, dtype)
@@ -70,24 +70,26 @@ def check(
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | str | None = None,
     *,
-    wide: bool = False,
+    in_float64: bool = False,
     names: tuple[str, str, str] = ("x", "y", "sample_weight"),
-) -> Checked:
+) -> Samples:
     """Return checked rows; raise `InputError` naming the argument that does not fit.
 
-    With `wide` the inputs are float64: a scaler needs the digits that float32 would drop.
+    With `in_float64` the inputs are float64: a scaler needs the digits that float32 would drop.
     """
-    values = validation.inputs(names[0], x, plan.inputs, np.dtype(np.float64) if wide else dtype)
+    values = validation.inputs(
+        names[0], x, plan.inputs, np.dtype(np.float64) if in_float64 else dtype
+    )
     if not len(values):
         raise InputError(f"{names[0]} is empty: there are no rows.")
     labels, target = validation.targets(names[:2], y, len(values), loss, plan.outputs, dtype)
     weight = validation.sample_weights(names[2], sample_weight, len(values), dtype)
     weight = validation.class_weights(class_weight, labels, plan.outputs, weight, dtype)
     if labels is not None:
-        return Checked(Rows(values, labels, None, weight), labels)
+        return Samples(Batch(values, labels, None, weight), labels)
     assert target is not None
-    truth = np.argmax(target, axis=1) if loss.name == "cross_entropy" else target
-    return Checked(Rows(values, None, target, weight), truth)
+    targets = np.argmax(target, axis=1) if loss.name == "cross_entropy" else target
+    return Samples(Batch(values, None, target, weight), targets)
 
 
 def inputs(plan: Plan, dtype: np.dtype[Any], scaler: Scaler | None, x: Any) -> NDArray[Any]:
@@ -110,9 +112,9 @@ def is_table(values: object) -> bool:
     return frame and (hasattr(values, "columns") or hasattr(values, "column_names"))
 
 
-def is_blocks(values: object) -> TypeGuard[Blocks]:
-    """Tell whether something is `fastnet.data.Blocks`; imports nothing."""
-    return type(values).__name__ == "Blocks" and type(values).__module__ == "fastnet.data.chunks"
+def is_chunks(values: object) -> TypeGuard[Chunks]:
+    """Tell whether something is `fastnet.data.Chunks`; imports nothing."""
+    return type(values).__name__ == "Chunks" and type(values).__module__ == "fastnet.data.chunks"
 
 
 def pair(name: str, values: Any) -> tuple[Any, Any, Any]:
@@ -122,23 +124,25 @@ def pair(name: str, values: Any) -> tuple[Any, Any, Any]:
     return values[0], values[1], values[2] if len(values) == 3 else None
 
 
-def split(checked: Checked, share: float, seed: int) -> tuple[Checked, Checked]:
-    """Return training and validation rows; `share` of the rows, drawn by `seed`, validates."""
-    train, held = split_index(len(checked.rows), share, seed)
-    return checked.take(train), checked.take(held)
+def split(checked: Samples, fraction: float, seed: int) -> tuple[Samples, Samples]:
+    """Return training and validation rows; `fraction` of the rows, drawn by `seed`, validates."""
+    train, held_out = split_index(len(checked.rows), fraction, seed)
+    return checked.take(train), checked.take(held_out)
 
 
-def split_index(count: int, share: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def split_index(
+    count: int, fraction: float, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return which of `count` rows `split` trains and validates on."""
-    held = round(count * share)
-    if not 0 < held < count:
-        lacking = "training" if held else "validation"
-        raise InputError(f"validation_split={share} of {count} rows leaves none for {lacking}.")
+    held_out = round(count * fraction)
+    if not 0 < held_out < count:
+        lacking = "training" if held_out else "validation"
+        raise InputError(f"validation_split={fraction} of {count} rows leaves none for {lacking}.")
     order = random.permutation(count, seed=seed, epoch=0, purpose=abi.SPLIT)
     # Sorted, so that training without a shuffle sees the rows in the order they came in.
-    return np.sort(order[held:]), np.sort(order[:held])
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def on_backend(rows: Rows, backend: Backend) -> Rows:
+def on_backend(rows: Batch, backend: Backend) -> Batch:
     """Return the rows as arrays of the backend; on the CPU they are not copied."""
     return backend.place(rows)

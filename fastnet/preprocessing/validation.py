@@ -1,4 +1,4 @@
-"""Checks at the public edge: what users hand over becomes `Rows`, or one clear sentence.
+"""Checks at the public edge: what users hand over becomes `Batch`, or one clear sentence.
 
 Kernels never check. Everything that reaches a backend has passed here: contiguous, of the network's
 dtype, finite, of the right shape, labels within the classes.
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnet.errors import InputError, suggest
 from fastnet.nn.losses import Loss
-from fastnet.utils.param_validation import real, whole
+from fastnet.utils.param_validation import check_float, check_int
 
 Array = NDArray[Any]
 
@@ -31,7 +31,7 @@ def dtype_of(value: Any) -> np.dtype[Any]:
 
 def seed_of(value: Any) -> int:
     """Return a seed: a whole number from 0 up to 2**64 - 1."""
-    number = whole("seed", value, least=0)
+    number = check_int("seed", value, least=0)
     if number >= 2**64:
         raise InputError(f"seed must be below 2**64, got {number}.")
     return number
@@ -208,10 +208,10 @@ def class_weights(
             raise InputError(message)
         table = np.ones(classes)
         for label, value in values.items():
-            key = whole("a class of class_weight", label, least=0)
+            key = check_int("a class of class_weight", label, least=0)
             if key >= classes:
                 raise InputError(f"class_weight names the class {key}, of 0 to {classes - 1}.")
-            table[key] = real(f"class_weight[{label}]", value, least=0)
+            table[key] = check_float(f"class_weight[{label}]", value, least=0)
     by_row = table[labels].astype(dtype)
     return by_row if weight is None else weight * by_row
 

@@ -46,9 +46,9 @@ def calibration_chart(found: Calibration) -> str:
     x, y = Scale(0, 1, _LEFT, WIDTH - _RIGHT), Scale(0, 1, HEIGHT - _BOTTOM, _TOP)
     parts = [_frame(x, y, "probability of the answer"), _segment(x, y, (0, 0), (1, 1), "best")]
     parts.append(_line(x, y, found.sure, found.right, "lead"))
-    for sure, right, share in zip(found.sure, found.right, found.share, strict=True):
-        radius = 2.5 + 9 * share**0.5
-        title = f"{100 * share:.1f} % of the answers: {sure:.3f} sure, {right:.3f} right"
+    for sure, right, fraction in zip(found.sure, found.right, found.fraction, strict=True):
+        radius = 2.5 + 9 * fraction**0.5
+        title = f"{100 * fraction:.1f} % of the answers: {sure:.3f} sure, {right:.3f} right"
         parts.append(_dot(x(sure), y(right), radius, "lead", title))
     parts.append(_legend([("share that is right", "lead"), ("perfect", "best")]))
     return _svg(parts, "calibration", f"calibration, error {found.error:.4f}")

@@ -143,14 +143,14 @@ def _confusion(found: Confusion, what: str) -> str:
 
 
 def _cell(found: Confusion, i: int, j: int) -> str:
-    count, share = int(found.counts[i, j]), float(found.shares[i, j])
-    shade = share**0.5  # so that a few mistakes are seen beside many right answers
+    count, fraction = int(found.counts[i, j]), float(found.shares[i, j])
+    shade = fraction**0.5  # so that a few mistakes are seen beside many right answers
     kinds = [
         *(["right"] if i == j else []),
         *(["strong"] if shade > 0.6 else []),
         *([] if count else ["none"]),
     ]
-    style = f'class="{" ".join(kinds)}" style="--share: {shade:.3f}" title="{share:.1%}"'
+    style = f'class="{" ".join(kinds)}" style="--share: {shade:.3f}" title="{fraction:.1%}"'
     return f"<td {style}>{count:,}</td>"
 
 
@@ -171,7 +171,7 @@ def _residuals(several: Sequence[Residuals], what: str) -> str:
         drawn = charts.prediction_chart(found) + charts.residual_chart(found)
         parts.append(f'<div class="charts">{drawn}</div>')
         if found.covered:
-            rows = [(name, f"{e:.1%}", f"{share:.1%}") for name, e, share in found.covered]
+            rows = [(name, f"{e:.1%}", f"{fraction:.1%}") for name, e, fraction in found.covered]
             parts.append(_table((found.name, "expected share", "share of rows"), rows))
     return (
         f'<section><h2>Predictions</h2><p class="soft">{escape(what)}</p>{"".join(parts)}</section>'

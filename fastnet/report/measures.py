@@ -86,7 +86,7 @@ class Calibration:
 
     Attributes
     ----------
-    sure, right, share : (bins,)
+    sure, right, fraction : (bins,)
         Mean probability of the answer, share of right answers, share of all answers.
     error : float
         The metric ``calibration_error``.
@@ -94,7 +94,7 @@ class Calibration:
 
     sure: Array
     right: Array
-    share: Array
+    fraction: Array
     error: float
 
 
@@ -147,30 +147,30 @@ def answer_names(network: Network) -> tuple[str, ...] | None:
 
 def gives_answers(network: Network) -> bool:
     """Return whether outputs are probabilities of answers, not numbers."""
-    trained = network.loss is not None and network.loss.score == "accuracy"
+    trained = network.loss is not None and network.loss.metric == "accuracy"
     return trained or outputs.class_names(network) is not None
 
 
-def confusion(truth: Array, output: Array, names: tuple[str, ...]) -> Confusion:
+def confusion(targets: Array, output: Array, names: tuple[str, ...]) -> Confusion:
     """Return the confusion matrix of labels (N,), or one yes-or-no column, and outputs (N, O)."""
     if output.shape[1] == 1:
-        truth, answer = np.reshape(truth, -1) > 0.5, output[:, 0] > 0.5
+        targets, answer = np.reshape(targets, -1) > 0.5, output[:, 0] > 0.5
     else:
         answer = np.argmax(output, axis=1)
-    pairs = truth.astype(np.int64) * len(names) + answer
+    pairs = targets.astype(np.int64) * len(names) + answer
     counts = np.bincount(pairs, minlength=len(names) ** 2).reshape(len(names), -1)
     return Confusion(names, counts)
 
 
-def calibration(truth: Array, output: Array) -> Calibration:
+def calibration(targets: Array, output: Array) -> Calibration:
     """Return how sure answers are and how often right, in `BINS` bins."""
-    sure, right = confidences(truth, output)
+    sure, right = confidences(targets, output)
     index = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
     count = np.bincount(index, minlength=BINS)
     used = count > 0
     totals = (np.bincount(index, values, minlength=BINS)[used] for values in (sure, right))
     mean_sure, mean_right = (total / count[used] for total in totals)
-    error = calibration_error(truth, output)
+    error = calibration_error(targets, output)
     return Calibration(mean_sure, mean_right, count[used] / max(len(sure), 1), error)
 
 
@@ -192,8 +192,8 @@ def residuals(network: Network, target: Array, output: Array) -> list[Residuals]
             mean, std = outputs.means_and_deviations(network, output)
             distance = np.abs(t - mean[:, k]) / std[:, k]
             for width, expected in ((1, 0.6827), (2, 0.9545)):
-                share = float((distance <= width).mean())
-                covered.append((f"within {width} standard deviations", expected, share))
+                fraction = float((distance <= width).mean())
+                covered.append((f"within {width} standard deviations", expected, fraction))
         elif isinstance(loss, Quantile):
             named = outputs.quantiles(network, output)
             prediction = named[min(named, key=lambda q: abs(q - 0.5))][:, k]

@@ -20,7 +20,7 @@ from fastnet.nn.plan import Plan, make_plan
 from fastnet.preprocessing import validation
 from fastnet.serialization import safetensors_file
 from fastnet.serialization.safetensors_file import Tensors
-from fastnet.utils.param_validation import real, several, whole
+from fastnet.utils.param_validation import check_float, check_int, check_list
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -84,7 +84,7 @@ def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
     )
     safetensors_file.require_version(file, description, FORMAT_VERSION)
     try:
-        plan = make_plan(whole("inputs", description["inputs"]), _layers(description["layers"]))
+        plan = make_plan(check_int("inputs", description["inputs"]), _layers(description["layers"]))
         table = {k: tensors.pop(k) for k in list(tensors) if k.startswith(_TABLE)}
         preprocessor = None
         if table or "preprocessor" in description:
@@ -103,14 +103,14 @@ def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
         network.preprocessor = preprocessor
         labels, loss, schema = (description[key] for key in ("label_names", "loss", "schema"))
         if labels is not None:
-            network.label_names = tuple(str(name) for name in several("label_names", labels))
+            network.label_names = tuple(str(name) for name in check_list("label_names", labels))
         if loss is not None:
             network.loss = losses.from_dict(loss, plan.output_activation.name)
             _require_pairs(network)
         if schema is not None:
             network.schema = TableSchema.from_json(schema)
         if description.get("temperature") is not None:
-            network.temperature = real("temperature", description["temperature"], above=0)
+            network.temperature = check_float("temperature", description["temperature"], above=0)
         if "scaler.mean" in tensors:
             network.scaler = Scaler(tensors["scaler.mean"], tensors["scaler.scale"])
     except (KeyError, TypeError, ValueError, FastNetError) as error:

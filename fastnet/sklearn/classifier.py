@@ -91,8 +91,8 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
         _check_partial_fit_first_call(self, classes)
         if getattr(self, "stopped_", False):
             return self
-        held, first = (X_val, y_val, sample_weight_val), not hasattr(self, "network_")
-        return self._train(X, y, sample_weight, held, first=first, once=True)
+        val, first = (X_val, y_val, sample_weight_val), not hasattr(self, "network_")
+        return self._train(X, y, sample_weight, val, first=first, once=True)
 
     # --- from labels to targets ------------------------------------------------------------------
 
@@ -156,10 +156,10 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
     def _loss(self) -> Loss:
         yes_or_no = self._several or len(self.classes_) == 2
         loss, smoothing = self.loss, self.label_smoothing
-        recipe = tables.chosen(self)
-        if loss is None and recipe is not None and not self._several:
+        config = tables.chosen(self)
+        if loss is None and config is not None and not self._several:
             loss = "cross_entropy"
-            smoothing = recipe.label_smoothing if smoothing is None else smoothing
+            smoothing = config.label_smoothing if smoothing is None else smoothing
         if loss is None:
             loss = "binary_cross_entropy" if yes_or_no else "cross_entropy"
         if isinstance(loss, str) and loss in ("cross_entropy", "binary_cross_entropy"):

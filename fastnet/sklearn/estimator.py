@@ -195,11 +195,11 @@ class FastNetEstimator(BaseEstimator):
             Rows to measure after each epoch, and for early stopping to watch.
         """
         first = not (self.warm_start and hasattr(self, "network_"))
-        held = X_val, y_val, sample_weight_val
-        return self._train(X, y, sample_weight, held, first=first, once=False)
+        val = X_val, y_val, sample_weight_val
+        return self._train(X, y, sample_weight, val, first=first, once=False)
 
     def _train(
-        self, X: Any, y: Any, sample_weight: Any, held: tuple[Any, ...], *, first: bool, once: bool
+        self, X: Any, y: Any, sample_weight: Any, val: tuple[Any, ...], *, first: bool, once: bool
     ) -> Self:
         """Train for all epochs, or for one only (`once`, in a series of calls)."""
         if first:
@@ -209,10 +209,10 @@ class FastNetEstimator(BaseEstimator):
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         x, y, weight = with_weight(dense(X), y, weight)
         weight = self._row_weights(y, weight, once=once)
-        pair = self._held_back(*held)
-        share = self._share(pair is not None, once)
-        network = self._new_network(x, y, share) if first else self._network()
-        stopping = self._stopping(first, once, validates=share > 0 or pair is not None)
+        pair = self._held_back(*val)
+        fraction = self._share(pair is not None, once)
+        network = self._new_network(x, y, fraction) if first else self._network()
+        stopping = self._stopping(first, once, validates=fraction > 0 or pair is not None)
         callbacks = [*self.callbacks, *([] if stopping is None else [stopping])]
         try:
             history = network.fit(
@@ -223,7 +223,7 @@ class FastNetEstimator(BaseEstimator):
                 epochs=1 if once else tables.value_of(self, "epochs"),
                 batch_size=tables.value_of(self, "batch_size"),
                 validation_data=pair,
-                validation_split=share,
+                validation_split=fraction,
                 metrics=self.metrics,
                 callbacks=callbacks,
                 sample_weight=weight,
@@ -267,22 +267,22 @@ class FastNetEstimator(BaseEstimator):
             return 0.0
         if self.validation_split is not None:
             return self.validation_split
-        recipe = tables.chosen(self)
-        if recipe is not None and not validates:
-            return recipe.validation_split
+        config = tables.chosen(self)
+        if config is not None and not validates:
+            return config.validation_split
         stops = self.early_stopping is not None and self.early_stopping is not False
         return DEFAULT_VALIDATION if stops and not validates else 0.0
 
     def _wanted_optimizer(self, once: bool) -> Optimizer | LBFGS:
-        recipe = tables.chosen(self)
-        if recipe is not None and not tables.is_given(self, "optimizer"):
-            return tables.optimizer(self, recipe)
+        config = tables.chosen(self)
+        if config is not None and not tables.is_given(self, "optimizer"):
+            return tables.optimizer(self, config)
         chosen = parameters.optimizer(self)
         if once and isinstance(chosen, LBFGS):
             raise InputError("optimizer='lbfgs' needs all data at once: use fit, or another one.")
         return chosen
 
-    def _new_network(self, x: Any, y: Array, share: float) -> Network:
+    def _new_network(self, x: Any, y: Array, fraction: float) -> Network:
         units, activation = self._outputs()
         seed = self.random_state
         if seed is None or isinstance(seed, np.random.RandomState):
@@ -290,7 +290,7 @@ class FastNetEstimator(BaseEstimator):
         preprocessor = None
         if self._tabular:
             loss = self._loss().name
-            preprocessor = tables.preprocessor(self, x, y, share, seed, loss, activation)
+            preprocessor = tables.preprocessor(self, x, y, fraction, seed, loss, activation)
         if preprocessor is not None and self.preset is not None:
             layers = tables.layers(self, preprocessor, units, activation)
         else:

@@ -31,7 +31,7 @@ def rate_keeper(model: Any) -> Any:
 
 def squared_weights(network: Network) -> float:
     """Return the sum of the squares of all weights, in float64."""
-    weights = network.parameters[: network.plan.decayed].astype(np.float64)
+    weights = network.parameters[: network.plan.n_weights].astype(np.float64)
     return float(weights @ weights)
 
 
@@ -47,7 +47,7 @@ class Iterations(Callback):
         alpha over the rows of a batch.
     rows : int
         Rows that an iteration counts for.
-    held : tuple
+    validation : tuple
         Validation rows as ``_update_no_improvement_count`` takes them; of None without.
     once : bool
         Whether this is ``partial_fit``: one iteration, which need not converge.
@@ -59,14 +59,14 @@ class Iterations(Callback):
         objective: Objective,
         penalty: float,
         rows: int,
-        held: tuple[Any, ...],
+        validation: tuple[Any, ...],
         once: bool,
     ) -> None:
         self._model = model
         self._objective = objective
         self._penalty = penalty
         self._rows = rows
-        self._held = held
+        self._held = validation
         self._once = once
         self._squares = 0.0
         self.converged = False
@@ -126,7 +126,7 @@ class Iterations(Callback):
         scikit-learn's velocity has the rates of its steps in it; fastnet's moment does not. So the
         moment is scaled to stand for the same velocity.
         """
-        state = network.training
+        state = network.optimizer_state
         if before == after or state is None or not isinstance(state.optimizer, Optimizer):
             return
         state.moments *= before / after

@@ -130,22 +130,22 @@ class _OnFastnet(BaseMultilayerPerceptron):
             raise ValueError("partial_fit does not support early_stopping=True")
         if not once or not hasattr(self, "_optimizer"):
             self._optimizer = rate_keeper(self)
-        held = (None,) * (2 + weighted)
+        held_out = (None,) * (2 + weighted)
         if self.early_stopping:
-            X, y, weight, held = self._hold_back(X, y, weight, weighted)
+            X, y, weight, held_out = self._hold_back(X, y, weight, weighted)
         x, y, weight = with_weight(dense(X), y, weight)
         size = self._batch_size(len(x))
         objective = objectives.objective(self.out_activation_, y, weight)
         y = objectives.targets(self.out_activation_, y)
         network = self._linked()
-        if network.training is None:
+        if network.optimizer_state is None:
             network.seed = int(self._random_state.randint(2**31 - 1))
         elif not once:
-            network.training.forget()
+            network.optimizer_state.forget()
 
         # The last batch of an epoch may be smaller; its penalty is that of a whole one.
         penalty = self.alpha / (size if weight is None else size * float(weight.mean()))
-        iterations = Iterations(self, objective, penalty, len(x), held, once)
+        iterations = Iterations(self, objective, penalty, len(x), held_out, once)
         try:
             network.fit(
                 x,
@@ -226,12 +226,12 @@ class _OnFastnet(BaseMultilayerPerceptron):
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
-        truth = (
+        targets = (
             self._label_binarizer.inverse_transform(parts[3]) if is_classifier(self) else parts[3]
         )
         weights = parts[4:] if weight is not None else [None, None]
-        held = (parts[1], truth, weights[1]) if weighted else (parts[1], truth)
-        return parts[0], parts[2], weights[0], held
+        held_out = (parts[1], targets, weights[1]) if weighted else (parts[1], targets)
+        return parts[0], parts[2], weights[0], held_out
 
     def _batch_size(self, rows: int) -> int:
         if self.batch_size == "auto":

@@ -64,8 +64,8 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
         """
         if getattr(self, "stopped_", False):
             return self
-        held, first = (X_val, y_val, sample_weight_val), not hasattr(self, "network_")
-        return self._train(X, y, sample_weight, held, first=first, once=True)
+        val, first = (X_val, y_val, sample_weight_val), not hasattr(self, "network_")
+        return self._train(X, y, sample_weight, val, first=first, once=True)
 
     # --- targets ---------------------------------------------------------------------------------
 

@@ -94,10 +94,16 @@ def value_of(model: Any, name: str) -> Any:
 
 
 def preprocessor(
-    model: Any, frame: Frame, y: NDArray[Any], share: float, seed: int, loss: str, activation: str
+    model: Any,
+    frame: Frame,
+    y: NDArray[Any],
+    fraction: float,
+    seed: int,
+    loss: str,
+    activation: str,
 ) -> TablePreprocessor:
     """Return the preprocessor of a first call's rows; numbers are scaled where the loss allows."""
-    rows = training_rows(len(frame), share, seed, None)
+    rows = training_rows(len(frame), fraction, seed, None)
     embedding = model.numeric_embedding
     made = TablePreprocessor.fit(frame, numeric_embedding=embedding, seed=seed, rows=rows)
     if loss in SCALED and activation == "identity" and task(model) == "regression":
@@ -107,23 +113,23 @@ def preprocessor(
 
 def layers(model: Any, made: TablePreprocessor, outputs: int, activation: str) -> list[Layer]:
     """Return the preset's layers."""
-    recipe = chosen(model)
-    assert recipe is not None
-    hidden = value_of(model, "hidden_layers") if is_given(model, "hidden_layers") else recipe.hidden
+    config = chosen(model)
+    assert config is not None
+    hidden = value_of(model, "hidden_layers") if is_given(model, "hidden_layers") else config.hidden
     sizes = [hidden] if isinstance(hidden, int) else list(hidden)
     if any(isinstance(size, Layer) for size in sizes):
         raise InputError("with a preset, hidden_layers are sizes.")
     kind = model.activation if is_given(model, "activation") else None
     if kind is not None and not isinstance(kind, str):
         raise InputError("with a preset, activation is one for all hidden layers.")
-    first = made.first_layer(model.embedding_size, scale_rate=recipe.scale_rate)
-    return recipe.layers(task(model), outputs, activation, first, sizes, kind)
+    first = made.first_layer(model.embedding_size, scale_rate=config.scale_rate)
+    return config.layers(task(model), outputs, activation, first, sizes, kind)
 
 
-def optimizer(model: Any, recipe: Preset) -> Optimizer:
+def optimizer(model: Any, config: Preset) -> Optimizer:
     """Return the preset's optimizer, with those of its options that the model gives."""
     epochs = value_of(model, "epochs")
-    base = recipe.optimizer(task(model), epochs)
+    base = config.optimizer(task(model), epochs)
     rate = model.learning_rate
     if rate is not None:
         course = rate if isinstance(rate, Schedule) else CosLog(rate, epochs=epochs)

@@ -21,7 +21,7 @@ from fastnet.nn.losses import MSE, CrossEntropy, Loss
 from fastnet.nn.optimizers import Adam
 from fastnet.nn.schedules import CosLog
 from fastnet.training.callbacks import EarlyStopping
-from fastnet.utils.param_validation import whole
+from fastnet.utils.param_validation import check_int
 
 Task = Literal["classification", "regression"]
 
@@ -122,7 +122,7 @@ class Preset:
         self, options: dict[str, Any], task: Task, *, validates: bool = False
     ) -> None:
         """Add what depends on the task to the options of `fit_options`."""
-        epochs = whole("epochs", options["epochs"])
+        epochs = check_int("epochs", options["epochs"])
         options.setdefault("optimizer", self.optimizer(task, epochs))
         if validates or options["validation_split"]:
             options.setdefault("early_stopping", BestEpoch(task, epochs))

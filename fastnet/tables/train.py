@@ -91,14 +91,14 @@ def train(
     options = dict(fit)
     if chosen is not None:
         options = chosen.fit_options(validates=validation_data is not None, **fit)
-    share = options.get("validation_split", 0.0)
+    fraction = options.get("validation_split", 0.0)
     preprocessor = TablePreprocessor.fit(
         frame,
         target,
         task=task,
         numeric_embedding=numeric_embedding,
         seed=seed,
-        rows=training_rows(len(frame), share, seed, sample_weight),
+        rows=training_rows(len(frame), fraction, seed, sample_weight),
     )
     made_loss = make_loss(preprocessor, chosen, loss)
     layers = make_layers(preprocessor, chosen, made_loss, hidden, activation, embedding_size)

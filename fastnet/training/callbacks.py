@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastnet.errors import InputError, suggest
 from fastnet.training.history import History
-from fastnet.utils.param_validation import real, several, whole
+from fastnet.utils.param_validation import check_float, check_int, check_list
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -138,9 +138,9 @@ class EarlyStopping(Callback):
         mode: str | None = None,
         restore_best: bool = True,
     ) -> None:
-        self.patience = whole("patience", patience)
+        self.patience = check_int("patience", patience)
         self.monitor = monitor
-        self.min_delta = real("min_delta", min_delta, least=0)
+        self.min_delta = check_float("min_delta", min_delta, least=0)
         if mode not in (None, "min", "max"):
             raise InputError(f"mode must be 'min' or 'max', got {mode!r}.")
         self.mode = mode
@@ -176,9 +176,9 @@ class EarlyStopping(Callback):
         if memory["settings"] != self._settings():
             raise InputError(f"its settings are {self._settings()}, and were {memory['settings']}.")
         best_epoch = memory["best_epoch"]
-        self._best_epoch = None if best_epoch is None else whole("best_epoch", best_epoch)
+        self._best_epoch = None if best_epoch is None else check_int("best_epoch", best_epoch)
         self._best = float(memory["best"])
-        self._waited = whole("waited", memory["waited"], least=0)
+        self._waited = check_int("waited", memory["waited"], least=0)
         if "parameters" in memory:
             weights = run.network.snapshot()
             for mine, saved in zip(
@@ -226,7 +226,7 @@ def make_callbacks(
         from fastnet.training.progress import Progress
 
         made.append(Progress())
-    for callback in several("callbacks", callbacks):
+    for callback in check_list("callbacks", callbacks):
         if isinstance(callback, Callback):
             made.append(callback)
         elif callable(callback) and not isinstance(callback, type):
@@ -237,6 +237,6 @@ def make_callbacks(
         made.append(
             early_stopping
             if isinstance(early_stopping, EarlyStopping)
-            else EarlyStopping(whole("early_stopping", early_stopping))
+            else EarlyStopping(check_int("early_stopping", early_stopping))
         )
     return made

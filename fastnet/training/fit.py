@@ -1,6 +1,6 @@
 """Fitting: from what ``fit`` is given to a job for the trainer, with everything checked.
 
-The network does not change before `Ready.opened`.
+The network does not change before `PreparedFit.opened`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from fastnet.backends.base import Recipe
+from fastnet.backends.base import TrainConfig
 from fastnet.errors import InputError
 from fastnet.nn import metrics as metric_table
 from fastnet.nn.losses import Loss
 from fastnet.nn.metrics import Metric
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.preprocessing import samples
-from fastnet.preprocessing.samples import Checked
+from fastnet.preprocessing.samples import Samples
 from fastnet.training.callbacks import Callback, EarlyStopping
 from fastnet.training.checkpoints import fingerprint
-from fastnet.training.loop import Job, Validation
+from fastnet.training.loop import EvaluationSet, TrainingJob
 from fastnet.utils import memory
 
 if TYPE_CHECKING:
     from fastnet.data import Scaler
     from fastnet.network import Network
     from fastnet.tables import TablePreprocessor
-    from fastnet.training.checkpoints.writer import Keeper
+    from fastnet.training.checkpoints.writer import CheckpointWriter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class FitOptions:
     """What a call of ``fit`` asks for, beside its rows; see there."""
 
     network: Network
@@ -47,10 +47,10 @@ class Request:
     class_weight: Mapping[int, float] | str | None
     standardize: bool
     threads: int | None
-    keeper: Keeper | None
+    checkpointer: CheckpointWriter | None
 
     @property
-    def wide(self) -> bool:
+    def in_float64(self) -> bool:
         """Whether inputs are checked in float64: a scaler needs the digits."""
         return self.standardize or self.network.scaler is not None
 
@@ -58,7 +58,7 @@ class Request:
         """Return the rows of a batch, of `count` rows in all."""
         return count if self.batch_size is None else min(count, self.batch_size)
 
-    def pair(self, validation_data: Any, preprocessor: TablePreprocessor | None) -> Checked | None:
+    def pair(self, validation_data: Any, preprocessor: TablePreprocessor | None) -> Samples | None:
         """Return checked validation rows, not yet scaled."""
         if validation_data is None:
             return None
@@ -69,7 +69,7 @@ class Request:
             x, y = edge.encode(preprocessor, x, y, self.network.dtype)
         names = "validation_data[0]", "validation_data[1]", "validation_data[2]"
         basis = self.network.plan, self.network.dtype, self.loss
-        return samples.check(*basis, x, y, weight, wide=self.wide, names=names)
+        return samples.check(*basis, x, y, weight, in_float64=self.in_float64, names=names)
 
     def units(self, preprocessor: TablePreprocessor | None) -> list[tuple[str, Metric]]:
         """Return the metrics, in the unit of a table's targets."""
@@ -90,13 +90,13 @@ class Request:
             network.plan,
             network.dtype.itemsize,
             self.optimizer,
-            checkpoints=self.keeper is not None,
+            checkpoints=self.checkpointer is not None,
         )
         return fixed + per_row * batch
 
 
 @dataclass(frozen=True)
-class Ready:
+class PreparedFit:
     """A job of which everything is checked.
 
     Attributes
@@ -107,8 +107,8 @@ class Ready:
         What a checkpoint says of the rows; empty without checkpoints.
     """
 
-    request: Request
-    job: Job
+    request: FitOptions
+    job: TrainingJob
     batch_size: int
     scaler: Scaler | None
     preprocessor: TablePreprocessor | None
@@ -121,22 +121,22 @@ class Ready:
                 callback.check(self.job.names)
 
     @property
-    def recipe(self) -> Recipe:
+    def config(self) -> TrainConfig:
         """How an epoch goes."""
         asked = self.request
         assert isinstance(asked.optimizer, Optimizer)
         seed = asked.network.seed
-        return Recipe(asked.loss, asked.optimizer, self.batch_size, seed, asked.shuffle)
+        return TrainConfig(asked.loss, asked.optimizer, self.batch_size, seed, asked.shuffle)
 
     @contextmanager
-    def opened(self) -> Iterator[Job]:
+    def opened(self) -> Iterator[TrainingJob]:
         """Open the folder of checkpoints; from here on the network changes."""
         asked, network, made = self.request, self.request.network, self.preprocessor
         with ExitStack() as stack:
-            if asked.keeper is not None:
+            if asked.checkpointer is not None:
                 course = asked.optimizer, self.batch_size, asked.shuffle
-                keeper = asked.keeper.opened(self.job, *course, self.rows)
-                self.job.keeper = stack.enter_context(keeper)
+                checkpointer = asked.checkpointer.opened(self.job, *course, self.rows)
+                self.job.checkpointer = stack.enter_context(checkpointer)
             network.scaler, network.preprocessor = self.scaler, made
             network.loss, network.temperature = asked.loss, None
             if made is not None and made.label_names is not None:
@@ -145,39 +145,41 @@ class Ready:
 
 
 def prepare(
-    asked: Request,
+    asked: FitOptions,
     x: Any,
     y: Any,
     sample_weight: ArrayLike | None,
     validation_data: Any,
-    share: float,
-) -> Ready:
-    """Return the job for rows in memory, of which `share` validates."""
+    fraction: float,
+) -> PreparedFit:
+    """Return the job for rows in memory, of which `fraction` validates."""
     if y is None:
         raise InputError("fit needs targets: give y.")
     network = asked.network
     scaler, preprocessor, loss = network.scaler, network.preprocessor, asked.loss
-    if preprocessor is None and network.training is None and samples.is_table(x):
+    if preprocessor is None and network.optimizer_state is None and samples.is_table(x):
         from fastnet.preprocessing import edge
 
-        preprocessor = edge.learn(network, x, y, loss, share, sample_weight)
+        preprocessor = edge.learn(network, x, y, loss, fraction, sample_weight)
     metrics = asked.units(preprocessor)
     if preprocessor is not None:
         from fastnet.preprocessing import edge
 
         x, y = edge.encode(preprocessor, x, y, network.dtype)
     basis = network.plan, network.dtype, loss
-    checked = samples.check(*basis, x, y, sample_weight, asked.class_weight, wide=asked.wide)
-    held = asked.pair(validation_data, preprocessor)
-    if share:
-        checked, held = samples.split(checked, share, network.seed)
+    checked = samples.check(
+        *basis, x, y, sample_weight, asked.class_weight, in_float64=asked.in_float64
+    )
+    held_out = asked.pair(validation_data, preprocessor)
+    if fraction:
+        checked, held_out = samples.split(checked, fraction, network.seed)
     checked = checked.weighted()
     if asked.standardize and scaler is None:
         from fastnet.data import Scaler
 
         scaler = Scaler.fit(checked.rows.x)
     checked = checked.scaled(scaler, network.dtype)
-    held = None if held is None else held.weighted().scaled(scaler, network.dtype)
+    held_out = None if held_out is None else held_out.weighted().scaled(scaler, network.dtype)
     count = len(checked.rows)
     batch = asked.batch_of(count)
     together = count if isinstance(asked.optimizer, LBFGS) else batch
@@ -185,17 +187,17 @@ def prepare(
 
     data = samples.on_backend(checked.rows, network.backend_object)
     validation = None
-    if held is not None:
-        validation = Validation.of(held, network.backend_object, "val_")
+    if held_out is not None:
+        validation = EvaluationSet.of(held_out, network.backend_object, "val_")
     elif metrics:
-        validation = Validation(data, checked.truth, checked.rows.weight, "")
-    spread = 0.0
-    if loss.score == "r2":
-        spread = metric_table.spread(checked.truth, checked.rows.weight)
-    told = {}
-    if asked.keeper is not None:
-        told = fingerprint.of_table(preprocessor) | fingerprint.of_rows(checked)
-        told |= fingerprint.of_rows(held, "validation ")
-    course = asked.epochs, validation, metrics, asked.callbacks, spread
-    job = Job(network, network._engine(asked.threads), data, loss, *course)
-    return Ready(asked, job, batch, scaler, preprocessor, told)
+        validation = EvaluationSet(data, checked.targets, checked.rows.weight, "")
+    variance = 0.0
+    if loss.metric == "r2":
+        variance = metric_table.variance(checked.targets, checked.rows.weight)
+    rows_fingerprint = {}
+    if asked.checkpointer is not None:
+        rows_fingerprint = fingerprint.of_table(preprocessor) | fingerprint.of_rows(checked)
+        rows_fingerprint |= fingerprint.of_rows(held_out, "validation ")
+    course = asked.epochs, validation, metrics, asked.callbacks, variance
+    job = TrainingJob(network, network._engine(asked.threads), data, loss, *course)
+    return PreparedFit(asked, job, batch, scaler, preprocessor, rows_fingerprint)

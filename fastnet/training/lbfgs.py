@@ -14,9 +14,9 @@ from fastnet.nn.plan import Plan
 from fastnet.training.history import History
 from fastnet.training.interrupt import Interrupt
 from fastnet.training.loop import (
-    Course,
-    Job,
-    TrainingState,
+    OptimizerState,
+    TrainerState,
+    TrainingJob,
     end_epoch,
     evaluate,
     measure,
@@ -24,14 +24,14 @@ from fastnet.training.loop import (
 )
 
 if TYPE_CHECKING:
-    from fastnet.training.checkpoints.writer import Keeper
+    from fastnet.training.checkpoints.writer import CheckpointWriter
 
 
 class _StopError(Exception):
     """A callback ended the run: unwinds SciPy's loop."""
 
 
-def check(plan: Plan, keeper: Keeper | None) -> None:
+def check(plan: Plan, checkpointer: CheckpointWriter | None) -> None:
     """Raise unless the solver is installed and can train this network, with these checkpoints."""
     try:
         import scipy.optimize  # noqa: F401
@@ -40,14 +40,14 @@ def check(plan: Plan, keeper: Keeper | None) -> None:
         raise FastNetError(message) from None
     if any(isinstance(layer, Dropout) and layer.rate > 0 for layer in plan.layers):
         raise InputError("lbfgs cannot train a network with dropout: choose another optimizer.")
-    if keeper is not None and keeper.every.epochs is None:
+    if checkpointer is not None and checkpointer.every.epochs is None:
         raise InputError(
             "lbfgs begins afresh after each checkpoint, so checkpoint_every must be a number of "
             "iterations, as in checkpoint_every=50."
         )
 
 
-def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
+def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> History:
     """Minimise the full-batch loss plus penalties; an epoch is one iteration of the solver.
 
     Batch normalisation uses the batch's own statistics, as in training. Dropout is refused: the
@@ -58,13 +58,18 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
     """
     from scipy.optimize import minimize
 
-    network, engine, plan, keeper = job.network, job.engine, job.network.plan, job.keeper
+    network, engine, plan, checkpointer = (
+        job.network,
+        job.engine,
+        job.network.plan,
+        job.checkpointer,
+    )
     to_host, asarray = network.backend_object.to_host, network.backend_object.asarray
-    course = Course.begin(job, state, batches=1)
+    course = TrainerState.begin(job, state, batches=1)
     run, good = course.run, course.good
     newest: dict[str, float] = {}
     used = 0
-    interrupt = Interrupt(terminable=keeper is not None)
+    interrupt = Interrupt(terminable=checkpointer is not None)
     learns = plan.learns()
 
     def put(values: NDArray[np.float64]) -> None:
@@ -76,10 +81,10 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
         newest.clear()
         newest.update(measure(tally, job.loss, job.target_spread, ""))
         gradient = to_host(engine.gradients).astype(np.float64)
-        weights = values[: plan.decayed]
+        weights = values[: plan.n_weights]
         penalty = 0.5 * optimizer.l2 * float(weights @ weights)
         penalty += optimizer.l1 * float(np.abs(weights).sum())
-        gradient[: plan.decayed] += optimizer.l2 * weights + optimizer.l1 * np.sign(weights)
+        gradient[: plan.n_weights] += optimizer.l2 * weights + optimizer.l1 * np.sign(weights)
         if learns is not None:
             gradient *= learns
         return tally.mean_loss + penalty, gradient
@@ -135,23 +140,23 @@ def train_lbfgs(job: Job, optimizer: LBFGS, state: TrainingState) -> History:
             run.history.stop_reason = reason
 
     with run_callbacks(job, run), interrupt:
-        if keeper is not None:
-            keeper.restore(course)
+        if checkpointer is not None:
+            checkpointer.restore(course)
             course.good = course.newest = network.snapshot(good)
-        stretch = (keeper.every.epochs if keeper is not None else None) or job.epochs
+        stretch = (checkpointer.every.epochs if checkpointer is not None else None) or job.epochs
         try:
             while run.epoch < job.epochs and run.stopped is None:
                 solve(min(stretch - run.epoch % stretch, job.epochs - run.epoch))
-                if keeper is not None:
-                    keeper.after_epoch(course)
+                if checkpointer is not None:
+                    checkpointer.after_epoch(course)
         except _StopError:
             pass
         except KeyboardInterrupt:
             # The second one. The parameters may be a point that the solver only tries.
             network.restore(good)
             interrupt.pressed = True
-        if keeper is not None and not interrupt.pressed:
-            keeper.finish(course)
+        if checkpointer is not None and not interrupt.pressed:
+            checkpointer.finish(course)
     if interrupt.pressed:
         run.history.stop_reason = "interrupted"
         interrupt.leave()

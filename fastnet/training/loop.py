@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, Backend, Engine, Recipe, Rows, Tally
+from fastnet.backends.base import Array, Backend, Batch, Engine, LossSums, TrainConfig
 from fastnet.errors import DivergenceError
 from fastnet.nn.losses import Loss
-from fastnet.nn.metrics import Metric, r2_from, spread
+from fastnet.nn.metrics import Metric, r2_from, variance
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.schedules import Plateau, ReduceOnPlateau
-from fastnet.preprocessing.samples import Checked, on_backend
+from fastnet.preprocessing.samples import Samples, on_backend
 from fastnet.training.callbacks import Callback, Run
 from fastnet.training.history import History
 from fastnet.training.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from fastnet.network import Network
-    from fastnet.training.checkpoints.writer import Keeper
+    from fastnet.training.checkpoints.writer import CheckpointWriter
 
 _log = logging.getLogger(__name__)
 
@@ -41,11 +41,11 @@ SPAN_SECONDS = 0.1
 FIRST_SPAN_FLOPS = 1e8
 """How long a step takes is not known at first: an epoch of more work begins with one."""
 
-NOTHING: Final = Tally(0.0, 0.0, 0.0, 0)
+NOTHING: Final = LossSums(0.0, 0.0, 0.0, 0)
 
 
 @dataclass
-class TrainingState:
+class OptimizerState:
     """What ``fit`` needs to go on where it stopped.
 
     Attributes
@@ -88,58 +88,58 @@ class TrainingState:
         self.moments[...] = 0
         self.updates = 0
 
-    def copy(self, move: Callable[[Any], Any]) -> TrainingState:
+    def copy(self, move: Callable[[Any], Any]) -> OptimizerState:
         """Return an independent copy whose moments went through `move`."""
         return replace(self, moments=move(self.moments), plateau=replace(self.plateau))
 
 
 @dataclass(frozen=True)
-class Validation:
+class EvaluationSet:
     """Rows to evaluate, with their targets (and weights) on the host."""
 
-    rows: Rows
-    truth: NDArray[Any]
+    rows: Batch
+    targets: NDArray[Any]
     weight: NDArray[Any] | None
     prefix: str
 
     @classmethod
-    def of(cls, checked: Checked, backend: Backend, prefix: str) -> Self:
+    def of(cls, checked: Samples, backend: Backend, prefix: str) -> Self:
         """Return checked rows, moved to the backend."""
         rows = on_backend(checked.rows, backend)
-        return cls(rows, checked.truth, checked.rows.weight, prefix)
+        return cls(rows, checked.targets, checked.rows.weight, prefix)
 
 
 @dataclass
-class Job:
+class TrainingJob:
     """What one call of ``fit`` works with.
 
     Attributes
     ----------
-    rows : Rows
+    rows : Batch
         Training data on the engine's backend.
     metrics : list of (name, metric)
         Computed on the validation rows after each epoch.
     target_spread : float
         The spread of the targets, for R2.
-    keeper : Keeper or None
+    checkpointer : CheckpointWriter or None
         Writes checkpoints.
     """
 
     network: Network
     engine: Engine
-    rows: Rows
+    rows: Batch
     loss: Loss
     epochs: int = 1
-    validation: Validation | None = None
+    validation: EvaluationSet | None = None
     metrics: list[tuple[str, Metric]] = field(default_factory=list)
     callbacks: list[Callback] = field(default_factory=list)
     target_spread: float = 0.0
-    keeper: Keeper | None = None
+    checkpointer: CheckpointWriter | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The metrics that an epoch is going to have."""
-        own = ("loss",) if self.loss.score is None else ("loss", self.loss.score)
+        own = ("loss",) if self.loss.metric is None else ("loss", self.loss.metric)
         if self.validation is None:
             return own
         measured = (*own, *(name for name, _ in self.metrics))
@@ -147,27 +147,27 @@ class Job:
 
 
 @dataclass
-class Course:
+class TrainerState:
     """Training as it goes: all that a checkpoint keeps.
 
     Attributes
     ----------
-    done : Tally
+    done : LossSums
         The batches done of the current epoch, and their sums.
     newest, good : snapshots
         Weights that the current epoch began with, and the one before. Weights are good when a loss
         was computed with them that is finite: the newest have shown it from the second step on.
     """
 
-    job: Job
-    state: TrainingState
+    job: TrainingJob
+    state: OptimizerState
     run: Run
     newest: Snapshot
     good: Snapshot
-    done: Tally = NOTHING
+    done: LossSums = NOTHING
 
     @classmethod
-    def begin(cls, job: Job, state: TrainingState, batches: int) -> Self:
+    def begin(cls, job: TrainingJob, state: OptimizerState, batches: int) -> Self:
         """Return a course at its beginning; the network's history is from now on its own."""
         run = Run(job.network, History(), job.epochs, batches)
         job.network.history = run.history
@@ -182,7 +182,7 @@ class Course:
         self.good, self.newest = self.newest, self.job.network.snapshot(into)
 
 
-def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
+def train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> History:
     """Train for ``job.epochs`` epochs and return their history; `state` is advanced.
 
     Raises
@@ -194,16 +194,16 @@ def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
     SystemExit
         SIGTERM came, and there are checkpoints: the last one is of this moment.
     """
-    network, keeper = job.network, job.keeper
-    course = Course.begin(job, state, recipe.steps(len(job.rows)))
-    run, schedule = course.run, recipe.optimizer.schedule
-    with run_callbacks(job, run), Interrupt(terminable=keeper is not None) as interrupt:
-        if keeper is not None:
-            keeper.restore(course)
+    network, checkpointer = job.network, job.checkpointer
+    course = TrainerState.begin(job, state, config.steps(len(job.rows)))
+    run, schedule = course.run, config.optimizer.schedule
+    with run_callbacks(job, run), Interrupt(terminable=checkpointer is not None) as interrupt:
+        if checkpointer is not None:
+            checkpointer.restore(course)
         while run.epoch < job.epochs and run.stopped is None:
             run.epoch += 1
             try:
-                tally = _train_epoch(course, recipe, interrupt)
+                tally = _train_epoch(course, config, interrupt)
                 if tally is not None and not network.is_finite():
                     raise _divergence("a weight", state.epoch, run.batches, run.batches)
             except DivergenceError as error:
@@ -222,22 +222,22 @@ def train(job: Job, recipe: Recipe, state: TrainingState) -> History:
             if isinstance(schedule, ReduceOnPlateau):
                 state.plateau.observe(schedule, logs.get("val_loss", logs["loss"]))
             end_epoch(job, run, state.epoch, logs)
-            if keeper is not None:
-                keeper.after_epoch(course)
-        if keeper is not None:
-            keeper.finish(course)
+            if checkpointer is not None:
+                checkpointer.after_epoch(course)
+        if checkpointer is not None:
+            checkpointer.finish(course)
     if interrupt.pressed:
         run.history.stop_reason = "interrupted"
         interrupt.leave()
     return run.history
 
 
-def train_once(job: Job, recipe: Recipe, state: TrainingState) -> float:
+def train_once(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> float:
     """Take one step on all rows of the job; return the loss before it."""
     network, good = job.network, job.network.snapshot()
-    coefficients = recipe.optimizer.coefficients(state.updates + 1, state.rates(np.zeros(1)))
+    coefficients = config.optimizer.step_coefficients(state.updates + 1, state.rates(np.zeros(1)))
     tally = job.engine.train_epoch(
-        job.rows, recipe, state.moments, coefficients, epoch=state.epoch, step=state.step
+        job.rows, config, state.moments, coefficients, epoch=state.epoch, step=state.step
     )
     if not tally.steps or not network.is_finite():
         network.restore(good)
@@ -247,21 +247,21 @@ def train_once(job: Job, recipe: Recipe, state: TrainingState) -> float:
     return tally.mean_loss
 
 
-def evaluate(job: Job, held: Validation) -> dict[str, float]:
+def evaluate(job: TrainingJob, held_out: EvaluationSet) -> dict[str, float]:
     """Return loss, score and the job's metrics for these rows, with their prefix."""
-    loss, prefix = job.loss, held.prefix
-    tally, outputs = job.engine.evaluate(held.rows, loss)
-    spread_of = spread(held.truth, held.weight) if loss.score == "r2" else 0.0
+    loss, prefix = job.loss, held_out.prefix
+    tally, outputs = job.engine.evaluate(held_out.rows, loss)
+    spread_of = variance(held_out.targets, held_out.weight) if loss.metric == "r2" else 0.0
     values = measure(tally, loss, spread_of, prefix)
     if job.metrics:
         outputs = job.network.backend_object.to_host(outputs)
     for name, metric in job.metrics:
-        values[prefix + name] = metric(held.truth, outputs, held.weight)
+        values[prefix + name] = metric(held_out.targets, outputs, held_out.weight)
     return values
 
 
 @contextmanager
-def run_callbacks(job: Job, run: Run) -> Iterator[None]:
+def run_callbacks(job: TrainingJob, run: Run) -> Iterator[None]:
     """Tell the callbacks that training begins, and in any case that it ends; keep the time."""
     job.engine.warm_up()
     _log.info(
@@ -288,7 +288,7 @@ def _keep_time(run: Run, started: float) -> None:
     _log.info("training ended after %.3f s", run.history.seconds)
 
 
-def end_epoch(job: Job, run: Run, epoch: int, logs: dict[str, float]) -> bool:
+def end_epoch(job: TrainingJob, run: Run, epoch: int, logs: dict[str, float]) -> bool:
     """Record an epoch and tell the callbacks; return whether one of them ends training."""
     run.history.append(epoch, logs)
     _log.debug("epoch %d: %s", epoch, logs)
@@ -299,26 +299,28 @@ def end_epoch(job: Job, run: Run, epoch: int, logs: dict[str, float]) -> bool:
     return run.stopped is not None
 
 
-def measure(tally: Tally, loss: Loss, target_spread: float, prefix: str) -> dict[str, float]:
+def measure(tally: LossSums, loss: Loss, target_spread: float, prefix: str) -> dict[str, float]:
     """Return the loss, and accuracy or R2, from the sums of an epoch or an evaluation."""
     values = {f"{prefix}loss": tally.mean_loss}
-    if loss.score == "accuracy":
+    if loss.metric == "accuracy":
         values[f"{prefix}accuracy"] = tally.mean_score
-    elif loss.score == "r2":
+    elif loss.metric == "r2":
         values[f"{prefix}r2"] = r2_from(tally.mean_score, target_spread)
     return values
 
 
-def _train_epoch(course: Course, recipe: Recipe, interrupt: Interrupt) -> Tally | None:
+def _train_epoch(
+    course: TrainerState, config: TrainConfig, interrupt: Interrupt
+) -> LossSums | None:
     """Train through what is left of an epoch in spans; return its sums, or None if interrupted."""
     job, state, run = course.job, course.state, course.run
     batches = run.batches
     run.batch = course.done.steps
     # Of the whole epoch, wherever it goes on: the same bits.
-    coefficients = recipe.optimizer.coefficients(
+    coefficients = config.optimizer.step_coefficients(
         state.updates + 1 - run.batch, state.rates(np.arange(batches) / batches)
     )
-    flops = batches * recipe.batch_size * job.network.plan.flops
+    flops = batches * config.batch_size * job.network.plan.flops
     span = batches if flops < FIRST_SPAN_FLOPS else 1
     while run.batch < batches:
         span = min(span, batches - run.batch)
@@ -327,7 +329,7 @@ def _train_epoch(course: Course, recipe: Recipe, interrupt: Interrupt) -> Tally 
         job.engine.begin_tally(course.done)
         tally = job.engine.train_epoch(
             job.rows,
-            recipe,
+            config,
             state.moments,
             coefficients[run.batch : run.batch + span],
             epoch=state.epoch,
@@ -341,8 +343,8 @@ def _train_epoch(course: Course, recipe: Recipe, interrupt: Interrupt) -> Tally 
         course.done = replace(tally, steps=run.batch)
         for callback in job.callbacks:
             callback.on_progress(run)
-        if job.keeper is not None:
-            job.keeper.after_span(course)
+        if job.checkpointer is not None:
+            job.checkpointer.after_span(course)
         if interrupt.pressed:
             return None
         seconds = max(time.perf_counter() - began, 1e-9)
@@ -361,16 +363,16 @@ def _divergence(what: str, epoch: int, step: int, steps: int) -> DivergenceError
 
 
 def prepare(
-    state: TrainingState | None, optimizer: Optimizer | LBFGS, size: int, zeros: Any
-) -> TrainingState:
+    state: OptimizerState | None, optimizer: Optimizer | LBFGS, size: int, zeros: Any
+) -> OptimizerState:
     """Return the state to go on from: the old one where the optimizer is of the same kind.
 
     A new learning rate or schedule starts the schedule's clock again and keeps the moments.
     """
     if state is None or state.optimizer.name != optimizer.name:
         step, epoch = (state.step, state.epoch) if state is not None else (0, 0)
-        moments = zeros((optimizer.slots, size))
-        return TrainingState(optimizer, moments, step, epoch, schedule_epoch=epoch)
+        moments = zeros((optimizer.n_moments, size))
+        return OptimizerState(optimizer, moments, step, epoch, schedule_epoch=epoch)
     if state.optimizer != optimizer:
         state.optimizer, state.schedule_epoch = optimizer, state.epoch
         state.plateau = Plateau()

@@ -1,11 +1,11 @@
-"""Training on `Blocks`: rows that are read two blocks at a time.
+"""Training on `Chunks`: rows that are read two chunks at a time.
 
 The trainer sees an engine whose ``train_epoch`` takes the batches of an epoch one window after the
-other. A window is two blocks in one array, on which the network's own engine works as it does on
+other. A window is two chunks in one array, on which the network's own engine works as it does on
 rows in memory: with the order ``random.permutation(rows, seed=seed, epoch=epoch * W + w)`` for
-window w of W. The blocks come in the order ``random.permutation(blocks, seed=seed, epoch=epoch,
+window w of W. The chunks come in the order ``random.permutation(chunks, seed=seed, epoch=epoch,
 purpose=BLOCKS)``, and a window holds its two in that order. Every window but one begins and ends
-between two full batches, as blocks are multiples of the batch size.
+between two full batches, as chunks are multiples of the batch size.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Backend, Engine, Recipe, Rows, Tally
+from fastnet.backends.base import Backend, Batch, Engine, LossSums, TrainConfig
 from fastnet.data import Scaler
-from fastnet.data.chunks import Blocks
+from fastnet.data.chunks import Chunks
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn import random
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS
 from fastnet.preprocessing import edge, samples
-from fastnet.preprocessing.samples import Checked, on_backend
+from fastnet.preprocessing.samples import Samples, on_backend
 from fastnet.training import loop
 from fastnet.training.checkpoints import fingerprint
-from fastnet.training.fit import Ready, Request
-from fastnet.training.loop import Job, Validation
+from fastnet.training.fit import FitOptions, PreparedFit
+from fastnet.training.loop import EvaluationSet, TrainingJob
 from fastnet.utils import memory
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ class Moments:
 
 
 class Windows:
-    """The rows of `Blocks` as a network's engine takes them, two blocks at a time.
+    """The rows of `Chunks` as a network's engine takes them, two chunks at a time.
 
     Parameters
     ----------
-    blocks : Blocks
+    chunks : Chunks
     network : Network
     loss : Loss
     batch_size : int
@@ -100,7 +100,7 @@ class Windows:
 
     def __init__(
         self,
-        blocks: Blocks,
+        chunks: Chunks,
         network: Network,
         loss: Loss,
         batch_size: int,
@@ -109,34 +109,34 @@ class Windows:
         standardize: bool,
         checksums: bool = False,
     ) -> None:
-        if loss.name == "cross_entropy" and blocks.target_columns != 1:
-            raise InputError("for cross_entropy, Blocks need one column of class numbers.")
-        self._blocks, self._network, self._loss = blocks, network, loss
+        if loss.name == "cross_entropy" and chunks.target_columns != 1:
+            raise InputError("for cross_entropy, Chunks need one column of class numbers.")
+        self._chunks, self._network, self._loss = chunks, network, loss
         self._class_weight = class_weight
         self.scaler, self.dtype = network.scaler, network.dtype
-        self.block_rows = rows_of_block(blocks, batch_size)
-        self.count = -(-len(blocks) // self.block_rows)
+        self.chunk_rows = rows_of_chunk(chunks, batch_size)
+        self.count = -(-len(chunks) // self.chunk_rows)
         self.windows = -(-self.count // 2)
         self._checksum = fingerprint.RowsChecksum() if checksums else None
         self.target_spread = self._look(standardize)
-        self._buffers: Rows | None = None
+        self._buffers: Batch | None = None
 
     def __len__(self) -> int:
-        return len(self._blocks)
+        return len(self._chunks)
 
     def _look(self, standardize: bool) -> float:
         """Check all rows; learn the scaler where one is wanted. Return the targets' spread."""
         learns = standardize and self.scaler is None
         inputs, targets, total = Moments(), Moments(), 0.0
-        for checked in self._checked(0, len(self), wide=learns or self.scaler is not None):
+        for checked in self._checked(0, len(self), in_float64=learns or self.scaler is not None):
             weight = checked.rows.weight
             total += len(checked.rows) if weight is None else float(weight.sum())
             if self._checksum is not None:
                 self._checksum.add(checked.rows)
             if learns:
                 inputs.add(checked.rows.x, None)
-            if self._loss.score == "r2":
-                targets.add(checked.truth, weight)
+            if self._loss.metric == "r2":
+                targets.add(checked.targets, weight)
         if not total:
             raise InputError("the weights are 0 everywhere: there is nothing to learn from.")
         if learns:
@@ -151,13 +151,13 @@ class Windows:
         if self.scaler is not None:
             arrays = {"mean": self.scaler.mean, "scale": self.scaler.scale}
             scaler = fingerprint.of_arrays(arrays)
-        return {**self._checksum.to_json(), "scaler": scaler, "block_rows": self.block_rows}
+        return {**self._checksum.to_json(), "scaler": scaler, "chunk_rows": self.chunk_rows}
 
-    def _checked(self, start: int, stop: int, *, wide: bool) -> Iterator[Checked]:
+    def _checked(self, start: int, stop: int, *, in_float64: bool) -> Iterator[Samples]:
         """Yield checked rows, about a megabyte at a time."""
         network = self._network
         basis = network.plan, network.dtype, self._loss
-        for place, x, y, weight in self._blocks.pieces(start, stop):
+        for place, x, y, weight in self._chunks.pieces(start, stop):
             if network.preprocessor is not None:
                 x, y = edge.encode(network.preprocessor, x, y, network.dtype)
             where = f"(of the rows from {place} on)"
@@ -165,33 +165,37 @@ class Windows:
             # All weights of a piece may be 0, though not all there are.
             nothing = weight is not None and not np.any(weight)
             given = None if nothing else weight
-            checked = samples.check(*basis, x, y, given, self._class_weight, wide=wide, names=names)
+            checked = samples.check(
+                *basis, x, y, given, self._class_weight, in_float64=in_float64, names=names
+            )
             if nothing:
                 zeros = np.zeros(len(x), network.dtype)
                 checked = replace(checked, rows=replace(checked.rows, weight=zeros))
             yield checked
 
     def order(self, seed: int, epoch: int, *, shuffle: bool) -> NDArray[np.intp]:
-        """Return the blocks in the order in which an epoch reads them."""
+        """Return the chunks in the order in which an epoch reads them."""
         if not shuffle:
             return np.arange(self.count)
         return random.permutation(self.count, seed=seed, epoch=epoch, purpose=abi.BLOCKS)
 
-    def bounds(self, block: int) -> tuple[int, int]:
-        """Return the first row of a block, and the row after its last."""
-        start = block * self.block_rows
-        return start, min(start + self.block_rows, len(self))
+    def bounds(self, chunk: int) -> tuple[int, int]:
+        """Return the first row of a chunk, and the row after its last."""
+        start = chunk * self.chunk_rows
+        return start, min(start + self.chunk_rows, len(self))
 
     def rows_of(self, order: NDArray[np.intp], window: int) -> int:
         """Return how many rows a window has."""
-        pairs = (self.bounds(int(block)) for block in order[2 * window : 2 * window + 2])
+        pairs = (self.bounds(int(chunk)) for chunk in order[2 * window : 2 * window + 2])
         return sum(stop - start for start, stop in pairs)
 
-    def read(self, order: NDArray[np.intp], window: int) -> Rows:
+    def read(self, order: NDArray[np.intp], window: int) -> Batch:
         """Return the rows of a window, in memory that the next call uses again."""
         at = 0
-        for block in order[2 * window : 2 * window + 2]:
-            for checked in self._checked(*self.bounds(int(block)), wide=self.scaler is not None):
+        for chunk in order[2 * window : 2 * window + 2]:
+            for checked in self._checked(
+                *self.bounds(int(chunk)), in_float64=self.scaler is not None
+            ):
                 part = checked.scaled(self.scaler, self.dtype).rows
                 buffers = self._buffers or self._make_buffers(part)
                 for into, values in zip(buffers.fields, part.fields, strict=True):
@@ -201,51 +205,51 @@ class Windows:
         assert self._buffers is not None
         return self._buffers.part(0, at)
 
-    def _make_buffers(self, like: Rows) -> Rows:
-        count = min(2 * self.block_rows, len(self))
+    def _make_buffers(self, like: Batch) -> Batch:
+        count = min(2 * self.chunk_rows, len(self))
         made = (
             None if a is None else np.empty((count, *a.shape[1:]), a.dtype) for a in like.fields
         )
-        self._buffers = Rows(*made)
+        self._buffers = Batch(*made)
         return self._buffers
 
 
-def rows_of_block(blocks: Blocks, batch_size: int) -> int:
-    """Return how many rows a block has: every one begins and ends between two batches."""
-    size = blocks.block_rows
-    return size if size >= len(blocks) else max(batch_size, size // batch_size * batch_size)
+def rows_of_chunk(chunks: Chunks, batch_size: int) -> int:
+    """Return how many rows a chunk has: every one begins and ends between two batches."""
+    size = chunks.chunk_rows
+    return size if size >= len(chunks) else max(batch_size, size // batch_size * batch_size)
 
 
-class BlockEngine:
+class ChunkEngine:
     """What the trainer takes for an engine: epochs go window by window, all else as ever."""
 
     def __init__(self, engine: Engine, backend: Backend, windows: Windows) -> None:
         self._engine, self._backend, self._windows = engine, backend, windows
         self._key: tuple[int, int] | None = None
-        self._rows: Rows | None = None
+        self._rows: Batch | None = None
         self._sums = loop.NOTHING
         self.warm_up, self.evaluate = engine.warm_up, engine.evaluate
         self.threads_for = engine.threads_for
 
-    def begin_tally(self, sums: Tally) -> None:
+    def begin_tally(self, sums: LossSums) -> None:
         """Let the next tally go on from these sums."""
         self._sums = sums
 
     def train_epoch(
         self,
         rows: Any,
-        recipe: Recipe,
+        config: TrainConfig,
         moments: Any,
         coefficients: NDArray[Any],
         *,
         epoch: int,
         step: int,
         first: int = 0,
-    ) -> Tally:
+    ) -> LossSums:
         """Train on batches `first`, `first` + 1, ... of one epoch, as ``Engine.train_epoch``."""
         windows = self._windows
-        order = windows.order(recipe.seed, epoch, shuffle=recipe.shuffle)
-        batches = [recipe.steps(windows.rows_of(order, w)) for w in range(windows.windows)]
+        order = windows.order(config.seed, epoch, shuffle=config.shuffle)
+        batches = [config.steps(windows.rows_of(order, w)) for w in range(windows.windows)]
         ends = np.cumsum(batches)
         tally, self._sums = self._sums, loop.NOTHING
         done = 0
@@ -256,7 +260,7 @@ class BlockEngine:
             self._engine.begin_tally(tally)
             tally = self._engine.train_epoch(
                 here,
-                recipe,
+                config,
                 moments,
                 coefficients[done : done + count],
                 epoch=epoch * windows.windows + window,
@@ -268,7 +272,7 @@ class BlockEngine:
                 break
         return replace(tally, steps=done)
 
-    def _rows_of(self, order: NDArray[np.intp], epoch: int, window: int) -> Rows:
+    def _rows_of(self, order: NDArray[np.intp], epoch: int, window: int) -> Batch:
         """Return the rows of a window on the backend; the newest one is kept."""
         if self._key != (epoch, window) or self._rows is None:
             # A single window never changes its rows.
@@ -278,49 +282,49 @@ class BlockEngine:
         return self._rows
 
 
-def prepare(asked: Request, blocks: Blocks, validation_data: Any) -> Ready:
-    """Return the job for `Blocks`: what `fitting.prepare` does with rows in memory."""
+def prepare(asked: FitOptions, chunks: Chunks, validation_data: Any) -> PreparedFit:
+    """Return the job for `Chunks`: what `fitting.prepare` does with rows in memory."""
     network, loss, optimizer = asked.network, asked.loss, asked.optimizer
     if isinstance(optimizer, LBFGS):
-        raise InputError("lbfgs needs all data at once: choose another optimizer for Blocks.")
+        raise InputError("lbfgs needs all data at once: choose another optimizer for Chunks.")
     if isinstance(asked.class_weight, str):
-        raise InputError("class_weight='balanced' does not go with Blocks: give a dict.")
+        raise InputError("class_weight='balanced' does not go with Chunks: give a dict.")
     if asked.metrics and validation_data is None:
-        raise InputError("with Blocks, metrics need validation_data.")
+        raise InputError("with Chunks, metrics need validation_data.")
     preprocessor, backend = network.preprocessor, network.backend_object
     metrics = asked.units(preprocessor)
-    batch = asked.batch_of(len(blocks))
-    _require_memory(asked, blocks, batch)
+    batch = asked.batch_of(len(chunks))
+    _require_memory(asked, chunks, batch)
     windows = Windows(
-        blocks,
+        chunks,
         network,
         loss,
         batch,
         asked.class_weight,
         standardize=asked.standardize,
-        checksums=asked.keeper is not None,
+        checksums=asked.checkpointer is not None,
     )
-    held = asked.pair(validation_data, preprocessor)
+    held_out = asked.pair(validation_data, preprocessor)
     validation = None
-    if held is not None:
-        held = held.weighted().scaled(windows.scaler, network.dtype)
-        validation = Validation.of(held, backend, "val_")
-    told = {}
-    if asked.keeper is not None:
-        told = fingerprint.of_table(preprocessor) | windows.basis()
-        told |= fingerprint.of_rows(held, "validation ")
-    engine: Any = BlockEngine(network._engine(asked.threads), backend, windows)
-    data: Any = blocks  # which the trainer asks for their number, and hands to the engine
+    if held_out is not None:
+        held_out = held_out.weighted().scaled(windows.scaler, network.dtype)
+        validation = EvaluationSet.of(held_out, backend, "val_")
+    rows_fingerprint = {}
+    if asked.checkpointer is not None:
+        rows_fingerprint = fingerprint.of_table(preprocessor) | windows.basis()
+        rows_fingerprint |= fingerprint.of_rows(held_out, "validation ")
+    engine: Any = ChunkEngine(network._engine(asked.threads), backend, windows)
+    data: Any = chunks  # which the trainer asks for their number, and hands to the engine
     course = asked.epochs, validation, metrics, asked.callbacks, windows.target_spread
-    job = Job(network, engine, data, loss, *course)
-    return Ready(asked, job, batch, windows.scaler, preprocessor, told)
+    job = TrainingJob(network, engine, data, loss, *course)
+    return PreparedFit(asked, job, batch, windows.scaler, preprocessor, rows_fingerprint)
 
 
-def _require_memory(asked: Request, blocks: Blocks, batch: int) -> None:
-    """Refuse, before all rows are looked at, what could not be held: two blocks and the model."""
-    size = rows_of_block(blocks, batch)
-    columns = asked.network.inputs + blocks.target_columns + 1  # with the weights
-    rows_bytes = min(2 * size, len(blocks)) * columns * asked.network.dtype.itemsize
-    less = f"fewer rows in a block than {size:,}, {memory.LESS}"
+def _require_memory(asked: FitOptions, chunks: Chunks, batch: int) -> None:
+    """Refuse, before all rows are looked at, what could not be held: two chunks and the model."""
+    size = rows_of_chunk(chunks, batch)
+    columns = asked.network.inputs + chunks.target_columns + 1  # with the weights
+    rows_bytes = min(2 * size, len(chunks)) * columns * asked.network.dtype.itemsize
+    less = f"fewer rows in a chunk than {size:,}, {memory.LESS}"
     needed = rows_bytes + asked.training_bytes(batch)
-    memory.require(needed, "training on two blocks at a time", less)
+    memory.require(needed, "training on two chunks at a time", less)

@@ -36,11 +36,11 @@ def training_bytes(
     plan: Plan, itemsize: int, optimizer: Optimizer | LBFGS, *, checkpoints: bool = False
 ) -> tuple[int, int]:
     """Return about how many bytes training takes, and how many more for each row of a batch."""
-    copies = (_COPIES + optimizer.slots) * itemsize
+    copies = (_COPIES + optimizer.n_moments) * itemsize
     if plan.has_rates:
         copies += _COPIES_FOR_RATES * itemsize
     if checkpoints:
-        copies += 2 * (2 + optimizer.slots) * itemsize
+        copies += 2 * (2 + optimizer.n_moments) * itemsize
     if isinstance(optimizer, LBFGS):
         copies += 8 * (_LBFGS_COPIES + 2 * optimizer.history_size)
     per_row = 2 * plan.width + int(plan.ops["outputs"].max()) + plan.inputs

@@ -13,7 +13,7 @@ LARGEST: Final = 2**31 - 1
 """No layer is wider: sizes and their products stay within 64 bits."""
 
 
-def whole(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
+def check_int(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
     """Return `value` as an int within the bounds; raise `InputError` for anything else."""
     try:
         number = operator.index(value)
@@ -26,14 +26,14 @@ def whole(name: str, value: Any, *, least: int = 1, most: int | None = None) -> 
     return number
 
 
-def several(name: str, values: Any) -> list[Any]:
+def check_list(name: str, values: Any) -> list[Any]:
     """Return a list or tuple as a list; raise `InputError` for anything else, a text included."""
     if not isinstance(values, list | tuple):
         raise InputError(f"{name} must be a list or a tuple, got {values!r}.")
     return list(values)
 
 
-def real(
+def check_float(
     name: str,
     value: Any,
     *,

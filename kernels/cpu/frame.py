@@ -33,7 +33,7 @@ FRAME: Final = np.dtype(
         ("state", np.int64),  # (S,) running statistics
         ("batch_state", np.int64),  # (S,) mean and 1 / deviation of the newest batch
         ("size", np.int64),  # P
-        ("decayed", np.int64),
+        ("n_weights", np.int64),
         ("rates", np.int64),  # (P,), or 0: all are 1
         # The workspace, for ``capacity`` rows.
         ("capacity", np.int64),

@@ -98,7 +98,7 @@ def head_block(
 
 @inner
 def is_fused(loss: Any, code: Any) -> Any:
-    """Return whether a loss gives the gradient of z: ``Loss.fused_with`` in nn/losses.py."""
+    """Return whether a loss gives the gradient of z: ``Loss.fused_activation`` in nn/losses.py."""
     return (
         (loss == _CROSS_ENTROPY and code == _SOFTMAX)
         or (loss == _BINARY_CROSS_ENTROPY and code == _SIGMOID)

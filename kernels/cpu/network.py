@@ -228,13 +228,13 @@ def parameter_part(
 
 @inner
 def update_range(like: Any, frame: Any, low: Any, high: Any, coefficients: Any, clip: Any) -> None:
-    """Update parameters `low` up to `high`, which are all decayed or all not."""
+    """Update parameters `low` up to `high`, which are all n_weights or all not."""
     offset = low * like.itemsize
     w, g, m = frame.parameters + offset, frame.gradients + offset, frame.moments + offset
     rates = frame.rates + offset if frame.rates != 0 else _ZERO
     update(
         like, w, g, m, m + frame.size * like.itemsize, rates, high - low, frame.optimizer,
-        doubles(frame.constants, abi.CONSTANTS), coefficients, clip, low < frame.decayed,
+        doubles(frame.constants, abi.CONSTANTS), coefficients, clip, low < frame.n_weights,
     )  # fmt: skip
 
 
@@ -260,9 +260,9 @@ def clip_factor(like: Any, frame: Any) -> Any:
 def update_all(like: Any, frame: Any, coefficients: Any, clip: Any) -> None:
     """Update this thread's share of all parameters."""
     thread, threads = frame.thread, frame.threads
-    rest = frame.size - frame.decayed
-    low, high = frame.decayed * thread // threads, frame.decayed * (thread + 1) // threads
+    rest = frame.size - frame.n_weights
+    low, high = frame.n_weights * thread // threads, frame.n_weights * (thread + 1) // threads
     update_range(like, frame, low, high, coefficients, clip)
-    low = frame.decayed + rest * thread // threads
-    high = frame.decayed + rest * (thread + 1) // threads
+    low = frame.n_weights + rest * thread // threads
+    high = frame.n_weights + rest * (thread + 1) // threads
     update_range(like, frame, low, high, coefficients, clip)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastnet.backends import get_backend
-from fastnet.backends.base import Backend, Engine, Rows, Tally
+from fastnet.backends.base import Backend, Batch, Engine, LossSums
 from fastnet.nn import random
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm
 from fastnet.nn.losses import LOSSES, MSE, CrossEntropy, Huber, Loss, Quantile
@@ -186,7 +186,7 @@ def test_backward_overwrites_gradients_and_adds_to_the_tally(bench: Bench) -> No
     assert tally.steps == 3
     value = np.asarray(tally.loss).astype(bench.dtype)
     assert_close(value, 3 * expected["loss"], terms=terms_of(plan, 9))
-    assert engine.read_tally() == Tally(0.0, 0.0, 0.0, 0)
+    assert engine.read_tally() == LossSums(0.0, 0.0, 0.0, 0)
 
 
 def test_a_weight_of_zero_is_a_row_left_out(bench: Bench) -> None:
@@ -194,7 +194,7 @@ def test_a_weight_of_zero_is_a_row_left_out(bench: Bench) -> None:
     rows = random_rows(plan, CrossEntropy(), 9, labels=True, weighted=True)
     assert rows.weight is not None
     rows.weight[[0, 4, 8]] = 0.0
-    kept = Rows(*(None if a is None else a[rows.weight > 0] for a in rows.fields))
+    kept = Batch(*(None if a is None else a[rows.weight > 0] for a in rows.fields))
     parameters, state = random_parameters(plan), random_state(plan)
     with_zeros, _, tally = bench.run(plan, parameters, state, rows, CrossEntropy())
     without, _, expected = bench.run(plan, parameters, state, kept, CrossEntropy())
@@ -207,7 +207,7 @@ def test_a_weight_of_zero_is_a_row_left_out(bench: Bench) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_batch_without_weight_has_no_gradient_and_no_loss(bench: Bench, name: str) -> None:
     loss = LOSSES[name]()
-    plan = dense_plan(4, (5, "tanh"), (outputs_for(loss, 2), loss.fits[0]))
+    plan = dense_plan(4, (5, "tanh"), (outputs_for(loss, 2), loss.output_activations[0]))
     rows = random_rows(plan, loss, 6, weighted=True)
     assert rows.weight is not None
     rows.weight[:] = 0.0
@@ -297,17 +297,17 @@ def check_optimizer(bench: Bench, optimizer: Optimizer, steps: int = 6) -> None:
     rates = optimizer.schedule.rates(np.arange(steps, dtype=np.float64))
 
     engine = bench.engine(plan, parameters)
-    moments = bench.put(np.zeros((optimizer.slots, plan.size)))
-    for row, g in zip(optimizer.coefficients(1, rates), gradients, strict=True):
+    moments = bench.put(np.zeros((optimizer.n_moments, plan.size)))
+    for row, g in zip(optimizer.step_coefficients(1, rates), gradients, strict=True):
         engine.gradients[...] = bench.put(g)
         engine.update(optimizer, moments, row)
 
     expected, memory = parameters.tolist(), [{} for _ in parameters]
-    decayed = (np.arange(plan.size) < plan.decayed).tolist()
+    n_weights = (np.arange(plan.size) < plan.n_weights).tolist()
     options = optimizer_options(optimizer)
     for t, (rate, g) in enumerate(zip(rates.tolist(), gradients.tolist(), strict=True), start=1):
         expected = reference.optimizer_step(
-            optimizer.name, expected, g, memory, t, rate, options, decayed
+            optimizer.name, expected, g, memory, t, rate, options, n_weights
         )
     got = bench.get(engine.parameters)
     assert_close(got, expected, terms=steps)
@@ -334,7 +334,7 @@ def test_the_norm_that_clips_is_that_of_the_whole_gradient(bench: Bench) -> None
     gradient = np.full(plan.size, 2.0)
     engine.gradients[...] = bench.put(gradient)
     optimizer = SGD(1.0, clip_norm=0.5)
-    row = optimizer.coefficients(1, np.ones(1))[0]
+    row = optimizer.step_coefficients(1, np.ones(1))[0]
     engine.update(optimizer, bench.put(np.zeros((1, plan.size))), row)
     got = bench.get(engine.parameters)
     assert_close(got, np.full(plan.size, -0.5 / plan.size**0.5), terms=plan.size)
@@ -345,7 +345,7 @@ def test_a_gradient_whose_square_overflows_is_clipped_too(bench: Bench) -> None:
     engine = bench.engine(plan, np.zeros(plan.size))
     engine.gradients[...] = bench.put(np.full(plan.size, np.float32(1e20)))
     optimizer = SGD(1.0, clip_norm=1.0)
-    row = optimizer.coefficients(1, np.ones(1))[0]
+    row = optimizer.step_coefficients(1, np.ones(1))[0]
     engine.update(optimizer, bench.put(np.zeros((1, plan.size))), row)
     got = bench.get(engine.parameters)
     assert_close(got, np.full(plan.size, -1 / plan.size**0.5), terms=plan.size)
@@ -400,10 +400,10 @@ def test_an_epoch_is_what_the_reference_says(
     run = Run(bench64, TRAINED[network], **setup, optimizer=SGD(0.05, 0.5, weight_decay=0.1))
     engine, moments = run.start()
     tally = run.train(engine, moments)
-    plan, rows, size = run.plan, run.rows, run.recipe.batch_size
+    plan, rows, size = run.plan, run.rows, run.config.batch_size
     order = np.arange(len(rows))
-    if run.recipe.shuffle:
-        order = random.permutation(len(rows), seed=run.recipe.seed, epoch=run.epoch)
+    if run.config.shuffle:
+        order = random.permutation(len(rows), seed=run.config.seed, epoch=run.epoch)
     target = np.array(dense_target(plan, rows))
     batches = []
     for k in range(run.steps):
@@ -411,11 +411,11 @@ def test_an_epoch_is_what_the_reference_says(
         batch = {"x": rows.x[index].tolist(), "target": target[index].tolist()}
         if rows.weight is not None:
             batch["weight"] = rows.weight[index].tolist()
-        step, seed = run.step + k, run.recipe.seed
+        step, seed = run.step + k, run.config.seed
         batch["masks"] = dropout_masks(plan, len(index), seed=seed, step=step)
         batches.append(batch)
     network_ = to_reference(plan, random_parameters(plan), random_state(plan))
-    loss, optimizer = run.recipe.loss, run.recipe.optimizer
+    loss, optimizer = run.config.loss, run.config.optimizer
     results = reference.train(
         network_,
         batches,
@@ -489,11 +489,11 @@ def test_blocks_of_rows_give_what_one_block_gives(
     run = Run(bench, TRAINED[network], count=150, batch_size=150)
     engine, _ = run.start()
     rows = bench.rows(run.rows)
-    whole, whole_outputs = engine.evaluate(rows, run.recipe.loss)
+    whole, whole_outputs = engine.evaluate(rows, run.config.loss)
     monkeypatch.setattr(type(engine), "workspace_bytes", 1)
     other, _ = run.start()
     assert len(list(other.blocks(150))) == 3
-    parts, outputs = other.evaluate(rows, run.recipe.loss)
+    parts, outputs = other.evaluate(rows, run.config.loss)
     terms = terms_of(run.plan, 150)
     assert_close(sums(parts, bench.dtype), sums(whole, bench.dtype), terms=terms)
     whole_outputs = np.array(bench.get(whole_outputs))
@@ -528,7 +528,7 @@ def test_no_rows_give_no_outputs(bench: Bench) -> None:
     engine = bench.engine(plan, random_parameters(plan))
     empty = bench.put(np.empty((0, 4)))
     assert bench.get(engine.predict(empty)).shape == (0, 3)
-    tally, outputs = engine.evaluate(Rows(empty, None, bench.put(np.empty((0, 3)))), MSE())
+    tally, outputs = engine.evaluate(Batch(empty, None, bench.put(np.empty((0, 3)))), MSE())
     assert bench.get(outputs).shape == (0, 3)
     assert (tally.loss, tally.weight, tally.mean_loss) == (0.0, 0.0, 0.0)
 
@@ -569,7 +569,7 @@ def test_a_nan_passes_through_normalisation(bench: Bench, norm: Any) -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_loss_that_cannot_be_computed_is_not_finite(bench: Bench, name: str, bad: float) -> None:
     loss = LOSSES[name]()
-    plan = dense_plan(3, (outputs_for(loss, 3), loss.fits[0]))
+    plan = dense_plan(3, (outputs_for(loss, 3), loss.output_activations[0]))
     rows = random_rows(plan, loss, 5)
     rows.x[2, 1] = bad
     _, _, tally = bench.run(plan, random_parameters(plan), random_state(plan), rows, loss)
@@ -602,8 +602,8 @@ def test_an_epoch_stops_at_the_first_batch_that_is_not_finite(
 
 
 def through_identity(
-    bench: Bench, z: list[list[float]], output: str, loss: Loss, rows: Rows
-) -> tuple[Any, Any, Tally]:
+    bench: Bench, z: list[list[float]], output: str, loss: Loss, rows: Batch
+) -> tuple[Any, Any, LossSums]:
     """Feed z to the output activation; return its y, the gradient with respect to z, the sums.
 
     The weights are the identity and there is one row at a time, so the bias's gradient is z's.
@@ -612,7 +612,7 @@ def through_identity(
     plan = dense_plan(width, (width, output))
     parameters = np.concatenate([np.eye(width).ravel(), np.zeros(width)])
     engine = bench.engine(plan, parameters)
-    batch = bench.rows(Rows(np.array(z), rows.labels, rows.target))
+    batch = bench.rows(Batch(np.array(z), rows.labels, rows.target))
     engine.reserve(len(z))
     y = np.array(bench.get(engine.forward(batch.x, training=False)))
     engine.backward(batch, loss)
@@ -621,7 +621,7 @@ def through_identity(
 
 @pytest.mark.parametrize("label", [0, 1, 2])
 def test_a_saturated_softmax_has_an_exact_loss(bench: Bench, label: int) -> None:
-    rows = Rows(np.empty(0), np.array([label]))
+    rows = Batch(np.empty(0), np.array([label]))
     y, dz, tally = through_identity(bench, [[1e4, -1e4, 0.0]], "softmax", CrossEntropy(), rows)
     assert y.tolist() == [[1.0, 0.0, 0.0]]
     assert tally.loss == [0.0, 2e4, 1e4][label]
@@ -631,7 +631,7 @@ def test_a_saturated_softmax_has_an_exact_loss(bench: Bench, label: int) -> None
 @pytest.mark.parametrize("t", [0.0, 1.0])
 @pytest.mark.parametrize("z", [-1e4, 1e4])
 def test_a_saturated_sigmoid_has_an_exact_loss(bench: Bench, z: float, t: float) -> None:
-    rows = Rows(np.empty(0), None, np.array([[t]]))
+    rows = Batch(np.empty(0), None, np.array([[t]]))
     y, dz, tally = through_identity(bench, [[z]], "sigmoid", BCE(), rows)
     assert y.tolist() == [[float(z > 0)]]
     assert tally.loss == (1e4 if (z > 0) != (t > 0) else 0.0)
@@ -645,7 +645,7 @@ def test_saturated_activations_have_exact_values_and_slopes(
 ) -> None:
     plan = dense_plan(1, (1, activation), (1, "identity"))
     engine = bench.engine(plan, np.array([1.0, 1.0, 0.0, 0.0]))
-    batch = bench.rows(Rows(np.array([[z]]), None, np.array([[-3.0]])))
+    batch = bench.rows(Batch(np.array([[z]]), None, np.array([[-3.0]])))
     engine.reserve(1)
     y = float(bench.get(engine.forward(batch.x, training=False))[0, 0])
     expected = reference.FORWARD[activation](z)
@@ -707,13 +707,13 @@ def peak_of_a_step(run: Run, *, keep: bool = False) -> int:
     """Return the most bytes that one training step held beyond those before it."""
     engine, moments = run.start()
     rows = run.bench.rows(run.rows)
-    engine.reserve(run.recipe.batch_size)
-    row = run.recipe.optimizer.coefficients(1, np.full(1, 0.01))[0]
-    engine.train_step(rows, run.recipe, moments, row, 0)
+    engine.reserve(run.config.batch_size)
+    row = run.config.optimizer.step_coefficients(1, np.full(1, 0.01))[0]
+    engine.train_step(rows, run.config, moments, row, 0)
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        engine.train_step(rows, run.recipe, moments, row, 1)
+        engine.train_step(rows, run.config, moments, row, 1)
         kept = np.array(engine.forward(rows.x, training=True)) if keep else None
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -748,7 +748,7 @@ def test_a_step_with_any_loss_allocates_nothing(
     numpy_bench: Bench, name: str, labels: bool
 ) -> None:
     loss = LOSSES[name]()
-    network = (*WIDE, Dense(outputs_for(loss, 16), loss.fits[0])), loss, labels, True
+    network = (*WIDE, Dense(outputs_for(loss, 16), loss.output_activations[0])), loss, labels, True
     run = Run(numpy_bench, network, count=ROOMY, batch_size=ROOMY)
     assert peak_of_a_step(run) < ALLOWED * run.bench.dtype.itemsize
 

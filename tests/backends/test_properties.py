@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fastnet.backends.base import Recipe, Rows
+from fastnet.backends.base import Batch, TrainConfig
 from fastnet.nn import random
 from fastnet.nn.layers import Dense, Dropout
 from fastnet.nn.losses import MSE
@@ -33,7 +33,9 @@ seeds = st.integers(0, 2**64 - 1)
 small_seeds = st.integers(0, 10**6)
 
 
-def gradient_of(bench: Bench, plan: Any, parameters: Any, rows: Rows, loss: Any) -> tuple[Any, Any]:
+def gradient_of(
+    bench: Bench, plan: Any, parameters: Any, rows: Batch, loss: Any
+) -> tuple[Any, Any]:
     """Return the gradient of the mean loss in float64, and the sums."""
     state = random_state(plan)
     engine, _, tally = bench.run(plan, parameters, state, rows, loss)
@@ -73,7 +75,7 @@ def test_the_order_of_the_rows_does_not_change_the_gradient(
     count, seed = data.draw(st.integers(1, 20)), data.draw(small_seeds)
     rows = random_rows(plan, loss, count, seed=seed, weighted=True)
     order = np.array(data.draw(st.permutations(range(count))))
-    moved = Rows(*(None if a is None else a[order] for a in rows.fields))
+    moved = Batch(*(None if a is None else a[order] for a in rows.fields))
     parameters = random_parameters(plan, seed)
     results = []
     for batch in (rows, moved):
@@ -129,11 +131,11 @@ def test_the_batches_of_an_epoch_hold_every_row_once(
     engine = bench64.engine(plan, np.zeros(plan.size))
     engine.reserve(min(count, batch_size))
     names = np.arange(count, dtype=np.float64)[:, None]
-    rows = bench64.rows(Rows(names, None, names))
-    recipe = Recipe(MSE(), SGD(0.1), batch_size, seed, shuffle=True)
+    rows = bench64.rows(Batch(names, None, names))
+    config = TrainConfig(MSE(), SGD(0.1), batch_size, seed, shuffle=True)
     order = engine.order(count, seed, epoch)
     seen: list[float] = []
-    for k in range(recipe.steps(count)):
+    for k in range(config.steps(count)):
         start = k * batch_size
         batch = engine.gather(rows, order, start, min(start + batch_size, count))
         assert 1 <= len(batch) <= batch_size

@@ -68,7 +68,7 @@ class Unshuffled(Altered):
 
     def __init__(self, problem: Problem, threads: int | None) -> None:
         super().__init__(problem, threads)
-        self.recipe = replace(self.recipe, shuffle=False)
+        self.config = replace(self.config, shuffle=False)
 
 
 class Lazy(Altered):

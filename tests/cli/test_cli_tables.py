@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.cli import group
-from fastnet.data import Blocks
+from fastnet.data import Chunks
 from fastnet.plotting import plot_predictions
 from fastnet.tables import read_frame
 from tests.closeness import assert_close
@@ -119,8 +119,8 @@ def test_calibration_refuses_numbers_and_needs_rows_held_back(folder: Path) -> N
         ("classes.csv", ("--target", "class", *PRESET)),
         ("prices.csv", ("--target", "price", *PRESET)),
         ("prices.csv", ("--target", "price", *PLAIN, "--early-stopping", "3")),
-        ("numbers.npy", ("--target", "-1", "--block-rows", "64")),
-        ("labels.npy", ("--target", "-1", "--block-rows", "64")),
+        ("numbers.npy", ("--target", "-1", "--chunk-rows", "64")),
+        ("labels.npy", ("--target", "-1", "--chunk-rows", "64")),
     ],
     ids=["classes", "prices", "stopping", "block numbers", "block labels"],
 )
@@ -269,7 +269,7 @@ def test_info_tells_the_columns_and_the_calibration(folder: Path) -> None:
 
 
 def test_a_report_of_blocks_is_of_the_first_rows_and_says_so(folder: Path) -> None:
-    options = ("--block-rows", "64", "--html", "r.html", "--quiet")
+    options = ("--chunk-rows", "64", "--html", "r.html", "--quiet")
     train("labels.npy", "--target", "-1", *options)
     text = text_of(Path("r.html").read_text())
     assert "the first 64 of 300 training rows, as none were held back" in text
@@ -278,7 +278,7 @@ def test_a_report_of_blocks_is_of_the_first_rows_and_says_so(folder: Path) -> No
     assert sum(map(int, counts.groups())) == 64
     train("numbers.npy", "--target", "-1", *options)
     assert "the first 64 of 300" in text_of(Path("r.html").read_text())
-    train("numbers.npy", "--target", "-1", "--block-rows", "1000", "--html", "r.html", "--quiet")
+    train("numbers.npy", "--target", "-1", "--chunk-rows", "1000", "--html", "r.html", "--quiet")
     assert "300 training rows" in text_of(Path("r.html").read_text())
 
 
@@ -286,18 +286,18 @@ def test_a_report_of_blocks_is_of_the_first_rows_and_says_so(folder: Path) -> No
 def test_calibration_by_blocks_is_refused_in_one_sentence(
     given: tuple[str, ...], folder: Path
 ) -> None:
-    result = run("train", "labels.npy", "--target", "-1", "--block-rows", "64", *given)
+    result = run("train", "labels.npy", "--target", "-1", "--chunk-rows", "64", *given)
     assert result.exit_code == 2
-    assert "does not go with --block-rows" in result.stderr
+    assert "does not go with --chunk-rows" in result.stderr
 
 
 def test_a_part_of_a_file_is_its_rows(folder: Path) -> None:
-    from fastnet.cli.blocks import BlockDataset
+    from fastnet.cli.chunks import ChunkDataset
     from fastnet.data import TableSchema
 
     matrix = np.load("numbers.npy")
-    blocks = Blocks("numbers.npy", target=-1, block_rows=10)
-    dataset = BlockDataset("n", blocks, TableSchema.of_matrix(3, "y", None))
+    blocks = Chunks("numbers.npy", target=-1, chunk_rows=10)
+    dataset = ChunkDataset("n", blocks, TableSchema.of_matrix(3, "y", None))
     for index in (slice(20, 25), np.array([7, 3, 299])):
         x, answers, y = dataset.part(index)
         assert np.array_equal(np.column_stack([x, y]), matrix[index])

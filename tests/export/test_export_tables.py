@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 import fastnet as fn
 from fastnet.cli import group
 from fastnet.data import Scaler
-from fastnet.export import export, to_torch, usage
+from fastnet.export import export, from_torch, to_torch, usage
 from fastnet.export.onnx.model import content as onnx_content
 from fastnet.export.python.source import content as numpy_content
-from fastnet.export.torch import importer
 from fastnet.tables import TablePreprocessor, TableTarget, read_frame
 from fastnet.tables.train import in_units, make_layers
 from tests.export import test_export_c as c
@@ -177,7 +176,7 @@ def by_onnx(net: fn.Network, table: dict[str, Any]) -> NDArray[Any]:
 def by_modules(net: fn.Network, table: dict[str, Any]) -> NDArray[Any]:
     """Return the answer of the modules of PyTorch, read back without it."""
     assert net.preprocessor is not None
-    again = importer(stand_in(net), backend="numpy")
+    again = from_torch(stand_in(net), backend="numpy")
     return again.predict(net.preprocessor.transform(table, net.dtype))
 
 
@@ -580,7 +579,7 @@ int main(void) {
 def test_the_scale_of_targets_is_folded_into_the_last_layer() -> None:
     net = NETWORKS["regression_float64"]
     assert net.preprocessor is not None and net.preprocessor.target is not None
-    again = importer(stand_in(net), backend="numpy")
+    again = from_torch(stand_in(net), backend="numpy")
     assert len(again.layers) == len(net.layers)
     target = net.preprocessor.target
     assert np.array_equal(again.weights[-1], net.weights[-1] * target.scale)

@@ -18,8 +18,7 @@ from safetensors import safe_open
 
 import fastnet as fn
 from fastnet.data import Scaler
-from fastnet.export import export, to_torch
-from fastnet.export.torch import importer
+from fastnet.export import export, from_torch, to_torch
 from fastnet.export.torch.module import MODULES, constructor, modules_of, state_dict
 from tests.exports import (
     HIDDEN,
@@ -119,7 +118,7 @@ def stand_in(net: fn.Network) -> Sequential:
 
 @pytest.mark.parametrize(("name", "net"), networks().items(), ids=networks())
 def test_what_goes_out_comes_back_bit_by_bit(name: str, net: fn.Network) -> None:
-    again = importer(stand_in(net), backend="numpy")
+    again = from_torch(stand_in(net), backend="numpy")
     assert [replaced(layer) for layer in again.layers] == [replaced(layer) for layer in net.layers]
     assert again.dtype == net.dtype
     assert (again.parameters == net.parameters).all()
@@ -141,7 +140,7 @@ def linear(inputs: int, outputs: int, *, bias: bool = True) -> Any:
 
 def test_modules_that_do_nothing_and_nested_ones_are_walked_through() -> None:
     inner = Sequential([linear(3, 4), module("ReLU"), module("Identity")])
-    net = importer(Sequential([module("Flatten"), inner, linear(4, 2)]), backend="numpy")
+    net = from_torch(Sequential([module("Flatten"), inner, linear(4, 2)]), backend="numpy")
     assert [layer.activation for layer in net.layers] == ["relu", "identity"]
     x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     hidden = np.maximum(x @ inner[0].weight.T + inner[0].bias, 0)
@@ -151,7 +150,7 @@ def test_modules_that_do_nothing_and_nested_ones_are_walked_through() -> None:
 
 def test_a_missing_bias_is_zero_and_a_norm_without_weights_has_ones() -> None:
     norm = module("LayerNorm", normalized_shape=(4,), eps=1e-5, weight=None, bias=None)
-    net = importer(Sequential([linear(3, 4, bias=False), norm, linear(4, 1)]), backend="numpy")
+    net = from_torch(Sequential([linear(3, 4, bias=False), norm, linear(4, 1)]), backend="numpy")
     named = net.named_parameters()
     assert (named["layers.0.bias"] == 0).all()
     assert (named["layers.1.weight"] == 1).all()
@@ -160,11 +159,11 @@ def test_a_missing_bias_is_zero_and_a_norm_without_weights_has_ones() -> None:
 
 def test_relu_may_stand_behind_a_dropout() -> None:
     chain = Sequential([linear(3, 4), module("Dropout", p=0.5), module("ReLU"), linear(4, 1)])
-    assert importer(chain, backend="numpy").layers[0].activation == "relu"
+    assert from_torch(chain, backend="numpy").layers[0].activation == "relu"
 
 
 def test_the_output_activation_can_be_added() -> None:
-    net = importer(Sequential([linear(3, 4)]), output_activation="softmax", backend="numpy")
+    net = from_torch(Sequential([linear(3, 4)]), output_activation="softmax", backend="numpy")
     np.testing.assert_allclose(net.predict(np.ones((2, 3))).sum(axis=1), 1, rtol=1e-6)
 
 
@@ -204,7 +203,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
 @pytest.mark.parametrize(("modules", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_has_no_counterpart_is_refused(modules: list[Any], message: str) -> None:
     with pytest.raises(fn.InputError, match=message):
-        importer(Sequential(modules), backend="numpy")
+        from_torch(Sequential(modules), backend="numpy")
 
 
 # --- with PyTorch ---------------------------------------------------------------------------------
@@ -229,7 +228,7 @@ def test_pytorch_predicts_the_same(torch: Any, name: str, net: fn.Network) -> No
     x = inputs_for(net)
     assert_same_outputs(torch_predict(torch, model, x, net.dtype), net, x)
     assert list(model.state_dict()) == list(state_dict(net))
-    again = importer(model, backend="numpy")
+    again = from_torch(model, backend="numpy")
     assert (again.predict(x) == net.predict(x)).all()
 
 
@@ -260,13 +259,13 @@ def test_modules_made_by_hand_come_in(torch: Any) -> None:
     )  # fmt: skip
     x = torch.randn(50, 6)
     model(x)  # moves the running statistics
-    net = importer(model.eval(), backend="numpy")
+    net = from_torch(model.eval(), backend="numpy")
     assert_same_outputs(torch_predict(torch, model, x.numpy(), np.float32), net, x.numpy())
 
 
 def test_half_precision_is_widened(torch: Any) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(2, 2)).bfloat16()
-    net = importer(model, backend="numpy")
+    net = from_torch(model, backend="numpy")
     assert net.dtype == np.float32
     assert (net.weights[0] == model[0].weight.detach().float().numpy().T).all()
 
@@ -276,6 +275,6 @@ def test_a_scaler_goes_both_ways(torch: Any) -> None:
     net.scaler = Scaler(np.array([1e6, -1e6]), np.array([0.5, 2.0]))
     x = np.array([[1000001.0, -999999.0]])
     assert_same_outputs(torch_predict(torch, to_torch(net), x, np.float32), net, x)
-    again = importer(to_torch(net), backend="numpy")
+    again = from_torch(to_torch(net), backend="numpy")
     assert again.scaler is not None
     assert (again.scaler.mean == net.scaler.mean).all()

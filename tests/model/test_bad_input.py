@@ -115,7 +115,7 @@ def test_bad_inputs_are_refused_wherever_they_are_given(x: Any, parts: tuple[str
         complain(lambda: net.predict(x), *parts)
     assert np.array_equal(net.parameters, before)
     assert net.scaler is None
-    assert net.training is None
+    assert net.optimizer_state is None
 
 
 BAD_LABELS: dict[str, tuple[Any, tuple[str, ...]]] = {

@@ -50,8 +50,8 @@ def on_host(net: fn.Network, values: Any = None) -> Array:
 def everything(net: fn.Network) -> list[Array]:
     """Return parameters, running statistics and moments."""
     arrays = [net.parameters, net.state]
-    if net.training is not None:
-        arrays.append(net.training.moments)
+    if net.optimizer_state is not None:
+        arrays.append(net.optimizer_state.moments)
     return [on_host(net, values) for values in arrays]
 
 

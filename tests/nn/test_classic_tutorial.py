@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet.backends.base import Recipe, Rows
+from fastnet.backends.base import Batch, TrainConfig
 from fastnet.nn.losses import MSE
 from fastnet.nn.optimizers import SGD
 from fastnet.nn.plan import Plan
@@ -84,14 +84,14 @@ def engine_after(bench: Bench, plan: Plan, epochs: list[int]) -> list[list[Any]]
     rate is twice as small for as many rows as there are.
     """
     optimizer = SGD(RATE * len(X) / 2)
-    recipe = Recipe(MSE(), optimizer, batch_size=len(X), seed=0, shuffle=False)
+    config = TrainConfig(MSE(), optimizer, batch_size=len(X), seed=0, shuffle=False)
     engine = bench.engine(plan, start(plan))
-    rows = bench.rows(Rows(X, None, TARGET))
-    moments = bench.moments(recipe, plan)
-    coefficients = optimizer.coefficients(1, np.full(1, optimizer.schedule.start))
+    rows = bench.rows(Batch(X, None, TARGET))
+    moments = bench.moments(config, plan)
+    coefficients = optimizer.step_coefficients(1, np.full(1, optimizer.schedule.start))
     seen = []
     for epoch in range(max(epochs)):
-        engine.train_epoch(rows, recipe, moments, coefficients, epoch=epoch, step=epoch)
+        engine.train_epoch(rows, config, moments, coefficients, epoch=epoch, step=epoch)
         if epoch + 1 in epochs:
             seen.append([np.copy(w) for w in parts(plan, bench.get(engine.parameters))])
     return seen

@@ -157,9 +157,9 @@ def test_the_weights_of_dense_layers_are_the_prefix_that_decays(plan: Plan) -> N
     for tensor in plan.parameters:
         _, index, part = tensor.name.split(".")
         dense = isinstance(plan.layers[int(index)], Dense)
-        decays = tensor.offset + tensor.size <= plan.decayed
+        decays = tensor.offset + tensor.size <= plan.n_weights
         assert decays == (dense and part == "weight")
-        assert decays or tensor.offset >= plan.decayed
+        assert decays or tensor.offset >= plan.n_weights
 
 
 @given(plans())
@@ -269,7 +269,7 @@ def test_every_field_of_a_record_is_eight_bytes_wide_and_aligned() -> None:
 def test_numbers_of_a_known_network() -> None:
     plan = make_plan(784, (Dense(128, "relu"), Dropout(0.1), Dense(10, "softmax")))
     assert plan.size == 784 * 128 + 128 + 128 * 10 + 10
-    assert plan.decayed == 784 * 128 + 128 * 10
+    assert plan.n_weights == 784 * 128 + 128 * 10
     assert plan.widest == 784
     assert plan.outputs == 10
     assert plan.output_activation is ACTIVATIONS["softmax"]

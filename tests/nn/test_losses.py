@@ -17,9 +17,9 @@ from fastnet.nn.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
     GaussianNLL,
-    Head,
     Huber,
     Loss,
+    LossArrays,
     Poisson,
     Quantile,
 )
@@ -42,18 +42,18 @@ VARIANTS = [
 
 def head_for(
     z: Any, output: str, *, labels: Any = None, target: Any = None, dtype: type = np.float64
-) -> Head:
+) -> LossArrays:
     """Return a head with the output of `output` at z, and NaN in everything that is to be set."""
     z = np.asarray(z, dtype)
     y = np.array([reference.activate(output, row) for row in z.tolist()]).astype(dtype)
     target = None if target is None else np.asarray(target, dtype)
     d, s, t = (np.full_like(z, np.nan) for _ in range(3))
-    return Head(
+    return LossArrays(
         y, z, labels, target, d, np.full(len(z), np.nan, dtype), s, t, np.empty(len(z), np.intp)
     )
 
 
-def random_head(loss: Loss, output: str, dtype: type, *, labels: bool = False) -> Head:
+def random_head(loss: Loss, output: str, dtype: type, *, labels: bool = False) -> LossArrays:
     rng = np.random.default_rng(7)
     targets = 3
     z = rng.standard_normal((COUNT, targets * loss.outputs_per_target)).astype(np.float32)
@@ -68,7 +68,7 @@ def random_head(loss: Loss, output: str, dtype: type, *, labels: bool = False) -
     return head_for(z, output, target=target, dtype=dtype)
 
 
-def check(loss: Loss, h: Head) -> None:
+def check(loss: Loss, h: LossArrays) -> None:
     """Compare value, gradient and score of each row with the reference."""
     if h.labels is not None:
         targets = reference.one_hot(h.labels.tolist(), h.y.shape[1])
@@ -98,7 +98,7 @@ def test_each_loss_is_the_reference_s_on_each_output(name: str, output: str, dty
 @DTYPES
 @pytest.mark.parametrize("loss", VARIANTS, ids=str)
 def test_each_option_is_used(loss: Loss, dtype: type) -> None:
-    check(loss, random_head(loss, loss.fits[0], dtype))
+    check(loss, random_head(loss, loss.output_activations[0], dtype))
 
 
 @DTYPES
@@ -110,7 +110,7 @@ def test_labels_are_classes(smoothing: float, dtype: type) -> None:
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=str)
 def test_a_loss_leaves_what_it_reads_as_it_was(loss: Loss) -> None:
-    h = random_head(loss, loss.fits[0], np.float64)
+    h = random_head(loss, loss.output_activations[0], np.float64)
     before = [np.copy(a) for a in (h.y, h.z, h.target)]
     loss.gradient(h)
     loss.score_rows(h)
@@ -120,7 +120,7 @@ def test_a_loss_leaves_what_it_reads_as_it_was(loss: Loss) -> None:
 
 @pytest.mark.parametrize("loss", VARIANTS, ids=str)
 def test_a_score_leaves_the_gradient_as_it_was(loss: Loss) -> None:
-    h = random_head(loss, loss.fits[0], np.float64)
+    h = random_head(loss, loss.output_activations[0], np.float64)
     loss.gradient(h)
     before = h.d.copy()
     loss.score_rows(h)
@@ -216,7 +216,9 @@ def test_one_half_is_a_no() -> None:
 
 def test_the_reference_has_every_row() -> None:
     assert set(LOSSES) == set(reference.LOSSES)
-    assert {n: row.fused_with for n, row in LOSSES.items() if row.fused_with} == reference.FUSED
+    assert {
+        n: row.fused_activation for n, row in LOSSES.items() if row.fused_activation
+    } == reference.FUSED
 
 
 def test_names_and_codes_are_unique_and_codes_are_dense() -> None:
@@ -226,9 +228,9 @@ def test_names_and_codes_are_unique_and_codes_are_dense() -> None:
 
 @ROWS
 def test_each_row_fits_known_outputs_and_its_own_partner(kind: type[Loss]) -> None:
-    assert kind.fits
-    assert set(kind.fits) <= set(ACTIVATIONS)
-    assert kind.fused_with is None or kind.fused_with in kind.fits
+    assert kind.output_activations
+    assert set(kind.output_activations) <= set(ACTIVATIONS)
+    assert kind.fused_activation is None or kind.fused_activation in kind.output_activations
     assert kind.formula
 
 
@@ -237,14 +239,14 @@ def test_constants_are_the_fields_as_numbers(kind: type[Loss]) -> None:
     loss = kind()
     values = loss_options(loss).values()
     flat = [n for v in values for n in (v if isinstance(v, tuple) else (v,))]
-    assert loss.constants == tuple(map(float, flat))
+    assert loss.hyperparameters == tuple(map(float, flat))
 
 
 @ROWS
 def test_a_name_and_an_instance_find_the_loss(kind: type[Loss]) -> None:
-    assert losses.get(kind.name, kind.fits[0]) == kind()
+    assert losses.get(kind.name, kind.output_activations[0]) == kind()
     loss = kind()
-    assert losses.get(loss, kind.fits[-1]) is loss
+    assert losses.get(loss, kind.output_activations[-1]) is loss
 
 
 @pytest.mark.parametrize("output", ACTIVATIONS)
@@ -256,10 +258,10 @@ def test_without_a_name_the_output_s_partner_is_taken(output: str) -> None:
 @pytest.mark.parametrize("output", ACTIVATIONS)
 @ROWS
 def test_a_loss_that_does_not_fit_the_output_says_what_would(kind: type[Loss], output: str) -> None:
-    if output in kind.fits:
+    if output in kind.output_activations:
         return
     with pytest.raises(
-        InputError, match=f"'{kind.name}' does not fit .*'{output}'.*{kind.fits[0]}"
+        InputError, match=f"'{kind.name}' does not fit .*'{output}'.*{kind.output_activations[0]}"
     ):
         losses.get(kind.name, output)
 

@@ -46,10 +46,10 @@ def test_each_step_is_the_reference_s(kind: type[Optimizer], dtype: type) -> Non
     slopes = rng.standard_normal((steps, size)).astype(np.float32)
     rates = np.linspace(0.01, 0.02, steps)
     optimizer = kind(0.01, weight_decay=0.0)
-    got, moments = w.astype(dtype), np.zeros((optimizer.slots, size), dtype)
+    got, moments = w.astype(dtype), np.zeros((optimizer.n_moments, size), dtype)
     expected, memory = w.tolist(), [{} for _ in w]
     for t, (row, g) in enumerate(
-        zip(optimizer.coefficients(1, rates), slopes, strict=True), start=1
+        zip(optimizer.step_coefficients(1, rates), slopes, strict=True), start=1
     ):
         optimizer.step(got, g.astype(dtype), moments, row, np.full(size, np.nan, dtype))
         expected = reference.optimizer_step(
@@ -62,8 +62,8 @@ def test_each_step_is_the_reference_s(kind: type[Optimizer], dtype: type) -> Non
 def test_a_gradient_of_zero_changes_nothing_at_first(kind: type[Optimizer]) -> None:
     optimizer = kind()
     w, g, s = np.array([1.0, -2.0]), np.zeros(2), np.empty(2)
-    row = optimizer.coefficients(1, np.full(1, 0.1))[0]
-    optimizer.step(w, g, np.zeros((optimizer.slots, 2)), row, s)
+    row = optimizer.step_coefficients(1, np.full(1, 0.1))[0]
+    optimizer.step(w, g, np.zeros((optimizer.n_moments, 2)), row, s)
     assert w.tolist() == [1.0, -2.0]
 
 
@@ -73,9 +73,9 @@ def test_the_first_step_does_not_depend_on_the_gradient_s_magnitude(kind: type[O
     steps = []
     for magnitude in (1.0, 1e3):
         w, s = np.zeros(2), np.empty(2)
-        row = optimizer.coefficients(1, np.full(1, 0.1))[0]
+        row = optimizer.step_coefficients(1, np.full(1, 0.1))[0]
         gradient = np.array([magnitude, -magnitude])
-        optimizer.step(w, gradient, np.zeros((optimizer.slots, 2)), row, s)
+        optimizer.step(w, gradient, np.zeros((optimizer.n_moments, 2)), row, s)
         steps.append(w)
     np.testing.assert_allclose(steps[0], steps[1], rtol=1e-6)
     assert steps[0][0] == -steps[0][1] < 0
@@ -86,7 +86,7 @@ def test_nesterov_s_momentum_looks_ahead() -> None:
     moved = []
     for optimizer in (plain, ahead):
         w, m, s = np.zeros(1), np.zeros((1, 1)), np.empty(1)
-        for row in optimizer.coefficients(1, np.ones(2)):
+        for row in optimizer.step_coefficients(1, np.ones(2)):
             optimizer.step(w, np.ones(1), m, row, s)
         moved.append(float(w[0]))
     assert moved == [-1.0 - 1.5, -1.5 - 1.75]
@@ -99,33 +99,36 @@ def test_nesterov_s_momentum_looks_ahead() -> None:
 def test_coefficients_do_not_depend_on_how_training_is_cut(kind: type[Optimizer]) -> None:
     optimizer = kind(weight_decay=0.1)
     rates = np.linspace(0.001, 0.1, 20)
-    whole = optimizer.coefficients(1, rates)
+    whole = optimizer.step_coefficients(1, rates)
     assert whole.shape == (20, abi.COEFFICIENTS)
     for cut in (1, 7, 19):
-        parts = optimizer.coefficients(1, rates[:cut]), optimizer.coefficients(1 + cut, rates[cut:])
+        parts = (
+            optimizer.step_coefficients(1, rates[:cut]),
+            optimizer.step_coefficients(1 + cut, rates[cut:]),
+        )
         np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 @ROWS
 def test_decay_is_the_rate_times_the_weight_decay(kind: type[Optimizer]) -> None:
-    table = kind(weight_decay=0.25).coefficients(3, np.array([0.5, 2.0]))
+    table = kind(weight_decay=0.25).step_coefficients(3, np.array([0.5, 2.0]))
     assert table[:, abi.DECAY].tolist() == [0.125, 0.5]
 
 
 @ROWS
 def test_coefficients_of_no_steps_and_of_late_ones_are_finite(kind: type[Optimizer]) -> None:
     optimizer = kind()
-    assert optimizer.coefficients(1, np.empty(0)).shape == (0, abi.COEFFICIENTS)
-    assert np.isfinite(optimizer.coefficients(10**9, np.full(3, 0.1))).all()
+    assert optimizer.step_coefficients(1, np.empty(0)).shape == (0, abi.COEFFICIENTS)
+    assert np.isfinite(optimizer.step_coefficients(10**9, np.full(3, 0.1))).all()
 
 
 @ROWS
 def test_constants_hold_the_penalties(kind: type[Optimizer]) -> None:
-    values = kind(l1=0.125, l2=0.25, clip_norm=2.0).constants
+    values = kind(l1=0.125, l2=0.25, clip_norm=2.0).hyperparameters
     assert values.shape == (abi.CONSTANTS,)
     assert values.dtype == np.float64
     assert values[[abi.L1, abi.L2, abi.CLIP_NORM]].tolist() == [0.125, 0.25, 2.0]
-    assert kind().constants[abi.CLIP_NORM] == math.inf
+    assert kind().hyperparameters[abi.CLIP_NORM] == math.inf
 
 
 def test_constants_hold_each_optimizer_s_own_numbers() -> None:
@@ -157,9 +160,11 @@ def test_a_name_and_an_instance_find_the_optimizer(kind: type[Any]) -> None:
 def test_adamw_is_adam_with_decoupled_decay() -> None:
     adamw, adam = AdamW(0.1), Adam(0.1, weight_decay=0.01)
     rates = np.full(3, 0.1)
-    np.testing.assert_array_equal(adamw.coefficients(1, rates), adam.coefficients(1, rates))
-    np.testing.assert_array_equal(adamw.constants, adam.constants)
-    assert (adamw.code, adamw.slots) == (adam.code, adam.slots)
+    np.testing.assert_array_equal(
+        adamw.step_coefficients(1, rates), adam.step_coefficients(1, rates)
+    )
+    np.testing.assert_array_equal(adamw.hyperparameters, adam.hyperparameters)
+    assert (adamw.code, adamw.n_moments) == (adam.code, adam.n_moments)
 
 
 @ROWS

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet.backends.base import Engine, Recipe, Rows
+from fastnet.backends.base import Batch, Engine, TrainConfig
 from fastnet.nn.layers import Block, Dense, Layer, LayerNorm
 from fastnet.nn.losses import MSE
 from fastnet.nn.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
@@ -210,8 +210,8 @@ class Updates:
 
     def take(self, optimizer: Optimizer, gradients: Array) -> Array:
         """Return the parameters after a step for each of the gradients (n, P)."""
-        moments = self.bench.put(np.zeros((optimizer.slots, self.plan.size)))
-        table = optimizer.coefficients(1, np.full(len(gradients), 0.01))
+        moments = self.bench.put(np.zeros((optimizer.n_moments, self.plan.size)))
+        table = optimizer.step_coefficients(1, np.full(len(gradients), 0.01))
         for row, g in zip(table, gradients, strict=True):
             self.engine.gradients[...] = self.bench.put(g)
             self.engine.update(optimizer, moments, row)
@@ -227,11 +227,11 @@ def test_every_optimizer_at_rates_is_the_reference_s(
     size, steps = updates.plan.size, 6
     gradients = np.random.default_rng(1).integers(-40, 40, (steps, size)) / 8
     expected, memory = updates.start.tolist(), [{} for _ in range(size)]
-    decayed = (np.arange(size) < updates.plan.decayed).tolist()
+    n_weights = (np.arange(size) < updates.plan.n_weights).tolist()
     for t, g in enumerate(gradients.tolist(), start=1):
         numbers = {"weight_decay": optimizer.weight_decay, **penalty}
         expected = reference.optimizer_step(
-            *(name, expected, g, memory, t, 0.01, numbers, decayed, updates.rates.tolist())
+            *(name, expected, g, memory, t, 0.01, numbers, n_weights, updates.rates.tolist())
         )
     got = updates.take(optimizer, gradients)
     assert_close(got, expected, terms=steps)
@@ -323,13 +323,13 @@ def test_a_training_step_allocates_nothing_that_grows_with_the_network() -> None
     flat = plan.initial_parameters(0, np.float64)
     engine = fn.get_backend("numpy").engine(plan, flat, np.zeros(0))
     x, y = problem()
-    recipe = Recipe(MSE(), fn.Adam(0.01), 40, 0, shuffle=False)
+    config = TrainConfig(MSE(), fn.Adam(0.01), 40, 0, shuffle=False)
     moments = np.zeros((2, plan.size))
-    coefficients = fn.Adam(0.01).coefficients(1, np.full(3, 0.01))
-    rows = Rows(x, None, y)
-    engine.train_epoch(rows, recipe, moments, coefficients[:1], epoch=0, step=0)
+    coefficients = fn.Adam(0.01).step_coefficients(1, np.full(3, 0.01))
+    rows = Batch(x, None, y)
+    engine.train_epoch(rows, config, moments, coefficients[:1], epoch=0, step=0)
     tracemalloc.start()
-    engine.train_epoch(rows, recipe, moments, coefficients[:1], epoch=0, step=1)
+    engine.train_epoch(rows, config, moments, coefficients[:1], epoch=0, step=1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < flat.nbytes / 4

@@ -108,7 +108,7 @@ def test_calibration_is_by_bins_of_a_tenth() -> None:
     found = measures.calibration(np.array([0, 1, 1, 1]), output)
     assert found.sure == pytest.approx([0.55, 0.7, 0.93])
     assert found.right == pytest.approx([1, 1, 0.5])
-    assert found.share == pytest.approx([0.25, 0.25, 0.5])
+    assert found.fraction == pytest.approx([0.25, 0.25, 0.5])
 
 
 def test_residuals_have_quantiles_and_what_the_network_said_of_itself() -> None:

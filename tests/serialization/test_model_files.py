@@ -124,7 +124,7 @@ def test_a_file_keeps_scaler_labels_schema_and_loss(path: Path) -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_file_keeps_every_loss(name: str, path: Path) -> None:
     loss = LOSSES[name]()
-    net = fn.Network([4, 6], output_activation=loss.fits[0], backend="numpy")
+    net = fn.Network([4, 6], output_activation=loss.output_activations[0], backend="numpy")
     net.loss = loss
     net.save(path)
     assert fn.load(path, backend="numpy").loss == loss
@@ -164,7 +164,7 @@ def test_saving_what_was_loaded_gives_the_same_content(content: bytes, path: Pat
 def test_a_loaded_network_trains(backend: str, content: bytes, path: Path) -> None:
     path.write_bytes(content)
     net = fn.load(path, backend=backend)
-    assert net.training is None
+    assert net.optimizer_state is None
     history = net.fit(X, LABELS, epochs=40, optimizer=fn.Adam(0.01))
     assert history["loss"][-1] < history["loss"][0]
 

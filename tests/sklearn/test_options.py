@@ -193,7 +193,7 @@ def test_quantiles_come_in_order_and_predict_gives_the_middle_one() -> None:
 )
 def test_the_optimizer_has_the_options_given(options: dict[str, Any], optimizer: Any) -> None:
     model = regressor(**options).fit(X, REAL)
-    assert model.network_.training.optimizer == optimizer
+    assert model.network_.optimizer_state.optimizer == optimizer
 
 
 def test_a_clipped_gradient_takes_smaller_steps() -> None:

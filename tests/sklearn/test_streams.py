@@ -51,12 +51,15 @@ def test_a_call_is_an_epoch(estimator: Any, backend: str) -> None:
 @each_class
 def test_the_moments_carry_over(estimator: Any) -> None:
     model = estimator(random_state=0).fit(X, DIGIT)
-    moments, updates = model.network_.training.moments.copy(), model.network_.training.updates
+    moments, updates = (
+        model.network_.optimizer_state.moments.copy(),
+        model.network_.optimizer_state.updates,
+    )
     model.partial_fit(X, DIGIT)
-    assert model.network_.training.updates == updates + 3
-    assert not np.array_equal(model.network_.training.moments, moments)
+    assert model.network_.optimizer_state.updates == updates + 3
+    assert not np.array_equal(model.network_.optimizer_state.moments, moments)
     forgetful = estimator(random_state=0).fit(X, DIGIT)
-    forgetful.network_.training.forget()
+    forgetful.network_.optimizer_state.forget()
     assert not np.array_equal(flat(forgetful.partial_fit(X, DIGIT)), flat(model))
 
 

@@ -262,6 +262,6 @@ def test_a_stream_begins_with_rows_that_show_what_the_columns_are() -> None:
     net = fn.Network([4, 4, 1], backend="numpy")
     with pytest.raises(fn.InputError, match="no preprocessor yet, and the table has texts"):
         net.partial_fit(X, TABLE["price"])
-    assert net.training is None
+    assert net.optimizer_state is None
     numbers = TABLE[["floor", "price", "floor", "price"]].set_axis(list("abcd"), axis=1)
     assert np.isfinite(net.partial_fit(numbers / 1e4, TABLE["floor"]))  # plain numbers are rows

@@ -255,7 +255,7 @@ def test_what_does_not_fit_leaves_the_network_as_it_was(act: Any, message: str) 
     before = np.array(net.parameters)
     with pytest.raises(fn.FastNetError, match=message):
         act(net)
-    assert net.preprocessor is None and net.training is None
+    assert net.preprocessor is None and net.optimizer_state is None
     assert np.array_equal(net.parameters, before)
 
 
@@ -430,8 +430,8 @@ def test_what_is_given_replaces_parts_of_the_preset() -> None:
     model.fit(X, TABLE["class"])
     assert [w.shape[1] for w in model.coefs_][1:] == [7, 2]
     assert len(model.history_.epochs) == 2
-    assert model.network_.training is not None
-    optimizer = model.network_.training.optimizer
+    assert model.network_.optimizer_state is not None
+    optimizer = model.network_.optimizer_state.optimizer
     assert isinstance(optimizer, fn.Adam) and optimizer.schedule == fn.schedules.CosLog(0.5, 2)
 
 

@@ -52,7 +52,7 @@ def classifier(*, layers: Any = LAYERS, **options: Any) -> fn.Network:
 def smooth(loss: Loss, output: str | None = None, **options: Any) -> fn.Network:
     """Return a network without kinks that fits a loss on `TARGET_OF` it."""
     outputs = 3 if loss.name == "cross_entropy" else outputs_for(loss, TARGETS)
-    output = output or loss.fits[0]
+    output = output or loss.output_activations[0]
     return fn.Network([INPUTS, 7, outputs], activation="tanh", output_activation=output, **options)
 
 
@@ -63,8 +63,8 @@ def on_host(net: fn.Network, values: Any = None) -> Array:
 
 def everything(net: fn.Network) -> list[Array]:
     """Return parameters, running statistics and moments."""
-    assert net.training is not None
-    arrays = net.parameters, net.state, net.training.moments
+    assert net.optimizer_state is not None
+    arrays = net.parameters, net.state, net.optimizer_state.moments
     return [on_host(net, values) for values in arrays]
 
 
@@ -82,7 +82,7 @@ def loss_by_hand(loss: Loss, y: Array, target: Array) -> float:
         return float(np.mean(0.5 * (np.log(2 * np.pi * v) + e**2 / v)))
     if loss.name == "quantile":
         parts = []
-        for k, q in enumerate(loss.constants):
+        for k, q in enumerate(loss.hyperparameters):
             u = target - y[:, k * TARGETS : (k + 1) * TARGETS]
             parts.append(np.maximum(q * u, (q - 1) * u))
         return float(np.mean(parts))
@@ -508,14 +508,14 @@ def test_every_optimizer_lowers_the_loss(optimizer: Any, backend: str) -> None:
 def test_the_moments_stay_when_the_rate_changes_and_go_with_the_optimizer(backend: str) -> None:
     net = classifier(backend=backend)
     net.fit(X, LABELS, epochs=1, optimizer=fn.Adam(0.01))
-    assert net.training is not None
-    kept = net.training
+    assert net.optimizer_state is not None
+    kept = net.optimizer_state
     net.fit(X, LABELS, epochs=1, optimizer=fn.Adam(0.001))
-    assert net.training is kept
-    assert net.training.step == 2
+    assert net.optimizer_state is kept
+    assert net.optimizer_state.step == 2
     net.fit(X, LABELS, epochs=1, optimizer=fn.SGD(0.001))
-    assert net.training is not kept
-    assert net.training.moments.shape == (1, net.plan.size)
+    assert net.optimizer_state is not kept
+    assert net.optimizer_state.moments.shape == (1, net.plan.size)
 
 
 def losses_of_masks(net: fn.Network, optimizer: type[fn.optimizers.Optimizer]) -> list[float]:

@@ -17,7 +17,7 @@ import fastnet as fn
 from fastnet.backends.base import Backend
 from fastnet.benchmarks import tables_memory
 from fastnet.cli import group
-from fastnet.data import Blocks
+from fastnet.data import Chunks
 from fastnet.kernels import abi
 from fastnet.nn import random
 from fastnet.nn.losses import MSE
@@ -65,7 +65,7 @@ def test_one_block_that_holds_all_gives_the_bits_of_training_in_memory(
     nets = [network(backend) for _ in range(2)]
     options: dict[str, Any] = {"epochs": 3, "batch_size": batch_size, "shuffle": shuffle}
     one = nets[0].fit(X, Y, **options)
-    other = nets[1].fit(Blocks(file, target=-1), **options)
+    other = nets[1].fit(Chunks(file, target=-1), **options)
     assert np.array_equal(*(backend.to_host(net.parameters) for net in nets))
     assert one["loss"] == other["loss"]
     assert one["r2"] == pytest.approx(other["r2"], rel=1e-12)
@@ -73,16 +73,16 @@ def test_one_block_that_holds_all_gives_the_bits_of_training_in_memory(
 
 def test_two_blocks_give_another_order() -> None:
     nets = [network(), network()]
-    for net, block_rows in zip(nets, (ROWS, 48), strict=True):
-        net.fit(Blocks(MATRIX, target=-1, block_rows=block_rows), epochs=1, batch_size=16)
+    for net, chunk_rows in zip(nets, (ROWS, 48), strict=True):
+        net.fit(Chunks(MATRIX, target=-1, chunk_rows=chunk_rows), epochs=1, batch_size=16)
     assert not np.array_equal(nets[0].parameters, nets[1].parameters)
 
 
 def test_without_a_shuffle_blocks_of_any_size_give_the_same_bits(file: Path) -> None:
     nets = []
-    for block_rows in (16, 48, 100, ROWS):
+    for chunk_rows in (16, 48, 100, ROWS):
         net = network()
-        blocks = Blocks(file, target=-1, block_rows=block_rows)
+        blocks = Chunks(file, target=-1, chunk_rows=chunk_rows)
         net.fit(blocks, epochs=2, batch_size=16, shuffle=False)
         nets.append(np.array(net.parameters))
     assert all(np.array_equal(nets[0], other) for other in nets[1:])
@@ -94,19 +94,19 @@ def test_every_source_gives_the_same_bits(tmp_path: Path, file: Path, kind: str)
     np.save(tmp_path / "wide.npy", np.concatenate([MATRIX[:5], MATRIX]))
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "y.npy", Y)
-    options: dict[str, Any] = {"block_rows": 48}
+    options: dict[str, Any] = {"chunk_rows": 48}
     sources = {
-        "npy": lambda: Blocks(str(file), target=3, **options),
-        "memmap": lambda: Blocks(mapped, target=[-1], **options),
-        "slice of memmap": lambda: Blocks(
+        "npy": lambda: Chunks(str(file), target=3, **options),
+        "memmap": lambda: Chunks(mapped, target=[-1], **options),
+        "slice of memmap": lambda: Chunks(
             np.load(tmp_path / "wide.npy", mmap_mode="r")[5:], target=-1, **options
         ),
-        "array": lambda: Blocks(MATRIX, target=-1, **options),
-        "parquet": lambda: Blocks(parquet(tmp_path / "m.parquet"), target="d", **options),
-        "apart": lambda: Blocks(tmp_path / "x.npy", tmp_path / "y.npy", **options),
+        "array": lambda: Chunks(MATRIX, target=-1, **options),
+        "parquet": lambda: Chunks(parquet(tmp_path / "m.parquet"), target="d", **options),
+        "apart": lambda: Chunks(tmp_path / "x.npy", tmp_path / "y.npy", **options),
     }
     one, other = network(), network()
-    one.fit(Blocks(MATRIX, target=-1, **options), epochs=2, batch_size=16)
+    one.fit(Chunks(MATRIX, target=-1, **options), epochs=2, batch_size=16)
     other.fit(sources[kind](), epochs=2, batch_size=16)
     assert np.array_equal(one.parameters, other.parameters)
 
@@ -115,7 +115,7 @@ def test_standardized_inputs_are_those_of_memory_but_for_rounding(file: Path) ->
     one, other = network(), network()
     one.fit(X * 50 + 7, Y, epochs=1, standardize=True)
     moved = np.column_stack([X * 50 + 7, Y])
-    other.fit(Blocks(moved, target=-1, block_rows=10), epochs=1, standardize=True)
+    other.fit(Chunks(moved, target=-1, chunk_rows=10), epochs=1, standardize=True)
     assert one.scaler is not None and other.scaler is not None
     assert_close(other.scaler.mean, one.scaler.mean, terms=ROWS)
     assert_close(other.scaler.scale, one.scaler.scale, terms=ROWS)
@@ -126,7 +126,7 @@ def test_weights_and_validation_data_count(file: Path) -> None:
     one, other = network(), network()
     options: dict[str, Any] = {"epochs": 4, "validation_data": held, "metrics": ["mae"]}
     history = one.fit(X, Y, sample_weight=WEIGHT, early_stopping=3, **options)
-    blocks = Blocks(np.column_stack([WEIGHT, MATRIX]), target=-1, weight=0)
+    blocks = Chunks(np.column_stack([WEIGHT, MATRIX]), target=-1, weight=0)
     again = other.fit(blocks, early_stopping=3, **options)
     assert np.array_equal(one.parameters, other.parameters)
     assert history["val_mae"] == again["val_mae"]
@@ -139,14 +139,14 @@ def test_classes_are_class_numbers_or_have_labels() -> None:
     nets = []
     for values, names in ((classes, None), (labels[classes], labels)):
         net = fn.Network([3, 4, 3], output_activation="softmax", backend="numpy")
-        blocks = Blocks(np.column_stack([X, values]), target=-1, labels=names, block_rows=64)
+        blocks = Chunks(np.column_stack([X, values]), target=-1, labels=names, chunk_rows=64)
         net.fit(blocks, epochs=2, batch_size=32, class_weight={1: 2.0})
         nets.append(net)
     assert np.array_equal(nets[0].parameters, nets[1].parameters)
 
 
 def test_training_goes_on_where_it_stopped(file: Path) -> None:
-    blocks = Blocks(file, target=-1, block_rows=48)
+    blocks = Chunks(file, target=-1, chunk_rows=48)
     one, other = network(), network()
     one.fit(blocks, epochs=4, batch_size=16)
     other.fit(blocks, epochs=2, batch_size=16)
@@ -160,7 +160,7 @@ def test_a_preprocessor_takes_rows_with_gaps() -> None:
     made = TablePreprocessor.fit(gaps[:, :3], Y)
     net = fn.Network([made.inputs, 6, 1], backend="numpy")
     net.preprocessor = made
-    net.fit(Blocks(gaps, target=-1, block_rows=64), epochs=60, optimizer=fn.Adam(0.01))
+    net.fit(Chunks(gaps, target=-1, chunk_rows=64), epochs=60, optimizer=fn.Adam(0.01))
     assert net.evaluate(gaps[:, :3], Y)["r2"] > 0.5
 
 
@@ -170,15 +170,17 @@ def test_a_preprocessor_takes_rows_with_gaps() -> None:
 class Seen:
     """Trains nothing and writes down the rows of every batch, by their first number."""
 
-    def __init__(self, blocks: Blocks, batch_size: int, *, shuffle: bool = True) -> None:
+    def __init__(self, blocks: Chunks, batch_size: int, *, shuffle: bool = True) -> None:
         self.net, self.batches = network(), []
         self.windows = Windows(blocks, self.net, MSE(), batch_size, None, standardize=False)
-        self.recipe = fn.backends.base.Recipe(MSE(), fn.SGD(), batch_size, self.net.seed, shuffle)
+        self.config = fn.backends.base.TrainConfig(
+            MSE(), fn.SGD(), batch_size, self.net.seed, shuffle
+        )
         engine = self.net._engine()
         engine.train_step = self._note  # type: ignore[method-assign]
         backend = self.net.backend_object
-        self.engine = out_of_core.BlockEngine(engine, backend, self.windows)
-        engine.read_tally = lambda: fn.backends.base.Tally(0, 0, 1, 1)  # type: ignore[method-assign]
+        self.engine = out_of_core.ChunkEngine(engine, backend, self.windows)
+        engine.read_tally = lambda: fn.backends.base.LossSums(0, 0, 1, 1)  # type: ignore[method-assign]
 
     def _note(self, batch: Any, *_: Any) -> None:
         self.batches.append(np.array(batch.x[:, 0]))
@@ -186,11 +188,11 @@ class Seen:
     def epoch(self, epoch: int, parts: tuple[int, ...] = ()) -> list[NDArray[Any]]:
         """Return the batches of an epoch, handed over in one part or in several."""
         self.batches.clear()
-        steps, first = self.recipe.steps(len(self.windows)), 0
+        steps, first = self.config.steps(len(self.windows)), 0
         for part in parts or (steps,):
             count = min(part, steps - first)
             self.engine.train_epoch(
-                None, self.recipe, None, np.zeros((count, 4)), epoch=epoch, step=first, first=first
+                None, self.config, None, np.zeros((count, 4)), epoch=epoch, step=first, first=first
             )
             first += count
         return list(self.batches)
@@ -200,23 +202,23 @@ NUMBERED = np.column_stack([np.arange(ROWS), X[:, 1:], Y])
 SHAPES = [(16, 48), (16, 50), (7, 20), (16, 16), (16, 3), (50, ROWS), (ROWS, 5), (1, 1), (300, 64)]
 
 
-@pytest.mark.parametrize(("batch_size", "block_rows"), SHAPES)
+@pytest.mark.parametrize(("batch_size", "chunk_rows"), SHAPES)
 @pytest.mark.parametrize("epoch", [0, 1, 5])
 def test_every_row_comes_exactly_once_in_an_epoch(
-    batch_size: int, block_rows: int, epoch: int
+    batch_size: int, chunk_rows: int, epoch: int
 ) -> None:
-    seen = Seen(Blocks(NUMBERED, target=-1, block_rows=block_rows), min(batch_size, ROWS))
+    seen = Seen(Chunks(NUMBERED, target=-1, chunk_rows=chunk_rows), min(batch_size, ROWS))
     batches = seen.epoch(epoch)
     assert Counter(np.concatenate(batches)) == Counter(range(ROWS))
     assert sum(len(batch) < min(batch_size, ROWS) for batch in batches) <= 1
 
 
-@pytest.mark.parametrize(("batch_size", "block_rows"), SHAPES)
-def test_the_order_is_the_documented_one(batch_size: int, block_rows: int) -> None:
+@pytest.mark.parametrize(("batch_size", "chunk_rows"), SHAPES)
+def test_the_order_is_the_documented_one(batch_size: int, chunk_rows: int) -> None:
     """Written down anew, from the two permutations alone."""
     batch = min(batch_size, ROWS)
-    seen = Seen(Blocks(NUMBERED, target=-1, block_rows=block_rows), batch)
-    size = block_rows if block_rows >= ROWS else max(batch, block_rows // batch * batch)
+    seen = Seen(Chunks(NUMBERED, target=-1, chunk_rows=chunk_rows), batch)
+    size = chunk_rows if chunk_rows >= ROWS else max(batch, chunk_rows // batch * batch)
     blocks = [np.arange(start, min(start + size, ROWS)) for start in range(0, ROWS, size)]
     windows = -(-len(blocks) // 2)
     for epoch in (0, 3):
@@ -232,7 +234,7 @@ def test_the_order_is_the_documented_one(batch_size: int, block_rows: int) -> No
 
 
 def test_the_order_does_not_depend_on_how_an_epoch_is_handed_over() -> None:
-    seen = Seen(Blocks(NUMBERED, target=-1, block_rows=32), 8)
+    seen = Seen(Chunks(NUMBERED, target=-1, chunk_rows=32), 8)
     whole = seen.epoch(2)
     for parts in ((1,) * 30, (5, 5, 5, 50), (3, 1, 9, 50)):
         again = seen.epoch(2, parts)
@@ -240,7 +242,7 @@ def test_the_order_does_not_depend_on_how_an_epoch_is_handed_over() -> None:
 
 
 def test_epochs_differ_and_without_a_shuffle_nothing_moves() -> None:
-    blocks = Blocks(NUMBERED, target=-1, block_rows=32)
+    blocks = Chunks(NUMBERED, target=-1, chunk_rows=32)
     seen = Seen(blocks, 8)
     assert not np.array_equal(np.concatenate(seen.epoch(0)), np.concatenate(seen.epoch(1)))
     still = Seen(blocks, 8, shuffle=False)
@@ -248,7 +250,7 @@ def test_epochs_differ_and_without_a_shuffle_nothing_moves() -> None:
 
 
 def test_a_window_is_read_once() -> None:
-    seen = Seen(Blocks(NUMBERED, target=-1, block_rows=32), 8)
+    seen = Seen(Chunks(NUMBERED, target=-1, chunk_rows=32), 8)
     reads: list[int] = []
     read = seen.windows.read
     seen.windows.read = lambda order, w: reads.append(w) or read(order, w)  # type: ignore[method-assign,func-returns-value]
@@ -288,48 +290,48 @@ def bad(place: tuple[int, int], value: float) -> NDArray[Any]:
     return changed
 
 
-ALL = Blocks(MATRIX, target=-1)
+ALL = Chunks(MATRIX, target=-1)
 BAD: dict[str, tuple[Any, str]] = {
-    "no target": (lambda n, p: Blocks(MATRIX), "need targets"),
-    "two targets": (lambda n, p: Blocks(X, Y, target=0), "need targets"),
-    "rows": (lambda n, p: Blocks(X, Y[:-1]), "x has 203 rows, and y has 202"),
-    "index": (lambda n, p: Blocks(MATRIX, target=4), "4 columns: expected an index of one, got 4"),
+    "no target": (lambda n, p: Chunks(MATRIX), "need targets"),
+    "two targets": (lambda n, p: Chunks(X, Y, target=0), "need targets"),
+    "rows": (lambda n, p: Chunks(X, Y[:-1]), "x has 203 rows, and y has 202"),
+    "index": (lambda n, p: Chunks(MATRIX, target=4), "4 columns: expected an index of one, got 4"),
     "name of no name": (
-        lambda n, p: Blocks(MATRIX, target="d"),
+        lambda n, p: Chunks(MATRIX, target="d"),
         "expected an index of one, got 'd'",
     ),
-    "twice": (lambda n, p: Blocks(MATRIX, target=1, weight=1), "all be different"),
-    "nothing left": (lambda n, p: Blocks(Y[:, None], target=0), "no column beside"),
-    "no file": (lambda n, p: Blocks("none.npy", target=0), "There is no file 'none.npy'"),
-    "other file": (lambda n, p: Blocks(__file__, target=0), "expected a .npy or a .parquet file"),
-    "no npy": (lambda n, p: Blocks(p / "bad.npy", target=0), "is not a readable NumPy file"),
-    "no parquet": (lambda n, p: Blocks(p / "bad.parquet", target=0), "not a readable Parquet file"),
-    "texts": (lambda n, p: Blocks(p / "texts.parquet", target="a"), "column 'a' has type string"),
+    "twice": (lambda n, p: Chunks(MATRIX, target=1, weight=1), "all be different"),
+    "nothing left": (lambda n, p: Chunks(Y[:, None], target=0), "no column beside"),
+    "no file": (lambda n, p: Chunks("none.npy", target=0), "There is no file 'none.npy'"),
+    "other file": (lambda n, p: Chunks(__file__, target=0), "expected a .npy or a .parquet file"),
+    "no npy": (lambda n, p: Chunks(p / "bad.npy", target=0), "is not a readable NumPy file"),
+    "no parquet": (lambda n, p: Chunks(p / "bad.parquet", target=0), "not a readable Parquet file"),
+    "texts": (lambda n, p: Chunks(p / "texts.parquet", target="a"), "column 'a' has type string"),
     "name": (
-        lambda n, p: Blocks(p / "good.parquet", target="D"),
+        lambda n, p: Chunks(p / "good.parquet", target="D"),
         "no column 'D'; did you mean 'd'",
     ),
-    "three axes": (lambda n, p: Blocks(np.zeros((2, 2, 2)), target=0), "rows, got the shape"),
-    "objects": (lambda n, p: Blocks(np.array([["a"]]), target=0), "must hold numbers"),
-    "empty": (lambda n, p: Blocks(MATRIX[:0], target=0), "there are no rows"),
-    "block rows": (lambda n, p: Blocks(MATRIX, target=0, block_rows=0), "block_rows must be"),
+    "three axes": (lambda n, p: Chunks(np.zeros((2, 2, 2)), target=0), "rows, got the shape"),
+    "objects": (lambda n, p: Chunks(np.array([["a"]]), target=0), "must hold numbers"),
+    "empty": (lambda n, p: Chunks(MATRIX[:0], target=0), "there are no rows"),
+    "block rows": (lambda n, p: Chunks(MATRIX, target=0, chunk_rows=0), "chunk_rows must be"),
     "y too": (lambda n, p: n.fit(ALL, Y), "leave out y"),
     "split": (lambda n, p: n.fit(ALL, validation_split=0.1), "validation_data"),
     "balanced": (lambda n, p: n.fit(ALL, class_weight="balanced"), "balanced"),
     "metrics": (lambda n, p: n.fit(ALL, metrics=["mae"]), "need validation"),
     "lbfgs": (lambda n, p: n.fit(ALL, optimizer="lbfgs"), "all data at once"),
-    "width": (lambda n, p: n.fit(Blocks(MATRIX[:, 1:], target=-1)), "must have 3 columns, got 2"),
+    "width": (lambda n, p: n.fit(Chunks(MATRIX[:, 1:], target=-1)), "must have 3 columns, got 2"),
     "nan": (
-        lambda n, p: n.fit(Blocks(bad((150, 1), np.nan), target=-1)),
+        lambda n, p: n.fit(Chunks(bad((150, 1), np.nan), target=-1)),
         "nan at row 150, column 1",
     ),
-    "target nan": (lambda n, p: n.fit(Blocks(bad((9, 3), np.inf), target=-1)), "y .*holds inf"),
+    "target nan": (lambda n, p: n.fit(Chunks(bad((9, 3), np.inf), target=-1)), "y .*holds inf"),
     "weights": (
-        lambda n, p: n.fit(Blocks(np.column_stack([MATRIX, 0 * Y]), target=3, weight=4)),
+        lambda n, p: n.fit(Chunks(np.column_stack([MATRIX, 0 * Y]), target=3, weight=4)),
         "weights are 0 everywhere",
     ),
     "label": (
-        lambda n, p: n.fit(Blocks(MATRIX, target=-1, labels=[0.0, 1.0])),
+        lambda n, p: n.fit(Chunks(MATRIX, target=-1, labels=[0.0, 1.0])),
         "row 1: the label .* is none of the known ones",
     ),
     "missing": (lambda n, p: n.fit(X), "fit needs targets"),
@@ -349,7 +351,7 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
     with pytest.raises(fn.FastNetError, match=message):
         act(net, tmp_path)
     assert np.array_equal(net.parameters, before)
-    assert net.training is None and net.scaler is None
+    assert net.optimizer_state is None and net.scaler is None
 
 
 # --- memory and the command -----------------------------------------------------------------------
@@ -397,7 +399,7 @@ def test_the_command_trains_by_blocks(
         else:
             parquet(Path(f"{name}.parquet"), matrix)
         out = command(
-            *("train", f"{name}.{suffix}", "--target", target, "--block-rows", "64"),
+            *("train", f"{name}.{suffix}", "--target", target, "--chunk-rows", "64"),
             *("--backend", "numpy", "--epochs", "60", "--learning-rate", "0.01", "--quiet"),
         )
         assert "training loss" in out
@@ -413,15 +415,15 @@ def test_the_command_trains_by_blocks(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--validation", "0.1"), "--validation does not go with --block-rows"),
+        (("--validation", "0.1"), "--validation does not go with --chunk-rows"),
         (("--class-weight", "balanced"), "--class-weight does not go"),
-        (("--preset", "tabular"), "do not go with --block-rows"),
+        (("--preset", "tabular"), "do not go with --chunk-rows"),
     ],
 )
 def test_options_that_need_all_rows_are_refused(
     file: Path, options: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(AssertionError, match=message):
-        command("train", str(file), "--target", "-1", "--block-rows", "64", *options)
+        command("train", str(file), "--target", "-1", "--chunk-rows", "64", *options)
     with pytest.raises(AssertionError, match="goes with .npy and .parquet"):
-        command("train", "digits", "--block-rows", "64")
+        command("train", "digits", "--chunk-rows", "64")

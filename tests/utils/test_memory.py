@@ -46,7 +46,7 @@ MEASURE = """
 import json, sys
 import numpy as np
 import fastnet as fn
-from fastnet import memory
+from fastnet.utils import memory
 from tools.fuzzing import Memory
 
 backend, dtype, optimizer, sizes, batch, bias_rate = sys.argv[1:4] + json.loads(sys.argv[4])
@@ -124,7 +124,7 @@ def test_training_that_cannot_fit_is_refused_before_it_starts(
     with pytest.raises(fn.OutOfMemoryError, match=r"training it takes about 0.6 GB, and 0.3 GB"):
         net.fit(x, np.zeros(4))
     assert net.parameters.tobytes() == before
-    assert net.training is None
+    assert net.optimizer_state is None
     monkeypatch.setattr(memory, "available_bytes", lambda: None)  # a system that does not say
     net.fit(x, np.zeros(4), epochs=1)
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import PRECISIONS, Array, Backend, Engine, Rows
+from fastnet.backends.base import PRECISIONS, Array, Backend, Batch, Engine
 from fastnet.backends.gpu.cupy_runtime import (
     CudaRuntime,
     first_line,
@@ -79,7 +79,7 @@ class CupyBackend(Backend):
     def asarray(self, values: NDArray[Any]) -> Array:
         return to_device(self._cupy(), values)
 
-    def place(self, rows: Rows) -> Rows:
+    def place(self, rows: Batch) -> Batch:
         """Return the rows on the GPU, or on the host where they would fill the GPU's memory."""
         needed = sum(a.nbytes for a in rows.fields if a is not None)
         if needed > DATA_SHARE * free_memory(self._cupy())[0]:

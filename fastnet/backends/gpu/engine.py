@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, Engine, Recipe, Rows, Tally
+from fastnet.backends.base import Array, Batch, Engine, LossSums, TrainConfig
 from fastnet.backends.gpu.epoch import Epochs
 from fastnet.backends.gpu.memory import Layer, Memory
 from fastnet.backends.gpu.runtime import Epilogue, Runtime
@@ -64,7 +64,7 @@ class GpuEngine(Engine):
         self.runtime.launch("permutation", (1, count), order, count, *key)
         return order
 
-    def gather(self, rows: Rows, order: Array | None, start: int, stop: int) -> Rows:
+    def gather(self, rows: Batch, order: Array | None, start: int, stop: int) -> Batch:
         if order is None:
             return rows.part(start, stop)
         batch = self.memory.window(stop - start, rows)
@@ -72,7 +72,7 @@ class GpuEngine(Engine):
         return batch
 
     def gather_into(
-        self, batch: Rows, rows: Rows, order: Array | None, clock: Array | None, start: int
+        self, batch: Batch, rows: Batch, order: Array | None, clock: Array | None, start: int
     ) -> None:
         """Gather rows into `batch`, from `start` plus the start that the clock names (None: 0)."""
         targets = 0 if rows.target is None else int(rows.target.shape[1])
@@ -196,11 +196,11 @@ class GpuEngine(Engine):
 
     # --- backward --------------------------------------------------------------------------------
 
-    def backward(self, batch: Rows, loss: Loss) -> None:
-        self.head(batch, loss)
+    def backward(self, batch: Batch, loss: Loss) -> None:
+        self.evaluate_batch(batch, loss)
         self.pass_backward(self.first_input(batch), loss)
 
-    def first_input(self, batch: Rows) -> Array:
+    def first_input(self, batch: Batch) -> Array:
         """Return the input of the first layer in the last forward pass, as cells."""
         narrowed = batch.x.dtype != self.runtime.cells
         return self.memory.x_cells[: len(batch)] if narrowed else batch.x
@@ -216,19 +216,19 @@ class GpuEngine(Engine):
             x = first if below is None else below.y[:count]
             dx = None if below is None else below.dz[:count]
             if layer.kind == abi.DENSE:
-                fused = loss.fused_with if index == last else None
+                fused = loss.fused_activation if index == last else None
                 self._dense_backward(layer, below, x, fused)
             elif layer.kind == abi.DROPOUT:
                 self._dropout_backward(layer, dx, count)
             else:
                 self._norm_backward(layer, dx, count)
 
-    def head(self, batch: Rows, loss: Loss) -> None:
+    def evaluate_batch(self, batch: Batch, loss: Loss) -> None:
         # Also writes the gradient of the mean loss to the last layer's dz.
         self.pass_head(batch, loss)
         self.add_tally(batch)
 
-    def pass_head(self, batch: Rows, loss: Loss, *, softmax: bool = False) -> None:
+    def pass_head(self, batch: Batch, loss: Loss, *, softmax: bool = False) -> None:
         """Compute each row's loss and gradient; with `softmax`, first the output from z."""
         memory, launch, last = self.memory, self.runtime.launch, self.layers[-1]
         count, shape = len(batch), (len(batch), last.outputs)
@@ -241,7 +241,7 @@ class GpuEngine(Engine):
         scalars = memory.loss_constants(loss), loss.code, int(softmax), *shape, targets
         launch("loss_head", shape, *outputs, *inputs, *scalars)
 
-    def add_tally(self, batch: Rows, *, advance: int = 0) -> None:
+    def add_tally(self, batch: Batch, *, advance: int = 0) -> None:
         """Add the batch's sums to the tally; move the clock on by `advance` rows, unless 0."""
         memory = self.memory
         total = None if batch.weight is None else memory.weight_total
@@ -329,27 +329,27 @@ class GpuEngine(Engine):
             launch("gradient_clip", (1, 1), clip, memory.norm_chunks, numbers[0], chunks)
         outputs = self.parameters, moments, memory.shadow
         inputs = self.gradients, memory.rates, clip, *numbers
-        scalars = optimizer.code, self.plan.decayed, size
+        scalars = optimizer.code, self.plan.n_weights, size
         launch("optimizer_update", (1, size), *outputs, *inputs, *scalars)
 
-    def read_tally(self) -> Tally:
+    def read_tally(self) -> LossSums:
         loss, score, weight, steps = self.runtime.to_host(self.tally).tolist()
         self.tally.fill(0)
-        return Tally(loss, score, weight, int(steps))
+        return LossSums(loss, score, weight, int(steps))
 
     # --- larger pieces ---------------------------------------------------------------------------
 
     def train_epoch(
         self,
-        rows: Rows,
-        recipe: Recipe,
+        rows: Batch,
+        config: TrainConfig,
         moments: Array,
         coefficients: NDArray[Any],
         *,
         epoch: int,
         step: int,
         first: int = 0,
-    ) -> Tally:
+    ) -> LossSums:
         """Train as the composed form does, with one wait at the end.
 
         The host does not see a loss that stops being finite. The device does, and from the next
@@ -358,16 +358,16 @@ class GpuEngine(Engine):
         """
         place = {"epoch": epoch, "step": step, "first": first}
         self.runtime.activate()
-        return self._epochs.train(rows, recipe, moments, coefficients, **place)
+        return self._epochs.train(rows, config, moments, coefficients, **place)
 
     def gradient(
-        self, rows: Rows, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
-    ) -> Tally:
+        self, rows: Batch, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
+    ) -> LossSums:
         self.runtime.activate()
         rows = self._epochs.on_device(rows)
         return super().gradient(rows, loss, training=training, seed=seed, step=step)
 
-    def evaluate(self, rows: Rows, loss: Loss) -> tuple[Tally, Array]:
+    def evaluate(self, rows: Batch, loss: Loss) -> tuple[LossSums, Array]:
         """Return the sums over all rows, and the outputs (N, O); leave the gradients alone."""
         self.runtime.activate()
         self.refresh_shadow()
@@ -375,7 +375,7 @@ class GpuEngine(Engine):
         for start, stop in self.blocks(len(rows)):
             block = self._epochs.on_device(rows.part(start, stop))
             self.read(outputs[start:stop], self.pass_forward(block.x, training=False))
-            self.head(block, loss)
+            self.evaluate_batch(block, loss)
         return self.read_tally(), outputs
 
     def predict(self, x: Array) -> Array:

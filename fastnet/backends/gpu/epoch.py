@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, Recipe, Rows, Tally
+from fastnet.backends.base import Array, Batch, LossSums, TrainConfig
 from fastnet.backends.gpu.graphs import Graphs
 from fastnet.backends.gpu.host_stream import Feeder, HostRows
 from fastnet.backends.gpu.tiny import TinyTraining
@@ -42,88 +42,93 @@ class Epochs:
 
     def train(
         self,
-        rows: Rows,
-        recipe: Recipe,
+        rows: Batch,
+        config: TrainConfig,
         moments: Array,
         coefficients: NDArray[Any],
         *,
         epoch: int,
         step: int,
         first: int,
-    ) -> Tally:
+    ) -> LossSums:
         """Train on some batches of an epoch; the arguments are those of ``train_epoch``."""
         engine, memory = self._engine, self._engine.memory
-        size, count = recipe.batch_size, len(rows)
+        size, count = config.batch_size, len(rows)
         on_device = not isinstance(rows, HostRows)
-        kernel = self._tiny.kernel_for(rows, recipe) if on_device else None
+        kernel = self._tiny.kernel_for(rows, config) if on_device else None
         if kernel is None:
             engine.reserve(min(size, count))
-        order = engine.order(count, recipe.seed, epoch) if recipe.shuffle else None
+        order = engine.order(count, config.seed, epoch) if config.shuffle else None
         memory.upload_coefficients(coefficients)
-        memory.step_numbers(recipe.optimizer)
-        memory.loss_constants(recipe.loss)
+        memory.step_numbers(config.optimizer)
+        memory.loss_constants(config.loss)
         engine.refresh_shadow()
-        engine.set_clock(step=step, seed=recipe.seed, start=first * size)
+        engine.set_clock(step=step, seed=config.seed, start=first * size)
         per_row = engine.plan.inputs * engine.parameters.dtype.itemsize
         bounds = windows(first, len(coefficients), size, count, per_row)
         try:
             if kernel is not None:
                 steps = len(coefficients)
-                return self._tiny.train(kernel, rows, order, recipe, moments, steps)
+                return self._tiny.train(kernel, rows, order, config, moments, steps)
             if isinstance(rows, HostRows):
                 on_host = None if order is None else engine.runtime.to_host(order)
                 feeder = Feeder(engine, rows, on_host)
                 for start, stop in bounds:
                     window = feeder.window(start, stop)
-                    self._train_window(window, None, None, recipe, moments)
+                    self._train_window(window, None, None, config, moments)
                     feeder.used()
                 return engine.read_tally()
             for start, stop in bounds:
                 window = memory.window(stop - start, rows)
-                self._train_window(window, rows, order, recipe, moments)
+                self._train_window(window, rows, order, config, moments)
             return engine.read_tally()
         finally:
             engine.set_clock()  # Outside an epoch, an update uses row 0 and nothing is halted.
 
     def _train_window(
-        self, window: Rows, rows: Rows | None, order: Array | None, recipe: Recipe, moments: Array
+        self,
+        window: Batch,
+        rows: Batch | None,
+        order: Array | None,
+        config: TrainConfig,
+        moments: Array,
     ) -> None:
         """Train on a window; its rows are first gathered from `rows`, unless it has them."""
-        engine, memory, size = self._engine, self._engine.memory, recipe.batch_size
+        engine, memory, size = self._engine, self._engine.memory, config.batch_size
 
         def work() -> None:
             if rows is not None:
                 engine.gather_into(window, rows, order, engine.clock, 0)
             for start in range(0, len(window), size):
                 batch = window.part(start, min(start + size, len(window)))
-                self._train_step(batch, recipe, moments)
+                self._train_step(batch, config, moments)
 
         address = engine.runtime.address
-        constants = memory.loss_constants(recipe.loss), *memory.step_numbers(recipe.optimizer)
+        constants = memory.loss_constants(config.loss), *memory.step_numbers(config.optimizer)
         source = () if rows is None else (*rows.fields, order)
         arrays = *window.fields, moments, *constants, *source
         addresses = tuple(None if a is None else (address(a), a.shape) for a in arrays)
-        optimizer, loss = recipe.optimizer, recipe.loss
+        optimizer, loss = config.optimizer, config.loss
         codes = optimizer.code, optimizer.clip_norm is None, loss.code, size, memory.generation
         self._graphs.run((addresses, codes), work)
 
-    def _train_step(self, batch: Rows, recipe: Recipe, moments: Array) -> None:
+    def _train_step(self, batch: Batch, config: TrainConfig, moments: Array) -> None:
         """Forward, backward, update at the step that the clock names; then move the clock on."""
-        engine, loss = self._engine, recipe.loss
+        engine, loss = self._engine, config.loss
         last = engine.layers[-1]
-        logits = loss.fused_with == "softmax" and last.activation == abi.SOFTMAX
+        logits = loss.fused_activation == "softmax" and last.activation == abi.SOFTMAX
         engine.pass_forward(batch.x, training=True, logits=logits)
         engine.pass_head(batch, loss, softmax=logits)
         engine.pass_backward(engine.first_input(batch), loss)
-        engine.pass_update(recipe.optimizer, moments)
-        engine.add_tally(batch, advance=recipe.batch_size)
+        engine.pass_update(config.optimizer, moments)
+        engine.add_tally(batch, advance=config.batch_size)
 
-    def on_device(self, rows: Rows) -> Rows:
+    def on_device(self, rows: Batch) -> Batch:
         """Return rows that lie on the device: copies, where they lie on the host."""
         if not isinstance(rows, HostRows):
             return rows
         put = self._engine.runtime.to_device
-        return Rows(*(None if a is None else put(np.ascontiguousarray(a)) for a in rows.fields))
+        return Batch(*(None if a is None else put(np.ascontiguousarray(a)) for a in rows.fields))
 
     def predict_one(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the outputs (1, O) on the host for one row (1, I) on the host."""

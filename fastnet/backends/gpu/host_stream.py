@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Rows
+from fastnet.backends.base import Batch
 
 if TYPE_CHECKING:
     from fastnet.backends.gpu.engine import GpuEngine
 
 
-class HostRows(Rows):
+class HostRows(Batch):
     """Rows whose arrays are NumPy's, in a backend whose are not."""
 
     def part(self, start: int, stop: int) -> HostRows:
@@ -43,7 +43,7 @@ class Feeder:
         self._used: list[Any] = [None, None]
         self._slot = 0
 
-    def window(self, start: int, stop: int) -> Rows:
+    def window(self, start: int, stop: int) -> Batch:
         """Return rows ``order[start:stop]`` on the device, until the next but one call."""
         runtime, slot = self._engine.runtime, self._slot
         window = self._engine.memory.window(stop - start, self._rows, slot, numbers=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, Rows
+from fastnet.backends.base import Array, Batch
 from fastnet.backends.gpu.runtime import Runtime, mask_bytes
 from fastnet.kernels import abi
 from fastnet.kernels.cuda import loader
@@ -94,7 +94,7 @@ class Memory:
         narrow = runtime.cells != self._dtype
         self.shadow = runtime.empty((plan.size,), runtime.cells) if narrow else None
         self.layers = [self._make_layer(op, parameters, state) for op in plan.ops]
-        self._windows = [Rows(x=None), Rows(x=None)]
+        self._windows = [Batch(x=None), Batch(x=None)]
         self.row_loss: Array = None
         self.row_score: Array = None
         self.x_cells: Array = None
@@ -177,7 +177,7 @@ class Memory:
             if layer.kind == abi.LAYER_NORM:
                 layer.scale = None
 
-    def window(self, rows: int, like: Rows, slot: int = 0, *, numbers: bool = False) -> Rows:
+    def window(self, rows: int, like: Batch, slot: int = 0, *, numbers: bool = False) -> Batch:
         """Return room for `rows` rows of the data, gathered; there are two such slots.
 
         x is room for cells, or for `numbers` of the network's dtype. What `like` lacks is None.
@@ -187,8 +187,8 @@ class Memory:
         room = self._windows[slot]
         if room.x is None or len(room) < rows or room.x.dtype != kind:
             # The old one is let go first.
-            self._windows[slot] = room = Rows(x=None)
-            room = self._windows[slot] = Rows(
+            self._windows[slot] = room = Batch(x=None)
+            room = self._windows[slot] = Batch(
                 x=empty((rows, plan.inputs), kind),
                 labels=empty((rows,), np.int64),
                 target=empty((rows * plan.outputs,), dtype),
@@ -196,7 +196,7 @@ class Memory:
             )
         assert room.labels is not None and room.target is not None and room.weight is not None
         targets = 0 if like.target is None else int(like.target.shape[1])
-        return Rows(
+        return Batch(
             x=room.x[:rows],
             labels=None if like.labels is None else room.labels[:rows],
             target=None if like.target is None else _part(room.target, 0, (rows, targets)),
@@ -220,15 +220,15 @@ class Memory:
     def step_numbers(self, optimizer: Optimizer) -> tuple[Array, Array, Array]:
         """Return what an update reads: constants, coefficients, and the clock for their row."""
         if optimizer is not self._optimizer:
-            self._runtime.upload(self._optimizer_constants, optimizer.constants)
+            self._runtime.upload(self._optimizer_constants, optimizer.hyperparameters)
             self._optimizer = optimizer
         return self._optimizer_constants, self._coefficients, self.clock
 
     def loss_constants(self, loss: Loss) -> Array:
         """Return the constants of a loss; a loss without any still has an array."""
         if loss is not self._loss:
-            values = np.zeros(max(len(loss.constants), 16))
-            values[: len(loss.constants)] = loss.constants
+            values = np.zeros(max(len(loss.hyperparameters), 16))
+            values[: len(loss.hyperparameters)] = loss.hyperparameters
             if self._loss_constants is None or len(self._loss_constants) < len(values):
                 self._loss_constants = self._runtime.empty(values.shape, np.float64)
             self._runtime.upload(self._loss_constants[: len(values)], values)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, Recipe, Rows, Tally
+from fastnet.backends.base import Array, Batch, LossSums, TrainConfig
 from fastnet.kernels import abi
 from fastnet.kernels.cuda import tiny
 from fastnet.kernels.cuda.tiny import Tiny, TinyLayer
@@ -46,11 +46,11 @@ class TinyTraining:
         self._kernels: dict[Tiny, Callable[..., None]] = {}
         self._pace: dict[Tiny, float] = {}
 
-    def kernel_for(self, rows: Rows, recipe: Recipe) -> Tiny | None:
+    def kernel_for(self, rows: Batch, config: TrainConfig) -> Tiny | None:
         """Return what to compile for this training, or None where the network is not tiny."""
         engine = self._engine
-        plan, runtime, loss = engine.plan, engine.runtime, recipe.loss
-        batch = min(recipe.batch_size, len(rows))
+        plan, runtime, loss = engine.plan, engine.runtime, config.loss
+        batch = min(config.batch_size, len(rows))
         if any(op["kind"] != abi.DENSE for op in plan.ops) or plan.flops * batch > FLOPS:
             return None
         if runtime.cells != engine.parameters.dtype:
@@ -63,11 +63,11 @@ class TinyTraining:
             targets=0 if rows.target is None else int(rows.target.shape[1]),
             weighted=rows.weight is not None,
             loss=loss.code,
-            optimizer=recipe.optimizer.code,
-            fused=loss.fused_with == last.name,
-            slots=recipe.optimizer.slots,
-            decayed=plan.decayed,
-            clipped=recipe.optimizer.clip_norm is not None,
+            optimizer=config.optimizer.code,
+            fused=loss.fused_activation == last.name,
+            slots=config.optimizer.n_moments,
+            decayed=plan.n_weights,
+            clipped=config.optimizer.clip_norm is not None,
         )
         fits = found.shared_bytes + BYTES_STATIC <= runtime.shared_bytes
         return found if fits and found.held <= tiny.HELD else None
@@ -75,20 +75,20 @@ class TinyTraining:
     def train(
         self,
         kernel: Tiny,
-        rows: Rows,
+        rows: Batch,
         order: Array | None,
-        recipe: Recipe,
+        config: TrainConfig,
         moments: Array,
         steps: int,
-    ) -> Tally:
+    ) -> LossSums:
         """Take so many steps from where the clock stands."""
         engine, memory = self._engine, self._engine.memory
         if kernel not in self._kernels:
             launch = engine.runtime.specialise(kernel.text(), tiny.KERNEL, kernel.shared_bytes)
             self._kernels[kernel] = launch
         arrays = engine.parameters, moments, engine.tally, engine.clock, *rows.fields, order
-        constants, coefficients, _ = memory.step_numbers(recipe.optimizer)
-        numbers = memory.rates, memory.loss_constants(recipe.loss), constants, coefficients
+        constants, coefficients, _ = memory.step_numbers(config.optimizer)
+        numbers = memory.rates, memory.loss_constants(config.loss), constants, coefficients
         guess = STEP_SECONDS + kernel.batch * engine.plan.flops / 5e10
         length = max(1, int(LAUNCH_SECONDS / self._pace.get(kernel, guess)))
         began = time.perf_counter()

@@ -131,13 +131,13 @@ def _cell(value: object) -> str:
 
 def _by_class(network: Network, dataset: Any, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return rows, precision, recall and f1 of every class; 0 where a ratio is not defined."""
-    truth = np.asarray(dataset.y)
-    if truth.dtype.kind not in "iu":
+    targets = np.asarray(dataset.y)
+    if targets.dtype.kind not in "iu":
         return []
     answer = load.answers(network.predict(dataset.x))
     count = len(names)
-    hits = np.bincount(truth[truth == answer], minlength=count)
-    present, predicted = np.bincount(truth, minlength=count), np.bincount(answer, minlength=count)
+    hits = np.bincount(targets[targets == answer], minlength=count)
+    present, predicted = np.bincount(targets, minlength=count), np.bincount(answer, minlength=count)
     return [
         {
             "class": name,

@@ -78,8 +78,8 @@ def _numbers(
     # ONNX has no hypot: beyond the root of the largest number squares overflow.
     bound = np.sqrt(LARGEST_SCALED)
     z = g.op("Clip", z, _constant(g, "low", -bound), _constant(g, "high", bound))
-    share = g.op("Div", z, _constant(g, "smooth", SMOOTH_CLIP))
-    root = g.op("Sqrt", g.op("Add", g.op("Mul", share, share), _constant(g, "one", 1.0)))
+    fraction = g.op("Div", z, _constant(g, "smooth", SMOOTH_CLIP))
+    root = g.op("Sqrt", g.op("Add", g.op("Mul", fraction, fraction), _constant(g, "one", 1.0)))
     z = g.op("Where", missing, zero, g.op("Div", z, root))
     parts = [(g.cast(z), [column.at for column in columns])]
     if table.embedding is not None:
@@ -113,14 +113,14 @@ def _embedding(
         return g.op("Concat", g.op("Sin", angles), g.op("Cos", angles), axis=2), 2 * knots.shape[1]
     low, size = knots[:, :-1], np.diff(knots)
     below = _constant(g, "ends", low)
-    share = g.op("Div", g.op("Sub", z, below), _constant(g, "bins", np.where(size > 0, size, 1)))
+    fraction = g.op("Div", g.op("Sub", z, below), _constant(g, "bins", np.where(size > 0, size, 1)))
     if not (size > 0).all():
         # A bin without width is a step of the number itself.
         steps = _constant(g, "steps", [column.steps for column in columns])
         step = g.cast(g.op("Greater", g.op("Unsqueeze", x, axis), steps), double=True)
-        share = g.op("Where", g.constant(size > 0, "table.wide"), share, step)
-    share = g.op("Clip", share, _constant(g, "zero", 0.0), _constant(g, "one", 1.0))
-    return share, size.shape[1]
+        fraction = g.op("Where", g.constant(size > 0, "table.wide"), fraction, step)
+    fraction = g.op("Clip", fraction, _constant(g, "zero", 0.0), _constant(g, "one", 1.0))
+    return fraction, size.shape[1]
 
 
 def _twos(g: Graph, x: str, columns: list[tuple[int, InputColumn]]) -> Part:

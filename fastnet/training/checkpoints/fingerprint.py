@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from fastnet._version import version
 from fastnet.nn import layers
 from fastnet.nn.optimizers import LBFGS, Optimizer
-from fastnet.preprocessing.samples import Checked
+from fastnet.preprocessing.samples import Samples
 
 if TYPE_CHECKING:
-    from fastnet.backends.base import Engine, Rows
+    from fastnet.backends.base import Batch, Engine
     from fastnet.network import Network
     from fastnet.tables import TablePreprocessor
-    from fastnet.training.loop import Job
+    from fastnet.training.loop import TrainingJob
 
 _CONTENT: Final = "content"
 _BITS_ARE_THE_SAME_FOR_ANY: Final = {"numba": ("threads", "kernel cache")}
@@ -33,7 +33,7 @@ _BITS_ARE_THE_SAME_FOR_ANY: Final = {"numba": ("threads", "kernel cache")}
 
 
 def basis(
-    job: Job,
+    job: TrainingJob,
     optimizer: Optimizer | LBFGS,
     batch_size: int,
     shuffle: bool,
@@ -82,7 +82,7 @@ class RowsChecksum:
     def __init__(self) -> None:
         self._parts = {"x": Checksum(), "y": Checksum(), "sample_weight": Checksum()}
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: Batch) -> None:
         """Take in rows."""
         target = rows.target if rows.labels is None else rows.labels
         for part, values in zip(self._parts.values(), (rows.x, target, rows.weight), strict=True):
@@ -94,7 +94,7 @@ class RowsChecksum:
         return {prefix + name: part.to_json() for name, part in self._parts.items()}
 
 
-def of_rows(checked: Checked | None, prefix: str = "") -> dict[str, Any]:
+def of_rows(checked: Samples | None, prefix: str = "") -> dict[str, Any]:
     """Return what a basis says of rows in memory, after the scaler."""
     made = RowsChecksum()
     if checked is not None:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, Tally
+from fastnet.backends.base import Array, LossSums
 from fastnet.errors import CheckpointError, FastNetError, InputError
 from fastnet.training.history import History
-from fastnet.utils.param_validation import several, whole
+from fastnet.utils.param_validation import check_int, check_list
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -27,7 +27,7 @@ Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saved:
+class Checkpoint:
     """A moment of training.
 
     Attributes
@@ -42,7 +42,7 @@ class Saved:
         ``step``, ``epoch``, ``updates`` and ``schedule_epoch`` of the training state.
     plateau : dict
         The memory of ``ReduceOnPlateau``.
-    done : Tally
+    done : LossSums
         Batches done of the current epoch, and their sums.
     stopped : str or None
         Why a callback ended the run.
@@ -65,7 +65,7 @@ class Saved:
     moments: NDArray[Any]
     clocks: dict[str, int]
     plateau: dict[str, Any]
-    done: Tally
+    done: LossSums
     stopped: str | None
     history: History
     seconds: float
@@ -109,17 +109,19 @@ class Saved:
         try:
             tensors = dict(tensors)
             basis, there = _table(description, "basis"), _table(description, "surroundings")
-            done = several("done", description["done"])
+            if "block_rows" in basis:  # its name before chunks were called chunks
+                basis["chunk_rows"] = basis.pop("block_rows")
+            done = check_list("done", description["done"])
             loss, score, weight = map(_number, done[:3])
             saved = cls(
                 basis=basis,
                 surroundings=there,
                 clocks={
-                    name: whole(name, _table(description, "clocks")[name], least=0, most=2**62)
+                    name: check_int(name, _table(description, "clocks")[name], least=0, most=2**62)
                     for name in cls.CLOCKS
                 },
                 plateau=_plateau(_table(description, "plateau")),
-                done=Tally(loss, score, weight, whole("done", done[3], least=0, most=2**62)),
+                done=LossSums(loss, score, weight, check_int("done", done[3], least=0, most=2**62)),
                 stopped=_text_or_none(description["stopped"]),
                 history=_history(description, tensors),
                 seconds=_number(description["seconds"]),
@@ -132,11 +134,11 @@ class Saved:
             raise _invalid(place, f"it has a tensor too many, {min(tensors)!r}")
         return saved
 
-    def require_fit(self, place: Path, network: Network, slots: int, batches: int) -> None:
+    def require_fit(self, place: Path, network: Network, n_moments: int, batches: int) -> None:
         """Raise `CheckpointError` unless all arrays have the network's shapes and are sound."""
         if self.done.steps > batches:
             raise _invalid(place, f"it has {self.done.steps} batches of an epoch of {batches}")
-        shapes = _shapes(slots, network.plan.size, len(network.state))
+        shapes = _shapes(n_moments, network.plan.size, len(network.state))
         for name, shape in shapes.items():
             values = getattr(self, name)
             if values.shape != shape or values.dtype != network.dtype:
@@ -153,13 +155,13 @@ def _invalid(place: Path, why: str) -> CheckpointError:
     return CheckpointError(f"the checkpoint in {place} is not valid: {why}.")
 
 
-def _shapes(slots: int, size: int, statistics: int) -> dict[str, tuple[int, ...]]:
+def _shapes(n_moments: int, size: int, statistics: int) -> dict[str, tuple[int, ...]]:
     return {
         "parameters": (size,),
         "statistics": (statistics,),
         "good_parameters": (size,),
         "good_statistics": (statistics,),
-        "moments": (slots, size),
+        "moments": (n_moments, size),
     }
 
 
@@ -168,7 +170,7 @@ def _history(description: Description, tensors: Tensors) -> History:
     if epochs.dtype != np.int64 or epochs.ndim != 1:
         raise InputError("the epochs of the history are not whole numbers.")
     records = {}
-    for index, name in enumerate(several("history", description["history"])):
+    for index, name in enumerate(check_list("history", description["history"])):
         values = tensors.pop(f"history.{index}")
         if not isinstance(name, str) or values.dtype != np.float64 or values.ndim != 1:
             raise InputError(f"the history {name!r} is not one number an epoch.")
@@ -178,10 +180,10 @@ def _history(description: Description, tensors: Tensors) -> History:
 
 def _memories(description: Description, tensors: Tensors) -> list[tuple[str, dict[str, Any]]]:
     memories = []
-    for index, (name, values, arrays) in enumerate(several("memories", description["memories"])):
+    for index, (name, values, arrays) in enumerate(check_list("memories", description["memories"])):
         if not isinstance(name, str) or not isinstance(values, dict):
             raise InputError(f"the memory of {name!r} is not a table.")
-        found = {key: tensors.pop(f"memory.{index}.{key}") for key in several("arrays", arrays)}
+        found = {key: tensors.pop(f"memory.{index}.{key}") for key in check_list("arrays", arrays)}
         memories.append((name, values | found))
     return memories
 
@@ -189,8 +191,8 @@ def _memories(description: Description, tensors: Tensors) -> list[tuple[str, dic
 def _plateau(values: dict[str, Any]) -> dict[str, Any]:
     return {
         "best": _number(values["best"], infinite=True),
-        "waited": whole("waited", values["waited"], least=0, most=2**62),
-        "reductions": whole("reductions", values["reductions"], least=0, most=2**31),
+        "waited": check_int("waited", values["waited"], least=0, most=2**62),
+        "reductions": check_int("reductions", values["reductions"], least=0, most=2**31),
     }
 
 

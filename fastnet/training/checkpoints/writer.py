@@ -29,11 +29,11 @@ from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.schedules import Plateau
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.checkpoints.folder import Folder
-from fastnet.training.checkpoints.snapshot import Saved
-from fastnet.utils.param_validation import whole
+from fastnet.training.checkpoints.snapshot import Checkpoint
+from fastnet.utils.param_validation import check_int
 
 if TYPE_CHECKING:
-    from fastnet.training.loop import Course, Job
+    from fastnet.training.loop import TrainerState, TrainingJob
 
 _log = logging.getLogger(__name__)
 
@@ -63,10 +63,10 @@ class Every:
                     f"'5min' or '1h', got {value!r}."
                 )
             value = int(value)
-        return cls(epochs=whole("checkpoint_every", value))
+        return cls(epochs=check_int("checkpoint_every", value))
 
 
-class Keeper:
+class CheckpointWriter:
     """Writes the checkpoints of one call of ``fit``, and restores the last one.
 
     A checkpoint that cannot be written while training runs is a warning, and tried again when the
@@ -81,7 +81,7 @@ class Keeper:
 
     Attributes
     ----------
-    saved : Saved or None
+    saved : Checkpoint or None
         The checkpoint to go on from.
     """
 
@@ -89,7 +89,7 @@ class Keeper:
         self._folder = folder
         self.every = every
         self._resume = resume
-        self.saved: Saved | None = None
+        self.saved: Checkpoint | None = None
         self._basis: dict[str, Any] = {}
         self._surroundings: dict[str, Any] = {}
         self._written: tuple[int, int] | None = None
@@ -98,7 +98,7 @@ class Keeper:
     @contextmanager
     def opened(
         self,
-        job: Job,
+        job: TrainingJob,
         optimizer: Optimizer | LBFGS,
         batch_size: int,
         shuffle: bool,
@@ -126,9 +126,9 @@ class Keeper:
             if self._resume:
                 content = self._folder.read()
                 if content is not None:
-                    self.saved = Saved.read(place, *content)
+                    self.saved = Checkpoint.read(place, *content)
                     self._compare(place, self.saved, job.epochs)
-                    self.saved.require_fit(place, network, optimizer.slots, batches)
+                    self.saved.require_fit(place, network, optimizer.n_moments, batches)
             elif self._folder.files():
                 raise InputError(
                     f"{place} has the checkpoints of a run: resume=True (or --resume) goes on with "
@@ -136,7 +136,7 @@ class Keeper:
                 )
             yield self
 
-    def _compare(self, place: Path, saved: Saved, epochs: int) -> None:
+    def _compare(self, place: Path, saved: Checkpoint, epochs: int) -> None:
         different = fingerprint.difference(self._basis, saved.basis)
         if different is not None:
             raise InputError(
@@ -157,7 +157,7 @@ class Keeper:
                 stacklevel=2,
             )
 
-    def restore(self, course: Course) -> None:
+    def restore(self, course: TrainerState) -> None:
         """Put network, training state, history and callbacks where the checkpoint has them."""
         self._began = self._newest = time.perf_counter()
         saved = self.saved
@@ -183,7 +183,7 @@ class Keeper:
         self._written = epochs, batches = self._moment(course)
         _log.info("gone on from epoch %d and %d batches in %s", epochs, batches, self._folder.path)
 
-    def _recall(self, course: Course, saved: Saved) -> None:
+    def _recall(self, course: TrainerState, saved: Checkpoint) -> None:
         """Give the callbacks back what they remembered."""
         place = self._folder.path
         remembering = [callback for callback in course.job.callbacks if callback.memory()]
@@ -201,38 +201,38 @@ class Keeper:
                     f"{name} cannot go on from the checkpoint in {place}: {error}"
                 ) from error
 
-    def after_span(self, course: Course) -> None:
+    def after_span(self, course: TrainerState) -> None:
         """Write a checkpoint if time says that one is due."""
         if self.every.epochs is None:
             self._if_time(course)
 
-    def after_epoch(self, course: Course) -> None:
+    def after_epoch(self, course: TrainerState) -> None:
         """Write a checkpoint if one is due."""
         if self.every.epochs is None:
             self._if_time(course)
         elif len(course.run.history.epochs) % self.every.epochs == 0:
             self._write(course)
 
-    def finish(self, course: Course) -> None:
+    def finish(self, course: TrainerState) -> None:
         """Write a checkpoint of the end, or of the moment of an interruption."""
         if self._written != self._moment(course):
             self._write(course)
 
-    def _if_time(self, course: Course) -> None:
+    def _if_time(self, course: TrainerState) -> None:
         if time.perf_counter() - self._newest >= self.every.seconds:
             self._write(course)
 
     @staticmethod
-    def _moment(course: Course) -> tuple[int, int]:
+    def _moment(course: TrainerState) -> tuple[int, int]:
         return len(course.run.history.epochs), course.done.steps
 
-    def _write(self, course: Course) -> None:
+    def _write(self, course: TrainerState) -> None:
         run, network = course.run, course.job.network
         if not network.is_finite():
             return  # the divergence is about to be found
         to_host = network.backend_object.to_host
         good = course.newest if course.done.steps else course.good
-        saved = Saved(
+        saved = Checkpoint(
             basis=self._basis,
             surroundings=self._surroundings,
             parameters=to_host(network.parameters),
@@ -240,7 +240,7 @@ class Keeper:
             good_parameters=to_host(good[0]),
             good_statistics=to_host(good[1]),
             moments=to_host(course.state.moments),
-            clocks={name: getattr(course.state, name) for name in Saved.CLOCKS},
+            clocks={name: getattr(course.state, name) for name in Checkpoint.CLOCKS},
             plateau=asdict(course.state.plateau),
             done=course.done,
             stopped=run.stopped,
@@ -271,7 +271,9 @@ class Keeper:
         self._newest = time.perf_counter()
 
 
-def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) -> Keeper | None:
+def asked(
+    folder: str | PathLike[str] | None, every: int | str, resume: bool
+) -> CheckpointWriter | None:
     """Return the keeper that the arguments of ``fit`` ask for."""
     if folder is None:
         if resume:
@@ -281,4 +283,4 @@ def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) ->
         path = Path(folder)
     except TypeError:
         raise InputError(f"checkpoint must be a folder, got {folder!r}.") from None
-    return Keeper(Folder(path), Every.of(every), bool(resume))
+    return CheckpointWriter(Folder(path), Every.of(every), bool(resume))

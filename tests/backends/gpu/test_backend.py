@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from fastnet import Network, backends
-from fastnet.backends.base import Recipe, Rows
+from fastnet.backends.base import Batch, TrainConfig
 from fastnet.backends.gpu import backend as gpu_backend
 from fastnet.backends.gpu import cupy_runtime
 from fastnet.backends.gpu.backend import CupyBackend
@@ -205,15 +205,15 @@ def test_a_product_of_rows_is_asked_for_by_columns(
 @each_dtype
 def test_a_network_trains_and_predicts_as_on_numpy(cupy: FakeCupy, dtype: Any) -> None:
     plan = dense_plan(4, (9, "tanh"), Dropout(0.25), (3, "softmax"))
-    recipe = Recipe(CrossEntropy(), Adam(0.01, clip_norm=1.0), 5, seed=3, shuffle=True)
-    rows = random_rows(plan, recipe.loss, 13, labels=True, weighted=True)
-    table = recipe.optimizer.coefficients(1, np.full(3, 0.01))
+    config = TrainConfig(CrossEntropy(), Adam(0.01, clip_norm=1.0), 5, seed=3, shuffle=True)
+    rows = random_rows(plan, config.loss, 13, labels=True, weighted=True)
+    table = config.optimizer.step_coefficients(1, np.full(3, 0.01))
     results = []
     for backend in (NumpyBackend(), CupyBackend()):
         bench = Bench(backend, np.dtype(dtype))
         engine, there = bench.engine(plan, random_parameters(plan)), bench.rows(rows)
-        moments = bench.moments(recipe, plan)
-        tally = engine.train_epoch(there, recipe, moments, table, epoch=0, step=0)
+        moments = bench.moments(config, plan)
+        tally = engine.train_epoch(there, config, moments, table, epoch=0, step=0)
         assert tally.steps == 3
         one = engine.predict_one(rows.x[2].astype(dtype))
         assert type(one) is np.ndarray
@@ -326,16 +326,16 @@ def test_a_recording_of_the_real_calls_can_be_replayed(cupy: FakeCupy) -> None:
     """Nothing that a capture forbids is done in one; the fake refuses it."""
     plan = dense_plan(4, (9, "relu"), Dropout(0.25), (8, "relu"), (8, "relu"), (3, "softmax"))
     cupy.shared_bytes = 0
-    recipe = Recipe(CrossEntropy(), Adam(0.01, clip_norm=1.0), 5, seed=3, shuffle=True)
-    rows = random_rows(plan, recipe.loss, 43, labels=True, weighted=True)
+    config = TrainConfig(CrossEntropy(), Adam(0.01, clip_norm=1.0), 5, seed=3, shuffle=True)
+    rows = random_rows(plan, config.loss, 43, labels=True, weighted=True)
     results = []
     for backend in (NumpyBackend(), CupyBackend()):
         bench = Bench(backend, np.dtype(np.float32))
         engine, there = bench.engine(plan, random_parameters(plan)), bench.rows(rows)
-        moments = bench.moments(recipe, plan)
+        moments = bench.moments(config, plan)
         for epoch in range(3):
-            table = recipe.optimizer.coefficients(1 + 9 * epoch, np.full(9, 0.01))
-            engine.train_epoch(there, recipe, moments, table, epoch=epoch, step=9 * epoch)
+            table = config.optimizer.step_coefficients(1 + 9 * epoch, np.full(9, 0.01))
+            engine.train_epoch(there, config, moments, table, epoch=epoch, step=9 * epoch)
         results.append([*map(bench.get, (engine.parameters, moments, engine.predict(there.x)))])
     for expected, got in zip(*results, strict=True):
         assert_close(got, expected, terms=1500)
@@ -382,7 +382,7 @@ def test_data_that_would_fill_the_memory_are_streamed(cupy: FakeCupy) -> None:
         net = Network([5, 8, 3], output_activation="softmax", backend="cupy")
         net._engine().runtime.shared_bytes = 0  # type: ignore[attr-defined]
         cupy.runtime.free = free
-        placed = net.backend_object.place(Rows(x, y))
+        placed = net.backend_object.place(Batch(x, y))
         assert isinstance(placed, HostRows) == (free == 4000)
         cupy.runtime.free = 2**30
         monkey = pytest.MonkeyPatch()

@@ -13,7 +13,7 @@ from weakref import ref
 import numpy as np
 import pytest
 
-from fastnet.backends.base import Engine, Recipe, Rows, Tally
+from fastnet.backends.base import Batch, Engine, LossSums, TrainConfig
 from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.backends.gpu.runtime import Epilogue, Runtime
 from fastnet.backends.numpy_backend import NumpyEngine
@@ -87,30 +87,30 @@ class Training:
         self.back: Callable[[Any], Array] = np.array if runtime is None else runtime.to_host
         put: Callable[[Any], Any] = np.array if runtime is None else runtime.to_device
         self.parameters, self.state = put(parameters), put(state)
-        self.moments = put(np.zeros((optimizer.slots, plan.size), dtype))
+        self.moments = put(np.zeros((optimizer.n_moments, plan.size), dtype))
         self.engine: Engine
         if runtime is None:
             self.engine = NumpyEngine(plan, self.parameters, self.state)
         else:
             self.engine = GpuEngine(plan, self.parameters, self.state, runtime)
         rows = random_rows(plan, loss, count, weighted=True, labels=loss.name == "cross_entropy")
-        self.rows = Rows(
+        self.rows = Batch(
             *(
                 None if a is None else put(a.astype(dtype) if a.dtype.kind == "f" else a)
                 for a in rows.fields
             )
         )
-        self.recipe = Recipe(loss, optimizer, batch_size, seed=2**63 + 5, shuffle=shuffle)
+        self.config = TrainConfig(loss, optimizer, batch_size, seed=2**63 + 5, shuffle=shuffle)
         self.step = 0
 
-    def epoch(self, *, composed: bool = False, rate: float = 0.01) -> Tally:
+    def epoch(self, *, composed: bool = False, rate: float = 0.01) -> LossSums:
         """Train one epoch, by the engine's own method or the one composed of its steps."""
-        steps = self.recipe.steps(len(self.rows))
+        steps = self.config.steps(len(self.rows))
         rates = np.full(steps, rate)
-        coefficients = self.recipe.optimizer.coefficients(self.step + 1, rates)
+        coefficients = self.config.optimizer.step_coefficients(self.step + 1, rates)
         train = Engine.train_epoch if composed else type(self.engine).train_epoch
         tally = train(
-            *(self.engine, self.rows, self.recipe, self.moments, coefficients),
+            *(self.engine, self.rows, self.config, self.moments, coefficients),
             **{"epoch": self.step // steps, "step": self.step},
         )
         self.step += steps
@@ -145,10 +145,10 @@ def test_training_is_that_of_numpy(
         steps = got.step * 60
         sums = [np.array([t.loss, t.score, t.weight]) for t in tallies]
         assert_close(sums[1].astype(dtype), sums[0], terms=steps)
-        assert tallies[1].steps == tallies[0].steps == got.recipe.steps(count)
+        assert tallies[1].steps == tallies[0].steps == got.config.steps(count)
     for a, b in zip(got.results(), expected.results(), strict=True):
         assert_close(a, b, terms=60 * got.step)
-    evaluations = [t.engine.evaluate(t.rows, t.recipe.loss) for t in (expected, got)]
+    evaluations = [t.engine.evaluate(t.rows, t.config.loss) for t in (expected, got)]
     assert_close(dtype(evaluations[1][0].loss), evaluations[0][0].loss, terms=60 * got.step)
     assert_close(got.back(evaluations[1][1]), evaluations[0][1], terms=60 * got.step)
 
@@ -165,7 +165,7 @@ def test_twenty_steps_of_every_optimizer_are_those_of_numpy(
     got = Training(runtime, "dense", dtype, optimizer=optimizer)
     size = got.engine.plan.size
     for step in range(20):
-        (row,) = optimizer.coefficients(step + 1, np.array([0.01]))
+        (row,) = optimizer.step_coefficients(step + 1, np.array([0.01]))
         # Eighths: the same number in both dtypes.
         gradient = rng.integers(-40, 40, size) / 8
         expected.engine.gradients[...] = gradient
@@ -197,7 +197,7 @@ def test_an_engine_goes_on_with_another_optimizer_and_loss(place: str) -> None:
         (Adam(0.01, weight_decay=0.5), MSE()),
     ):
         for training in (expected, got):
-            training.recipe = replace(training.recipe, optimizer=optimizer, loss=loss)
+            training.config = replace(training.config, optimizer=optimizer, loss=loss)
             training.epoch()
     for a, b in zip(got.results(), expected.results(), strict=True):
         assert_close(a, b, terms=1000)
@@ -231,8 +231,8 @@ def test_an_epoch_can_be_cut_in_two(place: str, dtype: Any, shuffle: bool) -> No
         Training(open_runtime(place, dtype), "everything", dtype, shuffle=shuffle) for _ in range(2)
     )
     tally = whole.epoch()
-    table = OPTIMIZER.coefficients(1, np.full(3, 0.01))
-    arguments = parts.rows, parts.recipe, parts.moments
+    table = OPTIMIZER.step_coefficients(1, np.full(3, 0.01))
+    arguments = parts.rows, parts.config, parts.moments
     first = parts.engine.train_epoch(*arguments, table[:1], epoch=0, step=0)
     second = parts.engine.train_epoch(*arguments, table[1:], epoch=0, step=1, first=1)
     assert tally.steps == first.steps + second.steps == 3
@@ -300,8 +300,8 @@ def test_an_epoch_that_is_interrupted_leaves_no_clock_behind() -> None:
             each.parameters, random_parameters(each.engine.plan)
         )
         each.moments.fill(0)
-        each.engine.gradient(each.rows, each.recipe.loss)
-        (row,) = OPTIMIZER.coefficients(1, np.ones(1))
+        each.engine.gradient(each.rows, each.config.loss)
+        (row,) = OPTIMIZER.step_coefficients(1, np.ones(1))
         each.engine.update(OPTIMIZER, each.moments, row)
     assert_same_bits(training.results(), other.results())
 
@@ -409,7 +409,7 @@ def test_a_recording_serves_other_data_and_moments() -> None:
     for each in (training, other):
         back, put = each.back, each.engine.runtime.to_device  # type: ignore[attr-defined]
         fields = (None if a is None else put(back(a)[::-1].copy()) for a in each.rows.fields)
-        each.rows, each.moments = Rows(*fields), put(back(each.moments))
+        each.rows, each.moments = Batch(*fields), put(back(each.moments))
     for _ in range(3):
         training.epoch(), other.epoch(composed=True)
         assert_same_bits(training.results(), other.results())
@@ -481,7 +481,7 @@ def test_a_step_of_a_classifier_is_few_launches(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(NETWORKS, "relu", (RELU, CrossEntropy()))
     runtime = HostRuntime(np.float32)
     training = Training(runtime, "relu", np.float32, count=24, optimizer=Adam())
-    training.rows = Rows(training.rows.x, training.rows.labels)
+    training.rows = Batch(training.rows.x, training.rows.labels)
     for _ in range(2):
         training.epoch()
     window = runtime.captured[0]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet.backends.base import Recipe, Rows
+from fastnet.backends.base import Batch, TrainConfig
 from fastnet.backends.gpu import epoch as gpu_epoch
 from fastnet.backends.gpu.host_stream import HostRows
 from fastnet.nn.layers import Dense, Dropout
@@ -61,18 +61,18 @@ def test_streamed_training_has_the_bits_of_resident_training(
         None if a is None else a.astype(np.float32) if a.dtype.kind == "f" else a
         for a in rows.fields
     ]
-    recipe = Recipe(loss, Adam(0.01), 8, seed=3, shuffle=shuffle)
+    config = TrainConfig(loss, Adam(0.01), 8, seed=3, shuffle=shuffle)
     results = []
-    for kind in (Rows, HostRows):
+    for kind in (Batch, HostRows):
         parameters = random_parameters(plan).astype(np.float32)
         engine = host_engine(plan, parameters, np.zeros(0, np.float32), bf16=bf16)
         feeds = Feeds(engine.runtime)
         moments = np.zeros((2, plan.size), np.float32)
         tallies = []
         for epoch in range(3):
-            table = recipe.optimizer.coefficients(1 + 11 * epoch, np.full(11, 0.01))
+            table = config.optimizer.step_coefficients(1 + 11 * epoch, np.full(11, 0.01))
             place = {"epoch": epoch, "step": 11 * epoch}
-            tallies.append(engine.train_epoch(kind(*fields), recipe, moments, table, **place))
+            tallies.append(engine.train_epoch(kind(*fields), config, moments, table, **place))
         evaluated = engine.evaluate(kind(*fields), loss)
         results.append((parameters, moments, tallies, evaluated[1], evaluated[0]))
         if kind is HostRows:
@@ -92,7 +92,7 @@ def test_all_rows_at_once_are_copied_to_the_device() -> None:
     plan, loss = make_plan(7, LAYERS), CrossEntropy()
     rows = random_rows(plan, loss, 20, labels=True)
     gradients = []
-    for kind in (Rows, HostRows):
+    for kind in (Batch, HostRows):
         engine = host_engine(plan, random_parameters(plan), np.zeros(0))
         engine.gradient(kind(*rows.fields), loss)
         gradients.append(engine.gradients.copy())

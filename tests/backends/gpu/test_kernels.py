@@ -22,9 +22,9 @@ from fastnet.nn.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
     GaussianNLL,
-    Head,
     Huber,
     Loss,
+    LossArrays,
     Quantile,
 )
 from tests.closeness import assert_close
@@ -284,7 +284,7 @@ def expected_head(
     loss: Loss, y: Array, z: Array, labels: Array | None, target: Array | None, weight: Array
 ) -> tuple[Array, Array, Array]:
     """Return the gradient of the mean loss, and each row's weighted loss and score."""
-    head = Head(
+    head = LossArrays(
         *(y, z, labels, target, np.empty_like(y), np.empty(len(y))),
         *(np.empty_like(y), np.empty_like(y), np.empty(len(y), np.intp)),
     )
@@ -314,7 +314,7 @@ def run_head(
         total, _ = run(runtime, "weight_sum", (1, 1), np.full(1, np.nan), weight, rows)
     targets = 0 if target is None else target.shape[1]
     room = blank(shape, dtype), blank(rows, dtype), blank(rows, dtype)
-    given = labels, target, weight, total, np.array([*loss.constants, 0.0])
+    given = labels, target, weight, total, np.array([*loss.hyperparameters, 0.0])
     arguments = *room, y, z, *given, loss.code, 0, *shape, targets
     gradient, values, scores, *_ = run(runtime, "loss_head", shape, *arguments)
     now = np.zeros(len(loader.CLOCK), np.int64)
@@ -332,10 +332,10 @@ def test_each_loss(place: str, dtype: Any, loss: Loss, weighted: bool) -> None:
     runtime = open_runtime(place, dtype)
     for rows, targets in ((1, 1), (9, 3), (6, 37)):
         width = outputs_for(loss, targets)
-        plan = dense_plan(2, (width, loss.fits[0]))
+        plan = dense_plan(2, (width, loss.output_activations[0]))
         given = random_rows(plan, loss, rows, weighted=weighted)
         z = np.random.default_rng(1).standard_normal((rows, width)).astype(dtype) * 3
-        y = forward(ACTIVATIONS[loss.fits[0]], wide(z)).astype(dtype)
+        y = forward(ACTIVATIONS[loss.output_activations[0]], wide(z)).astype(dtype)
         kinds = [(None, given.target)]
         if loss.name == "cross_entropy":
             kinds.append((np.arange(rows) % width, None))
@@ -375,12 +375,12 @@ def test_a_bad_output_has_the_loss_and_gradient_that_numpy_gives(
     place: str, dtype: Any, loss: Loss, bad: float
 ) -> None:
     runtime, width = open_runtime(place, dtype), outputs_for(loss, 3)
-    plan = dense_plan(2, (width, loss.fits[0]))
+    plan = dense_plan(2, (width, loss.output_activations[0]))
     target = random_rows(plan, loss, 4).target
     assert target is not None
     z = np.random.default_rng(2).standard_normal((4, width)).astype(dtype)
     z[1, 2] = bad
-    y = forward(ACTIVATIONS[loss.fits[0]], z)
+    y = forward(ACTIVATIONS[loss.output_activations[0]], z)
     gradient, values, _, tally = run_head(
         runtime, dtype, loss, y, z, None, target.astype(dtype), None
     )
@@ -434,7 +434,7 @@ def test_the_head_computes_the_softmax_where_it_is_asked_to(place: str, dtype: A
     z, labels = rng.standard_normal(shape).astype(dtype), rng.integers(0, 37, 9)
     bias = np.zeros(37, dtype)
     y, *_ = run(runtime, "dense_forward_softmax", shape, blank(shape, dtype), z, bias, *shape)
-    constants = np.array([*loss.constants])
+    constants = np.array([*loss.hyperparameters])
     heads = []
     for given, softmax in ((y, 0), (blank(shape, dtype), 1)):
         room = blank(shape, dtype), blank(9, dtype), blank(9, dtype)
@@ -448,7 +448,7 @@ def test_the_head_computes_the_softmax_where_it_is_asked_to(place: str, dtype: A
 
 def test_the_floor_of_the_variance_is_that_of_the_definition() -> None:
     text = loader.source(np.dtype(np.float64), 32)
-    assert GaussianNLL().constants == ()
+    assert GaussianNLL().hyperparameters == ()
     assert f"LOG_VARIANCE_FLOOR = {LOG_VARIANCE_FLOOR!r};" in text
     assert f"LOG_TWO_PI = {np.log(2 * np.pi).item()!r};" in text
 

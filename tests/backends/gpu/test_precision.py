@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastnet import Network, backends
-from fastnet.backends.base import Engine, Recipe, Rows
+from fastnet.backends.base import Batch, Engine, TrainConfig
 from fastnet.errors import BackendUnavailableError, InputError
 from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, LayerNorm
 from fastnet.nn.losses import MSE, CrossEntropy
@@ -67,7 +67,7 @@ class Both:
         ]
         rows = random_rows(self.plan, CrossEntropy(), 43, labels=True, weighted=True)
         x, weight = rows.x.astype(np.float32), rows.weight.astype(np.float32)
-        self.rows = Rows(x, rows.labels, None, weight)
+        self.rows = Batch(x, rows.labels, None, weight)
 
 
 @emulated
@@ -97,13 +97,13 @@ def test_an_epoch_in_bf16_has_the_bits_of_its_steps_in_every_schedule(name: str)
     for schedule, train in ((0, None), (1, None), (7, None), (0, Engine.train_epoch)):
         both = Both(name, schedule=schedule)
         engine = both.engines[1]
-        recipe = Recipe(CrossEntropy(), Adam(0.01), 8, seed=5, shuffle=True)
+        config = TrainConfig(CrossEntropy(), Adam(0.01), 8, seed=5, shuffle=True)
         moments = np.zeros((2, both.plan.size), np.float32)
         for epoch in range(3):
-            table = recipe.optimizer.coefficients(1 + 6 * epoch, np.full(6, 0.01))
+            table = config.optimizer.step_coefficients(1 + 6 * epoch, np.full(6, 0.01))
             place = {"epoch": epoch, "step": 6 * epoch}
             run = train or type(engine).train_epoch
-            run(engine, both.rows, recipe, moments, table, **place)
+            run(engine, both.rows, config, moments, table, **place)
         results.append([engine.parameters.copy(), moments.copy(), engine.state.copy()])
     for result in results[1:]:
         for a, b in zip(result, results[0], strict=True):
@@ -115,12 +115,12 @@ def test_parameters_move_by_less_than_a_bf16_can_show() -> None:
     """The master copy is float32: steps that are too small for a bfloat16 add up."""
     plan = make_plan(1, (Dense(1),))
     engine = host_engine(plan, np.ones(2, np.float32), np.zeros(0, np.float32), bf16=True)
-    rows = Rows(np.ones((4, 1), np.float32), None, np.zeros((4, 1), np.float32))
-    recipe = Recipe(MSE(), Adam(), 4, seed=0, shuffle=False)
+    rows = Batch(np.ones((4, 1), np.float32), None, np.zeros((4, 1), np.float32))
+    config = TrainConfig(MSE(), Adam(), 4, seed=0, shuffle=False)
     moments = np.zeros((2, 2), np.float32)
     for epoch in range(20):
-        table = recipe.optimizer.coefficients(1 + epoch, np.full(1, 1e-4))
-        engine.train_epoch(rows, recipe, moments, table, epoch=epoch, step=epoch)
+        table = config.optimizer.step_coefficients(1 + epoch, np.full(1, 1e-4))
+        engine.train_epoch(rows, config, moments, table, epoch=epoch, step=epoch)
     np.testing.assert_allclose(engine.parameters, 1 - 20e-4, rtol=1e-5)
 
 

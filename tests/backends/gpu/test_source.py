@@ -182,8 +182,8 @@ def tiny_network(*sizes: int, batch: int, dtype: str = "float32", clipped: bool 
         activation = abi.SOFTMAX if last else abi.RELU
         layers.append(TinyLayer(inputs, outputs, activation, weight, bias, last))
         weight, bias = weight + inputs * outputs, bias + outputs
-    options = {"loss": abi.CROSS_ENTROPY, "optimizer": abi.ADAM, "fused": True, "slots": 2}
-    options |= {"targets": 0, "weighted": False, "decayed": weight, "clipped": clipped}
+    options = {"loss": abi.CROSS_ENTROPY, "optimizer": abi.ADAM, "fused": True, "n_moments": 2}
+    options |= {"targets": 0, "weighted": False, "n_weights": weight, "clipped": clipped}
     return Tiny(dtype, tuple(layers), batch, **options)
 
 

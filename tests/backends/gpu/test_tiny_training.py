@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet.backends.base import Recipe, Rows, Tally
+from fastnet.backends.base import Batch, LossSums, TrainConfig
 from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.backends.gpu.runtime import Runtime
 from fastnet.backends.numpy_backend import NumpyEngine
@@ -69,7 +69,7 @@ class Training:
         put = np.array if runtime is None else runtime.to_device
         self.back = np.array if runtime is None else runtime.to_host
         self.parameters = put(random_parameters(plan).astype(dtype))
-        self.moments = put(np.zeros((optimizer.slots, plan.size), dtype))
+        self.moments = put(np.zeros((optimizer.n_moments, plan.size), dtype))
         state = put(random_state(plan).astype(dtype))
         if runtime is None:
             self.engine: Any = NumpyEngine(plan, self.parameters, state)
@@ -81,16 +81,16 @@ class Training:
             None if a is None else a.astype(dtype) if a.dtype.kind == "f" else a
             for a in rows.fields
         ]
-        self.rows = Rows(*(None if a is None else put(a) for a in self.host))
-        self.recipe = Recipe(loss, optimizer, batch, seed=2**63 + 5, shuffle=shuffle)
+        self.rows = Batch(*(None if a is None else put(a) for a in self.host))
+        self.config = TrainConfig(loss, optimizer, batch, seed=2**63 + 5, shuffle=shuffle)
         self.step = 0
 
-    def epochs(self, number: int, *, rate: float = 0.01) -> Tally:
-        steps = self.recipe.steps(len(self.rows))
+    def epochs(self, number: int, *, rate: float = 0.01) -> LossSums:
+        steps = self.config.steps(len(self.rows))
         for _ in range(number):
-            table = self.recipe.optimizer.coefficients(self.step + 1, np.full(steps, rate))
+            table = self.config.optimizer.step_coefficients(self.step + 1, np.full(steps, rate))
             place = {"epoch": self.step // steps, "step": self.step}
-            tally = self.engine.train_epoch(self.rows, self.recipe, self.moments, table, **place)
+            tally = self.engine.train_epoch(self.rows, self.config, self.moments, table, **place)
             self.step += steps
         return tally
 
@@ -103,7 +103,7 @@ def tiny_runtime(place: str, dtype: Any) -> Runtime:
     return open_runtime(place, dtype, shared_bytes=SHARED)
 
 
-def assert_same(got: Training, expected: Training, tallies: tuple[Tally, Tally]) -> None:
+def assert_same(got: Training, expected: Training, tallies: tuple[LossSums, LossSums]) -> None:
     sums = [np.array([t.loss, t.score, t.weight]) for t in tallies]
     dtype = got.host[0].dtype
     assert_close(sums[0].astype(dtype), sums[1], terms=60 * got.step)
@@ -271,4 +271,4 @@ def test_what_is_not_tiny_is_trained_by_the_engine(
     monkeypatch.setitem(CASES, "large", (layers, MSE()))
     runtime = HostRuntime(np.float32, shared_bytes=shared)
     training = Training(runtime, "large", np.float32, count=batch, batch=batch)
-    assert training.engine._epochs._tiny.kernel_for(training.rows, training.recipe) is None
+    assert training.engine._epochs._tiny.kernel_for(training.rows, training.config) is None

@@ -331,7 +331,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_before_training(
     with pytest.raises(fn.CheckpointError, match="checkpoints cannot be written to"):
         net.fit(X, Y, checkpoint=folder)
     assert net.parameters.tobytes() == before
-    assert net.training is None
+    assert net.optimizer_state is None
 
 
 def test_a_folder_that_cannot_be_written_to_is_an_error_before_training(

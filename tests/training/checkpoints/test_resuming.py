@@ -65,9 +65,9 @@ def folder(tmp_path: Path) -> Path:
 
 def everything(net: fn.Network) -> list[bytes]:
     """Return the bits of all that training leaves."""
-    assert net.training is not None
+    assert net.optimizer_state is not None
     assert net.history is not None
-    state, history = net.training, net.history
+    state, history = net.optimizer_state, net.history
     to_host = net.backend_object.to_host
     arrays = [to_host(a) for a in (net.parameters, net.state, state.moments)]
     arrays += [np.array(values) for values in history.values()]

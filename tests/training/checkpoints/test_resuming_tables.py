@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastnet as fn
-from fastnet.data import Blocks
+from fastnet.data import Chunks
 from fastnet.tables import TablePreprocessor
 from fastnet.training import loop
 from fastnet.utils import memory
@@ -47,15 +47,15 @@ def require_the_same_bits(fit: Fit, folder: Path, *moments: int) -> None:
 
 
 def block_fit(
-    matrix: Any = NUMBERS, *, backend: str = "numpy", block_rows: int = 48, **fixed: Any
+    matrix: Any = NUMBERS, *, backend: str = "numpy", chunk_rows: int = 48, **fixed: Any
 ) -> Fit:
     """Return what trains on blocks: batches of 16 rows, 3 in a block, 6 in a window."""
-    made = {"target": 3, "block_rows": block_rows} | fixed.pop("blocks", {})
+    made = {"target": 3, "chunk_rows": chunk_rows} | fixed.pop("blocks", {})
 
     def fit(**options: Any) -> fn.Network:
         net = fn.Network([3, 6, 1], activation="tanh", backend=backend, dtype="float64", seed=2)
         given = {"epochs": 3, "batch_size": 16, **fixed, **options}
-        net.fit(Blocks(matrix, **made), **given)
+        net.fit(Chunks(matrix, **made), **given)
         return net
 
     return fit
@@ -69,7 +69,7 @@ def block_fit(
         {"shuffle": False},
         {"standardize": True},
         {"validation_data": (X[:9], NUMBERS[:9, 3]), "early_stopping": 2, "metrics": ["mae"]},
-        {"block_rows": 1000, "matrix": WEIGHTS, "blocks": {"weight": 4}},
+        {"chunk_rows": 1000, "matrix": WEIGHTS, "blocks": {"weight": 4}},
     ],
     ids=["plain", "no shuffle", "standardized", "validation", "one block and weights"],
 )
@@ -92,7 +92,7 @@ def test_a_run_on_a_file_goes_on(suffix: str, tmp_path: Path) -> None:
 
 
 def test_the_comparison_of_blocks_notices_another_block_size() -> None:
-    assert everything(block_fit()()) != everything(block_fit(block_rows=64)())
+    assert everything(block_fit()()) != everything(block_fit(chunk_rows=64)())
 
 
 def test_a_network_with_a_preprocessor_goes_on_with_blocks(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_network_with_a_preprocessor_goes_on_with_blocks(tmp_path: Path) -> No
         made = TablePreprocessor.fit(gaps[:, :3], gaps[:, 3])
         net = fn.Network([made.inputs, 6, 1], backend="numpy")
         net.preprocessor = made
-        net.fit(Blocks(gaps, target=-1, block_rows=48), epochs=3, batch_size=16, **options)
+        net.fit(Chunks(gaps, target=-1, chunk_rows=48), epochs=3, batch_size=16, **options)
         return net
 
     require_the_same_bits(fit, tmp_path / "run", 4, 7)
@@ -113,7 +113,7 @@ CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "a number": ({"matrix": NUMBERS + 1e-9}, "x holds other values than there"),
     "a target": ({"matrix": NUMBERS * [1, 1, 1, 2]}, "y holds other values than there"),
     "rows": ({"matrix": NUMBERS[:-1]}, "x.rows is 202 here and 203 there"),
-    "block_rows": ({"block_rows": 64}, "block_rows is 64 here and 48 there"),
+    "chunk_rows": ({"chunk_rows": 64}, "chunk_rows is 64 here and 48 there"),
     "scaled": ({"standardize": True}, "scaler is something"),
     "weights": (
         {"matrix": WEIGHTS, "blocks": {"weight": 4}},
@@ -151,15 +151,15 @@ def test_blocks_that_cannot_be_held_are_refused_before_they_are_read(
     net = fn.Network([100, 4, 1], backend="numpy")
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**9)
     with pytest.raises(fn.OutOfMemoryError, match=r"about 2\.\d GB, and 1\.0 GB .* fewer rows in"):
-        net.fit(Blocks(Untouched(), target=-1, block_rows=3 * 10**6))
-    assert net.training is None
+        net.fit(Chunks(Untouched(), target=-1, chunk_rows=3 * 10**6))
+    assert net.optimizer_state is None
     with pytest.raises(pytest.fail.Exception):  # smaller blocks do fit
-        net.fit(Blocks(Untouched(), target=-1, block_rows=10**5))
+        net.fit(Chunks(Untouched(), target=-1, chunk_rows=10**5))
 
 
 def test_more_training_by_blocks_forgets_a_calibration() -> None:
     net = fn.Network([3, 4, 3], output_activation="softmax", backend="numpy")
-    blocks = Blocks(MATRIX[:, [0, 1, 2, 4]], target=-1, block_rows=48)
+    blocks = Chunks(MATRIX[:, [0, 1, 2, 4]], target=-1, chunk_rows=48)
     net.fit(blocks, epochs=1)
     net.calibrate(X, MATRIX[:, 4])
     net.fit(blocks, epochs=1)

@@ -1,5 +1,1 @@
-"""``fastnet train``: options, and what they build, run and report."""
-
-from fastnet.cli.commands.train.run import command
-
-__all__ = ["command"]
+"""``fastnet train``: options, what they build, the run and its report."""

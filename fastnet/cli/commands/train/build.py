@@ -74,7 +74,7 @@ class Settings:
     table: bool = False
     embedding_size: int | None = None
     numeric_embedding: Literal["periodic", "piecewise"] | None = None
-    block_rows: int | None = None
+    chunk_rows: int | None = None
     given: frozenset[str] = frozenset()  # the names of the options that are not defaults
 
     @property

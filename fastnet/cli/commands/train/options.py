@@ -66,7 +66,7 @@ _OPTIONS: Final = (
         "and the embeddings do so too.",
     ),
     option(
-        "--block-rows",
+        "--chunk-rows",
         type=_POSITIVE,
         metavar="N",
         section=_DATA,

@@ -92,8 +92,8 @@ def _rows_to_show(settings: Settings, dataset: AnyDataset) -> Shown:
     if test is not None and test.y is not None:
         what, part = f"{test.rows:,} test rows", test.part(slice(None))
     elif settings.validation_share:
-        _, held = split_index(dataset.rows, settings.validation_share, settings.seed)
-        what, part = f"{len(held):,} validation rows", dataset.part(held)
+        _, validation = split_index(dataset.rows, settings.validation_share, settings.seed)
+        what, part = f"{len(validation):,} validation rows", dataset.part(validation)
     else:
         rows = f"{count:,}"
         if count < dataset.rows:

@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from fastnet import data
-from fastnet.cli import INTERRUPTED, blocks, options, output, tables
+from fastnet.cli import INTERRUPTED, chunks, options, output, tables
 from fastnet.cli.commands.train.build import Settings, make_loss, make_network, make_optimizer
 from fastnet.cli.commands.train.epoch_lines import EpochLines
 from fastnet.cli.commands.train.options import train_options
@@ -65,7 +65,7 @@ def command(ctx: click.Context, /, **values: Any) -> None:
     default = ParameterSource.DEFAULT
     given = {name for name in values if ctx.get_parameter_source(name) is not default}
     settings = tables.with_preset(Settings(**values, given=frozenset(given)))
-    ctx.exit(run(blocks.with_blocks(settings), command_line(ctx)))
+    ctx.exit(run(chunks.with_chunks(settings), command_line(ctx)))
 
 
 def run(settings: Settings, command: str) -> int:
@@ -73,7 +73,7 @@ def run(settings: Settings, command: str) -> int:
     _check_outputs(settings)
     dataset = _load(settings)
     loss, optimizer, network = _make(settings, dataset)
-    if settings.calibrate and loss.score != "accuracy":
+    if settings.calibrate and loss.metric != "accuracy":
         raise InputError("--calibrate goes with classes: there are no probabilities here.")
     facts = _facts(settings, dataset, network, loss, optimizer)
     if not settings.quiet:
@@ -187,8 +187,8 @@ def _make(settings: Settings, dataset: AnyDataset) -> tuple[Loss, Optimizer | LB
 
 
 def _load(settings: Settings) -> AnyDataset:
-    if settings.block_rows is not None:
-        return blocks.load(settings)
+    if settings.chunk_rows is not None:
+        return chunks.load(settings)
     if settings.prepares:
         return tables.load(settings)
     if settings.data_dir is not None and settings.data not in BUILT_IN:
@@ -221,10 +221,10 @@ def _facts(
     outputs = f"{network.outputs} output{'s' * (network.outputs != 1)}"
     outputs = f"{dataset.classes} classes" if dataset.classes else outputs
     rows = f"{dataset.name}: {dataset.rows:,} rows, {dataset.features} inputs, {outputs}"
-    share = settings.validation_share
-    if share:
+    fraction = settings.validation_share
+    if fraction:
         why = " (for --early-stopping)" if settings.validation is None else ""
-        rows += f"; {share:g} of the rows for validation{why}"
+        rows += f"; {fraction:g} of the rows for validation{why}"
     sizes = "-".join(map(str, (network.inputs, *settings.hidden, network.outputs)))
     final = network.plan.output_activation.name
     hidden = [layer.activation for layer in network.layers[:-1] if isinstance(layer, Dense)]
@@ -284,8 +284,8 @@ def _undisturbed() -> Iterator[None]:
 
 def _calibrate(settings: Settings, dataset: AnyDataset, network: Network) -> None:
     """Fit the temperature to the rows that validated, and write what it changed."""
-    _, held = split_index(dataset.rows, settings.validation_share, settings.seed)
-    x, y, _ = dataset.part(held)
+    _, held_out = split_index(dataset.rows, settings.validation_share, settings.seed)
+    x, y, _ = dataset.part(held_out)
     loss = calibrated_loss(network)
     before = network.evaluate(x, y, loss=loss, metrics=["calibration_error"])
     temperature = network.calibrate(x, y)

@@ -1,4 +1,4 @@
-"""``fastnet train --block-rows``: files that need not fit into memory."""
+"""``fastnet train --chunk-rows``: files that need not fit into memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.cli.commands.train.build import Settings
-from fastnet.data import Blocks, Column, TableSchema
+from fastnet.data import Chunks, Column, TableSchema
 from fastnet.data.dataset import Part
 from fastnet.data.labels import AUTO_CLASSES
 from fastnet.data.text import canonical
@@ -21,15 +21,15 @@ from fastnet.errors import InputError
 _SUFFIXES = (".npy", ".parquet")
 
 _SHOWN: Final = 10_000
-"""Rows of the first block that a report is made of."""
+"""Rows of the first chunk that a report is made of."""
 
 
 @dataclass(frozen=True, eq=False)
-class BlockDataset:
+class ChunkDataset:
     """A file of numbers that is read as it is needed; as `fastnet.data.Dataset` is in memory."""
 
     name: str
-    x: Blocks
+    x: Chunks
     schema: TableSchema
     answers: None = None
     y: None = None
@@ -45,8 +45,8 @@ class BlockDataset:
 
     @property
     def at_hand(self) -> int:
-        """How many rows a report may read: some of the first block."""
-        return min(_SHOWN, self.x.block_rows, self.rows)
+        """How many rows a report may read: some of the first chunk."""
+        return min(_SHOWN, self.x.chunk_rows, self.rows)
 
     @property
     def task(self) -> Literal["classification", "regression"]:
@@ -74,43 +74,43 @@ class BlockDataset:
         return self.x.columns
 
 
-def with_blocks(settings: Settings) -> Settings:
-    """Return the options for training by blocks; refuse those that need all rows at once."""
-    if settings.block_rows is None:
+def with_chunks(settings: Settings) -> Settings:
+    """Return the options for training by chunks; refuse those that need all rows at once."""
+    if settings.chunk_rows is None:
         return settings
     if Path(settings.data).suffix.lower() not in _SUFFIXES:
-        raise click.UsageError("--block-rows goes with .npy and .parquet files.")
+        raise click.UsageError("--chunk-rows goes with .npy and .parquet files.")
     for name in ("validation", "class_weight", "metric", "calibrate"):
         if name in settings.given:
             option = name.replace("_", "-")
-            raise click.UsageError(f"--{option} does not go with --block-rows.")
+            raise click.UsageError(f"--{option} does not go with --chunk-rows.")
     if settings.prepares:
-        raise click.UsageError("--preset, --table and embeddings do not go with --block-rows.")
+        raise click.UsageError("--preset, --table and embeddings do not go with --chunk-rows.")
     return replace(settings, validation=0.0)
 
 
-def load(settings: Settings) -> BlockDataset:
-    """Return the file as blocks; its target is read once, to see what it is."""
+def load(settings: Settings) -> ChunkDataset:
+    """Return the file as chunks; its target is read once, to see what it is."""
     if settings.target is None:
         raise InputError(f"{settings.data} needs a target: name the column with --target.")
     text = settings.target.strip()
     number = text.removeprefix("-").isdecimal()
     target: int | str = int(text) if number and settings.data.endswith(".npy") else text
-    blocks = Blocks(settings.data, target=target, block_rows=settings.block_rows)
+    chunks = Chunks(settings.data, target=target, chunk_rows=settings.chunk_rows)
     labels = None
     if settings.task != "regression":
-        most = max(AUTO_CLASSES, int(math.sqrt(len(blocks))))
-        values = blocks.target_values(most)
+        most = max(AUTO_CLASSES, int(math.sqrt(len(chunks))))
+        values = chunks.target_values(most)
         whole = values is not None and bool((values == values.round()).all())
         if values is not None and (whole or settings.task == "classification"):
             labels = tuple(canonical(float(value)) for value in values)
-            blocks.labels = values
+            chunks.labels = values
         elif settings.task == "classification":
             raise InputError(f"the target has more than {most:,} different values: no classes.")
-    names = blocks.input_names
+    names = chunks.input_names
     columns = tuple(Column(name) for name in names)
     if names:
-        schema = TableSchema(columns, blocks.target_names, labels)
+        schema = TableSchema(columns, chunks.target_names, labels)
     else:
-        schema = TableSchema.of_matrix(blocks.columns, "y", labels)
-    return BlockDataset(Path(settings.data).name, blocks, schema)
+        schema = TableSchema.of_matrix(chunks.columns, "y", labels)
+    return ChunkDataset(Path(settings.data).name, chunks, schema)

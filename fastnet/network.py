@@ -19,9 +19,10 @@ from fastnet.nn.layers import Layer, chain
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.plan import make_plan
-from fastnet.preprocessing import outputs as answers
 from fastnet.preprocessing import samples, validation
+from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.preprocessing.samples import Inputs, Samples
+from fastnet.preprocessing.target import TableTarget
 from fastnet.training import fit, lbfgs, loop
 from fastnet.training.callbacks import Callback, EarlyStopping, Run, make_callbacks
 from fastnet.training.checkpoints import writer as checkpoints
@@ -173,6 +174,18 @@ class Network:
     def outputs(self) -> int:
         """Number of outputs."""
         return self.plan.outputs
+
+    @property
+    def output_schema(self) -> OutputSchema:
+        """What the outputs stand for."""
+        target, names = None, self.label_names
+        if self.preprocessor is not None:
+            target = self.preprocessor.target
+        elif self.schema is not None and self.schema.label_names is None and self.schema.targets:
+            columns = len(self.schema.targets)
+            target = TableTarget(self.schema.targets, None, np.zeros(columns), np.ones(columns))
+        activation = self.plan.output_activation.name
+        return OutputSchema(self.outputs, activation, self.loss, names, target)
 
     @property
     def backend(self) -> str:
@@ -409,14 +422,14 @@ class Network:
         values = samples.inputs(self.plan, self.dtype, self.scaler, x)
         outputs = self._engine().predict(self.backend_object.asarray(values))
         y = self._decoded(self.backend_object.to_host(outputs))
-        return answers.means_and_deviations(self, y) if return_std else y
+        return self.output_schema.mean_and_std(y) if return_std else y
 
     def predict_quantiles(self, x: Inputs) -> dict[float, NDArray[Any]]:
         """Return the quantiles by name, each (N, T): ``{0.1: ..., 0.5: ..., 0.9: ...}``.
 
         For a network trained with ``quantile``.
         """
-        return answers.quantiles(self, self.predict(x))
+        return self.output_schema.quantiles(self.predict(x))
 
     def predict_one(self, row: ArrayLike | Mapping[str, Any]) -> NDArray[Any]:
         """Return the outputs (O,) for one row (I,), with the least delay.

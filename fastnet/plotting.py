@@ -65,9 +65,9 @@ def plot_predictions(
         from fastnet.preprocessing import edge
 
         y = edge.targets(network.preprocessor, x, y)
-    targets, output, names = np.asarray(y), network.predict(x), measures.answer_names(network)
-    if not measures.gives_answers(network):
-        several = measures.residuals(network, targets, output)
+    targets, output, names = np.asarray(y), network.predict(x), network.output_schema.answer_names
+    if not network.output_schema.are_probabilities:
+        several = measures.residuals(network.output_schema, targets, output)
         figure, axes = _figure(2 * len(several), per_row=2)
         for k, found in enumerate(several):
             _draw_predictions(axes[2 * k], found)

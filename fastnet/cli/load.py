@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from fastnet import data
 from fastnet.cli.options import Name
 from fastnet.data import BUILT_IN, Dataset, TableSchema
 from fastnet.errors import InputError
 from fastnet.network import Network
-from fastnet.preprocessing.outputs import class_names
 
 if TYPE_CHECKING:
     from fastnet.cli.tables import TableDataset
@@ -51,12 +48,4 @@ def load_for(
 
 def _plain_schema(network: Network, target: str | None) -> TableSchema:
     """Return the schema of a model that was saved without one: columns by their position."""
-    return TableSchema.of_matrix(network.inputs, target or "y", class_names(network))
-
-
-def answers(outputs: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the class of each row, (N,)."""
-    if outputs.shape[1] == 1:
-        return (outputs[:, 0] > 0.5).astype(np.intp)
-    best: NDArray[np.intp] = np.argmax(outputs, axis=1)
-    return best
+    return TableSchema.of_matrix(network.inputs, target or "y", network.output_schema.class_names)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastnet.data.table import unnamed
 from fastnet.preprocessing.columns import scaled
+from fastnet.preprocessing.schema import TableSchema
 from fastnet.preprocessing.table import TablePreprocessor
 
 if TYPE_CHECKING:
@@ -159,3 +160,11 @@ def target_scale(network: Network) -> tuple[Array, Array] | None:
         return None
     scale, center = target.units(network.outputs, network.loss)
     return None if (scale == 1).all() and (center == 0).all() else (scale, center)
+
+
+def schema_of(network: Network) -> TableSchema:
+    """Return the network's schema; that of columns without names where none was stored."""
+    schema = network.schema
+    if schema is not None and len(schema.feature_names) == network.inputs:
+        return schema
+    return TableSchema.of_matrix(network.inputs)

@@ -1,125 +1,163 @@
-"""Answers: what a network's outputs stand for, and what their columns are called."""
+"""OutputSchema: what a network's outputs stand for, and what their columns are called."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.errors import InputError
-from fastnet.nn.losses import LOG_VARIANCE_FLOOR, GaussianNLL, Quantile
+from fastnet.nn.losses import LOG_VARIANCE_FLOOR, GaussianNLL, Loss, Quantile
+from fastnet.preprocessing.target import TableTarget
 
-if TYPE_CHECKING:
-    from fastnet.data import TableSchema
-    from fastnet.network import Network
-
-
-def class_names(network: Network) -> tuple[str, ...] | None:
-    """Return the names of the classes, their numbers where none were stored; None for values."""
-    outputs, names = network.outputs, network.label_names
-    if names is not None and (len(names) == outputs or (outputs == 1 and len(names) == 2)):
-        return names
-    if network.plan.output_activation.name == "softmax":
-        return tuple(map(str, range(outputs)))
-    return None
+Array = NDArray[Any]
 
 
-def column_names(network: Network) -> list[str]:
-    """Return what each column of the predictions is called.
+@dataclass(frozen=True, eq=False)
+class OutputSchema:
+    """What the outputs of a network stand for.
 
-    ``prediction`` and ``probability_<class>`` for classes; else the targets, or ``prediction``, and
-    after them ``<target>_std``, or ``<target>_quantile_<q>`` for every quantile, where the network
-    was trained for those.
+    Attributes
+    ----------
+    outputs : int
+        O, the number of outputs.
+    activation : str
+        The activation of the last layer.
+    loss : Loss or None
+        The loss that the network was trained with.
+    labels : tuple of str, or None
+        The names of the classes, where they are known.
+    target : TableTarget or None
+        The target columns of a table, and their scale.
     """
-    names = class_names(network)
-    if names is not None:
-        return ["prediction", *(f"probability_{name}" for name in names)]
-    loss = network.loss
-    targets = target_names(network)
-    if isinstance(loss, GaussianNLL):
-        return [*targets, *(f"{name}_std" for name in targets)]
-    if isinstance(loss, Quantile):
-        return [f"{name}_quantile_{q:g}" for q in loss.quantiles for name in targets]
-    return targets
 
+    outputs: int
+    activation: str
+    loss: Loss | None = None
+    labels: tuple[str, ...] | None = None
+    target: TableTarget | None = None
 
-def target_names(network: Network) -> list[str]:
-    """Return the names of the target columns; ``prediction`` for a single one."""
-    count = target_count(network)
-    if count == 1:
-        return ["prediction"]
-    targets = known_targets(network)
-    if len(targets) == count:
-        return list(targets)
-    return [f"prediction_{index}" for index in range(count)]
+    # --- names -----------------------------------------------------------------------------------
 
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes, their numbers where no names are known; None for values."""
+        outputs, names = self.outputs, self.labels
+        if names is not None and (len(names) == outputs or (outputs == 1 and len(names) == 2)):
+            return names
+        return tuple(map(str, range(outputs))) if self.activation == "softmax" else None
 
-def known_targets(network: Network) -> tuple[str, ...]:
-    """Return what the target columns of training were called; empty where they had no names."""
-    if network.preprocessor is not None:
-        target = network.preprocessor.target
-        return () if target is None else target.names
-    return () if network.schema is None else network.schema.targets
+    @property
+    def answer_names(self) -> tuple[str, ...] | None:
+        """Names of the classes that can be confused; a single probability has "no" and "yes"."""
+        if self.outputs == 1 and self.are_probabilities:
+            return self.class_names or ("no", "yes")
+        return self.class_names
 
+    @property
+    def are_probabilities(self) -> bool:
+        """Whether the outputs are probabilities of answers, not numbers."""
+        trained = self.loss is not None and self.loss.metric == "accuracy"
+        return trained or self.class_names is not None
 
-def target_count(network: Network) -> int:
-    """Return how many target columns the outputs describe."""
-    loss = network.loss
-    return network.outputs // (loss.outputs_per_target if loss is not None else 1)
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns of predictions.
 
+        ``prediction`` and ``probability_<class>`` for classes; else the targets, or ``prediction``,
+        and after them ``<target>_std``, or ``<target>_quantile_<q>`` for every quantile, where the
+        network was trained for those.
+        """
+        names = self.class_names
+        if names is not None:
+            return ["prediction", *(f"probability_{name}" for name in names)]
+        targets = self.target_names
+        if isinstance(self.loss, GaussianNLL):
+            return [*targets, *(f"{name}_std" for name in targets)]
+        if isinstance(self.loss, Quantile):
+            return [f"{name}_quantile_{q:g}" for q in self.loss.quantiles for name in targets]
+        return targets
 
-def log_variance_floors(network: Network) -> NDArray[Any]:
-    """Return the least logarithm of a variance of each target (T,), in the targets' unit.
+    @property
+    def target_count(self) -> int:
+        """Number of target columns that the outputs describe."""
+        return self.outputs // (self.loss.outputs_per_target if self.loss is not None else 1)
 
-    The loss has one floor for all targets; where those are scaled, it is that of scaled targets.
-    """
-    floors = np.full(target_count(network), LOG_VARIANCE_FLOOR)
-    target = None if network.preprocessor is None else network.preprocessor.target
-    if target is not None:
-        floors = target.decode(np.tile(floors, 2), network.loss)[len(floors) :]
-    return floors.astype(network.dtype)
+    @property
+    def known_targets(self) -> tuple[str, ...]:
+        """Names of the target columns in training; empty where they had none."""
+        return () if self.target is None else self.target.names
 
+    @property
+    def target_names(self) -> list[str]:
+        """Names of the predicted columns; ``prediction`` for a single one."""
+        count = self.target_count
+        if count == 1:
+            return ["prediction"]
+        if len(self.known_targets) == count:
+            return list(self.known_targets)
+        return [f"prediction_{index}" for index in range(count)]
 
-def means_and_deviations(
-    network: Network, outputs: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return means and standard deviations, each (N, T), of outputs (N, 2 T)."""
-    if not isinstance(network.loss, GaussianNLL):
-        raise InputError(
-            "the network gives no standard deviations: train it with loss='gaussian_nll', two "
-            "outputs for each target."
-        )
-    count = target_count(network)
-    log_variances = np.maximum(outputs[:, count:], log_variance_floors(network))
-    return outputs[:, :count], np.exp(0.5 * log_variances)
+    # --- values ----------------------------------------------------------------------------------
 
+    @property
+    def log_variance_floors(self) -> NDArray[np.float64]:
+        """Lower bounds of the logarithms of variances (T,), in the targets' unit.
 
-def quantiles(network: Network, outputs: NDArray[Any]) -> dict[float, NDArray[Any]]:
-    """Return the quantiles by name, each (N, T), of outputs (N, Q T)."""
-    if not isinstance(network.loss, Quantile):
-        raise InputError("the network gives no quantiles: train it with loss='quantile'.")
-    names = network.loss.quantiles
-    return dict(zip(names, np.split(outputs, len(names), axis=1), strict=True))
+        The loss has one bound for all targets; where those are scaled, it is that of scaled
+        targets.
+        """
+        floors = np.full(self.target_count, LOG_VARIANCE_FLOOR)
+        if self.target is not None:
+            floors = self.target.decode(np.tile(floors, 2), self.loss)[len(floors) :]
+        return floors
 
+    def mean_and_std(self, outputs: Array) -> tuple[Array, Array]:
+        """Return means and standard deviations, each (N, T), of outputs (N, 2 T).
 
-def values(network: Network, outputs: NDArray[Any]) -> NDArray[Any]:
-    """Return the outputs of `column_names`, (N, columns): deviations for logarithms of variances.
+        Raises
+        ------
+        InputError
+            The network was not trained with ``gaussian_nll``.
+        """
+        if not isinstance(self.loss, GaussianNLL):
+            raise InputError(
+                "the network gives no standard deviations: train it with loss='gaussian_nll', two "
+                "outputs for each target."
+            )
+        count = self.target_count
+        floors = self.log_variance_floors.astype(outputs.dtype)
+        return outputs[:, :count], np.exp(0.5 * np.maximum(outputs[:, count:], floors))
 
-    One yes-or-no output stands for two classes; the column ``prediction`` is not among them.
-    """
-    if class_names(network) is not None:
-        return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
-    if isinstance(network.loss, GaussianNLL):
-        return np.hstack(means_and_deviations(network, outputs))
-    return outputs
+    def quantiles(self, outputs: Array) -> dict[float, Array]:
+        """Return the quantiles by name, each (N, T), of outputs (N, Q T).
 
+        Raises
+        ------
+        InputError
+            The network was not trained with ``quantile``.
+        """
+        if not isinstance(self.loss, Quantile):
+            raise InputError("the network gives no quantiles: train it with loss='quantile'.")
+        names = self.loss.quantiles
+        return dict(zip(names, np.split(outputs, len(names), axis=1), strict=True))
 
-def schema_of(network: Network) -> TableSchema:
-    """Return the network's schema; that of columns without names where none was stored."""
-    from fastnet.data import TableSchema
+    def values(self, outputs: Array) -> Array:
+        """Return the columns of `column_names` (N, columns) but for ``prediction`` of classes.
 
-    schema = network.schema
-    if schema is not None and len(schema.feature_names) == network.inputs:
-        return schema
-    return TableSchema.of_matrix(network.inputs)
+        One probability becomes those of both classes; logarithms of variances become deviations.
+        """
+        if self.class_names is not None:
+            return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+        if isinstance(self.loss, GaussianNLL):
+            return np.hstack(self.mean_and_std(outputs))
+        return outputs
+
+    def answers(self, outputs: Array) -> NDArray[np.intp]:
+        """Return the index of the most probable class of each row, (N,)."""
+        if outputs.shape[1] == 1:
+            return (outputs[:, 0] > 0.5).astype(np.intp)
+        best: NDArray[np.intp] = np.argmax(outputs, axis=1)
+        return best

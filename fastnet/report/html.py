@@ -60,7 +60,7 @@ def page(
         The rows that confusion, calibration or residuals are of.
     """
     output = network.predict(shown.x)
-    names = measures.answer_names(network)
+    names = network.output_schema.answer_names
     found = [charts.curve_chart(curve) for curve in measures.curves(history)]
     parts = [
         f"<header><h1>{escape(title)}</h1></header>",
@@ -69,8 +69,8 @@ def page(
         _results(history, tested),
         f'<section><h2>Learning curves</h2><div class="charts">{"".join(found)}</div></section>',
     ]
-    if not measures.gives_answers(network):
-        several = measures.residuals(network, shown.y, output)
+    if not network.output_schema.are_probabilities:
+        several = measures.residuals(network.output_schema, shown.y, output)
         parts.append(_residuals(several, shown.what))
     else:
         if names is not None and (output.shape[1] == 1 or shown.y.ndim == 1):

@@ -6,18 +6,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.nn.losses import GaussianNLL, Quantile
 from fastnet.nn.metrics import calibration_error, confidences
-from fastnet.preprocessing import outputs
+from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.training.history import History
-
-if TYPE_CHECKING:
-    from fastnet.network import Network
 
 Array = NDArray[Any]
 
@@ -138,19 +135,6 @@ def curves(history: History) -> list[Curve]:
     ]
 
 
-def answer_names(network: Network) -> tuple[str, ...] | None:
-    """Return the names of the classes that can be confused; None where there are none."""
-    if network.outputs == 1 and gives_answers(network):
-        return outputs.class_names(network) or ("no", "yes")
-    return outputs.class_names(network)
-
-
-def gives_answers(network: Network) -> bool:
-    """Return whether outputs are probabilities of answers, not numbers."""
-    trained = network.loss is not None and network.loss.metric == "accuracy"
-    return trained or outputs.class_names(network) is not None
-
-
 def confusion(targets: Array, output: Array, names: tuple[str, ...]) -> Confusion:
     """Return the confusion matrix of labels (N,), or one yes-or-no column, and outputs (N, O)."""
     if output.shape[1] == 1:
@@ -174,28 +158,28 @@ def calibration(targets: Array, output: Array) -> Calibration:
     return Calibration(mean_sure, mean_right, count[used] / max(len(sure), 1), error)
 
 
-def residuals(network: Network, target: Array, output: Array) -> list[Residuals]:
+def residuals(schema: OutputSchema, target: Array, output: Array) -> list[Residuals]:
     """Return targets and predictions of every target column; the median for quantiles."""
     target = np.asarray(target, np.float64).reshape(len(target), -1)
     output = output.astype(np.float64)
     count = target.shape[1]
-    loss = network.loss
+    loss = schema.loss
     found = []
-    names = outputs.target_names(network)
-    known = outputs.known_targets(network)
+    names = schema.target_names
+    known = schema.known_targets
     if count == len(known) == 1:
         names = list(known)
     for k, name in enumerate(names):
         t, covered = target[:, k], []
         prediction = output[:, k]
         if isinstance(loss, GaussianNLL):
-            mean, std = outputs.means_and_deviations(network, output)
+            mean, std = schema.mean_and_std(output)
             distance = np.abs(t - mean[:, k]) / std[:, k]
             for width, expected in ((1, 0.6827), (2, 0.9545)):
                 fraction = float((distance <= width).mean())
                 covered.append((f"within {width} standard deviations", expected, fraction))
         elif isinstance(loss, Quantile):
-            named = outputs.quantiles(network, output)
+            named = schema.quantiles(output)
             prediction = named[min(named, key=lambda q: abs(q - 0.5))][:, k]
             for q, values in named.items():
                 covered.append((f"below the quantile {q:g}", q, float((t <= values[:, k]).mean())))

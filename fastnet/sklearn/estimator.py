@@ -195,8 +195,8 @@ class FastNetEstimator(BaseEstimator):
             Rows to measure after each epoch, and for early stopping to watch.
         """
         first = not (self.warm_start and hasattr(self, "network_"))
-        val = X_val, y_val, sample_weight_val
-        return self._train(X, y, sample_weight, val, first=first, once=False)
+        pair = X_val, y_val, sample_weight_val
+        return self._train(X, y, sample_weight, pair, first=first, once=False)
 
     def _train(
         self, X: Any, y: Any, sample_weight: Any, val: tuple[Any, ...], *, first: bool, once: bool
@@ -294,10 +294,8 @@ class FastNetEstimator(BaseEstimator):
         if preprocessor is not None and self.preset is not None:
             layers = tables.layers(self, preprocessor, units, activation)
         else:
-            layers = [
-                *parameters.hidden_layers(self),
-                parameters.output_layer(self, units, activation),
-            ]
+            last = parameters.output_layer(self, units, activation)
+            layers = [*parameters.hidden_layers(self), last]
             if preprocessor is not None and (self.embedding_size or self.numeric_embedding):
                 layers.insert(0, preprocessor.first_layer(self.embedding_size))
         dtype = "float32" if self._tabular else x.dtype

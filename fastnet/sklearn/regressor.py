@@ -12,7 +12,6 @@ from sklearn.utils.validation import column_or_1d, validate_data
 from fastnet.errors import InputError
 from fastnet.nn import losses
 from fastnet.nn.losses import CrossEntropy, GaussianNLL, Loss, Quantile
-from fastnet.preprocessing import outputs as answers
 from fastnet.sklearn.estimator import FLOATS, Array, FastNetEstimator
 from fastnet.sklearn.signatures import extending
 
@@ -132,7 +131,7 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
             return self._shaped(mean)
         if not isinstance(loss, GaussianNLL):
             raise InputError(f"return_std needs loss='gaussian_nll', got {loss.name!r}.")
-        deviation = answers.means_and_deviations(self._network(), outputs)[1]
+        deviation = self._network().output_schema.mean_and_std(outputs)[1]
         return self._shaped(mean), self._shaped(deviation)
 
     def predict_quantiles(self, X: Any) -> Array:

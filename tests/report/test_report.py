@@ -115,7 +115,7 @@ def test_residuals_have_quantiles_and_what_the_network_said_of_itself() -> None:
     net = fn.Network([1, 2], dtype="float64", backend="numpy")
     net.loss, net.parameters = fn.losses.GaussianNLL(), [0.0, 0.0, 5.0, 0.0]
     noise = np.random.default_rng(3).normal(size=2000)
-    (found,) = measures.residuals(net, 5 + noise, net.predict(np.zeros((2000, 1))))
+    (found,) = measures.residuals(net.output_schema, 5 + noise, net.predict(np.zeros((2000, 1))))
     within = {name: (expected, share) for name, expected, share in found.covered}
     assert list(within) == ["within 1 standard deviations", "within 2 standard deviations"]
     for expected, share in within.values():
@@ -123,7 +123,7 @@ def test_residuals_have_quantiles_and_what_the_network_said_of_itself() -> None:
     assert found.quantiles.mean(axis=0) == pytest.approx([-1.28, 0, 1.28], abs=0.1)
     net = fn.Network([1, 3], dtype="float64", backend="numpy")
     net.loss, net.parameters = fn.losses.Quantile(), [0.0, 0.0, 0.0, -1.0, 0.0, 1.0]
-    (found,) = measures.residuals(net, noise, net.predict(np.zeros((2000, 1))))
+    (found,) = measures.residuals(net.output_schema, noise, net.predict(np.zeros((2000, 1))))
     assert (found.prediction == 0).all()  # the median
     shares = [share for _, _, share in found.covered]
     assert shares == [(noise <= bound).mean() for bound in (-1, 0, 1)]

@@ -13,7 +13,6 @@ from fastnet.inspection.calibration import calibrated_loss, uncalibrated
 from fastnet.network import Network
 from fastnet.nn.losses import LOSSES, Loss, Quantile
 from fastnet.nn.metrics import METRICS
-from fastnet.preprocessing.outputs import class_names
 from fastnet.serialization import model_file
 
 _FOR_CLASSES = "accuracy", "balanced_accuracy", "precision", "recall", "f1", "calibration_error"
@@ -84,7 +83,7 @@ def command(
         raise InputError(
             f"{dataset.name} has no column {wanted} to compare with; name it with --target."
         )
-    names = class_names(network)
+    names = network.output_schema.class_names
     untold = loss is None and network.loss is None and names is None
     if untold and network.outputs != max(1, len(dataset.schema.targets)):
         raise InputError(
@@ -134,7 +133,7 @@ def _by_class(network: Network, dataset: Any, names: tuple[str, ...]) -> list[di
     targets = np.asarray(dataset.y)
     if targets.dtype.kind not in "iu":
         return []
-    answer = load.answers(network.predict(dataset.x))
+    answer = network.output_schema.answers(network.predict(dataset.x))
     count = len(names)
     hits = np.bincount(targets[targets == answer], minlength=count)
     present, predicted = np.bincount(targets, minlength=count), np.bincount(answer, minlength=count)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from fastnet.cli import load, options, output
 from fastnet.network import Network
-from fastnet.preprocessing import outputs as answers
 from fastnet.serialization import model_file
 
 _BLOCK: Final = 8192  # rows that are formatted at a time
@@ -73,15 +72,16 @@ def command(
 
 def _csv(network: Network, outputs: NDArray[Any]) -> Iterator[str]:
     """Yield the CSV text, in blocks of rows."""
-    names = answers.class_names(network)
-    yield _lines([answers.column_names(network)])
+    schema = network.output_schema
+    names = schema.class_names
+    yield _lines([schema.column_names])
     for start in range(0, len(outputs), _BLOCK):
         block = outputs[start : start + _BLOCK]
-        numbers = _numbers(answers.values(network, block))
+        numbers = _numbers(schema.values(block))
         if names is None:
             yield _lines(numbers)
             continue
-        labels = (names[k] for k in load.answers(block))
+        labels = (names[k] for k in schema.answers(block))
         yield _lines([label, *row] for label, row in zip(labels, numbers, strict=True))
 
 

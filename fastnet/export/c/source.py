@@ -20,10 +20,9 @@ from fastnet._version import version
 from fastnet.data import TableSchema
 from fastnet.export.c import tables, templates
 from fastnet.export.c.literals import numbers, texts, wrapped
-from fastnet.export.columns import InputTable, table_of
+from fastnet.export.columns import InputTable, schema_of, table_of
 from fastnet.export.steps import Affine, Normalize, Scale, Step, activations_of, shown, steps_of
 from fastnet.nn.losses import GaussianNLL
-from fastnet.preprocessing import outputs
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -48,9 +47,9 @@ extern const char *const *const NAME_categories[COLUMNS];"""
 def content(network: Network, name: str) -> bytes:
     """Return the source, whose public names begin with `name` made fit for C, in ASCII."""
     steps, table = steps_of(network), table_of(network)
-    schema = outputs.schema_of(network) if table is None else table
+    schema = schema_of(network) if table is None else table
     width = network.inputs if table is None else len(table.columns)
-    labels, header = outputs.class_names(network), outputs.column_names(network)
+    labels, header = network.output_schema.class_names, network.output_schema.column_names
     deviations = isinstance(network.loss, GaussianNLL)
     if labels is not None:
         written = templates.PRINT_CLASSES
@@ -203,7 +202,10 @@ def _predict(network: Network, steps: Sequence[Step]) -> str:
 
 def _deviations(network: Network) -> str:
     """Return the function that makes standard deviations, and its constants."""
-    return numbers("REAL floors", outputs.log_variance_floors(network)) + templates.DEVIATIONS
+    return (
+        numbers("REAL floors", network.output_schema.log_variance_floors.astype(network.dtype))
+        + templates.DEVIATIONS
+    )
 
 
 def _categories(schema: TableSchema | InputTable, *, public: bool) -> Iterable[tuple[str, str]]:

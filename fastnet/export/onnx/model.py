@@ -17,11 +17,10 @@ import numpy as np
 
 from fastnet._version import version
 from fastnet.errors import FastNetError
-from fastnet.export.columns import table_of
+from fastnet.export.columns import schema_of, table_of
 from fastnet.export.onnx import tables
 from fastnet.export.steps import Affine, Scale, Step, steps_of
 from fastnet.kernels import abi
-from fastnet.preprocessing import outputs
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -150,7 +149,7 @@ def content(network: Network, name: str) -> bytes:
         producer_name="fastnet",
         producer_version=version,
     )
-    schema, labels = outputs.schema_of(network), outputs.class_names(network)
+    schema, labels = schema_of(network), network.output_schema.class_names
     described: dict[str, Any] = {"labels": labels, "features": None}
     if table is not None:
         described |= {"columns": tables.described(table), "features": table.features}

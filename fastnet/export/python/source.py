@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet._version import version
-from fastnet.export.columns import table_of
+from fastnet.export.columns import schema_of, table_of
 from fastnet.export.python import tables, templates
 from fastnet.export.steps import Affine, Normalize, Step, activations_of, shown, steps_of
 from fastnet.nn.losses import GaussianNLL
-from fastnet.preprocessing import outputs
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -46,12 +45,12 @@ def content(network: Network, name: str) -> bytes:
     functions = [templates.STEPS[kind] for kind in dict.fromkeys(map(type, steps))]
     for activation in activations_of(steps):
         functions += [text for text in templates.ACTIVATIONS[activation] if text not in functions]
-    schema = outputs.schema_of(network)
-    labels = outputs.class_names(network)
+    schema = schema_of(network)
+    labels = network.output_schema.class_names
     rows = templates.VALUES if labels is None else templates.CLASSES
     if labels is None and isinstance(network.loss, GaussianNLL):
         rows = templates.DEVIATIONS
-        tensors["floors"] = outputs.log_variance_floors(network)
+        tensors["floors"] = network.output_schema.log_variance_floors.astype(network.dtype)
     table = table_of(network)
     if table is None:
         columns: list[object] = [(column.name, column.categories) for column in schema.columns]
@@ -84,7 +83,7 @@ def content(network: Network, name: str) -> bytes:
         *([] if table is None else [_tuple("FULL", table.full, "unnamed columns with targets")]),
         _tuple("FEATURES", features, "names of the inputs, in order"),
         _tuple("LABELS", labels, "names of the classes, in the order of the outputs"),
-        _tuple("OUTPUTS", outputs.column_names(network), "the header of the predictions"),
+        _tuple("OUTPUTS", network.output_schema.column_names, "the header of the predictions"),
         "",
         *(f"\n{source}" for source in functions),
         "",

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.backends import NAMES, get_backend
-from fastnet.backends.base import Batch, TrainConfig
+from fastnet.backends.base import TrainConfig
 from fastnet.benchmarks import problems
 from fastnet.benchmarks.ladder import LOSS
 from fastnet.benchmarks.pinning import usable_cores
 from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem
 from fastnet.errors import InputError, suggest
 from fastnet.nn import losses
+from fastnet.nn.batch import Batch
 
 GPU: tuple[str, ...] = ("cupy",)
 """The backends that run on a GPU."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnet.backends.base import Batch
 from fastnet.benchmarks.contenders import FastNet
 from fastnet.benchmarks.ladder import Rung
 from fastnet.benchmarks.suite import TRAINED, note, on_each_backend, trained, waited
+from fastnet.nn.batch import Batch
 
 
 def first_batch(contender: FastNet, rung: Rung) -> Batch:

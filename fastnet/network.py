@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet import backends
-from fastnet.backends.base import Array, Backend, Engine, TrainConfig
+from fastnet.backends.base import Backend, Engine, TrainConfig
 from fastnet.errors import InputError
 from fastnet.nn import losses, optimizers
 from fastnet.nn import metrics as metric_table
+from fastnet.nn.batch import Array
 from fastnet.nn.layers import Layer, chain
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS, Optimizer

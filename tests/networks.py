@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastnet.backends
-from fastnet.backends.base import Backend, Batch, Engine, LossSums, TrainConfig
+from fastnet.backends.base import Backend, Engine, LossSums, TrainConfig
 from fastnet.nn import losses, random
 from fastnet.nn.activations import ACTIVATIONS
+from fastnet.nn.batch import Batch
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from fastnet.nn.losses import LOSSES, Loss
 from fastnet.nn.plan import Plan, make_plan

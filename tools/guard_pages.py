@@ -17,11 +17,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fastnet.backends import get_backend
-from fastnet.backends.base import Batch, TrainConfig
+from fastnet.backends.base import TrainConfig
 from fastnet.kernels import abi
 from fastnet.kernels.cpu import activations, dots, gemm, norm, optimizers, row_lanes
 from fastnet.kernels.cpu.lanes import load, store
 from fastnet.kernels.cpu.vectors import VECTOR_BYTES
+from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import MSE
 from fastnet.nn.optimizers import Adam

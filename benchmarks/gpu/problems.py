@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends import find
-from fastnet.backends.base import Backend, Batch, TrainConfig
+from fastnet.backends.base import Backend, TrainConfig
 from fastnet.benchmarks.contenders import Contender
 from fastnet.benchmarks.ladder import LADDER, LOSS, Rung
 from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem
 from fastnet.nn import losses
+from fastnet.nn.batch import Batch
 from fastnet.nn.layers import chain
 from fastnet.nn.optimizers import Adam
 from fastnet.nn.plan import Plan, make_plan

@@ -23,12 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.kernels import abi
+from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan
-
-Array = Any
-"""An array of the backend at hand."""
 
 PRECISIONS: Final = ("float32", "tf32", "bf16")
 """Of matrix products in a float32 network; parameters, moments and sums are float32 in each.
@@ -36,39 +34,6 @@ PRECISIONS: Final = ("float32", "tf32", "bf16")
 float32: full precision. tf32: factors are rounded to 10 bits. bf16: activations and their gradients
 lie in memory as bfloat16 (7 bits), and products read a rounded copy of the parameters.
 """
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Checked training data, or one batch of it, as the backend holds it.
-
-    Attributes
-    ----------
-    x : (N, I)
-    labels : (N,) int64, or None
-        Class indices, for cross-entropy.
-    target : (N, T), or None
-        Every other kind of target. Exactly one of `labels` and `target` is given.
-    weight : (N,), or None
-        Sample weights, at least 0.
-    """
-
-    x: Array
-    labels: Array | None = None
-    target: Array | None = None
-    weight: Array | None = None
-
-    def __len__(self) -> int:
-        return int(self.x.shape[0])
-
-    def part(self, start: int, stop: int) -> Batch:
-        """Return the rows from `start` up to `stop`, as views."""
-        return Batch(*(None if a is None else a[start:stop] for a in self.fields))
-
-    @property
-    def fields(self) -> tuple[Array | None, ...]:
-        """The four arrays."""
-        return self.x, self.labels, self.target, self.weight
 
 
 @dataclass(frozen=True)

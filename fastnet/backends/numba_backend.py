@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.aligned import aligned
-from fastnet.backends.base import Array, Backend, Engine
+from fastnet.backends.base import Backend, Engine
 from fastnet.backends.numba_engine import NumbaEngine
 from fastnet.backends.threads import cores
+from fastnet.nn.batch import Array
 from fastnet.nn.plan import Plan
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.aligned import aligned
-from fastnet.backends.base import Array, Batch, Engine, LossSums, TrainConfig, zeros_tally
+from fastnet.backends.base import Engine, LossSums, TrainConfig, zeros_tally
 from fastnet.backends.threads import (
     FLOPS_PER_THREAD,
     FLOPS_PER_THREAD_ONCE,
@@ -20,6 +20,7 @@ from fastnet.backends.threads import (
     threads_that_pay,
 )
 from fastnet.kernels import abi
+from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from fastnet.backends.base import Array, Backend, Batch, Engine, LossSums, TrainConfig, zeros_tally
+from fastnet.backends.base import Backend, Engine, LossSums, TrainConfig, zeros_tally
 from fastnet.backends.numpy_update import Update
 from fastnet.backends.threads import blas_pools
 from fastnet.kernels import abi
 from fastnet.nn import activations, random
 from fastnet.nn.activations import Activation
+from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss, LossArrays
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array
 from fastnet.kernels import abi
+from fastnet.nn.batch import Array
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.backends.base import Batch
 from fastnet.errors import InputError
+from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import Poisson
 from fastnet.nn.plan import make_plan

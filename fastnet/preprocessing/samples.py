@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.backends.base import Backend, Batch
+from fastnet.backends.base import Backend
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn import random
+from fastnet.nn.batch import Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.plan import Plan
 from fastnet.preprocessing import validation

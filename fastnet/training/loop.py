@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, Backend, Batch, Engine, LossSums, TrainConfig
+from fastnet.backends.base import Backend, Engine, LossSums, TrainConfig
 from fastnet.errors import DivergenceError
+from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.metrics import Metric, r2_from, variance
 from fastnet.nn.optimizers import LBFGS, Optimizer

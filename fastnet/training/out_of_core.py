@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Backend, Batch, Engine, LossSums, TrainConfig
+from fastnet.backends.base import Backend, Engine, LossSums, TrainConfig
 from fastnet.data import Scaler
 from fastnet.data.chunks import Chunks
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn import random
+from fastnet.nn.batch import Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS
 from fastnet.preprocessing import edge, samples

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from fastnet.backends import get_backend
-from fastnet.backends.base import Backend, Batch, Engine, LossSums
+from fastnet.backends.base import Backend, Engine, LossSums
 from fastnet.nn import random
+from fastnet.nn.batch import Batch
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm
 from fastnet.nn.losses import LOSSES, MSE, CrossEntropy, Huber, Loss, Quantile
 from fastnet.nn.losses import BinaryCrossEntropy as BCE

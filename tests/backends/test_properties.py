@@ -10,8 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fastnet.backends.base import Batch, TrainConfig
+from fastnet.backends.base import TrainConfig
 from fastnet.nn import random
+from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense, Dropout
 from fastnet.nn.losses import MSE
 from fastnet.nn.optimizers import SGD

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import PRECISIONS, Array, Backend
+from fastnet.backends.base import PRECISIONS, Backend
 from fastnet.backends.gpu.engine import GpuEngine
+from fastnet.nn.batch import Array
 from fastnet.nn.plan import Plan
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import HostRuntime

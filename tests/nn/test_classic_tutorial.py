@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet.backends.base import Batch, TrainConfig
+from fastnet.backends.base import TrainConfig
+from fastnet.nn.batch import Batch
 from fastnet.nn.losses import MSE
 from fastnet.nn.optimizers import SGD
 from fastnet.nn.plan import Plan

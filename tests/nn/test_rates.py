@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet.backends.base import Batch, Engine, TrainConfig
+from fastnet.backends.base import Engine, TrainConfig
+from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Block, Dense, Layer, LayerNorm
 from fastnet.nn.losses import MSE
 from fastnet.nn.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import PRECISIONS, Array, Backend, Batch, Engine
+from fastnet.backends.base import PRECISIONS, Backend, Engine
 from fastnet.backends.gpu.cupy_runtime import (
     CudaRuntime,
     first_line,
@@ -24,6 +24,7 @@ from fastnet.backends.gpu.cupy_runtime import (
 )
 from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.backends.gpu.host_stream import HostRows
+from fastnet.nn.batch import Array, Batch
 from fastnet.nn.plan import Plan
 
 _BUILDS: Final = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")

@@ -18,7 +18,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array
 from fastnet.backends.gpu.autotune import Choices
 from fastnet.backends.gpu.cublaslt import (
     Compute,
@@ -32,6 +31,7 @@ from fastnet.backends.gpu.cublaslt import (
 from fastnet.backends.gpu.runtime import BF16, Epilogue
 from fastnet.errors import FastNetWarning, InputError
 from fastnet.kernels.cuda import loader
+from fastnet.nn.batch import Array
 
 BLOCK: Final = 256
 """Threads in a block."""

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, Batch, Engine, LossSums, TrainConfig
+from fastnet.backends.base import Engine, LossSums, TrainConfig
 from fastnet.backends.gpu.epoch import Epochs
 from fastnet.backends.gpu.memory import Layer, Memory
 from fastnet.backends.gpu.runtime import Epilogue, Runtime
 from fastnet.kernels import abi
 from fastnet.nn import activations, random
+from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan

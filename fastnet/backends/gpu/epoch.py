@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, Batch, LossSums, TrainConfig
+from fastnet.backends.base import LossSums, TrainConfig
 from fastnet.backends.gpu.graphs import Graphs
 from fastnet.backends.gpu.host_stream import Feeder, HostRows
 from fastnet.backends.gpu.tiny import TinyTraining
 from fastnet.kernels import abi
+from fastnet.nn.batch import Array, Batch
 
 if TYPE_CHECKING:
     from fastnet.backends.gpu.engine import GpuEngine

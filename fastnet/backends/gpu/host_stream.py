@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Batch
+from fastnet.nn.batch import Batch
 
 if TYPE_CHECKING:
     from fastnet.backends.gpu.engine import GpuEngine

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, Batch
 from fastnet.backends.gpu.runtime import Runtime, mask_bytes
 from fastnet.kernels import abi
 from fastnet.kernels.cuda import loader
+from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array
+from fastnet.nn.batch import Array
 
 BF16: Final = np.dtype(np.uint16)
 """What bfloat16 numbers are stored as: NumPy has no such type."""

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, Batch, LossSums, TrainConfig
+from fastnet.backends.base import LossSums, TrainConfig
 from fastnet.kernels import abi
 from fastnet.kernels.cuda import tiny
 from fastnet.kernels.cuda.tiny import Tiny, TinyLayer
 from fastnet.nn import activations
+from fastnet.nn.batch import Array, Batch
 
 if TYPE_CHECKING:
     from fastnet.backends.gpu.engine import GpuEngine

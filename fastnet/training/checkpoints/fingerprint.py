@@ -22,8 +22,9 @@ from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.preprocessing.samples import Samples
 
 if TYPE_CHECKING:
-    from fastnet.backends.base import Batch, Engine
+    from fastnet.backends.base import Engine
     from fastnet.network import Network
+    from fastnet.nn.batch import Batch
     from fastnet.tables import TablePreprocessor
     from fastnet.training.loop import TrainingJob
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Array, LossSums
+from fastnet.backends.base import LossSums
 from fastnet.errors import CheckpointError, FastNetError, InputError
+from fastnet.nn.batch import Array
 from fastnet.training.history import History
 from fastnet.utils.param_validation import check_int, check_list
 

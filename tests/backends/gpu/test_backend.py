@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from fastnet import Network, backends
-from fastnet.backends.base import Batch, TrainConfig
+from fastnet.backends.base import TrainConfig
 from fastnet.backends.gpu import backend as gpu_backend
 from fastnet.backends.gpu import cupy_runtime
 from fastnet.backends.gpu.backend import CupyBackend
@@ -27,6 +27,7 @@ from fastnet.backends.gpu.host_stream import HostRows
 from fastnet.backends.gpu.runtime import Epilogue, mask_bytes
 from fastnet.backends.numpy_backend import NumpyBackend
 from fastnet.errors import FastNetWarning, InputError
+from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dropout
 from fastnet.nn.losses import CrossEntropy
 from fastnet.nn.optimizers import Adam

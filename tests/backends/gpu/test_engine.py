@@ -13,12 +13,13 @@ from weakref import ref
 import numpy as np
 import pytest
 
-from fastnet.backends.base import Batch, Engine, LossSums, TrainConfig
+from fastnet.backends.base import Engine, LossSums, TrainConfig
 from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.backends.gpu.runtime import Epilogue, Runtime
 from fastnet.backends.numpy_backend import NumpyEngine
 from fastnet.errors import FastNetWarning
 from fastnet.kernels.cuda import loader
+from fastnet.nn.batch import Batch
 from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, Layer, LayerNorm
 from fastnet.nn.losses import MSE, CrossEntropy, Huber, Loss, Quantile
 from fastnet.nn.optimizers import LBFGS, OPTIMIZERS, SGD, Adam, Optimizer

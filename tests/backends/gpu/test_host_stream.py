@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet.backends.base import Batch, TrainConfig
+from fastnet.backends.base import TrainConfig
 from fastnet.backends.gpu import epoch as gpu_epoch
 from fastnet.backends.gpu.host_stream import HostRows
+from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense, Dropout
 from fastnet.nn.losses import MSE, CrossEntropy, Loss
 from fastnet.nn.optimizers import Adam

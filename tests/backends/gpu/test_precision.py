@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from fastnet import Network, backends
-from fastnet.backends.base import Batch, Engine, TrainConfig
+from fastnet.backends.base import Engine, TrainConfig
 from fastnet.errors import BackendUnavailableError, InputError
+from fastnet.nn.batch import Batch
 from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, LayerNorm
 from fastnet.nn.losses import MSE, CrossEntropy
 from fastnet.nn.optimizers import Adam

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet.backends.base import Batch, LossSums, TrainConfig
+from fastnet.backends.base import LossSums, TrainConfig
 from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.backends.gpu.runtime import Runtime
 from fastnet.backends.numpy_backend import NumpyEngine
 from fastnet.kernels.cuda import loader, tiny
 from fastnet.nn.activations import ACTIVATIONS
+from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Block, Dense, Dropout, Layer
 from fastnet.nn.losses import MSE, BinaryCrossEntropy, CrossEntropy, GaussianNLL, Loss, Quantile
 from fastnet.nn.optimizers import LBFGS, OPTIMIZERS, SGD, Adam, Optimizer

@@ -26,6 +26,7 @@ import numpy as np
 import fastnet as fn
 from fastnet.errors import ModelFileError
 from fastnet.serialization import safetensors_file
+from fastnet.utils import files
 from fastnet.training import loop
 from fastnet.training.checkpoints import folder as checkpoint_folder
 
@@ -204,7 +205,7 @@ def main() -> None:
     parser.add_argument("--backends", default="numpy,numba")
     arguments = parser.parse_args()
     if arguments.writer == "naive":
-        safetensors_file.write_atomically = write_naively
+        files.write_atomically = write_naively
     report = campaign(arguments.kills, arguments.seed, arguments.backends.split(","))
     print(json.dumps(asdict(report)))
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from fastnet.errors import InputError, suggest
 from fastnet.export.from_sklearn import from_sklearn
 from fastnet.export.torch.importer import from_torch
-from fastnet.serialization.safetensors_file import write_atomically
+from fastnet.utils.files import write_atomically
 
 if TYPE_CHECKING:
     from fastnet.network import Network

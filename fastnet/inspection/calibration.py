@@ -1,57 +1,57 @@
-"""Calibration: probabilities that are neither too sure nor too timid, by one temperature.
+"""Calibration: predicted probabilities that match observed frequencies, by one temperature.
 
-``softmax(z / T)``, or ``sigmoid(z / T)``, with the T that makes held-out answers most likely (Guo
+``softmax(z / T)``, or ``sigmoid(z / T)``, with the T that makes held-out targets most likely (Guo
 et al., 2017, "On calibration of modern neural networks"). The order of the classes stays the same.
-Since z is ``x @ w + b`` of the last layer, T goes into its weights: every backend, every export and
-every file then has calibrated probabilities, at no cost.
+Since z is ``x @ w + b`` of the last layer, T is folded into its weights: every backend, every
+export and every file then has calibrated probabilities, at no cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.errors import InputError
+from fastnet.model import Model
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.nn.plan import make_plan
 from fastnet.preprocessing.samples import Samples
 
-if TYPE_CHECKING:
-    from fastnet.network import Network
+M = TypeVar("M", bound=Model)
 
 Array = NDArray[Any]
 
 BOUNDS: Final = 0.01, 100.0
-"""Temperatures that are looked at; answers that are all right would have T go to 0."""
+"""Temperatures that are tried; where every answer is right, T would go to 0."""
 
 _STEPS: Final = 200
 
 
-def pre_activations(network: Network, x: Array) -> Array:
+def pre_activations(model: Model, x: Array) -> Array:
     """Return z (N, O) of the last layer for checked, scaled inputs, in float64."""
-    last = network.layers[-1]
+    last = model.layers[-1]
     assert isinstance(last, Dense)
-    layers = *network.layers[:-1], replace(last, activation="identity")
-    backend = network.backend_object
+    layers = *model.layers[:-1], replace(last, activation="identity")
+    backend = model.backend_object
     # The same parameters in the same places.
-    engine = backend.engine(make_plan(network.inputs, layers), network.parameters, network.state)
+    engine = backend.engine(make_plan(model.inputs, layers), model.parameters, model.state)
     return backend.to_host(engine.predict(backend.asarray(x))).astype(np.float64)
 
 
-def fit_temperature(network: Network, checked: Samples) -> float:
+def fit_temperature(model: Model, checked: Samples) -> float:
     """Return the temperature with the smallest mean loss on these rows."""
-    kind = network.plan.output_activation.name
+    kind = model.plan.output_activation.name
     if kind not in ("softmax", "sigmoid"):
         raise InputError(
             f"only probabilities can be calibrated: the output activation is {kind!r}, expected "
             "'softmax' or 'sigmoid'."
         )
-    z = pre_activations(network, checked.rows.x)
+    z = pre_activations(model, checked.rows.x)
     labels, target, weight = checked.rows.labels, checked.rows.target, checked.rows.weight
     if labels is not None:
         target = np.zeros_like(z)
@@ -67,25 +67,25 @@ def fit_temperature(network: Network, checked: Samples) -> float:
     return 1.0 / _root(slope, 1.0 / BOUNDS[1], 1.0 / BOUNDS[0])
 
 
-def apply_temperature(network: Network, temperature: float) -> None:
+def apply_temperature(model: Model, temperature: float) -> None:
     """Divide z of the last layer by `temperature`."""
-    last = f"layers.{len(network.layers) - 1}"
-    for name, values in network.named_parameters().items():
+    last = f"layers.{len(model.layers) - 1}"
+    for name, values in model.named_parameters().items():
         if name.rpartition(".")[0] == last:
             values *= 1.0 / temperature
 
 
-def calibrated_loss(network: Network) -> Loss:
+def calibrated_loss(model: Model) -> Loss:
     """Return the loss that `fit_temperature` lowers: the network's, without label smoothing."""
-    loss = network._loss(None)
+    loss = model.loss_or_own(None)
     if isinstance(loss, CrossEntropy | BinaryCrossEntropy):
         return replace(loss, label_smoothing=0.0)
     return loss
 
 
-def uncalibrated(network: Network) -> Network:
+def uncalibrated(model: M) -> M:
     """Return a copy of the network as it was before `Network.calibrate`."""
-    other = network.copy()
+    other = model.copy()
     if other.temperature is not None:
         apply_temperature(other, 1.0 / other.temperature)
         other.temperature = None

@@ -13,21 +13,18 @@ so far below zero that ``exp`` of the sum is 0: the Poisson loss of that has the
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastnet.data.frame import Inputs
 from fastnet.errors import InputError
+from fastnet.model import Model
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import Poisson
 from fastnet.nn.plan import make_plan
-from fastnet.preprocessing import samples
-from fastnet.preprocessing.samples import Inputs
-
-if TYPE_CHECKING:
-    from fastnet.network import Network
 
 Array = NDArray[Any]
 
@@ -43,26 +40,26 @@ class Sensitivity:
 
     Parameters
     ----------
-    network : Network
+    model : Model
     count : int
         The most rows that will be asked for at a time.
     """
 
-    def __init__(self, network: Network, count: int) -> None:
-        inputs, outputs, last = network.inputs, network.outputs, network.layers[-1]
-        self.network, self.size = network, max(1, min(count, _BLOCK))
-        self.softmax = network.plan.output_activation.output_only
+    def __init__(self, model: Model, count: int) -> None:
+        inputs, outputs, last = model.inputs, model.outputs, model.layers[-1]
+        self.model, self.size = model, max(1, min(count, _BLOCK))
+        self.softmax = model.plan.output_activation.output_only
         assert isinstance(last, Dense)
         if self.softmax:  # its derivative is taken here: it may stand at the very end only
             last = replace(last, activation="identity")
-        layers = Dense(inputs), *network.layers[:-1], last, Dense(outputs, "exp")
+        layers = Dense(inputs), *model.layers[:-1], last, Dense(outputs, "exp")
         plan = make_plan(self.size, layers)
-        backend, dtype = network.backend_object, network.dtype
+        backend, dtype = model.backend_object, model.dtype
         parameters = backend.asarray(np.zeros(plan.size, dtype))
         state = backend.asarray(np.zeros(plan.state_size, dtype))
         named = {tensor.name: tensor.view(parameters) for tensor in plan.parameters}
         named |= {tensor.name: tensor.view(state) for tensor in plan.state}
-        for name, values in {**network.named_parameters(), **network.named_state()}.items():
+        for name, values in {**model.named_parameters(), **model.named_state()}.items():
             _, index, part = name.split(".")
             named[f"layers.{int(index) + 1}.{part}"][...] = values
         end = f"layers.{len(layers) - 1}"
@@ -86,7 +83,7 @@ class Sensitivity:
         """
         if self.softmax:
             dy = y * (dy - np.sum(dy * y, axis=1, keepdims=True))
-        backend, size = self.network.backend_object, self.size
+        backend, size = self.model.backend_object, self.size
         dx = np.empty_like(x)
         for start in range(0, len(x), size):
             block = slice(start, min(start + size, len(x)))
@@ -102,34 +99,32 @@ class Sensitivity:
         return dx
 
 
-def input_gradients(network: Network, x: Inputs, output: ArrayLike | None) -> Array:
+def input_gradients(model: Model, x: Inputs, output: ArrayLike | None) -> Array:
     """Return the gradient of one output of each row with respect to that row, (N, I)."""
-    values, y = _forward(network, x)
-    chosen = _chosen(output, network._decoded(y))
+    values, y = _forward(model, x)
+    chosen = _chosen(output, model.preprocessor.decode(y, model.loss))
     dy = np.zeros_like(y)
-    np.put_along_axis(dy, chosen[:, None], _units(network)[chosen, None], axis=1)
-    dx = Sensitivity(network, len(values)).pull_back(values, y, dy)
-    return _unscaled(network, dx)
+    np.put_along_axis(dy, chosen[:, None], _units(model)[chosen, None], axis=1)
+    dx = Sensitivity(model, len(values)).pull_back(values, y, dy)
+    return _unscaled(model, dx)
 
 
-def jacobian(network: Network, x: Inputs) -> Array:
+def jacobian(model: Model, x: Inputs) -> Array:
     """Return the derivative of every output with respect to every input, (N, O, I)."""
-    values, y = _forward(network, x)
-    sensitivity, units = Sensitivity(network, len(values)), _units(network)
-    result = np.empty((*y.shape, values.shape[1]), network.dtype)
+    values, y = _forward(model, x)
+    sensitivity, units = Sensitivity(model, len(values)), _units(model)
+    result = np.empty((*y.shape, values.shape[1]), model.dtype)
     for k in range(y.shape[1]):
         dy = np.zeros_like(y)
         dy[:, k] = units[k]
         result[:, k] = sensitivity.pull_back(values, y, dy)
-    return _unscaled(network, result)
+    return _unscaled(model, result)
 
 
-def _forward(network: Network, x: Inputs) -> tuple[Array, Array]:
+def _forward(model: Model, x: Inputs) -> tuple[Array, Array]:
     """Return the checked, scaled inputs, and the outputs; those of a table are scaled too."""
-    if network.preprocessor is not None:
-        x = network.preprocessor.transform(x, network.dtype)
-    values = samples.inputs(network.plan, network.dtype, network.scaler, x)
-    backend, engine = network.backend_object, network._engine()
+    values = model.preprocessor.transform(x, model.dtype)
+    backend, engine = model.backend_object, model.engine()
     return values, backend.to_host(engine.predict(backend.asarray(values)))
 
 
@@ -148,16 +143,15 @@ def _chosen(output: ArrayLike | None, y: Array) -> NDArray[np.intp]:
     return np.broadcast_to(index, (len(y),)).astype(np.intp)
 
 
-def _units(network: Network) -> Array:
+def _units(model: Model) -> Array:
     """Return the unit of each output (O,): what 1 of it stands for in a table's targets."""
-    target = None if network.preprocessor is None else network.preprocessor.target
+    target = model.preprocessor.target
     if target is None or target.labels is not None:
-        return np.ones(network.outputs)
-    return target.units(network.outputs, network.loss)[0]
+        return np.ones(model.outputs)
+    return target.units(model.outputs, model.loss)[0]
 
 
-def _unscaled(network: Network, dx: Array) -> Array:
+def _unscaled(model: Model, dx: Array) -> Array:
     """Return gradients with respect to inputs as they were before the scaler."""
-    if network.scaler is None:
-        return dx
-    return (dx / network.scaler.scale).astype(network.dtype)
+    scale = model.preprocessor.input_scale()
+    return dx if scale is None else (dx / scale).astype(model.dtype)

@@ -8,6 +8,7 @@ layer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn import random
-from fastnet.preprocessing.columns import scaled
 
 Array = NDArray[np.float64]
 
@@ -72,7 +72,9 @@ def write(out: NDArray[Any], name: str, x: Array, z: Array, knots: Array, steps:
     out[...] = features
 
 
-def step_points(center: Array, factor: Array, knots: Array) -> Array:
+def step_points(
+    apply: Callable[[Any, Any, Any], Any], center: Array, factor: Array, knots: Array
+) -> Array:
     """Return the largest x that is scaled to no more than the lower end of each bin, (C, K - 1).
 
     A bin has no width where many rows have one number, which lies on its end: whether a scaled
@@ -81,6 +83,8 @@ def step_points(center: Array, factor: Array, knots: Array) -> Array:
 
     Parameters
     ----------
+    apply : callable
+        The scaling, which rises with x.
     center, factor : (C,) float64
         Of C columns of numbers.
     knots : (C, K) float64
@@ -89,7 +93,7 @@ def step_points(center: Array, factor: Array, knots: Array) -> Array:
     ends = knots[:, :-1] + 8 * np.finfo(np.float64).eps * np.abs(knots[:, :-1])
 
     def below(x: Array) -> NDArray[np.bool_]:
-        return np.asarray(scaled(x, center[:, None], factor[:, None]) <= ends)
+        return np.asarray(apply(x, center[:, None], factor[:, None]) <= ends)
 
     # Bisection over all finite numbers, which are in the order of these integers.
     largest = np.full(ends.shape, np.finfo(np.float64).max)

@@ -1,15 +1,14 @@
-"""From what a user hands to ``fit`` to checked rows: training rows, validation rows, targets."""
+"""Samples: checked training or validation rows on the host, and how they are split."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.backends.base import Backend
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn import random
@@ -18,20 +17,7 @@ from fastnet.nn.losses import Loss
 from fastnet.nn.plan import Plan
 from fastnet.preprocessing import validation
 
-if TYPE_CHECKING:
-    from fastnet.data import Chunks, Scaler
-
-
-class Columns(Protocol):
-    """A data frame of any kind."""
-
-    @property
-    def columns(self) -> Any:
-        """Its columns, or their names."""
-
-
-Inputs = ArrayLike | Mapping[str, Any] | Columns
-"""What x may be: an array (N, I), or a table, as a data frame or a dict of columns."""
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -39,7 +25,42 @@ class Samples:
     """Rows on the host, and the targets as metrics take them: labels (N,), or (N, T)."""
 
     rows: Batch
-    targets: NDArray[Any]
+    targets: Array
+
+    @classmethod
+    def check(
+        cls,
+        plan: Plan,
+        dtype: np.dtype[Any],
+        loss: Loss,
+        x: Array,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        *,
+        names: tuple[str, str, str] = ("x", "y", "sample_weight"),
+    ) -> Samples:
+        """Return checked rows for inputs (N, I) that a preprocessor made.
+
+        Raises
+        ------
+        InputError
+            An argument does not fit; the message names it as in `names`.
+        """
+        count = len(x)
+        if not count:
+            raise InputError(f"{names[0]} is empty: there are no rows.")
+        labels, target = validation.targets(names[:2], y, count, loss, plan.outputs, dtype)
+        weight = validation.sample_weights(names[2], sample_weight, count, dtype)
+        weight = validation.class_weights(class_weight, labels, plan.outputs, weight, dtype)
+        if labels is not None:
+            return cls(Batch(x, labels, None, weight), labels)
+        assert target is not None
+        targets = np.argmax(target, axis=1) if loss.name == "cross_entropy" else target
+        return cls(Batch(x, None, target, weight), targets)
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     def take(self, index: NDArray[np.intp]) -> Samples:
         """Return the rows of that index."""
@@ -55,67 +76,14 @@ class Samples:
             raise InputError("no row that is left has a weight above 0.")
         return self.take(np.flatnonzero(weight))
 
-    def scaled(self, scaler: Scaler | None, dtype: np.dtype[Any]) -> Samples:
-        """Return the rows with their inputs scaled, in the network's dtype."""
-        x = self.rows.x
-        x = x.astype(dtype, copy=False) if scaler is None else scaler.transform(x, dtype)
+    def with_inputs(self, x: Array) -> Samples:
+        """Return the same rows with other inputs."""
         return replace(self, rows=replace(self.rows, x=x))
 
-
-def check(
-    plan: Plan,
-    dtype: np.dtype[Any],
-    loss: Loss,
-    x: Any,
-    y: ArrayLike,
-    sample_weight: ArrayLike | None = None,
-    class_weight: Mapping[int, float] | str | None = None,
-    *,
-    in_float64: bool = False,
-    names: tuple[str, str, str] = ("x", "y", "sample_weight"),
-) -> Samples:
-    """Return checked rows; raise `InputError` naming the argument that does not fit.
-
-    With `in_float64` the inputs are float64: a scaler needs the digits that float32 would drop.
-    """
-    values = validation.inputs(
-        names[0], x, plan.inputs, np.dtype(np.float64) if in_float64 else dtype
-    )
-    if not len(values):
-        raise InputError(f"{names[0]} is empty: there are no rows.")
-    labels, target = validation.targets(names[:2], y, len(values), loss, plan.outputs, dtype)
-    weight = validation.sample_weights(names[2], sample_weight, len(values), dtype)
-    weight = validation.class_weights(class_weight, labels, plan.outputs, weight, dtype)
-    if labels is not None:
-        return Samples(Batch(values, labels, None, weight), labels)
-    assert target is not None
-    targets = np.argmax(target, axis=1) if loss.name == "cross_entropy" else target
-    return Samples(Batch(values, None, target, weight), targets)
-
-
-def inputs(plan: Plan, dtype: np.dtype[Any], scaler: Scaler | None, x: Any) -> NDArray[Any]:
-    """Return checked inputs (N, I), scaled."""
-    if scaler is None:
-        return validation.inputs("x", x, plan.inputs, dtype)
-    return scaler.transform(validation.inputs("x", x, plan.inputs, np.dtype(np.float64)), dtype)
-
-
-def is_table(values: object) -> bool:
-    """Tell whether something is a data frame, or a dict of columns; imports nothing."""
-    if hasattr(values, "toarray"):  # a sparse matrix, of which one kind is a mapping
-        return False
-    if isinstance(values, Mapping):
-        return True
-    # Series have the protocol too; only frames have several named columns.
-    if hasattr(values, "collect_schema"):  # a lazy one would compute its columns
-        return True
-    frame = any(hasattr(values, name) for name in ("__arrow_c_stream__", "__dataframe__"))
-    return frame and (hasattr(values, "columns") or hasattr(values, "column_names"))
-
-
-def is_chunks(values: object) -> TypeGuard[Chunks]:
-    """Tell whether something is `fastnet.data.Chunks`; imports nothing."""
-    return type(values).__name__ == "Chunks" and type(values).__module__ == "fastnet.data.chunks"
+    def split(self, fraction: float, seed: int) -> tuple[Samples, Samples]:
+        """Return training and validation rows: `fraction` of the rows, drawn by `seed`."""
+        train, held_out = split_index(len(self), fraction, seed)
+        return self.take(train), self.take(held_out)
 
 
 def pair(name: str, values: Any) -> tuple[Any, Any, Any]:
@@ -125,16 +93,10 @@ def pair(name: str, values: Any) -> tuple[Any, Any, Any]:
     return values[0], values[1], values[2] if len(values) == 3 else None
 
 
-def split(checked: Samples, fraction: float, seed: int) -> tuple[Samples, Samples]:
-    """Return training and validation rows; `fraction` of the rows, drawn by `seed`, validates."""
-    train, held_out = split_index(len(checked.rows), fraction, seed)
-    return checked.take(train), checked.take(held_out)
-
-
 def split_index(
     count: int, fraction: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return which of `count` rows `split` trains and validates on."""
+    """Return which of `count` rows `Samples.split` trains and validates on."""
     held_out = round(count * fraction)
     if not 0 < held_out < count:
         lacking = "training" if held_out else "validation"
@@ -144,6 +106,16 @@ def split_index(
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def on_backend(rows: Batch, backend: Backend) -> Batch:
-    """Return the rows as arrays of the backend; on the CPU they are not copied."""
-    return backend.place(rows)
+def training_rows(
+    count: int, fraction: float, seed: int, sample_weight: ArrayLike | None = None
+) -> NDArray[np.intp] | None:
+    """Return the rows that train, as `split_index` chooses them; None for all of them.
+
+    Rows of weight 0 do not train.
+    """
+    kept = np.arange(count) if not fraction else split_index(count, fraction, seed)[0]
+    if sample_weight is not None:
+        weight = np.asarray(sample_weight)
+        if weight.shape == (count,) and weight.dtype.kind in "biuf":  # else it is refused later
+            kept = kept[weight[kept] != 0]
+    return None if len(kept) in (0, count) else kept

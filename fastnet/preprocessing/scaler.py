@@ -1,8 +1,7 @@
-"""Scaler: standardisation of inputs, z = (x - mean) / scale, column by column."""
+"""Scaler: standardisation of arrays, z = (x - mean) / scale, column by column."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,25 +9,30 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastnet.errors import InputError
+from fastnet.nn.losses import Loss
 from fastnet.preprocessing import validation
+from fastnet.preprocessing.base import Description, as_row, describe_target, encode_target
+from fastnet.preprocessing.statistics import CHUNK_ROWS, mean_and_scale
+from fastnet.preprocessing.target import TableTarget
 
-_BLOCK_ROWS = 4096  # bounds the memory of float64 copies
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
-    """Mean and scale of each column.
+    """The preprocessor that standardises arrays.
 
     Attributes
     ----------
     mean : (I,) float64
     scale : (I,) float64
         Standard deviation (of the population); 1 for a column that is constant.
+    target : TableTarget or None
 
     Raises
     ------
     InputError
-        If they are not two vectors of one length, all finite, and the scales positive.
+        Mean and scale are not two vectors of one length, all finite, and the scales positive.
 
     Examples
     --------
@@ -39,6 +43,7 @@ class Scaler:
 
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
+    target: TableTarget | None = None
 
     def __post_init__(self) -> None:
         """Check the values, which may come from a hostile file."""
@@ -57,79 +62,66 @@ class Scaler:
             raise InputError("Scaler: expected finite means and positive finite scales.")
 
     @classmethod
-    def fit(cls, x: ArrayLike) -> Scaler:
-        """Return the scaler of the columns of `x`, (N, I) numbers, computed in float64.
+    def fit(cls, x: ArrayLike, target: TableTarget | None = None) -> Scaler:
+        """Return the scaler of the columns of `x` (N, I), computed in float64.
 
         Raises
         ------
         InputError
-            If `x` is not a matrix of finite numbers with at least one row.
+            x is not a matrix of finite numbers with at least one row.
         """
-        rows = _rows(x)
-        if rows.ndim != 2 or not len(rows):
-            raise InputError(f"Scaler: expected x of shape (N, I), N >= 1, got {rows.shape}.")
-        low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
-        if not np.isfinite([low, high]).all():
-            column = int(np.argmax(~np.isfinite(low + high)))
-            raise InputError(f"Scaler: column {column} of x has values that are not finite.")
-        # Two passes, as a sum of squares cancels; and around the middle of each column, so that
-        # the deviation of a constant column is exactly 0.
-        with np.errstate(over="ignore", invalid="ignore"):
-            middle = low / 2 + high / 2
-            mean = middle + sum((b - middle).sum(axis=0) for b in _blocks(rows)) / len(rows)
-            square = sum(((b - mean) ** 2).sum(axis=0) for b in _blocks(rows)) / len(rows)
-            scale = np.sqrt(square)
-        return cls(mean, np.where(scale == 0, 1.0, scale))
+        array = np.asarray(x)
+        columns = array.shape[1] if array.ndim == 2 else 0
+        rows = validation.inputs("x", array, columns, np.dtype(np.float64))
+        if not len(rows):
+            raise InputError("x is empty: there are no rows.")
+        return cls(*mean_and_scale(rows), target)
 
-    def transform(self, x: ArrayLike, dtype: DTypeLike = np.float32) -> NDArray[Any]:
-        """Return (x - mean) / scale of ``x (..., I)``, computed in float64, as `dtype`.
+    @property
+    def inputs(self) -> int:
+        """I, the number of columns."""
+        return len(self.mean)
+
+    def transform(self, x: Any, dtype: DTypeLike = np.float32, name: str = "x") -> Array:
+        """Return (x - mean) / scale (N, I), computed in float64, as `dtype`.
 
         Raises
         ------
         InputError
-            If `x` does not have I columns, or a value is so far from the mean that `dtype` does not
-            have what becomes of it.
+            x does not have I columns, or a value is so far from the mean that `dtype` cannot hold
+            what becomes of it.
         """
+        return self.scale_rows(validation.inputs(name, x, self.inputs, np.dtype(np.float64)), dtype)
+
+    def scale_rows(self, rows: NDArray[np.float64], dtype: DTypeLike) -> Array:
+        """Return checked float64 rows (N, I) scaled, as `dtype`."""
+        z = np.empty(rows.shape, dtype)
         with np.errstate(over="ignore"):
-            z = self._apply(x, dtype, lambda block: (block - self.mean) / self.scale)
+            for start in range(0, len(rows), CHUNK_ROWS):
+                chunk = slice(start, start + CHUNK_ROWS)
+                z[chunk] = (rows[chunk] - self.mean) / self.scale
         return validation.finite("x after scaling", z)
 
-    def inverse(self, z: ArrayLike, dtype: DTypeLike = np.float32) -> NDArray[Any]:
-        """Return z * scale + mean of ``z (..., I)``, computed in float64, as `dtype`.
+    def transform_row(self, row: Any, dtype: np.dtype[Any]) -> Array:
+        """Return one row (I,) scaled."""
+        values = as_row(row, self.inputs, np.dtype(np.float64))
+        with np.errstate(over="ignore"):
+            z = ((values - self.mean) / self.scale).astype(dtype)
+        return validation.finite("x after scaling", z)
 
-        Raises
-        ------
-        InputError
-            If `z` does not have I columns.
-        """
-        return self._apply(z, dtype, lambda block: block * self.scale + self.mean)
+    def encode(self, x: Any, y: Any, dtype: np.dtype[Any], name: str = "x") -> tuple[Array, Any]:
+        """Return x scaled, and y encoded."""
+        return self.transform(x, dtype, name), encode_target(self.target, y)
 
-    def _apply(self, x: ArrayLike, dtype: DTypeLike, function: Any) -> NDArray[Any]:
-        rows = _rows(x)
-        if rows.shape[-1:] != self.mean.shape:
-            raise InputError(
-                f"Scaler: expected {len(self.mean)} columns, got an array of shape {rows.shape}."
-            )
-        out = np.empty(rows.shape, dtype=dtype)
-        if rows.ndim != 2:
-            out[...] = function(rows)
-            return out
-        for start in range(0, len(rows), _BLOCK_ROWS):
-            block = slice(start, start + _BLOCK_ROWS)
-            out[block] = function(rows[block])
-        return out
+    def decode(self, outputs: Array, loss: Loss | None) -> Array:
+        """Return the outputs as they are: the targets of arrays are not scaled."""
+        return outputs
 
+    def input_scale(self) -> NDArray[np.float64]:
+        """Return the scale."""
+        return self.scale
 
-def _rows(x: ArrayLike) -> NDArray[Any]:
-    try:
-        rows = np.asarray(x)
-    except ValueError as error:
-        raise InputError(f"Scaler: expected an array of numbers: {error}.") from error
-    if rows.dtype.kind not in "biuf":
-        raise InputError(f"Scaler: expected numbers, got dtype {rows.dtype}.")
-    return rows
-
-
-def _blocks(rows: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        yield rows[start : start + _BLOCK_ROWS].astype(np.float64)
+    def description(self) -> Description:
+        """Return mean and scale as arrays, and the target where there is one."""
+        content, arrays = describe_target(self.target)
+        return content, {"mean": self.mean, "scale": self.scale} | arrays

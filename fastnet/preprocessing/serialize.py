@@ -1,106 +1,180 @@
-"""A table's preprocessor as JSON values and arrays, and back: what a model file holds of it."""
+"""From the descriptions in model files to preprocessors; both may come from a hostile file.
+
+Each preprocessor describes itself (`Preprocessor.description`) as JSON values and arrays. A model
+file holds the JSON values under ``preprocessor``, and the arrays as tensors: ``scaler.mean``,
+``scaler.scale``, ``table.center`` and so on. Version 0.1 stored tables that had no preprocessor as
+a ``schema``, with a scaler over the encoded inputs: `read` makes a `TablePreprocessor` of them too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.table import MAX_COLUMNS
+from fastnet.data.table import MAX_COLUMNS, unnamed
 from fastnet.errors import DataError
+from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.columns import TableColumn
+from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
+from fastnet.utils.serialize import read_fields, read_texts, read_value
 
-Array = NDArray[np.float64]
+Arrays = Mapping[str, NDArray[Any]]
 
+TABLE: Final = "table."
+SCALER: Final = "scaler."
+TARGET: Final = "target."
+"""What the names of the tensors begin with."""
 
-def to_json(table: TablePreprocessor) -> dict[str, Any]:
-    """Return everything but `arrays` as plain lists, dicts and texts."""
-    columns = [
-        {"name": c.name, "kind": c.kind}
-        | ({"categories": list(c.categories)} if c.categories else {})
-        | ({"indicator": True} if c.indicator else {})
-        for c in table.columns
-    ]
-    target = None
-    if table.target is not None:
-        labels = table.target.labels
-        names = list(table.target.names)
-        target = {"names": names, "labels": None if labels is None else list(labels)}
-    embedding = table.numeric_embedding
-    return {"columns": columns, "embedding": embedding, "named": table.named, "target": target}
+_SCALER_ARRAYS: Final = {"mean", "scale"}
+_TARGET_ARRAYS: Final = {"target_center", "target_scale"}
 
 
-def arrays(table: TablePreprocessor) -> dict[str, Array]:
-    """Return all numbers, by name."""
-    assert table.knots is not None
-    found = {"center": table.center, "factor": table.factor, "knots": table.knots}
-    if table.target is not None:
-        found |= {"target_center": table.target.center, "target_scale": table.target.scale}
-    return found
+def write(preprocessor: Preprocessor) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return the JSON values and the tensors that a model file holds of a preprocessor."""
+    content, arrays = preprocessor.description()
+    if isinstance(preprocessor, TablePreprocessor):
+        return content, {TABLE + name: values for name, values in arrays.items()}
+    prefixes = {name: SCALER if name in _SCALER_ARRAYS else TARGET for name in arrays}
+    return content, {prefixes[name] + name: values for name, values in arrays.items()}
 
 
-def restore(data: Any, arrays: Mapping[str, NDArray[Any]]) -> TablePreprocessor:
-    """Return what `to_json` and `arrays` gave; both may come from a hostile file.
+def is_tensor(name: str) -> bool:
+    """Tell whether a tensor of a model file belongs to its preprocessor."""
+    return name.startswith((TABLE, SCALER, TARGET))
+
+
+def read(data: Any, tensors: Arrays, schema: Any, inputs: int) -> Preprocessor:
+    """Return the preprocessor that `write` wrote, or that version 0.1 wrote.
+
+    Parameters
+    ----------
+    data : JSON value
+        What the file has under ``preprocessor``; None without one.
+    tensors : dict of str to array
+        Those whose names `is_tensor` knows.
+    schema : JSON value
+        What a file of version 0.1 has under ``schema``; None without one.
+    inputs : int
+        The number of inputs of the network.
 
     Raises
     ------
     DataError
         Anything is missing, unknown, of a wrong type or size, or contradicts something else.
     """
-    fields = _fields(data, "the table", {"columns", "embedding", "named", "target"})
-    columns, target = fields["columns"], fields["target"]
-    if not isinstance(columns, list) or not 0 < len(columns) <= MAX_COLUMNS:
+    if any(values.dtype != np.float64 for values in tensors.values()):
+        raise DataError("expected the numbers of the preprocessor in float64.")
+    table = _with_prefix(tensors, TABLE)
+    if table or (isinstance(data, dict) and "columns" in data):
+        if schema is not None or len(table) != len(tensors):
+            raise DataError("expected a table's numbers alone.")
+        return restore_table(data, table)
+    scale = _with_prefix(tensors, SCALER)
+    if scale and set(scale) != _SCALER_ARRAYS:
+        raise DataError("expected mean and scale of a scaler.")
+    if schema is not None:
+        return _of_schema(schema, scale, inputs)
+    fields = read_fields({} if data is None else data, "the preprocessor", (), ("target",))
+    target = _target(fields["target"], _with_prefix(tensors, TARGET)) if fields else None
+    if not scale:
+        return Passthrough(inputs, target)
+    return Scaler(scale["mean"], scale["scale"], target)
+
+
+def _with_prefix(tensors: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def restore_table(data: Any, arrays: Arrays) -> TablePreprocessor:
+    """Return the table that `TablePreprocessor.description` describes.
+
+    Raises
+    ------
+    DataError
+        Anything is missing, unknown, of a wrong type or size, or contradicts something else.
+    """
+    names = {"columns", "embedding", "named", "target"}
+    fields = read_fields(data, "the table", names, {"scaling"})
+    columns, target = read_value(fields["columns"], "columns", list), fields["target"]
+    if not 0 < len(columns) <= MAX_COLUMNS:
         raise DataError("the table: expected a list of columns.")
-    if not isinstance(fields["named"], bool):
-        raise DataError("the table: expected 'named' to be true or false.")
-    if not isinstance(fields["embedding"], str | None):
-        raise DataError("the table: expected the name of an embedding, or null.")
-    wanted = {"center", "factor", "knots"}
-    wanted |= {"target_center", "target_scale"} if target is not None else set()
-    if set(arrays) != wanted or any(a.dtype != np.float64 for a in arrays.values()):
-        raise DataError(f"the table: expected {', '.join(sorted(wanted))}, in float64.")
-    embedding: Any = fields["embedding"]  # TablePreprocessor checks it
-    made = None
-    if target is not None:
-        parts = _fields(target, "the table's target", {"names", "labels"})
-        labels = None if parts["labels"] is None else _texts(parts["labels"], "labels")
-        scales = arrays["target_center"], arrays["target_scale"]
-        made = TableTarget(_texts(parts["names"], "names"), labels, *scales)
+    wanted = {"center", "factor", "knots"} | (_TARGET_ARRAYS if target is not None else set())
+    if set(arrays) != wanted:
+        raise DataError(f"the table: expected {', '.join(sorted(wanted))}.")
+    # TablePreprocessor checks the names of embedding and scaling.
+    embedding: Any = fields["embedding"]
+    if embedding is not None:
+        embedding = read_value(embedding, "the embedding", str)
+    scaling: Any = read_value(fields.get("scaling", "robust"), "the scaling", str)
     return TablePreprocessor(
         tuple(map(_column, columns)),
         arrays["center"],
         arrays["factor"],
         embedding,
         arrays["knots"],
-        fields["named"],
-        made,
+        read_value(fields["named"], "'named'", bool),
+        None if target is None else _target(target, arrays),
+        scaling,
     )
 
 
-def _fields(data: Any, what: str, names: set[str], optional: frozenset[str] = frozenset()) -> Any:
-    if not isinstance(data, dict) or not names <= set(data) <= names | optional:
-        raise DataError(f"expected {what} to have exactly {', '.join(sorted(names))}.")
-    return data
-
-
-def _texts(data: Any, what: str) -> tuple[str, ...]:
-    if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
-        raise DataError(f"the table: expected {what!r} to be a list of texts.")
-    return tuple(data)
+def _target(data: Any, arrays: Arrays) -> TableTarget:
+    parts = read_fields(data, "the target", {"names", "labels"})
+    if not set(arrays) >= _TARGET_ARRAYS:
+        raise DataError("expected center and scale of the target.")
+    labels = None if parts["labels"] is None else read_texts(parts["labels"], "'labels'")
+    scale = arrays["target_center"], arrays["target_scale"]
+    return TableTarget(read_texts(parts["names"], "'names'"), labels, *scale)
 
 
 def _column(data: Any) -> TableColumn:
-    optional = frozenset({"categories", "indicator"})
-    fields = _fields(data, "a column of the table", {"name", "kind"}, optional)
-    indicator = fields.get("indicator", False)
-    if not isinstance(fields["name"], str) or not isinstance(fields["kind"], str):
-        raise DataError("the table: expected the name and the kind of a column as texts.")
-    if not isinstance(indicator, bool):
-        raise DataError("the table: expected 'indicator' to be true or false.")
-    categories = _texts(fields.get("categories", []), "categories")
-    kind: Any = fields["kind"]  # TableColumn checks it
-    return TableColumn(fields["name"], kind, categories, indicator)
+    optional = {"categories", "indicator", "one_hot"}
+    fields = read_fields(data, "a column of the table", {"name", "kind"}, optional)
+    kind: Any = read_value(fields["kind"], "the kind of a column", str)  # TableColumn checks it
+    one_hot = fields.get("one_hot")
+    return TableColumn(
+        read_value(fields["name"], "the name of a column", str),
+        kind,
+        read_texts(fields.get("categories", []), "'categories'"),
+        read_value(fields.get("indicator", False), "'indicator'", bool),
+        None if one_hot is None else read_value(one_hot, "'one_hot'", bool),
+    )
+
+
+def _of_schema(data: Any, scale: Arrays, inputs: int) -> Preprocessor:
+    """Return the preprocessor of a table, or an array, of version 0.1."""
+    fields = read_fields(data, "the schema", {"columns", "targets", "labels", "named"})
+    named = read_value(fields["named"], "'named'", bool)
+    count = fields["columns"]
+    if type(count) is int and not named and 0 < count <= MAX_COLUMNS:
+        columns = tuple(TableColumn(name, "numeric") for name in unnamed(count))
+    elif isinstance(count, list) and len(count) <= MAX_COLUMNS:
+        columns = tuple(map(_column, count))
+    else:
+        raise DataError("expected the columns of the schema to be a list, or their number.")
+    names = read_texts(fields["targets"], "'targets'")
+    labels = None if fields["labels"] is None else read_texts(fields["labels"], "'labels'")
+    if labels is not None and len(names) != 1:
+        raise DataError("expected one target column with the label names.")
+    target = TableTarget.plain(names, labels, len(names)) if names else None
+    made = tuple(
+        TableColumn(column.name, column.kind, column.categories, one_hot=True)
+        if column.categories
+        else column
+        for column in columns
+    )
+    levels = sum(column.levels for column in made)
+    if levels != inputs:
+        raise DataError(f"the schema becomes {levels} inputs, and the network has {inputs}.")
+    mean = scale["mean"] if scale else np.zeros(levels)
+    deviation = scale["scale"] if scale else np.ones(levels)
+    parts = {*(column.name for column in made), *names}
+    if not named and levels == len(made) and parts != set(unnamed(len(parts))):
+        # An array whose targets were apart from it.
+        return Scaler(mean, deviation, target) if scale else Passthrough(inputs, target)
+    return TablePreprocessor(made, mean, deviation, named=named, target=target, scaling="float32")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -13,43 +13,41 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastnet.data.frame import Frame, Values, as_frame, numbers_of
 from fastnet.data.table import MAX_COLUMNS, check_names, column_hint
-from fastnet.errors import DataError, FastNetWarning
+from fastnet.errors import DataError, FastNetWarning, InputError, suggest
 from fastnet.nn.layers import Block, Dense
-from fastnet.preprocessing import embeddings
-from fastnet.preprocessing.columns import (
-    TableColumn,
-    learn_column,
-    learn_scale,
-    scaled,
-    write_levels,
-)
-from fastnet.preprocessing.target import TableTarget
+from fastnet.nn.losses import Loss
+from fastnet.preprocessing import embeddings, validation
+from fastnet.preprocessing.base import Description
+from fastnet.preprocessing.columns import TableColumn, learn_column
+from fastnet.preprocessing.scaling import APPLY, SCALINGS, Scaling, learn_scale, write_levels
+from fastnet.preprocessing.target import TableTarget, split_target
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class TablePreprocessor:
-    """What the columns of a table are and how they become inputs; stored with the network.
+    """The preprocessor that encodes the columns of a table; stored with the network.
 
     A number becomes ``clip((x - median) / (third - first quartile))`` with the smooth
-    ``clip(z) = z / sqrt(1 + (z / 3)^2)``, a missing one 0, and where numbers were missing in
-    training a second input says so. Texts become one input for each category, or one of 1 and -1
-    for two categories, scaled likewise; a text that was not there in training is 0 in all of them,
-    and so is a missing one. Columns are matched by their names, where there are names, else by
-    position.
+    ``clip(z) = z / sqrt(1 + (z / 3)^2)``, or what another `scaling` makes of it. A missing number
+    becomes 0, and where numbers were missing in training a second input says so. Texts become one
+    input for each category, or one of 1 and -1 for two categories, scaled likewise. A text that was
+    not there in training, and a missing one, is 0 in all of them before scaling. Columns are
+    matched by their names, where there are names, else by position.
 
     Attributes
     ----------
     columns : tuple of TableColumn
     center, factor : (L,) float64
-        Of every scaled input.
+        The scale of every input that is no embedding; see `fastnet.preprocessing.scaling`.
     numeric_embedding : {None, "periodic", "piecewise"}
         Further inputs of each number: sines and cosines, or its place among quantiles.
     knots : (numeric columns, K) float64
         Frequencies or ends of bins; K is 0 without an embedding.
     named : bool
     target : TableTarget or None
+    scaling : {"robust", "standard", "none", "float32"}
 
     Raises
     ------
@@ -74,6 +72,7 @@ class TablePreprocessor:
     knots: Array | None = None
     named: bool = True
     target: TableTarget | None = None
+    scaling: Scaling = "robust"
 
     def __post_init__(self) -> None:
         """Check everything: it may come from a hostile file."""
@@ -91,7 +90,9 @@ class TablePreprocessor:
             raise DataError("the table: expected knots exactly where numbers are embedded.")
         if not all(np.isfinite(part).all() for part in (self.center, self.factor, knots)):
             raise DataError("the table: expected finite numbers.")
-        if (self.factor < 0).any():
+        if self.scaling not in APPLY:
+            raise DataError(f"the table: unknown scaling {self.scaling!r}.")
+        if (self.factor < 0).any() or (self.scaling != "robust" and (self.factor == 0).any()):
             raise DataError("the table: expected factors of at least 0.")
         bins = self.numeric_embedding == "piecewise" and numeric
         if bins and (knots.shape[1] < 2 or (np.diff(knots) < 0).any()):
@@ -120,8 +121,9 @@ class TablePreprocessor:
         numeric_embedding: Literal["periodic", "piecewise"] | None = None,
         seed: int = 0,
         rows: NDArray[np.intp] | None = None,
+        scaling: Literal["robust", "standard", "none"] = "robust",
     ) -> Self:
-        """Return what the columns of training rows are.
+        """Return the preprocessor for the columns of training rows.
 
         Parameters
         ----------
@@ -137,6 +139,8 @@ class TablePreprocessor:
             Draws the frequencies of "periodic".
         rows : (M,) intp, optional
             The rows to learn from, where others are held back; labels come from all rows.
+        scaling : {"robust", "standard", "none"}, default "robust"
+            By median and quartiles with a smooth clip, by mean and standard deviation, or not.
 
         Raises
         ------
@@ -149,6 +153,8 @@ class TablePreprocessor:
         FastNetWarning
             A column has no value at all: it is ignored.
         """
+        if scaling not in SCALINGS:
+            raise InputError(f"unknown scaling {scaling!r}{suggest(scaling, SCALINGS)}")
         frame, names, y = split_target(as_frame(table), target)
         if not len(frame):
             raise DataError(f"{frame.source} has no rows.")
@@ -161,9 +167,9 @@ class TablePreprocessor:
                 warnings.warn(message, FastNetWarning, stacklevel=2)
         if all(column.kind == "empty" for column in columns):
             raise DataError(f"{frame.source} has no column with a value beside the target.")
-        scales = [learn_scale(c, frame.columns[c.name], frame.source) for c in columns]
+        scales = [learn_scale(c, frame.columns[c.name], frame.source, scaling) for c in columns]
         center, factor = (np.concatenate(parts) for parts in zip(*scales, strict=True))
-        made = cls(tuple(columns), center, factor, None, None, frame.named, learned)
+        made = cls(tuple(columns), center, factor, None, None, frame.named, learned, scaling)
         if embeddings.check(numeric_embedding) is None:
             return made
         assert numeric_embedding is not None
@@ -171,7 +177,7 @@ class TablePreprocessor:
         knots = []
         for number, (column, place) in enumerate(numbers):
             x = numbers_of(frame.columns[column.name], column.name, frame.source)
-            z = scaled(x, center[place], factor[place])
+            z = APPLY[scaling](x, center[place], factor[place])
             knots.append(embeddings.learn(numeric_embedding, z, number, seed))
         if not knots:
             return made
@@ -198,7 +204,8 @@ class TablePreprocessor:
             return np.zeros((len(self._knots), 0))
         pairs = zip(self.columns, self._places, strict=False)
         places = [place for column, place in pairs if column.kind == "numeric"]
-        return embeddings.step_points(self.center[places], self.factor[places], self._knots)
+        scale = APPLY[self.scaling], self.center[places], self.factor[places]
+        return embeddings.step_points(*scale, self._knots)
 
     def widths(self, column: TableColumn) -> int:
         """Return how many inputs a column becomes."""
@@ -231,8 +238,8 @@ class TablePreprocessor:
                 found += [f"{column.name} is missing"] * column.indicator
         return tuple(found)
 
-    def transform(self, table: Any, dtype: DTypeLike = np.float32) -> NDArray[Any]:
-        """Return the inputs (N, I) for the rows of a table.
+    def transform(self, table: Any, dtype: DTypeLike = np.float32, name: str = "x") -> NDArray[Any]:
+        """Return the inputs (N, I) for the rows of a table; `name` is what messages call it.
 
         Raises
         ------
@@ -240,9 +247,10 @@ class TablePreprocessor:
             A column is missing (naming the near one), their number is wrong, or one that must hold
             numbers has a text or an infinite number (naming column and row).
         """
-        frame = as_frame(table)
+        frame = as_frame(table, name)
         matched = self._match(frame)
         out = np.empty((len(frame), self.inputs), dtype)
+        apply = APPLY[self.scaling]
         at = number = 0
         for column, values, place in zip(self.columns, matched, self._places, strict=False):
             if values is None:
@@ -251,7 +259,7 @@ class TablePreprocessor:
             part = slice(place, place + column.levels)
             scale = self.center[part], self.factor[part]
             levels = np.empty((len(frame), column.levels), dtype)
-            numbers = write_levels(levels, column, values, scale, frame.source)
+            numbers = write_levels(levels, column, values, scale, apply, frame.source)
             extra = at + 1 + width - column.levels
             if numbers is None:
                 out[:, at : at + width] = levels
@@ -264,7 +272,62 @@ class TablePreprocessor:
                     embeddings.write(block, self.numeric_embedding, *numbers, *knots)
                 number += 1
             at += width
-        return out
+        # Robust scaling is bounded; what else becomes too large for the dtype is refused.
+        return out if self.scaling == "robust" else validation.finite(f"{name} after scaling", out)
+
+    def transform_row(self, row: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return the inputs (I,) for one row: a dict of values, or values in training order."""
+        if isinstance(row, Mapping):
+            table: Any = {name: np.array([value], object) for name, value in row.items()}
+        else:
+            table = row if isinstance(row, Frame) else np.array([list(row)], object)
+        inputs: NDArray[Any] = self.transform(table, dtype, "row")[0]
+        return inputs
+
+    def encode(
+        self, x: Any, y: Any, dtype: np.dtype[Any], name: str = "x"
+    ) -> tuple[NDArray[Any], Any]:
+        """Return inputs (N, I) and targets as the network learns them; x is converted once."""
+        frame = as_frame(x, name)
+        return self.transform(frame, dtype, name), self.encode_target(frame, y)
+
+    def decode(self, outputs: NDArray[Any], loss: Loss | None) -> NDArray[Any]:
+        """Return outputs (..., O) in the unit of the targets."""
+        return outputs if self.target is None else self.target.decode(outputs, loss)
+
+    def targets(self, x: Any, y: Any) -> NDArray[Any]:
+        """Return targets as class indices (N,), or as numbers in their unit."""
+        encoded: NDArray[Any] = self.encode_target(x, y)
+        return encoded if self.target is None else self.target.decode(encoded)
+
+    def input_scale(self) -> None:
+        """Return None: gradients are by the inputs that it makes, called as in `feature_names`."""
+
+    def description(self) -> Description:
+        """Return columns, names and kinds as JSON values, and all numbers as arrays."""
+        assert self.knots is not None
+        target, arrays = (None, {}) if self.target is None else self.target.description()
+        content = {
+            "columns": [column.description() for column in self.columns],
+            "embedding": self.numeric_embedding,
+            "named": self.named,
+            "target": target,
+        }
+        if self.scaling != "robust":
+            content["scaling"] = self.scaling
+        found = {"center": self.center, "factor": self.factor, "knots": self.knots}
+        return content, found | arrays
+
+    def text_columns(self, names: Sequence[str], *, named: bool, source: str) -> set[str]:
+        """Return the columns of a file that hold texts whatever their cells are.
+
+        Those are the categories, and the labels: what a row means must not depend on the others.
+        """
+        matched = self.names_in(names, named=named, source=source)
+        pairs = zip(self.columns, matched, strict=True)
+        categorical = {name for column, name in pairs if column.kind == "categorical"}
+        others = set() if self.label_names is None else {*names}.difference(matched)
+        return categorical | others
 
     def _match(self, frame: Frame) -> list[Values | None]:
         """Return the frame's columns in the order of the preprocessor's; None for empty ones."""
@@ -340,27 +403,3 @@ class TablePreprocessor:
             blocks += [Block(1, 1, "ones", scale_rate)] * width
         units = sum(block.outputs for block in blocks)
         return Dense(units, bias_rate=0.0, blocks=tuple(blocks))
-
-
-def split_target(frame: Frame, target: Any) -> tuple[Frame, tuple[str, ...], Any]:
-    """Return the frame without its target columns, their names, and the target's values.
-
-    Raises
-    ------
-    DataError
-        There is no such column; names the near one.
-    """
-    names = (target,) if isinstance(target, str) else target
-    several = isinstance(names, list | tuple) and names
-    if not several or not all(isinstance(name, str) for name in names) or not frame.columns:
-        return frame, (), target
-    if not isinstance(target, str) and len(names) == len(frame) and names[0] not in frame.columns:
-        return frame, (), target  # a list of labels
-    for name in names:
-        if name not in frame.columns:
-            raise DataError(
-                f"{frame.source} has no column {name!r}{column_hint(name, frame.columns)}"
-            )
-    columns = [frame.columns[name] for name in names]
-    values = columns[0] if len(columns) == 1 else columns
-    return frame.without(names), tuple(names), values

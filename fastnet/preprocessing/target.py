@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.data.frame import Values, column_of, numbers_of, texts_of
+from fastnet.data.frame import Frame, Values, column_of, numbers_of, texts_of
 from fastnet.data.labels import encode_labels, infer_labels
+from fastnet.data.table import column_hint
 from fastnet.data.text import Texts
 from fastnet.errors import DataError, InputError
 from fastnet.nn.losses import GaussianNLL, Loss
-from fastnet.preprocessing.scaler import Scaler
+from fastnet.nn.metrics import Metric
+from fastnet.preprocessing.statistics import mean_and_scale
 
 Array = NDArray[Any]
 
@@ -56,10 +59,22 @@ class TableTarget:
         """What is learned."""
         return "regression" if self.labels is None else "classification"
 
+    @cached_property
+    def is_scaled(self) -> bool:
+        """Whether a network learns numbers in another unit than theirs."""
+        return bool((self.center != 0).any() or (self.scale != 1).any())
+
+    @classmethod
+    def plain(
+        cls, names: tuple[str, ...], labels: tuple[str, ...] | None = None, columns: int = 1
+    ) -> TableTarget:
+        """Return the target of classes, or of numbers in their own unit."""
+        count = 0 if labels is not None else columns
+        return cls(names, labels, np.zeros(count), np.ones(count))
+
     def unscaled(self) -> TableTarget:
         """Return the same target in its own unit."""
-        nothing = np.zeros_like(self.center), np.ones_like(self.scale)
-        return TableTarget(self.names, self.labels, *nothing)
+        return TableTarget.plain(self.names, self.labels, len(self.center))
 
     @classmethod
     def learn(
@@ -101,8 +116,7 @@ class TableTarget:
             raise InputError(f"classification needs one target column, got {len(columns)}.")
         matrix = _numbers(columns, name)
         matrix = matrix if rows is None else matrix[rows]
-        scaler = Scaler.fit(matrix)
-        return cls(names, None, scaler.mean, scaler.scale)
+        return cls(names, None, *mean_and_scale(matrix))
 
     def encode(self, y: Any) -> Array:
         """Return what the network learns: classes (N,) int64, or scaled (N, T) float64.
@@ -140,10 +154,33 @@ class TableTarget:
             What the outputs were trained with, for what they stand for; see `units`.
         """
         given = np.asarray(values)
-        if self.labels is not None:
+        if self.labels is not None or not self.is_scaled:
             return given
         factor, shift = self.units(given.shape[-1], loss)
         return (given * factor + shift).astype(given.dtype)
+
+    def metrics_in_units(
+        self, metrics: list[tuple[str, Metric]], loss: Loss
+    ) -> list[tuple[str, Metric]]:
+        """Return metrics that look at targets and outputs in the unit of the targets.
+
+        `loss` is what the outputs were trained with.
+        """
+        if self.labels is not None or not self.is_scaled:
+            return metrics
+
+        def on_decoded(metric: Metric) -> Metric:
+            return lambda targets, output, weight: metric(
+                self.decode(targets), self.decode(output, loss), weight
+            )
+
+        return [(name, on_decoded(metric)) for name, metric in metrics]
+
+    def description(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
+        """Return names and labels as JSON values, and the scale as arrays."""
+        labels = None if self.labels is None else list(self.labels)
+        arrays = {"target_center": self.center, "target_scale": self.scale}
+        return {"names": list(self.names), "labels": labels}, arrays
 
     def units(self, outputs: int, loss: Loss | None = None) -> tuple[Array, Array]:
         """Return the factor and the shift (O,) that bring scaled outputs into the targets' unit.
@@ -156,6 +193,30 @@ class TableTarget:
             return factor, np.concatenate([self.center, 2.0 * np.log(self.scale)])
         times = outputs // len(self.center)
         return np.tile(self.scale, times), np.tile(self.center, times)
+
+
+def split_target(frame: Frame, target: Any) -> tuple[Frame, tuple[str, ...], Any]:
+    """Return the frame without its target columns, their names, and the target's values.
+
+    Raises
+    ------
+    DataError
+        There is no such column; names the near one.
+    """
+    names = (target,) if isinstance(target, str) else target
+    several = isinstance(names, list | tuple) and names
+    if not several or not all(isinstance(name, str) for name in names) or not frame.columns:
+        return frame, (), target
+    if not isinstance(target, str) and len(names) == len(frame) and names[0] not in frame.columns:
+        return frame, (), target  # a list of labels
+    for name in names:
+        if name not in frame.columns:
+            raise DataError(
+                f"{frame.source} has no column {name!r}{column_hint(name, frame.columns)}"
+            )
+    columns = [frame.columns[name] for name in names]
+    values = columns[0] if len(columns) == 1 else columns
+    return frame.without(names), tuple(names), values
 
 
 def target_columns(y: Any, name: str) -> list[Values]:

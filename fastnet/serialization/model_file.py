@@ -1,123 +1,131 @@
-"""Model files: one safetensors file with weights, architecture, scaler and names; no pickle.
+"""Model files: one safetensors file with weights, architecture, preprocessing and names; no pickle.
 
-The tensors are the named parameters and running statistics and, with a scaler, ``scaler.mean`` and
-``scaler.scale``; with a preprocessor of tables, its numbers as ``table.center`` and so on. The rest
-is in the description. `fastnet.serialization.safetensors_file` has the format.
+The tensors are the named parameters and running statistics, and the arrays of the preprocessor
+(`fastnet.preprocessing.serialize`). The rest is in the description.
+`fastnet.serialization.safetensors_file` has the format.
 """
 
 from __future__ import annotations
 
-from os import PathLike
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastnet.errors import FastNetError, ModelFileError
 from fastnet.nn import layers, losses
 from fastnet.nn.layers import Layer
+from fastnet.nn.losses import GaussianNLL, Loss
 from fastnet.nn.plan import Plan, make_plan
-from fastnet.preprocessing import validation
+from fastnet.preprocessing import serialize, validation
+from fastnet.preprocessing.base import Preprocessor
 from fastnet.serialization import safetensors_file
-from fastnet.serialization.safetensors_file import Tensors
+from fastnet.utils.files import write_atomically
 from fastnet.utils.param_validation import check_float, check_int, check_list
 
-if TYPE_CHECKING:
-    from fastnet.network import Network
-    from fastnet.tables import TablePreprocessor
+FORMAT_VERSION: Final = 2
+_READ: Final = (1, FORMAT_VERSION)
+"""Version 1, of fastnet 0.1, had a table without a preprocessor as a ``schema``."""
 
-FORMAT_VERSION: Final = 1
 _KIND: Final = "fastnet"
 _LAYER_LIMIT: Final = 1000
-_TABLE: Final = "table."
 
 
-def save(network: Network, path: str | PathLike[str]) -> None:
-    """Write `network` to `path`, replacing an existing file in one step."""
-    to_host = network.backend_object.to_host
-    named = {**network.named_parameters(), **network.named_state()}
-    tensors = {name: np.ascontiguousarray(to_host(values)) for name, values in named.items()}
-    if network.scaler is not None:
-        tensors["scaler.mean"] = network.scaler.mean
-        tensors["scaler.scale"] = network.scaler.scale
-    preprocessor = network.preprocessor
-    if preprocessor is not None:
-        from fastnet.preprocessing import serialize
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """What a model file holds.
 
-        arrays = serialize.arrays(preprocessor)
-        tensors |= {_TABLE + name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    Attributes
+    ----------
+    tensors : dict of str to array
+        The named parameters and running statistics of the plan.
+    """
+
+    plan: Plan
+    dtype: np.dtype[Any]
+    seed: int
+    tensors: Mapping[str, NDArray[Any]]
+    preprocessor: Preprocessor
+    loss: Loss | None = None
+    label_names: tuple[str, ...] | None = None
+    temperature: float | None = None
+
+
+def write(path: Path, model: ModelFile) -> None:
+    """Write a model, replacing an existing file in one step.
+
+    Raises
+    ------
+    ModelFileError
+        The file cannot be written; what was there before is still there.
+    """
+    content, arrays = serialize.write(model.preprocessor)
+    contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    labels = model.label_names
     description = {
         "version": FORMAT_VERSION,
-        "inputs": network.inputs,
-        "layers": [layers.to_dict(layer) for layer in network.layers],
-        "dtype": network.dtype.name,
-        "seed": network.seed,
-        "label_names": network.label_names and [str(name) for name in network.label_names],
-        "loss": None if network.loss is None else losses.to_dict(network.loss),
-        "schema": None if network.schema is None else network.schema.to_json(),
-        "temperature": network.temperature,
+        "inputs": model.plan.inputs,
+        "layers": [layers.to_dict(layer) for layer in model.plan.layers],
+        "dtype": model.dtype.name,
+        "seed": model.seed,
+        "label_names": labels and [str(name) for name in labels],
+        "loss": None if model.loss is None else losses.to_dict(model.loss),
+        "temperature": model.temperature,
+        "preprocessor": content,
     }
-    if preprocessor is not None:
-        description["preprocessor"] = serialize.to_json(preprocessor)
-    safetensors_file.write_atomically(
-        Path(path), safetensors_file.pack(_KIND, description, tensors)
-    )
+    packed = safetensors_file.pack(_KIND, description, {**model.tensors, **contiguous})
+    write_atomically(path, packed)
 
 
-def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
-    """Read a network that ``net.save`` wrote, onto any backend.
+def read(path: Path) -> ModelFile:
+    """Read what `write` wrote, or version 0.1 of fastnet.
 
     Raises
     ------
     ModelFileError
         The file is missing, damaged, or not one of fastnet's.
-    BackendUnavailableError
-        The backend cannot run here.
     """
-    from fastnet.data import Scaler, TableSchema
-    from fastnet.network import Network
-    from fastnet.preprocessing import serialize
-
-    file = Path(path)
-    description, tensors = safetensors_file.unpack(
-        file, _KIND, "model", "net.save or fastnet train"
-    )
-    safetensors_file.require_version(file, description, FORMAT_VERSION)
+    source = "net.save or fastnet train"
+    description, found = safetensors_file.unpack(path, _KIND, "model", source)
+    safetensors_file.require_version(path, description, *_READ)
     try:
-        plan = make_plan(check_int("inputs", description["inputs"]), _layers(description["layers"]))
-        table = {k: tensors.pop(k) for k in list(tensors) if k.startswith(_TABLE)}
-        preprocessor = None
-        if table or "preprocessor" in description:
-            arrays = {name.removeprefix(_TABLE): values for name, values in table.items()}
-            preprocessor = serialize.restore(description["preprocessor"], arrays)
-            _require_fit(preprocessor, plan)
-        # Before a network is made: what it takes in memory is now known to be in the file.
-        _require_tensors(plan, validation.dtype_of(description["dtype"]), tensors)
-        network = Network(
-            plan.layers,
-            inputs=plan.inputs,
-            dtype=description["dtype"],
-            seed=description["seed"],
-            backend="numpy",
-        )
-        network.preprocessor = preprocessor
-        labels, loss, schema = (description[key] for key in ("label_names", "loss", "schema"))
-        if labels is not None:
-            network.label_names = tuple(str(name) for name in check_list("label_names", labels))
-        if loss is not None:
-            network.loss = losses.from_dict(loss, plan.output_activation.name)
-            _require_pairs(network)
-        if schema is not None:
-            network.schema = TableSchema.from_json(schema)
-        if description.get("temperature") is not None:
-            network.temperature = check_float("temperature", description["temperature"], above=0)
-        if "scaler.mean" in tensors:
-            network.scaler = Scaler(tensors["scaler.mean"], tensors["scaler.scale"])
+        return _restore(description, found)
     except (KeyError, TypeError, ValueError, FastNetError) as error:
-        raise ModelFileError(f"{file}: the description is not valid: {error}") from None
-    for name, view in {**network.named_parameters(), **network.named_state()}.items():
-        view[...] = tensors[name]
-    return network.to(backend)
+        raise ModelFileError(f"{path}: the description is not valid: {error}") from None
+
+
+def _restore(description: dict[str, Any], found: dict[str, NDArray[Any]]) -> ModelFile:
+    """Return the model that description and tensors hold; every value of them is checked."""
+    # The architecture, and the tensors that it needs: before memory is taken for a network, what
+    # that takes is known to be in the file.
+    plan = make_plan(check_int("inputs", description["inputs"]), _layers(description["layers"]))
+    dtype = validation.dtype_of(description["dtype"])
+    tensors = {name: values for name, values in found.items() if not serialize.is_tensor(name)}
+    _require_tensors(plan, dtype, tensors)
+
+    # What stands between a user's data and the network.
+    arrays = {name: values for name, values in found.items() if serialize.is_tensor(name)}
+    schema = description["schema"] if description["version"] == 1 else None
+    preprocessor = serialize.read(description.get("preprocessor"), arrays, schema, plan.inputs)
+    labels, loss = description["label_names"], description["loss"]
+    temperature = description.get("temperature")
+    model = ModelFile(
+        plan=plan,
+        dtype=dtype,
+        seed=validation.seed_of(description["seed"]),
+        tensors=tensors,
+        preprocessor=preprocessor,
+        loss=None if loss is None else losses.from_dict(loss, plan.output_activation.name),
+        label_names=None if labels is None else tuple(map(str, check_list("label_names", labels))),
+        temperature=temperature
+        if temperature is None
+        else check_float("temperature", temperature, above=0),
+    )
+    _require_fit(model)
+    return model
 
 
 def _layers(descriptions: Any) -> tuple[Layer, ...]:
@@ -126,48 +134,43 @@ def _layers(descriptions: Any) -> tuple[Layer, ...]:
     return tuple(layers.from_dict(values) for values in descriptions)
 
 
-def _require_fit(preprocessor: TablePreprocessor, plan: Plan) -> None:
+def _require_fit(model: ModelFile) -> None:
     """Raise unless a network has the inputs and the outputs that its preprocessor makes."""
+    preprocessor, plan = model.preprocessor, model.plan
     if preprocessor.inputs != plan.inputs:
         raise ModelFileError(
             f"the table becomes {preprocessor.inputs} inputs, and the network has {plan.inputs}."
         )
     target = preprocessor.target
-    if target is not None and target.labels is not None:
+    if target is None:
+        return
+    if target.labels is not None:
         fits = len(target.labels) == (2 if plan.outputs == 1 else plan.outputs)
     else:
-        fits = target is None or plan.outputs % len(target.center) == 0
+        fits = plan.outputs % len(target.center) == 0
     if not fits:
         raise ModelFileError(f"the table's target does not fit {plan.outputs} outputs.")
-
-
-def _require_pairs(network: Network) -> None:
-    """Raise unless a network for means and variances has both for each target of its table."""
-    target = None if network.preprocessor is None else network.preprocessor.target
-    if isinstance(network.loss, losses.GaussianNLL) and target is not None and not target.labels:
+    if isinstance(model.loss, GaussianNLL) and target.labels is None:
         wanted = 2 * len(target.center)
-        if network.outputs != wanted:
+        if plan.outputs != wanted:
             raise ModelFileError(
                 f"the table's targets need {wanted} outputs for means and variances, and the "
-                f"network has {network.outputs}."
+                f"network has {plan.outputs}."
             )
 
 
-def _require_tensors(plan: Plan, dtype: np.dtype[Any], tensors: Tensors) -> None:
+def _require_tensors(plan: Plan, dtype: np.dtype[Any], tensors: Mapping[str, NDArray[Any]]) -> None:
     """Raise unless the file has just the tensors that the network needs, and they are sound."""
-    wanted = {tensor.name: (tensor.shape, dtype) for tensor in (*plan.parameters, *plan.state)}
-    if "scaler.mean" in tensors or "scaler.scale" in tensors:
-        for name in ("scaler.mean", "scaler.scale"):
-            wanted[name] = (plan.inputs,), np.dtype(np.float64)
+    wanted = {tensor.name: tensor.shape for tensor in (*plan.parameters, *plan.state)}
     odd = sorted(set(tensors).symmetric_difference(wanted))
     if odd:
         raise ModelFileError(f"the tensors do not fit the layers: {', '.join(odd[:3])}.")
-    for name, (shape, kind) in wanted.items():
+    for name, shape in wanted.items():
         values = tensors[name]
-        if values.shape != shape or values.dtype != kind:
+        if values.shape != shape or values.dtype != dtype:
             raise ModelFileError(
                 f"the tensor {name} has the dtype {values.dtype} and the shape "
-                f"{list(values.shape)}, expected {kind} and {list(shape)}."
+                f"{list(values.shape)}, expected {dtype} and {list(shape)}."
             )
         if not np.isfinite(values).all():
             raise ModelFileError(f"the tensor {name} holds values that are not finite.")

@@ -1,4 +1,4 @@
-"""Containers: a safetensors file with a description and a checksum, written whole or not at all.
+"""Containers: a safetensors file with a description and a checksum.
 
 Model files and checkpoints are containers. The metadata of the safetensors format has one entry,
 whose name says what the file is: a line with the SHA-256 over all the rest, since the format itself
@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -111,14 +108,14 @@ def _is_modest(header: bytes) -> bool:
     return len(header) <= _HEADER_LIMIT and header.count(b"[") <= _LIST_LIMIT
 
 
-def require_version(file: Path, description: Mapping[str, Any], version: int) -> None:
-    """Raise unless the description says that the file has this version of its format."""
+def require_version(file: Path, description: Mapping[str, Any], *versions: int) -> None:
+    """Raise unless the description says that the file has one of these versions of its format."""
     if "version" not in description:
         raise ModelFileError(f"{file} is damaged: its description has no version.")
-    if description["version"] != version:
+    if description["version"] not in versions:
+        known = " and ".join(map(str, versions))
         raise ModelFileError(
-            f"{file} has the format version {description['version']!r}; this fastnet reads "
-            f"{version}."
+            f"{file} has the format version {description['version']!r}; this fastnet reads {known}."
         )
 
 
@@ -131,49 +128,3 @@ def checksum(text: str, tensors: Tensors) -> str:
         # As bytes: a type of numbers that comes from another package has no buffer of its own.
         digest.update(values.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, meets the old content or the new, never a mix.
-
-    Temporary file in the same folder, sync, rename, sync of the folder (Pillai et al., OSDI 2014).
-    Where `path` is a link, the file it points to is replaced.
-
-    Raises
-    ------
-    ModelFileError
-        It cannot be written; what was there before is still there.
-    """
-    try:
-        path = path.resolve()
-        mode = path.stat().st_mode if path.exists() else None
-        if mode is not None and not stat.S_ISREG(mode):
-            raise ModelFileError(f"{path} cannot be written: it is there and is not a file.")
-        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                if mode is not None:
-                    os.chmod(temporary, stat.S_IMODE(mode))
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
-    except ModelFileError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ModelFileError(f"{path} cannot be written: {reason}.") from error
-
-
-def sync_folder(path: Path) -> None:
-    """Bring a folder's list of names to the disk, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -7,17 +7,13 @@ after every epoch. ``run.stop("reason")`` ends training after the current epoch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from fastnet.errors import InputError, suggest
+from fastnet.model import Model
 from fastnet.training.history import History
-from fastnet.utils.param_validation import check_float, check_int, check_list
-
-if TYPE_CHECKING:
-    from fastnet.network import Network
-
+from fastnet.utils.param_validation import check_float, check_int
 
 _SMALLER_IS_BETTER: Final = ("loss", "mse", "rmse", "mae", "calibration_error")
 
@@ -29,6 +25,7 @@ class Run:
     Attributes
     ----------
     network : Network
+        The one that trains.
     history : History
         Complete up to the epoch that just ended.
     epochs : int
@@ -39,7 +36,7 @@ class Run:
         Batches done in the current epoch, and their number.
     """
 
-    network: Network
+    network: Model
     history: History
     epochs: int
     batches: int
@@ -101,16 +98,6 @@ class Callback:
 
     def on_train_end(self, run: Run) -> None:
         """Clean up: training ended, for whatever reason; also called when it failed."""
-
-
-class _Function(Callback):
-    """A plain function as a callback."""
-
-    def __init__(self, function: Callable[[Run], Any]) -> None:
-        self._function = function
-
-    def on_epoch_end(self, run: Run) -> None:
-        self._function(run)
 
 
 class EarlyStopping(Callback):
@@ -215,28 +202,3 @@ class EarlyStopping(Callback):
             run.network.restore(self._weights)
             run.history.best_epoch = self._best_epoch
             self._weights = None
-
-
-def make_callbacks(
-    callbacks: Any, early_stopping: int | EarlyStopping | None, verbose: bool
-) -> list[Callback]:
-    """Return the callbacks of one call of ``fit``."""
-    made: list[Callback] = []
-    if verbose:
-        from fastnet.training.progress import Progress
-
-        made.append(Progress())
-    for callback in check_list("callbacks", callbacks):
-        if isinstance(callback, Callback):
-            made.append(callback)
-        elif callable(callback) and not isinstance(callback, type):
-            made.append(_Function(callback))
-        else:
-            raise InputError(f"a callback must be a Callback or a function, got {callback!r}.")
-    if early_stopping is not None and early_stopping is not False:
-        made.append(
-            early_stopping
-            if isinstance(early_stopping, EarlyStopping)
-            else EarlyStopping(check_int("early_stopping", early_stopping))
-        )
-    return made

@@ -1,42 +1,45 @@
-"""Fitting: from what ``fit`` is given to a job for the trainer, with everything checked.
+"""From the arguments of ``fit`` to a job for the trainer, with everything checked.
 
-The network does not change before `PreparedFit.opened`.
+The network does not change here: `Network.fit` takes over what was learned once the place of the
+checkpoints is open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from fastnet.backends.base import TrainConfig
+from fastnet.data.frame import as_frame, is_table
 from fastnet.errors import InputError
+from fastnet.model import Model
 from fastnet.nn import metrics as metric_table
 from fastnet.nn.losses import Loss
+from fastnet.nn.memory import training_bytes
 from fastnet.nn.metrics import Metric
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.preprocessing import samples
+from fastnet.preprocessing.base import Passthrough, Preprocessor
+from fastnet.preprocessing.learn import learn_scaler, learn_table
 from fastnet.preprocessing.samples import Samples
-from fastnet.training.callbacks import Callback, EarlyStopping
+from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import fingerprint
-from fastnet.training.loop import EvaluationSet, TrainingJob
+from fastnet.training.progress import Progress
+from fastnet.training.state import Checkpointer, EvaluationSet, TrainingJob
 from fastnet.utils import memory
-
-if TYPE_CHECKING:
-    from fastnet.data import Scaler
-    from fastnet.network import Network
-    from fastnet.tables import TablePreprocessor
-    from fastnet.training.checkpoints.writer import CheckpointWriter
+from fastnet.utils.param_validation import check_int, check_list
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """What a call of ``fit`` asks for, beside its rows; see there."""
+    """The arguments of a call of ``fit`` beside its rows; see `Network.fit`."""
 
-    network: Network
+    model: Model
     loss: Loss
     optimizer: Optimizer | LBFGS
     epochs: int
@@ -47,50 +50,42 @@ class FitOptions:
     class_weight: Mapping[int, float] | str | None
     standardize: bool
     threads: int | None
-    checkpointer: CheckpointWriter | None
-
-    @property
-    def in_float64(self) -> bool:
-        """Whether inputs are checked in float64: a scaler needs the digits."""
-        return self.standardize or self.network.scaler is not None
+    checkpointer: Checkpointer
 
     def batch_of(self, count: int) -> int:
         """Return the rows of a batch, of `count` rows in all."""
         return count if self.batch_size is None else min(count, self.batch_size)
 
-    def pair(self, validation_data: Any, preprocessor: TablePreprocessor | None) -> Samples | None:
-        """Return checked validation rows, not yet scaled."""
+    def validation_samples(
+        self, validation_data: Any, preprocessor: Preprocessor
+    ) -> Samples | None:
+        """Return the caller's own validation rows, checked and encoded."""
         if validation_data is None:
             return None
         x, y, weight = samples.pair("validation_data", validation_data)
-        if preprocessor is not None:
-            from fastnet.preprocessing import edge
-
-            x, y = edge.encode(preprocessor, x, y, self.network.dtype)
         names = "validation_data[0]", "validation_data[1]", "validation_data[2]"
-        basis = self.network.plan, self.network.dtype, self.loss
-        return samples.check(*basis, x, y, weight, in_float64=self.in_float64, names=names)
+        model = self.model
+        values, targets = preprocessor.encode(x, y, model.dtype, names[0])
+        basis = model.plan, model.dtype, self.loss
+        return Samples.check(*basis, values, targets, weight, names=names)
 
-    def units(self, preprocessor: TablePreprocessor | None) -> list[tuple[str, Metric]]:
+    def metrics_in_units(self, preprocessor: Preprocessor) -> list[tuple[str, Metric]]:
         """Return the metrics, in the unit of a table's targets."""
-        if preprocessor is None:
-            return self.metrics
-        if self.standardize:
+        if self.standardize and isinstance(preprocessor, TablePreprocessor):
             raise InputError("the columns of a table are scaled already: no standardize=True.")
-        from fastnet.preprocessing import edge
-
-        return edge.unscaled(preprocessor, self.metrics, self.loss)
+        target = preprocessor.target
+        return self.metrics if target is None else target.metrics_in_units(self.metrics, self.loss)
 
     def training_bytes(self, batch: int) -> int:
         """Return the memory that training takes beside the rows; on a GPU it is not known."""
-        network = self.network
-        if network.backend == "cupy":
+        model = self.model
+        if model.backend == "cupy":
             return 0
-        fixed, per_row = memory.training_bytes(
-            network.plan,
-            network.dtype.itemsize,
+        fixed, per_row = training_bytes(
+            model.plan,
+            model.dtype.itemsize,
             self.optimizer,
-            checkpoints=self.checkpointer is not None,
+            checkpoints=self.checkpointer.active,
         )
         return fixed + per_row * batch
 
@@ -101,18 +96,17 @@ class PreparedFit:
 
     Attributes
     ----------
-    scaler, preprocessor
+    preprocessor : Preprocessor
         What the network is going to have.
-    rows : dict of plain JSON values
-        What a checkpoint says of the rows; empty without checkpoints.
+    fingerprint : callable
+        Returns what a checkpoint says of the rows.
     """
 
-    request: FitOptions
+    options: FitOptions
     job: TrainingJob
     batch_size: int
-    scaler: Scaler | None
-    preprocessor: TablePreprocessor | None
-    rows: dict[str, Any]
+    preprocessor: Preprocessor
+    fingerprint: Callable[[], dict[str, Any]]
 
     def __post_init__(self) -> None:
         """Check what needs the names of the metrics."""
@@ -123,29 +117,23 @@ class PreparedFit:
     @property
     def config(self) -> TrainConfig:
         """How an epoch goes."""
-        asked = self.request
-        assert isinstance(asked.optimizer, Optimizer)
-        seed = asked.network.seed
-        return TrainConfig(asked.loss, asked.optimizer, self.batch_size, seed, asked.shuffle)
+        options = self.options
+        assert isinstance(options.optimizer, Optimizer)
+        seed, shuffle = options.model.seed, options.shuffle
+        return TrainConfig(options.loss, options.optimizer, self.batch_size, seed, shuffle)
 
     @contextmanager
     def opened(self) -> Iterator[TrainingJob]:
-        """Open the folder of checkpoints; from here on the network changes."""
-        asked, network, made = self.request, self.request.network, self.preprocessor
-        with ExitStack() as stack:
-            if asked.checkpointer is not None:
-                course = asked.optimizer, self.batch_size, asked.shuffle
-                checkpointer = asked.checkpointer.opened(self.job, *course, self.rows)
-                self.job.checkpointer = stack.enter_context(checkpointer)
-            network.scaler, network.preprocessor = self.scaler, made
-            network.loss, network.temperature = asked.loss, None
-            if made is not None and made.label_names is not None:
-                network.label_names = made.label_names
+        """Open the place of the checkpoints; from here on the network may change."""
+        options, checkpointer = self.options, self.options.checkpointer
+        how = options.optimizer, self.batch_size, options.shuffle
+        with checkpointer.opened(self.job, *how, self.fingerprint):
+            self.job.checkpointer = checkpointer
             yield self.job
 
 
 def prepare(
-    asked: FitOptions,
+    options: FitOptions,
     x: Any,
     y: Any,
     sample_weight: ArrayLike | None,
@@ -155,49 +143,94 @@ def prepare(
     """Return the job for rows in memory, of which `fraction` validates."""
     if y is None:
         raise InputError("fit needs targets: give y.")
-    network = asked.network
-    scaler, preprocessor, loss = network.scaler, network.preprocessor, asked.loss
-    if preprocessor is None and network.optimizer_state is None and samples.is_table(x):
-        from fastnet.preprocessing import edge
+    model, loss = options.model, options.loss
 
-        preprocessor = edge.learn(network, x, y, loss, fraction, sample_weight)
-    metrics = asked.units(preprocessor)
-    if preprocessor is not None:
-        from fastnet.preprocessing import edge
+    # What makes inputs of x; x itself is converted once.
+    preprocessor = model.preprocessor
+    if isinstance(preprocessor, Passthrough):
+        if model.optimizer_state is None and is_table(x):
+            x = as_frame(x)
+            learned = model.plan, model.seed, x, y, loss, fraction, sample_weight
+            preprocessor = learn_table(*learned)
+        elif options.standardize:
+            rows = preprocessor, x, y, loss, fraction, sample_weight, options.class_weight
+            preprocessor = learn_scaler(model.plan, model.seed, *rows)
+    metrics = options.metrics_in_units(preprocessor)
 
-        x, y = edge.encode(preprocessor, x, y, network.dtype)
-    basis = network.plan, network.dtype, loss
-    checked = samples.check(
-        *basis, x, y, sample_weight, asked.class_weight, in_float64=asked.in_float64
-    )
-    held_out = asked.pair(validation_data, preprocessor)
+    # Checked rows, to train and to validate on.
+    values, targets = preprocessor.encode(x, y, model.dtype)
+    basis = model.plan, model.dtype, loss, values, targets
+    train = Samples.check(*basis, sample_weight, options.class_weight)
+    held_out = options.validation_samples(validation_data, preprocessor)
     if fraction:
-        checked, held_out = samples.split(checked, fraction, network.seed)
-    checked = checked.weighted()
-    if asked.standardize and scaler is None:
-        from fastnet.data import Scaler
+        train, held_out = train.split(fraction, model.seed)
+    train = train.weighted()
+    held_out = None if held_out is None else held_out.weighted()
+    count = len(train)
+    batch = options.batch_of(count)
+    together = count if isinstance(options.optimizer, LBFGS) else batch
+    memory.require(options.training_bytes(together), "training it")
 
-        scaler = Scaler.fit(checked.rows.x)
-    checked = checked.scaled(scaler, network.dtype)
-    held_out = None if held_out is None else held_out.weighted().scaled(scaler, network.dtype)
-    count = len(checked.rows)
-    batch = asked.batch_of(count)
-    together = count if isinstance(asked.optimizer, LBFGS) else batch
-    memory.require(asked.training_bytes(together), "training it")
-
-    data = samples.on_backend(checked.rows, network.backend_object)
-    validation = None
+    # On the backend.
+    data = model.backend_object.place(train.rows)
+    evaluated = None
     if held_out is not None:
-        validation = EvaluationSet.of(held_out, network.backend_object, "val_")
+        evaluated = EvaluationSet.of(held_out, model.backend_object, "val_")
     elif metrics:
-        validation = EvaluationSet(data, checked.targets, checked.rows.weight, "")
+        evaluated = EvaluationSet(data, train.targets, train.rows.weight, "")
     variance = 0.0
     if loss.metric == "r2":
-        variance = metric_table.variance(checked.targets, checked.rows.weight)
-    rows_fingerprint = {}
-    if asked.checkpointer is not None:
-        rows_fingerprint = fingerprint.of_table(preprocessor) | fingerprint.of_rows(checked)
-        rows_fingerprint |= fingerprint.of_rows(held_out, "validation ")
-    course = asked.epochs, validation, metrics, asked.callbacks, variance
-    job = TrainingJob(network, network._engine(asked.threads), data, loss, *course)
-    return PreparedFit(asked, job, batch, scaler, preprocessor, rows_fingerprint)
+        variance = metric_table.variance(train.targets, train.rows.weight)
+    job = TrainingJob(
+        model,
+        model.engine(options.threads),
+        data,
+        loss,
+        options.epochs,
+        evaluated,
+        metrics,
+        options.callbacks,
+        variance,
+    )
+
+    def rows_fingerprint() -> dict[str, Any]:
+        return (
+            fingerprint.of_preprocessor(preprocessor)
+            | fingerprint.of_rows(train.rows)
+            | fingerprint.of_rows(None if held_out is None else held_out.rows, "validation ")
+        )
+
+    return PreparedFit(options, job, batch, preprocessor, rows_fingerprint)
+
+
+class _Function(Callback):
+    """A plain function as a callback."""
+
+    def __init__(self, function: Callable[[Run], Any]) -> None:
+        self._function = function
+
+    def on_epoch_end(self, run: Run) -> None:
+        self._function(run)
+
+
+def make_callbacks(
+    callbacks: Any, early_stopping: int | EarlyStopping | None, verbose: bool
+) -> list[Callback]:
+    """Return the callbacks of one call of ``fit``."""
+    made: list[Callback] = []
+    if verbose:
+        made.append(Progress())
+    for callback in check_list("callbacks", callbacks):
+        if isinstance(callback, Callback):
+            made.append(callback)
+        elif callable(callback) and not isinstance(callback, type):
+            made.append(_Function(callback))
+        else:
+            raise InputError(f"a callback must be a Callback or a function, got {callback!r}.")
+    if early_stopping is not None and early_stopping is not False:
+        made.append(
+            early_stopping
+            if isinstance(early_stopping, EarlyStopping)
+            else EarlyStopping(check_int("early_stopping", early_stopping))
+        )
+    return made

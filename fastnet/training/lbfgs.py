@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.errors import DivergenceError, FastNetError, InputError
 from fastnet.nn.layers import Dropout
+from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.optimizers import LBFGS
 from fastnet.nn.plan import Plan
 from fastnet.training.history import History
 from fastnet.training.interrupt import Interrupt
-from fastnet.training.loop import (
-    OptimizerState,
-    TrainerState,
-    TrainingJob,
-    end_epoch,
-    evaluate,
-    measure,
-    run_callbacks,
-)
-
-if TYPE_CHECKING:
-    from fastnet.training.checkpoints.writer import CheckpointWriter
+from fastnet.training.loop import end_epoch, evaluate, measure, run_callbacks
+from fastnet.training.state import Checkpointer, TrainerState, TrainingJob
 
 
 class _StopError(Exception):
     """A callback ended the run: unwinds SciPy's loop."""
 
 
-def check(plan: Plan, checkpointer: CheckpointWriter | None) -> None:
+def check(plan: Plan, checkpointer: Checkpointer) -> None:
     """Raise unless the solver is installed and can train this network, with these checkpoints."""
     try:
         import scipy.optimize  # noqa: F401
@@ -40,7 +31,7 @@ def check(plan: Plan, checkpointer: CheckpointWriter | None) -> None:
         raise FastNetError(message) from None
     if any(isinstance(layer, Dropout) and layer.rate > 0 for layer in plan.layers):
         raise InputError("lbfgs cannot train a network with dropout: choose another optimizer.")
-    if checkpointer is not None and checkpointer.every.epochs is None:
+    if checkpointer.active and checkpointer.iterations is None:
         raise InputError(
             "lbfgs begins afresh after each checkpoint, so checkpoint_every must be a number of "
             "iterations, as in checkpoint_every=50."
@@ -58,28 +49,24 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
     """
     from scipy.optimize import minimize
 
-    network, engine, plan, checkpointer = (
-        job.network,
-        job.engine,
-        job.network.plan,
-        job.checkpointer,
-    )
-    to_host, asarray = network.backend_object.to_host, network.backend_object.asarray
-    course = TrainerState.begin(job, state, batches=1)
-    run, good = course.run, course.good
+    model, engine, checkpointer = job.model, job.engine, job.checkpointer
+    plan = model.plan
+    to_host, asarray = model.backend_object.to_host, model.backend_object.asarray
+    trainer = TrainerState.begin(job, state, batches=1)
+    run, good = trainer.run, trainer.good
     newest: dict[str, float] = {}
     used = 0
-    interrupt = Interrupt(terminable=checkpointer is not None)
+    interrupt = Interrupt(terminable=checkpointer.active)
     learns = plan.learns()
 
     def put(values: NDArray[np.float64]) -> None:
-        engine.parameters[...] = asarray(values.astype(network.dtype))
+        engine.parameters[...] = asarray(values.astype(model.dtype))
 
     def objective(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         put(values)
         tally = engine.gradient(job.rows, job.loss, training=True)
         newest.clear()
-        newest.update(measure(tally, job.loss, job.target_spread, ""))
+        newest.update(measure(tally, job.loss, job.target_variance, ""))
         gradient = to_host(engine.gradients).astype(np.float64)
         weights = values[: plan.n_weights]
         penalty = 0.5 * optimizer.l2 * float(weights @ weights)
@@ -91,8 +78,8 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
 
     def after_iteration(values: NDArray[np.float64]) -> None:
         put(values)
-        if network.is_finite():
-            network.snapshot(good)
+        if model.is_finite():
+            model.snapshot(good)
         run.epoch += 1
         run.batch = 1
         for callback in job.callbacks:
@@ -115,13 +102,13 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
             "maxls": optimizer.line_search_steps,
             "maxfun": optimizer.evaluations - used,
         }
-        start = to_host(network.parameters).astype(np.float64)
+        start = to_host(model.parameters).astype(np.float64)
         before = run.epoch
         result = minimize(
             objective, start, jac=True, method="L-BFGS-B", callback=after_iteration, options=options
         )
         if not np.isfinite(result.fun):
-            network.restore(good)
+            model.restore(good)
             raise DivergenceError(
                 "L-BFGS reached a loss that is not finite; the weights from before are back in "
                 "place. Try standardize=True or an l2 penalty.",
@@ -140,23 +127,21 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
             run.history.stop_reason = reason
 
     with run_callbacks(job, run), interrupt:
-        if checkpointer is not None:
-            checkpointer.restore(course)
-            course.good = course.newest = network.snapshot(good)
-        stretch = (checkpointer.every.epochs if checkpointer is not None else None) or job.epochs
+        checkpointer.restore(trainer)
+        trainer.good = trainer.newest = model.snapshot(good)
+        stretch = checkpointer.iterations or job.epochs
         try:
             while run.epoch < job.epochs and run.stopped is None:
                 solve(min(stretch - run.epoch % stretch, job.epochs - run.epoch))
-                if checkpointer is not None:
-                    checkpointer.after_epoch(course)
+                checkpointer.after_epoch(trainer)
         except _StopError:
             pass
         except KeyboardInterrupt:
             # The second one. The parameters may be a point that the solver only tries.
-            network.restore(good)
+            model.restore(good)
             interrupt.pressed = True
-        if checkpointer is not None and not interrupt.pressed:
-            checkpointer.finish(course)
+        if not interrupt.pressed:
+            checkpointer.finish(trainer)
     if interrupt.pressed:
         run.history.stop_reason = "interrupted"
         interrupt.leave()

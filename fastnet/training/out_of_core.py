@@ -12,72 +12,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.base import Backend, Engine, LossSums, TrainConfig
-from fastnet.data import Scaler
 from fastnet.data.chunks import Chunks
 from fastnet.errors import InputError
 from fastnet.kernels import abi
+from fastnet.model import Model
 from fastnet.nn import random
 from fastnet.nn.batch import Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS
-from fastnet.preprocessing import edge, samples
-from fastnet.preprocessing.samples import Samples, on_backend
-from fastnet.training import loop
+from fastnet.preprocessing.base import Passthrough, Preprocessor
+from fastnet.preprocessing.samples import Samples
+from fastnet.preprocessing.scaler import Scaler
+from fastnet.preprocessing.statistics import Moments
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.fit import FitOptions, PreparedFit
-from fastnet.training.loop import EvaluationSet, TrainingJob
+from fastnet.training.state import NOTHING, EvaluationSet, TrainingJob
 from fastnet.utils import memory
 
-if TYPE_CHECKING:
-    from fastnet.network import Network
-
 Array = NDArray[Any]
-
-
-class Moments:
-    """Mean and squared deviations of columns, over rows seen in pieces (Chan et al., 1979)."""
-
-    def __init__(self) -> None:
-        self.weight = 0.0
-        self._origin: Array | None = None  # the first row: a constant column deviates by exactly 0
-        self._mean: Array = np.zeros(1)
-        self._square: Array = np.zeros(1)
-
-    def add(self, values: Array, weight: Array | None) -> None:
-        """Take in rows (B,) or (B, C)."""
-        values = values.reshape(len(values), -1).astype(np.float64)
-        if self._origin is None:
-            self._origin = values[0].copy()
-        w = np.ones(len(values)) if weight is None else weight.astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later
-            self._add(values - self._origin, w)
-
-    def _add(self, values: Array, w: Array) -> None:
-        total = float(w.sum())
-        if not total:
-            return
-        mean = w @ values / total
-        both, apart = self.weight + total, mean - self._mean
-        spread = apart**2 * (self.weight * total / both)
-        self._square = self._square + w @ (values - mean) ** 2 + spread
-        self._mean = self._mean + apart * (total / both)
-        self.weight = both
-
-    @property
-    def mean(self) -> Array:
-        """The weighted means (C,)."""
-        return self._mean if self._origin is None else self._mean + self._origin
-
-    @property
-    def variance(self) -> Array:
-        """The weighted variances (C,), of the population."""
-        return self._square / self.weight if self.weight else self._square
 
 
 class Windows:
@@ -86,12 +44,20 @@ class Windows:
     Parameters
     ----------
     chunks : Chunks
-    network : Network
+    model : Model
     loss : Loss
     batch_size : int
     class_weight : dict of int to float, optional
+    standardize : bool
+        Whether to learn a `Scaler`, where the model has none.
     checksums : bool, default False
-        Whether `basis` is going to be asked for.
+        Whether `fingerprint` is going to be asked for.
+
+    Attributes
+    ----------
+    preprocessor : Preprocessor
+        What makes inputs of the rows; a `Scaler` where one was learned.
+    target_variance : float
 
     Raises
     ------
@@ -102,7 +68,7 @@ class Windows:
     def __init__(
         self,
         chunks: Chunks,
-        network: Network,
+        model: Model,
         loss: Loss,
         batch_size: int,
         class_weight: Mapping[int, float] | None,
@@ -112,26 +78,30 @@ class Windows:
     ) -> None:
         if loss.name == "cross_entropy" and chunks.target_columns != 1:
             raise InputError("for cross_entropy, Chunks need one column of class numbers.")
-        self._chunks, self._network, self._loss = chunks, network, loss
+        self._chunks, self._model, self._loss = chunks, model, loss
         self._class_weight = class_weight
-        self.scaler, self.dtype = network.scaler, network.dtype
+        self.preprocessor: Preprocessor = model.preprocessor
         self.chunk_rows = rows_of_chunk(chunks, batch_size)
         self.count = -(-len(chunks) // self.chunk_rows)
         self.windows = -(-self.count // 2)
         self._checksum = fingerprint.RowsChecksum() if checksums else None
-        self.target_spread = self._look(standardize)
+        self.target_variance = self._look(standardize)
         self._buffers: Batch | None = None
 
     def __len__(self) -> int:
         return len(self._chunks)
 
     def _look(self, standardize: bool) -> float:
-        """Check all rows; learn the scaler where one is wanted. Return the targets' spread."""
-        learns = standardize and self.scaler is None
+        """Check all rows; learn the scaler where one is wanted. Return the targets' variance."""
+        learns = standardize and isinstance(self.preprocessor, Passthrough)
+        # Before the scaler, whose digits float32 would drop.
+        raw, dtype = self.preprocessor, self._model.dtype
+        if learns or isinstance(raw, Scaler):
+            raw, dtype = Passthrough(raw.inputs, raw.target), np.dtype(np.float64)
         inputs, targets, total = Moments(), Moments(), 0.0
-        for checked in self._checked(0, len(self), in_float64=learns or self.scaler is not None):
+        for checked in self._checked(0, len(self), raw, dtype):
             weight = checked.rows.weight
-            total += len(checked.rows) if weight is None else float(weight.sum())
+            total += len(checked) if weight is None else float(weight.sum())
             if self._checksum is not None:
                 self._checksum.add(checked.rows)
             if learns:
@@ -142,35 +112,36 @@ class Windows:
             raise InputError("the weights are 0 everywhere: there is nothing to learn from.")
         if learns:
             deviation = np.sqrt(inputs.variance)
-            self.scaler = Scaler(inputs.mean, np.where(deviation == 0, 1.0, deviation))
+            scale = np.where(deviation == 0, 1.0, deviation)
+            self.preprocessor = Scaler(inputs.mean, scale, self.preprocessor.target)
         return float(np.mean(targets.variance))
 
-    def basis(self) -> dict[str, Any]:
-        """Return what a checkpoint says of the rows: as they were before the scaler."""
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the fingerprint of the rows, as they were before the scaler."""
         assert self._checksum is not None
         scaler = None
-        if self.scaler is not None:
-            arrays = {"mean": self.scaler.mean, "scale": self.scaler.scale}
+        if isinstance(self.preprocessor, Scaler):
+            arrays = {"mean": self.preprocessor.mean, "scale": self.preprocessor.scale}
             scaler = fingerprint.of_arrays(arrays)
-        return {**self._checksum.to_json(), "scaler": scaler, "chunk_rows": self.chunk_rows}
+        rows = self._checksum.to_json()
+        table = fingerprint.of_preprocessor(self.preprocessor)
+        return {**table, **rows, "scaler": scaler, "chunk_rows": self.chunk_rows}
 
-    def _checked(self, start: int, stop: int, *, in_float64: bool) -> Iterator[Samples]:
-        """Yield checked rows, about a megabyte at a time."""
-        network = self._network
-        basis = network.plan, network.dtype, self._loss
+    def _checked(
+        self, start: int, stop: int, preprocessor: Preprocessor, dtype: np.dtype[Any]
+    ) -> Iterator[Samples]:
+        """Yield checked and encoded rows, about a megabyte at a time."""
+        basis = self._model.plan, self._model.dtype, self._loss
         for place, x, y, weight in self._chunks.pieces(start, stop):
-            if network.preprocessor is not None:
-                x, y = edge.encode(network.preprocessor, x, y, network.dtype)
             where = f"(of the rows from {place} on)"
             names = f"x {where}", f"y {where}", f"weight {where}"
+            values, targets = preprocessor.encode(x, y, dtype, names[0])
             # All weights of a piece may be 0, though not all there are.
             nothing = weight is not None and not np.any(weight)
             given = None if nothing else weight
-            checked = samples.check(
-                *basis, x, y, given, self._class_weight, in_float64=in_float64, names=names
-            )
+            checked = Samples.check(*basis, values, targets, given, self._class_weight, names=names)
             if nothing:
-                zeros = np.zeros(len(x), network.dtype)
+                zeros = np.zeros(len(x), self._model.dtype)
                 checked = replace(checked, rows=replace(checked.rows, weight=zeros))
             yield checked
 
@@ -194,10 +165,9 @@ class Windows:
         """Return the rows of a window, in memory that the next call uses again."""
         at = 0
         for chunk in order[2 * window : 2 * window + 2]:
-            for checked in self._checked(
-                *self.bounds(int(chunk)), in_float64=self.scaler is not None
-            ):
-                part = checked.scaled(self.scaler, self.dtype).rows
+            bounds = self.bounds(int(chunk))
+            for checked in self._checked(*bounds, self.preprocessor, self._model.dtype):
+                part = checked.rows
                 buffers = self._buffers or self._make_buffers(part)
                 for into, values in zip(buffers.fields, part.fields, strict=True):
                     if into is not None:
@@ -228,7 +198,7 @@ class ChunkEngine:
         self._engine, self._backend, self._windows = engine, backend, windows
         self._key: tuple[int, int] | None = None
         self._rows: Batch | None = None
-        self._sums = loop.NOTHING
+        self._sums = NOTHING
         self.warm_up, self.evaluate = engine.warm_up, engine.evaluate
         self.threads_for = engine.threads_for
 
@@ -252,7 +222,7 @@ class ChunkEngine:
         order = windows.order(config.seed, epoch, shuffle=config.shuffle)
         batches = [config.steps(windows.rows_of(order, w)) for w in range(windows.windows)]
         ends = np.cumsum(batches)
-        tally, self._sums = self._sums, loop.NOTHING
+        tally, self._sums = self._sums, NOTHING
         done = 0
         while done < len(coefficients):
             window = int(np.searchsorted(ends, first + done, side="right"))
@@ -278,54 +248,63 @@ class ChunkEngine:
         if self._key != (epoch, window) or self._rows is None:
             # A single window never changes its rows.
             if self._rows is None or self._windows.windows > 1:
-                self._rows = on_backend(self._windows.read(order, window), self._backend)
+                self._rows = self._backend.place(self._windows.read(order, window))
             self._key = epoch, window
         return self._rows
 
 
-def prepare(asked: FitOptions, chunks: Chunks, validation_data: Any) -> PreparedFit:
-    """Return the job for `Chunks`: what `fitting.prepare` does with rows in memory."""
-    network, loss, optimizer = asked.network, asked.loss, asked.optimizer
-    if isinstance(optimizer, LBFGS):
+def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> PreparedFit:
+    """Return the job for `Chunks`: what `fit.prepare` does with rows in memory."""
+    model, loss = options.model, options.loss
+    if isinstance(options.optimizer, LBFGS):
         raise InputError("lbfgs needs all data at once: choose another optimizer for Chunks.")
-    if isinstance(asked.class_weight, str):
+    if isinstance(options.class_weight, str):
         raise InputError("class_weight='balanced' does not go with Chunks: give a dict.")
-    if asked.metrics and validation_data is None:
+    if options.metrics and validation_data is None:
         raise InputError("with Chunks, metrics need validation_data.")
-    preprocessor, backend = network.preprocessor, network.backend_object
-    metrics = asked.units(preprocessor)
-    batch = asked.batch_of(len(chunks))
-    _require_memory(asked, chunks, batch)
+    metrics = options.metrics_in_units(model.preprocessor)
+    batch = options.batch_of(len(chunks))
+    _require_memory(options, chunks, batch)
     windows = Windows(
         chunks,
-        network,
+        model,
         loss,
         batch,
-        asked.class_weight,
-        standardize=asked.standardize,
-        checksums=asked.checkpointer is not None,
+        options.class_weight,
+        standardize=options.standardize,
+        checksums=options.checkpointer.active,
     )
-    held_out = asked.pair(validation_data, preprocessor)
-    validation = None
+    held_out = options.validation_samples(validation_data, windows.preprocessor)
+    evaluated = None
     if held_out is not None:
-        held_out = held_out.weighted().scaled(windows.scaler, network.dtype)
-        validation = EvaluationSet.of(held_out, backend, "val_")
-    rows_fingerprint = {}
-    if asked.checkpointer is not None:
-        rows_fingerprint = fingerprint.of_table(preprocessor) | windows.basis()
-        rows_fingerprint |= fingerprint.of_rows(held_out, "validation ")
-    engine: Any = ChunkEngine(network._engine(asked.threads), backend, windows)
+        held_out = held_out.weighted()
+        evaluated = EvaluationSet.of(held_out, model.backend_object, "val_")
+    engine: Any = ChunkEngine(model.engine(options.threads), model.backend_object, windows)
     data: Any = chunks  # which the trainer asks for their number, and hands to the engine
-    course = asked.epochs, validation, metrics, asked.callbacks, windows.target_spread
-    job = TrainingJob(network, engine, data, loss, *course)
-    return PreparedFit(asked, job, batch, windows.scaler, preprocessor, rows_fingerprint)
+    job = TrainingJob(
+        model,
+        engine,
+        data,
+        loss,
+        options.epochs,
+        evaluated,
+        metrics,
+        options.callbacks,
+        windows.target_variance,
+    )
+
+    def rows_fingerprint() -> dict[str, Any]:
+        rows = None if held_out is None else held_out.rows
+        return windows.fingerprint() | fingerprint.of_rows(rows, "validation ")
+
+    return PreparedFit(options, job, batch, windows.preprocessor, rows_fingerprint)
 
 
-def _require_memory(asked: FitOptions, chunks: Chunks, batch: int) -> None:
+def _require_memory(options: FitOptions, chunks: Chunks, batch: int) -> None:
     """Refuse, before all rows are looked at, what could not be held: two chunks and the model."""
-    size = rows_of_chunk(chunks, batch)
-    columns = asked.network.inputs + chunks.target_columns + 1  # with the weights
-    rows_bytes = min(2 * size, len(chunks)) * columns * asked.network.dtype.itemsize
+    size, model = rows_of_chunk(chunks, batch), options.model
+    columns = model.inputs + chunks.target_columns + 1  # with the weights
+    rows_bytes = min(2 * size, len(chunks)) * columns * model.dtype.itemsize
     less = f"fewer rows in a chunk than {size:,}, {memory.LESS}"
-    needed = rows_bytes + asked.training_bytes(batch)
+    needed = rows_bytes + options.training_bytes(batch)
     memory.require(needed, "training on two chunks at a time", less)

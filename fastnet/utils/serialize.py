@@ -1,12 +1,12 @@
-"""Layers and losses as plain JSON values, and back: what a model file holds of them."""
+"""Plain JSON values from objects, and back: what comes from a file is believed in nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from fastnet.errors import InputError, suggest
+from fastnet.errors import DataError, InputError, suggest
 
 T = TypeVar("T")
 
@@ -36,3 +36,29 @@ def build(kind: str, table: Mapping[str, type[T]], values: Any) -> T:
         return table[name](**options)
     except TypeError as error:
         raise InputError(f"a {kind} {name!r} cannot be made from {options!r}: {error}") from None
+
+
+def read_fields(
+    data: Any, what: str, names: Collection[str], optional: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return a JSON object that has just these names; raise `DataError` for anything else."""
+    if not isinstance(data, dict) or not set(names) <= set(data) <= {*names, *optional}:
+        raise DataError(f"expected {what} to have exactly {', '.join(sorted(names))}.")
+    return data
+
+
+def read_texts(data: Any, what: str) -> tuple[str, ...]:
+    """Return a JSON list of texts; raise `DataError` for anything else."""
+    if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
+        raise DataError(f"expected {what} to be a list of texts.")
+    return tuple(data)
+
+
+def read_value(data: Any, what: str, kind: type[T]) -> T:
+    """Return a JSON value of one type; raise `DataError` for anything else."""
+    if type(data) is not kind:
+        raise DataError(f"expected {what} to be {_KINDS[kind]}, got {data!r:.60}.")
+    return data
+
+
+_KINDS: dict[type, str] = {bool: "true or false", str: "a text", list: "a list", dict: "an object"}

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import fastnet as fn
+from fastnet.nn.memory import training_bytes
 from fastnet.utils import memory
 from tests.checkout import ROOT
 from tools.fuzzing import Memory
@@ -46,6 +47,7 @@ MEASURE = """
 import json, sys
 import numpy as np
 import fastnet as fn
+from fastnet.nn.memory import training_bytes
 from fastnet.utils import memory
 from tools.fuzzing import Memory
 
@@ -57,7 +59,7 @@ layers = [fn.Dense(units, "relu", bias_rate=bias_rate) for units in sizes[1:]]
 net = fn.Network(layers, inputs=sizes[0], backend=backend, dtype=dtype)
 with Memory() as rise:
     net.fit(x, y, optimizer=optimizer, epochs=2, batch_size=batch, threads=1)
-fixed, per_row = memory.training_bytes(net.plan, net.dtype.itemsize, optimizer)
+fixed, per_row = training_bytes(net.plan, net.dtype.itemsize, optimizer)
 print(json.dumps([net.parameters.nbytes + rise.rise * 2**20, fixed + batch * per_row]))
 """
 

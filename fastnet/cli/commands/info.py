@@ -11,12 +11,12 @@ from fastnet.cli import options, output
 from fastnet.data import Column
 from fastnet.network import Network
 from fastnet.nn import layers
+from fastnet.nn.memory import training_bytes
 from fastnet.nn.optimizers import Adam
 from fastnet.preprocessing import serialize
 from fastnet.report.layers import COLUMNS, layer_rows
 from fastnet.serialization import model_file
 from fastnet.tables import TableColumn
-from fastnet.utils.memory import training_bytes
 
 _MOST: Final = 20  # names shown of a long list
 

@@ -1,8 +1,8 @@
-"""What a run must have in common with its checkpoint, and what it had better have.
+"""The fingerprint of a run, and the environment that it runs in.
 
-The basis is everything that decides the bits and that the caller chose: another one is another run,
-and going on would mix the two. The surroundings (backend, versions, threads) may change between a
-crash and the resumption; then the numbers are right, but may round differently.
+The fingerprint is everything that decides the bits and that the caller chose: another one is
+another run, and resuming would mix the two. The environment (backend, versions, threads) may change
+between a crash and the resumption; then the numbers are right, but may round differently.
 """
 
 from __future__ import annotations
@@ -11,53 +11,51 @@ import hashlib
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet._version import version
+from fastnet.backends.base import Engine
+from fastnet.model import Model
 from fastnet.nn import layers
+from fastnet.nn.batch import Batch
 from fastnet.nn.optimizers import LBFGS, Optimizer
-from fastnet.preprocessing.samples import Samples
-
-if TYPE_CHECKING:
-    from fastnet.backends.base import Engine
-    from fastnet.network import Network
-    from fastnet.nn.batch import Batch
-    from fastnet.tables import TablePreprocessor
-    from fastnet.training.loop import TrainingJob
+from fastnet.preprocessing.base import Preprocessor
+from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.training.state import TrainingJob
 
 _CONTENT: Final = "content"
 _BITS_ARE_THE_SAME_FOR_ANY: Final = {"numba": ("threads", "kernel cache")}
 """Facts about a backend that do not change a bit of its results."""
 
 
-def basis(
+def of_run(
     job: TrainingJob,
     optimizer: Optimizer | LBFGS,
     batch_size: int,
     shuffle: bool,
-    data: dict[str, Any],
+    rows: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return as JSON values what decides the bits of a run; `data` by their checksums."""
-    network = job.network
+    """Return as JSON values what decides the bits of a run; `rows` by their checksums."""
+    model = job.model
     return {
-        "layers": _plain([layers.to_dict(layer) for layer in network.layers]),
-        "inputs": network.inputs,
-        "dtype": network.dtype.name,
-        "seed": network.seed,
+        "layers": _plain([layers.to_dict(layer) for layer in model.layers]),
+        "inputs": model.inputs,
+        "dtype": model.dtype.name,
+        "seed": model.seed,
         "loss": _plain(job.loss),
         "optimizer": _plain(optimizer),
         "batch_size": batch_size,
         "shuffle": shuffle,
         "metrics": [name for name, _ in job.metrics],
-        **data,
+        **rows,
     }
 
 
 class Checksum:
-    """Of rows that come in pieces: the same however they are cut."""
+    """Checksum of rows that arrive in chunks; independent of the chunk sizes."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -78,7 +76,7 @@ class Checksum:
 
 
 class RowsChecksum:
-    """Of inputs, targets and weights."""
+    """Checksums of inputs, targets and weights."""
 
     def __init__(self) -> None:
         self._parts = {"x": Checksum(), "y": Checksum(), "sample_weight": Checksum()}
@@ -95,30 +93,31 @@ class RowsChecksum:
         return {prefix + name: part.to_json() for name, part in self._parts.items()}
 
 
-def of_rows(checked: Samples | None, prefix: str = "") -> dict[str, Any]:
-    """Return what a basis says of rows in memory, after the scaler."""
+def of_rows(rows: Batch | None, prefix: str = "") -> dict[str, Any]:
+    """Return the fingerprint of encoded rows in memory."""
     made = RowsChecksum()
-    if checked is not None:
-        made.add(checked.rows)
+    if rows is not None:
+        made.add(rows)
     return made.to_json(prefix)
 
 
 def of_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Return what a basis says of arrays by name."""
+    """Return the fingerprint of arrays by name."""
     made = {name: Checksum() for name in arrays}
     for name, values in arrays.items():
         made[name].add(values)
     return {name: checksum.to_json() for name, checksum in made.items()}
 
 
-def of_table(preprocessor: TablePreprocessor | None) -> dict[str, Any]:
-    """Return what a basis says of what makes inputs and targets: metrics depend on it too."""
-    if preprocessor is None:
-        return {"preprocessor": None}
-    from fastnet.preprocessing import serialize
+def of_preprocessor(preprocessor: Preprocessor) -> dict[str, Any]:
+    """Return the fingerprint of what encodes a table: metrics depend on it too.
 
-    numbers = of_arrays(serialize.arrays(preprocessor))
-    return {"preprocessor": serialize.to_json(preprocessor) | numbers}
+    What standardises arrays shows in the rows.
+    """
+    if not isinstance(preprocessor, TablePreprocessor):
+        return {"preprocessor": None}
+    content, arrays = preprocessor.description()
+    return {"preprocessor": content | of_arrays(arrays)}
 
 
 def _plain(value: Any) -> Any:
@@ -133,22 +132,22 @@ def _plain(value: Any) -> Any:
     return {"name": getattr(value, "name", type(value).__name__), **named}
 
 
-def surroundings(network: Network, engine: Engine, batch_size: int) -> dict[str, Any]:
+def environment(model: Model, engine: Engine, batch_size: int) -> dict[str, Any]:
     """Return as texts what may change the rounding."""
     facts = {
         "fastnet": version,
         "machine": platform.machine(),
-        "backend": network.backend,
-        **network.backend_object.describe(),
+        "backend": model.backend,
+        **model.backend_object.describe(),
         "threads": str(engine.threads_for(batch_size)),
     }
-    for name in _BITS_ARE_THE_SAME_FOR_ANY.get(network.backend, ()):
+    for name in _BITS_ARE_THE_SAME_FOR_ANY.get(model.backend, ()):
         facts.pop(name, None)
     return facts
 
 
 def difference(here: dict[str, Any], there: dict[str, Any]) -> str | None:
-    """Return the first difference between two bases as half a sentence, or None."""
+    """Return the first difference between two fingerprints as half a sentence, or None."""
     for name, mine, other in _differences("", here, there):
         if name.endswith(f".{_CONTENT}"):
             return f"{name.removesuffix(f'.{_CONTENT}')} holds other values than there"
@@ -157,7 +156,7 @@ def difference(here: dict[str, Any], there: dict[str, Any]) -> str | None:
 
 
 def changes(here: dict[str, Any], there: dict[str, Any]) -> list[str]:
-    """Return what differs between two surroundings: ``"numpy 2.1 (was 2.0)"``."""
+    """Return what differs between two environments: ``"numpy 2.1 (was 2.0)"``."""
     return [
         f"{name} {_short(mine)} (was {_short(other)})"
         for name, mine, other in _differences("", here, there)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastnet.errors import CheckpointError, CheckpointWarning, ModelFileError
 from fastnet.serialization import safetensors_file
+from fastnet.utils import files
 
 FORMAT_VERSION: Final = 1
 KEPT: Final = 2
@@ -61,7 +62,7 @@ class Folder:
                 probe = self.path / f".{secrets.token_hex(8)}.tmp"
                 probe.touch()
                 probe.unlink()
-                safetensors_file.sync_folder(self.path.absolute().parent)
+                files.sync_folder(self.path.absolute().parent)
             except CheckpointError:
                 raise
             except (OSError, ValueError) as error:
@@ -114,7 +115,7 @@ class Folder:
         """
         content = safetensors_file.pack(_KIND, {"version": FORMAT_VERSION, **description}, tensors)
         name = f"checkpoint-{steps:010d}.safetensors"
-        safetensors_file.write_atomically(self.path / name, content)
+        files.write_atomically(self.path / name, content)
         # One that cannot be removed only takes space.
         with suppress(OSError):
             for file in self.files()[KEPT:]:

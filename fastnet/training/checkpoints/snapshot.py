@@ -1,6 +1,6 @@
 """What is in a checkpoint, as the description and the tensors of a container, and back.
 
-A file may come from anywhere: every value is looked at before any of it reaches a network.
+A file may come from anywhere: every value is looked at before any of it reaches a model.
 """
 
 from __future__ import annotations
@@ -9,19 +9,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.base import LossSums
 from fastnet.errors import CheckpointError, FastNetError, InputError
+from fastnet.model import Model
 from fastnet.nn.batch import Array
 from fastnet.training.history import History
 from fastnet.utils.param_validation import check_int, check_list
-
-if TYPE_CHECKING:
-    from fastnet.network import Network
 
 Description = dict[str, Any]
 Tensors = dict[str, NDArray[Any]]
@@ -33,8 +31,8 @@ class Checkpoint:
 
     Attributes
     ----------
-    basis, surroundings : dict of plain JSON values
-        See `fastnet.training.checkpoints.fingerprint`.
+    fingerprint, environment : dict of plain JSON values
+        See `fastnet.training.checkpoints.fingerprint`; ``basis`` and ``surroundings`` in the file.
     parameters, good_parameters : (P,)
         The second are those to go back to after a divergence.
     statistics, good_statistics : (S,)
@@ -51,14 +49,14 @@ class Checkpoint:
         Of the epochs done.
     seconds : float
         Of training so far.
-    memories : list of (str, dict)
-        Of each callback that has one: the name of its class, and the memory.
+    callback_states : list of (str, dict)
+        Of each callback that has one: the name of its class, and the state.
     """
 
     CLOCKS: ClassVar = ("step", "epoch", "updates", "schedule_epoch")
 
-    basis: dict[str, Any]
-    surroundings: dict[str, Any]
+    fingerprint: dict[str, Any]
+    environment: dict[str, Any]
     parameters: NDArray[Any]
     statistics: NDArray[Any]
     good_parameters: NDArray[Any]
@@ -70,7 +68,7 @@ class Checkpoint:
     stopped: str | None
     history: History
     seconds: float
-    memories: list[tuple[str, dict[str, Any]]]
+    callback_states: list[tuple[str, dict[str, Any]]]
 
     def content(self, to_host: Callable[[Array], NDArray[Any]]) -> tuple[Description, Tensors]:
         """Return it as description and tensors."""
@@ -79,15 +77,15 @@ class Checkpoint:
         for index, values in enumerate(self.history.values()):
             tensors[f"history.{index}"] = np.array(values, np.float64)
         memories = []
-        for index, (name, memory) in enumerate(self.memories):
+        for index, (name, memory) in enumerate(self.callback_states):
             arrays = {key: value for key, value in memory.items() if hasattr(value, "shape")}
             for key, value in arrays.items():
                 tensors[f"memory.{index}.{key}"] = np.asarray(to_host(value))
             rest = {key: value for key, value in memory.items() if key not in arrays}
             memories.append([name, rest, list(arrays)])
         description = {
-            "basis": self.basis,
-            "surroundings": self.surroundings,
+            "basis": self.fingerprint,
+            "surroundings": self.environment,
             "clocks": self.clocks,
             "plateau": self.plateau,
             "done": [self.done.loss, self.done.score, self.done.weight, self.done.steps],
@@ -100,7 +98,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, place: Path, description: Description, tensors: Tensors) -> Self:
-        """Return the moment that description and tensors hold, of whatever network.
+        """Return the moment that description and tensors hold, of whatever model.
 
         Raises
         ------
@@ -115,8 +113,8 @@ class Checkpoint:
             done = check_list("done", description["done"])
             loss, score, weight = map(_number, done[:3])
             saved = cls(
-                basis=basis,
-                surroundings=there,
+                fingerprint=basis,
+                environment=there,
                 clocks={
                     name: check_int(name, _table(description, "clocks")[name], least=0, most=2**62)
                     for name in cls.CLOCKS
@@ -126,7 +124,7 @@ class Checkpoint:
                 stopped=_text_or_none(description["stopped"]),
                 history=_history(description, tensors),
                 seconds=_number(description["seconds"]),
-                memories=_memories(description, tensors),
+                callback_states=_callback_states(description, tensors),
                 **{name: tensors.pop(name) for name in _shapes(0, 0, 0)},
             )
         except (LookupError, TypeError, ValueError, FastNetError) as error:
@@ -135,18 +133,18 @@ class Checkpoint:
             raise _invalid(place, f"it has a tensor too many, {min(tensors)!r}")
         return saved
 
-    def require_fit(self, place: Path, network: Network, n_moments: int, batches: int) -> None:
+    def require_fit(self, place: Path, model: Model, n_moments: int, batches: int) -> None:
         """Raise `CheckpointError` unless all arrays have the network's shapes and are sound."""
         if self.done.steps > batches:
             raise _invalid(place, f"it has {self.done.steps} batches of an epoch of {batches}")
-        shapes = _shapes(n_moments, network.plan.size, len(network.state))
+        shapes = _shapes(n_moments, model.plan.size, len(model.state))
         for name, shape in shapes.items():
             values = getattr(self, name)
-            if values.shape != shape or values.dtype != network.dtype:
+            if values.shape != shape or values.dtype != model.dtype:
                 raise _invalid(
                     place,
                     f"{name} has the dtype {values.dtype} and the shape {values.shape}, expected "
-                    f"{network.dtype} and {shape}",
+                    f"{model.dtype} and {shape}",
                 )
             if name != "moments" and not np.isfinite(values).all():
                 raise _invalid(place, f"{name} holds values that are not finite")
@@ -179,7 +177,9 @@ def _history(description: Description, tensors: Tensors) -> History:
     return History(epochs.tolist(), records, seconds=_number(description["seconds"]))
 
 
-def _memories(description: Description, tensors: Tensors) -> list[tuple[str, dict[str, Any]]]:
+def _callback_states(
+    description: Description, tensors: Tensors
+) -> list[tuple[str, dict[str, Any]]]:
     memories = []
     for index, (name, values, arrays) in enumerate(check_list("memories", description["memories"])):
         if not isinstance(name, str) or not isinstance(values, dict):

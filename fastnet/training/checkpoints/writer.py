@@ -12,12 +12,12 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from fastnet.errors import (
     CheckpointWarning,
@@ -30,10 +30,8 @@ from fastnet.nn.schedules import Plateau
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.checkpoints.folder import Folder
 from fastnet.training.checkpoints.snapshot import Checkpoint
+from fastnet.training.state import NO_CHECKPOINTS, Checkpointer, TrainerState, TrainingJob
 from fastnet.utils.param_validation import check_int
-
-if TYPE_CHECKING:
-    from fastnet.training.loop import TrainerState, TrainingJob
 
 _log = logging.getLogger(__name__)
 
@@ -87,13 +85,20 @@ class CheckpointWriter:
 
     def __init__(self, folder: Folder, every: Every, resume: bool) -> None:
         self._folder = folder
-        self.every = every
+        self._every = every
         self._resume = resume
         self.saved: Checkpoint | None = None
-        self._basis: dict[str, Any] = {}
-        self._surroundings: dict[str, Any] = {}
+        self._fingerprint: dict[str, Any] = {}
+        self._environment: dict[str, Any] = {}
         self._written: tuple[int, int] | None = None
         self._began = self._newest = time.perf_counter()
+
+    active = True
+
+    @property
+    def iterations(self) -> int | None:
+        """The epochs between two checkpoints, where they are counted in epochs."""
+        return self._every.epochs
 
     @contextmanager
     def opened(
@@ -102,14 +107,14 @@ class CheckpointWriter:
         optimizer: Optimizer | LBFGS,
         batch_size: int,
         shuffle: bool,
-        data: dict[str, Any],
-    ) -> Iterator[Self]:
+        rows: Callable[[], dict[str, Any]],
+    ) -> Iterator[None]:
         """Lock the folder and read what is there; the network is not changed yet.
 
         Parameters
         ----------
-        data : dict of plain JSON values
-            What stands for the rows to train and to validate on: see `checkpoint_basis.of_rows`.
+        rows : callable
+            Returns the fingerprint of the rows to train and to validate on, as plain JSON values.
 
         Raises
         ------
@@ -118,9 +123,9 @@ class CheckpointWriter:
         InputError
             A checkpoint is there and not to be resumed, or it is that of another run.
         """
-        network, place = job.network, self._folder.path
-        self._basis = fingerprint.basis(job, optimizer, batch_size, shuffle, data)
-        self._surroundings = fingerprint.surroundings(network, job.engine, batch_size)
+        model, place = job.model, self._folder.path
+        self._fingerprint = fingerprint.of_run(job, optimizer, batch_size, shuffle, rows())
+        self._environment = fingerprint.environment(model, job.engine, batch_size)
         batches = 1 if isinstance(optimizer, LBFGS) else -(-len(job.rows) // batch_size)
         with self._folder.opened():
             if self._resume:
@@ -128,16 +133,16 @@ class CheckpointWriter:
                 if content is not None:
                     self.saved = Checkpoint.read(place, *content)
                     self._compare(place, self.saved, job.epochs)
-                    self.saved.require_fit(place, network, optimizer.n_moments, batches)
+                    self.saved.require_fit(place, model, optimizer.n_moments, batches)
             elif self._folder.files():
                 raise InputError(
                     f"{place} has the checkpoints of a run: resume=True (or --resume) goes on with "
                     "it; to train anew, remove them or name another folder."
                 )
-            yield self
+            yield
 
     def _compare(self, place: Path, saved: Checkpoint, epochs: int) -> None:
-        different = fingerprint.difference(self._basis, saved.basis)
+        different = fingerprint.difference(self._fingerprint, saved.fingerprint)
         if different is not None:
             raise InputError(
                 f"{place} has checkpoints of another run: {different}. Give the same as then, or "
@@ -148,111 +153,111 @@ class CheckpointWriter:
                 f"the checkpoint in {place} has {len(saved.history.epochs)} epochs done already, "
                 f"more than the {epochs} asked for."
             )
-        changed = fingerprint.changes(self._surroundings, saved.surroundings)
+        changed = fingerprint.changes(self._environment, saved.environment)
         if changed:
             warnings.warn(
-                f"training goes on in other surroundings, so the result may round differently: "
+                f"training resumes in another environment, so the result may round differently: "
                 f"{', '.join(changed)}.",
                 ResumeWarning,
                 stacklevel=2,
             )
 
-    def restore(self, course: TrainerState) -> None:
+    def restore(self, trainer: TrainerState) -> None:
         """Put network, training state, history and callbacks where the checkpoint has them."""
         self._began = self._newest = time.perf_counter()
         saved = self.saved
         if saved is None:
             return
-        run, state, network = course.run, course.state, course.job.network
-        asarray = network.backend_object.asarray
+        run, state, model = trainer.run, trainer.state, trainer.job.model
+        asarray = model.backend_object.asarray
         run.history.__dict__.update(saved.history.__dict__)
         run.epoch, run.batch = len(run.history.epochs), saved.done.steps
         run.stopped = saved.stopped
         if run.stopped is not None:
             run.history.stop_reason = run.stopped
-        self._recall(course, saved)
-        network.restore((asarray(saved.parameters), asarray(saved.statistics)))
+        self._recall(trainer, saved)
+        model.restore((asarray(saved.parameters), asarray(saved.statistics)))
         state.moments[...] = asarray(saved.moments)
         for name, value in saved.clocks.items():
             setattr(state, name, value)
         state.plateau = Plateau(**saved.plateau)
-        course.done = saved.done
+        trainer.done = saved.done
         good = asarray(saved.good_parameters), asarray(saved.good_statistics)
-        course.good = good
-        course.newest = good if course.done.steps else network.snapshot()
-        self._written = epochs, batches = self._moment(course)
+        trainer.good = good
+        trainer.newest = good if trainer.done.steps else model.snapshot()
+        self._written = epochs, batches = self._moment(trainer)
         _log.info("gone on from epoch %d and %d batches in %s", epochs, batches, self._folder.path)
 
-    def _recall(self, course: TrainerState, saved: Checkpoint) -> None:
+    def _recall(self, trainer: TrainerState, saved: Checkpoint) -> None:
         """Give the callbacks back what they remembered."""
         place = self._folder.path
-        remembering = [callback for callback in course.job.callbacks if callback.memory()]
+        remembering = [callback for callback in trainer.job.callbacks if callback.memory()]
         names = [type(callback).__name__ for callback in remembering]
-        if names != [name for name, _ in saved.memories]:
+        if names != [name for name, _ in saved.callback_states]:
             raise InputError(
                 f"{place} has checkpoints of another run: its callbacks with a memory were "
-                f"{[name for name, _ in saved.memories]}, and are {names} here."
+                f"{[name for name, _ in saved.callback_states]}, and are {names} here."
             )
-        for callback, (name, memory) in zip(remembering, saved.memories, strict=True):
+        for callback, (name, memory) in zip(remembering, saved.callback_states, strict=True):
             try:
-                callback.on_resume(course.run, memory)
+                callback.on_resume(trainer.run, memory)
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 raise InputError(
                     f"{name} cannot go on from the checkpoint in {place}: {error}"
                 ) from error
 
-    def after_span(self, course: TrainerState) -> None:
+    def after_span(self, trainer: TrainerState) -> None:
         """Write a checkpoint if time says that one is due."""
-        if self.every.epochs is None:
-            self._if_time(course)
+        if self._every.epochs is None:
+            self._if_time(trainer)
 
-    def after_epoch(self, course: TrainerState) -> None:
+    def after_epoch(self, trainer: TrainerState) -> None:
         """Write a checkpoint if one is due."""
-        if self.every.epochs is None:
-            self._if_time(course)
-        elif len(course.run.history.epochs) % self.every.epochs == 0:
-            self._write(course)
+        if self._every.epochs is None:
+            self._if_time(trainer)
+        elif len(trainer.run.history.epochs) % self._every.epochs == 0:
+            self._write(trainer)
 
-    def finish(self, course: TrainerState) -> None:
+    def finish(self, trainer: TrainerState) -> None:
         """Write a checkpoint of the end, or of the moment of an interruption."""
-        if self._written != self._moment(course):
-            self._write(course)
+        if self._written != self._moment(trainer):
+            self._write(trainer)
 
-    def _if_time(self, course: TrainerState) -> None:
-        if time.perf_counter() - self._newest >= self.every.seconds:
-            self._write(course)
+    def _if_time(self, trainer: TrainerState) -> None:
+        if time.perf_counter() - self._newest >= self._every.seconds:
+            self._write(trainer)
 
     @staticmethod
-    def _moment(course: TrainerState) -> tuple[int, int]:
-        return len(course.run.history.epochs), course.done.steps
+    def _moment(trainer: TrainerState) -> tuple[int, int]:
+        return len(trainer.run.history.epochs), trainer.done.steps
 
-    def _write(self, course: TrainerState) -> None:
-        run, network = course.run, course.job.network
-        if not network.is_finite():
+    def _write(self, trainer: TrainerState) -> None:
+        run, model = trainer.run, trainer.job.model
+        if not model.is_finite():
             return  # the divergence is about to be found
-        to_host = network.backend_object.to_host
-        good = course.newest if course.done.steps else course.good
+        to_host = model.backend_object.to_host
+        good = trainer.newest if trainer.done.steps else trainer.good
         saved = Checkpoint(
-            basis=self._basis,
-            surroundings=self._surroundings,
-            parameters=to_host(network.parameters),
-            statistics=to_host(network.state),
+            fingerprint=self._fingerprint,
+            environment=self._environment,
+            parameters=to_host(model.parameters),
+            statistics=to_host(model.state),
             good_parameters=to_host(good[0]),
             good_statistics=to_host(good[1]),
-            moments=to_host(course.state.moments),
-            clocks={name: getattr(course.state, name) for name in Checkpoint.CLOCKS},
-            plateau=asdict(course.state.plateau),
-            done=course.done,
+            moments=to_host(trainer.state.moments),
+            clocks={name: getattr(trainer.state, name) for name in Checkpoint.CLOCKS},
+            plateau=asdict(trainer.state.plateau),
+            done=trainer.done,
             stopped=run.stopped,
             history=run.history,
             seconds=run.history.seconds + time.perf_counter() - self._began,
-            memories=[
+            callback_states=[
                 (type(callback).__name__, memory)
-                for callback in course.job.callbacks
+                for callback in trainer.job.callbacks
                 if (memory := callback.memory())
             ],
         )
-        epochs, batches = self._moment(course)
+        epochs, batches = self._moment(trainer)
         try:
             self._folder.write(epochs * run.batches + batches, *saved.content(to_host))
         except TypeError as error:
@@ -271,14 +276,12 @@ class CheckpointWriter:
         self._newest = time.perf_counter()
 
 
-def asked(
-    folder: str | PathLike[str] | None, every: int | str, resume: bool
-) -> CheckpointWriter | None:
-    """Return the keeper that the arguments of ``fit`` ask for."""
+def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) -> Checkpointer:
+    """Return the checkpointer that the arguments of ``fit`` ask for."""
     if folder is None:
         if resume:
             raise InputError("resume=True needs checkpoint=: the folder to go on from.")
-        return None
+        return NO_CHECKPOINTS
     try:
         path = Path(folder)
     except TypeError:

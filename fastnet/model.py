@@ -1,0 +1,264 @@
+"""Model: parameters, preprocessing and a backend; what training and inspection work on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastnet import backends
+from fastnet.backends.base import Backend, Engine
+from fastnet.nn import losses
+from fastnet.nn.batch import Array
+from fastnet.nn.layers import Layer
+from fastnet.nn.losses import Loss
+from fastnet.nn.memory import initial_bytes
+from fastnet.nn.optimizer_state import OptimizerState
+from fastnet.nn.plan import Plan
+from fastnet.preprocessing import validation
+from fastnet.preprocessing.base import Passthrough, Preprocessor
+from fastnet.preprocessing.outputs import OutputSchema
+from fastnet.utils import memory
+
+
+class Model:
+    """A plan with its parameters on one backend, and what surrounds it.
+
+    Parameters
+    ----------
+    plan : Plan
+    dtype, seed, backend, precision, device
+        As for `fastnet.Network`.
+
+    Attributes
+    ----------
+    parameters : (P,) array of the backend
+        All parameters in one flat buffer: first the weights of dense layers, then the rest.
+    state : (S,) array of the backend
+        Running statistics of batch normalisation.
+    optimizer_state : OptimizerState or None
+        Moments and clocks of the optimizer that trained last.
+    preprocessor : Preprocessor
+        What makes inputs of a user's data.
+    loss : Loss or None
+        The one trained with.
+    label_names : tuple of str or None
+    temperature : float or None
+        What calibration has divided the last layer by.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        dtype: str | type | np.dtype[Any] = "float32",
+        seed: int = 0,
+        backend: str = "auto",
+        precision: str = "float32",
+        device: int | None = None,
+    ) -> None:
+        self.plan = plan
+        self.dtype = validation.dtype_of(dtype)
+        memory.require(initial_bytes(plan, self.dtype.itemsize), "the network")
+        self.seed = validation.seed_of(seed)
+        self.preprocessor: Preprocessor = Passthrough(plan.inputs)
+        self.loss: Loss | None = None
+        self.label_names: tuple[str, ...] | None = None
+        self.temperature: float | None = None
+        chosen = backends.choose(backend, plan, precision=precision, device=device)
+        self._set_backend(chosen, precision)
+        self.initialize()
+
+    def _set_backend(self, backend: Backend, precision: str) -> None:
+        backends.check_precision(backend, precision, self.dtype)
+        self.backend_object, self.precision = backend, precision
+        self._engines = threading.local()
+
+    def initialize(self, seed: int | None = None) -> None:
+        """Go back to the initial weights, of another `seed` if given, and forget all training."""
+        if seed is not None:
+            self.seed = validation.seed_of(seed)
+        own = self.backend_object.own
+        self._parameters: Array = own(self.plan.initial_parameters(self.seed, self.dtype))
+        self._state: Array = own(self.plan.initial_state(self.dtype))
+        self.optimizer_state: OptimizerState | None = None
+        self.temperature = None
+        self._engines = threading.local()
+
+    # --- what it is ------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> Array:
+        """All parameters in one flat buffer (P,). Assigning to it copies the values into it."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: ArrayLike) -> None:
+        self._parameters[...] = values
+
+    @property
+    def state(self) -> Array:
+        """The running statistics in one flat buffer (S,). Assigning copies likewise."""
+        return self._state
+
+    @state.setter
+    def state(self, values: ArrayLike) -> None:
+        self._state[...] = values
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, first to last."""
+        return self.plan.layers
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return self.plan.inputs
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs."""
+        return self.plan.outputs
+
+    @property
+    def output_schema(self) -> OutputSchema:
+        """What the outputs stand for."""
+        activation = self.plan.output_activation.name
+        labels, target = self.label_names, self.preprocessor.target
+        return OutputSchema(self.outputs, activation, self.loss, labels, target)
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend."""
+        return self.backend_object.name
+
+    @property
+    def weights(self) -> list[Array]:
+        """The weights (I, O) of every dense layer, as views into `parameters`."""
+        return self._views(lambda name, shape: len(shape) == 2)
+
+    @property
+    def biases(self) -> list[Array]:
+        """The biases (O,) of every dense layer, as views into `parameters`."""
+        dense = {t.name.rsplit(".", 1)[0] for t in self.plan.parameters if len(t.shape) == 2}
+        return self._views(lambda name, shape: len(shape) == 1 and name in dense)
+
+    def _views(self, wanted: Callable[[str, tuple[int, ...]], bool]) -> list[Array]:
+        return [
+            tensor.view(self.parameters)
+            for tensor in self.plan.parameters
+            if wanted(tensor.name.rsplit(".", 1)[0], tensor.shape)
+        ]
+
+    def named_parameters(self) -> dict[str, Array]:
+        """Return all parameters by name (``layers.0.weight``, ...), as views."""
+        return {tensor.name: tensor.view(self.parameters) for tensor in self.plan.parameters}
+
+    def named_state(self) -> dict[str, Array]:
+        """Return the running statistics by name (``layers.1.running_mean``, ...), as views."""
+        return {tensor.name: tensor.view(self.state) for tensor in self.plan.state}
+
+    def loss_or_own(self, loss: str | Loss | None) -> Loss:
+        """Return the loss that is meant, by default the one trained with."""
+        chosen = self.loss if loss is None else loss
+        return losses.get(chosen, self.plan.output_activation.name)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(str(layer) for layer in self.layers)
+        return (
+            f"{type(self).__name__}([{layers}], inputs={self.inputs}, dtype={self.dtype.name!r}, "
+            f"seed={self.seed}, backend={self.backend!r})  # {self.plan.size:,} parameters"
+        )
+
+    # --- moving and copying ----------------------------------------------------------------------
+
+    def to(self, backend: str, *, precision: str | None = None, device: int | None = None) -> Self:
+        """Return the same network on another backend, training state included.
+
+        `precision` stays as it is by default. Where nothing changes, the network itself is
+        returned.
+        """
+        precision = self.precision if precision is None else precision
+        target = backends.choose(backend, self.plan, precision=precision, device=device)
+        if target is self.backend_object and precision == self.precision:
+            return self
+        return self._copy_to(target, precision)
+
+    def copy(self) -> Self:
+        """Return an independent copy."""
+        return self._copy_to(self.backend_object, self.precision)
+
+    __copy__ = copy
+
+    def _copy_to(self, target: Backend, precision: str) -> Self:
+        def move(values: Array) -> Array:
+            return target.own(self.backend_object.to_host(values))
+
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._set_backend(target, precision)
+        other._parameters, other._state = move(self.parameters), move(self.state)
+        if self.optimizer_state is not None:
+            other.optimizer_state = self.optimizer_state.copy(move)
+        return other
+
+    def snapshot(self, into: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
+        """Return copies of parameters and running statistics, in the memory of `into` if given."""
+        if into is None:
+            return self.parameters.copy(), self.state.copy()
+        into[0][...] = self.parameters
+        into[1][...] = self.state
+        return into
+
+    def restore(self, snapshot: tuple[Array, Array]) -> None:
+        """Put back what `snapshot` returned."""
+        self.parameters[...] = snapshot[0]
+        self.state[...] = snapshot[1]
+
+    def is_finite(self) -> bool:
+        """Return whether all parameters and running statistics are finite."""
+        for values in (self.parameters, self.state):
+            # A sum of squares that overflows is looked at once more, element by element.
+            with np.errstate(all="ignore"):
+                square = float(values @ values)
+            finite = np.isfinite(square) or np.isfinite(self.backend_object.to_host(values)).all()
+            if not finite:
+                return False
+        return True
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        del state["_engines"], state["backend_object"]
+        to_host = self.backend_object.to_host
+        state["_parameters"], state["_state"] = to_host(self.parameters), to_host(self.state)
+        if self.optimizer_state is not None:
+            state["optimizer_state"] = self.optimizer_state.copy(to_host)
+        return {"backend": self.backend, **state}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        name = state.pop("backend")
+        self.__dict__.update(state)
+        self._set_backend(backends.get_backend(name), self.precision)
+
+        # Copies: what joblib maps from a file is read-only, and kernels write by address.
+        own = self.backend_object.own
+        self._parameters, self._state = own(self._parameters), own(self._state)
+        if self.optimizer_state is not None:
+            self.optimizer_state = self.optimizer_state.copy(own)
+
+    # --- computing -------------------------------------------------------------------------------
+
+    def engine(self, threads: int | None = None) -> Engine:
+        """Return this thread's engine: Python threads may use one network side by side."""
+        try:
+            engine: Engine = self._engines.engine
+        except AttributeError:
+            engine = self.backend_object.engine(
+                self.plan, self.parameters, self.state, precision=self.precision
+            )
+            self._engines.engine = engine
+        engine.threads = threads
+        return engine

@@ -1,0 +1,136 @@
+"""The Preprocessor protocol: from what users hand over to inputs, and from outputs to answers.
+
+Every network has a preprocessor, from its first day on. `Passthrough` checks arrays and takes them
+as they are, `Scaler` standardises them, `TablePreprocessor` encodes the columns of a table. What a
+user gives is checked and converted once, here; everything behind it works on finite arrays of the
+network's dtype.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.errors import InputError
+from fastnet.nn.losses import Loss
+from fastnet.preprocessing import validation
+from fastnet.preprocessing.target import TableTarget
+
+Array = NDArray[Any]
+
+Description = tuple[dict[str, Any], dict[str, Array]]
+"""Plain JSON values, and arrays by name."""
+
+
+class Preprocessor(Protocol):
+    """What stands between a user's data and a network.
+
+    N rows, I inputs of the network, O outputs, T targets.
+    """
+
+    @property
+    def inputs(self) -> int:
+        """I, the number of inputs that it makes."""
+        ...
+
+    @property
+    def target(self) -> TableTarget | None:
+        """How targets are named, encoded and scaled; None where they are taken as they are."""
+        ...
+
+    def transform(self, x: Any, dtype: np.dtype[Any], name: str = "x") -> Array:
+        """Return the inputs (N, I), finite and C-contiguous, for rows x; `name` is for messages.
+
+        Raises
+        ------
+        InputError, DataError
+            x does not fit.
+        """
+        ...
+
+    def transform_row(self, row: Any, dtype: np.dtype[Any]) -> Array:
+        """Return the inputs (I,) for one row, with the least delay."""
+        ...
+
+    def encode(self, x: Any, y: Any, dtype: np.dtype[Any], name: str = "x") -> tuple[Array, Any]:
+        """Return the inputs of rows x, and their targets y as the network learns them."""
+        ...
+
+    def decode(self, outputs: Array, loss: Loss | None) -> Array:
+        """Return outputs (..., O) in the unit of the targets."""
+        ...
+
+    def input_scale(self) -> NDArray[np.float64] | None:
+        """Return by how much an input (I,) is divided; None where gradients are by the inputs."""
+        ...
+
+    def description(self) -> Description:
+        """Return what restores it, for model files and fingerprints."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Passthrough:
+    """Arrays of numbers, checked and taken as they are.
+
+    Attributes
+    ----------
+    inputs : int
+        I, the number of columns.
+    target : TableTarget or None
+    """
+
+    inputs: int
+    target: TableTarget | None = None
+
+    def transform(self, x: Any, dtype: np.dtype[Any], name: str = "x") -> Array:
+        """Return x as a finite, C-contiguous array (N, I)."""
+        return validation.inputs(name, x, self.inputs, dtype)
+
+    def transform_row(self, row: Any, dtype: np.dtype[Any]) -> Array:
+        """Return one row (I,); only its length is checked."""
+        return as_row(row, self.inputs, dtype)
+
+    def encode(self, x: Any, y: Any, dtype: np.dtype[Any], name: str = "x") -> tuple[Array, Any]:
+        """Return x and y, checked and encoded."""
+        return self.transform(x, dtype, name), encode_target(self.target, y)
+
+    def decode(self, outputs: Array, loss: Loss | None) -> Array:
+        """Return the outputs as they are: the targets of arrays are not scaled."""
+        return outputs
+
+    def input_scale(self) -> None:
+        """Return None: inputs are not scaled."""
+
+    def description(self) -> Description:
+        """Return the target, where there is one."""
+        return describe_target(self.target)
+
+
+def encode_target(target: TableTarget | None, y: Any) -> Any:
+    """Return y as the network learns it, where it is given as values."""
+    if y is None:
+        raise InputError("expected targets: give y.")
+    return y if target is None else target.encode(y)
+
+
+def describe_target(target: TableTarget | None) -> Description:
+    """Return a target as JSON values and arrays; nothing for None."""
+    if target is None:
+        return {}, {}
+    content, arrays = target.description()
+    return {"target": content}, arrays
+
+
+def as_row(row: Any, inputs: int, dtype: np.dtype[Any]) -> Array:
+    """Return one row as an array (I,)."""
+    try:
+        values = np.ascontiguousarray(row, dtype)
+    except (TypeError, ValueError):
+        raise InputError(f"row must hold {inputs} numbers.") from None
+    if values.shape != (inputs,):
+        raise InputError(f"row must have the shape ({inputs},), got {values.shape}.")
+    return values

@@ -1,0 +1,119 @@
+"""What a network's first ``fit`` learns beside its weights: the preprocessor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnet.data.frame import Frame, as_frame
+from fastnet.data.text import Texts
+from fastnet.errors import InputError
+from fastnet.nn.losses import Loss
+from fastnet.nn.plan import Plan
+from fastnet.preprocessing.base import Passthrough
+from fastnet.preprocessing.samples import Samples, training_rows
+from fastnet.preprocessing.scaler import Scaler
+from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.preprocessing.target import TableTarget, split_target, target_columns
+
+SCALED: Final = ("mse", "mae", "huber", "quantile", "gaussian_nll")
+"""Losses whose targets are scaled, where the outputs may be any number."""
+
+
+def scales_targets(loss: Loss, output_activation: str) -> bool:
+    """Return whether a network with this loss and output learns scaled targets of a table."""
+    return loss.name in SCALED and output_activation == "identity"
+
+
+def learn_table(
+    plan: Plan,
+    seed: int,
+    frame: Frame,
+    y: Any,
+    loss: Loss,
+    fraction: float = 0.0,
+    sample_weight: ArrayLike | None = None,
+) -> TablePreprocessor:
+    """Return the preprocessor for a network that is about to train on its first table.
+
+    Parameters
+    ----------
+    fraction : float
+        Fraction of the rows that are held back for validation: nothing is learned from them.
+    sample_weight : (N,), optional
+        Nothing is learned from rows of weight 0.
+
+    Raises
+    ------
+    InputError
+        The table becomes another number of inputs, or of classes, than the network has.
+    """
+    inputs, names, values = split_target(frame, y)
+    kept = training_rows(len(frame), fraction, seed, sample_weight)
+    target = _learn_target(plan, names, values, loss, kept)
+    made = TablePreprocessor.fit(inputs, rows=kept, seed=seed)
+    made = made if target is None else made.with_target(target)
+    if made.inputs != plan.inputs:
+        raise InputError(
+            f"the table becomes {made.inputs} inputs, and the network has {plan.inputs}: make "
+            f"it with inputs=fn.tables.TablePreprocessor.fit(x).inputs, or use fn.tables.train."
+        )
+    labels = None if target is None else target.labels
+    outputs = 2 if plan.outputs == 1 else plan.outputs
+    if labels is not None and len(labels) != outputs:
+        raise InputError(f"the target has {len(labels)} classes, and the network {outputs}.")
+    return made
+
+
+def _learn_target(
+    plan: Plan,
+    names: tuple[str, ...],
+    values: Any,
+    loss: Loss,
+    kept: NDArray[np.intp] | None,
+) -> TableTarget | None:
+    """Return the target; None for class numbers and numbers that need no preparation."""
+    task: Literal["classification", "regression"] = "regression"
+    if loss.metric == "accuracy":
+        task = "classification"
+    columns = target_columns(values, names[0] if names else "target")
+    texts = isinstance(columns[0], Texts)
+    scaled = scales_targets(loss, plan.output_activation.name)
+    if not names and not (texts if task == "classification" else scaled):
+        return None
+    if task == "classification" and len(columns) > 1:
+        return TableTarget.plain(names, None, len(columns))
+    target = TableTarget.learn(values, names, task, kept)
+    return target if scaled else target.unscaled()
+
+
+def learn_scaler(
+    plan: Plan,
+    seed: int,
+    passthrough: Passthrough,
+    x: Any,
+    y: Any,
+    loss: Loss,
+    fraction: float = 0.0,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | str | None = None,
+) -> Scaler:
+    """Return the scaler of the rows that train: those neither held back nor of weight 0."""
+    float64 = np.dtype(np.float64)
+    rows, targets = passthrough.encode(x, y, float64)
+    samples = Samples.check(plan, float64, loss, rows, targets, sample_weight, class_weight)
+    if fraction:
+        samples, _ = samples.split(fraction, seed)
+    return Scaler.fit(samples.weighted().rows.x, passthrough.target)
+
+
+def require_plain(x: Any) -> None:
+    """Raise `InputError` for a table that only a preprocessor could make inputs of."""
+    if not as_frame(x).plain:
+        raise InputError(
+            "the network has no preprocessor yet, and the table has texts or missing values: call "
+            "fit once, with rows that show what its columns are."
+        )

@@ -1,0 +1,165 @@
+"""How the inputs of a table's columns are scaled, and what that needs of the training rows.
+
+robust
+    ``clip((x - center) * factor)`` with median, quartiles and the smooth
+    ``clip(z) = z / sqrt(1 + (z / 3)^2)`` (Holzmüller, Grinsztajn and Steinwart, 2024, section 3,
+    and its reference code).
+standard
+    ``(x - center) / factor`` with mean and standard deviation.
+none
+    The formula of standard with the center 0 and the factor 1.
+float32
+    The formula of standard on numbers that are rounded to float32 first: what version 0.1 did with
+    tables without a preprocessor, whose model files still load.
+
+Inputs 0 and 1 of categories and indicators are scaled like numbers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.data.frame import Values, numbers_of
+from fastnet.preprocessing.columns import TableColumn, codes_of, signs
+from fastnet.preprocessing.statistics import mean_and_scale
+
+Array = NDArray[np.float64]
+Scaling = Literal["robust", "standard", "none", "float32"]
+
+SCALINGS: Final = ("robust", "standard", "none")
+"""What can be learned."""
+
+SMOOTH_CLIP: Final = 3.0
+"""No number that is scaled robustly is larger."""
+
+
+def clip(z: Any) -> Any:
+    """Return ``z / sqrt(1 + (z / 3)^2)``: almost z where it is small, and within -3 and 3."""
+    bounded = np.clip(z, -1e300, 1e300)  # of infinity it would be NaN
+    return bounded / np.hypot(1.0, bounded / SMOOTH_CLIP)
+
+
+def scale_robustly(numbers: Any, center: Any, factor: Any) -> Any:
+    """Return ``clip((x - center) * factor)``; NaN where a number is missing, and only there."""
+    most = sys.float_info.max  # a difference beyond it times 0 would be NaN
+    with np.errstate(over="ignore", invalid="ignore"):  # a missing one may be a signalling NaN
+        return clip(np.maximum(np.minimum(numbers - center, most), -most) * factor)
+
+
+def standardize(numbers: Any, center: Any, factor: Any) -> Any:
+    """Return ``(x - center) / factor``; NaN where a number is missing."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return (numbers - center) / factor
+
+
+def _standardize_float32(numbers: Any, center: Any, factor: Any) -> Any:
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = np.asarray(numbers, np.float32).astype(np.float64)
+    return standardize(rounded, center, factor)
+
+
+APPLY: Final[dict[Scaling, Callable[[Any, Any, Any], Any]]] = {
+    "robust": scale_robustly,
+    "standard": standardize,
+    "none": standardize,
+    "float32": _standardize_float32,
+}
+
+
+def learn_scale(
+    column: TableColumn, values: Values, source: str, scaling: Scaling = "robust"
+) -> tuple[Array, Array]:
+    """Return center and factor of each scaled input of a column, (levels,) each.
+
+    robust: the median, and 1 / the difference of the quartiles; where that is 0, half of the range;
+    and the factor 0 where that is 0 too.
+    """
+    if scaling == "none" or column.kind == "empty":
+        return np.zeros(column.levels), np.ones(column.levels)
+    if column.kind == "numeric":
+        numbers = numbers_of(values, column.name, source)
+        missing = np.isnan(numbers)
+        parts = [numbers[~missing], *([missing.astype(np.float64)] if column.indicator else [])]
+    else:
+        codes = codes_of(column, values)
+        if column.one_hot:
+            ones = np.bincount(codes[codes >= 0], minlength=column.levels)
+            return _scale_of_shares(ones, len(codes), scaling)
+        parts = [signs(codes)]
+    if scaling == "standard":
+        scales = [mean_and_scale(part[:, None]) for part in parts]
+        center, factor = (np.concatenate(each) for each in zip(*scales, strict=True))
+        return center, factor
+    summaries = [np.quantile(part, [0.0, 0.25, 0.5, 0.75, 1.0]) for part in parts]
+    return _from_quantiles(*np.array(summaries).T)
+
+
+def _scale_of_shares(ones: NDArray[np.int64], count: int, scaling: Scaling) -> tuple[Array, Array]:
+    """Return center and factor of inputs that are 1 in so many of `count` rows and else 0."""
+    if scaling == "standard":
+        mean = ones / count
+        deviation = np.sqrt(mean * (1.0 - mean))
+        return mean, np.where(deviation == 0, 1.0, deviation)
+    zeros, last = count - ones, count - 1
+
+    def quantile(q: float) -> Array:
+        whole, fraction = divmod(q * last, 1.0)
+        below, above = whole >= zeros, whole + (fraction > 0) >= zeros
+        return np.where(below == above, below, fraction).astype(np.float64)
+
+    return _from_quantiles(*(quantile(q) for q in (0.0, 0.25, 0.5, 0.75, 1.0)))
+
+
+def _from_quantiles(
+    low: Array, first: Array, middle: Array, third: Array, high: Array
+) -> tuple[Array, Array]:
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        width = np.where(third == first, high / 2 - low / 2, third - first)
+        factor = np.where(width == 0, 0.0, 1.0 / width)
+    # A width beyond the largest number has the factor 0, one below the smallest has the largest.
+    return middle, np.nan_to_num(factor, posinf=np.finfo(np.float64).max)
+
+
+def write_levels(
+    out: NDArray[Any],
+    column: TableColumn,
+    values: Values,
+    scale: tuple[Array, Array],
+    apply: Callable[[Any, Any, Any], Any],
+    source: str,
+) -> tuple[Array, Array] | None:
+    """Write the scaled inputs (N, levels) of a column.
+
+    Return numbers x (N,) and what they are scaled to, NaN where missing; None for other columns.
+
+    Parameters
+    ----------
+    scale : (levels,), (levels,)
+        Center and factor, as `learn_scale` gives them.
+    apply : callable
+        A row of `APPLY`.
+    """
+    center, factor = scale
+    if column.kind == "empty":
+        return None
+    if column.kind == "numeric":
+        numbers = numbers_of(values, column.name, source)
+        z = apply(numbers, center[0], factor[0])
+        missing = np.isnan(numbers)
+        out[:, 0] = np.where(missing, 0.0, z)
+        if column.indicator:
+            out[:, 1] = apply(missing.astype(np.float64), center[1], factor[1])
+        return numbers, z
+    codes = codes_of(column, values)
+    if not column.one_hot:
+        out[:, 0] = apply(signs(codes), center[0], factor[0])
+        return None
+    out[...] = apply(0.0, center, factor)
+    known = np.flatnonzero(codes >= 0)
+    out[known, codes[known]] = apply(1.0, center, factor)[codes[known]]
+    return None

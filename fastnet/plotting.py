@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnet.data.frame import Inputs
 from fastnet.errors import FastNetError
-from fastnet.preprocessing.samples import Inputs
 from fastnet.report import measures
 from fastnet.report.measures import Calibration, Confusion, Residuals
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastnet.data import Chunks, Dataset, TableSchema
 from fastnet.data.dataset import Part
-from fastnet.preprocessing.samples import Inputs
+from fastnet.data.frame import Inputs
 
 
 class AnyDataset(Protocol):

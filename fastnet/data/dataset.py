@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.data.frame import Inputs
 from fastnet.errors import DataError
-from fastnet.preprocessing.samples import Inputs
 from fastnet.preprocessing.schema import TableSchema
 
 Task = Literal["classification", "regression"]

@@ -9,18 +9,30 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fastnet.data.table import check_names, unnamed
 from fastnet.data.text import MISSING, Texts, is_number
 from fastnet.errors import DataError, InputError
-from fastnet.preprocessing.samples import is_table
 
 Values = NDArray[np.float64] | Texts
 """A column of N rows: numbers, NaN where one is missing; or texts, code -1 where one is."""
+
+
+class Columns(Protocol):
+    """A data frame of any kind."""
+
+    @property
+    def columns(self) -> Any:
+        """Its columns, or their names."""
+
+
+Inputs = ArrayLike | Mapping[str, Any] | Columns
+"""What x may be: an array (N, I), or a table, as a data frame or a dict of columns."""
+
 
 _GIVEN: Final = "the table"
 
@@ -78,6 +90,19 @@ class Frame:
             not isinstance(column, Texts) and np.isfinite(column).all()
             for column in self.columns.values()
         )
+
+
+def is_table(values: object) -> bool:
+    """Tell whether something is a data frame, or a dict of columns; imports nothing."""
+    if hasattr(values, "toarray"):  # a sparse matrix, of which one kind is a mapping
+        return False
+    if isinstance(values, Mapping):
+        return True
+    # Series have the protocol too; only frames have several named columns.
+    if hasattr(values, "collect_schema"):  # a lazy one would compute its columns
+        return True
+    frame = any(hasattr(values, name) for name in ("__arrow_c_stream__", "__dataframe__"))
+    return frame and (hasattr(values, "columns") or hasattr(values, "column_names"))
 
 
 def is_frame(values: object) -> bool:

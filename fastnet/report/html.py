@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
-from fastnet.preprocessing.samples import Inputs
+from fastnet.data.frame import Inputs
 from fastnet.report import charts, measures
 from fastnet.report.axes import short
 from fastnet.report.layers import COLUMNS, layer_rows

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
-from fastnet.data.frame import is_missing
+from fastnet.data.frame import is_missing, is_table
 from fastnet.errors import InputError
 from fastnet.nn.layers import Layer
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.schedules import CosLog, Schedule
 from fastnet.preprocessing.edge import SCALED, training_rows
-from fastnet.preprocessing.samples import is_table
 from fastnet.sklearn.rows import dense
 from fastnet.tables import Frame, Preset, TablePreprocessor, TableTarget, as_frame, preset
 from fastnet.training.callbacks import EarlyStopping

@@ -4,41 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from fastnet.errors import DataError, DataNotFoundError
+from fastnet.kernels.cache_dir import user_cache
 
 _TIMEOUT_SECONDS = 30.0
 _CHUNK_BYTES = 1 << 16
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder for fastnet; it need not exist.
-
-    ``XDG_CACHE_HOME`` where that is set, else what is usual on the platform.
+    """Return the folder for downloads, that of all of fastnet's caches; it need not exist.
 
     Raises
     ------
     DataNotFoundError
-        If the user has no home folder.
+        If the user has no home folder, and no variable names another one.
     """
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(named):  # the specification says to ignore a relative one
-        return Path(named, "fastnet")
     try:
-        home = Path.home()
+        return user_cache()
     except RuntimeError as error:
         raise DataNotFoundError(
-            "There is no home folder for a cache: set XDG_CACHE_HOME."
+            "There is no home folder for a cache: set FASTNET_CACHE_DIR or XDG_CACHE_HOME."
         ) from error
-    usual = {
-        "darwin": home / "Library" / "Caches",
-        "win32": Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"),
-    }
-    return usual.get(sys.platform, home / ".cache") / "fastnet"
 
 
 def download(

@@ -23,15 +23,12 @@ from fastnet.data.dataset import Dataset
 from fastnet.data.labels import infer_labels
 from fastnet.data.matrices import Arrays, dataset_of
 from fastnet.data.table import Table, TableFile
-from fastnet.data.text import Kind
+from fastnet.data.text import MAX_CATEGORIES, Kind
 from fastnet.errors import DataError, DataNotFoundError, InputError, suggest
 from fastnet.preprocessing.schema import Column, TableSchema
 
 BUILT_IN = ("digits", "fashion-mnist")
 """Names of the data sets that `load` knows without a file."""
-
-MAX_CATEGORIES = 1000
-"""Most different texts in one input column; more are an identifier or a date, not categories."""
 
 _TASKS = ("auto", "classification", "regression")
 _IDX_NAME = re.compile(r"[.-]idx\d?(-\w+)?(\.gz)?$")

@@ -24,6 +24,9 @@ words      cells as they are written, missing ones too
 =========  ==========================================================================
 """
 
+MAX_CATEGORIES = 1000
+"""Most different texts in one input column; more are an identifier or a date, not categories."""
+
 MISSING = frozenset({"", "?", "-", "na", "n/a", "#n/a", "nan", "null", "none"})
 """How tables write "no value", in lower case; used to word errors, never to drop a row."""
 

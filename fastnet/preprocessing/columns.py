@@ -9,13 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.frame import Values, numbers_of, texts_of
-from fastnet.data.text import Texts
+from fastnet.data.text import MAX_CATEGORIES, Texts
 from fastnet.errors import DataError
 
 Array = NDArray[np.float64]
-
-MAX_CATEGORIES = 1000
-"""Most different texts in one column; more are an identifier or a date, not categories."""
 
 
 @dataclass(frozen=True)

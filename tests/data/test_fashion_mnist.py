@@ -56,6 +56,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(fashion_mnist, "ADDRESSES", ())
     monkeypatch.delenv("FASTNET_DATA_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("FASTNET_CACHE_DIR", raising=False)
     return packed
 
 
@@ -117,6 +118,9 @@ def test_the_system_folder_is_that_of_the_debian_package():
 def test_the_cache_folder_follows_the_environment_and_the_platform(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", "/some/where")
+    monkeypatch.setenv("FASTNET_CACHE_DIR", "/chosen")
+    assert cache_folder() == Path("/chosen")
+    monkeypatch.delenv("FASTNET_CACHE_DIR")
     assert cache_folder() == Path("/some/where/fastnet")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setattr(sys, "platform", "linux")
@@ -128,7 +132,7 @@ def test_the_cache_folder_follows_the_environment_and_the_platform(monkeypatch, 
         raise RuntimeError("no home")
 
     monkeypatch.setattr(Path, "home", homeless)
-    with pytest.raises(DataNotFoundError, match="set XDG_CACHE_HOME"):
+    with pytest.raises(DataNotFoundError, match="set FASTNET_CACHE_DIR or XDG_CACHE_HOME"):
         cache_folder()
 
 

@@ -17,7 +17,7 @@ from typing import Final, Literal
 import click
 
 from fastnet.errors import DataError
-from fastnet.preprocessing.table import split_target
+from fastnet.preprocessing.target import split_target
 from fastnet.tables import Frame, TableTarget, as_frame, read_frame
 
 

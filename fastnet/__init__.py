@@ -26,11 +26,10 @@ from fastnet.errors import (
     OutOfMemoryError,
     ResumeWarning,
 )
-from fastnet.network import Network
+from fastnet.network import Network, load
 from fastnet.nn import initializers, losses, optimizers, schedules
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm
 from fastnet.nn.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
-from fastnet.serialization.model_file import load
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.history import History
 from fastnet.training.loggers import JsonLines, TensorBoard

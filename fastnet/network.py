@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnet.backends.base import TrainConfig
 from fastnet.data.chunks import Chunks
-from fastnet.data.frame import Inputs, is_chunks, is_table
+from fastnet.data.frame import Inputs, is_table
 from fastnet.errors import InputError
 from fastnet.inspection import calibration, input_gradients
 from fastnet.model import Model
@@ -232,7 +232,7 @@ class Network(Model):
         if fraction and validation_data is not None:
             raise InputError("give validation_data or validation_split, not both.")
         # Rows are checked and converted; the network is as it was.
-        if is_chunks(x):
+        if isinstance(x, Chunks):
             if y is not None or sample_weight is not None or fraction:
                 raise InputError(
                     "Chunks hold their own targets and weights: leave out y and sample_weight, and "

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from fastnet.data.frame import Inputs
 from fastnet.errors import FastNetError
+from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.report import measures
 from fastnet.report.measures import Calibration, Confusion, Residuals
 
@@ -61,10 +62,8 @@ def plot_predictions(
     -------
     matplotlib.figure.Figure
     """
-    if network.preprocessor is not None:
-        from fastnet.preprocessing import edge
-
-        y = edge.targets(network.preprocessor, x, y)
+    if isinstance(network.preprocessor, TablePreprocessor):
+        y = network.preprocessor.targets(x, y)
     targets, output, names = np.asarray(y), network.predict(x), network.output_schema.answer_names
     if not network.output_schema.are_probabilities:
         several = measures.residuals(network.output_schema, targets, output)

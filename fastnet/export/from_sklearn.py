@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fastnet.data import Scaler
 from fastnet.errors import InputError
 from fastnet.nn import losses
 from fastnet.nn.layers import Dense
+from fastnet.preprocessing.scaler import Scaler
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -69,7 +69,8 @@ def from_sklearn(estimator: Any, *, backend: str = "auto") -> Network:
     asarray = network.backend_object.asarray
     for view, values in zip((*network.weights, *network.biases), (*weights, *biases), strict=True):
         view[...] = asarray(np.ascontiguousarray(values))
-    network.scaler = scaler
+    if scaler is not None:
+        network.preprocessor = scaler
     network.loss = losses.get(None, network.plan.output_activation.name)
     if kind == "MLPClassifier" and (last == 1 or network.loss.name == "cross_entropy"):
         network.label_names = tuple(str(label) for label in estimator.classes_)

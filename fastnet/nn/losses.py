@@ -94,6 +94,11 @@ class Loss(ABC):
     metric: ClassVar[Literal["accuracy", "r2"] | None] = "r2"
 
     @property
+    def output_activation(self) -> str:
+        """The activation of the last layer that goes with the loss by default."""
+        return self.fused_activation or "identity"
+
+    @property
     def hyperparameters(self) -> tuple[float, ...]:
         """The loss's own numbers, as the kernels take them."""
         return ()

@@ -307,7 +307,7 @@ class TablePreprocessor:
         """Return columns, names and kinds as JSON values, and all numbers as arrays."""
         assert self.knots is not None
         target, arrays = (None, {}) if self.target is None else self.target.description()
-        content = {
+        content: dict[str, Any] = {
             "columns": [column.description() for column in self.columns],
             "embedding": self.numeric_embedding,
             "named": self.named,

@@ -23,8 +23,7 @@ from fastnet.nn import losses
 from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.sklearn import tables
 from fastnet.sklearn.estimator import FLOATS, Array, FastNetEstimator
-from fastnet.sklearn.rows import dense
-from fastnet.sklearn.signatures import extending
+from fastnet.sklearn.parameters import dense, extending
 
 
 class FastNetClassifier(ClassifierMixin, FastNetEstimator):

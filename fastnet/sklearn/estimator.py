@@ -17,15 +17,15 @@ from fastnet.nn.layers import Layer
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.schedules import Schedule
+from fastnet.preprocessing.base import Preprocessor
+from fastnet.preprocessing.learn import scales_targets
 from fastnet.sklearn import parameters, tables
-from fastnet.sklearn.rows import dense, with_weight
-from fastnet.training.callbacks import Callback, EarlyStopping, Run
+from fastnet.sklearn.parameters import dense, with_weight
+from fastnet.training.callbacks import DEFAULT_VALIDATION, Callback, EarlyStopping, Run
 from fastnet.training.history import History
 
 Array = NDArray[Any]
 FLOATS: Final = (np.float64, np.float32)
-DEFAULT_VALIDATION: Final = 0.1
-"""The share of the rows that validates when early stopping is asked for and nothing else said."""
 
 
 class FastNetEstimator(BaseEstimator):
@@ -210,18 +210,17 @@ class FastNetEstimator(BaseEstimator):
         x, y, weight = with_weight(dense(X), y, weight)
         weight = self._row_weights(y, weight, once=once)
         pair = self._held_back(*val)
-        fraction = self._share(pair is not None, once)
+        validates = pair is not None
+        fraction = self._share(validates, once)
         network = self._new_network(x, y, fraction) if first else self._network()
-        stopping = self._stopping(first, once, validates=fraction > 0 or pair is not None)
+        how = self._how(network, first, once, validates=fraction > 0 or validates)
+        stopping = how.pop("early_stopping")
         callbacks = [*self.callbacks, *([] if stopping is None else [stopping])]
         try:
             history = network.fit(
                 x,
                 y,
                 loss=self._loss(),
-                optimizer=self._wanted_optimizer(once),
-                epochs=1 if once else tables.value_of(self, "epochs"),
-                batch_size=tables.value_of(self, "batch_size"),
                 validation_data=pair,
                 validation_split=fraction,
                 metrics=self.metrics,
@@ -231,6 +230,7 @@ class FastNetEstimator(BaseEstimator):
                 shuffle=self.shuffle,
                 threads=self.threads,
                 verbose=self.verbose,
+                **how,
             )
         except KeyboardInterrupt:
             self._keep(network, network.history or History(), first)
@@ -252,14 +252,24 @@ class FastNetEstimator(BaseEstimator):
         self.history_.stop_reason = history.stop_reason
         self.history_.best_epoch = history.best_epoch
 
-    def _stopping(self, first: bool, once: bool, validates: bool) -> EarlyStopping | None:
-        """Return the early stopping of this call; `partial_fit` goes on with that of the last."""
-        if not once and self.early_stopping is None and self.preset is not None and validates:
-            return tables.stopping(self)
-        if not once:
-            return parameters.early_stopping(self.early_stopping, stream=False)
-        before: EarlyStopping | None = None if first else getattr(self, "_stopper", None)
-        return before or parameters.early_stopping(self.early_stopping, stream=True)
+    def _how(self, network: Network, first: bool, once: bool, *, validates: bool) -> dict[str, Any]:
+        """Return optimizer, epochs, batch size and early stopping of this call."""
+        if self.preset is not None:
+            preprocessor: Any = network.preprocessor
+            built = tables.build(self, preprocessor, once=once, validates=validates)
+            how = built.fit | {"optimizer": built.optimizer}
+            del how["validation_split"]
+        else:
+            chosen = parameters.optimizer(self, once=once)
+            how = {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": chosen}
+        if once:
+            # `partial_fit` goes on with the early stopping of the last call.
+            before: EarlyStopping | None = None if first else getattr(self, "_stopper", None)
+            stopping = before or parameters.early_stopping(self.early_stopping, stream=True)
+            return how | {"epochs": 1, "early_stopping": stopping}
+        if self.early_stopping is not None:
+            how["early_stopping"] = parameters.early_stopping(self.early_stopping, stream=False)
+        return {"early_stopping": None} | how
 
     def _share(self, validates: bool, once: bool) -> float:
         """Return the share of the rows to hold back."""
@@ -273,31 +283,25 @@ class FastNetEstimator(BaseEstimator):
         stops = self.early_stopping is not None and self.early_stopping is not False
         return DEFAULT_VALIDATION if stops and not validates else 0.0
 
-    def _wanted_optimizer(self, once: bool) -> Optimizer | LBFGS:
-        config = tables.chosen(self)
-        if config is not None and not tables.is_given(self, "optimizer"):
-            return tables.optimizer(self, config)
-        chosen = parameters.optimizer(self)
-        if once and isinstance(chosen, LBFGS):
-            raise InputError("optimizer='lbfgs' needs all data at once: use fit, or another one.")
-        return chosen
-
     def _new_network(self, x: Any, y: Array, fraction: float) -> Network:
         units, activation = self._outputs()
         seed = self.random_state
         if seed is None or isinstance(seed, np.random.RandomState):
             seed = check_random_state(seed).randint(2**31 - 1)
-        preprocessor = None
+
+        # What makes inputs of X, and the layers for them.
+        preprocessor: Preprocessor | None = None
+        hidden = () if self.preset is not None else parameters.hidden_layers(self)
+        layers = [*hidden, parameters.output_layer(self, units, activation)]
         if self._tabular:
-            loss = self._loss().name
-            preprocessor = tables.preprocessor(self, x, y, fraction, seed, loss, activation)
-        if preprocessor is not None and self.preset is not None:
-            layers = tables.layers(self, preprocessor, units, activation)
-        else:
-            last = parameters.output_layer(self, units, activation)
-            layers = [*parameters.hidden_layers(self), last]
-            if preprocessor is not None and (self.embedding_size or self.numeric_embedding):
-                layers.insert(0, preprocessor.first_layer(self.embedding_size))
+            scales = scales_targets(self._loss(), activation)
+            table = tables.preprocessor(self, x, y, fraction, seed, scales)
+            if self.preset is not None:
+                layers = tables.build(self, table, once=False, validates=False).layers
+            elif self.embedding_size or self.numeric_embedding:
+                layers.insert(0, table.first_layer(self.embedding_size))
+            preprocessor = table
+
         dtype = "float32" if self._tabular else x.dtype
         network = Network(
             layers,
@@ -308,7 +312,8 @@ class FastNetEstimator(BaseEstimator):
             precision=self.precision,
             device=self.device,
         )
-        network.preprocessor = preprocessor
+        if preprocessor is not None:
+            network.preprocessor = preprocessor
         return network
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
-from fastnet.network import Network
+from fastnet.model import Model
 from fastnet.nn.optimizers import Optimizer
 from fastnet.sklearn.objectives import Objective
 from fastnet.training.callbacks import Callback, Run
@@ -29,7 +29,7 @@ def rate_keeper(model: Any) -> Any:
     return AdamOptimizer([], model.learning_rate_init, model.beta_1, model.beta_2, model.epsilon)
 
 
-def squared_weights(network: Network) -> float:
+def squared_weights(network: Model) -> float:
     """Return the sum of the squares of all weights, in float64."""
     weights = network.parameters[: network.plan.n_weights].astype(np.float64)
     return float(weights @ weights)
@@ -120,7 +120,7 @@ class Iterations(Callback):
         )
 
     @staticmethod
-    def _change_rate(network: Network, before: float, after: float) -> None:
+    def _change_rate(network: Model, before: float, after: float) -> None:
         """Go on with another learning rate.
 
         scikit-learn's velocity has the rates of its steps in it; fastnet's moment does not. So the

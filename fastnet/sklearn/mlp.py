@@ -25,8 +25,7 @@ from fastnet.network import Network
 from fastnet.nn.layers import Dense
 from fastnet.sklearn import objectives
 from fastnet.sklearn.iterations import Iterations, rate_keeper, squared_weights
-from fastnet.sklearn.rows import dense, with_weight
-from fastnet.sklearn.signatures import extending
+from fastnet.sklearn.parameters import dense, extending, with_weight
 
 Array = NDArray[Any]
 

@@ -1,11 +1,14 @@
-"""From the parameters of an estimator to layers and an optimizer."""
+"""From the parameters and rows of an estimator to what a network takes."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from numpy.typing import NDArray
 
 from fastnet.errors import InputError, suggest
 from fastnet.nn import optimizers
@@ -13,6 +16,9 @@ from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.training.callbacks import EarlyStopping, Run
+
+Array = NDArray[Any]
+F = TypeVar("F", bound=Callable[..., Any])
 
 NORMALIZATIONS: Final[dict[str, type[BatchNorm] | type[LayerNorm]]] = {
     "batch": BatchNorm,
@@ -69,8 +75,11 @@ def output_layer(model: Any, units: int, activation: str) -> Dense:
     return Dense(units, activation, model.initializer or known)
 
 
-def optimizer(model: Any) -> Optimizer | LBFGS:
-    """Return the optimizer, with those of its options that the model gives."""
+def optimizer(model: Any, *, once: bool) -> Optimizer | LBFGS:
+    """Return the optimizer, with those of its options that the model gives.
+
+    `once` tells that it is for a single epoch in a series of calls.
+    """
     base = optimizers.get(model.optimizer)
     given = {name: getattr(model, name) for name in _OF_THE_OPTIMIZER}
     given = {name: value for name, value in given.items() if value is not None}
@@ -78,6 +87,8 @@ def optimizer(model: Any) -> Optimizer | LBFGS:
     for name in given:
         if name not in known:
             raise InputError(f"{name} does not go with the optimizer {base.name!r}.")
+    if once and isinstance(base, LBFGS):
+        raise InputError("optimizer='lbfgs' needs all data at once: use fit, or another one.")
     return replace(base, **given)
 
 
@@ -117,3 +128,37 @@ def early_stopping(value: Any, *, stream: bool) -> EarlyStopping | None:
         mode=value.mode,
         restore_best=value.restore_best,
     )
+
+
+def dense(x: Any) -> Array:
+    """Return `x`, made dense if it is sparse."""
+    values: Array = x.toarray() if hasattr(x, "toarray") else x
+    return values
+
+
+def with_weight(x: Array, y: Array, weight: Array | None) -> tuple[Array, Array, Array | None]:
+    """Return the rows whose weight is not 0: the others are left out of the batches too.
+
+    Where all weights are 0 nothing is left out, and the network says so.
+    """
+    if weight is None or weight.all() or not weight.any():
+        return x, y, weight
+    kept = weight != 0
+    return x[kept], y[kept], weight[kept]
+
+
+def extending(parent: type) -> Callable[[F], F]:
+    """Give an ``__init__`` with ``*args`` and ``**kwargs`` the parent's parameters before its own.
+
+    scikit-learn reads parameters off the signature (``get_params``, ``clone``, ``set_params``). So
+    a parent of another version, with other parameters, is followed.
+    """
+    theirs = inspect.signature(parent.__init__).parameters.values()  # type: ignore[misc]
+
+    def sign(init: F) -> F:
+        every = inspect.signature(init).parameters.values()
+        own = [parameter for parameter in every if parameter.kind is parameter.KEYWORD_ONLY]
+        init.__signature__ = inspect.Signature([*theirs, *own])  # type: ignore[attr-defined]
+        return init
+
+    return sign

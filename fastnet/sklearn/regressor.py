@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,9 +13,7 @@ from fastnet.errors import InputError
 from fastnet.nn import losses
 from fastnet.nn.losses import CrossEntropy, GaussianNLL, Loss, Quantile
 from fastnet.sklearn.estimator import FLOATS, Array, FastNetEstimator
-from fastnet.sklearn.signatures import extending
-
-_OUTPUTS: Final = {"binary_cross_entropy": "sigmoid", "poisson": "exp"}
+from fastnet.sklearn.parameters import extending
 
 
 class FastNetRegressor(RegressorMixin, FastNetEstimator):
@@ -98,8 +96,9 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
         return self.n_outputs_ * loss.outputs_per_target, self._activation(loss.name)
 
     def _activation(self, loss: str) -> str:
-        given = self.output_activation
-        return _OUTPUTS.get(loss, "identity") if given is None else str(given)
+        row = losses.LOSSES.get(loss)
+        usual = "identity" if row is None else row().output_activation
+        return usual if self.output_activation is None else str(self.output_activation)
 
     def _loss(self) -> Loss:
         given = "mse" if self.loss is None else self.loss

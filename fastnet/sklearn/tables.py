@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
-from fastnet.data.frame import is_missing, is_table
+from fastnet.data.frame import Frame, as_frame, is_missing, is_table
 from fastnet.errors import InputError
 from fastnet.nn.layers import Layer
-from fastnet.nn.optimizers import Optimizer
-from fastnet.nn.schedules import CosLog, Schedule
-from fastnet.preprocessing.edge import SCALED, training_rows
-from fastnet.sklearn.rows import dense
-from fastnet.tables import Frame, Preset, TablePreprocessor, TableTarget, as_frame, preset
-from fastnet.training.callbacks import EarlyStopping
+from fastnet.preprocessing.samples import training_rows
+from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.preprocessing.target import TableTarget
+from fastnet.sklearn import parameters
+from fastnet.sklearn.parameters import dense
+from fastnet.tables import preset
+from fastnet.tables.preset import Built, Overrides, Preset
 
 _NOT_WITH_A_PRESET: Final = ("normalization", "dropout", "initializer", "standardize")
+_OVERRIDES: Final = (
+    "hidden_layers",
+    "activation",
+    "embedding_size",
+    "learning_rate",
+    "epochs",
+    "batch_size",
+)
 
 
 def prepares(model: Any, X: Any) -> bool:
@@ -86,61 +94,43 @@ def is_given(model: Any, name: str) -> bool:
     return bool(type(value) is not type(default) or value != default)
 
 
-def value_of(model: Any, name: str) -> Any:
-    """Return a parameter; where it is not given, the preset's."""
-    value, made = getattr(model, name), chosen(model)
-    return value if made is None or is_given(model, name) else getattr(made, name)
-
-
 def preprocessor(
-    model: Any,
-    frame: Frame,
-    y: NDArray[Any],
-    fraction: float,
-    seed: int,
-    loss: str,
-    activation: str,
+    model: Any, frame: Frame, y: NDArray[Any], fraction: float, seed: int, scales: bool
 ) -> TablePreprocessor:
-    """Return the preprocessor of a first call's rows; numbers are scaled where the loss allows."""
-    rows = training_rows(len(frame), fraction, seed, None)
+    """Return the preprocessor of a first call's rows; `scales` tells whether targets are scaled."""
+    rows = training_rows(len(frame), fraction, seed)
     embedding = model.numeric_embedding
     made = TablePreprocessor.fit(frame, numeric_embedding=embedding, seed=seed, rows=rows)
-    if loss in SCALED and activation == "identity" and task(model) == "regression":
+    if scales and task(model) == "regression":
         made = made.with_target(TableTarget.learn(y, (), "regression", rows))
     return made
 
 
-def layers(model: Any, made: TablePreprocessor, outputs: int, activation: str) -> list[Layer]:
-    """Return the preset's layers."""
+def build(model: Any, made: TablePreprocessor, *, once: bool, validates: bool) -> Built:
+    """Return what the preset makes of a table, with the parameters that the model gives."""
     config = chosen(model)
     assert config is not None
-    hidden = value_of(model, "hidden_layers") if is_given(model, "hidden_layers") else config.hidden
+    outputs, activation = model._outputs()
+    given = {name: getattr(model, name) for name in _OVERRIDES if is_given(model, name)}
+    hidden = given.pop("hidden_layers", config.hidden)
     sizes = [hidden] if isinstance(hidden, int) else list(hidden)
     if any(isinstance(size, Layer) for size in sizes):
         raise InputError("with a preset, hidden_layers are sizes.")
-    kind = model.activation if is_given(model, "activation") else None
-    if kind is not None and not isinstance(kind, str):
+    if not isinstance(given.get("activation", ""), str):
         raise InputError("with a preset, activation is one for all hidden layers.")
-    first = made.first_layer(model.embedding_size, scale_rate=config.scale_rate)
-    return config.layers(task(model), outputs, activation, first, sizes, kind)
-
-
-def optimizer(model: Any, config: Preset) -> Optimizer:
-    """Return the preset's optimizer, with those of its options that the model gives."""
-    epochs = value_of(model, "epochs")
-    base = config.optimizer(task(model), epochs)
-    rate = model.learning_rate
-    if rate is not None:
-        course = rate if isinstance(rate, Schedule) else CosLog(rate, epochs=epochs)
-        base = replace(base, learning_rate=course)
+    if is_given(model, "optimizer"):
+        given["optimizer"] = parameters.optimizer(model, once=once)
     names = ("l1", "l2", "weight_decay", "clip_norm")
-    given = {name: getattr(model, name) for name in names if getattr(model, name) is not None}
-    return replace(base, **given)
-
-
-def stopping(model: Any) -> EarlyStopping:
-    """Return what chooses the epoch of a preset whose weights are kept."""
-    return preset.BestEpoch(task(model), value_of(model, "epochs"))
+    options = {name: getattr(model, name) for name in names if getattr(model, name) is not None}
+    overrides = Overrides(
+        hidden=sizes,
+        output_activation=activation,
+        loss=model._loss(),
+        optimizer_options=options,
+        validation_split=0.0,
+        **given,
+    )
+    return config.build(made, task(model), overrides, outputs=outputs, validates=validates)
 
 
 def keep_names(model: Any, frame: Frame) -> None:

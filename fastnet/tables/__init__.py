@@ -8,12 +8,13 @@ from fastnet.data.frame_files import read_frame
 from fastnet.preprocessing.columns import TableColumn
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
-from fastnet.tables.preset import PRESETS, Preset
+from fastnet.tables.preset import PRESETS, Overrides, Preset
 from fastnet.tables.train import train
 
 __all__ = [
     "PRESETS",
     "Frame",
+    "Overrides",
     "Preset",
     "TableColumn",
     "TablePreprocessor",

@@ -11,15 +11,16 @@ and as Adam's steps do not depend on the scale of a gradient, w has the learning
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, NamedTuple
 
 from fastnet.errors import InputError, suggest
 from fastnet.nn.layers import Dense, Layer
 from fastnet.nn.losses import MSE, CrossEntropy, Loss
-from fastnet.nn.optimizers import Adam
-from fastnet.nn.schedules import CosLog
+from fastnet.nn.optimizers import LBFGS, Adam, Optimizer
+from fastnet.nn.schedules import CosLog, Schedule
+from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.training.callbacks import EarlyStopping
 from fastnet.utils.param_validation import check_int
 
@@ -53,83 +54,142 @@ class Preset:
     batch_size: int
     validation_split: float
 
-    def layers(
+    def build(
         self,
+        preprocessor: TablePreprocessor,
         task: Task,
-        outputs: int,
-        last: str,
-        first: Dense,
-        hidden: Sequence[int] | None = None,
-        activation: str | None = None,
-    ) -> list[Layer]:
-        """Return the layers.
+        given: Overrides,
+        *,
+        outputs: int | None = None,
+        validates: bool = False,
+    ) -> Built:
+        """Return layers, loss, optimizer and options of ``fit`` for a table.
 
         Parameters
         ----------
-        outputs : int
-        last : str
-            Activation of the outputs.
-        first : Dense
-            ``preprocessor.first_layer(..., scale_rate=self.scale_rate)``.
-        hidden : sequence of int, optional
-            Other sizes.
-        activation : str, optional
-            Another one.
+        task : {"classification", "regression"}
+        given : Overrides
+            What replaces parts of the preset.
+        outputs : int, optional
+            Number of outputs; default: what the target of `preprocessor` and the loss ask for.
+        validates : bool, default False
+            Whether there are validation rows already.
         """
+        loss = given.loss or self._loss(task)
+        outputs = outputs_for(preprocessor, loss) if outputs is None else outputs
+        epochs = check_int("epochs", given.epochs or self.epochs)
+        split = 0.0 if validates else self.validation_split
+        split = split if given.validation_split is None else given.validation_split
+        fit: dict[str, Any] = {
+            "epochs": epochs,
+            "batch_size": given.batch_size or self.batch_size,
+            "validation_split": split,
+        }
+        if given.early_stopping is not None:
+            fit["early_stopping"] = given.early_stopping
+        elif validates or split:
+            fit["early_stopping"] = BestEpoch(task, epochs)
+        last = given.output_activation or loss.output_activation
+        layers = self._layers(preprocessor, task, given, outputs, last)
+        return Built(layers, loss, self._optimizer(task, given, epochs), fit)
+
+    def _loss(self, task: Task) -> Loss:
+        return CrossEntropy(self.label_smoothing) if task == "classification" else MSE()
+
+    def _layers(
+        self,
+        preprocessor: TablePreprocessor,
+        task: Task,
+        given: Overrides,
+        outputs: int,
+        output_activation: str,
+    ) -> list[Layer]:
+        first = preprocessor.first_layer(given.embedding_size, scale_rate=self.scale_rate)
         made: list[Layer] = [first]
         width, bias = first.units, self.bias_rate
-        for units in self.hidden if hidden is None else hidden:
-            kind, rate = activation or self.activation[task], 1.0 / math.sqrt(width)
+        for units in self.hidden if given.hidden is None else given.hidden:
             made.append(
                 Dense(
                     units,
-                    kind,
+                    given.activation or self.activation[task],
                     "lecun_normal",
                     bias_initializer="standard_normal",
-                    weight_rate=rate,
+                    weight_rate=1.0 / math.sqrt(width),
                     bias_rate=bias,
                 )
             )
             width = units
         rate = 1.0 / math.sqrt(width)
-        return [*made, Dense(outputs, last, "zeros", weight_rate=rate, bias_rate=bias)]
+        last = Dense(outputs, output_activation, "zeros", weight_rate=rate, bias_rate=bias)
+        return [*made, last]
 
-    def loss(self, task: Task) -> Loss:
-        """Return the loss."""
-        return CrossEntropy(self.label_smoothing) if task == "classification" else MSE()
+    def _optimizer(self, task: Task, given: Overrides, epochs: int) -> Optimizer | LBFGS:
+        if given.optimizer is not None:
+            return given.optimizer
+        rate = self.learning_rate[task] if given.learning_rate is None else given.learning_rate
+        schedule = rate if isinstance(rate, Schedule) else CosLog(rate, epochs=epochs)
+        return replace(Adam(schedule, beta2=self.beta2), **given.optimizer_options)
 
-    def optimizer(self, task: Task, epochs: int) -> Adam:
-        """Return the optimizer, its schedule spread over that many epochs."""
-        rate = CosLog(self.learning_rate[task], epochs=epochs)
-        return Adam(rate, beta2=self.beta2)
 
-    def fit_options(self, *, validates: bool = False, **given: Any) -> dict[str, Any]:
-        """Return what ``Network.fit`` is to be given; what is `given` replaces the preset's own.
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """What replaces parts of a preset; None leaves the preset's own.
 
-        Parameters
-        ----------
-        validates : bool
-            Whether there are validation rows already.
-        """
-        options: dict[str, Any] = {
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "validation_split": 0.0 if validates else self.validation_split,
-        }
-        return options | given
+    Attributes
+    ----------
+    hidden : sequence of int, optional
+        Sizes of the hidden layers.
+    activation : str, optional
+        Of the hidden layers.
+    output_activation : str, optional
+        Of the outputs; default: what suits the loss.
+    embedding_size : int, optional
+        See `TablePreprocessor.first_layer`.
+    loss : Loss, optional
+    optimizer : Optimizer or LBFGS, optional
+        Replaces the preset's together with its learning rate.
+    learning_rate : float or Schedule, optional
+        A number is the peak of the preset's own schedule.
+    optimizer_options : dict
+        Further options of the preset's optimizer: ``l1``, ``l2``, ``weight_decay``, ``clip_norm``.
+    epochs, batch_size, validation_split, early_stopping
+        As for ``Network.fit``.
+    """
 
-    def add_task_options(
-        self, options: dict[str, Any], task: Task, *, validates: bool = False
-    ) -> None:
-        """Add what depends on the task to the options of `fit_options`."""
-        epochs = check_int("epochs", options["epochs"])
-        options.setdefault("optimizer", self.optimizer(task, epochs))
-        if validates or options["validation_split"]:
-            options.setdefault("early_stopping", BestEpoch(task, epochs))
+    hidden: Sequence[int] | None = None
+    activation: str | None = None
+    output_activation: str | None = None
+    embedding_size: int | None = None
+    loss: Loss | None = None
+    optimizer: Optimizer | LBFGS | None = None
+    learning_rate: float | Schedule | None = None
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int | None = None
+    batch_size: int | None = None
+    validation_split: float | None = None
+    early_stopping: int | EarlyStopping | None = None
+
+
+class Built(NamedTuple):
+    """What a network for a table is made and trained with."""
+
+    layers: list[Layer]
+    loss: Loss
+    optimizer: Optimizer | LBFGS
+    fit: dict[str, Any]
+
+
+def outputs_for(preprocessor: TablePreprocessor, loss: Loss) -> int:
+    """Return how many outputs a network for a table's target needs with this loss."""
+    target = preprocessor.target
+    if loss.name == CrossEntropy.name:
+        return len(preprocessor.label_names or ())
+    columns = 1 if target is None or target.labels is not None else len(target.center)
+    return columns * loss.outputs_per_target
 
 
 class BestEpoch(EarlyStopping):
-    """Keep the weights of the best epoch, the last of the best ones; never stop early.
+    """Restore the weights of the best epoch, the last of equal ones; never stop early.
 
     The most accurate one for classes, the one of the least squared error for numbers.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, Final, Literal
 
 from numpy.typing import ArrayLike
@@ -10,18 +11,17 @@ from numpy.typing import ArrayLike
 from fastnet.data.frame import as_frame
 from fastnet.errors import InputError
 from fastnet.network import Network
-from fastnet.nn import losses
+from fastnet.nn import losses, optimizers
 from fastnet.nn.layers import Dense, Dropout, Layer
 from fastnet.nn.losses import CrossEntropy, Loss
-from fastnet.preprocessing.edge import SCALED, training_rows
+from fastnet.preprocessing.learn import scales_targets
+from fastnet.preprocessing.samples import training_rows
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.tables import preset as presets
-from fastnet.tables.preset import Preset
+from fastnet.tables.preset import Built, Preset, outputs_for
 
 HIDDEN: Final = (128, 64)
 """The hidden layers of a plain network."""
-
-_OUTPUTS: Final = {"binary_cross_entropy": "sigmoid", "poisson": "exp"}
 
 
 def train(
@@ -86,35 +86,52 @@ def train(
     >>> net.label_names, net.predict({"kind": ["a"], "size": [1.1]}).shape
     (('high', 'low'), (1, 2))
     """
-    frame: Any = as_frame(table)
+    frame = as_frame(table)
     chosen = None if preset is None else presets.get(preset)
-    options = dict(fit)
-    if chosen is not None:
-        options = chosen.fit_options(validates=validation_data is not None, **fit)
-    fraction = options.get("validation_split", 0.0)
+    validates = validation_data is not None
+    held_back = fit.get("validation_split")
+    if held_back is None:
+        held_back = 0.0 if chosen is None or validates else chosen.validation_split
+
+    # What the columns and the target are, learned from the rows that train.
     preprocessor = TablePreprocessor.fit(
         frame,
         target,
         task=task,
         numeric_embedding=numeric_embedding,
         seed=seed,
-        rows=training_rows(len(frame), fraction, seed, sample_weight),
+        rows=training_rows(len(frame), held_back, seed, sample_weight),
     )
-    made_loss = make_loss(preprocessor, chosen, loss)
-    layers = make_layers(preprocessor, chosen, made_loss, hidden, activation, embedding_size)
-    network = Network(layers, inputs=preprocessor.inputs, dtype=dtype, seed=seed, backend=backend)
-    network.preprocessor = in_units(preprocessor, made_loss, network)
+
+    # The network, and how it is trained.
+    kind = task_of(preprocessor)
+    options: dict[str, Any] = {"hidden": hidden, "activation": activation}
+    given_loss = None if chosen is not None and loss is None else make_loss(preprocessor, loss)
     if chosen is not None:
-        validates = validation_data is not None
-        chosen.add_task_options(options, task_of(preprocessor), validates=validates)
-    names = preprocessor.target.names if preprocessor.target else ()
+        names = [field.name for field in fields(presets.Overrides) if field.name in fit]
+        options |= {name: fit[name] for name in names}
+        if "optimizer" in fit:
+            options["optimizer"] = optimizers.get(fit["optimizer"])
+        options |= {"embedding_size": embedding_size, "loss": given_loss}
+        overrides = presets.Overrides(**options)
+        built = chosen.build(preprocessor, kind, overrides, validates=validates)
+    else:
+        assert given_loss is not None
+        layers = plain_layers(preprocessor, given_loss, **options, embedding_size=embedding_size)
+        built = Built(layers, given_loss, optimizers.get(fit.get("optimizer", "adam")), {})
+    network = Network(
+        built.layers, inputs=preprocessor.inputs, dtype=dtype, seed=seed, backend=backend
+    )
+    network.preprocessor = in_units(preprocessor, built.loss, network)
+
+    names_of_target = preprocessor.target.names if preprocessor.target else ()
     network.fit(
         frame,
-        list(names) if names else target,
+        list(names_of_target) if names_of_target else target,
         sample_weight=sample_weight,
         validation_data=validation_data,
-        loss=made_loss,
-        **options,
+        loss=built.loss,
+        **(built.fit | fit | {"optimizer": built.optimizer}),
     )
     return network
 
@@ -124,57 +141,43 @@ def task_of(preprocessor: TablePreprocessor) -> Literal["classification", "regre
     return "regression" if preprocessor.label_names is None else "classification"
 
 
-def make_loss(
-    preprocessor: TablePreprocessor, preset: Preset | None, loss: str | Loss | None
-) -> Loss:
-    """Return the loss meant, by default the preset's; refuse one for the other task."""
-    task, labels = task_of(preprocessor), preprocessor.label_names
-    if loss is None and preset is not None:
-        return preset.loss(task)
-    named = "cross_entropy" if labels is not None else "mse"
-    given = named if loss is None else loss
+def make_loss(preprocessor: TablePreprocessor, loss: str | Loss | None = None) -> Loss:
+    """Return the loss meant, by default cross_entropy or mse; refuse one for the other task."""
+    labels = preprocessor.label_names
+    given = ("cross_entropy" if labels is not None else "mse") if loss is None else loss
     name = given.name if isinstance(given, Loss) else given
     if labels is None and name == CrossEntropy.name:
         raise InputError("the loss 'cross_entropy' needs classes, and the target has numbers.")
     fits = name == CrossEntropy.name or (name == "binary_cross_entropy" and len(labels or ()) == 2)
     if labels is not None and not fits:
         raise InputError(f"the loss {name!r} does not fit a target of {len(labels)} classes.")
-    output = "softmax" if name == CrossEntropy.name else _OUTPUTS.get(str(name), "identity")
-    return losses.get(given, output)
+    if isinstance(given, Loss):
+        return given
+    row = losses.LOSSES.get(str(given))
+    return losses.get(given, "identity" if row is None else row().output_activation)
 
 
-def make_layers(
+def plain_layers(
     preprocessor: TablePreprocessor,
-    preset: Preset | None,
     loss: Loss,
     hidden: Sequence[int] | None = None,
     activation: str | None = None,
     embedding_size: int | None = None,
     dropout: float = 0.0,
 ) -> list[Layer]:
-    """Return the layers of a network for a table's inputs and targets."""
-    labels, target = preprocessor.label_names, preprocessor.target
-    if loss.name == CrossEntropy.name:
-        outputs, last = len(labels or ()), "softmax"
-    else:
-        columns = 1 if labels is not None or target is None else len(target.center)
-        outputs, last = columns * loss.outputs_per_target, _OUTPUTS.get(loss.name, "identity")
-    if preset is not None:
-        first = preprocessor.first_layer(embedding_size, scale_rate=preset.scale_rate)
-        return preset.layers(task_of(preprocessor), outputs, last, first, hidden, activation)
-    sizes = HIDDEN if hidden is None else hidden
+    """Return the layers of a network without a preset for a table's inputs and targets."""
     layers: list[Layer] = []
-    for units in sizes:
+    for units in HIDDEN if hidden is None else hidden:
         layers += [Dense(units, activation or "relu"), *([Dropout(dropout)] if dropout else [])]
     if embedding_size is not None or preprocessor.numeric_embedding is not None:
         layers.insert(0, preprocessor.first_layer(embedding_size))
-    return [*layers, Dense(outputs, last)]
+    return [*layers, Dense(outputs_for(preprocessor, loss), loss.output_activation)]
 
 
 def in_units(preprocessor: TablePreprocessor, loss: Loss, network: Network) -> TablePreprocessor:
     """Return the preprocessor with targets that are scaled only where the loss allows it."""
     target = preprocessor.target
-    scales = loss.name in SCALED and network.plan.output_activation.name == "identity"
+    scales = scales_targets(loss, network.plan.output_activation.name)
     if target is None or target.labels is not None or scales:
         return preprocessor
     return preprocessor.with_target(target.unscaled())

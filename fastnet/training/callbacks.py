@@ -15,6 +15,9 @@ from fastnet.model import Model
 from fastnet.training.history import History
 from fastnet.utils.param_validation import check_float, check_int
 
+DEFAULT_VALIDATION: Final = 0.1
+"""Fraction of the rows to validate on where early stopping is asked for and nothing else said."""
+
 _SMALLER_IS_BETTER: Final = ("loss", "mse", "rmse", "mae", "calibration_error")
 
 

@@ -91,8 +91,10 @@ class Checkpointer(Protocol):
         The epochs between two checkpoints, where they are counted in epochs.
     """
 
-    active: bool
-    iterations: int | None
+    @property
+    def active(self) -> bool: ...
+    @property
+    def iterations(self) -> int | None: ...
 
     def opened(
         self,
@@ -128,8 +130,8 @@ class Checkpointer(Protocol):
 class _NoCheckpoints:
     """A checkpointer that does nothing."""
 
-    active = False
-    iterations = None
+    active: bool = False
+    iterations: int | None = None
 
     def opened(self, *_: Any) -> AbstractContextManager[Any]:
         """Open nothing."""
@@ -141,7 +143,7 @@ class _NoCheckpoints:
     after_span = after_epoch = finish = restore
 
 
-NO_CHECKPOINTS: Final = _NoCheckpoints()
+NO_CHECKPOINTS: Final[Checkpointer] = _NoCheckpoints()
 
 
 @dataclass

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fastnet.data import Scaler
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn import activations
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
+from fastnet.preprocessing.scaler import Scaler
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -119,7 +119,8 @@ def from_torch(
                     f"{values.shape}, expected {view.shape}."
                 )
             view[...] = asarray(np.ascontiguousarray(values, network.dtype))
-    network.scaler = chain.scaler
+    if chain.scaler is not None:
+        network.preprocessor = chain.scaler
     return network
 
 

@@ -18,7 +18,7 @@ from safetensors.numpy import save
 
 import fastnet as fn
 from fastnet.serialization import safetensors_file
-from fastnet.utils import files
+from fastnet.utils import files as disk_files
 from fastnet.training.checkpoints.folder import Folder
 
 X = np.random.default_rng(0).standard_normal((20, 3))
@@ -171,7 +171,7 @@ class Disk:
         self.error = errno.ENOSPC
         for name in ("fsync", "replace"):
             monkeypatch.setattr(os, name, self._wrap(name, getattr(os, name)))
-        monkeypatch.setattr(files, "open", self._open, raising=False)
+        monkeypatch.setattr(disk_files, "open", self._open, raising=False)
 
     def _note(self, name: str, what: str) -> None:
         self.calls.append((name, what))
@@ -235,7 +235,7 @@ on_linux = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="asks L
 
 @on_linux
 def test_a_save_writes_syncs_renames_and_syncs_the_folder(disk: Disk, tmp_path: Path) -> None:
-    files.write_atomically(tmp_path / "x", b"content")
+    disk_files.write_atomically(tmp_path / "x", b"content")
     assert disk.calls == SAVE
 
 
@@ -255,7 +255,7 @@ def test_a_save_that_fails_at_any_call_leaves_the_old_file_and_no_other(
     path.write_bytes(b"old")
     disk.fail_at, disk.error = call, error
     with pytest.raises(fn.ModelFileError, match=os.strerror(error)) as caught:
-        files.write_atomically(path, b"new content")
+        disk_files.write_atomically(path, b"new content")
     assert str(path) in str(caught.value)
     # When only the folder could not be synced, the new file is there already, and whole.
     expected = b"new content" if SAVE[call] == ("fsync", "folder") else b"old"

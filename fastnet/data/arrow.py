@@ -3,60 +3,34 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fastnet.data.arrow_sizes import DAMAGE as HEADER_DAMAGE
 from fastnet.data.arrow_sizes import MAGIC, unpacked_bytes
+from fastnet.data.columns import check_names
+from fastnet.data.frame import Frame, as_frame
 from fastnet.data.limits import require_plausible
-from fastnet.data.parquet import DAMAGE, column_of, damaged
-from fastnet.data.table import Table, check_names
-from fastnet.data.text import Kind
+from fastnet.data.parquet import DAMAGE, damaged
 from fastnet.errors import DataError
 
 
-@dataclass(frozen=True)
-class ArrowFile:
-    """An Arrow file that was read; implements ``TableFile``."""
+def read_arrow(path: Path) -> Frame:
+    """Return the columns of an Arrow file.
 
-    source: str
-    names: tuple[str, ...]
-    table: Any
-    named: bool = True
-
-    def read(self, kinds: Mapping[str, Kind]) -> Table:
-        """Return the columns in `kinds`.
-
-        Raises
-        ------
-        DataError
-            If a value is missing (naming its row and column), or a column holds neither numbers
-            nor texts.
-        """
-        arrow = importlib.import_module("pyarrow")
-        columns = {
-            name: column_of(arrow, self.table.column(name), kind, self.source, name)
-            for name, kind in kinds.items()
-        }
-        return Table.of_columns(self.source, columns)
-
-
-def open_arrow(path: Path) -> ArrowFile:
-    """Read an Arrow file, in the file or in the stream format (Feather 2 is the file format).
+    The file is in the file format (as Feather 2 is) or in the stream format.
 
     Raises
     ------
     DataError
-        If pyarrow is not installed, or the file is damaged or has two columns of one name.
+        If pyarrow is not installed, the file is damaged, or a column holds neither numbers nor
+        texts.
     """
-    table = read_arrow(path)
-    return ArrowFile(str(path), tuple(table.column_names), table)
+    return as_frame(read_table(path), source=str(path))
 
 
-def read_arrow(path: Path) -> Any:
-    """Return the ``pyarrow.Table`` in a file; raise `DataError` as `open_arrow` does."""
+def read_table(path: Path) -> Any:
+    """Return the ``pyarrow.Table`` in a file; raise `DataError` as `read_arrow` does."""
     try:
         arrow = importlib.import_module("pyarrow")
         ipc = importlib.import_module("pyarrow.ipc")

@@ -1,25 +1,59 @@
-"""Which columns of a file are inputs and which are targets, with and without a schema."""
+"""The names of a table's columns, and which of them are the targets that a caller means."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import difflib
+from collections.abc import Iterable, Sequence
 
-from fastnet.data.table import column_hint, is_index, listing
-from fastnet.data.text import Kind
 from fastnet.errors import DataError, InputError
 
-if TYPE_CHECKING:
-    from fastnet.preprocessing.schema import TableSchema
-
 Target = str | int | Sequence[str | int] | None
+"""A target column's name, or its index where columns have no names; or several."""
 
-_READ_AS: Mapping[str, Kind] = {"numeric": "numeric", "categorical": "text"}
-_TARGET_AS: Mapping[str, Kind] = {
-    "auto": "auto",
-    "classification": "label",
-    "regression": "numeric",
-}
+MAX_COLUMNS = 100_000
+"""Most input columns, before and after one-hot encoding; bounds what a small file can claim."""
+
+
+def unnamed(count: int) -> tuple[str, ...]:
+    """Return ``x0 .. x{count-1}``, the names of columns that have none."""
+    return tuple(f"x{i}" for i in range(count))
+
+
+def check_names(source: str, names: Sequence[str]) -> None:
+    """Raise DataError unless there are names, none of them empty, and no two alike."""
+    if not names:
+        raise DataError(f"{source} has no columns.")
+    if len(names) > MAX_COLUMNS:
+        raise DataError(f"{source} has {len(names)} columns, more than {MAX_COLUMNS:,}.")
+    seen: set[str] = set()
+    for position, name in enumerate(names, start=1):
+        if not name:
+            raise DataError(
+                f"{source}: column {position} has no name in the header; name it or remove it."
+            )
+        if name in seen:
+            raise DataError(f"{source} has two columns named {name!r}; rename or remove one.")
+        seen.add(name)
+
+
+def column_hint(name: str, names: Iterable[str]) -> str:
+    """Return the tail of a message about a wrong column: the near one, and the first twenty."""
+    known = list(names)
+    folded = {known_name.casefold(): known_name for known_name in reversed(known)}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
+    return f"{hint} Columns: {listing(known)}."
+
+
+def is_index(text: str) -> bool:
+    """Tell whether `text` is a plain integer such as ``3`` or ``-1``."""
+    return text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 10
+
+
+def listing(names: Sequence[str]) -> str:
+    """Return names for an error message, at most twenty of them."""
+    more = f", and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(repr(name)[1:-1] for name in names[:20]) + more
 
 
 def match_targets(
@@ -75,63 +109,3 @@ def missing_target(names: tuple[str, ...], source: str) -> InputError:
     return InputError(
         f"{source} needs a target: name the column to learn. Columns: {listing(names)}."
     )
-
-
-def match_features(
-    schema: TableSchema,
-    names: tuple[str, ...],
-    named: bool,
-    targets: tuple[str, ...],
-    source: str,
-) -> tuple[str, ...]:
-    """Return, for each column of the schema, the name it has in a file with columns `names`.
-
-    By name where both have names, else by position among the columns that are no target.
-
-    Raises
-    ------
-    DataError
-        If a column is missing, or the number of columns is wrong.
-    """
-    wanted = tuple(column.name for column in schema.columns)
-    there = set(names)
-    if named and schema.named:
-        for name in wanted:
-            if name not in there:
-                raise DataError(f"{source} has no column {name!r}{column_hint(name, names)}")
-        return wanted
-    given = tuple(name for name in names if name not in targets)
-    if len(given) == len(wanted):
-        return given
-    # A table that still holds the target, where it was in training.
-    whole = len(given) == len(wanted) + len(schema.targets)
-    if whole and there.issuperset(wanted + schema.targets):
-        return wanted
-    raise DataError(f"{source}: expected {len(wanted)} columns, got {len(given)}.")
-
-
-def kinds_of(
-    schema: TableSchema, features: tuple[str, ...], targets: tuple[str, ...]
-) -> dict[str, Kind]:
-    """Return how to read the columns of a file for a schema."""
-    pairs = zip(features, schema.columns, strict=True)
-    kinds = {name: _READ_AS[column.kind] for name, column in pairs}
-    return kinds | dict.fromkeys(targets, _TARGET_AS[schema.task or "regression"])
-
-
-def training_kinds(names: tuple[str, ...], targets: tuple[str, ...], task: str) -> dict[str, Kind]:
-    """Return how to read the columns of a file that there is no schema for yet."""
-    kinds: dict[str, Kind] = dict.fromkeys(names, "auto")
-    return kinds | dict.fromkeys(targets, _TARGET_AS[task])
-
-
-def match_schema_targets(
-    schema: TableSchema, names: tuple[str, ...], named: bool
-) -> tuple[str, ...]:
-    """Return the names of the schema's targets in a file, or () if it does not have them.
-
-    Where columns are matched by position, they count only if nothing else is left over.
-    """
-    by_name = named and schema.named
-    whole = len(names) == len(schema.columns) + len(schema.targets)
-    return schema.targets if (by_name or whole) and set(schema.targets) <= set(names) else ()

@@ -1,8 +1,8 @@
 """CSV files: delimiter and header are detected, then cells are read in one fast or one exact way.
 
-Files of numbers go through ``numpy.loadtxt``, which needs the least time and memory of the common
-readers. Whatever it refuses is read again by the standard library's ``csv``, which copes with
-texts and knows the line of a mistake.
+``numpy.loadtxt`` reads files of numbers: it needs the least time and memory of the common readers.
+The standard library's ``csv`` reads again whatever that refuses: it copes with texts and gaps, and
+knows the line of a mistake.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,9 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.table import Table, check_names, unnamed
-from fastnet.data.text import Kind, Texts, is_number, parse_numbers, resolve
+from fastnet.data.columns import check_names, unnamed
+from fastnet.data.frame import Frame, Values, words_of
+from fastnet.data.text import MISSING, Texts, is_number, parse_numbers
 from fastnet.errors import DataError
+
+TextColumns = Callable[[Sequence[str], bool, str], set[str]]
+"""``text_columns(names, named, source)``: the columns that are texts, even if all are numbers."""
 
 _DELIMITERS = (",", ";", "\t")  # in order of preference where two fit equally well
 _SAMPLE_CHARACTERS = 1 << 16
@@ -31,7 +35,7 @@ _CHUNK_ROWS = 4096
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A CSV file whose delimiter and header are known; implements ``TableFile``.
+    """A CSV file whose delimiter and header are known.
 
     Attributes
     ----------
@@ -54,32 +58,7 @@ class CsvFile:
     named: bool
     header_lines: int
 
-    def read(self, kinds: Mapping[str, Kind]) -> Table:
-        """Return the columns in `kinds`; further columns are not looked at.
-
-        Raises
-        ------
-        DataError
-            If a row is ragged (naming its line), or a cell is missing or not a number (naming its
-            row, counted from 1 after the header, and its column).
-        """
-        texts = {name for name, kind in kinds.items() if kind in ("text", "words")}
-        if not texts:
-            matrix = self._read_numbers()
-            if matrix is not None:
-                return Table(self.source, len(matrix), self.names, matrix)
-        columns, late = self._read_columns(kinds, texts)
-        if late:  # numbers so far, and words further down: the words' columns are read again
-            columns, _ = self._read_columns(kinds, texts | late)
-        resolved = {
-            name: resolve(column, kinds[name], self.source, name)
-            if isinstance(column, Texts)
-            else column
-            for name, column in columns.items()
-        }
-        return Table.of_columns(self.source, resolved)
-
-    def _read_numbers(self) -> NDArray[np.float64] | None:
+    def read_numbers(self) -> NDArray[np.float64] | None:
         """Return all cells, or None if one is not a plain number or a row is ragged."""
         try:
             # A path, as loadtxt reads an open file line by line, which is slower. An absolute
@@ -97,42 +76,8 @@ class CsvFile:
             return None
         return matrix if matrix.shape[1] == len(self.names) else None
 
-    def _read_columns(
-        self, kinds: Mapping[str, Kind], texts: set[str]
-    ) -> tuple[dict[str, NDArray[np.float64] | Texts], set[str]]:
-        """Return each column as numbers or texts, and the names found to be texts too late."""
-        index: dict[str, dict[str, int]] = {name: {} for name in texts}
-        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in kinds}
-        late: set[str] = set()
-        positions = [(name, i) for i, name in enumerate(self.names) if name in kinds]
-        records = self._rows()
-        first = True
-        while chunk := list(islice(records, _CHUNK_ROWS)):
-            cells = list(zip(*chunk, strict=True))
-            for name, position in positions:
-                if name in late:
-                    continue
-                if name not in index:
-                    numbers = parse_numbers(cells[position])
-                    if numbers is not None:
-                        parts[name].append(numbers)
-                        continue
-                    if not first:
-                        late.add(name)
-                        continue
-                    index[name] = {}
-                seen = index[name]
-                codes = [seen.setdefault(cell.strip(), len(seen)) for cell in cells[position]]
-                parts[name].append(np.array(codes, dtype=np.int64))
-            first = False
-        columns: dict[str, NDArray[np.float64] | Texts] = {}
-        for name in kinds:
-            if name not in late:
-                whole = np.concatenate(parts[name])
-                columns[name] = Texts(whole, tuple(index[name])) if name in index else whole
-        return columns, late
-
-    def _rows(self) -> Iterator[list[str]]:
+    def rows(self) -> Iterator[list[str]]:
+        """Yield the cells of each row; raise `DataError` for a ragged one, naming its line."""
         records = _records(self.source, self.path, self.delimiter)
         if self.named:
             next(records)
@@ -143,6 +88,100 @@ class CsvFile:
                     f"got {len(record)}."
                 )
             yield record
+
+
+def read_csv(path: Path, text_columns: TextColumns | None = None) -> Frame:
+    """Return the columns of a CSV file.
+
+    A column is numbers if every cell is a number or missing ("", "NA", "?", ...), else texts.
+
+    Parameters
+    ----------
+    path : Path
+    text_columns : callable, optional
+        ``text_columns(names, named, source)`` returns the columns whose cells are texts as they are
+        written, even if all of them are numbers.
+
+    Raises
+    ------
+    DataError
+        If the file is empty or not UTF-8 text, a row is ragged (naming its line), or names of
+        columns are missing or not all different.
+    """
+    file = open_csv(path)
+    texts = set() if text_columns is None else text_columns(file.names, file.named, file.source)
+    columns: Mapping[str, Values]
+    matrix = None if texts else file.read_numbers()
+    if matrix is not None:
+        columns = dict(zip(file.names, matrix.T, strict=True))
+        return Frame(len(matrix), columns, file.named, file.source)
+    growing = {name: _Growing(name in texts) for name in file.names}
+    rows = _fill(file, growing)
+    # Columns whose first thousands of cells are numbers, and whose further ones are not: the file
+    # is read again for the cells as they are written.
+    late = {name: _Growing(True) for name, column in growing.items() if column.late}
+    if late:
+        _fill(file, late)
+    columns = {name: column.values() for name, column in (growing | late).items()}
+    return Frame(rows, columns, file.named, file.source)
+
+
+class _Growing:
+    """A column while its file is read: numbers until a cell is none, then texts.
+
+    Attributes
+    ----------
+    late : bool
+        Whether words came after rows that were taken for numbers; the column is then empty.
+    """
+
+    def __init__(self, texts: bool) -> None:
+        self.late = False
+        self._index: dict[str, int] | None = {} if texts else None
+        self._parts: list[NDArray[Any]] = []
+
+    def add(self, cells: Sequence[str]) -> None:
+        """Append the cells of some rows."""
+        if self.late:
+            return
+        if self._index is None:
+            numbers = _numbers(cells)
+            if numbers is not None:
+                self._parts.append(numbers)
+                return
+            if self._parts:
+                self.late, self._parts = True, []
+                return
+            self._index = {}
+        index = self._index
+        codes = [index.setdefault(cell.strip(), len(index)) for cell in cells]
+        self._parts.append(np.array(codes, dtype=np.int64))
+
+    def values(self) -> Values:
+        """Return the whole column."""
+        whole = np.concatenate(self._parts)
+        return whole if self._index is None else words_of(Texts(whole, tuple(self._index)))
+
+
+def _fill(file: CsvFile, columns: Mapping[str, _Growing]) -> int:
+    """Read those columns of a file; return the number of its rows."""
+    places = [(file.names.index(name), column) for name, column in columns.items()]
+    records, count = file.rows(), 0
+    while chunk := list(islice(records, _CHUNK_ROWS)):
+        cells = list(zip(*chunk, strict=True))
+        for place, column in places:
+            column.add(cells[place])
+        count += len(chunk)
+    return count
+
+
+def _numbers(cells: Sequence[str]) -> NDArray[np.float64] | None:
+    """Return cells as numbers, NaN where one is missing; None if one is another text."""
+    numbers = parse_numbers(cells)
+    if numbers is None:
+        filled = ["nan" if cell.strip().lower() in MISSING else cell for cell in cells]
+        numbers = parse_numbers(filled)
+    return numbers
 
 
 def open_csv(path: Path) -> CsvFile:

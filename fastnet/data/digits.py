@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastnet.data.matrices import Arrays
+from fastnet.data.arrays import Arrays
 from fastnet.data.npy import read_npz
 
 _FILE = Path(__file__).with_name("digits.npz")  # x (1797, 64) uint8 in 0..16, y (1797,) uint8
@@ -28,7 +28,7 @@ def read(folder: str | os.PathLike[str] | None = None) -> Arrays:
 
     `folder` is taken for the sake of one signature for all built-in data sets, and not used.
     """
-    data = read_npz(_FILE, None, None)
+    data = read_npz(_FILE, None)
     assert data.y is not None
     x, y = data.x / _WHITE, data.y
     test = np.zeros(len(y), dtype=bool)

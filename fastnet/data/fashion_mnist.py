@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.data.arrays import Arrays
 from fastnet.data.download import cache_folder, download
 from fastnet.data.idx import read_idx
-from fastnet.data.matrices import Arrays
 from fastnet.errors import DataError, DataNotFoundError
 
 ADDRESSES = (

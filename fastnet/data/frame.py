@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.data.table import check_names, unnamed
+from fastnet.data.columns import check_names, unnamed
 from fastnet.data.text import MISSING, Texts, is_number
 from fastnet.errors import DataError, InputError
 
@@ -93,10 +93,13 @@ class Frame:
 
 
 def is_table(values: object) -> bool:
-    """Tell whether something is a data frame, or a dict of columns; imports nothing."""
+    """Tell whether something is a `Frame`, a data frame of any library or a dict of columns.
+
+    It looks at the interface alone: that needs no import, and arrays are what comes mostly.
+    """
     if hasattr(values, "toarray"):  # a sparse matrix, of which one kind is a mapping
         return False
-    if isinstance(values, Mapping):
+    if isinstance(values, Frame | Mapping):
         return True
     # Series have the protocol too; only frames have several named columns.
     if hasattr(values, "collect_schema"):  # a lazy one would compute its columns
@@ -105,18 +108,16 @@ def is_table(values: object) -> bool:
     return frame and (hasattr(values, "columns") or hasattr(values, "column_names"))
 
 
-def is_frame(values: object) -> bool:
-    """Tell whether something is a data frame, a dict of columns or a `Frame`."""
-    return isinstance(values, Frame) or is_table(values)
-
-
-def as_frame(values: Any, name: str = "x") -> Frame:
+def as_frame(values: Any, name: str = "x", *, source: str = _GIVEN) -> Frame:
     """Return a data frame, a dict of columns or an array (N, C) as a `Frame`.
 
     Parameters
     ----------
+    values : data frame, dict of columns or array
     name : str
         What messages call an array.
+    source : str
+        What messages call a table.
 
     Raises
     ------
@@ -130,9 +131,9 @@ def as_frame(values: Any, name: str = "x") -> Frame:
     if hasattr(values, "toarray"):
         raise InputError(f"{name} is a sparse matrix: give a dense one ({name}.toarray()).")
     if isinstance(values, Mapping):
-        return _of_mapping(values)
-    if is_frame(values):
-        return _of_native(values)
+        return _of_mapping(values, source)
+    if is_table(values):
+        return _of_native(values, source)
     try:
         array = np.asarray(values)
     except ValueError:
@@ -140,49 +141,52 @@ def as_frame(values: Any, name: str = "x") -> Frame:
     if array.ndim != 2:
         raise InputError(f"{name} must have two axes, (rows, columns), got {array.shape}.")
     columns = dict(zip(unnamed(array.shape[1]), array.T, strict=True))
-    return _checked({k: column_of(v, k) for k, v in columns.items()}, len(array), named=False)
+    check_names(source, list(columns))
+    made = {name: column_of(column, name, source) for name, column in columns.items()}
+    return Frame(len(array), made, False, source)
 
 
-def _of_mapping(values: Mapping[Any, Any]) -> Frame:
+def _of_mapping(values: Mapping[Any, Any], source: str) -> Frame:
+    check_names(source, [str(name) for name in values])
     columns = {
-        str(k): v if isinstance(v, Texts) else column_of(np.asarray(v), str(k))
-        for k, v in values.items()
+        str(name): column
+        if isinstance(column, Texts)
+        else column_of(np.asarray(column), str(name), source)
+        for name, column in values.items()
     }
     lengths = {k: len(v.codes if isinstance(v, Texts) else v) for k, v in columns.items()}
     rows = next(iter(lengths.values()), 0)
     for name, length in lengths.items():
         if length != rows:
-            raise DataError(f"{_GIVEN}: column {name!r} has {length} rows, not {rows}.")
-    return _checked(columns, rows)
+            raise DataError(f"{source}: column {name!r} has {length} rows, not {rows}.")
+    return Frame(rows, columns, True, source)
 
 
-def _checked(columns: dict[str, Values], rows: int, *, named: bool = True) -> Frame:
-    check_names(_GIVEN, list(columns))
-    return Frame(rows, columns, named)
-
-
-def _of_native(values: Any) -> Frame:
+def _of_native(values: Any, source: str) -> Frame:
+    """Return a data frame of any library, read through narwhals."""
     try:
         nw = importlib.import_module("narwhals")
     except ImportError:
         raise InputError(
             "data frames need narwhals: pip install 'fastnet-mlp[data]', or give arrays."
         ) from None
-    if hasattr(values, "collect_schema") and hasattr(values, "collect"):
-        raise InputError("this frame is lazy, and has no rows yet: give frame.collect().")
-    named = getattr(values, "column_names", None)
-    names = [str(name) for name in (values.columns if named is None else named)]
-    check_names(_GIVEN, names)
-    if any(not isinstance(name, str) for name in (values.columns if named is None else ())):
-        values = values.rename(columns=dict(zip(values.columns, names, strict=True)))
     try:
-        frame = nw.from_native(values, eager_only=True)
-    except TypeError as error:
-        raise InputError(f"this kind of data frame cannot be read: {error}") from None
-    return Frame(len(frame), {name: _of_series(nw, frame[name], name) for name in names})
+        frame = nw.from_native(values)
+    except (TypeError, ValueError, nw.exceptions.NarwhalsError) as error:
+        names = [str(name) for name in getattr(values, "columns", ["?"])]
+        check_names(source, names)  # two columns of one name are what narwhals refuses most often
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"this kind of data frame cannot be read: {reason}") from None
+    if isinstance(frame, nw.LazyFrame):
+        raise InputError("this frame is lazy, and has no rows yet: give frame.collect().")
+    names = [str(name) for name in frame.columns]
+    check_names(source, names)
+    columns = zip(names, frame.iter_columns(), strict=True)
+    made = {name: _of_series(nw, series, name, source) for name, series in columns}
+    return Frame(len(frame), made, True, source)
 
 
-def _of_series(nw: Any, series: Any, name: str) -> Values:
+def _of_series(nw: Any, series: Any, name: str, source: str) -> Values:
     kind = series.dtype
     if kind.is_numeric() or kind == nw.Boolean:
         # By way of float64 where it can be: a column of whole numbers with gaps has no dtype of
@@ -195,8 +199,8 @@ def _of_series(nw: Any, series: Any, name: str) -> Values:
             return _of_dictionary(native)
         return _texts(series.cast(nw.String).to_list())
     if kind in (nw.Object, nw.Unknown):
-        return column_of(np.array(series.to_list(), dtype=object), name)
-    raise _unreadable(name, str(kind))
+        return column_of(np.array(series.to_list(), dtype=object), name, source)
+    raise _unreadable(name, str(kind), source)
 
 
 def _of_dictionary(column: Any) -> Texts:
@@ -208,27 +212,32 @@ def _of_dictionary(column: Any) -> Texts:
     return Texts(codes[index], words.values)
 
 
-def column_of(array: NDArray[Any], name: str) -> Values:
+def column_of(array: NDArray[Any], name: str, source: str = _GIVEN) -> Values:
     """Return a NumPy array (N,) as a column."""
     if array.ndim != 1:
-        raise DataError(f"{_GIVEN}: column {name!r} has the shape {array.shape}, expected (N,).")
+        raise DataError(f"{source}: column {name!r} has the shape {array.shape}, expected (N,).")
     kind = array.dtype.kind
     if kind in "biuf":
         return array.astype(np.float64)
     if kind in "UT":
         return _texts(array.tolist())
     if kind != "O":
-        raise _unreadable(name, str(array.dtype))
+        raise _unreadable(name, str(array.dtype), source)
     cells = [None if is_missing(cell) else cell for cell in array.tolist()]
     numbers = bool(cells) and all(
         cell is None or isinstance(cell, int | float | np.number | np.bool_) for cell in cells
     )
     if numbers:
-        return np.array([np.nan if cell is None else float(cell) for cell in cells])
+        try:
+            return np.array([np.nan if cell is None else float(cell) for cell in cells])
+        except OverflowError:
+            raise DataError(
+                f"{source}: column {name!r} has a whole number that is too large for float64."
+            ) from None
     if all(cell is None or isinstance(cell, str | int | float | np.generic) for cell in cells):
         return _texts([None if cell is None else str(cell) for cell in cells])
     odd = next(c for c in cells if not (c is None or isinstance(c, str | int | float)))
-    raise _unreadable(name, type(odd).__name__)
+    raise _unreadable(name, type(odd).__name__, source)
 
 
 def is_missing(cell: Any) -> bool:
@@ -238,9 +247,9 @@ def is_missing(cell: Any) -> bool:
     return isinstance(cell, float | np.floating) and bool(np.isnan(cell))
 
 
-def _unreadable(name: str, kind: str) -> DataError:
+def _unreadable(name: str, kind: str, source: str) -> DataError:
     return DataError(
-        f"{_GIVEN}: column {name!r} holds {kind}: expected numbers or texts; turn it into one of "
+        f"{source}: column {name!r} holds {kind}: expected numbers or texts; turn it into one of "
         "them, or leave it out."
     )
 

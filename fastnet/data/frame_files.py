@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 
-from fastnet.data.arrow import read_arrow
-from fastnet.data.csv import CsvFile, open_csv
-from fastnet.data.frame import Frame, Values, as_frame, numbers_of, of_cells, words_of
-from fastnet.data.npy import open_npy
-from fastnet.data.parquet import DAMAGE, damaged, open_parquet
-from fastnet.data.text import Texts, is_number
+from fastnet.data.csv import TextColumns
+from fastnet.data.frame import Frame, Values, numbers_of
+from fastnet.data.text import Texts, has_commas, is_number, place, quoted
 from fastnet.errors import DataError, DataNotFoundError
 
-if TYPE_CHECKING:
-    from fastnet.preprocessing.table import TablePreprocessor
+_READERS: Final = {
+    ".csv": ("csv", "read_csv"),
+    ".tsv": ("csv", "read_csv"),
+    ".parquet": ("parquet", "read_parquet"),
+    ".feather": ("arrow", "read_arrow"),
+    ".arrow": ("arrow", "read_arrow"),
+    ".npy": ("npy", "read_npy"),
+}
+"""By suffix: the module of the reader, and its name."""
 
 
 def read_frame(
     path: str | os.PathLike[str],
     *,
     learning: bool = False,
-    preprocessor: TablePreprocessor | None = None,
+    text_columns: TextColumns | None = None,
+    preprocessor: Any = None,
 ) -> Frame:
     """Return a file's columns; values may be missing.
 
@@ -36,12 +41,14 @@ def read_frame(
         A ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` or ``.arrow`` file, or a matrix in a
         ``.npy`` file.
     learning : bool, default False
-        Whether columns are about to be learned from it: then a column of a text file of which at
-        least half are numbers must hold numbers only.
+        Whether columns are about to be learned from it: then a column of texts of which at least
+        half are numbers must hold numbers only.
+    text_columns : callable, optional
+        ``text_columns(names, named, source)`` returns the columns of a text file that are texts
+        although all their cells may be numbers: what a row means must not depend on the others.
     preprocessor : TablePreprocessor, optional
-        The one that the table is for, ``net.preprocessor``. Its categories, and its labels, are
-        the texts in the cells of a text file then, though all of them be numbers: what a row means
-        does not depend on the others.
+        The one that the table is for, ``net.preprocessor``: gives the `text_columns`, which are its
+        categories and its labels.
 
     Raises
     ------
@@ -52,84 +59,81 @@ def read_frame(
         of the preprocessor is missing.
     """
     file = Path(path)
-    reader = _READERS.get(file.suffix.lower())
+    suffix = file.suffix.lower()
     if not file.exists():
         raise DataNotFoundError(f"There is no file {str(path)!r}.")
-    if reader is None:
+    if suffix not in _READERS:
         known = ", ".join(_READERS)
         raise DataError(f"{file}: expected a table, one of {known}, got {file.suffix!r}.")
+    if preprocessor is not None and text_columns is None:
+        text_columns = _text_columns_of(preprocessor)
+    # Only the reader of this kind of file is imported.
+    module, name = _READERS[suffix]
+    reader: Callable[..., Frame] = getattr(importlib.import_module(f"fastnet.data.{module}"), name)
     try:
-        frame = reader(file, preprocessor)
+        frame = reader(file, text_columns) if module == "csv" else reader(file)
     except DataError:
         raise
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
     if not len(frame):
         raise DataError(f"{file} has no rows.")
-    columns = dict(frame.columns)
-    if learning:
-        columns = {name: _learned(v, name, str(file)) for name, v in columns.items()}
-    return Frame(frame.rows, columns, frame.named, str(file))
+    return learned(frame) if learning else frame
+
+
+def learned(frame: Frame, *, but: Sequence[str] = ()) -> Frame:
+    """Return a frame whose columns of texts are numbers where at least half of their cells are.
+
+    Parameters
+    ----------
+    frame : Frame
+    but : sequence of str
+        Columns that stay as they are.
+
+    Raises
+    ------
+    DataError
+        If not all cells of such a column are numbers then, or a column holds nothing but numbers
+        with commas.
+    """
+    columns = {
+        name: column if name in but else _learned(column, name, frame.source)
+        for name, column in frame.columns.items()
+    }
+    return Frame(frame.rows, columns, frame.named, frame.source)
 
 
 def _learned(column: Values, name: str, source: str) -> Values:
-    """Return a column as numbers if at least half of its cells are; then all must be."""
     if not isinstance(column, Texts):
         return column
     numeric = np.array([*map(is_number, column.values), False])[column.codes]
     known = np.count_nonzero(column.codes >= 0)
-    return numbers_of(column, name, source) if numeric.sum() * 2 >= max(known, 1) else column
+    if numeric.sum() * 2 >= max(known, 1):
+        return numbers_of(column, name, source)
+    # Commas of decimals or of thousands; some cells may do without.
+    if column.values and all(is_number(cell) or has_commas(cell) for cell in column.values):
+        row = int(np.argmax([*map(has_commas, column.values)]))
+        row = int(np.argmax(column.codes == row))
+        cell = column.values[column.codes[row]]
+        raise DataError(
+            f"{place(source, row, name)}: {quoted(cell)} has a comma; write numbers with a decimal "
+            "point and without thousands separators."
+        )
+    return column
 
 
-def _read_csv(path: Path, preprocessor: TablePreprocessor | None) -> Frame:
-    file = open_csv(path)
-    words = set() if preprocessor is None else _words(file, preprocessor)
-    table = file.read({name: "words" if name in words else "cells" for name in file.names})
-    columns: dict[str, Values] = {}
-    for name in file.names:
-        column = table.column(name)
-        if isinstance(column, Texts):
-            columns[name] = words_of(column) if name in words else of_cells(column)
-        else:
-            columns[name] = column.astype(np.float64)
-    return Frame(table.rows, columns, file.named)
+def _text_columns_of(preprocessor: Any) -> TextColumns:
+    """Return the preprocessor's own `text_columns`, with `named` and `source` by keyword."""
+    own = getattr(preprocessor, "text_columns", None)
 
+    def text_columns(names: Sequence[str], named: bool, source: str) -> set[str]:
+        if own is not None:
+            return set(own(names, named=named, source=source))
+        # Until TablePreprocessor has the method.
+        found = preprocessor.names_in(names, named=named, source=source)
+        pairs = zip(preprocessor.columns, found, strict=True)
+        categorical = {name for column, name in pairs if column.kind == "categorical"}
+        others = set() if preprocessor.label_names is None else {*names}.difference(found)
+        return categorical | others
 
-def _words(file: CsvFile, preprocessor: TablePreprocessor) -> set[str]:
-    """Return the columns that are texts, whatever the cells are: categories, and labels."""
-    names = preprocessor.names_in(file.names, named=file.named, source=str(file.path))
-    pairs = zip(preprocessor.columns, names, strict=True)
-    categorical = {name for column, name in pairs if column.kind == "categorical"}
-    others = set() if preprocessor.label_names is None else {*file.names}.difference(names)
-    return categorical | others
-
-
-def _read_parquet(path: Path, _: TablePreprocessor | None) -> Frame:
-    file = open_parquet(path).file
-    arrow = importlib.import_module("pyarrow")
-    try:
-        table = file.read()
-        table.validate(full=True)
-        return as_frame(table)
-    except DataError:
-        raise
-    except (arrow.ArrowException, *DAMAGE) as error:
-        raise damaged(str(path), error) from error
-
-
-def _read_arrow(path: Path, _: TablePreprocessor | None) -> Frame:
-    return as_frame(read_arrow(path))
-
-
-def _read_npy(path: Path, _: TablePreprocessor | None) -> Frame:
-    return as_frame(open_npy(path).matrix, str(path))
-
-
-_READERS: Final[dict[str, Callable[[Path, TablePreprocessor | None], Frame]]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_csv,
-    ".parquet": _read_parquet,
-    ".feather": _read_arrow,
-    ".arrow": _read_arrow,
-    ".npy": _read_npy,
-}
+    return text_columns

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.data.arrays import Arrays
 from fastnet.data.columns import Target
 from fastnet.data.limits import MAX_RATIO, require_possible
-from fastnet.data.matrices import Arrays
 from fastnet.errors import DataError, DataNotFoundError, InputError
-from fastnet.preprocessing.schema import TableSchema
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_AXES = 32
@@ -70,7 +69,7 @@ def _read(file: BufferedIOBase, size: int, source: str, packed: int | None = Non
     return values.reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def read_idx_pair(path: Path, target: Target, schema: TableSchema | None) -> Arrays:
+def read_idx_pair(path: Path, target: Target) -> Arrays:
     """Read inputs from an IDX file, and the labels from the file that `target` names.
 
     Without `target`, the labels are in the file beside it that is called alike, as in

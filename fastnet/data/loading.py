@@ -10,20 +10,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from fastnet.data.columns import (
-    Target,
+from fastnet.data.arrays import Arrays
+from fastnet.data.columns import Target, match_targets, missing_target
+from fastnet.data.dataset import Dataset
+from fastnet.data.labels import infer_labels
+from fastnet.data.matrices import dataset_of
+from fastnet.data.table import (
+    Kind,
+    Table,
+    TableFile,
     kinds_of,
     match_features,
     match_schema_targets,
-    match_targets,
-    missing_target,
     training_kinds,
 )
-from fastnet.data.dataset import Dataset
-from fastnet.data.labels import infer_labels
-from fastnet.data.matrices import Arrays, dataset_of
-from fastnet.data.table import Table, TableFile
-from fastnet.data.text import MAX_CATEGORIES, Kind
+from fastnet.data.text import MAX_CATEGORIES
 from fastnet.errors import DataError, DataNotFoundError, InputError, suggest
 from fastnet.preprocessing.schema import Column, TableSchema
 
@@ -44,12 +45,12 @@ class _Reader(NamedTuple):
 
 
 _READERS = {
-    ".csv": _Reader("csv", "open_csv"),
-    ".tsv": _Reader("csv", "open_csv"),
-    ".parquet": _Reader("parquet", "open_parquet"),
-    ".arrow": _Reader("arrow", "open_arrow"),
-    ".feather": _Reader("arrow", "open_arrow"),
-    ".npy": _Reader("npy", "open_npy", needs_target=False),
+    ".csv": _Reader("table_files", "open_csv"),
+    ".tsv": _Reader("table_files", "open_csv"),
+    ".parquet": _Reader("table_files", "open_parquet"),
+    ".arrow": _Reader("table_files", "open_arrow"),
+    ".feather": _Reader("table_files", "open_arrow"),
+    ".npy": _Reader("table_files", "open_npy", needs_target=False),
     ".npz": _Reader("npy", "read_npz", table=False),
     "IDX": _Reader("idx", "read_idx_pair", table=False),
 }
@@ -117,7 +118,7 @@ def load(
         reader = _reader_of(path, source)
         opened = _function(reader.module, reader.function)
         if not reader.table:
-            return dataset_of(opened(path, target, schema), path.name, schema, task)
+            return dataset_of(_arrays(opened, path, target, schema), path.name, schema, task)
         file: TableFile = opened(path)
         if schema is not None:
             return _encode(file, path.name, target, schema)
@@ -128,6 +129,16 @@ def load(
         raise
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _arrays(
+    opened: Callable[..., Arrays], path: Path, target: Target, schema: TableSchema | None
+) -> Arrays:
+    """Return a file's arrays; its targets may be absent where a schema is there already."""
+    if schema is None or opened.__name__ != "read_npz":
+        return opened(path, target)
+    known = tuple(name.split("[")[0] for name in schema.targets[:1])
+    return opened(path, target, optional=True, usual=(*known, "y"))
 
 
 def _function(module: str, name: str) -> Callable[..., Any]:

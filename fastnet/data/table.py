@@ -1,22 +1,109 @@
-"""Table: chosen columns of a file, numbers in one matrix and texts as coded columns."""
+"""Table: chosen columns of a file, numbers in one matrix and texts as coded columns.
+
+This and `table_files`, `matrices` and `loading` read files for a `TableSchema`.
+"""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.text import Kind, Texts, place, resolve
+from fastnet.data.columns import MAX_COLUMNS as MAX_COLUMNS
+from fastnet.data.columns import check_names as check_names
+from fastnet.data.columns import column_hint as column_hint
+from fastnet.data.columns import unnamed as unnamed
+from fastnet.data.text import MISSING, Texts, has_commas, is_number, place, quoted
 from fastnet.errors import DataError
 
-MAX_COLUMNS = 100_000
-"""Most input columns, before and after one-hot encoding; bounds what a small file can claim."""
+if TYPE_CHECKING:
+    from fastnet.preprocessing.schema import TableSchema
+
+Kind = Literal["numeric", "text", "label", "auto", "cells", "words"]
+"""What a reader is asked for.
+
+=========  ==========================================================================
+numeric    every cell must be a number
+text       cells stay as they are written
+label      numbers if every cell is one, else text
+auto       numbers if at least half of the cells are (then all must be), else text
+cells      numbers if every cell is one, else cells as they are written, missing ones too
+words      cells as they are written, missing ones too
+=========  ==========================================================================
+"""
+
 
 _BLOCK_ROWS = 4096
+
+_READ_AS: Mapping[str, Kind] = {"numeric": "numeric", "categorical": "text"}
+_TARGET_AS: Mapping[str, Kind] = {
+    "auto": "auto",
+    "classification": "label",
+    "regression": "numeric",
+}
+
+
+def match_features(
+    schema: TableSchema,
+    names: tuple[str, ...],
+    named: bool,
+    targets: tuple[str, ...],
+    source: str,
+) -> tuple[str, ...]:
+    """Return, for each column of the schema, the name it has in a file with columns `names`.
+
+    By name where both have names, else by position among the columns that are no target.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, or the number of columns is wrong.
+    """
+    wanted = tuple(column.name for column in schema.columns)
+    there = set(names)
+    if named and schema.named:
+        for name in wanted:
+            if name not in there:
+                raise DataError(f"{source} has no column {name!r}{column_hint(name, names)}")
+        return wanted
+    given = tuple(name for name in names if name not in targets)
+    if len(given) == len(wanted):
+        return given
+    # A table that still holds the target, where it was in training.
+    whole = len(given) == len(wanted) + len(schema.targets)
+    if whole and there.issuperset(wanted + schema.targets):
+        return wanted
+    raise DataError(f"{source}: expected {len(wanted)} columns, got {len(given)}.")
+
+
+def kinds_of(
+    schema: TableSchema, features: tuple[str, ...], targets: tuple[str, ...]
+) -> dict[str, Kind]:
+    """Return how to read the columns of a file for a schema."""
+    pairs = zip(features, schema.columns, strict=True)
+    kinds = {name: _READ_AS[column.kind] for name, column in pairs}
+    return kinds | dict.fromkeys(targets, _TARGET_AS[schema.task or "regression"])
+
+
+def training_kinds(names: tuple[str, ...], targets: tuple[str, ...], task: str) -> dict[str, Kind]:
+    """Return how to read the columns of a file that there is no schema for yet."""
+    kinds: dict[str, Kind] = dict.fromkeys(names, "auto")
+    return kinds | dict.fromkeys(targets, _TARGET_AS[task])
+
+
+def match_schema_targets(
+    schema: TableSchema, names: tuple[str, ...], named: bool
+) -> tuple[str, ...]:
+    """Return the names of the schema's targets in a file, or () if it does not have them.
+
+    Where columns are matched by position, they count only if nothing else is left over.
+    """
+    by_name = named and schema.named
+    whole = len(names) == len(schema.columns) + len(schema.targets)
+    return schema.targets if (by_name or whole) and set(schema.targets) <= set(names) else ()
 
 
 class TableFile(Protocol):
@@ -98,48 +185,6 @@ class Table:
         return self.texts.get(name) or self.numbers([name])[:, 0]
 
 
-def unnamed(count: int) -> tuple[str, ...]:
-    """Return ``x0 .. x{count-1}``, the names of columns that have none."""
-    return tuple(f"x{i}" for i in range(count))
-
-
-def check_names(source: str, names: Sequence[str]) -> None:
-    """Raise DataError unless there are names, none of them empty, and no two alike."""
-    if not names:
-        raise DataError(f"{source} has no columns.")
-    if len(names) > MAX_COLUMNS:
-        raise DataError(f"{source} has {len(names)} columns, more than {MAX_COLUMNS:,}.")
-    seen: set[str] = set()
-    for position, name in enumerate(names, start=1):
-        if not name:
-            raise DataError(
-                f"{source}: column {position} has no name in the header; name it or remove it."
-            )
-        if name in seen:
-            raise DataError(f"{source} has two columns named {name!r}; rename or remove one.")
-        seen.add(name)
-
-
-def column_hint(name: str, names: Iterable[str]) -> str:
-    """Return the tail of a message about a wrong column: the near one, and the first twenty."""
-    known = list(names)
-    folded = {known_name.casefold(): known_name for known_name in reversed(known)}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
-    hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
-    return f"{hint} Columns: {listing(known)}."
-
-
-def is_index(text: str) -> bool:
-    """Tell whether `text` is a plain integer such as ``3`` or ``-1``."""
-    return text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 10
-
-
-def listing(names: Sequence[str]) -> str:
-    """Return names for an error message, at most twenty of them."""
-    more = f", and {len(names) - 20} more" if len(names) > 20 else ""
-    return ", ".join(repr(name)[1:-1] for name in names[:20]) + more
-
-
 def as_column(values: object, kind: Kind, source: str, name: str) -> NDArray[Any] | Texts:
     """Return any one-dimensional array-like of numbers or texts as a column.
 
@@ -181,3 +226,46 @@ def to_float32(values: NDArray[Any], names: Sequence[str], source: str) -> NDArr
             why = "is too large for float32" if np.isfinite(value) else "is not a finite number"
             raise DataError(f"{place(source, start + row, names[column])}: {value} {why}.")
     return out
+
+
+def resolve(texts: Texts, kind: Kind, source: str, column: str) -> NDArray[np.float64] | Texts:
+    """Return a column as the numbers or the texts that `kind` makes of it.
+
+    Raises
+    ------
+    DataError
+        Naming the first cell that is missing, or is no number where one was expected.
+    """
+    if kind in ("cells", "words"):
+        return texts
+    numeric = np.array([is_number(value) for value in texts.values], dtype=bool)
+    counts = np.bincount(texts.codes, minlength=len(texts.values))
+    fraction = counts[numeric].sum() / max(1, counts[[v != "" for v in texts.values]].sum())
+    wanted = kind == "numeric" or (kind == "auto" and fraction >= 0.5)
+    if wanted or (kind != "text" and numeric.all()):
+        return _numbers(texts, numeric, source, column)
+    if "" in texts.values:
+        row = int(np.argmax(texts.codes == texts.values.index("")))
+        raise DataError(f"{place(source, row, column)}: the value is missing.")
+    if kind == "auto" and all(has_commas(value) for value in texts.values):
+        raise DataError(
+            f"{place(source, 0, column)}: {quoted(texts.values[texts.codes[0]])} has a comma; "
+            "write numbers with a decimal point and without thousands separators."
+        )
+    return texts
+
+
+def _numbers(
+    texts: Texts, numeric: NDArray[np.bool_], source: str, column: str
+) -> NDArray[np.float64]:
+    wrong = ~numeric[texts.codes]
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        cell = texts.values[texts.codes[row]]
+        what = (
+            f"the value is missing ({quoted(cell)})"
+            if cell.lower() in MISSING
+            else f"{quoted(cell)} is not a number"
+        )
+        raise DataError(f"{place(source, row, column)}: {what}.")
+    return np.array([float(value) for value in texts.values], dtype=np.float64)[texts.codes]

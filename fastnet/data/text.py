@@ -1,28 +1,12 @@
-"""What a column of texts is: numbers or words, decided from its distinct values."""
+"""Texts: a column that holds every distinct text once; and which texts are numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-from fastnet.errors import DataError
-
-Kind = Literal["numeric", "text", "label", "auto", "cells", "words"]
-"""What a reader is asked for.
-
-=========  ==========================================================================
-numeric    every cell must be a number
-text       cells stay as they are written
-label      numbers if every cell is one, else text
-auto       numbers if at least half of the cells are (then all must be), else text
-cells      numbers if every cell is one, else cells as they are written, missing ones too
-words      cells as they are written, missing ones too
-=========  ==========================================================================
-"""
 
 MAX_CATEGORIES = 1000
 """Most different texts in one input column; more are an identifier or a date, not categories."""
@@ -93,48 +77,6 @@ def parse_numbers(cells: Sequence[str]) -> NDArray[np.float64] | None:
         return None
 
 
-def resolve(texts: Texts, kind: Kind, source: str, column: str) -> NDArray[np.float64] | Texts:
-    """Return a column as the numbers or the texts that `kind` makes of it.
-
-    Raises
-    ------
-    DataError
-        Naming the first cell that is missing, or is no number where one was expected.
-    """
-    if kind in ("cells", "words"):
-        return texts
-    numeric = np.array([is_number(value) for value in texts.values], dtype=bool)
-    counts = np.bincount(texts.codes, minlength=len(texts.values))
-    fraction = counts[numeric].sum() / max(1, counts[[v != "" for v in texts.values]].sum())
-    wanted = kind == "numeric" or (kind == "auto" and fraction >= 0.5)
-    if wanted or (kind != "text" and numeric.all()):
-        return _numbers(texts, numeric, source, column)
-    if "" in texts.values:
-        row = int(np.argmax(texts.codes == texts.values.index("")))
-        raise DataError(f"{place(source, row, column)}: the value is missing.")
-    if kind == "auto" and all(_has_commas(value) for value in texts.values):
-        raise DataError(
-            f"{place(source, 0, column)}: {quoted(texts.values[texts.codes[0]])} has a comma; "
-            "write numbers with a decimal point and without thousands separators."
-        )
-    return texts
-
-
-def _numbers(
-    texts: Texts, numeric: NDArray[np.bool_], source: str, column: str
-) -> NDArray[np.float64]:
-    wrong = ~numeric[texts.codes]
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        cell = texts.values[texts.codes[row]]
-        what = (
-            f"the value is missing ({quoted(cell)})"
-            if cell.lower() in MISSING
-            else f"{quoted(cell)} is not a number"
-        )
-        raise DataError(f"{place(source, row, column)}: {what}.")
-    return np.array([float(value) for value in texts.values], dtype=np.float64)[texts.codes]
-
-
-def _has_commas(cell: str) -> bool:
+def has_commas(cell: str) -> bool:
+    """Tell whether `cell` would be a number without its commas."""
     return "," in cell and is_number(cell.replace(",", ""))

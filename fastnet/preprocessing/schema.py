@@ -9,13 +9,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.data.columns import kinds_of, match_features
 from fastnet.data.labels import encode_labels
 from fastnet.data.table import (
     MAX_COLUMNS,
     Table,
     as_column,
     check_names,
+    kinds_of,
+    match_features,
     to_float32,
     unnamed,
 )

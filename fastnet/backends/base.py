@@ -173,7 +173,7 @@ class Engine(ABC):
 
         Parameters
         ----------
-        moments : (slots, P)
+        moments : (n_moments, P)
             Changed in place.
         coefficients : (4,) float64, on the host
             A row of ``optimizer.coefficients``.

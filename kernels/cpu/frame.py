@@ -63,7 +63,7 @@ FRAME: Final = np.dtype(
         ("optimizer", np.int64),
         ("constants", np.int64),  # (8,) float64
         ("coefficients", np.int64),  # (steps, 4) float64
-        ("moments", np.int64),  # (slots, P)
+        ("moments", np.int64),  # (n_moments, P)
         ("batch_size", np.int64),
         ("shuffle", np.int64),
         ("seed", np.uint64),

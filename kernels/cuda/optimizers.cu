@@ -33,7 +33,7 @@ extern "C" __global__ void gradient_clip(real* clip, const double* square_c,
         *clip = norm > limit ? real(limit / norm) : real(1);
 }
 
-// Clips the gradient and updates; penalties act on the first `decayed` parameters. moments_sp holds
+// Clips the gradient and updates; penalties act on the first n_weights parameters. moments_sp holds
 // one row of `size` for each moment; `clip` is null where nothing is clipped. rates_p, unless null,
 // is what each step is multiplied by. cells_p, unless null, gets the new parameters rounded to
 // cells. A thread for each parameter.
@@ -41,7 +41,7 @@ extern "C" __global__ void optimizer_update(real* w_p, real* moments_sp, cell* c
                                             const real* g_p, const real* rates_p, const real* clip,
                                             const double* constants, const double* coefficients,
                                             const Clock* clock, integer optimizer,
-                                            integer decayed, integer size)
+                                            integer n_weights, integer size)
 {
     if (clock->halted)
         return;
@@ -49,7 +49,7 @@ extern "C" __global__ void optimizer_update(real* w_p, real* moments_sp, cell* c
     for (integer p = first_column(); p < size; p += column_stride()) {
         real w = w_p[p];
         const real g = clip ? g_p[p] * *clip : g_p[p];
-        parameter_update(optimizer, w, g, moments_sp[p], moments_sp[size + p], p < decayed,
+        parameter_update(optimizer, w, g, moments_sp[p], moments_sp[size + p], p < n_weights,
                          rate_at(rates_p, p), step);
         w_p[p] = w;
         if (cells_p)

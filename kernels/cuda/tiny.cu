@@ -306,7 +306,7 @@ extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally
     const double limit = constants[abi::CLIP_NORM];
 
     move_parameters<LAST>(s, w_p, false);
-    for (int p = thread(); p < tiny::SLOTS * tiny::SIZE; p += tiny::THREADS)
+    for (int p = thread(); p < tiny::N_MOMENTS * tiny::SIZE; p += tiny::THREADS)
         s[tiny::MOMENTS + p] = moments_sp[p];
     if (thread() == 0)
         halted = 0;
@@ -347,8 +347,8 @@ extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally
 
         const auto update = [&](int place, int p, real g) {
             real& m = s[tiny::MOMENTS + p];
-            real& v = s[tiny::MOMENTS + (tiny::SLOTS - 1) * tiny::SIZE + p];
-            parameter_update(tiny::OPTIMIZER, s[place], g, m, v, p < tiny::DECAYED,
+            real& v = s[tiny::MOMENTS + (tiny::N_MOMENTS - 1) * tiny::SIZE + p];
+            parameter_update(tiny::OPTIMIZER, s[place], g, m, v, p < tiny::N_WEIGHTS,
                              rate_at(rates_p, p), step);
         };
         if constexpr (tiny::CLIPPED) {
@@ -378,7 +378,7 @@ extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally
     }
 
     move_parameters<LAST>(s, w_p, true);
-    for (int p = thread(); p < tiny::SLOTS * tiny::SIZE; p += tiny::THREADS)
+    for (int p = thread(); p < tiny::N_MOMENTS * tiny::SIZE; p += tiny::THREADS)
         moments_sp[p] = s[tiny::MOMENTS + p];
     if (thread() == 0) {
         tally[abi::LOSS_SUM] = loss;

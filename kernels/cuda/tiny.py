@@ -69,9 +69,9 @@ class Tiny:
         Codes.
     fused : bool
         Whether the loss gives the gradient with respect to z.
-    slots : int
+    n_moments : int
         Moments of the optimizer.
-    decayed : int
+    n_weights : int
         The first so many parameters have penalties.
     clipped : bool
     """
@@ -84,8 +84,8 @@ class Tiny:
     loss: int
     optimizer: int
     fused: bool
-    slots: int
-    decayed: int
+    n_moments: int
+    n_weights: int
     clipped: bool
 
     @property
@@ -123,7 +123,7 @@ class Tiny:
             if layer.keeps_z:
                 sizes[f"Z{n}"] = self.batch * width
         sizes |= {"ROW_LOSS": self.batch, "ROW_SCORE": self.batch}
-        sizes["MOMENTS"] = self.slots * self.size
+        sizes["MOMENTS"] = self.n_moments * self.size
         sizes["GRADIENTS"] = sizes["PLACES"] = self.size if self.clipped else 0
         begins = accumulate(sizes.values(), initial=0)
         return dict(zip([*sizes, "end"], begins, strict=True))
@@ -153,9 +153,9 @@ class Tiny:
             "LOSS": self.loss,
             "FUSED": self.fused,
             "OPTIMIZER": self.optimizer,
-            "SLOTS": self.slots,
+            "N_MOMENTS": self.n_moments,
             "SIZE": self.size,
-            "DECAYED": self.decayed,
+            "N_WEIGHTS": self.n_weights,
             "CLIPPED": self.clipped,
         }
         names = "RECORDS", "ROW_LOSS", "ROW_SCORE", "MOMENTS", "GRADIENTS", "PLACES"

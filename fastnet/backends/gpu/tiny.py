@@ -66,8 +66,8 @@ class TinyTraining:
             loss=loss.code,
             optimizer=config.optimizer.code,
             fused=loss.fused_activation == last.name,
-            slots=config.optimizer.n_moments,
-            decayed=plan.n_weights,
+            n_moments=config.optimizer.n_moments,
+            n_weights=plan.n_weights,
             clipped=config.optimizer.clip_norm is not None,
         )
         fits = found.shared_bytes + BYTES_STATIC <= runtime.shared_bytes

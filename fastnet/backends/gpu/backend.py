@@ -23,7 +23,7 @@ from fastnet.backends.gpu.cupy_runtime import (
     to_device,
 )
 from fastnet.backends.gpu.engine import GpuEngine
-from fastnet.backends.gpu.host_stream import HostRows
+from fastnet.backends.gpu.host_rows import HostRows
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.plan import Plan
 

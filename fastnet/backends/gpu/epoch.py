@@ -9,20 +9,18 @@ step (learning rate, place in the epoch, seed) lies in device memory.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.base import LossSums, TrainConfig
 from fastnet.backends.gpu.graphs import Graphs
-from fastnet.backends.gpu.host_stream import Feeder, HostRows
+from fastnet.backends.gpu.host_rows import HostRows
+from fastnet.backends.gpu.host_stream import Feeder
+from fastnet.backends.gpu.step import GpuStep
 from fastnet.backends.gpu.tiny import TinyTraining
 from fastnet.kernels import abi
 from fastnet.nn.batch import Array, Batch
-
-if TYPE_CHECKING:
-    from fastnet.backends.gpu.engine import GpuEngine
 
 WINDOWS: Final = (64, 8, 1)
 """Steps in a window. A few sizes, so that spans of any length need few recordings."""
@@ -34,10 +32,10 @@ WINDOW_BYTES: Final = 64 * 2**20
 class Epochs:
     """What an engine keeps from epoch to epoch."""
 
-    def __init__(self, engine: GpuEngine) -> None:
-        self._engine = engine
-        self._graphs = Graphs(engine.runtime)
-        self._tiny = TinyTraining(engine)
+    def __init__(self, gpu: GpuStep) -> None:
+        self._gpu = gpu
+        self._graphs = Graphs(gpu.runtime)
+        self._tiny = TinyTraining(gpu)
         self._one: Array = None  # a row to predict, and its outputs
         self._one_outputs: Array = None
 
@@ -53,38 +51,38 @@ class Epochs:
         first: int,
     ) -> LossSums:
         """Train on some batches of an epoch; the arguments are those of ``train_epoch``."""
-        engine, memory = self._engine, self._engine.memory
+        gpu, memory = self._gpu, self._gpu.memory
         size, count = config.batch_size, len(rows)
         on_device = not isinstance(rows, HostRows)
         kernel = self._tiny.kernel_for(rows, config) if on_device else None
         if kernel is None:
-            engine.reserve(min(size, count))
-        order = engine.order(count, config.seed, epoch) if config.shuffle else None
+            memory.reserve(min(size, count))
+        order = gpu.order(count, config.seed, epoch) if config.shuffle else None
         memory.upload_coefficients(coefficients)
         memory.step_numbers(config.optimizer)
         memory.loss_constants(config.loss)
-        engine.refresh_shadow()
-        engine.set_clock(step=step, seed=config.seed, start=first * size)
-        per_row = engine.plan.inputs * engine.parameters.dtype.itemsize
+        gpu.refresh_shadow()
+        gpu.set_clock(step=step, seed=config.seed, start=first * size)
+        per_row = gpu.plan.inputs * gpu.parameters.dtype.itemsize
         bounds = windows(first, len(coefficients), size, count, per_row)
         try:
             if kernel is not None:
                 steps = len(coefficients)
                 return self._tiny.train(kernel, rows, order, config, moments, steps)
             if isinstance(rows, HostRows):
-                on_host = None if order is None else engine.runtime.to_host(order)
-                feeder = Feeder(engine, rows, on_host)
+                on_host = None if order is None else gpu.runtime.to_host(order)
+                feeder = Feeder(gpu.runtime, memory, rows, on_host)
                 for start, stop in bounds:
                     window = feeder.window(start, stop)
                     self._train_window(window, None, None, config, moments)
                     feeder.used()
-                return engine.read_tally()
+                return gpu.read_tally()
             for start, stop in bounds:
                 window = memory.window(stop - start, rows)
                 self._train_window(window, rows, order, config, moments)
-            return engine.read_tally()
+            return gpu.read_tally()
         finally:
-            engine.set_clock()  # Outside an epoch, an update uses row 0 and nothing is halted.
+            gpu.set_clock()  # Outside an epoch, an update uses row 0 and nothing is halted.
 
     def _train_window(
         self,
@@ -95,16 +93,16 @@ class Epochs:
         moments: Array,
     ) -> None:
         """Train on a window; its rows are first gathered from `rows`, unless it has them."""
-        engine, memory, size = self._engine, self._engine.memory, config.batch_size
+        gpu, memory, size = self._gpu, self._gpu.memory, config.batch_size
 
         def work() -> None:
             if rows is not None:
-                engine.gather_into(window, rows, order, engine.clock, 0)
+                gpu.gather_into(window, rows, order, gpu.clock, 0)
             for start in range(0, len(window), size):
                 batch = window.part(start, min(start + size, len(window)))
                 self._train_step(batch, config, moments)
 
-        address = engine.runtime.address
+        address = gpu.runtime.address
         constants = memory.loss_constants(config.loss), *memory.step_numbers(config.optimizer)
         source = () if rows is None else (*rows.fields, order)
         arrays = *window.fields, moments, *constants, *source
@@ -115,37 +113,30 @@ class Epochs:
 
     def _train_step(self, batch: Batch, config: TrainConfig, moments: Array) -> None:
         """Forward, backward, update at the step that the clock names; then move the clock on."""
-        engine, loss = self._engine, config.loss
-        last = engine.layers[-1]
+        gpu, loss = self._gpu, config.loss
+        last = gpu.layers[-1]
         logits = loss.fused_activation == "softmax" and last.activation == abi.SOFTMAX
-        engine.pass_forward(batch.x, training=True, logits=logits)
-        engine.pass_head(batch, loss, softmax=logits)
-        engine.pass_backward(engine.first_input(batch), loss)
-        engine.pass_update(config.optimizer, moments)
-        engine.add_tally(batch, advance=config.batch_size)
-
-    def on_device(self, rows: Batch) -> Batch:
-        """Return rows that lie on the device: copies, where they lie on the host."""
-        if not isinstance(rows, HostRows):
-            return rows
-        put = self._engine.runtime.to_device
-        return Batch(*(None if a is None else put(np.ascontiguousarray(a)) for a in rows.fields))
+        gpu.forward(batch.x, training=True, logits=logits)
+        gpu.loss_head(batch, loss, softmax=logits)
+        gpu.backward(gpu.first_input(batch), loss)
+        gpu.update(config.optimizer, moments)
+        gpu.add_tally(batch, advance=config.batch_size)
 
     def predict_one(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the outputs (1, O) on the host for one row (1, I) on the host."""
-        engine = self._engine
+        gpu, runtime, dtype = self._gpu, self._gpu.runtime, self._gpu.parameters.dtype
         if self._one is None:
-            self._one = engine.empty((1, engine.plan.inputs))
-            self._one_outputs = engine.empty((1, engine.plan.outputs))
-        engine.reserve(1)
+            self._one = runtime.empty((1, gpu.plan.inputs), dtype)
+            self._one_outputs = runtime.empty((1, gpu.plan.outputs), dtype)
+        gpu.memory.reserve(1)
 
         def work() -> None:
-            engine.refresh_shadow()
-            engine.read(self._one_outputs, engine.pass_forward(self._one, training=False))
+            gpu.refresh_shadow()
+            gpu.read(self._one_outputs, gpu.forward(self._one, training=False))
 
-        engine.runtime.upload(self._one, x)
-        self._graphs.run(("one", engine.memory.generation), work)
-        return engine.runtime.to_host(self._one_outputs)
+        runtime.upload(self._one, x)
+        self._graphs.run(("one", gpu.memory.generation), work)
+        return runtime.to_host(self._one_outputs)
 
 
 def windows(

@@ -7,22 +7,15 @@ training, is the same as with data on the device.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.backends.gpu.host_rows import HostRows
+from fastnet.backends.gpu.memory import Memory
+from fastnet.backends.gpu.runtime import Runtime
 from fastnet.nn.batch import Batch
-
-if TYPE_CHECKING:
-    from fastnet.backends.gpu.engine import GpuEngine
-
-
-class HostRows(Batch):
-    """Rows whose arrays are NumPy's, in a backend whose are not."""
-
-    def part(self, start: int, stop: int) -> HostRows:
-        return HostRows(*(None if a is None else a[start:stop] for a in self.fields))
 
 
 class Feeder:
@@ -30,14 +23,22 @@ class Feeder:
 
     Parameters
     ----------
-    engine : GpuEngine
+    runtime : Runtime
+    memory : Memory
+        Of the engine; the windows are in it.
     rows : HostRows
     order : (N,) uint32 on the host, or None
         In which to take them.
     """
 
-    def __init__(self, engine: GpuEngine, rows: HostRows, order: NDArray[np.uint32] | None) -> None:
-        self._engine, self._rows, self._order = engine, rows, order
+    def __init__(
+        self,
+        runtime: Runtime,
+        memory: Memory,
+        rows: HostRows,
+        order: NDArray[np.uint32] | None,
+    ) -> None:
+        self._runtime, self._memory, self._rows, self._order = runtime, memory, rows, order
         self._pinned: list[dict[int, NDArray[Any]]] = [{}, {}]
         self._copied: list[Any] = [None, None]
         self._used: list[Any] = [None, None]
@@ -45,8 +46,8 @@ class Feeder:
 
     def window(self, start: int, stop: int) -> Batch:
         """Return rows ``order[start:stop]`` on the device, until the next but one call."""
-        runtime, slot = self._engine.runtime, self._slot
-        window = self._engine.memory.window(stop - start, self._rows, slot, numbers=True)
+        runtime, slot = self._runtime, self._slot
+        window = self._memory.window(stop - start, self._rows, slot, numbers=True)
         runtime.wait(self._copied[slot])  # Then what is pinned may be overwritten.
         pairs = []
         for field, (into, values) in enumerate(zip(window.fields, self._rows.fields, strict=True)):
@@ -62,13 +63,13 @@ class Feeder:
 
     def used(self) -> None:
         """Say that all work on the window has been queued."""
-        self._used[self._slot] = self._engine.runtime.mark()
+        self._used[self._slot] = self._runtime.mark()
         self._slot = 1 - self._slot
 
     def _room(self, slot: int, field: int, like: Any) -> NDArray[Any]:
         """Return pinned memory of that shape."""
         kept = self._pinned[slot].get(field)
         if kept is None or kept.shape[0] < like.shape[0]:
-            kept = self._engine.runtime.pinned(like.shape, like.dtype)
+            kept = self._runtime.pinned(like.shape, like.dtype)
             self._pinned[slot][field] = kept
         return kept[: like.shape[0]]

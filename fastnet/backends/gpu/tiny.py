@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.base import LossSums, TrainConfig
+from fastnet.backends.gpu.step import GpuStep
 from fastnet.kernels import abi
 from fastnet.kernels.cuda import tiny
 from fastnet.kernels.cuda.tiny import Tiny, TinyLayer
 from fastnet.nn import activations
 from fastnet.nn.batch import Array, Batch
-
-if TYPE_CHECKING:
-    from fastnet.backends.gpu.engine import GpuEngine
 
 FLOPS: Final = 4_000_000
 """Steps of more floating-point operations are faster on the whole GPU than on one block.
@@ -42,23 +40,23 @@ BYTES_STATIC: Final = 1024
 class TinyTraining:
     """The kernels of one engine, and their pace."""
 
-    def __init__(self, engine: GpuEngine) -> None:
-        self._engine = engine
+    def __init__(self, gpu: GpuStep) -> None:
+        self._gpu = gpu
         self._kernels: dict[Tiny, Callable[..., None]] = {}
         self._pace: dict[Tiny, float] = {}
 
     def kernel_for(self, rows: Batch, config: TrainConfig) -> Tiny | None:
         """Return what to compile for this training, or None where the network is not tiny."""
-        engine = self._engine
-        plan, runtime, loss = engine.plan, engine.runtime, config.loss
+        gpu = self._gpu
+        plan, runtime, loss = gpu.plan, gpu.runtime, config.loss
         batch = min(config.batch_size, len(rows))
         if any(op["kind"] != abi.DENSE for op in plan.ops) or plan.flops * batch > FLOPS:
             return None
-        if runtime.cells != engine.parameters.dtype:
+        if runtime.cells != gpu.parameters.dtype:
             return None
         last = activations.BY_CODE[int(plan.ops[-1]["activation"])]
         found = Tiny(
-            dtype=engine.parameters.dtype.name,
+            dtype=gpu.parameters.dtype.name,
             layers=tuple(map(_tiny_layer, plan.ops)),
             batch=batch,
             targets=0 if rows.target is None else int(rows.target.shape[1]),
@@ -83,20 +81,20 @@ class TinyTraining:
         steps: int,
     ) -> LossSums:
         """Take so many steps from where the clock stands."""
-        engine, memory = self._engine, self._engine.memory
+        gpu, memory = self._gpu, self._gpu.memory
         if kernel not in self._kernels:
-            launch = engine.runtime.specialise(kernel.text(), tiny.KERNEL, kernel.shared_bytes)
+            launch = gpu.runtime.specialise(kernel.text(), tiny.KERNEL, kernel.shared_bytes)
             self._kernels[kernel] = launch
-        arrays = engine.parameters, moments, engine.tally, engine.clock, *rows.fields, order
+        arrays = gpu.parameters, moments, memory.tally, gpu.clock, *rows.fields, order
         constants, coefficients, _ = memory.step_numbers(config.optimizer)
         numbers = memory.rates, memory.loss_constants(config.loss), constants, coefficients
-        guess = STEP_SECONDS + kernel.batch * engine.plan.flops / 5e10
+        guess = STEP_SECONDS + kernel.batch * gpu.plan.flops / 5e10
         length = max(1, int(LAUNCH_SECONDS / self._pace.get(kernel, guess)))
         began = time.perf_counter()
         for done in range(0, steps, length):
             count = min(length, steps - done)
             self._kernels[kernel](kernel.threads, *arrays, *numbers, len(rows), count)
-        tally = engine.read_tally()
+        tally = gpu.read_tally()
         if steps >= 64:  # Of fewer, the launch itself is a large part.
             self._pace[kernel] = (time.perf_counter() - began) / steps
         return tally

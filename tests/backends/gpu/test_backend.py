@@ -23,7 +23,7 @@ from fastnet.backends.gpu import cupy_runtime
 from fastnet.backends.gpu.backend import CupyBackend
 from fastnet.backends.gpu.cublaslt import Compute, LtEpilogue, Preference
 from fastnet.backends.gpu.cupy_runtime import BLOCK, CudaRuntime
-from fastnet.backends.gpu.host_stream import HostRows
+from fastnet.backends.gpu.host_rows import HostRows
 from fastnet.backends.gpu.runtime import Epilogue, mask_bytes
 from fastnet.backends.numpy_backend import NumpyBackend
 from fastnet.errors import FastNetWarning, InputError

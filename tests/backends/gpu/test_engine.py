@@ -421,15 +421,15 @@ def test_an_interrupted_recording_leaves_the_runtime_usable() -> None:
     runtime = HostRuntime(np.float64)
     training = Training(runtime, "dense", np.float64)
     training.epoch()
-    tally_add = training.engine.add_tally  # type: ignore[attr-defined]
+    tally_add = training.engine.gpu.add_tally  # type: ignore[attr-defined]
 
     def interrupted(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    training.engine.add_tally = interrupted  # type: ignore[attr-defined]
+    training.engine.gpu.add_tally = interrupted  # type: ignore[attr-defined]
     with pytest.raises(KeyboardInterrupt):
         training.epoch()
-    training.engine.add_tally = tally_add  # type: ignore[attr-defined]
+    training.engine.gpu.add_tally = tally_add  # type: ignore[attr-defined]
     training.epoch()
     assert runtime.captured
 

@@ -9,7 +9,7 @@ import pytest
 
 from fastnet.backends.base import TrainConfig
 from fastnet.backends.gpu import epoch as gpu_epoch
-from fastnet.backends.gpu.host_stream import HostRows
+from fastnet.backends.gpu.host_rows import HostRows
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense, Dropout
 from fastnet.nn.losses import MSE, CrossEntropy, Loss

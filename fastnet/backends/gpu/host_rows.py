@@ -1,0 +1,23 @@
+"""Rows that stay in the host's memory because they would fill the GPU's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnet.backends.gpu.runtime import Runtime
+from fastnet.nn.batch import Batch
+
+
+class HostRows(Batch):
+    """Rows whose arrays are NumPy's, handed to an engine whose own arrays lie on the GPU."""
+
+    def part(self, start: int, stop: int) -> HostRows:
+        return HostRows(*(None if a is None else a[start:stop] for a in self.fields))
+
+
+def on_device(rows: Batch, runtime: Runtime) -> Batch:
+    """Return rows that lie on the device: copies of `HostRows`, others as they are."""
+    if not isinstance(rows, HostRows):
+        return rows
+    put = runtime.to_device
+    return Batch(*(None if a is None else put(np.ascontiguousarray(a)) for a in rows.fields))

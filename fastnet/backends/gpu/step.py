@@ -1,0 +1,310 @@
+"""One training step on the GPU, launch by launch: gather, forward, loss, backward, update.
+
+Everything that a step needs lies on the device: the data, the order of the epoch, the table of
+coefficients, the seed and the number of the step. `GpuStep` knows no CUDA: it talks to a `Runtime`,
+of which there is one for CuPy and, in tests, one that runs the same kernels on the CPU.
+
+B rows of a batch, I inputs, O outputs, T target columns, P parameters. A launch names the shape it
+covers, then the kernel's arguments: outputs, inputs, scalars.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnet.backends.base import LossSums
+from fastnet.backends.gpu.memory import Layer, Memory
+from fastnet.backends.gpu.runtime import Epilogue, Runtime
+from fastnet.kernels import abi
+from fastnet.nn import activations, random
+from fastnet.nn.batch import Array, Batch
+from fastnet.nn.losses import Loss
+from fastnet.nn.optimizers import Optimizer
+from fastnet.nn.plan import Plan
+
+
+class GpuStep:
+    """The launches of one network's training step, and the device memory they work on.
+
+    The clock on the device says which step it is, so a launch has the same arguments at every step
+    and can be recorded once and replayed.
+
+    Parameters
+    ----------
+    plan : Plan
+    parameters : (P,)
+    state : (S,)
+        Running statistics. Both arrays are kept, not copied.
+    runtime : Runtime
+    """
+
+    def __init__(self, plan: Plan, parameters: Array, state: Array, runtime: Runtime) -> None:
+        self.plan, self.parameters, self.runtime = plan, parameters, runtime
+        self.memory = Memory(plan, parameters, state, runtime)
+        self.layers = self.memory.layers
+        self.clock = self.memory.clock
+        self._training = False
+
+    def set_clock(self, *, step: int = 0, seed: int = 0, start: int = 0) -> None:
+        """Tell the kernels where training is; see ``kernels/cuda/clock.cu``."""
+        self.runtime.launch("clock_set", (1, 1), self.clock, step, signed(seed), start)
+
+    # --- batches ---------------------------------------------------------------------------------
+
+    def order(self, count: int, seed: int, epoch: int) -> Array:
+        """Return the epoch's order, (count,) uint32, valid until the next call."""
+        order = self.memory.order(count)
+        key = random.feistel_bits(count), signed(seed), epoch, abi.SHUFFLE
+        self.runtime.launch("permutation", (1, count), order, count, *key)
+        return order
+
+    def gather_into(
+        self, batch: Batch, rows: Batch, order: Array | None, clock: Array | None, start: int
+    ) -> None:
+        """Gather rows into `batch`, from `start` plus the start that the clock names (None: 0)."""
+        targets = 0 if rows.target is None else int(rows.target.shape[1])
+        shape = len(batch), max(self.plan.inputs, targets)
+        arrays = *batch.fields, *rows.fields, order, clock
+        scalars = start, len(batch), self.plan.inputs, targets
+        self.runtime.launch("gather_rows", shape, *arrays, *scalars)
+
+    # --- forward ---------------------------------------------------------------------------------
+
+    def refresh_shadow(self) -> None:
+        """Round the parameters for the products, where these do not take them as they are."""
+        shadow = self.memory.shadow
+        if shadow is not None:
+            size = self.plan.size
+            self.runtime.launch("narrow", (1, size), shadow, self.parameters, size)
+
+    def read(self, numbers: Array, cells: Array) -> None:
+        """Copy activations into an array of the network's dtype."""
+        if cells.dtype == numbers.dtype:
+            self.runtime.copy(numbers, cells)
+        else:
+            self.runtime.launch("widen", (1, cells.size), numbers, cells, cells.size)
+
+    def forward(self, x: Array, training: bool, *, logits: bool = False) -> Array:
+        """Do the work of `forward` at the step that the clock names; return cells.
+
+        With `logits` a softmax at the end is left to the loss.
+        """
+        self._training = training
+        if x.dtype != self.runtime.cells:
+            cells = self.memory.x_cells[: len(x)]
+            self.runtime.launch("narrow", (1, x.size), cells, x, x.size)
+            x = cells
+        for index, layer in enumerate(self.layers):
+            if layer.kind == abi.DENSE:
+                x = self._dense_forward(index, layer, x, logits)
+            elif layer.kind == abi.DROPOUT:
+                x = self._dropout_forward(layer, x)
+            else:
+                x = self._norm_forward(layer, x)
+        return x
+
+    def _dense_forward(self, index: int, layer: Layer, x: Array, logits: bool) -> Array:
+        """``z = x @ w + b``; ``y = f(z)``: as much of it as possible in the product's epilogue."""
+        runtime, shape, code = self.runtime, (len(x), layer.outputs), layer.activation
+        y, z = layer.y[: len(x)], layer.z[: len(x)]
+        out = z if code == abi.SOFTMAX else y
+        product = out, x, layer.w_cells
+        epilogue = {
+            abi.RELU: Epilogue.RELU,
+            abi.IDENTITY: Epilogue.BIAS,
+            abi.SOFTMAX: Epilogue.BIAS,
+        }
+        wanted = epilogue.get(code, Epilogue.NONE)
+        layer.finished = False  # Whatever became of the last backward pass.
+        layer.masked = self._training and layer.mask is not None and self._takes_mask(index, x)
+        if layer.masked:
+            mask = layer.mask[: len(x)]
+            runtime.gemm(*product, epilogue=Epilogue.RELU_MASK, vector=layer.b_cells, mask=mask)
+            return y
+        bias = {"vector": layer.b_cells}
+        fused = wanted != Epilogue.NONE and runtime.fuses(wanted, *product, **bias)
+        if fused:
+            runtime.gemm(*product, epilogue=wanted, **bias)
+        else:
+            runtime.gemm(z, x, layer.w_cells)
+        if code == abi.SOFTMAX and not (logits and fused):
+            missing = None if fused else layer.b
+            runtime.launch("dense_forward_softmax", shape, y, z, missing, *shape)
+        elif not fused:
+            runtime.launch("dense_forward_epilogue", shape, y, z, layer.b, code, *shape)
+        return y
+
+    def _takes_mask(self, index: int, x: Array) -> bool:
+        """Return whether the products of this layer and of the next one can work with a mask."""
+        layer, above = self.layers[index : index + 2]
+        y, dy, dz, mask = (a[: len(x)] for a in (layer.y, layer.dz, above.dz, layer.mask))
+        fuses, there, back = self.runtime.fuses, Epilogue.RELU_MASK, Epilogue.RELU_BACKWARD
+        return fuses(there, y, x, layer.w_cells, vector=layer.b_cells, mask=mask) and fuses(
+            back, dy, dz, above.w_cells, transpose_b=True, vector=layer.db, mask=mask
+        )
+
+    def _dropout_forward(self, layer: Layer, x: Array) -> Array:
+        """``y = x * mask`` in training, ``y = x`` otherwise."""
+        y, mask = layer.y[: len(x)], layer.xhat[: len(x)]
+        if self._training:
+            keep = random.keep_threshold(layer.rate), 1.0 / (1.0 - layer.rate)
+            arguments = y, mask, x, self.clock, layer.stream, *keep, x.size
+            self.runtime.launch("dropout_forward", (1, -(-x.size // 4)), *arguments)
+        else:
+            self.runtime.copy(y, x)
+        return y
+
+    def _norm_forward(self, layer: Layer, x: Array) -> Array:
+        """``z = gamma xhat + beta``, ``xhat = (x - mean) scale``; ``y = f(z)``."""
+        launch, shape = self.runtime.launch, (len(x), layer.outputs)
+        y, z, xhat = layer.y[: len(x)], layer.z[: len(x)], layer.xhat[: len(x)]
+        affine = layer.w, layer.b, layer.activation
+        if layer.kind == abi.LAYER_NORM:
+            outputs = y, z, xhat, layer.scale
+            launch("layer_norm_forward", shape, *outputs, x, *affine, layer.epsilon, *shape)
+            return y
+        outputs = layer.mean, layer.scale, layer.running_mean, layer.running_var
+        scalars = layer.momentum, layer.epsilon, int(self._training), *shape
+        launch("batch_norm_statistics", shape, *outputs, x, self.clock, *scalars)
+        statistics = layer.mean, layer.scale
+        launch("batch_norm_forward", shape, y, z, xhat, x, *statistics, *affine, *shape)
+        return y
+
+    # --- loss ------------------------------------------------------------------------------------
+
+    def loss_head(self, batch: Batch, loss: Loss, *, softmax: bool = False) -> None:
+        """Compute each row's loss and gradient; with `softmax`, first the output from z."""
+        memory, launch, last = self.memory, self.runtime.launch, self.layers[-1]
+        count, shape = len(batch), (len(batch), last.outputs)
+        total = None if batch.weight is None else memory.weight_total
+        if total is not None:
+            launch("weight_sum", (1, 1), total, batch.weight, count)
+        targets = 0 if batch.target is None else int(batch.target.shape[1])
+        outputs = last.dz[:count], memory.row_loss, memory.row_score
+        inputs = last.y[:count], last.z[:count], *batch.fields[1:], total
+        scalars = memory.loss_constants(loss), loss.code, int(softmax), *shape, targets
+        launch("loss_head", shape, *outputs, *inputs, *scalars)
+
+    def add_tally(self, batch: Batch, *, advance: int = 0) -> None:
+        """Add the batch's sums to the tally; move the clock on by `advance` rows, unless 0."""
+        memory = self.memory
+        total = None if batch.weight is None else memory.weight_total
+        arrays = memory.tally, self.clock, memory.row_loss, memory.row_score, total
+        self.runtime.launch("tally_add", (1, 1), *arrays, advance, len(batch))
+
+    def read_tally(self) -> LossSums:
+        """Return the sums in the tally on the host and set them to 0."""
+        loss, score, weight, steps = self.runtime.to_host(self.memory.tally).tolist()
+        self.memory.tally.fill(0)
+        return LossSums(loss, score, weight, int(steps))
+
+    # --- backward --------------------------------------------------------------------------------
+
+    def first_input(self, batch: Batch) -> Array:
+        """Return the input of the first layer in the last forward pass, as cells."""
+        narrowed = batch.x.dtype != self.runtime.cells
+        return self.memory.x_cells[: len(batch)] if narrowed else batch.x
+
+    def backward(self, first: Array, loss: Loss) -> None:
+        """Go back through the layers, from the gradient that the head has written.
+
+        `first` is the input of the first layer, as cells.
+        """
+        count, last = len(first), len(self.layers) - 1
+        for index in range(last, -1, -1):
+            layer, below = self.layers[index], self.layers[index - 1] if index else None
+            x = first if below is None else below.y[:count]
+            dx = None if below is None else below.dz[:count]
+            if layer.kind == abi.DENSE:
+                fused = loss.fused_activation if index == last else None
+                self._dense_backward(layer, below, x, fused)
+            elif layer.kind == abi.DROPOUT:
+                self._dropout_backward(layer, dx, count)
+            else:
+                self._norm_backward(layer, dx, count)
+
+    def _dense_backward(
+        self, layer: Layer, below: Layer | None, x: Array, fused: str | None
+    ) -> None:
+        """``dz = dy f'(z)``; ``dw = x.T @ dz``; ``db = sum(dz)``; ``dx = dz @ w.T``."""
+        runtime, shape = self.runtime, (len(x), layer.outputs)
+        dz, y, z = layer.dz[: len(x)], layer.y[: len(x)], layer.z[: len(x)]
+        product = layer.dw, x, dz
+        if layer.finished:
+            layer.finished = False
+            runtime.gemm(*product, transpose_a=True)
+        else:
+            activation = layer.activation
+            if activations.BY_CODE[activation].name == fused:
+                activation = abi.IDENTITY  # The loss has given the gradient with respect to z.
+            elif activation == abi.SOFTMAX:
+                runtime.launch("softmax_backward", shape, dz, y, *shape)
+                activation = abi.IDENTITY
+            sums: dict[str, Any] = {"transpose_a": True, "vector": layer.db}
+            kind = Epilogue.COLUMN_SUMS
+            if activation == abi.IDENTITY and runtime.fuses(kind, *product, **sums):
+                runtime.gemm(*product, epilogue=kind, **sums)
+            else:
+                arguments = dz, layer.db, y, z, activation, *shape
+                runtime.launch("dense_backward_epilogue", shape, *arguments)
+                runtime.gemm(*product, transpose_a=True)
+        if below is None:
+            return
+        product = below.dz[: len(x)], dz, layer.w_cells
+        if below.masked:
+            options = {"vector": below.db, "mask": below.mask[: len(x)]}
+            epilogue = Epilogue.RELU_BACKWARD
+            runtime.gemm(*product, transpose_b=True, epilogue=epilogue, **options)
+            below.finished = True
+        else:
+            runtime.gemm(*product, transpose_b=True)
+
+    def _dropout_backward(self, layer: Layer, dx: Array, count: int) -> None:
+        dz, mask = layer.dz[:count], layer.xhat[:count]
+        if dx is None:
+            return
+        if self._training:
+            self.runtime.launch("dropout_backward", (1, dz.size), dx, dz, mask, dz.size)
+        else:
+            self.runtime.copy(dx, dz)
+
+    def _norm_backward(self, layer: Layer, dx: Array, count: int) -> None:
+        """``dx = scale (g - mean(g) - xhat mean(g xhat))`` with ``g = gamma dz``."""
+        launch, shape = self.runtime.launch, (count, layer.outputs)
+        dz, y, z, xhat = (a[:count] for a in (layer.dz, layer.y, layer.z, layer.xhat))
+        outputs, scalars = (dz, layer.dw, layer.db), (layer.activation, *shape)
+        launch("norm_backward_epilogue", shape, *outputs, y, z, xhat, *scalars)
+        if dx is None:
+            return
+        inputs = dz, xhat, layer.scale, layer.w
+        if layer.kind == abi.LAYER_NORM:
+            launch("layer_norm_backward", shape, dx, *inputs, *shape)
+        else:
+            launch(
+                *("batch_norm_backward", shape, dx, *inputs, layer.dw, layer.db),
+                *(int(self._training), *shape),
+            )
+
+    # --- update ----------------------------------------------------------------------------------
+
+    def update(self, optimizer: Optimizer, moments: Array) -> None:
+        """Update with the row of the coefficients that the clock names."""
+        memory, launch, size = self.memory, self.runtime.launch, self.plan.size
+        numbers = memory.step_numbers(optimizer)
+        clip = None
+        if optimizer.clip_norm is not None:
+            clip, chunks = memory.clip, len(memory.norm_chunks)
+            shape = chunks, size
+            squares = memory.norm_chunks, memory.gradients, memory.rates
+            launch("gradient_square_sum", shape, *squares, *shape)
+            launch("gradient_clip", (1, 1), clip, memory.norm_chunks, numbers[0], chunks)
+        outputs = self.parameters, moments, memory.shadow
+        inputs = memory.gradients, memory.rates, clip, *numbers
+        scalars = optimizer.code, self.plan.n_weights, size
+        launch("optimizer_update", (1, size), *outputs, *inputs, *scalars)
+
+
+def signed(seed: int) -> int:
+    """Return the signed 64-bit integer with the low bits of `seed`, as kernels take it."""
+    seed &= 2**64 - 1
+    return seed - 2**64 if seed >= 2**63 else seed

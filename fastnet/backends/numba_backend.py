@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from fastnet.backends.aligned import aligned
 from fastnet.backends.base import Backend, Engine
-from fastnet.backends.numba_engine import NumbaEngine
 from fastnet.backends.threads import cores
 from fastnet.nn.batch import Array
-from fastnet.nn.plan import Plan
+from fastnet.nn.layers import Dense
+from fastnet.nn.plan import Plan, make_plan
 
 
 class NumbaBackend(Backend):
@@ -36,6 +36,9 @@ class NumbaBackend(Backend):
         threads: int | None = None,
         precision: str = "float32",
     ) -> Engine:
+        # Not at the top, as it needs Numba: without that, this module still says why it cannot run.
+        from fastnet.backends.numba_engine import NumbaEngine
+
         return NumbaEngine(plan, parameters, state, threads)
 
     def asarray(self, values: NDArray[Any]) -> Array:
@@ -64,9 +67,6 @@ class NumbaBackend(Backend):
 
     def warm_up(self) -> float:
         """Compile all kernels for both dtypes (or load them from the cache); return the seconds."""
-        from fastnet.nn.layers import Dense
-        from fastnet.nn.plan import make_plan
-
         started = time.perf_counter()
         plan = make_plan(1, (Dense(1),))
         for dtype in (np.float32, np.float64):

@@ -20,6 +20,9 @@ from fastnet.backends.threads import (
     threads_that_pay,
 )
 from fastnet.kernels import abi
+from fastnet.kernels.cpu import epoch as kernels
+from fastnet.kernels.cpu.frame import FRAME
+from fastnet.kernels.cpu.vectors import VECTOR_BYTES
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
@@ -48,11 +51,6 @@ class NumbaEngine(Engine):
         self, plan: Plan, parameters: Array, state: Array, threads: int | None = None
     ) -> None:
         super().__init__(plan, parameters, state)
-        from fastnet.kernels.cpu import epoch
-        from fastnet.kernels.cpu.frame import FRAME
-        from fastnet.kernels.cpu.vectors import VECTOR_BYTES
-
-        self._kernels = epoch
         self.gradients = aligned(parameters.shape, parameters.dtype)
         self.gradients.fill(0)
         self.tally = zeros_tally()
@@ -127,12 +125,12 @@ class NumbaEngine(Engine):
         thread: int = 0,
     ) -> None:
         """Call the kernel; see `fastnet.kernels.cpu.epoch.run`."""
-        self._kernels.run(self._like, *self._network, thread, task, first, last, step, x, out)
+        kernels.run(self._like, *self._network, thread, task, first, last, step, x, out)
 
     def warm_up(self) -> None:
         self._prepared = ()
         self._set(rows=0)
-        self._run(self._kernels.ORDER)  # of nothing
+        self._run(kernels.ORDER)  # of nothing
 
     def _set_loss(self, loss: Loss) -> None:
         self._prepared = ()
@@ -178,14 +176,14 @@ class NumbaEngine(Engine):
         out = np.empty(count, np.int64)
         self._prepared = ()
         self._set(rows=count, seed=np.uint64(seed), epoch=epoch)
-        self._run(self._kernels.ORDER, out=out.ctypes.data)
+        self._run(kernels.ORDER, out=out.ctypes.data)
         return out
 
     def forward(self, x: Array, *, training: bool, seed: int = 0, step: int = 0) -> Array:
         self._training = training
         self._prepared = ()
         self._set(seed=np.uint64(seed))
-        self._run(self._kernels.FORWARD, int(training), len(x), step, x.ctypes.data)
+        self._run(kernels.FORWARD, int(training), len(x), step, x.ctypes.data)
         last = self.plan.ops[-1]
         start, size = int(last["y"]) * self._rows, len(x) * self.plan.outputs
         work: Array = self._kept["work"]
@@ -194,16 +192,16 @@ class NumbaEngine(Engine):
     def evaluate_batch(self, batch: Batch, loss: Loss) -> None:
         self._set_loss(loss)
         self._set_rows(batch)
-        self._run(self._kernels.HEAD, 0, len(batch))
+        self._run(kernels.HEAD, 0, len(batch))
 
     def backward(self, batch: Batch, loss: Loss) -> None:
         self.evaluate_batch(batch, loss)
-        self._run(self._kernels.BACKWARD, int(self._training), len(batch), x=batch.x.ctypes.data)
+        self._run(kernels.BACKWARD, int(self._training), len(batch), x=batch.x.ctypes.data)
 
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
         self._set_optimizer(optimizer, moments)
         self._point(coefficients=np.ascontiguousarray(coefficients, np.float64))
-        self._run(self._kernels.UPDATE)
+        self._run(kernels.UPDATE)
 
     def read_tally(self) -> LossSums:
         loss, score, weight, steps = self.tally.tolist()
@@ -273,7 +271,7 @@ class NumbaEngine(Engine):
 
         def run(thread: int, threads: int) -> None:
             self._frames[thread]["threads"] = threads
-            self._run(self._kernels.TRAIN, first, first + count, step, thread=thread)
+            self._run(kernels.TRAIN, first, first + count, step, thread=thread)
 
         run_together(threads, run)
         self._set(threads=1)
@@ -284,7 +282,7 @@ class NumbaEngine(Engine):
         if not count:
             return out
         next(self.blocks(count))  # reserves a block; the kernel goes through them all
-        predict, source, target = self._kernels.PREDICT, x.ctypes.data, out.ctypes.data
+        predict, source, target = kernels.PREDICT, x.ctypes.data, out.ctypes.data
 
         def run(thread: int, threads: int) -> None:
             self._frames[thread]["threads"] = threads
@@ -299,7 +297,7 @@ class NumbaEngine(Engine):
         # Through memory whose address is known: asking an array for its own takes longer.
         x, out, arguments = self._one or self._prepare_one()
         x[...] = row
-        self._kernels.run(*arguments)
+        kernels.run(*arguments)
         return out.copy()
 
     def _prepare_one(self) -> tuple[Array, Array, tuple[Any, ...]]:
@@ -307,7 +305,7 @@ class NumbaEngine(Engine):
         self.reserve(1)
         x, out = self.empty((self.plan.inputs,)), self.empty((self.plan.outputs,))
         place = 0, 1, 0, x.ctypes.data, out.ctypes.data
-        self._one = x, out, (self._like, *self._network, 0, self._kernels.PREDICT, *place)
+        self._one = x, out, (self._like, *self._network, 0, kernels.PREDICT, *place)
         return self._one
 
     # --- threads ---------------------------------------------------------------------------------

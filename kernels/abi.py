@@ -61,7 +61,7 @@ GELU_FLAT: Final = 12.0  # its derivative is 0 or 1 from here on
 BETA1, BETA2, EPSILON, MOMENTUM, NESTEROV, L1, L2, CLIP_NORM = range(8)
 CONSTANTS: Final = 8
 
-# An optimizer's per-step coefficients, one float64 each: a row of ``Optimizer.coefficients``.
+# An optimizer's per-step coefficients, one float64 each: a row of ``Optimizer.step_coefficients``.
 RATE, SCALE, RATE_GRADIENT, DECAY = range(4)
 COEFFICIENTS: Final = 4
 

@@ -176,7 +176,7 @@ class Engine(ABC):
         moments : (n_moments, P)
             Changed in place.
         coefficients : (4,) float64, on the host
-            A row of ``optimizer.coefficients``.
+            A row of ``optimizer.step_coefficients``.
         """
 
     @abstractmethod
@@ -235,7 +235,7 @@ class Engine(ABC):
         rows : Batch
             The whole data set.
         coefficients : (n, 4) float64
-            ``optimizer.coefficients`` for the n steps.
+            ``optimizer.step_coefficients`` for the n steps.
         epoch : int
             Keys the shuffle.
         step : int

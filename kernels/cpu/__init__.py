@@ -5,17 +5,17 @@
 ``vectors``        what a vector is on this machine, and how its code is emitted
 ``lanes``          vectors as values in kernels: arithmetic, comparisons, loads and stores
 ``elementary``     exp, expm1, log, log1p and tanh of a vector
-``memory``         arrays at addresses; the frame: everything a compiled step works on
+``frame``          arrays at addresses; the frame: everything a compiled step works on
 ``microkernel``    a register tile of a matrix product
 ``dots``           products with few columns
-``tiles``          the transpose of a tile
+``transpose``      the transpose of a tile
 ``gemm``           matrix products and transposes of any size, from these three
-``blocks``         rows of a batch turned on their side, one in each lane
+``row_lanes``      rows of a batch turned on their side, one in each lane
 ``sums``           sums along a row
 ``random``         Philox and the shuffle
 ``activations``    forward and backward, by code
 ``losses``         loss, score and gradient, by code
-``head``           the same for a batch: targets, weights, sums
+``loss_head``      the same for a batch: targets, weights, sums
 ``norm``           batch and layer normalisation
 ``optimizers``     updates, one pass each
 ``tiny``           the gradients of a batch where everything fits into vectors

@@ -1,4 +1,4 @@
-"""Activations, by code: twins of the rows in ``fastnet/nn/activations.py``.
+"""Activations by code, by the formulas of the rows in ``fastnet/nn/activations.py``.
 
 They work on flat arrays, given by address: any range of rows. Softmax, which is not elementwise, is
 computed on blocks with a row in each lane.

@@ -1,6 +1,6 @@
-"""The loss head, by code: loss, score and gradient; twins of ``fastnet/nn/losses.py``.
+"""Losses by code: loss, score and gradient, by the formulas of ``fastnet/nn/losses.py``.
 
-All functions work on blocks with one row of the batch in each lane (see `blocks`): `d` (written:
+All functions work on blocks with one row of the batch in each lane (see `row_lanes`): `d` (written:
 the gradient), `y`, `z` and `t` (the targets) are addresses of ``(width, lanes)``. They return loss
 and score, a lane for each row.
 """

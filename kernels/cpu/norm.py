@@ -1,4 +1,4 @@
-"""Batch and layer normalisation: twins of those in ``fastnet/backends/numpy_backend.py``.
+"""Batch and layer normalisation, by the formulas of ``fastnet/backends/numpy_backend.py``.
 
 ``z = gamma xhat + beta``, ``xhat = (x - mean) * scale``, ``scale = 1 / sqrt(variance + epsilon)``.
 Arrays are flat, x and z (B, O); gamma, beta, mean and scale (O,), or scale (B,) by rows.

@@ -1,4 +1,4 @@
-"""Updates, by code, one pass each: twins of the steps in ``fastnet/nn/optimizers.py``."""
+"""Updates by code, in one pass each, by the formulas of ``fastnet/nn/optimizers.py``."""
 
 from __future__ import annotations
 

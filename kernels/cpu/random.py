@@ -1,4 +1,4 @@
-"""Philox and the shuffle: twins of ``fastnet/nn/random.py``, the same integers bit for bit."""
+"""Philox and the shuffle: the same integers as in ``fastnet/nn/random.py``, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Vectors of this machine in LLVM code: their width, masked loads and stores, multiply-adds.
 
 What Numba cannot express is emitted here and in the modules that use it: `microkernel`, `dots`,
-`tiles` and `elementary`.
+`transpose` and `elementary`.
 """
 
 from __future__ import annotations

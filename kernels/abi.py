@@ -1,7 +1,7 @@
-"""The integers and the record that fastnet and its kernels agree on.
+"""The codes, constants and record layout that fastnet and its kernels share.
 
 Python tables, Numba kernels and the CUDA text all take these values from here, so a code means the
-same thing everywhere. Codes are stored nowhere (model files hold names): they may be renumbered.
+same everywhere. No file contains codes (model files have names), so they may be renumbered.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ GELU_SCALE: Final = 0.7978845608028654  # sqrt(2 / pi)
 GELU_CUBIC: Final = 0.044715
 GELU_FLAT: Final = 12.0  # its derivative is 0 or 1 from here on
 
-# An optimizer's constants, one float64 each: the layout of ``Optimizer.hyperparameters``.
+# An optimizer's hyperparameters, one float64 each: the layout of ``Optimizer.hyperparameters``.
 BETA1, BETA2, EPSILON, MOMENTUM, NESTEROV, L1, L2, CLIP_NORM = range(8)
 CONSTANTS: Final = 8
 
@@ -65,13 +65,12 @@ CONSTANTS: Final = 8
 RATE, SCALE, RATE_GRADIENT, DECAY = range(4)
 COEFFICIENTS: Final = 4
 
-# What training and evaluation add up, one float64 each: the layout of ``Engine.tally``.
-# STEPS counts batches for as long as the sum of the losses is finite: so it names the first bad
-# one.
+# The sums of training and evaluation, one float64 each: the layout of ``Engine.tally``. STEPS
+# counts batches while the sum of the losses is finite, so it is the number of the first bad one.
 LOSS_SUM, SCORE_SUM, WEIGHT_SUM, STEPS = range(4)
 TALLY: Final = 4
 
-# Purposes of the counter-based random streams: the last word of every Philox counter.
+# The purposes of random numbers: the last word of every Philox counter.
 INITIALIZE: Final = 0
 SHUFFLE: Final = 1
 DROP: Final = 2

@@ -1,4 +1,4 @@
-"""The backends by name: which exist, which can run here, and which one ``auto`` takes."""
+"""Finds backends by name, says which can run here, and chooses one for ``auto``."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _HOMES: Final = {
 NAMES: Final = tuple(_HOMES)
 
 AUTO_GPU_PARAMETERS: Final = 1_000_000
-"""``auto`` takes a GPU from this many parameters on: smaller networks are bound by launches.
+"""``auto`` takes a GPU from this many parameters on: below, kernel launches take most of the time.
 
-An estimate until the CuPy backend has been timed on a GPU.
+This is an estimate until the CuPy backend has been timed on a GPU.
 """
 
 
@@ -76,8 +76,9 @@ def choose(
 ) -> Backend:
     """Return the backend of that name; for ``"auto"`` the one that suits the network.
 
-    A GPU when one is usable and the network has `AUTO_GPU_PARAMETERS`, or when a `device` or a
-    `precision` is asked for that only a GPU has; else Numba, else NumPy.
+    ``"auto"`` takes a GPU when one is usable and the network has `AUTO_GPU_PARAMETERS`, or when the
+    caller asks for a `device` or a `precision` that only a GPU has. Else it takes Numba, else
+    NumPy.
     """
     if name == "auto" and (precision != "float32" or device is not None):
         name = "cupy"

@@ -1,4 +1,4 @@
-"""Memory that begins where the processor likes it."""
+"""Allocates NumPy arrays that begin at a cache line."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALIGNMENT: Final = 64
-"""Bytes of a cache line, and of the widest vector: one that straddles two lines costs twice."""
+"""Bytes of a cache line, and of the widest vector: a load across two lines costs twice."""
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Return memory that begins at a cache line, with arbitrary contents."""
+    """Return a new array that begins at a cache line, not initialised."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT

@@ -1,11 +1,11 @@
 """The contract between fastnet and a backend. The composed methods here are its specification.
 
-A `Backend` is stateless: it says whether it can run, moves arrays and builds engines. Several live
-in one process side by side. An `Engine` owns the workspace of one network on one backend. It must
-provide `forward`, `backward` and `update` and three small things beside them; `train_step`,
-`train_epoch`, `evaluate`, `gradient` and `predict` are composed of those here, and that composition
-is the definition. A backend may override any of them with something faster; tests hold every
-override against the composed form.
+A `Backend` is stateless: it says whether it can run, moves arrays and builds engines. One process
+can use several backends side by side. An `Engine` owns the workspace of one network on one backend.
+It must provide `forward`, `backward`, `update` and the six smaller abstract methods. `Engine`
+composes `train_step`, `train_epoch`, `evaluate`, `gradient` and `predict` of these, and that
+composition is the definition. A backend may override any of them with something faster; the tests
+compare every override with the composed form.
 
 Arrays are those of the backend (NumPy's, or CuPy's on a GPU), C-contiguous, of the network's dtype
 unless stated. B rows of a batch, I inputs, O outputs, T target columns, P parameters, S running
@@ -29,16 +29,17 @@ from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan
 
 PRECISIONS: Final = ("float32", "tf32", "bf16")
-"""Of matrix products in a float32 network; parameters, moments and sums are float32 in each.
+"""The precisions of matrix products in a float32 network; the rest stays float32.
 
 float32: full precision. tf32: factors are rounded to 10 bits. bf16: activations and their gradients
-lie in memory as bfloat16 (7 bits), and products read a rounded copy of the parameters.
+are stored as bfloat16 (7 bits), and products read a rounded copy of the parameters. Parameters,
+moments and sums are float32 in each.
 """
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What stays the same throughout a run of training.
+    """The settings of a training run that stay the same from step to step.
 
     Attributes
     ----------
@@ -46,7 +47,7 @@ class TrainConfig:
     optimizer : Optimizer
     batch_size : int
     seed : int
-        Keys the shuffle and the dropout masks.
+        The key of the shuffle and of the dropout masks.
     shuffle : bool
         Whether each epoch visits the rows in a new order.
     """
@@ -91,26 +92,26 @@ class LossSums:
 
 
 class Engine(ABC):
-    """One network's arithmetic on one backend.
+    """Computes one network on one backend.
 
     Parameters
     ----------
     plan : Plan
     parameters : (P,)
-        Kept, not copied: updates change it in place.
+        The engine keeps this array and updates it in place.
     state : (S,)
-        Running statistics; likewise.
+        The running statistics, which it also keeps and changes in place.
 
     Attributes
     ----------
     gradients : (P,)
         Set by `backward`, which overwrites it: there is nothing to zero.
     tally : (4,) float64
-        Sums, laid out as ``kernels/abi.py`` says; `head` adds to it.
+        Running sums, laid out as in ``kernels/abi.py``; `evaluate_batch` adds to them.
     threads : int or None
-        How many threads to use, where it can choose; None: as many as pay.
+        How many threads to use, where the engine can choose; None: as many as make it faster.
     workspace_bytes : int
-        Prediction and evaluation work through long inputs in blocks of about this much workspace.
+        Prediction and evaluation split long inputs into blocks of about this much workspace.
     """
 
     workspace_bytes: ClassVar[int] = 8 * 2**20
@@ -127,13 +128,13 @@ class Engine(ABC):
 
     @abstractmethod
     def reserve(self, rows: int) -> None:
-        """Make the workspace fit batches of up to `rows` rows. All allocation happens here."""
+        """Allocate a workspace for batches of up to `rows` rows; steps allocate nothing."""
 
     @abstractmethod
     def gather(self, rows: Batch, order: Array | None, start: int, stop: int) -> Batch:
-        """Return the batch of rows ``order[start:stop]``; `order` None is the order they have.
+        """Return the batch of rows ``order[start:stop]``; `order` None means the order of `rows`.
 
-        The result is valid until the next call. At most as many rows as were reserved.
+        The result is valid until the next call. It has at most as many rows as were reserved.
         """
 
     @abstractmethod
@@ -145,31 +146,33 @@ class Engine(ABC):
         """Return the network's output (B, O), valid until the next call.
 
         With `training`, dropout draws the masks of (`seed`, `step`), and batch normalisation uses
-        the batch's own statistics and moves the running ones. What `backward` needs is kept.
+        the batch's own statistics and updates the running ones. The engine keeps the activations
+        that `backward` needs.
         """
 
     @abstractmethod
     def backward(self, batch: Batch, loss: Loss) -> None:
         """Set `gradients` to those of the mean loss of the batch whose x `forward` just saw.
 
-        Adds the batch's sums to `tally`. A batch without any weight has the gradient 0.
+        Also adds the batch's sums to `tally`. A batch whose weights are all 0 has the gradient 0.
         """
 
     @abstractmethod
     def evaluate_batch(self, batch: Batch, loss: Loss) -> None:
         """Add the sums of the batch that `forward` just saw to `tally`.
 
-        The first part of `backward`, and all that an evaluation needs.
+        This is the first part of `backward`, and an evaluation needs no more.
         """
 
     @abstractmethod
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
-        """Change the parameters by `gradients`, which may be used up.
+        """Update the parameters with `gradients`, which it may overwrite.
 
-        Where the plan has rates, a parameter w that the optimizer would make u, with all penalties
-        and decay, becomes ``w + rate (u - w)``. As all optimizers' steps are proportional to the
-        learning rate, that is u at another learning rate. At the rate 0 a parameter keeps its bits
-        whatever its gradient, which has no part in the norm that clips. Moments know no rates.
+        Where the plan has rates, and the optimizer (with penalties and decay) would change a
+        parameter from w to u, the new value is ``w + rate (u - w)``. Since every optimizer's step
+        is proportional to the learning rate, this is a step at another learning rate. A parameter
+        of rate 0 keeps its bits whatever its gradient, and the norm for clipping leaves it out.
+        Moments do not depend on the rates.
 
         Parameters
         ----------
@@ -185,10 +188,10 @@ class Engine(ABC):
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...]) -> Array:
-        """Return a new array of the network's dtype with arbitrary content."""
+        """Return a new array of the network's dtype, not initialised."""
 
     def begin_tally(self, sums: LossSums) -> None:
-        """Let `tally` go on from the sums of earlier batches; it counts steps from 0."""
+        """Start `tally` from the sums of earlier batches; its number of steps starts at 0."""
         self.tally[abi.LOSS_SUM] = sums.loss
         self.tally[abi.SCORE_SUM] = sums.score
         self.tally[abi.WEIGHT_SUM] = sums.weight
@@ -200,7 +203,7 @@ class Engine(ABC):
         return 1
 
     def warm_up(self) -> None:
-        """Compile, or load, what training needs, so that it does not count as training time."""
+        """Compile or load the kernels, so that this does not count as training time."""
 
     def train_step(
         self,
@@ -210,7 +213,7 @@ class Engine(ABC):
         coefficients: NDArray[Any],
         step: int,
     ) -> None:
-        """Train on one batch: forward, backward, update. `step` keys the dropout masks."""
+        """Train on one batch: forward, backward, update. The dropout masks depend on `step`."""
         self.forward(batch.x, training=True, seed=config.seed, step=step)
         self.backward(batch, config.loss)
         self.update(config.optimizer, moments, coefficients)
@@ -237,14 +240,15 @@ class Engine(ABC):
         coefficients : (n, 4) float64
             ``optimizer.step_coefficients`` for the n steps.
         epoch : int
-            Keys the shuffle.
+            The order of the rows depends on it.
         step : int
-            Number of steps taken before, since training began; keys the dropout masks.
+            Number of steps taken since training began; the dropout masks depend on it.
         first : int
             The batch to begin with.
         """
         self.reserve(min(config.batch_size, len(rows)))
         order = self.order(len(rows), config.seed, epoch) if config.shuffle else None
+        # The sums of the epoch, batch by batch: a batch whose loss is not finite ends it.
         done, weight = 0, 0.0
         loss = score = 0.0
         for k, row in enumerate(coefficients):
@@ -289,7 +293,7 @@ class Engine(ABC):
         return np.asarray(self.predict(row[None, :])[0])
 
     def blocks(self, count: int) -> Iterator[tuple[int, int]]:
-        """Yield the bounds of blocks of rows whose workspace stays small; reserve for them."""
+        """Reserve a small workspace; yield the bounds of the blocks of rows that fit into it."""
         per_row = (2 * self.plan.width + self.plan.inputs) * self.parameters.dtype.itemsize
         size = min(count, max(64, self.workspace_bytes // per_row))
         if count:
@@ -299,15 +303,15 @@ class Engine(ABC):
 
 
 class Backend(ABC):
-    """A way to run networks: stateless, one instance each in `fastnet.backends`.
+    """A way to run networks. It has no state; `fastnet.backends` keeps one instance of each.
 
     Attributes
     ----------
     name : str
     install : str
-        The command that brings what is missing.
+        The command that installs what the backend needs.
     precisions : tuple of str
-        What the matrix products of a float32 network may be computed with.
+        The precisions it offers for the matrix products of a float32 network.
     """
 
     name: ClassVar[str]
@@ -316,7 +320,7 @@ class Backend(ABC):
 
     @abstractmethod
     def why_unavailable(self) -> str | None:
-        """Return why it cannot run here, in words, or None when it can."""
+        """Return the reason why it cannot run here as a sentence, or None when it can."""
 
     @abstractmethod
     def engine(
@@ -339,11 +343,11 @@ class Backend(ABC):
         """Return a host array as one of this backend; on the CPU it is the same array."""
 
     def own(self, values: NDArray[Any]) -> Array:
-        """Return a writable copy of a host array, in the memory that kernels like best."""
+        """Return a writable copy of a host array, aligned as the kernels are fastest."""
         return self.asarray(np.array(values))
 
     def place(self, rows: Batch) -> Batch:
-        """Return checked rows from the host as this backend trains on them."""
+        """Return checked host rows as arrays of this backend, ready for training."""
         return Batch(*(None if a is None else self.asarray(a) for a in rows.fields))
 
     @abstractmethod
@@ -352,7 +356,7 @@ class Backend(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, str]:
-        """Return what ``fastnet backends`` shows: versions, threads, devices, caches."""
+        """Return the lines of ``fastnet backends``: versions, threads, devices, caches."""
 
 
 def zeros_tally() -> NDArray[np.float64]:

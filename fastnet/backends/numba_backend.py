@@ -1,4 +1,4 @@
-"""The Numba backend: compiled loops on the CPU."""
+"""The Numba backend: whether it can run here, its arrays and its engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NumbaBackend(Backend):
         threads: int | None = None,
         precision: str = "float32",
     ) -> Engine:
-        # Not at the top, as it needs Numba: without that, this module still says why it cannot run.
+        # Imported here because it needs Numba: without it, this module still says what is missing.
         from fastnet.backends.numba_engine import NumbaEngine
 
         return NumbaEngine(plan, parameters, state, threads)
@@ -66,7 +66,7 @@ class NumbaBackend(Backend):
         }
 
     def warm_up(self) -> float:
-        """Compile all kernels for both dtypes (or load them from the cache); return the seconds."""
+        """Compile all kernels for both dtypes, or load them from the cache; return the seconds."""
         started = time.perf_counter()
         plan = make_plan(1, (Dense(1),))
         for dtype in (np.float32, np.float64):

@@ -1,4 +1,4 @@
-"""The Numba engine: spans of training steps in one compiled call, on one thread or several."""
+"""The Numba engine: runs many training steps in one compiled call, on one thread or several."""
 
 from __future__ import annotations
 
@@ -29,28 +29,30 @@ from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan
 
 TINY: Final = 256
-"""Up to so many parameters, times vectors that a batch's rows fill, ``kernels/cpu/tiny.py`` trains.
+"""``kernels/cpu/tiny.py`` trains up to this product of parameters and vectors per batch.
 
-Measured: 1.9 times as fast at 22, 1.2 at 262, 0.9 at 900 (2-4-2, 4-16-3 and 8-16-16-2)."""
+A vector holds one row in each lane. Measured: 1.9 times as fast at 22, 1.2 at 262, 0.9 at 900
+(2-4-2, 4-16-3 and 8-16-16-2)."""
 
 WINDOW_BATCHES: Final = 8
 WINDOW_ROWS: Final = 256
-"""Rows are chosen for so many batches ahead, and for at least so many rows."""
+"""A kernel looks up the rows of so many batches at once, and of at least so many rows."""
 
 
 class NumbaEngine(Engine):
-    """Compiled steps on the flat buffers.
+    """Calls compiled kernels on the flat buffers of parameters, gradients and moments.
 
-    Kernels take one frame (a record of addresses and sizes) for each thread. The engine keeps alive
-    what the frames point to.
+    Kernels take one frame (a record of addresses and sizes) for each thread. The engine keeps
+    references to the arrays that the frames point to.
     """
 
-    workspace_bytes: ClassVar[int] = 2**19  # stays in the second level of the cache
+    workspace_bytes: ClassVar[int] = 2**19  # fits into the second level of the cache
 
     def __init__(
         self, plan: Plan, parameters: Array, state: Array, threads: int | None = None
     ) -> None:
         super().__init__(plan, parameters, state)
+        # What the contract names, and one frame for each thread.
         self.gradients = aligned(parameters.shape, parameters.dtype)
         self.gradients.fill(0)
         self.tally = zeros_tally()
@@ -64,9 +66,11 @@ class NumbaEngine(Engine):
         self._kept: dict[str, Any] = {}
         self._rows = 0
         self._one: tuple[Array, Array, tuple[Any, ...]] | None = None
-        # Weak references to what the frames were prepared for, and nothing else has changed since.
+        # Weak references to the rows, settings and moments that the frames describe; empty once
+        # something else has written to the frames.
         self._prepared: tuple[weakref.ref[Any], ...] = ()
         self._paces: dict[tuple[int, bool], Pace] = {}
+        # What all frames share for good: sizes, and the addresses of the network's arrays.
         self._set(
             inputs=plan.inputs,
             outputs=plan.outputs,
@@ -88,6 +92,7 @@ class NumbaEngine(Engine):
             room = aligned(rates.shape, rates.dtype)
             room[...] = rates
             self._point(rates=room)
+        # What each thread has alone: its number, a transposed weight matrix, scratch memory.
         self._frames["thread"] = np.arange(self._most_threads)
         products = [int(op["inputs"] * op["outputs"]) for op in plan.ops if op["kind"] == abi.DENSE]
         lanes = VECTOR_BYTES // parameters.itemsize
@@ -103,12 +108,12 @@ class NumbaEngine(Engine):
             self._frames[name] = value
 
     def _point(self, **arrays: Array) -> None:
-        """Write the addresses of arrays to every thread's frame; keep the arrays."""
+        """Write the addresses of arrays to every thread's frame, and keep the arrays alive."""
         self._kept.update(arrays)
         self._set(**{name: array.ctypes.data for name, array in arrays.items()})
 
     def _point_each(self, dtype: Any, **counts: int) -> None:
-        """Give every thread memory of its own, for so many elements."""
+        """Give each thread separate memory for so many elements."""
         for name, count in counts.items():
             arrays = [aligned((count,), dtype) for _ in self._frames]
             self._kept[name] = arrays
@@ -139,7 +144,7 @@ class NumbaEngine(Engine):
         self._point(loss_constants=constants)
 
     def _set_rows(self, rows: Batch) -> None:
-        """Write where the data are. The caller keeps them while a kernel runs; nobody later."""
+        """Write the addresses of the data, which the caller keeps alive while a kernel runs."""
         self._prepared = ()
         self._set(rows=len(rows), targets=0 if rows.target is None else rows.target.shape[1])
         for name, array in zip(("x", "labels", "target", "weight"), rows.fields, strict=True):
@@ -239,12 +244,12 @@ class NumbaEngine(Engine):
         return self.read_tally()
 
     def _is_prepared(self, *what: Any) -> bool:
-        """Return whether the frames still say what `_prepare` wrote for these."""
+        """Return whether the frames still hold what `_prepare` wrote for these objects."""
         pairs = zip(self._prepared, what, strict=True)
         return bool(self._prepared) and all(old() is new for old, new in pairs)
 
     def _prepare(self, rows: Batch, config: TrainConfig, moments: Array, batch: int) -> None:
-        """Write what stays the same from span to span; full-batch epochs are one step each."""
+        """Write what stays the same from call to call; a full-batch epoch is only one step."""
         self.reserve(batch)
         self._set_loss(config.loss)
         self._set_rows(rows)
@@ -321,7 +326,7 @@ class NumbaEngine(Engine):
         return threads_that_pay(self.threads, min(self._most_threads, batch), worth)
 
     def _is_tiny(self, batch: int) -> bool:
-        """Return whether a step is one for ``kernels/cpu/tiny.py``."""
+        """Return whether ``kernels/cpu/tiny.py`` should train on batches of this size."""
         return self._all_dense and self.plan.size * -(-batch // self._lanes) <= TINY
 
     def _threads_for_prediction(self, count: int) -> int:
@@ -331,7 +336,7 @@ class NumbaEngine(Engine):
         return threads_that_pay(self.threads, min(self._most_threads, self._rows, count), worth)
 
     def _pace_for(self, batch: int) -> Pace:
-        """Return what chooses the number of threads; one that was asked for is not changed."""
+        """Return the chooser of the number of threads, which keeps a number that was asked for."""
         key = self.threads_for(batch), self.threads is not None
         if key not in self._paces:
             self._paces[key] = Pace(key[0], fixed=key[1])

@@ -1,8 +1,8 @@
 """The NumPy backend: the readable reference, composed of forward, backward and update.
 
-What a layer computes is defined here. Every operation writes into memory that `reserve` took, so a
-training step allocates no array of the size of a layer; the random words of a dropout mask are the
-exception. B rows, I inputs, O outputs.
+This code defines what a layer computes. Every operation writes into memory that `reserve` has
+allocated, so a training step allocates no array of the size of a layer, except for the random words
+of a dropout mask. B rows, I inputs, O outputs.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from fastnet.nn.losses import Loss, LossArrays
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan
 
-# Overflow to infinity is followed by the loss, which is checked; it is not an event in itself.
+# An overflow needs no warning: it makes the loss infinite or NaN, and training checks the loss.
 _quietly = np.errstate(all="ignore")
 
 
 @dataclass(slots=True)
 class _Layer:
-    """One layer's record with its views: parameters, gradients, and workspace for all rows."""
+    """One layer's record of the plan, and views of its parameters, gradients and workspace."""
 
     op: NDArray[np.void]
     activation: Activation
@@ -49,7 +49,7 @@ class _Layer:
 
 
 class NumpyEngine(Engine):
-    """Forward, backward and update in NumPy."""
+    """Computes forward, backward and update with NumPy."""
 
     def __init__(
         self, plan: Plan, parameters: Array, state: Array, threads: int | None = None
@@ -136,7 +136,7 @@ class NumpyEngine(Engine):
         return Batch(*batch)
 
     def _target_block(self, target: Array | None, count: int) -> Array:
-        """Return room for `count` target rows, which have at most as many columns as outputs."""
+        """Return memory for `count` target rows, which have at most as many columns as outputs."""
         columns = 0 if target is None else target.shape[1]
         return self._batch_target.reshape(-1)[: count * columns].reshape(count, columns)
 
@@ -330,7 +330,7 @@ class NumpyEngine(Engine):
         place = {"epoch": epoch, "step": step, "first": first}
         if self.threads is None:
             return super().train_epoch(rows, config, moments, coefficients, **place)
-        # The only threads here are those of BLAS.
+        # Only BLAS runs several threads here.
         with threadpool_limits(self.threads, user_api="blas"):
             return super().train_epoch(rows, config, moments, coefficients, **place)
 
@@ -354,7 +354,7 @@ class NumpyEngine(Engine):
 
 
 class NumpyBackend(Backend):
-    """Runs everywhere."""
+    """The reference backend, which runs everywhere."""
 
     name: ClassVar[str] = "numpy"
     install: ClassVar[str] = "pip install numpy"

@@ -1,4 +1,4 @@
-"""The update of the parameters in NumPy: clip, penalties, decay, the optimizer's step, and rates.
+"""Updates parameters with NumPy: clipping, penalties, decay, the optimizer's step, and rates.
 
 P parameters.
 """
@@ -17,13 +17,13 @@ from fastnet.nn.plan import Plan
 
 
 class Update:
-    """The update of one network's parameters, with the memory that it works in.
+    """Updates one network's parameters, and owns the scratch memory for it.
 
     Parameters
     ----------
     plan : Plan
     parameters, gradients : (P,)
-        Both are changed.
+        A step changes both.
     """
 
     def __init__(self, plan: Plan, parameters: Array, gradients: Array) -> None:
@@ -64,7 +64,7 @@ class Update:
             np.copyto(w, self._before, where=self._still)
 
     def _gradient_norm(self) -> float:
-        """Return the norm of what learns."""
+        """Return the norm of the gradient, without parameters whose rate is 0."""
         g = self._gradients
         if self._rates is not None:
             np.copyto(self._scratch, g)

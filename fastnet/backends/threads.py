@@ -1,4 +1,4 @@
-"""Threads for compiled steps: how many there are, how many pay, and how they start together."""
+"""Threads for compiled steps: counts cores, chooses how many threads to use, and starts them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ with 1.0 (batches of 64 rows, two layers of 32, 48 and 64 units)."""
 
 
 FLOPS_PER_THREAD_ONCE: Final = 50_000_000
-"""A prediction is shared when each thread gets at least so much: it has to be started for it."""
+"""A prediction uses several threads when each gets so many operations, as each must be started."""
 
 RETRY: Final = 16
-"""After so many spans with the faster number of threads the other one is tried again."""
+"""After so many spans with the faster number of threads, the other number is tried again."""
 
 TRIAL: Final = 8
-"""A trial takes this part of a span."""
+"""A trial takes one step in so many of a span."""
 
 SHORT_SECONDS: Final = 0.02
-"""A trial may take so long, even if it is the whole of a span."""
+"""A trial may take a whole span if that is no longer than this."""
 
 
 @cache
@@ -45,7 +45,7 @@ def cores() -> int:
 
 
 def threads_that_pay(asked: int | None, most: int, worth: int) -> int:
-    """Return how many threads share some work: as many as `asked` for, or get enough to do."""
+    """Return how many threads share the work: `asked`, else `worth`, from 1 up to `most`."""
     return int(max(1, min(worth if asked is None else asked, most)))
 
 
@@ -53,8 +53,8 @@ class Pace:
     """Chooses between one thread and `most` by how long steps took with each.
 
     Threads of a step wait for each other, so on a busy machine, or where two "cores" share one
-    arithmetic unit, one thread alone may be faster. Which is faster is measured as training goes:
-    the number of threads does not change a bit of the result, so it may change at any step.
+    arithmetic unit, one thread alone may be faster. `Pace` measures both while training runs. The
+    number of threads does not change a bit of the result, so it may change at any step.
     """
 
     def __init__(self, most: int, *, fixed: bool = False) -> None:
@@ -72,17 +72,17 @@ class Pace:
                 return threads, trial
         best, other = sorted(self._choices, key=self._seconds.__getitem__)
         self._spans += 1
-        # Of a few steps, half is the start of a thread: of short spans, whole ones are tried.
+        # In a short span, starting the threads takes much of the time: a trial is a whole span.
         short = steps * self._seconds[best] < SHORT_SECONDS
         if self._spans % RETRY == 0 or (short and self._spans == 1):
             return other, steps if short else trial
         return best, steps
 
     def record(self, threads: int, steps: int, seconds: float) -> None:
-        """Take in how long so many steps took.
+        """Record that `steps` steps on `threads` threads took so many seconds.
 
-        A single slow span is forgiven: the estimate is the fastest one, which ages by a tenth each
-        time.
+        The estimate is the fastest span so far, increased by a tenth with each new one, so that a
+        single slow span does not count.
         """
         new = seconds / steps
         self._seconds[threads] = min(new, 1.1 * self._seconds.get(threads, new))
@@ -91,9 +91,9 @@ class Pace:
 def run_together(threads: int, run: Callable[[int, int], None]) -> None:
     """Call ``run(thread, threads)`` for every thread, 0 on this one; return when all are done.
 
-    The threads live for this call only: there is no pool that a fork could leave without threads.
-    They pass a gate together, since a thread that waits at a barrier for one that could not be
-    started would wait for ever; where the system gives no more threads, all is done on this one.
+    The threads live for this call only: a pool would have no threads left after a fork. They start
+    together behind a gate: otherwise a thread would wait for ever at a barrier for one that could
+    not be started. Where the system gives no more threads, this one does all the work.
     """
     if threads == 1:
         run(0, 1)
@@ -122,5 +122,5 @@ def run_together(threads: int, run: Callable[[int, int], None]) -> None:
 
 
 def blas_pools() -> list[dict[str, Any]]:
-    """Return what threadpoolctl knows of the BLAS libraries in this process."""
+    """Return threadpoolctl's records of the BLAS libraries in this process."""
     return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]

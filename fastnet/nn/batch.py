@@ -1,4 +1,4 @@
-"""Rows of data in the form that every backend takes: inputs, targets and weights side by side."""
+"""`Batch`: rows of data as every backend takes them, with inputs, targets and weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Array = Any
 
 @dataclass(frozen=True)
 class Batch:
-    """Checked training data, or one batch of it, as the backend holds it.
+    """Checked rows of data: a whole data set, or one batch of it.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Activations by code, by the formulas of the rows in ``fastnet/nn/activations.py``.
 
-They work on flat arrays, given by address: any range of rows. Softmax, which is not elementwise, is
-computed on blocks with a row in each lane.
+They work on flat arrays, given by address, so on any range of rows. Softmax is not elementwise and
+works on blocks with a row in each lane.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def mish_parts(z: Any, zero: Any, one: Any) -> Any:
 
 @inner
 def value_of(like: Any, z: Any, code: Any) -> Any:
-    """Return ``f(z)`` of a vector, for everything but softmax."""
+    """Return ``f(z)`` of a vector, for every activation except softmax."""
     real = like.dtype.type
     zero, half, one = real(0.0), real(0.5), real(1.0)
     if code == _RELU:
@@ -89,7 +89,7 @@ def value_of(like: Any, z: Any, code: Any) -> Any:
 
 @inner
 def slope_of(like: Any, y: Any, z: Any, code: Any) -> Any:
-    """Return ``f'(z)`` of a vector, for everything but softmax."""
+    """Return ``f'(z)`` of a vector, for every activation except softmax."""
     real = like.dtype.type
     zero, half, one = real(0.0), real(0.5), real(1.0)
     if code == _RELU:
@@ -124,7 +124,7 @@ def slope_of(like: Any, y: Any, z: Any, code: Any) -> Any:
 
 @inner
 def activation_forward(like: Any, y: Any, z: Any, code: Any, count: Any) -> None:
-    """Write ``y = f(z)``, but for softmax; y may be z where the derivative needs y alone."""
+    """Write ``y = f(z)``, except for softmax; y may be z where the derivative needs only y."""
     size, lanes = like.itemsize, lanes_of(like)
     for i in range(0, count, lanes):
         offset, left = i * size, count - i
@@ -133,7 +133,7 @@ def activation_forward(like: Any, y: Any, z: Any, code: Any, count: Any) -> None
 
 @inner
 def activation_backward(like: Any, d: Any, y: Any, z: Any, code: Any, count: Any) -> None:
-    """Multiply the gradient d, with respect to y, by ``f'(z)``, in place; but for softmax."""
+    """Multiply the gradient d, with respect to y, by ``f'(z)`` in place, except for softmax."""
     size, lanes = like.itemsize, lanes_of(like)
     real = like.dtype.type
     if code == _IDENTITY:

@@ -8,8 +8,9 @@ lanes. Here the lanes lie along k instead, where both operands are contiguous::
     | a[r]               |    | b[c]               |
     +--------------------+    +--------------------+           R C = a vector's width
 
-At the end all accumulators are added up together: as the columns of a square that is transposed in
-registers, halving at each step. An element's sum has an order that depends on k alone.
+At the end all accumulators are added up together, like the columns of a square that is transposed
+in registers, with half as many vectors after each step. The order of an element's sum depends on k
+alone.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def make_dots(columns: int) -> Any:
 def _emit_dots(v: Vectors, columns: int, args: Any) -> None:
     """Emit ``for i in range(0, m, rows): tile(i)``; a tile's rows and columns end at m and n.
 
-    Where fewer are left, the last one is computed again in the place of those that are missing.
+    A tile at the end computes the last row or column again in place of the missing ones.
     """
     c, ldc, a, lda, bt, ldbt, m, n, k, bias, relu = args
     builder = v.builder
@@ -119,6 +120,7 @@ def _bias(v: Vectors, columns: int, n: Any, bias: Any) -> Any:
 def _sums(v: Vectors, a_rows: list[Any], b_rows: list[Any], k: Any) -> Any:
     """Emit the loop over k; return the vector of all sums, row by row of the tile."""
     builder = v.builder
+    # Whole vectors along k.
     whole = builder.and_(k, INT64(-v.lanes))
     sums = [v.zero] * v.lanes
     before = builder.block
@@ -142,7 +144,7 @@ def _sums(v: Vectors, a_rows: list[Any], b_rows: list[Any], k: Any) -> Any:
         phi.add_incoming(v.zero, before)
         phi.add_incoming(new, loop)
         sums.append(phi)
-    # The rest of k, masked: nothing is read behind a row's end.
+    # The rest of k, masked, so that nothing is read after a row's end.
     left = builder.sub(k, whole)
     before = builder.block
     tail, done = builder.append_basic_block("dots.tail"), builder.append_basic_block("dots.added")

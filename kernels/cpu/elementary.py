@@ -1,9 +1,9 @@
 """exp, expm1, log, log1p and tanh of whole vectors.
 
-They use no table and no branch, only arithmetic and the bits of a power of two. Errors, tested over
-all magnitudes against float64 and mpmath: at most 2 units in the last place for exp and expm1
-(where the result is a normal number) and for log (of positive normal numbers), 3 for log1p on
-[0, 1] and 4 for tanh. NaN gives NaN, infinities their limits.
+They need neither a table nor a branch, only arithmetic and the bits of a power of two. Their errors
+are at most 2 units in the last place for exp and expm1 (where the result is a normal number) and
+for log (of positive normal numbers), 3 for log1p on [0, 1] and 4 for tanh; tests compare all
+magnitudes with float64 and mpmath. NaN gives NaN, and infinities give the limits.
 
 exp(x) = 2^n exp(r) with n = round(x / log 2), |r| <= log(2) / 2, and a polynomial for
 (exp(r) - 1 - r) / r^2. The coefficients are Chebyshev fits made with mpmath for this module.
@@ -64,7 +64,7 @@ _ATANH64: Final = (
     0.037458197303366328136,
     0.078157673537156121897,
 )
-# log 2 in two parts: the first has so few bits that n times it is exact.
+# log 2 in two parts: the first has so few bits that its product with n is exact.
 _LOG2_HIGH: Final = {32: 0.693359375, 64: 0.69314718036912381649}
 _LOG2_LOW: Final = {32: -2.1219444005469058277e-4, 64: 1.9082149292705877e-10}
 # The bits of 1 / sqrt(2).
@@ -87,7 +87,7 @@ class _Emitter:
         self.real, self.lanes = self._vectors.type, self._vectors.lanes
         self.integers = ir.VectorType(ir.IntType(bits), self.lanes)
         self.fma = self._vectors.fma
-        # How many digits follow the point, and what is added to an exponent.
+        # The number of bits of the fraction, and the bias of the exponent.
         self.format = (23, 127) if bits == 32 else (52, 1023)
 
     def number(self, value: float) -> Any:
@@ -162,7 +162,7 @@ class _Emitter:
         """n log 2 + 2 atanh((m - 1) / (m + 1)) for x = 2^n m, 1 / sqrt(2) <= m < sqrt(2)."""
         b, digits = self.builder, self.format[0]
         bits = b.bitcast(x, self.integers)
-        # Counted from the bits of 1 / sqrt(2), the exponent's part of them is n.
+        # Relative to the bits of 1 / sqrt(2), the exponent field is n.
         start = self.integer(_ROOT_HALF[self.bits])
         shift = self.integer(digits)
         n = b.ashr(b.sub(bits, start), shift)
@@ -192,7 +192,7 @@ class _Emitter:
 
 
 def _make(name: str) -> Any:
-    """Return the function of that name, of a `Lanes`."""
+    """Return the function of that name as an intrinsic on `Lanes`."""
 
     @intrinsic
     def function(typingctx: Any, x: Any) -> Any:

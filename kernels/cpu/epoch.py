@@ -1,4 +1,4 @@
-"""Training steps without Python in between, run by one thread or by several.
+"""Runs many training steps in one call from Python, on one thread or on several.
 
 Each thread runs the same code with its own frame. A training step is::
 
@@ -7,7 +7,7 @@ Each thread runs the same code with its own frame. A training step is::
     rows of the weights, shared:    gradients of weights over the whole batch, update
     --- barrier ---
 
-There is nothing to add up between threads, so their number does not change a bit of the result.
+Threads never add up each other's sums, so their number does not change a bit of the result.
 """
 
 from __future__ import annotations
@@ -71,20 +71,20 @@ def run(
     x: Any,
     out: Any,
 ) -> None:
-    """Do one task on one thread; the only kernel that Python calls, so that all share their code.
+    """Do one task on one thread. Python calls only this kernel, so that all tasks share code.
 
-    ``TRAIN``: batches `first` up to `last` of an epoch, `step` steps after the first of all.
-    ``FORWARD``: the batch of `last` rows at `x`, in training if `first` is not 0.
-    ``HEAD``: loss and score of the batch of `last` rows after a forward pass; adds to the tally.
-    ``BACKWARD``: after that, the gradients; `x` and `first` as in the forward pass.
-    ``UPDATE``: change the parameters by the gradients, with the first row of coefficients.
-    ``PREDICT``: the outputs of rows `first` up to `last` of `x`, to `out`.
-    ``ORDER``: the order in which the epoch visits the rows, to `out` (N,) int64.
+    ``TRAIN``: train on batches `first` up to `last` of an epoch, after `step` steps in all.
+    ``FORWARD``: compute the batch of `last` rows at `x`, in training if `first` is not 0.
+    ``HEAD``: compute loss and score of the batch of `last` rows, after that; add to the tally.
+    ``BACKWARD``: compute the gradients, after that; `x` and `first` as for ``FORWARD``.
+    ``UPDATE``: update the parameters with the gradients and the first row of coefficients.
+    ``PREDICT``: write the outputs of rows `first` up to `last` of `x` to `out`.
+    ``ORDER``: write the order of the epoch's rows to `out` (N,) int64.
 
     Parameters
     ----------
     like : (1,)
-        An array of the network's dtype: the only argument whose type matters.
+        An array of the network's dtype, for which the kernel is compiled.
     ops_address, ops_count, frames_address : int
         The plan's records, and a frame for each thread.
     x, out : int
@@ -92,6 +92,7 @@ def run(
     """
     ops = ops_at(ops_address, ops_count)
     frame = frames_at(frames_address, thread + 1)[thread]
+    # Subnormal numbers count as 0 while kernels run, and for this thread only.
     before = flush_subnormals()
     if task == TRAIN:
         train(like, ops, frame, first, last, step)
@@ -116,6 +117,7 @@ def run(
 @spliced
 def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> None:
     """Train on batches `first` up to `last`; stop after the first whose loss is not finite."""
+    # What stays the same in all steps: the keys of the shuffle, and whether to clip.
     size, thread, threads = like.itemsize, frame.thread, frame.threads
     tally = doubles(frame.tally, _TALLY)
     keys = np.empty(_ROUNDS, np.uint64)
@@ -125,6 +127,7 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
     tiny = frame.tiny != 0
     generation = 0
     for batch in range(first, last):
+        # The rows of this batch; this thread works on rows r0 up to r1.
         start = batch * frame.batch_size
         count = min(frame.batch_size, frame.rows - start)
         r0, r1 = count * thread // threads, count * (thread + 1) // threads
@@ -137,6 +140,7 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
         if frame.shuffle != 0:
             gather_rows(like, frame, rows, r0, r1)
             x = frame.batch
+        # Forward, loss, and the gradients of activations; for a tiny network, all gradients.
         share = 1.0 / total if total > 0 else 0.0
         if tiny:
             gradients_of_blocks(like, ops, frame, rows, x, count, share)
@@ -148,6 +152,7 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
         barrier(frame, generation)
         if thread == 0:
             add_to_tally(frame, tally, count, total)
+        # The gradients of parameters and their update, at once unless the whole norm comes first.
         row = frame.coefficients + (batch - first) * _COEFFICIENTS * 8
         coefficients = doubles(row, _COEFFICIENTS)
         if not tiny:
@@ -158,7 +163,7 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
             generation += 1
             barrier(frame, generation)
             clip = clip_factor(like, frame)
-            # An update may use the gradient up: not before every thread has its norm.
+            # The update may overwrite the gradient, so every thread must have its norm by now.
             generation += 1
             barrier(frame, generation)
             update_all(like, frame, coefficients, clip)
@@ -183,7 +188,7 @@ def head(like: Any, ops: Any, frame: Any, count: Any) -> None:
 def predict(like: Any, ops: Any, frame: Any, out: Any, x: Any, first: Any, last: Any) -> None:
     """Write the outputs of rows `first` up to `last` of x to out; both are addresses.
 
-    A thread works in its share of the workspace's rows.
+    Each thread uses its share of the workspace's rows.
     """
     size = like.itemsize
     op = ops[len(ops) - 1]
@@ -200,9 +205,9 @@ def predict(like: Any, ops: Any, frame: Any, out: Any, x: Any, first: Any, last:
 
 @inner
 def choose_rows(frame: Any, start: Any, bits: Any, keys: Any) -> None:
-    """Write which rows of the data set the batches from position `start` on are.
+    """Write the row numbers of the batches from position `start` on.
 
-    Those of several batches at once: it is vector code, and a batch may be small.
+    It does so for several batches at once, since it is vector code and a batch may be small.
     """
     count = min(frame.window * frame.batch_size, frame.rows - start)
     index = integers(frame.index, count)
@@ -220,7 +225,7 @@ def gather_rows(like: Any, frame: Any, rows: Any, first: Any, last: Any) -> None
     length = width * like.itemsize
     index = integers(rows, last)
     for i in range(first, last):
-        # Far from one another in memory, so nothing but this asks for them in time.
+        # Rows are far from one another in memory, so the processor cannot prefetch them itself.
         if length > _LINE and i + 2 < last:
             ahead = frame.x + index[i + 2] * length
             for offset in range(0, length, _LINE):

@@ -1,8 +1,8 @@
-"""Memory: arrays at addresses, the frame of a compiled run, and a barrier for its threads.
+"""Memory of compiled code: the frame with its addresses, arrays at them, and a barrier.
 
-Kernels receive addresses in one record, the frame, rather than arrays: so every network of a dtype
-runs the same compiled code, a call converts three arguments instead of thirty, and slices carry no
-reference counts. ``vector(like, address, count)`` turns an address into an array again, with its
+Kernels receive addresses in one record, the frame, instead of arrays. So every network of a dtype
+runs the same compiled code, a call converts three arguments instead of thirty, and slices need no
+reference counts. ``vector(like, address, count)`` makes an array of an address again, with its
 length, so that bounds checking still works on it.
 """
 
@@ -20,7 +20,7 @@ from fastnet.kernels import abi
 from fastnet.kernels.cpu.jit import inner
 from fastnet.kernels.cpu.vectors import INT32, IS_X86, emit_prefetch, get_function
 
-# In the control word: results below the normal numbers are 0, and so are such operands.
+# Bits of the control word: subnormal results become 0, and so do subnormal operands.
 _FLUSH: Final = 0x8000 | 0x0040
 
 FRAME: Final = np.dtype(
@@ -40,14 +40,14 @@ FRAME: Final = np.dtype(
         ("work", np.int64),  # (width * capacity,) activations
         ("deltas", np.int64),  # (width * capacity,) their gradients
         ("batch", np.int64),  # (capacity, I) gathered inputs
-        ("index", np.int64),  # (window batch_size,) int64, which rows the next batches are
-        ("window", np.int64),  # how many batches
+        ("index", np.int64),  # (window batch_size,) int64, row numbers of the next batches
+        ("window", np.int64),  # number of batches
         ("row_loss", np.int64),  # (capacity,) float64
         ("row_score", np.int64),  # (capacity,) float64
         ("transposed", np.int64),  # (max I O,), one for each thread
         ("scratch", np.int64),  # (4 widest + 1, lanes), one for each thread
-        ("tiny", np.int64),  # what `tiny` says, or 0
-        ("width", np.int64),  # of the workspace's arrays together
+        ("tiny", np.int64),  # the blocks of `tiny`, or 0
+        ("width", np.int64),  # the sum of the widths of the workspace's arrays
         ("tally", np.int64),  # (4,) float64
         # The data set.
         ("rows", np.int64),  # N
@@ -56,7 +56,7 @@ FRAME: Final = np.dtype(
         ("target", np.int64),  # (N, T), or 0
         ("targets", np.int64),  # T
         ("weight", np.int64),  # (N,), or 0
-        # The recipe.
+        # The settings of training.
         ("loss", np.int64),
         ("loss_constants", np.int64),  # (n,) float64
         ("loss_constants_count", np.int64),
@@ -187,7 +187,7 @@ def _yield_processor(typingctx: Any) -> Any:
 
 @intrinsic
 def prefetch(typingctx: Any, address: Any) -> Any:
-    """Ask for the cache line at an address: no more than a hint."""
+    """Hint that the cache line at an address will be read."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
@@ -201,8 +201,8 @@ def prefetch(typingctx: Any, address: Any) -> Any:
 def flush_subnormals(typingctx: Any) -> Any:
     """Make this thread's arithmetic take subnormal numbers as 0; return the state before.
 
-    The moments of units whose gradient has become 0 fade into such numbers, and arithmetic on them
-    takes twice as long. Only x86 is switched; elsewhere nothing changes.
+    The moments of units whose gradient has become 0 shrink to such numbers, and arithmetic on them
+    takes twice as long. Only on x86 does this change anything.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -220,7 +220,7 @@ def flush_subnormals(typingctx: Any) -> Any:
 
 @intrinsic
 def restore_subnormals(typingctx: Any, before: Any) -> Any:
-    """Set this thread's arithmetic back to what `flush_subnormals` returned."""
+    """Restore the state of this thread's arithmetic that `flush_subnormals` returned."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if IS_X86:
@@ -238,12 +238,12 @@ def _call_with_state(builder: Any, name: str, place: Any) -> None:
 
 
 SPINS: Final = 20_000
-"""A waiting thread spins this often, then lets others run between looks."""
+"""A waiting thread checks so often; after that, it lets other threads run before each check."""
 
 
 @inner
 def barrier(frame: Any, generation: Any) -> Any:
-    """Wait until every thread of the run has come here `generation` times."""
+    """Wait until every thread of the run has called this `generation` times."""
     if frame.threads > 1:
         _atomic_add(frame.arrivals, 1)
         goal = generation * frame.threads

@@ -1,7 +1,7 @@
-"""Matrix products of any size from register tiles.
+"""Computes matrix products of any size from register tiles.
 
-A dense layer needs three: ``x @ w``, ``x.T @ dz`` and ``dz @ w.T``. All are ``gemm`` with other
-strides; for the last one w is transposed first, since rows of B must be contiguous.
+A dense layer needs three: ``x @ w``, ``x.T @ dz`` and ``dz @ w.T``. All are calls of ``gemm`` with
+other strides. For the last one w is transposed first, since rows of B must be contiguous.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def gemm(
     j = 0
     while j < n:
         left = n - j
-        # As many panels as it takes, as equal as can be: 13 vectors are 4 + 3 + 3 + 3.
+        # The fewest panels, as equal as possible: 13 vectors are 4 + 3 + 3 + 3.
         needed = (left + lanes - 1) // lanes
         panels = (needed + WIDEST - 1) // WIDEST
         vectors = (needed + panels - 1) // panels
@@ -110,8 +110,8 @@ def narrow_gemm(
 def transpose(like: Any, out: Any, ldo: Any, a: Any, lda: Any, rows: Any, columns: Any) -> None:
     """Write a (rows, columns) to out (columns, rows), both given by address.
 
-    Down the columns of tiles: so the rows of `out` are written from end to end, which took a third
-    of the time for 512 x 512 (``fastnet bench --part kernels``).
+    The outer loop runs over columns of tiles, so that rows of `out` are written from end to end.
+    For 512 x 512 this took a third of the time (``fastnet bench --part kernels``).
     """
     size, lanes = like.itemsize, lanes_of(like)
     for j in range(0, columns, lanes):
@@ -124,12 +124,12 @@ def transpose(like: Any, out: Any, ldo: Any, a: Any, lda: Any, rows: Any, column
 
 @inner
 def narrow_part(like: Any, n: Any, k: Any, by_dots: Any) -> Any:
-    """Return how many of the last columns of C are better computed without filling a vector.
+    """Return how many of the last columns of C are faster as dot products or by a transpose.
 
-    Considered are all of up to 1 1/4 vectors, and those that fill a quarter of the last vector.
-    Costs are in cycles for each row of C, as measured for tiles, for dot products, and for the
-    transpose of a product (``fastnet bench --part kernels``). What is chosen may not
-    depend on the number of rows: a row alone has the same bits as in a batch.
+    These may be all columns of up to 1 1/4 vectors, or those that fill at most a quarter of the
+    last vector. Costs are in cycles for each row of C, as measured for tiles, for dot products, and
+    for the transpose of a product (``fastnet bench --part kernels``). The choice may not depend on
+    the number of rows: a row alone must have the same bits as in a batch.
     """
     lanes = lanes_of(like)
     quarter = lanes // 4

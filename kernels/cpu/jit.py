@@ -1,8 +1,8 @@
-"""How kernels are compiled: the flags, and a disk cache that never fails.
+"""Compiles kernels: the flags, and a disk cache whose faults are never errors.
 
-``@kernel`` is ``numba.njit`` with this project's flags. Compiled code is kept in a private folder
-of the user's cache. Whatever goes wrong there (no home, read-only or full disk, damaged file) costs
-a compilation and one warning, never an error: plain ``cache=True`` raises in most of these cases.
+``@kernel`` is ``numba.njit`` with this project's flags. It keeps compiled code in a private folder
+of the user's cache. A fault there (no home, read-only or full disk, damaged file) costs a
+compilation and one warning: plain ``cache=True`` raises an error in most of these cases.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ FAST_MATH: Final = {"reassoc", "contract", "arcp", "nsz"}
 class _PartLibrary(codegen.JITCodeLibrary):
     """The code of a function that only kernels call.
 
-    Numba optimises every function and makes machine code of it, and then all of it again within
-    each of its callers. Here it waits, as it is, for the kernel it becomes a part of: that compiles
-    in half the time.
+    Numba optimises every function and generates machine code for it, and then does both again
+    within each of its callers. This class does neither, and leaves the function to the kernel that
+    contains it: so the kernel compiles in half the time.
     """
 
     def _optimize_final_module(self) -> None:
@@ -54,7 +54,7 @@ class _PartLibrary(codegen.JITCodeLibrary):
 
     @property
     def codegen(self) -> Any:
-        # Numba asks it to write into machine code that is not there, with the method below.
+        # Numba calls the method below to write into machine code, and here there is none.
         return self
 
     def set_env(self, name: str, environment: Any) -> None:
@@ -86,7 +86,7 @@ def cache_folder() -> Path:
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile `function` on first call, with the flags above, and keep the result on disk."""
+    """Compile `function` on its first call, with the flags above, and cache the result on disk."""
     dispatcher = njit(**_FLAGS)(function)
     if not numba.config.DISABLE_JIT:
         dispatcher._cache = _make_cache(function)
@@ -95,10 +95,10 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def _without_collections(compile_one: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that lets Python not look for garbage meanwhile.
+    """Return a function that compiles with the garbage collector off.
 
-    A compilation makes millions of objects and keeps most of them: looking through them again and
-    again took a tenth of its time.
+    A compilation makes millions of objects and keeps most of them. Collections took a tenth of its
+    time.
     """
 
     def compile_in_one_go(signature: Any) -> Any:
@@ -116,27 +116,27 @@ def _without_collections(compile_one: Callable[..., Any]) -> Callable[..., Any]:
 def inner(function: Callable[..., Any]) -> Any:
     """Compile `function` as a part of the kernels that call it.
 
-    It has no cache entry and no Python wrapper of its own, which halves its compile time. Python
-    can call it only where ``NUMBA_DISABLE_JIT`` is set, or through a kernel.
+    The function gets neither a cache entry nor a Python wrapper, which halves its compile time.
+    Python can call it only through a kernel, or where ``NUMBA_DISABLE_JIT`` is set.
     """
     return njit(**_PART)(function)
 
 
 def specialised(function: Callable[..., Any]) -> Any:
-    """Compile like `inner` a function that is copied to where it is called.
+    """Compile like `inner`, and inline the function at each of its calls.
 
-    There its arguments may be constants: a loop then holds one branch of several, not all of them.
+    There its arguments may be constants, so that a loop contains one branch instead of several.
     """
     return njit(forceinline=True, **_PART)(function)
 
 
 def inner_sums(function: Callable[..., Any]) -> Any:
-    """Compile like `inner` a function that does nothing but sum; see ``sums``."""
+    """Compile like `inner`, and allow the compiler to reorder additions; see ``sums``."""
     return njit(fastmath=FAST_MATH, **_PART)(function)
 
 
 def spliced(function: Callable[..., Any]) -> Any:
-    """Take the text of `function` into the one kernel that calls it: compiled once, not twice."""
+    """Inline the source of `function` into the one kernel that calls it: it compiles only once."""
     return njit(inline="always", **_PART)(function)
 
 
@@ -149,7 +149,7 @@ def _make_cache(function: Callable[..., Any]) -> Any:
 
 
 def _say(text: str) -> None:
-    """Tell whoever waits for a compilation; where nobody watches, stay silent."""
+    """Write to standard error if that is a terminal, for a user who waits for a compilation."""
     if sys.stderr is not None and sys.stderr.isatty():
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -190,7 +190,7 @@ class _Locator(caching._CacheLocator):
         return str(cache_folder())
 
     def get_source_stamp(self) -> Any:
-        # A kernel is compiled together with the kernels it calls: all of them are the source.
+        # A kernel contains the functions it calls, so the source is all files of this folder.
         return _source_stamp()
 
     def get_disambiguator(self) -> str:
@@ -203,7 +203,7 @@ class _Locator(caching._CacheLocator):
 
 @cache
 def _source_stamp() -> tuple[Any, ...]:
-    """Return what compiled code depends on and Numba's own key leaves out."""
+    """Return what compiled code depends on besides the parts of Numba's own key."""
     files = sorted(Path(__file__).parent.glob("*.py"))
     status = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return (numba.config.BOUNDSCHECK, *status)
@@ -227,7 +227,7 @@ class _Files(caching.IndexDataCacheFile):
 
 
 class _Cache(caching.FunctionCache):
-    """Numba's cache of one kernel, with every fault turned into a miss."""
+    """Numba's cache of one kernel; every fault counts as a missing entry."""
 
     _impl_class = _Impl
 

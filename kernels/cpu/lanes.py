@@ -1,10 +1,10 @@
 """Vectors as values in kernels: ``exp(load(like, z, count) - top)`` is a handful of instructions.
 
 `Lanes` is a Numba type: as many numbers as a vector of this machine holds, in a register.
-Arithmetic and comparisons work on it as on a number, between two of them or with a number. Loops
-over `Lanes` are vector code by construction, the same for every element: so an element's bits
-depend neither on where it stands nor on what the compiler makes of a loop. Only the last load and
-store of a loop takes fewer than all; what is missing reads as 0.
+Arithmetic and comparisons take two `Lanes`, or one and a number. Loops over `Lanes` are vector code
+by construction, the same for every element. So an element's bits depend neither on its place in the
+array nor on how the compiler vectorises a loop. Only the last load and store of a loop are partial;
+missing elements read as 0.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class _MaskModel(models.PrimitiveModel):
 
 @intrinsic
 def load(typingctx: Any, like: Any, address: Any, count: Any) -> Any:
-    """Return the elements at an address: as many as a vector holds, but at most `count`."""
+    """Return a vector from an address; elements from `count` on are 0 and are not read."""
     kind = Lanes(like.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -87,7 +87,7 @@ def load(typingctx: Any, like: Any, address: Any, count: Any) -> Any:
 
 @intrinsic
 def store(typingctx: Any, address: Any, value: Any, count: Any) -> Any:
-    """Write the elements of a vector to an address, but at most `count`."""
+    """Write the first `count` elements of a vector, or all of them, to an address."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         address, vector, count = args
@@ -208,7 +208,7 @@ _define_all()
 
 @intrinsic
 def select(typingctx: Any, condition: Any, a: Any, b: Any) -> Any:
-    """Return a where the condition holds, else b; either may be a number."""
+    """Return a where the condition is true, else b; either may be a number."""
     kind = Lanes(condition.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -221,7 +221,7 @@ def select(typingctx: Any, condition: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def multiply_add(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return ``a b + c``, rounded once where the processor does so itself; b may be a number."""
+    """Return ``a b + c``, rounded once where the processor can; b may be a number."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         v = _vectors(builder, a)
@@ -232,7 +232,7 @@ def multiply_add(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def _make_unary(name: str) -> Any:
-    """Return the intrinsic of an LLVM function of one vector."""
+    """Return an intrinsic that calls an LLVM function on one vector."""
 
     @intrinsic
     def unary(typingctx: Any, a: Any) -> Any:

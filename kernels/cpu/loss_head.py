@@ -1,4 +1,4 @@
-"""The loss head: loss, score and gradient of the output, block by block of rows."""
+"""Computes loss, score and gradient of the output layer for rows of a batch, in blocks."""
 
 from __future__ import annotations
 
@@ -57,24 +57,26 @@ def head_block(
 ) -> None:
     """Write loss, score and gradient of `count` rows from `start` on, each in a lane.
 
-    `y`, `z`, `d` and `t` are addresses of blocks; `t` (written: the targets) has one row more.
-    Where there is no row, the gradient is 0.
+    `y`, `z`, `d` and `t` are addresses of blocks. It writes the targets to `t`, which has one row
+    more. Lanes without a row get the gradient 0.
     """
     size, lanes, real = like.itemsize, lanes_of(like), like.dtype.type
     targets, lane = frame.targets, t + width * lanes * size
     by_lane = vector(like, lane, lanes)
     index = integers(rows, start + count)
+    # The targets of these rows: one-hot labels, or rows of the target array.
     if frame.labels != 0:
         labels = integers(frame.labels, frame.rows)
         for i in range(count):
             by_lane[i] = labels[index[start + i]]
         one_hot(like, t, load(like, lane, count), width)
     else:
-        # Gathered in the memory of d, which nothing else needs yet.
+        # They are gathered in the memory of d, which is free until the loss is computed.
         for i in range(count):
             target = frame.target + index[start + i] * targets * size
             copy(vector(like, d + i * targets * size, targets), vector(like, target, targets))
         to_block(like, t, d, targets, count)
+    # The loss, and its gradient in d; then the weights of rows and batch.
     constants = doubles(frame.loss_constants, frame.loss_constants_count)
     loss, score = loss_block(like, d, y, z, t, width, targets, frame.loss, constants)
     factor = splat(real(share))
@@ -87,6 +89,7 @@ def head_block(
     present = first_lanes(like, count)
     for j in range(width):
         put(like, d, j, select(present, get(like, d, j) * factor, real(0.0)))
+    # Losses and scores as float64, one for each row.
     losses, scores = doubles(frame.row_loss, start + count), doubles(frame.row_score, start + count)
     store(lane, loss, lanes)
     for i in range(count):
@@ -98,7 +101,7 @@ def head_block(
 
 @inner
 def is_fused(loss: Any, code: Any) -> Any:
-    """Return whether a loss gives the gradient of z: ``Loss.fused_activation`` in nn/losses.py."""
+    """Return whether a loss gives the gradient of z: see ``Loss.fused_activation``."""
     return (
         (loss == _CROSS_ENTROPY and code == _SOFTMAX)
         or (loss == _BINARY_CROSS_ENTROPY and code == _SIGMOID)

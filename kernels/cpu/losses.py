@@ -30,7 +30,7 @@ _ZERO = np.int64(0)
 
 @inner
 def one_hot(like: Any, t: Any, label: Any, width: Any) -> None:
-    """Write the targets that a lane of labels, as numbers of the network's dtype, stands for."""
+    """Write the one-hot targets of a lane of labels, which are numbers of the network's dtype."""
     real = like.dtype.type
     for j in range(width):
         put(like, t, j, select(label == real(j), real(1.0), real(0.0)))
@@ -38,7 +38,7 @@ def one_hot(like: Any, t: Any, label: Any, width: Any) -> None:
 
 @inner
 def first_largest(like: Any, block: Any, width: Any) -> Any:
-    """Return where each lane's largest element is (the first of equals), and the element."""
+    """Return the place of each lane's largest element (the first of equals), and the element."""
     real = like.dtype.type
     place, value = splat(real(0.0)), get(like, block, _ZERO)
     for j in range(1, width):
@@ -50,7 +50,7 @@ def first_largest(like: Any, block: Any, width: Any) -> Any:
 
 @inner
 def cross_entropy(like: Any, d: Any, y: Any, z: Any, t: Any, width: Any, smoothing: Any) -> Any:
-    """Of softmax outputs; the gradient is that of z."""
+    """Compute the cross-entropy of softmax outputs; the gradient is with respect to z."""
     real = like.dtype.type
     zero, one = real(0.0), real(1.0)
     keep, share = real(1.0 - smoothing), real(smoothing / width)
@@ -63,7 +63,7 @@ def cross_entropy(like: Any, d: Any, y: Any, z: Any, t: Any, width: Any, smoothi
     for j in range(width):
         target = keep * get(like, t, j) + share
         put(like, d, j, get(like, y, j) - target)
-        # A class that cannot be (t = 0) costs nothing, however far down its z is.
+        # A class whose target is 0 costs nothing, even where its z is minus infinity.
         u = get(like, z, j) - top
         expected = expected + select(target != zero, target * u, zero)
     return zero - log(largest) - expected, select(best == truth, one, zero)
@@ -73,7 +73,7 @@ def cross_entropy(like: Any, d: Any, y: Any, z: Any, t: Any, width: Any, smoothi
 def binary_cross_entropy(
     like: Any, d: Any, y: Any, z: Any, t: Any, width: Any, smoothing: Any
 ) -> Any:
-    """Of sigmoid outputs; the gradient is that of z."""
+    """Compute the cross-entropy of sigmoid outputs; the gradient is with respect to z."""
     real = like.dtype.type
     zero, half, one = real(0.0), real(0.5), real(1.0)
     scale = one / real(width)
@@ -92,7 +92,7 @@ def binary_cross_entropy(
 
 @inner
 def quantile(like: Any, d: Any, y: Any, t: Any, width: Any, targets: Any, levels: Any) -> Any:
-    """Of outputs that hold all targets' first quantile, then all targets' second, and so on."""
+    """Compute the pinball loss; outputs are each target's first quantile, then each second, ..."""
     real = like.dtype.type
     zero, one = real(0.0), real(1.0)
     scale = one / real(width)
@@ -108,7 +108,7 @@ def quantile(like: Any, d: Any, y: Any, t: Any, width: Any, targets: Any, levels
 
 @inner
 def gaussian_nll(like: Any, d: Any, y: Any, t: Any, targets: Any) -> Any:
-    """Of outputs that hold the means of all targets, then the logarithms of their variances."""
+    """Compute the Gaussian NLL; outputs are the targets' means, then their log variances."""
     real = like.dtype.type
     zero, half, one = real(0.0), real(0.5), real(1.0)
     floor, constant = real(_LOG_VARIANCE_FLOOR), real(_LOG_TWO_PI)
@@ -130,7 +130,7 @@ def gaussian_nll(like: Any, d: Any, y: Any, t: Any, targets: Any) -> Any:
 def regression(
     like: Any, d: Any, y: Any, z: Any, t: Any, width: Any, code: Any, constant: Any
 ) -> Any:
-    """Squared, absolute and Huber's error, and Poisson's deviance, whose gradient is that of z."""
+    """Compute MSE, MAE, Huber or Poisson; the gradient of Poisson is with respect to z."""
     real = like.dtype.type
     zero, half, one, two = real(0.0), real(0.5), real(1.0), real(2.0)
     scale, delta = one / real(width), real(constant)
@@ -175,7 +175,7 @@ def loss_block(
     code: Any,
     constants: Any,
 ) -> Any:
-    """Write the gradient, with respect to z for the fused losses, else to y; see above."""
+    """Compute the loss of this code; the gradient is with respect to z if fused, else to y."""
     if code == _CROSS_ENTROPY:
         return cross_entropy(like, d, y, z, t, width, constants[0])
     if code == _BINARY_CROSS_ENTROPY:

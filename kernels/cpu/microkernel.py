@@ -15,8 +15,8 @@ One call computes R rows and V vectors of C while they stay in registers::
 
 A is read through a row and a column stride, so a transposed A needs no packing. The last vector is
 masked: any width works and nothing outside the row is touched. Every element of C is one chain of
-multiply-adds in the order of k whatever tile it falls into: so results do not depend on how many
-rows are computed together, nor on how they are shared between threads.
+multiply-adds in the order of k, whatever tile it is in. So results depend neither on the number of
+rows computed together nor on the way threads share them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ WIDEST: Final = 4 if REGISTERS == 32 else 2
 # in flight (they take 4 cycles, and two can start in each).
 HEIGHTS: Final = {4: (6, 4, 2, 1), 3: (6, 4, 2, 1), 2: (6, 4, 2, 1), 1: (12, 4, 2, 1)}
 
-# So many rows of A are reached from one pointer: base, base + stride and base + 2 stride are
-# addresses that an instruction can form, while a pointer for each of 12 rows would not fit into the
-# registers for addresses.
+# One pointer serves so many rows of A: an instruction can form the addresses base, base + stride
+# and base + 2 stride, while 12 pointers for 12 rows would not fit into the address registers.
 _ROWS_PER_POINTER: Final = 3
 
 
@@ -112,7 +111,7 @@ def _emit_panel(v: Vectors, vectors: int, args: Any) -> None:
 
 
 def _bias(v: Vectors, masks: list[Any], bias: Any) -> list[Any]:
-    """Return what the accumulators begin with: the bias, or zeros."""
+    """Return the initial values of the accumulators: the bias, or zeros."""
     builder = v.builder
     with builder.if_else(builder.icmp_signed("!=", bias, INT64(0))) as (then, otherwise):
         with then:
@@ -136,6 +135,7 @@ def _emit_products(
     """Emit the loop over k; return the accumulators, row by row."""
     a, row_stride, column_stride, b, ldb, k = args
     builder = v.builder
+    # Pointers to the tile's rows of A.
     offsets = [builder.mul(INT64(r), row_stride) for r in range(_ROWS_PER_POINTER)]
     bases = [
         v.at(a, builder.mul(INT64(r), row_stride)) for r in range(0, height, _ROWS_PER_POINTER)
@@ -144,6 +144,7 @@ def _emit_products(
     loop, done = builder.append_basic_block("k"), builder.append_basic_block("k.done")
     builder.cbranch(builder.icmp_signed(">", k, INT64(0)), loop, done)
 
+    # One step of k: load a row of B, and multiply it with an element of each row of A.
     builder.position_at_end(loop)
     p, b_p = builder.phi(INT64), builder.phi(b.type)
     a_ps = [builder.phi(a.type) for _ in bases]
@@ -154,6 +155,7 @@ def _emit_products(
         base, offset = divmod(r, _ROWS_PER_POINTER)
         element = v.splat(builder.load(v.at(a_ps[base], offsets[offset])))
         added.append([v.fma(element, value, s) for value, s in zip(b_row, sums[r], strict=True)])
+    # What each variable of the loop is before it, and after one step.
     following = builder.add(p, INT64(1))
     steps = [(p, INT64(0), following), (b_p, b, v.at(b_p, ldb))]
     steps += [(a_p, a, v.at(a_p, column_stride)) for a_p, a in zip(a_ps, bases, strict=True)]
@@ -164,6 +166,7 @@ def _emit_products(
         phi.add_incoming(then, loop)
     builder.cbranch(builder.icmp_signed("<", following, k), loop, done)
 
+    # With k = 0, the totals are the initial values.
     builder.position_at_end(done)
     totals = []
     for new in added:
@@ -178,7 +181,7 @@ def _emit_products(
 
 
 def _emit_stores(v: Vectors, totals: list[list[Any]], masks: list[Any], args: Any) -> None:
-    """Emit what is done to a finished tile, and its way to memory."""
+    """Emit ReLU or its derivative for a finished tile, and the stores."""
     c, ldc, clipped, where, selected = args
     builder = v.builder
 

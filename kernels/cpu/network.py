@@ -1,8 +1,8 @@
-"""Forward, backward and update of a whole network, for a range of its rows.
+"""Forward, backward and update of a whole network, for one thread's share of the rows.
 
-Rows of a batch are independent but for batch normalisation; so threads share the rows in
-`forward_rows`, `head_rows` and `backward_rows`, and the rows of each weight matrix in
-`parameter_part`, which works over the whole batch. Every function takes the frame of its thread.
+Rows of a batch are independent except in batch normalisation. So threads share the rows of the
+batch in `forward_rows`, `head_rows` and `backward_rows`. In `parameter_part`, which sums over the
+whole batch, they share the rows of each weight matrix. Functions take the frame of their thread.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def forward_rows(
 ) -> None:
     """Compute all layers for rows `first` up to `last` of the batch at address `x`.
 
-    In training with batch normalisation they must be all rows.
+    In training with batch normalisation these must be all rows of the batch.
     """
     size, rows = like.itemsize, last - first
     for index in range(len(ops)):
@@ -87,7 +87,7 @@ def forward_rows(
 def _other_forward(
     like: Any, frame: Any, op: Any, z: Any, x: Any, first: Any, training: Any, step: Any
 ) -> None:
-    """Compute z of a layer without weights, for the rows in z; `first` is the first of them."""
+    """Compute z of a layer that is not dense, for the rows in z; `first` is the first of them."""
     size, width = like.itemsize, op.outputs
     count = len(z) // width
     xhat = block(like, frame, frame.work, op.xhat, width, first, first + count)
@@ -123,7 +123,7 @@ def _other_forward(
 
 @inner
 def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, training: Any) -> None:
-    """Turn the output's gradient into those of every layer's z, for rows `first` up to `last`."""
+    """Compute the gradient of every layer's z from the output's, for rows `first` up to `last`."""
     size, rows = like.itemsize, last - first
     done = False
     for back in range(len(ops)):
@@ -132,6 +132,7 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
         width = op.outputs
         d = place(like, frame, frame.deltas, op.y, width, first)
         dz = vector(like, d, rows * width)
+        # From the gradient of y to that of z, in place.
         if not done and (back > 0 or not is_fused(frame.loss, op.activation)):
             y = place(like, frame, frame.work, op.y, width, first)
             z = place(like, frame, frame.work, op.z, width, first)
@@ -140,6 +141,7 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
             else:
                 activation_backward(like, d, y, z, op.activation, rows * width)
         done = False
+        # Below, batch normalisation needs its own parameters' gradients.
         if op.kind == _BATCH_NORM:
             xhat = block(like, frame, frame.work, op.xhat, width, first, last)
             gamma = vector(like, frame.parameters + op.weight * size, width)
@@ -150,14 +152,14 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
             column_sums(like, dbeta_address, d, _ZERO, width, width, rows)
         if op.x < 0:
             continue
-        # The layer before has its y at op.x, and its gradient at the same place among the deltas.
+        # The gradient of x, at op.x in the deltas, as x is the y of the layer before.
         dx = block(like, frame, frame.deltas, op.x, op.inputs, first, last)
         if op.kind == _DENSE:
             transpose(
                 like, frame.transposed, op.inputs, frame.parameters + op.weight * size, width,
                 op.inputs, width,
             )  # fmt: skip
-            # The layer before may be done in one go: where its ReLU cut, nothing passes.
+            # If the layer before has a ReLU, the product also applies its derivative.
             done = ops[index - 1].activation == _RELU
             where = place(like, frame, frame.work, op.x, op.inputs, first) if done else _ZERO
             gemm(
@@ -189,9 +191,9 @@ def parameter_part(
     coefficients: Any,
     do_update: Any,
 ) -> None:
-    """Compute this thread's share of the gradients over all `count` rows, and update with them.
+    """Compute this thread's share of the parameters' gradients over all `count` rows; update them.
 
-    The share of a weight matrix is a range of its rows, that of a vector a range of its elements.
+    The share is a range of rows of each weight matrix, and a range of elements of each vector.
     """
     size, thread, threads = like.itemsize, frame.thread, frame.threads
     for back in range(len(ops)):
@@ -201,6 +203,7 @@ def parameter_part(
             continue
         width = op.outputs
         d = frame.deltas + op.y * frame.capacity * size
+        # This thread's columns of vectors; below, its rows of a weight matrix.
         j0, j1 = width * thread // threads, width * (thread + 1) // threads
         bias = frame.gradients + op.bias * size
         if op.kind == _DENSE:
@@ -220,6 +223,7 @@ def parameter_part(
             gamma = vector(like, frame.gradients + op.weight * size, width)
             column_dots(gamma, dz, xhat, j0, j1, width)
             column_sums(like, bias, d, j0, j1, width, count)
+        # Its gradients are complete, so they can be used at once.
         if do_update:
             if op.kind != _DENSE:
                 update_range(like, frame, op.weight + j0, op.weight + j1, coefficients, 1.0)
@@ -228,7 +232,7 @@ def parameter_part(
 
 @inner
 def update_range(like: Any, frame: Any, low: Any, high: Any, coefficients: Any, clip: Any) -> None:
-    """Update parameters `low` up to `high`, which are all n_weights or all not."""
+    """Update parameters `low` up to `high`, which are all below n_weights or all not."""
     offset = low * like.itemsize
     w, g, m = frame.parameters + offset, frame.gradients + offset, frame.moments + offset
     rates = frame.rates + offset if frame.rates != 0 else _ZERO
@@ -240,9 +244,9 @@ def update_range(like: Any, frame: Any, low: Any, high: Any, coefficients: Any, 
 
 @inner
 def clip_factor(like: Any, frame: Any) -> Any:
-    """Return what the gradient is to be multiplied by: ``min(1, clip_norm / ||g||)``.
+    """Return the factor that clips the gradient: ``min(1, clip_norm / ||g||)``.
 
-    Every thread computes the whole norm, in one order: the bits must not depend on threads.
+    Every thread computes the whole norm, in the same order: the bits must not depend on threads.
     """
     limit = doubles(frame.constants, abi.CONSTANTS)[_CLIP_NORM]
     if limit == math.inf:

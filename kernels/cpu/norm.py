@@ -58,7 +58,7 @@ def inverse_deviation(scale: Any, variance: Any, epsilon: Any) -> None:
 def batch_norm_forward(
     z: Any, xhat: Any, x: Any, mean: Any, scale: Any, gamma: Any, beta: Any
 ) -> None:
-    """Normalise by columns."""
+    """Normalise each column."""
     width = len(gamma)
     for start in range(0, len(x), width):
         for j in range(width):
@@ -71,7 +71,7 @@ def batch_norm_forward(
 def layer_norm_forward(
     z: Any, xhat: Any, scale: Any, x: Any, gamma: Any, beta: Any, epsilon: Any
 ) -> None:
-    """Normalise by rows; writes each row's scale."""
+    """Normalise each row, and write its scale."""
     real, width = x.dtype.type, len(gamma)
     share = real(1.0) / real(width)
     for i in range(len(scale)):
@@ -103,7 +103,7 @@ def layer_norm_backward(dx: Any, dz: Any, xhat: Any, scale: Any, gamma: Any) -> 
 def batch_norm_backward(
     dx: Any, dz: Any, xhat: Any, scale: Any, gamma: Any, dgamma: Any, dbeta: Any, training: Any
 ) -> None:
-    """Write dx as above with means over the batch; without `training` the means are 0.
+    """Write dx by the formula above, with means over the batch; without `training` these are 0.
 
     `dgamma` and `dbeta` are the column sums of ``dz xhat`` and dz: gamma times them are the sums
     of g needed here.
@@ -122,7 +122,7 @@ def column_sums(like: Any, out: Any, dz: Any, first: Any, last: Any, width: Any,
     size, lanes = like.itemsize, lanes_of(like)
     zero = like.dtype.type(0.0)
     for j in range(first, last, 4 * lanes):
-        # Four vectors side by side: one alone would wait for its own additions.
+        # Four vectors side by side: a single sum would wait for each addition.
         left0, left1 = last - j, last - j - lanes
         left2, left3 = left1 - lanes, left1 - 2 * lanes
         s0, s1, s2, s3 = splat(zero), splat(zero), splat(zero), splat(zero)

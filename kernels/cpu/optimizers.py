@@ -36,21 +36,23 @@ def update(
     clip: Any,
     decayed: Any,
 ) -> None:
-    """Move w against g; both and the moments m and v are addresses of `count` elements.
+    """Update w with the gradient g; w, g and the moments m and v are addresses.
 
     Parameters
     ----------
     rates : address of `count` elements, or 0
-        What each step is multiplied by; 0: nothing.
+        The factor of each parameter's step; 0 means that all are 1.
+    count : int
+        The number of elements at each of these addresses.
     constants, c : (8,) and (4,) float64
-        The optimizer's constants and this step's coefficients.
+        The optimizer's hyperparameters and this step's coefficients.
     clip : float
-        What g is multiplied by first.
+        The factor that clips the gradient.
     decayed : bool
         Whether penalties and decay act on w.
     """
-    # With a code that is known the loop is compiled for it alone, which halves its time: so for
-    # the optimizers that nearly everybody uses (``fastnet bench --part kernels``).
+    # With a constant code, the compiler makes a loop for that optimizer alone, which takes half the
+    # time. This pays for the two most used ones (``fastnet bench --part kernels``).
     if code == _ADAM_CODE:
         _update(like, w, g, m, v, rates, count, _ADAM_CODE, constants, c, clip, decayed)
     elif code == _SGD_CODE:
@@ -74,6 +76,7 @@ def _update(
     clip: Any,
     decayed: Any,
 ) -> None:
+    # The numbers of this step, rounded once to the dtype.
     size, lanes = like.itemsize, lanes_of(like)
     real = like.dtype.type
     zero, one = real(0.0), real(1.0)
@@ -89,12 +92,14 @@ def _update(
     rated = rates != 0
     for i in range(0, count, lanes):
         offset, left = i * size, count - i
+        # The gradient, clipped and with penalties.
         wi = load(like, w + offset, left)
         gi = scale * load(like, g + offset, left)
         mi = load(like, m + offset, left)
         if penalised:
             sign = select(wi > zero, one, select(wi < zero, -one, zero))
             gi = gi + l2 * wi + l1 * sign
+        # The moments, and the move of each parameter.
         if code in (_ADAM, _NADAM):
             mi = beta1 * mi + rest1 * gi
             vi = beta2 * load(like, v + offset, left) + rest2 * gi * gi
@@ -117,6 +122,7 @@ def _update(
             move = rate * select(u > zero, one, select(u < zero, -one, u))
             mi = beta2 * mi + rest2 * gi
         store(m + offset, mi, left)
+        # Decay, and a rate for each parameter.
         new = keep * wi - move
         if rated:
             ri = load(like, rates + offset, left)

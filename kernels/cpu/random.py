@@ -81,7 +81,7 @@ def mixed(half: Any, key: Any) -> Any:
 
 @specialised
 def encrypted(value: Any, width: Any, mask0: Any, mask1: Any, keys: Any) -> Any:
-    """Return what the 8 rounds make of a number of the domain; `keys` is a tuple."""
+    """Return the image of a number under the 8 Feistel rounds; `keys` is a tuple."""
     a, b = value & mask0, value >> width
     b = (b ^ mixed(a, keys[0])) & mask1
     a = (a ^ mixed(b, keys[1])) & mask0
@@ -96,9 +96,10 @@ def encrypted(value: Any, width: Any, mask0: Any, mask1: Any, keys: Any) -> Any:
 
 @inner
 def shuffle(out: Any, start: Any, count: Any, bits: Any, keys: Any) -> None:
-    """Write the rows that come at positions `start`, ... of an epoch of `count` rows.
+    """Write which rows are at positions `start`, ... of an epoch of `count` rows.
 
-    First one step for all, which is vector code; then, for those that fall outside, the next ones.
+    A first loop encrypts every position, as vector code. A second loop encrypts again those that
+    are not below `count` (cycle walking).
     """
     width = np.uint64(bits // 2)
     mask0 = (np.uint64(1) << width) - np.uint64(1)

@@ -1,9 +1,9 @@
-"""Blocks of rows turned on their side: one row of the batch in each lane of a vector.
+"""Transposed blocks of rows: one row of the batch in each lane of a vector.
 
-Work along rows of 2 to 10 outputs (softmax, losses) would leave most lanes of a vector empty. So it
-is done on blocks of as many rows as a vector has lanes, stored as ``(width, lanes)``: each row of a
-block is one vector. Sums over a row's outputs are added up in their order, whatever else is in the
-block.
+Softmax and losses work along rows of 2 to 10 outputs, which would leave most lanes of a vector
+empty. So they work on blocks of as many rows as a vector has lanes, stored as ``(width, lanes)``:
+each row of a block is one vector. Sums over a row's outputs keep their order, whatever other rows
+are in the block.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Sums along a row: the only code that is compiled to add up in another order.
+"""Sums along a row: the only functions in which the compiler may reorder additions.
 
-Letting the compiler reorder an addition vectorises a sum; the order then depends on the length of
-the row alone. These functions do nothing else: elsewhere the same permission would make an
-element's bits depend on where it stands in a loop, and on which copy of a function was compiled.
+It then vectorises a sum, whose order depends on the length of the row alone. These functions do
+nothing else. Elsewhere the same permission would make the bits of an element depend on its place in
+a loop, and on the compiled copy of the function.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Training steps of tiny networks: every number of a batch stays in the lane of its row.
+"""Computes gradients of tiny networks with one row of the batch in each lane, from end to end.
 
-With a few dozen parameters a step is hardly arithmetic: the general kernels spend their time on
-beginnings and ends, of tiles, transposes and loops. Here activations and their gradients are blocks
-``(width, lanes)`` from the input to the weights' gradients, whose sums over rows are left to the
-end: one vector of partial sums for each parameter, as many of them added up at once as a vector has
-lanes. The result is that of the general kernels but for the order of these sums.
+With a few dozen parameters, a step has little arithmetic, and the general kernels spend their time
+on the beginnings and ends of tiles, transposes and loops. Here activations and their gradients are
+blocks ``(width, lanes)``. Each parameter has one vector of partial sums over rows. At the end these
+vectors are added up, as many at once as a vector has lanes. Results differ from those of the
+general kernels only in the order of these sums.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def gradients_of_blocks(
     """
     size, lanes = like.itemsize, lanes_of(like)
     vector_bytes = lanes * size
-    # What `abi` and the plan say of the workspace, with lanes instead of rows.
+    # The workspace is laid out as `abi` says, with lanes instead of rows.
     work = frame.tiny
     deltas = work + frame.width * vector_bytes
     inputs = deltas + frame.width * vector_bytes
@@ -63,7 +63,7 @@ def gradients_of_blocks(
 
 @inner
 def forward_block(like: Any, ops: Any, frame: Any, work: Any, inputs: Any) -> None:
-    """Compute the layers for one block."""
+    """Compute the outputs of all layers for one block."""
     size = like.itemsize
     vector_bytes = lanes_of(like) * size
     for index in range(len(ops)):
@@ -97,7 +97,7 @@ def backward_block(
     sums: Any,
     first: Any,
 ) -> None:
-    """Add a block's products to the sums of the gradients, or set them to the first block's."""
+    """Add a block's share to the sums of the gradients, or with `first` set them to it."""
     size = like.itemsize
     vector_bytes = lanes_of(like) * size
     zero = like.dtype.type(0.0)
@@ -109,6 +109,7 @@ def backward_block(
             work + op.z * vector_bytes,
         )
         width, code = op.outputs, op.activation
+        # From the gradient of y to that of z, in place.
         if back > 0 or not is_fused(frame.loss, code):
             if code == _SOFTMAX:
                 softmax_backward_block(like, d, y, width)
@@ -121,6 +122,7 @@ def backward_block(
                         put(like, d, j, dj * slope_of(like, yj, get(like, z, j), code))
         x = inputs if op.x < 0 else work + op.x * vector_bytes
         weight = vector(like, frame.parameters + op.weight * size, op.inputs * width)
+        # The gradients of bias and weights, and of the layer below.
         of_weight, of_bias = sums + op.weight * vector_bytes, sums + op.bias * vector_bytes
         for j in range(width):
             dj = get(like, d, j)

@@ -45,8 +45,8 @@ def transpose_tile(
     """Write the transpose of a tile (rows, columns), both at most a vector's width.
 
     ``transpose_tile(like, out, ldo, a, lda, rows, columns, width)`` writes `columns` rows of
-    `width` elements to the address `out`: those after the first `rows` are 0. Nothing else is read
-    or written.
+    `width` elements to the address `out`, of which those after the first `rows` are 0. It reads and
+    writes nothing else.
     """
     bits = like.dtype.bitwidth
 
@@ -55,6 +55,7 @@ def transpose_tile(
         v = Vectors(builder, bits)
         numbers = range(v.lanes)
 
+        # Load rows, transpose in registers, store: `first` and `second` give the masks.
         def transpose(first: Any, second: Any) -> None:
             source, target = v.pointer(a), v.pointer(out)
             places = [v.at(source, builder.mul(INT64(i), lda)) for i in numbers]
@@ -62,6 +63,7 @@ def transpose_tile(
             for j in numbers:
                 v.store(v.at(target, builder.mul(INT64(j), ldo)), turned[j], second(j))
 
+        # Whole tiles need no masks.
         whole = INT64(1)
         for value in (rows, columns, width):
             whole = builder.and_(
@@ -72,6 +74,7 @@ def transpose_tile(
             with then:
                 transpose(lambda i: None, lambda j: None)
             with otherwise:
+                # Rows and columns outside the tile are neither read nor written.
                 in_row, in_column = v.mask(columns), v.mask(width)
                 nothing = ir.Constant(in_row.type, [0] * v.lanes)
 

@@ -1,7 +1,7 @@
 """Vectors of this machine in LLVM code: their width, masked loads and stores, multiply-adds.
 
-What Numba cannot express is emitted here and in the modules that use it: `microkernel`, `dots`,
-`transpose` and `elementary`.
+Numba cannot express such code, so this module emits it for `microkernel`, `dots`, `transpose`,
+`lanes` and `elementary`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ IS_X86: Final = "sse2" in _FEATURES
 # The width of this machine's vectors.
 VECTOR_BYTES: Final = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16
 
-# How many of them the processor holds at once; only 64-bit ARM has 32 narrow ones.
+# How many vector registers the processor has; only 64-bit ARM has 32 narrow ones.
 REGISTERS: Final = 32 if VECTOR_BYTES == 64 or not IS_X86 else 16
 
-# Only x86 has processors without: there the features say so.
+# Only x86 has processors without it, and lists it among their features.
 HAS_FMA: Final = bool(_FEATURES.get("fma", not IS_X86))
 
 INT64: Final = ir.IntType(64)
@@ -33,7 +33,7 @@ INT32: Final = ir.IntType(32)
 
 @intrinsic
 def lanes_of(typingctx: Any, like: Any) -> Any:
-    """Return how many elements of the dtype of `like` a vector holds, as a constant."""
+    """Return the number of elements of the dtype of `like` in a vector, as a constant."""
     lanes = VECTOR_BYTES * 8 // like.dtype.bitwidth
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -68,7 +68,7 @@ class Vectors:
         return self.shuffle(one, undefined, [0] * self.lanes)
 
     def shuffle(self, a: Any, b: Any, indices: list[int]) -> Any:
-        """Return the elements of a and b, one after the other, that `indices` name."""
+        """Return the elements with these `indices` among those of a, then b."""
         mask = ir.Constant(ir.VectorType(INT32, len(indices)), indices)
         return self.builder.shuffle_vector(a, b, mask)
 
@@ -86,7 +86,7 @@ class Vectors:
         return self.builder.icmp_signed("<", numbers, limit)
 
     def load(self, base: Any, mask: Any = None) -> Any:
-        """Return the vector at a pointer; elements that the mask leaves out are not read, but 0."""
+        """Return the vector at a pointer; elements outside the mask are 0 and are not read."""
         place = self.builder.bitcast(base, self.type.as_pointer())
         if mask is None:
             value = self.builder.load(place)
@@ -101,7 +101,7 @@ class Vectors:
         return self.builder.call(function, [place, INT32(self.bits // 8), mask, self.zero])
 
     def store(self, base: Any, value: Any, mask: Any = None) -> None:
-        """Write a vector to a pointer; elements that the mask leaves out are not touched."""
+        """Write a vector to a pointer; memory outside the mask is not touched."""
         place = self.builder.bitcast(base, self.type.as_pointer())
         if mask is None:
             self.builder.store(value, place).align = self.bits // 8
@@ -115,25 +115,25 @@ class Vectors:
         self.builder.call(function, [value, place, INT32(self.bits // 8), mask])
 
     def relu(self, value: Any) -> Any:
-        """Return `value` with 0 for what is below it; NaN passes."""
+        """Return `value` with negative elements set to 0; NaN stays NaN."""
         below = self.builder.fcmp_ordered("<", value, self.zero)
         return self.builder.select(below, self.zero, value)
 
 
 def emit_fma(builder: Any, kind: Any, suffix: str, a: Any, b: Any, c: Any) -> Any:
-    """Emit ``a * b + c``, rounded once where the processor does so itself."""
+    """Emit ``a * b + c``, rounded once where the processor has such an instruction."""
     if not HAS_FMA:
         return builder.fadd(builder.fmul(a, b), c)
     return builder.call(get_function(builder, f"llvm.fma.{suffix}", kind, [kind] * 3), [a, b, c])
 
 
 def get_function(builder: Any, name: str, result: Any, arguments: Any) -> Any:
-    """Declare a function of LLVM's in the module that is being built."""
+    """Declare an LLVM function in the module under construction, and return it."""
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
 
 def emit_prefetch(builder: Any, pointer: Any) -> None:
-    """Emit a hint to bring the cache line at a pointer to bytes near, to be read."""
+    """Emit a hint to load the cache line at a pointer to bytes into the cache."""
     function = get_function(
         builder, "llvm.prefetch.p0", ir.VoidType(), [pointer.type, INT32, INT32, INT32]
     )

@@ -1,1 +1,1 @@
-"""CUDA kernels: text that NVRTC compiles for a GPU, and a loader that puts it together."""
+"""CUDA kernels: source text that NVRTC compiles for a GPU, and the loader that assembles it."""

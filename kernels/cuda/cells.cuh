@@ -1,6 +1,6 @@
-// The type in which activations and their gradients lie in memory: `cell`. It is `real` itself, or
-// bfloat16 where products are to run at that precision. Arithmetic is always in `real`; parameters,
-// moments, gradients of parameters, statistics and sums always lie in `real`.
+// `cell` is the type of activations and their gradients in memory: `real`, or bfloat16 where
+// products run at that precision. Arithmetic is always in `real`, and so are parameters, moments,
+// gradients of parameters, statistics and sums in memory.
 
 #ifdef CELLS_ARE_BF16
 // The upper half of a float. Rounds to nearest, ties to even; NaN stays NaN.

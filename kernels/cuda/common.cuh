@@ -1,4 +1,4 @@
-// What all kernels share: where a thread stands, and sums and maxima over warps and blocks.
+// Functions of all kernels: the place of a thread, and sums and maxima over warps and blocks.
 //
 // Legend: B rows of a batch, I inputs, O outputs, T target columns, P parameters, N rows of the
 // data set. A pointer's suffix gives its axes: y_bo is a C-contiguous (B, O) array.
@@ -48,8 +48,8 @@ __device__ real warp_max(real value)
 }
 
 // The sum of `value` over the threads of a block that have the same threadIdx.x, in all of them.
-// Every thread of the block has to come here. `scratch` is shared and has BLOCK places; blockDim.y
-// is a power of two.
+// Every thread of the block must call it. `scratch` is shared and has BLOCK places; blockDim.y is a
+// power of two.
 template <typename Number>
 __device__ Number column_sum(Number* scratch, Number value)
 {

@@ -1,6 +1,6 @@
 // The order in which an epoch visits the rows, and the gathering of a batch.
 
-// order_n = random.permutation(count, seed, epoch); a thread for each position.
+// order_n = random.permutation(count, seed, epoch). A thread for each position.
 extern "C" __global__ void permutation(unsigned* order_n, integer count, integer bits,
                                        integer seed, integer epoch, integer purpose)
 {
@@ -11,8 +11,8 @@ extern "C" __global__ void permutation(unsigned* order_n, integer count, integer
 }
 
 // Row b of the result is row order_n[start + clock->start + b] of the data set. A thread for each
-// column of x_bi or target_bt. Absent arrays are null, the order too where the rows come as they
-// lie, and the clock where `start` says all.
+// column of x_bi or target_bt. Absent arrays are null. So is the order where rows keep their own,
+// and the clock where `start` alone counts.
 extern "C" __global__ void gather_rows(cell* x_bi, integer* label_b, real* target_bt,
                                        real* weight_b, const real* x_ni, const integer* label_n,
                                        const real* target_nt, const real* weight_n,
@@ -43,7 +43,7 @@ extern "C" __global__ void narrow(cell* cells, const real* numbers, integer elem
         cells[e] = numbers[e];
 }
 
-// Returns cells to numbers. A thread for each.
+// Converts cells to numbers. A thread for each.
 extern "C" __global__ void widen(real* numbers, const cell* cells, integer elements)
 {
     for (integer e = first_column(); e < elements; e += column_stride())

@@ -1,5 +1,5 @@
-// What surrounds the matrix products of a dense layer: bias, activation and their derivatives,
-// where the product's own epilogue does not do it.
+// Bias, activation and their derivatives around the matrix products of a dense layer, where the
+// product's own epilogue does not compute them.
 
 // z += b, then y = f(z). Shapes (rows, outputs); y_bo may be z_bo. A thread for each element.
 extern "C" __global__ void dense_forward_epilogue(cell* y_bo, cell* z_bo, const real* b_o,
@@ -14,7 +14,7 @@ extern "C" __global__ void dense_forward_epilogue(cell* y_bo, cell* z_bo, const 
         }
 }
 
-// z += b, then y = softmax(z), by rows; y_bo is not z_bo, and b_o null where z has it already. A
+// z += b, then y = softmax(z), by rows; y_bo is not z_bo, and b_o is null where z includes it. A
 // warp for each row.
 extern "C" __global__ void dense_forward_softmax(cell* y_bo, cell* z_bo, const real* b_o,
                                                  integer rows, integer outputs)

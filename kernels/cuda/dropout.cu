@@ -1,8 +1,8 @@
 // Dropout: the masks of random.dropout_mask, bit for bit.
 
-// mask = 0 or `scale`, y = x mask. Arrays of `elements` numbers, (B, O) taken flat. A thread for
-// each four elements, which are the four words of one Philox block: word w keeps its unit if it is
-// below `threshold`.
+// mask = 0 or `scale`, y = x mask. The (B, O) arrays are flat, with `elements` numbers. A thread
+// for each four elements, which use the four words of one Philox block: a word below `threshold`
+// keeps its unit.
 extern "C" __global__ void dropout_forward(cell* y_bo, cell* mask_bo, const cell* x_bo,
                                            const Clock* clock, integer stream, integer threshold,
                                            double scale, integer elements)

@@ -1,17 +1,17 @@
-"""Puts the CUDA files together into one source text, and says how each kernel is launched.
+"""Assembles the CUDA files into one source text, and defines how each kernel is launched.
 
 The text needs no header: NVRTC compiles it without a search path, and a C++ compiler can build it
-for the CPU when a shim stands in for the few CUDA names it uses. Codes, layouts and constants come
-from ``kernels/abi.py``; nothing is written down twice.
+for the CPU with a shim for the few CUDA names it uses. Codes, layouts and constants come from
+``kernels/abi.py`` alone.
 
-Rules of the kernels, on which launching relies:
+Launching relies on these rules of the kernels:
 
-- Scalar arguments are ``integer`` (64 bits) or ``double``, which is what CuPy makes of a Python int
-  or float. What changes from step to step is no scalar: it lies in device memory, in `CLOCK` and in
-  the table of coefficients, so that a step could be captured once and replayed.
-- A kernel is right for any number of blocks: it strides over its work.
-- Every sum has an order of its own, which depends on the shape and on ``BLOCK`` alone. There are no
-  atomics, so two runs give the same bits.
+- Scalar arguments are ``integer`` (64 bits) or ``double``, to which CuPy converts a Python int or
+  float. Values that change from step to step are in device memory, in `CLOCK` and in the table of
+  coefficients, so that a step can be recorded once and replayed.
+- A kernel strides over its work, so it is correct for any number of blocks.
+- The order of every sum depends on the shape and on ``BLOCK`` alone. There are no atomics, so two
+  runs give the same bits.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ FILES: Final = (
 """In the order in which they need one another."""
 
 CLOCK: Final = ("step", "seed", "start", "row", "halted")
-"""Fields of the record that tells kernels where training is; see ``clock.cu``."""
+"""Fields of the record with the place in training, which kernels read; see ``clock.cu``."""
 
 WARP: Final = 32
 COLUMN_TILE: Final = 8
 """Columns that one block of a column kernel works on: 32 bytes of float32, a sector of memory."""
 
 NORM_CHUNKS: Final = 256
-"""Into how many parts the norm of the gradient is divided at most."""
+"""The sum for the gradient's norm has at most so many parts."""
 
 OPTIONS: Final = ("-std=c++17", "-diag-suppress=177")
 """For NVRTC. Never fast-math: NaN and infinity have to survive. 177: a constant is not used."""
@@ -107,7 +107,7 @@ def _blocks(count: int, tile: int) -> int:
 
 
 def norm_chunks(size: int) -> int:
-    """Return into how many parts the norm of `size` gradients is divided."""
+    """Return the number of parts of the sum for the norm of `size` gradients."""
     return min(NORM_CHUNKS, -(-size // 4096))
 
 
@@ -136,16 +136,16 @@ KERNELS: Final[dict[str, Callable[[int, int, int], Launch]]] = {
     "gradient_clip": one_block,
     "optimizer_update": over_line,
 }
-"""Every kernel, with how it is spread over threads."""
+"""Every kernel, with the function that gives its grid and block."""
 
 
 def launch_shape(kernel: str, rows: int, columns: int, block: int) -> Launch:
-    """Return the grid and block with which `kernel` works on a (rows, columns) array.
+    """Return the grid and block that launch `kernel` on a (rows, columns) array.
 
     Parameters
     ----------
     block : int
-        Threads in a block: the ``block`` for which `source` was made.
+        Threads in a block, the same as in `source`.
     """
     return KERNELS[kernel](rows, columns, block)
 
@@ -160,7 +160,7 @@ def source(dtype: np.dtype[np.floating], block: int, *, bf16: bool = False) -> s
     block : int
         Threads in a block: a power of two from 32 to 1024. Becomes ``BLOCK``.
     bf16 : bool
-        Whether activations lie in memory as bfloat16; see ``cells.cuh``.
+        Whether activations are stored as bfloat16; see ``cells.cuh``.
     """
     if block not in (32, 64, 128, 256, 512, 1024):
         raise ValueError(f"block must be a power of two from 32 to 1024, got {block}.")
@@ -169,7 +169,7 @@ def source(dtype: np.dtype[np.floating], block: int, *, bf16: bool = False) -> s
 
 
 def file(name: str) -> str:
-    """Return the text of one file, under its own name for the compiler's messages."""
+    """Return the text of one file, with a directive that names it in the compiler's messages."""
     text = Path(__file__).with_name(name).read_text(encoding="utf-8")
     return f'#line 1 "{name}"\n{text}'
 
@@ -177,7 +177,7 @@ def file(name: str) -> str:
 def prelude(dtype: np.dtype[np.floating], block: int, lanes: int = WARP) -> str:
     """Return the definitions that come from Python: types, sizes, and all of ``abi``.
 
-    `lanes` threads work on a row, where rows are worked on one by one.
+    In kernels that work row by row, `lanes` threads share a row.
     """
     real = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}[np.dtype(dtype)]
     lines = [f"typedef {real} real;", "typedef long long integer;"]

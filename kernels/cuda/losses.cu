@@ -12,9 +12,9 @@ extern "C" __global__ void weight_sum(double* total, const real* weight_b, integ
         *total = sum;
 }
 
-// The gradient d_bo of the mean loss of the batch, and each row's weighted loss and score. Exactly
-// one of label_b and target_bt is given; weight_b and total are null where all weights are 1. With
-// `softmax`, y_bo is first set to that of z_bo. A warp for each row.
+// Writes the gradient d_bo of the batch's mean loss, and each row's weighted loss and score.
+// Exactly one of label_b and target_bt is given; weight_b and total are null where all weights are
+// 1. With `softmax`, y_bo is first set to that of z_bo. A warp for each row.
 extern "C" __global__ void loss_head(cell* d_bo, real* loss_b, real* score_b, cell* y_bo,
                                      const cell* z_bo, const integer* label_b,
                                      const real* target_bt, const real* weight_b,
@@ -47,8 +47,8 @@ extern "C" __global__ void loss_head(cell* d_bo, real* loss_b, real* score_b, ce
 }
 
 // Adds the batch's sums to the tally, in double. STEPS counts batches for as long as the sum of the
-// losses is finite. `total` as in loss_head. At the end of a step the clock is moved on by
-// `batch_size` rows, which is 0 elsewhere. One block.
+// losses is finite. `total` is as in loss_head. The clock moves on by `batch_size` rows; 0 leaves
+// it. One block.
 extern "C" __global__ void tally_add(double* tally, Clock* clock, const real* loss_b,
                                      const real* score_b, const double* total,
                                      integer batch_size, integer rows)

@@ -1,5 +1,5 @@
-// The losses of one row: its loss, score and gradient. The formulas are those of fastnet/nn/losses.py.
-// LANES threads work on a row.
+// Loss, score and gradient of one row, by the formulas of fastnet/nn/losses.py. LANES threads work
+// on a row.
 
 // GaussianNLL treats smaller variances as 1e-6.
 constexpr double LOG_VARIANCE_FLOOR = -13.815510557964274;
@@ -133,7 +133,7 @@ __device__ real mean_over_outputs(integer loss, const Row& r)
     return warp_sum(sum) / count;
 }
 
-// The place of the largest number: the first of equals, and NaN before all others.
+// The index of the largest number: the first of equals, and NaN before all others.
 struct Best {
     real value;
     integer place;
@@ -166,7 +166,8 @@ __device__ integer argmax(const Number* values_o, integer outputs)
     return best.place;
 }
 
-// The row's raw score: 1 for a right answer, the share of right outputs, or the mean squared error.
+// The row's score without its weight: 1 if the class is right, the fraction of right outputs, or
+// the mean squared error.
 __device__ real score(integer loss, const Row& r)
 {
     if (loss == abi::QUANTILE)
@@ -187,7 +188,7 @@ __device__ real score(integer loss, const Row& r)
     return warp_sum(sum) / real(r.targets);
 }
 
-// A row's loss; its gradient goes to r.d_o.
+// The row's loss; its gradient is written to r.d_o.
 __device__ real row_loss(integer loss, const Row& r)
 {
     if (loss == abi::CROSS_ENTROPY)

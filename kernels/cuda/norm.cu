@@ -1,8 +1,8 @@
 // Batch and layer normalisation: y = f(gamma xhat + beta), xhat = (x - mean) scale, where scale is
 // 1 / sqrt(variance + epsilon). All arrays are (B, O) unless a suffix says otherwise.
 
-// The mean and scale of each column: in training those of the batch, which also move the running
-// statistics; else the running ones. A block for every COLUMN_TILE columns.
+// Writes the mean and scale of each column: in training those of the batch, which also update the
+// running statistics; else the running ones. A block for every COLUMN_TILE columns.
 extern "C" __global__ void batch_norm_statistics(real* mean_o, real* scale_o,
                                                  real* running_mean_o, real* running_var_o,
                                                  const cell* x_bo, const Clock* clock,
@@ -12,6 +12,7 @@ extern "C" __global__ void batch_norm_statistics(real* mean_o, real* scale_o,
     __shared__ real scratch[BLOCK];
     for (integer tile = 0; tile < outputs; tile += column_stride()) {
         const integer o = tile + first_column();
+        // The statistics, from two passes over the column or from the running ones.
         real mean = 0, variance = 0;
         if (training) {
             real sum = 0;
@@ -30,6 +31,7 @@ extern "C" __global__ void batch_norm_statistics(real* mean_o, real* scale_o,
             mean = running_mean_o[o];
             variance = running_var_o[o];
         }
+        // One thread of each column writes them.
         if (o < outputs && threadIdx.y == 0) {
             mean_o[o] = mean;
             scale_o[o] = 1 / sqrt(variance + real(epsilon));
@@ -43,7 +45,7 @@ extern "C" __global__ void batch_norm_statistics(real* mean_o, real* scale_o,
     }
 }
 
-// xhat, z = gamma xhat + beta and y = f(z); y may be z. A thread for each element.
+// Writes xhat, z = gamma xhat + beta and y = f(z); y may be z. A thread for each element.
 extern "C" __global__ void batch_norm_forward(cell* y_bo, cell* z_bo, cell* xhat_bo,
                                               const cell* x_bo, const real* mean_o,
                                               const real* scale_o, const real* gamma_o,
@@ -61,7 +63,7 @@ extern "C" __global__ void batch_norm_forward(cell* y_bo, cell* z_bo, cell* xhat
         }
 }
 
-// The same by rows, which have the scales scale_b. A warp for each row.
+// The same by rows, with a scale in scale_b for each. A warp for each row.
 extern "C" __global__ void layer_norm_forward(cell* y_bo, cell* z_bo, cell* xhat_bo,
                                               real* scale_b, const cell* x_bo,
                                               const real* gamma_o, const real* beta_o,

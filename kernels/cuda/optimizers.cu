@@ -1,7 +1,7 @@
 // Optimizers: one pass over the flat parameters.
 
 // square_c[c] = the sum of g^2 over chunk c of `chunks` equal ones. A block for each chunk. In
-// double: the square of a large float would be infinite. What has the rate 0 has no part in it;
+// double: the square of a large float would be infinite. Parameters of rate 0 are left out;
 // `rates_p` is null where all rates are 1.
 extern "C" __global__ void gradient_square_sum(double* square_c, const real* g_p,
                                                const real* rates_p, integer chunks, integer size)
@@ -35,7 +35,7 @@ extern "C" __global__ void gradient_clip(real* clip, const double* square_c,
 
 // Clips the gradient and updates; penalties act on the first n_weights parameters. moments_sp holds
 // one row of `size` for each moment; `clip` is null where nothing is clipped. rates_p, unless null,
-// is what each step is multiplied by. cells_p, unless null, gets the new parameters rounded to
+// has a factor for each parameter's step. cells_p, unless null, gets the new parameters rounded to
 // cells. A thread for each parameter.
 extern "C" __global__ void optimizer_update(real* w_p, real* moments_sp, cell* cells_p,
                                             const real* g_p, const real* rates_p, const real* clip,

@@ -11,7 +11,7 @@ struct Step {
     real keep;  // 1 - decay
 };
 
-// Takes over what changes from step to step.
+// Sets the numbers that change from step to step.
 __device__ void set_coefficients(Step& step, const double* coefficients)
 {
     step.rate = real(coefficients[abi::RATE]);
@@ -77,21 +77,20 @@ __device__ void lion_update(real& w, real g, real& m, const Step& step)
     w -= step.rate * sign(direction);
 }
 
-// The rate of parameter p; null where no parameter has one of its own.
+// A pointer to the rate of parameter p; null where all rates are 1.
 __device__ const real* rate_at(const real* rates_p, integer p)
 {
     return rates_p ? rates_p + p : nullptr;
 }
 
-// What an element of the gradient adds to the square of its norm.
+// The share of an element of the gradient in the square of its norm.
 __device__ double square_that_learns(real g, const real* rate)
 {
     return rate && *rate == 0 ? 0 : double(g) * double(g);
 }
 
-// Adds penalties and decay to a gradient and moves its parameter; `decayed` says whether they act
-// on it. The two moments are those that the optimizer has. `rate`, unless null, is what the move is
-// multiplied by.
+// Adds penalties and decay (if `decayed`) to a gradient and updates its parameter. The optimizer
+// uses as many of the two moments as it has. `rate`, unless null, is a factor of the step.
 __device__ void parameter_update(integer optimizer, real& w, real g, real& first, real& second,
                                  bool decayed, const real* rate, const Step& step)
 {

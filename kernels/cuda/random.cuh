@@ -39,7 +39,7 @@ __device__ FeistelKeys feistel_keys(unsigned long long seed, unsigned epoch, uns
     return keys;
 }
 
-// A bijection of [0, 2**bits); the halves swap roles (and widths) each round.
+// A bijection of [0, 2**bits); the halves swap their roles and widths in each round.
 __device__ unsigned feistel(unsigned value, unsigned bits, const FeistelKeys& keys)
 {
     const unsigned low_bits = bits / 2;

@@ -1,10 +1,10 @@
-// Training of a tiny network in one block, for as many steps as a launch is given: parameters,
-// moments, activations and two batches lie in shared memory, and nothing else is launched.
+// Trains a tiny network in one block, for many steps in one launch: parameters, moments,
+// activations and two batches are in shared memory.
 //
-// The text is compiled for one network, loss, optimizer and size of batch. Before it come the
-// constants of namespace `tiny`, a struct Layer<L> for every layer L, and places in shared memory
-// (in numbers). Rows of matrices in shared memory are an odd number of places apart, so that threads
-// that walk down a column meet different banks.
+// The text is compiled for one network, loss, optimizer and batch size. The constants of namespace
+// `tiny`, a struct Layer<L> for every layer L, and offsets into shared memory (in numbers) are
+// defined before it. Rows of matrices in shared memory are an odd number of places apart, so that
+// threads on one column access different banks.
 
 using tiny::Layer;
 
@@ -33,13 +33,13 @@ struct Data {
     integer count;
 };
 
-// A batch on its way from the data set to shared memory. Rows are looked up one step and fetched
-// another step before they are needed, so that no step waits for device memory.
+// Brings batches from the data set to shared memory. It looks up the rows of a batch two steps
+// before they are needed and fetches them one step before, so that no step waits for device memory.
 struct Pipeline {
     integer row[HELD];  // of the data set; -1: none
     real value[HELD];
 
-    // Looks up which rows the batch at `start` has.
+    // Looks up the row numbers of the batch at `start`.
     __device__ void look_up(const Data& data, integer start)
     {
 #pragma unroll
@@ -52,7 +52,7 @@ struct Pipeline {
         }
     }
 
-    // Fetches the rows looked up.
+    // Fetches the numbers of these rows.
     __device__ void fetch(const Data& data)
     {
 #pragma unroll
@@ -72,7 +72,7 @@ struct Pipeline {
         }
     }
 
-    // Puts what was fetched into shared memory.
+    // Writes the fetched numbers to shared memory.
     __device__ void store(real* records) const
     {
 #pragma unroll
@@ -95,7 +95,7 @@ __device__ void product_tiled(int rows, int columns, int inner, A a, B b, Store 
         int r[TILE], c[TILE];
 #pragma unroll
         for (int i = 0; i < TILE; ++i) {
-            // What lies outside is computed as the last one is, and not stored.
+            // Outside the product, the last row or column is computed again, and not stored.
             r[i] = tile / across + i * down < rows ? tile / across + i * down : rows - 1;
             c[i] = tile % across + i * across < columns ? tile % across + i * across : columns - 1;
         }
@@ -168,13 +168,14 @@ __device__ void forward(real* s, const real* records, int rows)
     __syncthreads();
 }
 
-// The losses and scores of the rows, and the gradient with respect to the last layer's z.
+// Writes the losses and scores of the rows, and the gradient with respect to the last layer's z.
 __device__ void head(real* s, const real* records, const double* constants, double weights,
                      int rows)
 {
     using This = Layer<LAST>;
     const int first = LANES == 1 ? thread() : int(threadIdx.y);
     for (int b = first; b < rows; b += LANES == 1 ? tiny::THREADS : tiny::THREADS / WARP) {
+        // What row_loss takes: the row's outputs, targets and weight.
         const real* record = records + b * odd(RECORD);
         Row r;
         r.d_o = s + This::D + b * odd(This::O);
@@ -192,6 +193,7 @@ __device__ void head(real* s, const real* records, const double* constants, doub
         r.share = weights > 0 ? real(1 / weights) : real(0);
         const real value = row_loss(tiny::LOSS, r);
         const real points = score(tiny::LOSS, r);
+        // From the gradient of y to that of z, unless the loss has given it.
         if (!tiny::FUSED) {
             if (This::ACTIVATION == abi::SOFTMAX) {
                 softmax_backward_row(r.d_o, r.y_o, This::O);
@@ -231,8 +233,7 @@ __device__ void backward(real* s, int rows)
     }
 }
 
-// use(where the parameter lies in shared memory, its number, its gradient) for all parameters, from
-// layer L down.
+// Calls use(place in shared memory, number, gradient) for all parameters, from layer L down.
 template <int L, typename Use>
 __device__ void each_gradient(real* s, const real* records, int rows, Use use)
 {
@@ -246,7 +247,7 @@ __device__ void each_gradient(real* s, const real* records, int rows, Use use)
         [&](int r, int c, real sum) {
             use(This::W + r * odd(This::O) + c, This::WEIGHT + r * This::O + c, sum);
         });
-    // The last threads first: the others have more of the product to do.
+    // The last threads begin, since the others compute more of the product.
     for (int o = tiny::THREADS - 1 - thread(); o < This::O; o += tiny::THREADS) {
         real sum = 0;
         for (int b = 0; b < rows; ++b)
@@ -305,6 +306,7 @@ extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally
     Step step = make_step(constants, coefficients_of_step);
     const double limit = constants[abi::CLIP_NORM];
 
+    // Parameters, moments and the first batch go to shared memory.
     move_parameters<LAST>(s, w_p, false);
     for (int p = thread(); p < tiny::N_MOMENTS * tiny::SIZE; p += tiny::THREADS)
         s[tiny::MOMENTS + p] = moments_sp[p];
@@ -317,6 +319,7 @@ extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally
     next.look_up(data, start + tiny::BATCH);
     __syncthreads();
 
+    // The steps. Only the first warp has the sums of the epoch.
     double loss = tally[abi::LOSS_SUM], points = tally[abi::SCORE_SUM];
     double weight = tally[abi::WEIGHT_SUM], good = tally[abi::STEPS];
     integer done = 0;
@@ -324,10 +327,12 @@ extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally
         const real* records = s + tiny::RECORDS + done % 2 * (tiny::BATCH * odd(RECORD));
         const integer first = start + done * tiny::BATCH;
         const int rows = int(count - first < tiny::BATCH ? count - first : tiny::BATCH);
+        // Load the next batches while this one is trained on.
         next.fetch(data);
         next.look_up(data, first + 2 * tiny::BATCH);
         set_coefficients(step, coefficients_of_step + done * abi::COEFFICIENTS);
 
+        // Forward, loss, and the gradients of activations.
         if (tiny::WEIGHTED && threadIdx.y == 0) {
             const auto row_weight = [&](int b) { return records[b * odd(RECORD) + RECORD - 1]; };
             const double sum = sum_by_warp(rows, row_weight);
@@ -345,6 +350,7 @@ extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally
         }
         backward<LAST>(s, rows);
 
+        // The gradients of parameters and their update, at once unless the whole norm comes first.
         const auto update = [&](int place, int p, real g) {
             real& m = s[tiny::MOMENTS + p];
             real& v = s[tiny::MOMENTS + (tiny::N_MOMENTS - 1) * tiny::SIZE + p];
@@ -377,6 +383,7 @@ extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally
         __syncthreads();
     }
 
+    // Everything goes back to device memory.
     move_parameters<LAST>(s, w_p, true);
     for (int p = thread(); p < tiny::N_MOMENTS * tiny::SIZE; p += tiny::THREADS)
         moments_sp[p] = s[tiny::MOMENTS + p];

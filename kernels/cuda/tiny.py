@@ -1,4 +1,4 @@
-"""The text of ``tiny.cu`` for one network: its constants, and its places in shared memory."""
+"""Makes the text of ``tiny.cu`` for one network: its constants and its shared memory layout."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fastnet.kernels.cuda import loader
 
 KERNEL: Final = "tiny_train"
 THREADS: Final = (32, 256)
-"""At least and at most; a power of two."""
+"""The least and the most threads in the block, which has a power of two of them."""
 
 ELEMENTS: Final = 16
-"""So many elements of a layer's largest product are one thread's work."""
+"""How many elements of a layer's largest product each thread computes, about."""
 
 HELD: Final = 16
-"""So many numbers of the next batch a thread can hold in registers."""
+"""How many numbers of the next batch a thread can keep in registers."""
 
 _FILES: Final = (
     "cells.cuh",
@@ -39,9 +39,9 @@ class TinyLayer:
     ----------
     inputs, outputs, activation : int
     weight, bias : int
-        Where they are in the flat parameters.
+        Offsets into the flat parameters.
     keeps_z : bool
-        Whether z is kept beside y.
+        Whether z is stored beside y.
     """
 
     inputs: int
@@ -54,7 +54,7 @@ class TinyLayer:
 
 @dataclass(frozen=True)
 class Tiny:
-    """What the kernel is compiled for.
+    """All that the kernel is specialised for.
 
     Attributes
     ----------
@@ -70,9 +70,9 @@ class Tiny:
     fused : bool
         Whether the loss gives the gradient with respect to z.
     n_moments : int
-        Moments of the optimizer.
+        The number of moments of the optimizer.
     n_weights : int
-        The first so many parameters have penalties.
+        Penalties act on the first so many parameters.
     clipped : bool
     """
 
@@ -95,7 +95,7 @@ class Tiny:
 
     @property
     def record(self) -> int:
-        """Numbers of a row: inputs, targets or label, weight."""
+        """The numbers of a row: inputs, targets or label, weight."""
         return self.layers[0].inputs + (self.targets or 1) + self.weighted
 
     @cached_property
@@ -109,12 +109,12 @@ class Tiny:
 
     @property
     def held(self) -> int:
-        """Numbers of a batch that each thread fetches."""
+        """The numbers of a batch that each thread fetches."""
         return -(-self.batch * self.record // self.threads)
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Where everything begins in shared memory, in numbers; ``"end"`` is behind it."""
+        """The offsets of all arrays in shared memory, in numbers; ``"end"`` is their end."""
         sizes = {"RECORDS": 2 * self.batch * (self.record | 1)}
         for n, layer in enumerate(self.layers):
             width = layer.outputs | 1
@@ -130,7 +130,7 @@ class Tiny:
 
     @property
     def shared_bytes(self) -> int:
-        """Shared memory that it takes."""
+        """The shared memory that the kernel needs."""
         return self.places["end"] * np.dtype(self.dtype).itemsize
 
     def text(self) -> str:

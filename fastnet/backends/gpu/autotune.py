@@ -1,4 +1,4 @@
-"""Which of a product's algorithms is taken: measured once on each GPU, and kept on disk."""
+"""Chooses an algorithm for each matrix product by measuring once per GPU; keeps it on disk."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Final
 from fastnet.kernels.cache_dir import user_cache
 
 GAIN: Final = 0.95
-"""Another algorithm than the first must take at most so much of its time: else noise decides."""
+"""Another algorithm must take at most this share of the first one's time, or noise would decide."""
 
 
 class Choices:
-    """Numbers of algorithms by problem, for one GPU and one version of the library.
+    """The chosen algorithm for each problem, for one GPU and one version of the library.
 
-    What is on disk is a number into the library's own list, so that a damaged file cannot do more
-    than choose another right algorithm. A file that cannot be read or written is done without.
+    The file holds indices into the library's own list of algorithms, so a damaged file can only
+    choose another correct algorithm. Where the file cannot be read or written, `Choices` measures
+    again in each process.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ class Choices:
         self._known = _read(self._path)
 
     def choose(self, key: str, count: int, seconds: Callable[[int], float]) -> int:
-        """Return which of `count` algorithms to take; ``seconds(n)`` measures one."""
+        """Return the index of the algorithm to use; ``seconds(n)`` measures number n of `count`."""
         chosen = self._known.get(key, -1)
         if not 0 <= chosen < count:
             chosen = 0
@@ -46,7 +47,7 @@ class Choices:
         return chosen
 
     def _write(self) -> None:
-        """Put the file in place whole, with what other processes found meanwhile."""
+        """Replace the file in one step; keep the choices that other processes have added to it."""
         self._known = {**_read(self._path), **self._known}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
-"""The CuPy backend: whether a GPU can be used, and which.
+"""The CuPy backend: says whether a GPU can be used and which, and moves data there.
 
-CuPy gives memory, module loading and libraries (`gpu_cuda`); the arithmetic is in ``kernels/cuda``
-and the order of it in `gpu_engine`. CuPy is imported when the backend is asked for, never before.
+CuPy provides memory, module loading and libraries (`cupy_runtime`). The kernels are in
+``kernels/cuda``, and `step` launches them in their order. CuPy is imported when somebody asks for
+the backend, never before.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from fastnet.nn.batch import Array, Batch
 from fastnet.nn.plan import Plan
 
 _BUILDS: Final = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
-"""The distributions that bring a ``cupy`` package: at most one may be installed."""
+"""The distributions that contain the package ``cupy``: at most one may be installed."""
 
 DATA_SHARE: Final = 0.7
-"""Data that would take a larger part of the free memory stay on the host and are streamed."""
+"""Data that need a larger share of the free memory stay on the host and are streamed."""
 
 _OLDEST: Final = (7, 5)
 """The lowest compute capability that CUDA 13 compiles for."""
@@ -46,7 +47,7 @@ class CupyBackend(Backend):
     Parameters
     ----------
     device : int or None
-        The number of the GPU; None: CuPy's current one.
+        The number of the GPU; None means CuPy's current one.
     """
 
     name: ClassVar[str] = "cupy"
@@ -115,7 +116,7 @@ class CupyBackend(Backend):
 
 
 def _why_not_installed() -> str | None:
-    """Look at what is installed, without importing it."""
+    """Check the installed distributions without importing them."""
     found = [name for name in _BUILDS if _is_installed(name)]
     if len(found) > 1:
         return (
@@ -184,7 +185,7 @@ def _why_driver(runtime: Any) -> str:
 
 
 def _why_no_libraries() -> str | None:
-    """Load the libraries that CuPy does not bring along; its attributes find them."""
+    """Load the libraries that CuPy does not contain; reading its attributes finds them."""
     cuda: Any = import_module("cupy").cuda
     library = "NVRTC"
     try:

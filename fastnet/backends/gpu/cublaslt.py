@@ -80,10 +80,10 @@ class LtEpilogue(IntEnum):
 
 
 REDUCTIONS: Final = 2 | 4
-"""COMPUTE_TYPE and OUTPUT_TYPE; not INPLACE, whose sums have another order in each run."""
+"""COMPUTE_TYPE and OUTPUT_TYPE. INPLACE is left out: its order of sums changes from run to run."""
 
 ALGORITHMS: Final = 8
-"""So many algorithms are asked for."""
+"""How many algorithms to ask the library for."""
 
 
 class CublasError(FastNetError, RuntimeError):
@@ -106,7 +106,7 @@ class _Heuristic(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Problem:
-    """A product D (m, n) = op(A) op(B), as far as the choice of its algorithm depends on it.
+    """A product D (m, n) = op(A) op(B): all that the choice of an algorithm depends on.
 
     Attributes
     ----------
@@ -136,17 +136,17 @@ class Problem:
 
     @property
     def key(self) -> str:
-        """All of it as text."""
+        """All fields as text."""
         return " ".join(str(int(value)) for value in astuple(self))
 
 
 class CublasLt:
-    """The library.
+    """The loaded library.
 
     Parameters
     ----------
     path : str
-        Where it is, or its name.
+        Its path or name.
     """
 
     def __init__(self, path: str) -> None:
@@ -196,9 +196,9 @@ class Product:
         self._d = self._layout(p.output, p.m, p.n)
 
     def algorithms(self, handle: ctypes.c_void_p, workspace_bytes: int) -> list[Any]:
-        """Return the algorithms for it, what should be the fastest first; none if there is none.
+        """Return the algorithms for the problem, best guess first; empty where there is none.
 
-        Never while a stream is captured.
+        It must not be called while a stream is captured.
         """
         preference = ctypes.c_void_p()
         self._create("MatmulPreference", preference)
@@ -213,7 +213,7 @@ class Product:
         )
         for wish, value in wishes:
             self._attribute("MatmulPreference", preference, wish, value)
-        # The alignment of what the pointers point to counts; they are not followed.
+        # The library looks at the alignment of these addresses and does not follow them.
         self.point(p.align_vector, p.align_mask)
         found, results = ctypes.c_int(), (_Heuristic * ALGORITHMS)()
         layouts = self._a, self._b, self._d, self._d
@@ -230,7 +230,7 @@ class Product:
         return [_Algorithm.from_buffer_copy(r.algorithm) for r in good]
 
     def point(self, vector: int, mask: int) -> None:
-        """Say where the epilogue's vector and mask lie; 0 is nowhere."""
+        """Set the addresses of the epilogue's vector and mask; 0 means none."""
         if self.problem.epilogue is not LtEpilogue.DEFAULT:
             self._set(Attribute.BIAS_POINTER, ctypes.c_uint64(vector))
         if self.problem.epilogue in (LtEpilogue.RELU_AUX_BIAS, LtEpilogue.DRELU_BGRAD):
@@ -246,7 +246,7 @@ class Product:
         workspace: tuple[int, int],
         stream: int,
     ) -> None:
-        """Queue D = op(A) op(B) on a stream; arrays are addresses, `workspace` has its bytes."""
+        """Queue D = op(A) op(B) on a stream; `workspace` is an address and a size in bytes."""
         arrays = (ctypes.c_void_p(address) for address in (a, b, d, d))
         layouts = self._a, self._b, self._d, self._d
         (a_, b_, c_, d_), (la, lb, lc, ld) = arrays, layouts
@@ -276,7 +276,7 @@ class Product:
         )
 
     def __del__(self) -> None:
-        """Give the descriptors back."""
+        """Destroy the descriptors."""
         for kind, what in (
             ("MatmulDesc", getattr(self, "_operation", None)),
             *(("MatrixLayout", getattr(self, name, None)) for name in ("_a", "_b", "_d")),

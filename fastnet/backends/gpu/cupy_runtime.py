@@ -1,4 +1,4 @@
-"""The engine's `Runtime` on an NVIDIA GPU: CuPy's memory, modules and graphs, cublasLt's products.
+"""The `Runtime` on an NVIDIA GPU: CuPy's memory, modules and graphs, cublasLt's products.
 
 CuPy is imported when a runtime is made, never before.
 """
@@ -37,10 +37,10 @@ BLOCK: Final = 256
 """Threads in a block."""
 
 WORKSPACE_BYTES: Final = 32 * 2**20
-"""For split sums of products: what cublasLt's fastest algorithms ask for on newer GPUs."""
+"""Memory for products that split their sums; cublasLt's fastest algorithms need so much."""
 
 FIRST_WITH_BF16: Final = (8, 0)
-"""Compute capability from which on products may have a precision below float32."""
+"""The lowest compute capability whose products may have a precision below float32."""
 
 _EPILOGUES: Final = {
     Epilogue.NONE: LtEpilogue.DEFAULT,
@@ -64,9 +64,9 @@ class CudaRuntime:
     ----------
     dtype : float32 or float64
     precision : str
-        Of products in float32.
+        The precision of products in float32.
     device : int or None
-        The number of the GPU; None: CuPy's current one.
+        The number of the GPU; None means CuPy's current one.
     """
 
     def __init__(
@@ -159,8 +159,8 @@ class CudaRuntime:
         return launch
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        # On a stream of its own: the one that work is queued on may be the default stream, which
-        # cannot be captured. Nothing runs on it.
+        # A new stream records the work, and nothing runs on it: the current stream may be the
+        # default one, which cannot be captured.
         stream = self._cuda.Stream(non_blocking=True)
         with stream:
             stream.begin_capture()
@@ -209,7 +209,7 @@ class CudaRuntime:
         if self._workspace is None:
             self._workspace = self.empty((WORKSPACE_BYTES,), np.uint8)
         vector_at, mask_at = (0 if v is None else v.data.ptr for v in (vector, mask))
-        # Columns come first there, so every array is seen transposed: out.T = b.T @ a.T.
+        # cublasLt is column-major, so it sees every array transposed: out.T = b.T @ a.T.
         arrays = out.data.ptr, b.data.ptr, a.data.ptr
         workspace = self._workspace.data.ptr, WORKSPACE_BYTES
         stream = self._cuda.get_current_stream().ptr
@@ -239,14 +239,14 @@ def _alignment(values: Array | None) -> int:
 
 
 class Products:
-    """The products of one GPU, each with the algorithm that was chosen for it."""
+    """Runs the products of one GPU, each by the algorithm that was chosen for it."""
 
     def __init__(self, cupy: Any, library: CublasLt, name: str) -> None:
         self._cupy, self._library, self._handle = cupy, library, library.handle()
         self._choices = Choices(f"{name} cublasLt {library.version}")
         self._found: dict[Problem, tuple[Product, list[Any]]] = {}
         self._chosen: dict[Problem, Any] = {}
-        self._lock = RLock()  # A descriptor says where the vector lies: one call at a time.
+        self._lock = RLock()  # A descriptor holds the vector's address: one call at a time.
 
     def exists(self, problem: Problem) -> bool:
         """Return whether there is an algorithm for a problem."""
@@ -271,7 +271,7 @@ class Products:
     ) -> None:
         """Queue a product; the first time, measure its algorithms on these arrays.
 
-        That does no harm: every one of them computes what is asked for.
+        Measuring on them is harmless, since every algorithm writes the same product.
         """
 
         def run(algorithm: Any) -> None:
@@ -290,7 +290,7 @@ class Products:
             run(self._chosen[problem])
 
     def _seconds(self, work: Callable[[], None]) -> float:
-        """Return how long `work` takes: the median of a few, infinite where it fails."""
+        """Return how long `work` takes: the median of three runs, or infinity where it fails."""
         cuda, times = self._cupy.cuda, []
         stream = cuda.get_current_stream()
         try:
@@ -308,14 +308,14 @@ class Products:
 
 @cache
 def _products(device: int) -> Products:
-    """Return the products of the current device, which `device` names."""
+    """Return the `Products` of the current device; `device` is its number, for the cache."""
     cupy: Any = import_module("cupy")
     properties = cupy.cuda.runtime.getDeviceProperties(device)
     return Products(cupy, CublasLt(library_path()), properties["name"].decode())
 
 
 def library_path() -> str:
-    """Return where cublasLt is, of the version that CuPy is built for."""
+    """Return the path of cublasLt in the version that CuPy is built for."""
     pathfinder: Any = import_module("cuda.pathfinder")
     found = pathfinder.load_nvidia_dynamic_lib("cublasLt")
     return str(found.abs_path)
@@ -328,19 +328,19 @@ def _capability(device: Any) -> tuple[int, int]:
 
 @cache
 def _kernels(dtype: np.dtype[Any], device: int, bf16: bool) -> dict[str, Any]:
-    """Return the compiled kernels for a dtype on the current device, which `device` names."""
+    """Return the compiled kernels on the current device; `device` is its number, for the cache."""
     cupy: Any = import_module("cupy")
     module = compiled(cupy, loader.source(dtype, BLOCK, bf16=bf16))
     return {name: module.get_function(name).kernel for name in loader.KERNELS}
 
 
 def compiled(cupy: Any, text: str) -> Any:
-    """Return the module of a CUDA text."""
+    """Return the compiled module of a CUDA source text."""
     module = cupy.RawModule(code=text, options=loader.OPTIONS)
     try:
         module.compile()
     except OSError as error:
-        # CuPy keeps compiled kernels on disk. Without that, they are compiled in each process.
+        # CuPy keeps compiled kernels on disk; without that, each process compiles them.
         warnings.warn(
             f"CuPy's kernel cache cannot be used ({first_line(error)}); kernels are compiled anew "
             f"in each process. CUPY_CACHE_DIR can name another folder.",
@@ -362,13 +362,13 @@ def to_device(cupy: Any, values: NDArray[Any]) -> Array:
 
 
 def free_memory(cupy: Any) -> tuple[int, int]:
-    """Return the bytes that are free for CuPy, and all that the GPU has."""
+    """Return the bytes that are free for CuPy, and the size of the GPU's memory."""
     free, total = cupy.cuda.runtime.memGetInfo()
     return int(free + cupy.get_default_memory_pool().free_bytes()), int(total)
 
 
 def out_of_memory(cupy: Any, needed: int) -> MemoryError:
-    """Return the error that says what was needed and what there is."""
+    """Return the error that says how much memory was needed and how much is free."""
     free, total = free_memory(cupy)
     return MemoryError(
         f"an array of {size_text(needed)} does not fit into the GPU's memory, of which "
@@ -378,13 +378,13 @@ def out_of_memory(cupy: Any, needed: int) -> MemoryError:
 
 
 def first_line(error: Exception) -> str:
-    """Return an error's kind and the first line of what it says."""
+    """Return an error's class and the first line of its message."""
     text = str(error).strip().split("\n")[0].rstrip(":.")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def size_text(count: float) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes as text with a unit."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if count < 1024 or unit == "GiB":
             break

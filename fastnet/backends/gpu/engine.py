@@ -1,7 +1,7 @@
-"""The engine of the GPU backend: the contract of `Engine`, by the launches of `GpuStep`.
+"""The engine of the GPU backend: implements `Engine` with the launches of `GpuStep`.
 
-`GpuStep` says what a training step is, `Epochs` how an epoch is made of recorded steps. Here both
-meet the contract, beside prediction and evaluation.
+`GpuStep` says what a training step is, and `Epochs` makes an epoch of recorded steps. The engine
+adds prediction and evaluation.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from fastnet.nn.plan import Plan
 
 
 class GpuEngine(Engine):
-    """Forward, backward and update by CUDA kernels.
+    """Computes forward, backward and update with CUDA kernels.
 
-    Once the workspace is reserved and a first epoch has been run, training on the same data
-    allocates nothing.
+    After the workspace is reserved and a first epoch has run, training on the same data allocates
+    nothing.
     """
 
     def __init__(self, plan: Plan, parameters: Array, state: Array, runtime: Runtime) -> None:
@@ -97,11 +97,11 @@ class GpuEngine(Engine):
         step: int,
         first: int = 0,
     ) -> LossSums:
-        """Train as the composed form does, with one wait at the end.
+        """Train as the composed form does; the host waits only at the end.
 
-        The host does not see a loss that stops being finite. The device does, and from the next
-        batch on changes nothing that lasts; so parameters, moments, running statistics and tally
-        are those of the composed form, which stops there.
+        The host does not see when the loss stops being finite. The device sees it, and from the
+        next batch on changes no parameter, moment, running statistic or sum. So these are the same
+        as in the composed form, which stops there.
         """
         place = {"epoch": epoch, "step": step, "first": first}
         self.runtime.activate()

@@ -1,9 +1,9 @@
-"""How an epoch is made of steps on a GPU: windows of batches, gathered at once and replayed.
+"""Runs an epoch on a GPU in windows of batches, which are gathered at once and replayed.
 
 A *window* is a number of consecutive batches. One launch gathers its rows, in the order of the
-epoch, into a buffer; so every batch of it is a slice that lies at the same address in every window,
-and one recording of a window's launches serves the whole of training. What changes from step to
-step (learning rate, place in the epoch, seed) lies in device memory.
+epoch, into a buffer. So every batch is a slice at the same address in every window, and one
+recording of a window's launches can be replayed for the whole training run. The learning rate, the
+place in the epoch and the seed change from step to step, so they are in device memory.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from fastnet.kernels import abi
 from fastnet.nn.batch import Array, Batch
 
 WINDOWS: Final = (64, 8, 1)
-"""Steps in a window. A few sizes, so that spans of any length need few recordings."""
+"""The numbers of steps in a window: a few sizes, so that any span needs few recordings."""
 
 WINDOW_BYTES: Final = 64 * 2**20
-"""A window's inputs take at most about so much memory, unless a single batch takes more."""
+"""The inputs of a window take at most about so much memory, unless one batch takes more."""
 
 
 class Epochs:
-    """What an engine keeps from epoch to epoch."""
+    """Trains on spans of an epoch, and keeps the recordings from one epoch to the next."""
 
     def __init__(self, gpu: GpuStep) -> None:
         self._gpu = gpu
@@ -51,12 +51,14 @@ class Epochs:
         first: int,
     ) -> LossSums:
         """Train on some batches of an epoch; the arguments are those of ``train_epoch``."""
+        # A tiny network trains in one kernel, without the workspace of the general path.
         gpu, memory = self._gpu, self._gpu.memory
         size, count = config.batch_size, len(rows)
         on_device = not isinstance(rows, HostRows)
         kernel = self._tiny.kernel_for(rows, config) if on_device else None
         if kernel is None:
             memory.reserve(min(size, count))
+        # All that the steps read goes to the device before the first launch is recorded.
         order = gpu.order(count, config.seed, epoch) if config.shuffle else None
         memory.upload_coefficients(coefficients)
         memory.step_numbers(config.optimizer)
@@ -69,6 +71,8 @@ class Epochs:
             if kernel is not None:
                 steps = len(coefficients)
                 return self._tiny.train(kernel, rows, order, config, moments, steps)
+            # Rows on the host come in windows through pinned memory; rows on the device are
+            # gathered there.
             if isinstance(rows, HostRows):
                 on_host = None if order is None else gpu.runtime.to_host(order)
                 feeder = Feeder(gpu.runtime, memory, rows, on_host)
@@ -82,7 +86,7 @@ class Epochs:
                 self._train_window(window, rows, order, config, moments)
             return gpu.read_tally()
         finally:
-            gpu.set_clock()  # Outside an epoch, an update uses row 0 and nothing is halted.
+            gpu.set_clock()  # Outside an epoch, an update reads row 0, and nothing is halted.
 
     def _train_window(
         self,
@@ -92,7 +96,7 @@ class Epochs:
         config: TrainConfig,
         moments: Array,
     ) -> None:
-        """Train on a window; its rows are first gathered from `rows`, unless it has them."""
+        """Gather a window from `rows`, unless `rows` is None, and train on it."""
         gpu, memory, size = self._gpu, self._gpu.memory, config.batch_size
 
         def work() -> None:
@@ -112,7 +116,7 @@ class Epochs:
         self._graphs.run((addresses, codes), work)
 
     def _train_step(self, batch: Batch, config: TrainConfig, moments: Array) -> None:
-        """Forward, backward, update at the step that the clock names; then move the clock on."""
+        """Launch forward, backward and update of the clock's step; then advance the clock."""
         gpu, loss = self._gpu, config.loss
         last = gpu.layers[-1]
         logits = loss.fused_activation == "softmax" and last.activation == abi.SOFTMAX
@@ -142,7 +146,7 @@ class Epochs:
 def windows(
     first: int, steps: int, size: int, count: int, per_row: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield the bounds, in rows of the epoch, of windows over `steps` batches from `first` on.
+    """Yield the bounds of windows that cover `steps` batches from `first` on, in rows of the epoch.
 
     Parameters
     ----------

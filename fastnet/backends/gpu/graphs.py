@@ -1,4 +1,4 @@
-"""Work that is done again and again: recorded the second time, replayed from then on."""
+"""Records launches that repeat as CUDA graphs the second time, and replays them after that."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from fastnet.backends.gpu.runtime import Runtime
 from fastnet.errors import FastNetWarning
 
 GRAPHS: Final = 32
-"""So many recordings are kept; the one unused for longest goes first."""
+"""How many recordings are kept; the one that was not used for longest goes first."""
 
 
 class Graphs:
-    """Recordings of launches, by what they depend on.
+    """Recordings of launches, by a key that holds everything they depend on.
 
-    A recording holds addresses, not arrays: it keeps no data alive. So the addresses and sizes of
-    all arrays must be part of its key, as must everything else by which two launches differ. Where
-    a key comes again, the same launches on the same addresses are what is asked for, whoever owns
-    the memory by then.
+    A recording holds addresses and keeps no array alive. So its key must hold the addresses and
+    sizes of all arrays, and everything else in which two launches could differ. When a key comes
+    again, the caller wants the same launches on the same addresses, whichever arrays are there by
+    then.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -28,7 +28,7 @@ class Graphs:
         self._recorded: OrderedDict[Hashable, Callable[[], None] | None] = OrderedDict()
 
     def run(self, key: Hashable, work: Callable[[], None]) -> None:
-        """Do `work`: at first as it stands, which loads kernels and chooses algorithms."""
+        """Run `work`: the first time directly, since that loads kernels and chooses algorithms."""
         if key not in self._recorded:
             work()
             self._recorded[key] = None
@@ -42,7 +42,7 @@ class Graphs:
         replay()
 
     def _capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Return what replays `work`; where it cannot be recorded, `work` itself."""
+        """Return a function that replays `work`, or `work` itself where it cannot be recorded."""
         try:
             return self._runtime.capture(work)
         except Exception as error:

@@ -1,7 +1,7 @@
-"""Data that do not fit into the GPU's memory: they stay on the host and come in windows.
+"""Streams data that do not fit into the GPU's memory: they stay on the host and come in windows.
 
-Two windows take turns: while the GPU trains on one, the host gathers the rows of the next into
-pinned memory, from where they are copied beside the work. The order of the rows, and so the
+Two windows take turns. While the GPU trains on one, the host gathers the rows of the next into
+pinned memory, and the GPU copies them while it computes. The order of the rows, and so the
 training, is the same as with data on the device.
 """
 
@@ -19,16 +19,16 @@ from fastnet.nn.batch import Batch
 
 
 class Feeder:
-    """Brings windows of host rows to the device.
+    """Copies windows of host rows to the device.
 
     Parameters
     ----------
     runtime : Runtime
     memory : Memory
-        Of the engine; the windows are in it.
+        The engine's device memory, which has the windows.
     rows : HostRows
     order : (N,) uint32 on the host, or None
-        In which to take them.
+        The order in which to take them.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Feeder:
         self._slot = 0
 
     def window(self, start: int, stop: int) -> Batch:
-        """Return rows ``order[start:stop]`` on the device, until the next but one call."""
+        """Return rows ``order[start:stop]`` on the device, valid until the call after the next."""
         runtime, slot = self._runtime, self._slot
         window = self._memory.window(stop - start, self._rows, slot, numbers=True)
-        runtime.wait(self._copied[slot])  # Then what is pinned may be overwritten.
+        runtime.wait(self._copied[slot])  # Then the pinned memory may be overwritten.
         pairs = []
         for field, (into, values) in enumerate(zip(window.fields, self._rows.fields, strict=True)):
             if into is not None and values is not None:
@@ -62,12 +62,12 @@ class Feeder:
         return window
 
     def used(self) -> None:
-        """Say that all work on the window has been queued."""
+        """Mark the end of the work on this window; the caller has queued all of it."""
         self._used[self._slot] = self._runtime.mark()
         self._slot = 1 - self._slot
 
     def _room(self, slot: int, field: int, like: Any) -> NDArray[Any]:
-        """Return pinned memory of that shape."""
+        """Return pinned memory of the shape of `like`, which is reused from window to window."""
         kept = self._pinned[slot].get(field)
         if kept is None or kept.shape[0] < like.shape[0]:
             kept = self._runtime.pinned(like.shape, like.dtype)

@@ -1,7 +1,7 @@
-"""What lies on the GPU for one network, and where: `Memory`.
+"""Allocates and lays out the GPU memory of one network: `Memory`.
 
-All allocation is here. Scalars that change from step to step lie on the device as well, because a
-launch whose arguments never change can be captured once and replayed.
+Scalars that change from step to step are on the device as well, because a launch whose arguments
+never change can be recorded once and replayed.
 
 B rows of a batch, I inputs, O outputs, T target columns, P parameters, N rows of the data set.
 """
@@ -25,7 +25,7 @@ from fastnet.nn.plan import Plan
 
 @dataclass(slots=True)
 class Layer:
-    """One layer's record as Python numbers, with its views, as in the NumPy backend."""
+    """One layer's record of the plan as Python numbers, with its views, as in the NumPy backend."""
 
     kind: int
     inputs: int
@@ -37,7 +37,7 @@ class Layer:
     momentum: float
     w: Array = None  # (I, O) of a dense layer, gamma (O,) of a normalisation
     b: Array = None  # (O,), or beta
-    w_cells: Array = None  # the same as cells, where products read them so
+    w_cells: Array = None  # the same as cells, for products
     b_cells: Array = None
     dw: Array = None
     db: Array = None
@@ -50,8 +50,8 @@ class Layer:
     dz: Array = None  # first the gradient with respect to y, then to z
     xhat: Array = None  # normalised input, or dropout mask
     mask: Array = None  # (rows, mask_bytes) of a ReLU below a dense layer: one bit an element
-    masked: bool = False  # whether the last forward pass has written the mask
-    finished: bool = False  # whether dz and db came with the product of the layer above
+    masked: bool = False  # whether the last forward pass wrote the mask
+    finished: bool = False  # whether the layer above's product wrote dz and db
 
 
 class Memory:
@@ -65,20 +65,21 @@ class Memory:
         The record ``Clock`` of ``kernels/cuda/clock.cu``.
     layers : list of Layer
     rates : (P,), or None
-        As ``Plan.rates`` says.
+        See ``Plan.rates``.
     shadow : (P,) cells, or None
-        The parameters as products read them, where that is not as they are.
+        A copy of the parameters rounded to cells, for products; None where cells are the
+        network's dtype.
     row_loss, row_score : (rows,)
     x_cells : (rows, I) cells, outputs : (rows, O); or None
-        Room for what comes in and goes out, where cells are not of the network's dtype.
+        Memory for inputs and outputs, where cells are not of the network's dtype.
     weight_total : (1,) float64
-        Sum of the weights of the batch.
+        The sum of the weights of the batch.
     norm_chunks : (chunks,) float64
-        Squares of the gradient, summed in parts.
+        Partial sums of the squares of the gradient.
     clip : (1,)
-        What the gradient is multiplied by.
+        The factor of the gradient that clips its norm.
     generation : int
-        How many times the workspace was made.
+        How many times the workspace was allocated.
     """
 
     def __init__(self, plan: Plan, parameters: Array, state: Array, runtime: Runtime) -> None:
@@ -136,7 +137,7 @@ class Memory:
         return layer
 
     def reserve(self, rows: int) -> None:
-        """Make the workspace fit batches of up to `rows` rows."""
+        """Allocate a workspace for batches of up to `rows` rows."""
         if rows <= self._rows:
             return
         plan, dtype, empty = self._plan, self._dtype, self._runtime.empty
@@ -168,7 +169,7 @@ class Memory:
         return self.layers[index].activation == abi.RELU and kinds == [abi.DENSE, abi.DENSE]
 
     def _release(self) -> None:
-        """Give the old workspace back, so that the new one need not lie beside it."""
+        """Free the old workspace, so that the new one need not fit beside it."""
         self._rows = 0
         self._workspace = self._deltas = self.row_loss = self.row_score = None
         self.x_cells = self.outputs = None
@@ -178,15 +179,16 @@ class Memory:
                 layer.scale = None
 
     def window(self, rows: int, like: Batch, slot: int = 0, *, numbers: bool = False) -> Batch:
-        """Return room for `rows` rows of the data, gathered; there are two such slots.
+        """Return memory for `rows` gathered rows of the data, in one of two slots.
 
-        x is room for cells, or for `numbers` of the network's dtype. What `like` lacks is None.
+        x is for cells, or with `numbers` for the network's dtype. Fields that `like` lacks are
+        None.
         """
         plan, empty, dtype = self._plan, self._runtime.empty, self._dtype
         kind = dtype if numbers else self._runtime.cells
         room = self._windows[slot]
         if room.x is None or len(room) < rows or room.x.dtype != kind:
-            # The old one is let go first.
+            # The old window is freed first.
             self._windows[slot] = room = Batch(x=None)
             room = self._windows[slot] = Batch(
                 x=empty((rows, plan.inputs), kind),
@@ -204,13 +206,13 @@ class Memory:
         )
 
     def order(self, count: int) -> Array:
-        """Return room for the order of `count` rows, (count,) uint32."""
+        """Return memory for the order of `count` rows, (count,) uint32."""
         if len(self._order) < count:
             self._order = self._runtime.empty((count,), np.uint32)
         return self._order[:count]
 
     def upload_coefficients(self, table: NDArray[Any]) -> None:
-        """Put the (n, 4) coefficients of some steps on the device."""
+        """Copy the (n, 4) coefficients of n steps to the device."""
         steps = len(table)
         if len(self._coefficients) < steps:
             self._coefficients = self._runtime.empty((steps, abi.COEFFICIENTS), np.float64)
@@ -225,7 +227,7 @@ class Memory:
         return self._optimizer_constants, self._coefficients, self.clock
 
     def loss_constants(self, loss: Loss) -> Array:
-        """Return the constants of a loss; a loss without any still has an array."""
+        """Return the constants of a loss on the device; zeros where the loss has none."""
         if loss is not self._loss:
             values = np.zeros(max(len(loss.hyperparameters), 16))
             values[: len(loss.hyperparameters)] = loss.hyperparameters

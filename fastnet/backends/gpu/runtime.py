@@ -1,6 +1,6 @@
-"""What the GPU engine asks of a device: `Runtime`.
+"""`Runtime`: the operations that the GPU engine needs from a device.
 
-There is one for CuPy and, in tests, one that runs the same kernels on the CPU.
+One implementation uses CuPy; another, in the tests, runs the same kernels on the CPU.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from fastnet.nn.batch import Array
 
 BF16: Final = np.dtype(np.uint16)
-"""What bfloat16 numbers are stored as: NumPy has no such type."""
+"""The dtype that stores bfloat16 numbers, since NumPy has none for them."""
 
 
 class Epilogue(Enum):
-    """What is done to a product in the pass that computes it."""
+    """Operations that a matrix product can include in the same pass."""
 
     NONE = "out = a @ b"
     BIAS = "out = a @ b + vector"
@@ -30,32 +30,32 @@ class Epilogue(Enum):
 
 
 class Runtime(Protocol):
-    """Memory, launches and products. Work is queued in order; only `to_host` waits for it.
+    """Memory, kernel launches and products. Work is queued in order; only `to_host` waits for it.
 
-    Arrays can be sliced, reshaped and filled as NumPy's, and know their shape, dtype and size.
+    Arrays can be sliced, reshaped and filled like NumPy's, and have shape, dtype and size.
 
     Attributes
     ----------
     cells : dtype
-        Of activations and their gradients: the network's dtype, or `BF16`.
+        The dtype of activations and their gradients: the network's, or `BF16`.
     shared_bytes : int
-        Shared memory that one block can have.
+        The shared memory that one block can have.
     """
 
     cells: np.dtype[Any]
     shared_bytes: int
 
     def activate(self) -> None:
-        """Make its device the one that arrays are made on."""
+        """Make its device the current one, on which new arrays are allocated."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return a new array with arbitrary content; raise `MemoryError` where there is no room."""
+        """Return a new array, not initialised; raise `MemoryError` where memory is short."""
 
     def to_device(self, values: NDArray[Any]) -> Array:
         """Return a new array with the values of a host array."""
 
     def to_host(self, values: Array) -> NDArray[Any]:
-        """Return a copy on the host, once all work before is done."""
+        """Return a copy on the host, after all work queued before."""
 
     def upload(self, into: Array, values: NDArray[Any]) -> None:
         """Overwrite an array by a host array of the same shape and dtype."""
@@ -64,7 +64,7 @@ class Runtime(Protocol):
         """Overwrite an array by another of the same shape and dtype."""
 
     def address(self, values: Array) -> int:
-        """Return where an array lies."""
+        """Return the address of an array."""
 
     def launch(
         self, kernel: str, shape: tuple[int, int], *arguments: Array | int | float | None
@@ -72,9 +72,9 @@ class Runtime(Protocol):
         """Launch a kernel over a (rows, columns) shape; None is a null pointer."""
 
     def specialise(self, text: str, kernel: str, shared_bytes: int) -> Callable[..., None]:
-        """Compile a text of its own; return what launches its kernel as one block.
+        """Compile a source text; return a function that launches its kernel as one block.
 
-        The result is called with the number of threads, then the arguments.
+        That function takes the number of threads, then the kernel's arguments.
         """
 
     def fuses(
@@ -89,7 +89,7 @@ class Runtime(Protocol):
         vector: Array | None = None,
         mask: Array | None = None,
     ) -> bool:
-        """Return whether `gemm` has this epilogue for these arrays."""
+        """Return whether `gemm` supports this epilogue for these arrays."""
 
     def gemm(
         self,
@@ -103,39 +103,39 @@ class Runtime(Protocol):
         vector: Array | None = None,
         mask: Array | None = None,
     ) -> None:
-        """Set `out` to the matrix product of a and b, and do what the epilogue says.
+        """Set `out` to the matrix product of a and b, and apply the epilogue.
 
         Parameters
         ----------
         out, a, b : of the network's dtype, or cells
         vector : (columns,)
-            The bias, of the type of `b`'s parameters; or where column sums go.
+            The bias, in the dtype of `b`, or the array for column sums.
         mask : (rows, `mask_bytes`) uint8
             One bit for every element of `out`.
         """
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record what `work` launches, without running it; return what runs it again.
+        """Record the launches of `work` without running them; return a function that replays them.
 
-        `work` neither allocates nor moves anything to or from the host.
+        `work` may neither allocate nor copy anything to or from the host.
         """
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """Return a host array that the device can copy from on its own."""
+        """Return a host array in pinned memory, from which the device copies without the host."""
 
     def mark(self) -> Any:
-        """Return a mark behind all work so far."""
+        """Return a mark after all work queued so far."""
 
     def feed(self, pairs: Sequence[tuple[Array, NDArray[Any]]], after: Any) -> Any:
-        """Begin to copy pinned arrays to the device once the mark `after` (None: now) is reached.
+        """Copy pinned arrays to the device once the mark `after` (None: now) is reached.
 
-        Work that is launched from now on sees the copies. Returns a mark behind them.
+        Work that is queued from now on waits for the copies. Returns a mark after them.
         """
 
     def wait(self, mark: Any) -> None:
-        """Return once a mark is reached; None is."""
+        """Wait until a mark is reached; None counts as reached."""
 
 
 def mask_bytes(columns: int) -> int:
-    """Return the bytes of a row of a ReLU mask: whole groups of 128 bits, as cuBLASLt has them."""
+    """Return the bytes in a row of a ReLU mask: cuBLASLt needs a multiple of 128 bits."""
     return -(-columns // 128) * 16

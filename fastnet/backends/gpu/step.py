@@ -46,7 +46,7 @@ class GpuStep:
         self._training = False
 
     def set_clock(self, *, step: int = 0, seed: int = 0, start: int = 0) -> None:
-        """Tell the kernels where training is; see ``kernels/cuda/clock.cu``."""
+        """Set the step, the seed and the place in the epoch; see ``kernels/cuda/clock.cu``."""
         self.runtime.launch("clock_set", (1, 1), self.clock, step, signed(seed), start)
 
     # --- batches ---------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ class GpuStep:
     def gather_into(
         self, batch: Batch, rows: Batch, order: Array | None, clock: Array | None, start: int
     ) -> None:
-        """Gather rows into `batch`, from `start` plus the start that the clock names (None: 0)."""
+        """Gather rows into `batch`, from `start` plus the clock's start (0 if `clock` is None)."""
         targets = 0 if rows.target is None else int(rows.target.shape[1])
         shape = len(batch), max(self.plan.inputs, targets)
         arrays = *batch.fields, *rows.fields, order, clock
@@ -71,7 +71,7 @@ class GpuStep:
     # --- forward ---------------------------------------------------------------------------------
 
     def refresh_shadow(self) -> None:
-        """Round the parameters for the products, where these do not take them as they are."""
+        """Round the parameters to cells for the products, where cells are not of their dtype."""
         shadow = self.memory.shadow
         if shadow is not None:
             size = self.plan.size
@@ -85,9 +85,9 @@ class GpuStep:
             self.runtime.launch("widen", (1, cells.size), numbers, cells, cells.size)
 
     def forward(self, x: Array, training: bool, *, logits: bool = False) -> Array:
-        """Do the work of `forward` at the step that the clock names; return cells.
+        """Compute the outputs for x at the clock's step; return cells.
 
-        With `logits` a softmax at the end is left to the loss.
+        With `logits`, `loss_head` has to compute a softmax at the end.
         """
         self._training = training
         if x.dtype != self.runtime.cells:
@@ -104,7 +104,7 @@ class GpuStep:
         return x
 
     def _dense_forward(self, index: int, layer: Layer, x: Array, logits: bool) -> Array:
-        """``z = x @ w + b``; ``y = f(z)``: as much of it as possible in the product's epilogue."""
+        """``z = x @ w + b``; ``y = f(z)``: the product's epilogue does as much of it as it can."""
         runtime, shape, code = self.runtime, (len(x), layer.outputs), layer.activation
         y, z = layer.y[: len(x)], layer.z[: len(x)]
         out = z if code == abi.SOFTMAX else y
@@ -115,7 +115,7 @@ class GpuStep:
             abi.SOFTMAX: Epilogue.BIAS,
         }
         wanted = epilogue.get(code, Epilogue.NONE)
-        layer.finished = False  # Whatever became of the last backward pass.
+        layer.finished = False  # The last backward pass may have been interrupted.
         layer.masked = self._training and layer.mask is not None and self._takes_mask(index, x)
         if layer.masked:
             mask = layer.mask[: len(x)]
@@ -135,7 +135,7 @@ class GpuStep:
         return y
 
     def _takes_mask(self, index: int, x: Array) -> bool:
-        """Return whether the products of this layer and of the next one can work with a mask."""
+        """Return whether the products of this layer and of the next one support a mask."""
         layer, above = self.layers[index : index + 2]
         y, dy, dz, mask = (a[: len(x)] for a in (layer.y, layer.dz, above.dz, layer.mask))
         fuses, there, back = self.runtime.fuses, Epilogue.RELU_MASK, Epilogue.RELU_BACKWARD
@@ -173,7 +173,7 @@ class GpuStep:
     # --- loss ------------------------------------------------------------------------------------
 
     def loss_head(self, batch: Batch, loss: Loss, *, softmax: bool = False) -> None:
-        """Compute each row's loss and gradient; with `softmax`, first the output from z."""
+        """Compute each row's loss, score and gradient; with `softmax`, first the softmax of z."""
         memory, launch, last = self.memory, self.runtime.launch, self.layers[-1]
         count, shape = len(batch), (len(batch), last.outputs)
         total = None if batch.weight is None else memory.weight_total
@@ -186,7 +186,7 @@ class GpuStep:
         launch("loss_head", shape, *outputs, *inputs, *scalars)
 
     def add_tally(self, batch: Batch, *, advance: int = 0) -> None:
-        """Add the batch's sums to the tally; move the clock on by `advance` rows, unless 0."""
+        """Add the batch's sums to the tally; advance the clock by `advance` rows if not 0."""
         memory = self.memory
         total = None if batch.weight is None else memory.weight_total
         arrays = memory.tally, self.clock, memory.row_loss, memory.row_score, total
@@ -206,7 +206,7 @@ class GpuStep:
         return self.memory.x_cells[: len(batch)] if narrowed else batch.x
 
     def backward(self, first: Array, loss: Loss) -> None:
-        """Go back through the layers, from the gradient that the head has written.
+        """Compute the gradients of all layers from the one that `loss_head` has written.
 
         `first` is the input of the first layer, as cells.
         """
@@ -288,7 +288,7 @@ class GpuStep:
     # --- update ----------------------------------------------------------------------------------
 
     def update(self, optimizer: Optimizer, moments: Array) -> None:
-        """Update with the row of the coefficients that the clock names."""
+        """Update the parameters with the clock's row of the coefficients."""
         memory, launch, size = self.memory, self.runtime.launch, self.plan.size
         numbers = memory.step_numbers(optimizer)
         clip = None
@@ -305,6 +305,6 @@ class GpuStep:
 
 
 def signed(seed: int) -> int:
-    """Return the signed 64-bit integer with the low bits of `seed`, as kernels take it."""
+    """Return the low 64 bits of `seed` as a signed integer, the type of kernel arguments."""
     seed &= 2**64 - 1
     return seed - 2**64 if seed >= 2**63 else seed

@@ -1,8 +1,8 @@
-"""Training of tiny networks in one kernel, which takes thousands of steps in a launch.
+"""Trains tiny networks by one kernel that takes thousands of steps in a launch.
 
-A launch costs more than the arithmetic of such a step. Here parameters, moments and activations
-stay in one block's shared memory from step to step (``kernels/cuda/tiny.cu``), so a step costs a
-few barriers. Results are those of the composed engine but for the order of sums.
+A launch costs more than the arithmetic of such a step. So parameters, moments and activations stay
+in one block's shared memory from step to step (``kernels/cuda/tiny.cu``), and a step costs a few
+barriers. Results differ from those of the composed engine only in the order of sums.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ the time, against 10 launches of a recorded step.
 """
 
 LAUNCH_SECONDS: Final = 0.05
-"""A launch takes about so long at most: until it ends, nothing else runs and Ctrl-C waits."""
+"""A launch takes at most about so long, since nothing else runs and Ctrl-C waits meanwhile."""
 
 STEP_SECONDS: Final = 2e-5
 BYTES_STATIC: Final = 1024
-"""Shared memory that the compiler and the driver take."""
+"""Shared memory that the compiler and the driver use."""
 
 
 class TinyTraining:
-    """The kernels of one engine, and their pace."""
+    """Compiles and launches the tiny kernels of one engine, and measures their steps."""
 
     def __init__(self, gpu: GpuStep) -> None:
         self._gpu = gpu
@@ -46,7 +46,7 @@ class TinyTraining:
         self._pace: dict[Tiny, float] = {}
 
     def kernel_for(self, rows: Batch, config: TrainConfig) -> Tiny | None:
-        """Return what to compile for this training, or None where the network is not tiny."""
+        """Return what to compile for this run, or None where the network is not tiny."""
         gpu = self._gpu
         plan, runtime, loss = gpu.plan, gpu.runtime, config.loss
         batch = min(config.batch_size, len(rows))
@@ -80,7 +80,7 @@ class TinyTraining:
         moments: Array,
         steps: int,
     ) -> LossSums:
-        """Take so many steps from where the clock stands."""
+        """Take `steps` steps from the clock's step on."""
         gpu, memory = self._gpu, self._gpu.memory
         if kernel not in self._kernels:
             launch = gpu.runtime.specialise(kernel.text(), tiny.KERNEL, kernel.shared_bytes)
@@ -95,7 +95,7 @@ class TinyTraining:
             count = min(length, steps - done)
             self._kernels[kernel](kernel.threads, *arrays, *numbers, len(rows), count)
         tally = gpu.read_tally()
-        if steps >= 64:  # Of fewer, the launch itself is a large part.
+        if steps >= 64:  # With fewer, the launch itself takes much of the time.
             self._pace[kernel] = (time.perf_counter() - began) / steps
         return tally
 

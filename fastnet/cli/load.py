@@ -1,51 +1,149 @@
-"""What ``predict`` and ``evaluate`` share: data encoded for a model, and its answers by name."""
+"""Data for a model that is there already: what ``predict``, ``evaluate`` and ``plot`` share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from fastnet import data
 from fastnet.cli.options import Name
-from fastnet.data import BUILT_IN, Dataset, TableSchema
+from fastnet.data import BUILT_IN, Dataset
+from fastnet.data.frame import Frame
+from fastnet.data.text import Texts, is_number
 from fastnet.errors import InputError
 from fastnet.network import Network
-
-if TYPE_CHECKING:
-    from fastnet.cli.tables import TableDataset
+from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.preprocessing.target import TableTarget
 
 SPLIT: Final = Name("split", ("auto", "train", "test"))
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of a data set as a network takes them.
+
+    Attributes
+    ----------
+    name : str
+    x, y : what ``evaluate`` takes; y is None where there are no targets
+    target : TableTarget or None
+        What y is called, and its classes.
+    """
+
+    name: str
+    x: Any
+    y: Any
+    target: TableTarget | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: slice | NDArray[Any]) -> Rows:
+        """Return some rows."""
+        y = None if self.y is None else self.y[index]
+        return Rows(self.name, self.x[index], y, self.target)
+
+    @property
+    def true_values(self) -> NDArray[Any]:
+        """The targets as class indices (N,), or as numbers."""
+        if self.target is None:
+            return np.asarray(self.y)
+        return self.target.decode(self.target.encode(self.y))
+
+
 def load_for(
     network: Network, source: str, *, target: str | None, folder: str | None, split: str
-) -> Dataset | TableDataset:
-    """Return the data set, or file, `source`, encoded as the network's training data were.
+) -> Rows:
+    """Return the rows of a data set or a file for a network.
 
-    With ``split="auto"`` it is the test split where there is one.
+    With ``split="auto"`` they are those of the test split where there is one.
     """
     if folder is not None and source not in BUILT_IN:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
-    if network.preprocessor is not None:
-        from fastnet.cli import tables
-
-        if split == "test":
-            raise InputError(f"{source} has no test split: leave out --split.")
-        return tables.load_for(network, source, target)
-    schema = network.schema or _plain_schema(network, target)
-    dataset = data.load(source, target=target, schema=schema, folder=folder)
+    preprocessor = network.preprocessor
+    known = preprocessor.target
+    dataset = data.load(
+        source,
+        target=target,
+        learning=False,
+        preprocessor=preprocessor if isinstance(preprocessor, TablePreprocessor) else None,
+        usual_target=known.names[0].split("[")[0] if known and known.names else "y",
+        folder=folder,
+    )
     if split == "test" and dataset.test is None:
         raise InputError(f"{dataset.name} has no test split: leave out --split.")
     if dataset.test is not None and split != "train":
         dataset = dataset.test
-    if dataset.features != network.inputs:
-        raise InputError(
-            f"the model takes {network.inputs} inputs, and {dataset.name} has {dataset.features}."
-        )
-    return dataset
+    if target is None and known is not None:
+        dataset = _with_known_targets(dataset, known, preprocessor.inputs)
+    return rows_of(network, dataset)
 
 
-def _plain_schema(network: Network, target: str | None) -> TableSchema:
-    """Return the schema of a model that was saved without one: columns by their position."""
-    return TableSchema.of_matrix(network.inputs, target or "y", network.output_schema.class_names)
+def _with_known_targets(dataset: Dataset, known: TableTarget, inputs: int) -> Dataset:
+    """Return a table with the targets of training apart, where it has them.
+
+    By name; where columns are matched by position, only if nothing else is left over.
+    """
+    frame = dataset.x
+    if not isinstance(frame, Frame) or not known.names:
+        return dataset
+    whole = frame.named or len(frame.columns) > inputs
+    if not whole or not set(known.names) <= set(frame.columns):
+        return dataset
+    return dataset.with_targets(known.names)
+
+
+def rows_of(network: Network, dataset: Dataset) -> Rows:
+    """Return the rows of a data set as a network takes them.
+
+    Raises
+    ------
+    InputError
+        The data set has another number of inputs.
+    """
+    preprocessor, x = network.preprocessor, dataset.x
+    if not isinstance(preprocessor, TablePreprocessor):
+        if isinstance(x, Frame):
+            x = x.matrix()
+        if x.shape[1] != network.inputs:
+            raise InputError(
+                f"the model takes {network.inputs} inputs, and {dataset.name} has {x.shape[1]}."
+            )
+    target = preprocessor.target
+    if dataset.y is None:
+        return Rows(dataset.name, x, None, target)
+    if target is not None:
+        return Rows(dataset.name, x, labelled(dataset, target), target)
+    # A model that knows nothing of its targets: classes by their names, or their numbers.
+    columns = dataset.y.shape[1] if getattr(dataset.y, "ndim", 1) == 2 else 1
+    plain = TableTarget.plain(dataset.target_names, network.output_schema.class_names, columns)
+    return Rows(dataset.name, x, plain.encode(labelled(dataset, plain)), None)
+
+
+def labelled(dataset: Dataset, target: TableTarget) -> Any:
+    """Return the targets of a data set, class numbers by the names of their classes.
+
+    Arrays seldom hold words: where all labels are words, the whole numbers in an array are taken
+    for the classes in their order.
+    """
+    names, y = dataset.label_names, dataset.y
+    words = target.labels is not None and not any(map(is_number, target.labels))
+    if names is None and words and not isinstance(dataset.x, Frame):
+        names = target.labels
+    if names is None or isinstance(y, Texts) or getattr(y, "ndim", 1) != 1:
+        return y
+    numbers = Texts.of_numbers(np.asarray(y, np.float64))
+    index = {str(k): name for k, name in enumerate(names)}
+    return Texts(numbers.codes, tuple(index.get(value, value) for value in numbers.values))
+
+
+Task = Literal["classification", "regression"]
+
+
+def task_of(target: TableTarget | None) -> Task | None:
+    """Return what a target asks for; None without one."""
+    return None if target is None else target.task

@@ -1,12 +1,9 @@
-"""Data sets: built-in ones, readers for CSV, NumPy, IDX and Parquet files, and their encoding.
+"""Data sets: built-in ones, and readers for CSV, NumPy, IDX, Parquet and Arrow files.
 
 Importing this package loads NumPy and the standard library; a reader is imported on first use.
 """
 
 from fastnet.data.chunks import Chunks
-from fastnet.data.dataset import Dataset
-from fastnet.data.loading import BUILT_IN, load
-from fastnet.preprocessing.scaler import Scaler
-from fastnet.preprocessing.schema import Column, TableSchema
+from fastnet.data.dataset import BUILT_IN, Dataset, load
 
-__all__ = ["BUILT_IN", "Chunks", "Column", "Dataset", "Scaler", "TableSchema", "load"]
+__all__ = ["BUILT_IN", "Chunks", "Dataset", "load"]

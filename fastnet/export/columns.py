@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.table import unnamed
+from fastnet.data.columns import unnamed
 from fastnet.preprocessing.columns import scaled
 from fastnet.preprocessing.schema import TableSchema
 from fastnet.preprocessing.table import TablePreprocessor

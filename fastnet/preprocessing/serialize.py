@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.table import MAX_COLUMNS, unnamed
+from fastnet.data.columns import MAX_COLUMNS, unnamed
 from fastnet.errors import DataError
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.columns import TableColumn

@@ -7,13 +7,13 @@ from typing import Any
 import click
 import numpy as np
 
-from fastnet.cli import load, options, output
+from fastnet.cli import load as model_data
+from fastnet.cli import options, output
 from fastnet.errors import InputError
 from fastnet.inspection.calibration import calibrated_loss, uncalibrated
-from fastnet.network import Network
+from fastnet.network import Network, load
 from fastnet.nn.losses import LOSSES, Loss, Quantile
 from fastnet.nn.metrics import METRICS
-from fastnet.serialization import model_file
 
 _FOR_CLASSES = "accuracy", "balanced_accuracy", "precision", "recall", "f1", "calibration_error"
 _FOR_NUMBERS = ("r2", "mae", "rmse")
@@ -51,7 +51,7 @@ _FOR_NUMBERS = ("r2", "mae", "rmse")
 )
 @options.option(
     "--split",
-    type=load.SPLIT,
+    type=model_data.SPLIT,
     metavar="auto|train|test",
     default="auto",
     help="Of data that come with a test split. auto: test.",
@@ -76,18 +76,20 @@ def command(
     r2, the mean absolute error and the root of the mean squared error. For a calibrated model loss
     (then without label smoothing) and calibration error also as they were before.
     """
-    network = model_file.load(model, backend=backend)
-    dataset = load.load_for(network, data, target=target, folder=data_dir, split=split)
+    network = load(model, backend=backend)
+    dataset = model_data.load_for(network, data, target=target, folder=data_dir, split=split)
     if dataset.y is None:
-        wanted = " or ".join(repr(name) for name in dataset.schema.targets) or "a target"
+        names_of_target = () if dataset.target is None else dataset.target.names
+        wanted = " or ".join(map(repr, names_of_target)) or "a target"
         raise InputError(
             f"{dataset.name} has no column {wanted} to compare with; name it with --target."
         )
     names = network.output_schema.class_names
     untold = loss is None and network.loss is None and names is None
-    if untold and network.outputs != max(1, len(dataset.schema.targets)):
+    columns = dataset.y.shape[1] if getattr(dataset.y, "ndim", 1) == 2 else 1
+    if untold and network.outputs != columns:
         raise InputError(
-            f"the model has {network.outputs} outputs for {len(dataset.schema.targets)} targets: "
+            f"the model has {network.outputs} outputs for {columns} targets: "
             "name its loss with --loss (gaussian_nll or quantile)."
         )
     if names is not None:
@@ -99,22 +101,22 @@ def command(
     measured_by: str | Loss | None = loss
     if loss is None and network.temperature is not None:
         measured_by = calibrated_loss(network)
-    values = network.evaluate(dataset.x, dataset.answers, loss=measured_by, metrics=chosen)
+    values = network.evaluate(dataset.x, dataset.y, loss=measured_by, metrics=chosen)
     before = {}
     if network.temperature is not None:
         undone = uncalibrated(network)
         measured = undone.evaluate(
-            dataset.x, dataset.answers, loss=measured_by, metrics=["calibration_error"]
+            dataset.x, dataset.y, loss=measured_by, metrics=["calibration_error"]
         )
         before = {name: measured[name] for name in ("loss", "calibration_error")}
     classes = [] if names is None else _by_class(network, dataset, names)
     if as_json:
-        content: dict[str, Any] = {"data": dataset.name, "rows": dataset.rows, "metrics": values}
+        content: dict[str, Any] = {"data": dataset.name, "rows": len(dataset), "metrics": values}
         if before:
             content["calibration"] = {"temperature": network.temperature, "before": before}
         click.echo(output.as_json(content | ({"classes": classes} if classes else {})))
         return
-    click.echo(f"{output.printable(dataset.name)}: {dataset.rows:,} rows")
+    click.echo(f"{output.printable(dataset.name)}: {len(dataset):,} rows")
     for name, value in values.items():
         was = f" ({output.short(before[name])} before calibration)" if name in before else ""
         click.echo(f"{name} {output.short(value)}{was}")
@@ -130,7 +132,7 @@ def _cell(value: object) -> str:
 
 def _by_class(network: Network, dataset: Any, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return rows, precision, recall and f1 of every class; 0 where a ratio is not defined."""
-    targets = np.asarray(dataset.y)
+    targets = dataset.true_values
     if targets.dtype.kind not in "iu":
         return []
     answer = network.output_schema.answers(network.predict(dataset.x))

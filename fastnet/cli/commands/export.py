@@ -9,7 +9,8 @@ import click
 from fastnet.cli import options, output
 from fastnet.errors import InputError
 from fastnet.export import FORMATS, export, usage
-from fastnet.serialization import model_file
+
+from fastnet.network import load
 
 
 @click.command(
@@ -44,7 +45,7 @@ def command(model: str, to: str, out: Path | None) -> None:
     PyTorch what net.preprocessor.transform(table) returns. How it is used is written to standard
     output.
     """
-    network = model_file.load(model, backend="numpy")
+    network = load(model, backend="numpy")
     if out is None:
         out = Path(Path(model).name).with_suffix(FORMATS[to].suffix)
     output.check_writable("--out", out, [model])

@@ -8,16 +8,21 @@ from typing import Any, Final
 import click
 
 from fastnet.cli import options, output
-from fastnet.data import Column
-from fastnet.network import Network
+from fastnet.network import Network, load
 from fastnet.nn import layers
 from fastnet.nn.memory import training_bytes
 from fastnet.nn.optimizers import Adam
-from fastnet.preprocessing import serialize
+from fastnet.preprocessing.base import Passthrough
+from fastnet.preprocessing.scaler import Scaler
+from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.report.layers import COLUMNS, layer_rows
-from fastnet.serialization import model_file
 from fastnet.tables import TableColumn
 
+_INPUTS: Final[dict[type, str]] = {
+    Passthrough: "as they are",
+    Scaler: "standardised",
+    TablePreprocessor: "made of a table's columns",
+}
 _MOST: Final = 20  # names shown of a long list
 
 
@@ -32,7 +37,7 @@ _MOST: Final = 20  # names shown of a long list
 @options.option("--json", "as_json", is_flag=True, default=False, help="Write JSON.")
 def command(model: str, as_json: bool) -> None:
     """Show what is in a MODEL file: layers, inputs and outputs, names, scaler."""
-    network = model_file.load(model, backend="numpy")
+    network = load(model, backend="numpy")
     size = Path(model).stat().st_size
     if as_json:
         click.echo(output.as_json(_content(network, model, size)))
@@ -43,38 +48,30 @@ def command(model: str, as_json: bool) -> None:
 
 
 def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
-    schema, labels, scaler = network.schema, network.label_names, network.scaler
-    inputs = "as they are" if scaler is None else "standardised"
-    if network.preprocessor is not None:
-        inputs = "made of a table's columns"
+    preprocessor, labels = network.preprocessor, network.label_names
     fixed, per_row = training_bytes(network.plan, network.dtype.itemsize, Adam())
     found: list[tuple[str, object]] = [
         ("model", f"{model} ({output.size(size)})"),
         ("parameters", f"{network.plan.size:,} {network.dtype.name}"),
         ("seed", network.seed),
         ("training takes", f"{output.size(fixed)}, and {output.size(per_row)} a row of a batch"),
-        ("inputs", f"{network.inputs}, {inputs}"),
+        ("inputs", f"{network.inputs}, {_INPUTS[type(preprocessor)]}"),
         ("outputs", f"{network.outputs} ({network.plan.output_activation.name})"),
     ]
     if network.temperature is not None:
         found.append(("calibrated", f"at temperature {network.temperature:.4g}"))
-    if network.preprocessor is not None:
-        described = [_describe(column) for column in network.preprocessor.columns]
-        found.append(("columns", _listing(described)))
-        if network.preprocessor.target is not None:
-            found.append(("target", ", ".join(network.preprocessor.target.names) or "given apart"))
+    if isinstance(preprocessor, TablePreprocessor):
+        described = [_describe(column) for column in preprocessor.columns]
+        place = "" if preprocessor.named else f"{len(described)}, by position: "
+        found.append(("columns", place + _listing(described)))
+    if preprocessor.target is not None:
+        found.append(("target", ", ".join(preprocessor.target.names) or "given apart"))
     if labels is not None:
         found.append(("labels", _listing([repr(name) for name in labels])))
-    if schema is not None and schema.named:
-        found.append(("columns", _listing([_describe(column) for column in schema.columns])))
-    elif schema is not None:
-        found.append(("columns", f"{len(schema.columns)}, by position"))
-    if schema is not None and schema.targets:
-        found.append(("target", ", ".join(schema.targets)))
     return found
 
 
-def _describe(column: Column | TableColumn) -> str:
+def _describe(column: TableColumn) -> str:
     if column.kind != "categorical":
         return column.name if column.kind == "numeric" else f"{column.name} (ignored)"
     return f"{column.name} ({len(column.categories)} categories)"
@@ -86,7 +83,8 @@ def _listing(names: list[str]) -> str:
 
 
 def _content(network: Network, model: str, size: int) -> dict[str, Any]:
-    scaler = network.scaler
+    content, arrays = network.preprocessor.description()
+    numbers = {name: values.tolist() for name, values in arrays.items()}
     return {
         "file": model,
         "bytes": size,
@@ -97,13 +95,7 @@ def _content(network: Network, model: str, size: int) -> dict[str, Any]:
         "inputs": network.inputs,
         "outputs": network.outputs,
         "layers": [layers.to_dict(layer) for layer in network.layers],
-        "scaler": None
-        if scaler is None
-        else {"mean": scaler.mean.tolist(), "scale": scaler.scale.tolist()},
         "temperature": network.temperature,
-        "preprocessor": None
-        if network.preprocessor is None
-        else serialize.to_json(network.preprocessor),
+        "preprocessor": {"kind": type(network.preprocessor).__name__} | content | numbers,
         "label_names": network.label_names,
-        "schema": None if network.schema is None else network.schema.to_json(),
     }

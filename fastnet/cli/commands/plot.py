@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from fastnet.cli import load, options, output
+from fastnet.cli import load as model_data
+from fastnet.cli import options, output
 from fastnet.errors import InputError
+from fastnet.network import load
 from fastnet.plotting import SUFFIXES, plot_history, plot_predictions
-from fastnet.serialization import model_file
 from fastnet.training.history import History
 
 _HISTORIES = ".json", ".jsonl"
@@ -38,7 +39,7 @@ _HISTORIES = ".json", ".jsonl"
 )
 @options.option(
     "--split",
-    type=load.SPLIT,
+    type=model_data.SPLIT,
     metavar="auto|train|test",
     default="auto",
     help="Of data that come with a test split. auto: test.",
@@ -75,9 +76,9 @@ def command(
             "'fastnet train --history FILE.json' writes."
         )
     else:
-        network = model_file.load(source, backend=backend)
-        dataset = load.load_for(network, data, target=target, folder=data_dir, split=split)
+        network = load(source, backend=backend)
+        dataset = model_data.load_for(network, data, target=target, folder=data_dir, split=split)
         if dataset.y is None:
             raise InputError(f"{dataset.name} has no column to compare with; name it by --target.")
-        plot_predictions(network, dataset.x, dataset.answers, out)
+        plot_predictions(network, dataset.x, dataset.y, out)
     click.echo(f"{output.printable(out)}: {output.size(out.stat().st_size)}")

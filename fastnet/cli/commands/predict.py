@@ -13,9 +13,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.cli import load, options, output
-from fastnet.network import Network
-from fastnet.serialization import model_file
+from fastnet.cli import load as model_data
+from fastnet.cli import options, output
+from fastnet.network import Network, load
 
 _BLOCK: Final = 8192  # rows that are formatted at a time
 _STDOUT: Final = Path("-")
@@ -40,7 +40,7 @@ _STDOUT: Final = Path("-")
 )
 @options.option(
     "--split",
-    type=load.SPLIT,
+    type=model_data.SPLIT,
     metavar="auto|train|test",
     default="auto",
     help="Of data that come with a test split. auto: test.",
@@ -58,8 +58,8 @@ def command(
     """
     if out != _STDOUT:
         output.check_writable("--out", out, [model, data])
-    network = model_file.load(model, backend=backend)
-    dataset = load.load_for(network, data, target=None, folder=data_dir, split=split)
+    network = load(model, backend=backend)
+    dataset = model_data.load_for(network, data, target=None, folder=data_dir, split=split)
     outputs = network.predict(dataset.x)
     if out == _STDOUT:
         for text in _csv(network, outputs):

@@ -13,23 +13,24 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from fastnet import data
-from fastnet.cli import INTERRUPTED, chunks, options, output, tables
-from fastnet.cli.commands.train.build import Settings, make_loss, make_network, make_optimizer
+from fastnet.cli import INTERRUPTED, options, output
+from fastnet.cli.commands.train import data as training_data
+from fastnet.cli.commands.train.build import Training, build
+from fastnet.cli.commands.train.data import TrainingData
 from fastnet.cli.commands.train.epoch_lines import EpochLines
 from fastnet.cli.commands.train.options import train_options
 from fastnet.cli.commands.train.report import command_line, write_page
-from fastnet.cli.datasets import AnyDataset
-from fastnet.cli.tables import TableDataset
-from fastnet.data import BUILT_IN
+from fastnet.cli.commands.train.settings import OutputSettings, Settings, TrainingSettings
 from fastnet.errors import DivergenceError, FastNetError, InputError
 from fastnet.inspection.calibration import calibrated_loss
 from fastnet.network import Network
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import Loss
-from fastnet.nn.optimizers import LBFGS, Optimizer
+from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.schedules import Constant
 from fastnet.preprocessing.samples import split_index
+from fastnet.preprocessing.scaler import Scaler
+from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.training.callbacks import Callback
 from fastnet.training.checkpoints.writer import DEFAULT_EVERY, Every
 from fastnet.training.history import History
@@ -64,44 +65,29 @@ def command(ctx: click.Context, /, **values: Any) -> None:
     """
     default = ParameterSource.DEFAULT
     given = {name for name in values if ctx.get_parameter_source(name) is not default}
-    settings = tables.with_preset(Settings(**values, given=frozenset(given)))
-    ctx.exit(run(chunks.with_chunks(settings), command_line(ctx)))
+    ctx.exit(run(Settings.read(values, frozenset(given)), command_line(ctx)))
 
 
 def run(settings: Settings, command: str) -> int:
     """Train and save; return the exit code. `command` is the command line, for the report."""
+    # Before any work: what could not be done or written after it is refused.
     _check_outputs(settings)
-    dataset = _load(settings)
-    loss, optimizer, network = _make(settings, dataset)
-    if settings.calibrate and loss.metric != "accuracy":
+    data = training_data.load(settings)
+    made = build(settings, data)
+    network, loss = made.network, made.loss
+    if settings.training.calibrate and loss.metric != "accuracy":
         raise InputError("--calibrate goes with classes: there are no probabilities here.")
-    facts = _facts(settings, dataset, network, loss, optimizer)
-    if not settings.quiet:
+    facts = _facts(settings, data, made)
+    if not settings.output.quiet:
         output.facts(facts)
-    replaced = settings.out.exists()
+    replaced = settings.output.out.exists()
+
+    # Training.
     interrupted = False
     try:
-        network.fit(
-            dataset.x,
-            dataset.answers,
-            loss=loss,
-            optimizer=optimizer,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            validation_split=settings.validation_share,
-            early_stopping=tables.stopping(settings, dataset),
-            metrics=settings.metric,
-            callbacks=_callbacks(settings),
-            class_weight=settings.class_weight,
-            standardize=settings.standardizes and not settings.prepares,
-            threads=settings.threads,
-            verbose=not settings.quiet,
-            checkpoint=settings.checkpoint,
-            checkpoint_every=settings.checkpoint_every or DEFAULT_EVERY,
-            resume=settings.resume,
-        )
+        _fit(settings, data, made)
     except SystemExit:
-        output.message(f"terminated; no model was saved.{_how_to_go_on(settings)}")
+        output.message(f"terminated; no model was saved.{_how_to_resume(settings.training)}")
         raise
     except DivergenceError as error:
         error.add_note("No model was saved.")
@@ -109,62 +95,84 @@ def run(settings: Settings, command: str) -> int:
     except KeyboardInterrupt:
         # Pressed twice, it may have come in the middle of a step: then there is nothing to save.
         if network.history is None or network.history.stop_reason != "interrupted":
-            output.message(f"interrupted; no model was saved.{_how_to_go_on(settings)}")
+            output.message(f"interrupted; no model was saved.{_how_to_resume(settings.training)}")
             return INTERRUPTED
         interrupted = True
-    if settings.calibrate:
-        _calibrate(settings, dataset, network)
+
+    # The model, and what is written beside it.
+    if settings.training.calibrate:
+        _calibrate(settings, data, network)
     with _undisturbed():
-        network.save(settings.out)
+        network.save(settings.output.out)
     history = network.history
     assert history is not None
     if interrupted:
         output.message(
             f"interrupted in epoch {len(history.epochs) + 1}; the model is saved."
-            f"{_how_to_go_on(settings)}"
+            f"{_how_to_resume(settings.training)}"
         )
-    tested = _test(dataset, network, loss, settings)
-    for path in settings.history:
+    tested = _test(data, network, loss, settings.training.metric)
+    for path in settings.output.history:
         _write_history(path, history, tested)
-    if settings.html is not None:
-        write_page(settings.html, command, facts, settings, dataset, network, history, tested)
-    _conclude(settings, dataset, history, tested, replaced)
+    if settings.output.html is not None:
+        write_page(settings, command, facts, data, network, history, tested)
+    _conclude(settings, data, history, tested, replaced)
     return INTERRUPTED if interrupted else 0
 
 
-def _how_to_go_on(settings: Settings) -> str:
-    if settings.checkpoint is None:
+def _fit(settings: Settings, data: TrainingData, made: Training) -> None:
+    training = settings.training
+    arrays = not isinstance(data.preprocessor, TablePreprocessor)
+    made.network.fit(
+        data.x,
+        data.y,
+        loss=made.loss,
+        optimizer=made.optimizer,
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        validation_split=training.validation_split if data.y is not None else 0.0,
+        early_stopping=made.early_stopping,
+        metrics=training.metric,
+        callbacks=_callbacks(settings),
+        class_weight=training.class_weight,
+        standardize=arrays and settings.data.standardizes_arrays,
+        threads=training.threads,
+        verbose=not settings.output.quiet,
+        checkpoint=training.checkpoint,
+        checkpoint_every=training.checkpoint_every or DEFAULT_EVERY,
+        resume=training.resume,
+    )
+
+
+def _how_to_resume(training: TrainingSettings) -> str:
+    if training.checkpoint is None:
         return ""
-    return f" The same command with --resume goes on from {settings.checkpoint}."
+    return f" The same command with --resume goes on from {training.checkpoint}."
 
 
 def _check_outputs(settings: Settings) -> None:
     """Refuse, before any work, what could not be done or written after it."""
-    if settings.calibrate and not settings.validation_share:
+    training, written = settings.training, settings.output
+    if training.calibrate and not training.validation_split:
         raise click.UsageError("--calibrate needs rows held back: give --validation a share.")
-    if settings.checkpoint is None:
+    if training.checkpoint is None:
         for name, given in (
-            ("--resume", settings.resume),
-            ("--checkpoint-every", settings.checkpoint_every is not None),
+            ("--resume", training.resume),
+            ("--checkpoint-every", training.checkpoint_every is not None),
         ):
             if given:
                 raise click.UsageError(f"{name} goes with --checkpoint only.")
-    if settings.checkpoint_every is not None:
-        Every.of(settings.checkpoint_every)
-    outputs = [("--out", settings.out), *(("--history", path) for path in settings.history)]
-    outputs += [
-        (name, path)
-        for name, path in (("--html", settings.html), ("--log", settings.log))
-        if path is not None
-    ]
+    if training.checkpoint_every is not None:
+        Every.of(training.checkpoint_every)
+    outputs = _outputs(written)
     for name, path in outputs:
-        output.check_writable(name, path, [settings.data])
+        output.check_writable(name, path, [settings.data.data])
         if path.exists() and not path.is_file():
             raise InputError(f"{name}: {path} is not a file; name one.")
     if len({path.absolute() for _, path in outputs}) < len(outputs):
         names = ", ".join(dict.fromkeys(name for name, _ in outputs))
         raise click.UsageError(f"{names} must all be different files.")
-    for path in settings.history:
+    for path in written.history:
         if path.suffix.lower() not in (".json", ".png", ".svg", ".pdf"):
             raise click.UsageError(
                 f"--history: expected a file that ends in .json, .png, .svg or .pdf, got {path}."
@@ -176,95 +184,78 @@ def _check_outputs(settings: Settings) -> None:
             )
 
 
-def _make(settings: Settings, dataset: AnyDataset) -> tuple[Loss, Optimizer | LBFGS, Network]:
-    """Return the loss, the optimizer and the network that the options describe."""
-    if not isinstance(dataset, TableDataset):
-        loss = make_loss(settings, dataset)
-        return loss, make_optimizer(settings), make_network(settings, dataset, loss)
-    loss = tables.preset_loss(settings, dataset) or make_loss(settings, dataset)
-    optimizer = tables.preset_optimizer(settings, dataset) or make_optimizer(settings)
-    return loss, optimizer, tables.make_network(settings, dataset, loss)
-
-
-def _load(settings: Settings) -> AnyDataset:
-    if settings.chunk_rows is not None:
-        return chunks.load(settings)
-    if settings.prepares:
-        return tables.load(settings)
-    if settings.data_dir is not None and settings.data not in BUILT_IN:
-        raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
-    dataset = data.load(
-        settings.data, target=settings.target, task=settings.task, folder=settings.data_dir
-    )
-    if dataset.y is None:
-        raise InputError(
-            f"{dataset.name} needs a target: name what to learn with --target (the column's "
-            "index, -1 for the last; npz: the array's name)."
-        )
-    return dataset
+def _outputs(written: OutputSettings) -> list[tuple[str, Path]]:
+    """Return the files that are going to be written, by their options."""
+    outputs = [("--out", written.out), *(("--history", path) for path in written.history)]
+    others = (("--html", written.html), ("--log", written.log))
+    return outputs + [(name, path) for name, path in others if path is not None]
 
 
 def _callbacks(settings: Settings) -> list[Callback]:
     """Return what follows the training."""
-    logs: list[Callback] = [] if settings.log is None else [JsonLines(settings.log)]
-    return logs if settings.quiet else [EpochLines(settings.epochs), *logs]
+    log = settings.output.log
+    logs: list[Callback] = [] if log is None else [JsonLines(log)]
+    return logs if settings.output.quiet else [EpochLines(settings.training.epochs), *logs]
 
 
 def _facts(
-    settings: Settings,
-    dataset: AnyDataset,
-    network: Network,
-    loss: Loss,
-    optimizer: Optimizer | LBFGS,
+    settings: Settings, data: TrainingData, made: Training
 ) -> list[tuple[str, object]]:
     """Return what is going to be trained, on what, and how."""
+    network, training, optimizer = made.network, settings.training, made.optimizer
+
+    # The rows.
     outputs = f"{network.outputs} output{'s' * (network.outputs != 1)}"
-    outputs = f"{dataset.classes} classes" if dataset.classes else outputs
-    rows = f"{dataset.name}: {dataset.rows:,} rows, {dataset.features} inputs, {outputs}"
-    fraction = settings.validation_share
-    if fraction:
-        why = " (for --early-stopping)" if settings.validation is None else ""
+    outputs = f"{data.classes} classes" if data.classes else outputs
+    rows = f"{data.name}: {len(data):,} rows, {network.inputs} inputs, {outputs}"
+    fraction = training.validation_split
+    if fraction and data.y is not None:
+        why = " (for --early-stopping)" if training.validation is None else ""
         rows += f"; {fraction:g} of the rows for validation{why}"
-    sizes = "-".join(map(str, (network.inputs, *settings.hidden, network.outputs)))
+
+    # The network.
+    dense = [layer for layer in network.layers if isinstance(layer, Dense)]
+    hidden = [layer for layer in dense[:-1] if layer.blocks is None]
+    sizes = [network.inputs, *(layer.units for layer in hidden), network.outputs]
     final = network.plan.output_activation.name
-    hidden = [layer.activation for layer in network.layers[:-1] if isinstance(layer, Dense)]
-    kinds = ", ".join([*hidden[-1:], final])
-    training = f"{loss.name} by {optimizer.name}"
+    kinds = ", ".join([*(layer.activation for layer in hidden[-1:]), final])
+    described = f"{'-'.join(map(str, sizes))} ({kinds}), {network.plan.size:,} parameters"
+
+    # The training.
+    how = f"{made.loss.name} by {optimizer.name}"
     if isinstance(optimizer, Optimizer):
         schedule = optimizer.schedule
         course = "" if isinstance(schedule, Constant) else f" ({schedule.name})"
-        training += f", learning rate {optimizer.schedule.start:g}{course}"
-        training += f", batches of {min(settings.batch_size, dataset.rows)}"
-    every = settings.checkpoint_every or DEFAULT_EVERY
+        how += f", learning rate {optimizer.schedule.start:g}{course}"
+        how += f", batches of {min(training.batch_size, len(data))}"
+    every = training.checkpoint_every or DEFAULT_EVERY
     every = f"{every} epochs" if every.strip().isdigit() else every
-    kept = [("checkpoints", f"{settings.checkpoint}, every {every}")] if settings.checkpoint else []
+    kept = [("checkpoints", f"{training.checkpoint}, every {every}")] if training.checkpoint else []
     return [
         ("data", rows),
-        ("inputs", _inputs(settings)),
-        (
-            "network",
-            f"{sizes} ({kinds}), {network.plan.size:,} parameters, {network.dtype.name}, "
-            f"seed {network.seed}",
-        ),
-        ("training", f"{training}, {settings.epochs} epochs"),
-        ("backend", f"{network.backend}, {_threads(settings, network, dataset)}"),
+        ("inputs", _inputs(settings, network)),
+        ("network", f"{described}, {network.dtype.name}, seed {network.seed}"),
+        ("training", f"{how}, {training.epochs} epochs"),
+        ("backend", f"{network.backend}, {_threads(training, network, data)}"),
         *kept,
     ]
 
 
-def _inputs(settings: Settings) -> str:
-    if settings.prepares:
-        return "columns of a table, scaled robustly"
-    return "standardised" if settings.standardizes else "as they are"
+def _inputs(settings: Settings, network: Network) -> str:
+    if isinstance(network.preprocessor, TablePreprocessor):
+        how = {"robust": "scaled robustly", "standard": "standardised", "none": "not scaled"}
+        return f"columns of a table, {how[settings.data.scaling]}"
+    standardised = settings.data.standardizes_arrays or isinstance(network.preprocessor, Scaler)
+    return "standardised" if standardised else "as they are"
 
 
-def _threads(settings: Settings, network: Network, dataset: AnyDataset) -> str:
+def _threads(training: TrainingSettings, network: Network, data: TrainingData) -> str:
     """Return how many threads a step is going to use."""
     if network.backend == "cupy":
         return "on the GPU"
-    engine = network._engine(settings.threads)
-    count = engine.threads_for(min(settings.batch_size, dataset.rows))
-    if settings.threads is None and count > 1:
+    engine = network.engine(training.threads)
+    count = engine.threads_for(min(training.batch_size, len(data)))
+    if training.threads is None and count > 1:
         return f"up to {count} threads"
     return f"{count} thread{'s' if count > 1 else ''}"
 
@@ -282,14 +273,14 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _calibrate(settings: Settings, dataset: AnyDataset, network: Network) -> None:
+def _calibrate(settings: Settings, data: TrainingData, network: Network) -> None:
     """Fit the temperature to the rows that validated, and write what it changed."""
-    _, held_out = split_index(dataset.rows, settings.validation_share, settings.seed)
-    x, y, _ = dataset.part(held_out)
+    fraction, seed = settings.training.validation_split, settings.model.seed
+    rows = data.take(split_index(len(data), fraction, seed)[1])
     loss = calibrated_loss(network)
-    before = network.evaluate(x, y, loss=loss, metrics=["calibration_error"])
-    temperature = network.calibrate(x, y)
-    after = network.evaluate(x, y, loss=loss, metrics=["calibration_error"])
+    before = network.evaluate(rows.x, rows.y, loss=loss, metrics=["calibration_error"])
+    temperature = network.calibrate(rows.x, rows.y)
+    after = network.evaluate(rows.x, rows.y, loss=loss, metrics=["calibration_error"])
     changes = (
         f"{name.replace('_', ' ')} {output.short(before[name])} -> {output.short(after[name])}"
         for name in ("loss", "calibration_error")
@@ -298,13 +289,13 @@ def _calibrate(settings: Settings, dataset: AnyDataset, network: Network) -> Non
 
 
 def _test(
-    dataset: AnyDataset, network: Network, loss: Loss, settings: Settings
+    data: TrainingData, network: Network, loss: Loss, metrics: tuple[str, ...]
 ) -> dict[str, float]:
     """Return what the network scores on the test split, if there is one."""
-    test = dataset.test
+    test = data.test
     if test is None or test.y is None:
         return {}
-    return network.evaluate(test.x, test.y, loss=loss, metrics=settings.metric)
+    return network.evaluate(test.x, test.y, loss=loss, metrics=metrics)
 
 
 def _write_history(path: Path, history: History, tested: dict[str, float]) -> None:
@@ -325,13 +316,13 @@ def _write_history(path: Path, history: History, tested: dict[str, float]) -> No
 
 def _conclude(
     settings: Settings,
-    dataset: AnyDataset,
+    data: TrainingData,
     history: History,
     tested: dict[str, float],
     replaced: bool,
 ) -> None:
     """Write the results, one a line: ``test accuracy 0.8783``."""
-    epochs = len(history.epochs)
+    epochs, written = len(history.epochs), settings.output
     last = history.epochs.index(history.best_epoch) if history.best_epoch else -1
     values = {name: record[last] for name, record in history.items() if name != "learning_rate"}
     for name, value in values.items():
@@ -341,14 +332,14 @@ def _conclude(
         click.echo(f"test {name} {output.short(value)}")
     if history.best_epoch is not None:
         click.echo(f"weights of epoch {history.best_epoch}, the best of {epochs}")
-    rows = dataset.rows - round(dataset.rows * settings.validation_share)
+    rows = len(data) - round(len(data) * settings.training.validation_split)
     speed = f", {rows * epochs / history.seconds:,.0f} samples/s" if history.seconds else ""
     click.echo(f"time {history.seconds:.2f} s for {epochs} epochs{speed}")
-    for path in settings.history:
+    for path in written.history:
         click.echo(f"history {output.printable(path)}")
-    for name, written in (("log", settings.log), ("report", settings.html)):
-        if written is not None:
-            click.echo(f"{name} {output.printable(written)}")
-    size = output.size(settings.out.stat().st_size)
+    for name, other in (("log", written.log), ("report", written.html)):
+        if other is not None:
+            click.echo(f"{name} {output.printable(other)}")
+    size = output.size(written.out.stat().st_size)
     note = ", replacing the file that was there" if replaced else ""
-    click.echo(f"model {output.printable(settings.out)} ({size}{note})")
+    click.echo(f"model {output.printable(written.out)} ({size}{note})")

@@ -54,16 +54,9 @@ _OPTIONS: Final = (
         "--standardize/--no-standardize",
         default=None,
         section=_DATA,
-        show_default="on for csv, tsv, parquet, npz and npy files",
-        help="Bring each input to mean 0 and deviation 1; stored with the model.",
-    ),
-    option(
-        "--table",
-        is_flag=True,
-        default=False,
-        section=_DATA,
-        help="Take a table as it is: values may be missing, numbers are scaled robustly. --preset "
-        "and the embeddings do so too.",
+        show_default="by median and quartiles for tables; on for npz files",
+        help="Bring each input to mean 0 and deviation 1; --no-standardize: take inputs as they "
+        "are. Stored with the model.",
     ),
     option(
         "--chunk-rows",
@@ -252,8 +245,8 @@ _OPTIONS: Final = (
         is_flag=True,
         default=False,
         section=_TRAINING,
-        help="Then fit a temperature to the validation rows, so that probabilities are as sure as "
-        "they are right; see --validation.",
+        help="Then fit a temperature to the validation rows, so that probabilities "
+        "match observed frequencies; see --validation.",
     ),
     option(
         "--seed",

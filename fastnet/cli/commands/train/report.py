@@ -5,16 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 from click.core import ParameterSource
 
 from fastnet._version import version
 from fastnet.cli import output
-from fastnet.cli.commands.train.build import Settings
-from fastnet.cli.datasets import AnyDataset
+from fastnet.cli.commands.train.data import TrainingData
+from fastnet.cli.commands.train.settings import Settings
 from fastnet.network import Network
 from fastnet.preprocessing.samples import split_index
 from fastnet.training.history import History
@@ -50,11 +50,10 @@ def _as_written(value: Any) -> str:
 
 
 def write_page(
-    path: Path,
+    settings: Settings,
     command: str,
     facts: Sequence[tuple[str, object]],
-    settings: Settings,
-    dataset: AnyDataset,
+    data: TrainingData,
     network: Network,
     history: History,
     tested: Mapping[str, float],
@@ -62,6 +61,8 @@ def write_page(
     """Write the report of a training as one HTML file."""
     from fastnet.report.html import page
 
+    path = settings.output.html
+    assert path is not None
     ended = [
         ("time", f"{history.seconds:.2f} s for {len(history.epochs)} epochs"),
         ("ended by", history.stop_reason),
@@ -75,29 +76,29 @@ def write_page(
             page(
                 network,
                 history,
-                title=f"fastnet: {dataset.name}",
+                title=f"fastnet: {data.name}",
                 command=command,
                 facts=[*facts, *ended],
                 tested=tested,
-                shown=_rows_to_show(settings, dataset),
+                shown=_rows_to_show(settings, data),
             )
         )
 
 
-def _rows_to_show(settings: Settings, dataset: AnyDataset) -> Shown:
+def _rows_to_show(settings: Settings, data: TrainingData) -> Shown:
     """Return the rows that say most about the network: held back ones, where there are some."""
     from fastnet.report.html import Shown
 
-    test, count = dataset.test, dataset.at_hand
+    test, count, fraction = data.test, data.at_hand, settings.training.validation_split
     if test is not None and test.y is not None:
-        what, part = f"{test.rows:,} test rows", test.part(slice(None))
-    elif settings.validation_share:
-        _, validation = split_index(dataset.rows, settings.validation_share, settings.seed)
-        what, part = f"{len(validation):,} validation rows", dataset.part(validation)
+        what, rows = f"{len(test):,} test rows", test
+    elif fraction and data.y is not None:
+        held_out = split_index(len(data), fraction, settings.model.seed)[1]
+        what, rows = f"{len(held_out):,} validation rows", data.take(held_out)
     else:
-        rows = f"{count:,}"
-        if count < dataset.rows:
-            rows = f"the first {count:,} of {dataset.rows:,}"
-        what = f"{rows} training rows, as none were held back: on others it does worse"
-        part = dataset.part(slice(0, count))
-    return Shown(what, part.x, part.y)
+        shown = f"{count:,}"
+        if count < len(data):
+            shown = f"the first {count:,} of {len(data):,}"
+        what = f"{shown} training rows, as none were held back: on others it does worse"
+        rows = data.take(np.arange(count))
+    return Shown(what, rows.x, rows.true_values)

@@ -1,0 +1,164 @@
+"""What ``fastnet train`` trains on: rows, and the preprocessor that was learned from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet import data
+from fastnet.cli.commands.train.settings import DataSettings, Settings
+from fastnet.cli.load import Rows, labelled
+from fastnet.data import BUILT_IN, Chunks, Dataset
+from fastnet.data.frame import Frame
+from fastnet.data.labels import AUTO_CLASSES
+from fastnet.data.text import canonical
+from fastnet.errors import InputError
+from fastnet.preprocessing.base import Passthrough, Preprocessor
+from fastnet.preprocessing.samples import training_rows
+from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.preprocessing.target import TableTarget
+
+_CHUNK_FILES: Final = (".npy", ".parquet")
+_SHOWN: Final = 10_000
+"""Rows of the first chunk of a large file that a report is made of."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Rows to train on.
+
+    Attributes
+    ----------
+    name : str
+    x, y : what ``fit`` takes
+    preprocessor : Preprocessor
+        What a network for these rows begins with; it knows the target.
+    test : Rows or None
+        The official test split, where the data set has one.
+    """
+
+    name: str
+    x: Any
+    y: Any
+    preprocessor: Preprocessor
+    test: Rows | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def target(self) -> TableTarget:
+        """What is learned."""
+        target = self.preprocessor.target
+        assert target is not None
+        return target
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes; None for numbers."""
+        return None if self.target.labels is None else len(self.target.labels)
+
+    @property
+    def at_hand(self) -> int:
+        """How many rows a report may read: of a file that is read in chunks, some of the first."""
+        if isinstance(self.x, Chunks):
+            return min(_SHOWN, self.x.chunk_rows, len(self))
+        return len(self)
+
+    def take(self, index: NDArray[np.intp]) -> Rows:
+        """Return some rows; of a file, all between the first and the last of them are read."""
+        if not isinstance(self.x, Chunks):
+            return Rows(self.name, self.x, self.y, self.target).take(index)
+        first = int(index.min())
+        pieces = [(x, y) for _, x, y, _ in self.x.pieces(first, int(index.max()) + 1)]
+        x, y = (np.concatenate(parts)[index - first] for parts in zip(*pieces, strict=True))
+        return Rows(self.name, x, y, self.target)
+
+
+def load(settings: Settings) -> TrainingData:
+    """Return the rows that the options name, and what is learned of them before training."""
+    wanted = settings.data
+    if wanted.data_dir is not None and wanted.data not in BUILT_IN:
+        raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
+    if wanted.chunk_rows is not None:
+        return _load_chunks(settings)
+    dataset = data.load(
+        wanted.data, target=wanted.target, task=wanted.task, folder=wanted.data_dir
+    )
+    if dataset.y is None:
+        raise InputError(
+            f"{dataset.name} needs a target: name what to learn with --target (the column's "
+            "index, -1 for the last; npz: the array's name)."
+        )
+    kept = training_rows(
+        dataset.rows, settings.training.validation_split, settings.model.seed
+    )
+    target = _target(dataset, wanted, kept)
+    y = labelled(dataset, target)
+    x = dataset.x
+    if not isinstance(x, Frame):
+        if settings.preset is not None or wanted.numeric_embedding or settings.model.embedding_size:
+            raise click.UsageError("--preset and embeddings go with tables in files.")
+        passthrough = Passthrough(x.shape[1], target.unscaled())
+        test = dataset.test
+        tested = None if test is None else Rows(test.name, test.x, labelled(test, target), target)
+        return TrainingData(dataset.name, x, y, passthrough, tested)
+    preprocessor = TablePreprocessor.fit(
+        x,
+        numeric_embedding=wanted.numeric_embedding,
+        seed=settings.model.seed,
+        rows=kept,
+        scaling=wanted.scaling,
+    )
+    return TrainingData(dataset.name, x, y, preprocessor.with_target(target))
+
+
+def _target(
+    dataset: Dataset, wanted: DataSettings, kept: NDArray[np.intp] | None
+) -> TableTarget:
+    """Return what is learned: classes, or numbers and their scale."""
+    if dataset.label_names is not None:
+        return TableTarget.plain(dataset.target_names, dataset.label_names)
+    return TableTarget.learn(dataset.y, dataset.target_names, wanted.task, kept)
+
+
+def _load_chunks(settings: Settings) -> TrainingData:
+    """Return a file as chunks; its target is read once, to see what it is."""
+    wanted = settings.data
+    if Path(wanted.data).suffix.lower() not in _CHUNK_FILES:
+        raise click.UsageError("--chunk-rows goes with .npy and .parquet files.")
+    for name in ("validation", "class_weight", "metric", "calibrate"):
+        if name in settings.given:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} does not go with --chunk-rows.")
+    if settings.preset is not None or wanted.numeric_embedding or settings.model.embedding_size:
+        raise click.UsageError("--preset and embeddings do not go with --chunk-rows.")
+    if wanted.target is None:
+        raise InputError(f"{wanted.data} needs a target: name the column with --target.")
+    text = wanted.target.strip()
+    number = text.removeprefix("-").isdecimal() and wanted.data.endswith(".npy")
+    chunks = Chunks(
+        wanted.data, target=int(text) if number else text, chunk_rows=wanted.chunk_rows
+    )
+    labels = None if wanted.task == "regression" else _labels(chunks, wanted.task)
+    names = chunks.target_names or ("y",)
+    target = TableTarget.plain(names, labels, chunks.target_columns)
+    passthrough = Passthrough(chunks.columns, target)
+    return TrainingData(Path(wanted.data).name, chunks, None, passthrough)
+
+
+def _labels(chunks: Chunks, task: str) -> tuple[str, ...] | None:
+    """Return the classes of a file's target; None for numbers."""
+    most = max(AUTO_CLASSES, int(math.sqrt(len(chunks))))
+    values = chunks.target_values(most)
+    if values is not None and (task == "classification" or (values == values.round()).all()):
+        return tuple(canonical(float(value)) for value in values)
+    if task == "classification":
+        raise InputError(f"the target has more than {most:,} different values: no classes.")
+    return None

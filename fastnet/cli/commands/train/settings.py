@@ -1,0 +1,161 @@
+"""The options of ``fastnet train``, split by who reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import click
+
+from fastnet.data import BUILT_IN
+from fastnet.tables import PRESETS, Preset
+from fastnet.training.callbacks import DEFAULT_VALIDATION
+
+_ARRAYS: Final = (".npz",)
+"""Files of arrays whose inputs are standardised where nothing is said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """What to train on, and how it becomes inputs."""
+
+    data: str
+    target: str | None
+    task: Literal["auto", "classification", "regression"]
+    data_dir: str | None
+    standardize: bool | None
+    chunk_rows: int | None
+    numeric_embedding: Literal["periodic", "piecewise"] | None
+
+    @property
+    def standardizes_arrays(self) -> bool:
+        """Whether arrays are standardised; where not said, pictures (0..1) are not."""
+        if self.standardize is not None:
+            return self.standardize
+        file = self.data not in BUILT_IN
+        return file and (self.chunk_rows is not None or Path(self.data).suffix.lower() in _ARRAYS)
+
+    @property
+    def scaling(self) -> Literal["robust", "standard", "none"]:
+        """How the columns of a table are scaled."""
+        if self.standardize is None:
+            return "robust"
+        return "standard" if self.standardize else "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """The layers, and how and where they compute."""
+
+    hidden: tuple[int, ...]
+    activation: str
+    dropout: float
+    embedding_size: int | None
+    dtype: str
+    seed: int
+    backend: str
+    precision: str
+    device: int | None
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """The options of a `Network` that say how and where it computes."""
+        names = "dtype", "seed", "backend", "precision", "device"
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What is minimised, by what, and for how long."""
+
+    loss: str | None
+    label_smoothing: float
+    class_weight: str | None
+    optimizer: str
+    learning_rate: float | None
+    schedule: str
+    momentum: float | None
+    l1: float
+    l2: float
+    weight_decay: float | None
+    clip_norm: float | None
+    epochs: int
+    batch_size: int
+    validation: float | None
+    early_stopping: int | None
+    metric: tuple[str, ...]
+    calibrate: bool
+    threads: int | None
+    checkpoint: Path | None
+    checkpoint_every: str | None
+    resume: bool
+
+    @property
+    def validation_split(self) -> float:
+        """Fraction of the training rows to validate on."""
+        if self.validation is None:
+            return DEFAULT_VALIDATION if self.early_stopping else 0.0
+        return self.validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSettings:
+    """What is written."""
+
+    out: Path
+    history: tuple[Path, ...]
+    html: Path | None
+    log: Path | None
+    quiet: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All options, and which of them were given.
+
+    Attributes
+    ----------
+    given : set of str
+        The names of the options that are not defaults.
+    """
+
+    data: DataSettings
+    model: ModelSettings
+    training: TrainingSettings
+    output: OutputSettings
+    preset: Preset | None
+    given: frozenset[str]
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], given: frozenset[str]) -> Self:
+        """Return the options by name; those of a preset where it has others by default."""
+        groups: dict[str, Any] = {
+            "data": DataSettings,
+            "model": ModelSettings,
+            "training": TrainingSettings,
+            "output": OutputSettings,
+        }
+        made = {
+            name: kind(**{field.name: values[field.name] for field in fields(kind)})
+            for name, kind in groups.items()
+        }
+        preset = None if values["preset"] is None else PRESETS[values["preset"]]
+        if preset is not None:
+            made["training"] = _with_preset(made["training"], preset, given)
+        return cls(**made, preset=preset, given=given)
+
+
+def _with_preset(
+    training: TrainingSettings, preset: Preset, given: frozenset[str]
+) -> TrainingSettings:
+    for name in ("dropout", "schedule", "momentum"):
+        if name in given:
+            raise click.UsageError(f"--{name} does not go with --preset.")
+    own: dict[str, Any] = {
+        "epochs": preset.epochs,
+        "batch_size": preset.batch_size,
+        "validation": preset.validation_split,
+    }
+    return replace(training, **{k: v for k, v in own.items() if k not in given})

@@ -1,13 +1,14 @@
-"""Export: a trained network in a form that runs without fastnet; and import of foreign ones.
+"""Export a trained network to a form that runs without fastnet; import networks of others.
 
-A format is a row of the table: the module of its writer. That has two functions:
-``content(network, name)`` returns the bytes of the file, `name` being what the file is called
-without its ending, and ``usage(network, path)`` returns a text on how to use it.
+Each format is a row of `FORMATS` and names the module of its writer, which has two functions:
+``content(network, name)`` returns the bytes of a file called `name` without its ending, and
+``usage(network, path)`` returns a text on how to use that file.
 
-A network that was trained on a table is exported with what it does to the table's columns: C and
-ONNX take one number for each column (NaN where it is missing, a category's index, -1 where it is
-not known), NumPy the table itself, ``predict(encode(table))``, and all answer in the unit of the
-targets. A PyTorch module takes what ``net.preprocessor.transform(table)`` returns.
+The file of a network that was trained on a table encodes tables as the network does. In Python,
+``predict(encode(table))`` takes the table itself. In C, ``encode`` takes a struct with a field for
+each column. An ONNX graph takes one number for each column: a category's index, NaN for a missing
+value, -1 for an unknown category. A PyTorch module takes the array that
+``net.preprocessor.transform(table)`` returns. All give outputs in the unit of the targets.
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ from __future__ import annotations
 import importlib
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fastnet.errors import InputError, suggest
 from fastnet.export.from_sklearn import from_sklearn
 from fastnet.export.torch.importer import from_torch
+from fastnet.export.torch.module import to_torch
+from fastnet.network import Network
 from fastnet.utils.files import write_atomically
-
-if TYPE_CHECKING:
-    from fastnet.network import Network
 
 __all__ = ["FORMATS", "export", "from_sklearn", "from_torch", "to_torch", "usage"]
 
@@ -49,9 +49,8 @@ FORMATS: Final = {
 def export(network: Network, path: str | PathLike[str], *, to: str) -> None:
     """Write `network` to `path` in another format, replacing an existing file in one step.
 
-    The scaler is part of what is written, and so is a table's preprocessor, but for "torch", which
-    takes what ``net.preprocessor.transform(table)`` returns. Outputs agree with ``network.predict``
-    but for rounding.
+    The file includes the network's preprocessor; only "torch" leaves out that of a table. Its
+    outputs differ from those of ``network.predict`` by rounding alone.
 
     Parameters
     ----------
@@ -71,25 +70,9 @@ def export(network: Network, path: str | PathLike[str], *, to: str) -> None:
 
 
 def usage(network: Network, path: str | PathLike[str], *, to: str) -> str:
-    """Return how the file that `export` wrote is used, in some lines."""
+    """Return some lines on how to use the file that `export` wrote."""
     text: str = _writer(to).usage(network, Path(path))
     return text
-
-
-def to_torch(network: Network) -> Any:
-    """Return `network` as a ``torch.nn.Sequential`` in evaluation mode. Needs PyTorch.
-
-    That of a network for tables takes what ``net.preprocessor.transform(table)`` returns, and
-    answers in the unit of the targets.
-
-    Raises
-    ------
-    FastNetError
-        PyTorch is not installed.
-    """
-    from fastnet.export.torch import module
-
-    return module.to_torch(network)
 
 
 def _writer(to: str) -> Any:

@@ -1,61 +1,58 @@
-"""Columns: a table's preprocessor in the form that every format is written from.
+"""What a network does to its inputs and outputs, in the form that every format is written from.
 
-What does not depend on a number is computed here, by the preprocessor's own functions: an input
-that belongs to a category, or that says where a number is missing, takes one of few values.
+This is the only module of the exporters that asks a network for its preprocessing: `scaling_of` and
+`table_of` answer for the inputs, `target_scale` for the outputs. Values that do not depend on a
+number, such as the inputs of a category, are computed here by the preprocessor's own functions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.columns import unnamed
-from fastnet.preprocessing.columns import scaled
-from fastnet.preprocessing.schema import TableSchema
+from fastnet.network import Network
+from fastnet.preprocessing.scaler import Scaler
+from fastnet.preprocessing.scaling import APPLY
 from fastnet.preprocessing.table import TablePreprocessor
-
-if TYPE_CHECKING:
-    from fastnet.network import Network
 
 Array = NDArray[np.float64]
 
 LARGEST: Final = float(np.finfo(np.float64).max)
-"""Differences from the center beyond it are taken for it, as infinity times 0 is no number."""
+"""A difference from the center is clipped to this, because infinity times 0 is NaN."""
 
 LARGEST_SCALED: Final = 1e300
-"""Scaled numbers beyond it are taken for it before they are clipped, as their squares overflow."""
+"""A scaled number is clipped to this before the smooth clip, because its square would overflow."""
 
 
 @dataclass(frozen=True, eq=False)
 class InputColumn:
-    """A column of a table, and what becomes of it.
+    """A column of a table, and the inputs it becomes.
 
     Attributes
     ----------
     name : str
     kind : {"numeric", "categorical", "empty"}
-        A number x becomes ``clip((x - center) * factor)``, 0 where it is missing; then come the
-        inputs of its embedding, 0 where it is missing; then the indicator. An empty column becomes
-        no input.
+        A number x becomes ``clip((x - center) * factor)``, then the inputs of its embedding, then
+        its indicator; the first two are 0 where x is missing. An empty column becomes no input.
     categories : tuple of str
     at, width : int
-        The first of its inputs, and how many there are.
+        The index of its first input, and the number of its inputs.
     center, factor : float
-        Of a number.
+        Of a numeric column.
     knots : (K,) float64
-        Of a number's embedding.
+        Of a numeric column's embedding.
     steps : (K - 1,) float64, or (0,)
-        For "piecewise": a bin without width is 1 where x is larger, else 0.
+        For "piecewise": a bin without width is 1 where x is larger than its step, else 0.
     indicator : (2,) float64, or (0,)
-        The last input of a number, where one is there and where it is missing.
+        The last input of a numeric column: its value for a number, and for a missing one.
     hot : (C,) float64
         The input of each category in rows that have it.
     cold : (C,) or (1,) float64
-        Each input in rows that do not; with two categories there is one input for both, and this
-        its value for neither.
+        The input of each category in rows that do not have it. Two categories share one input; then
+        this is its value where a row has neither.
     """
 
     name: str
@@ -71,6 +68,11 @@ class InputColumn:
     hot: Array
     cold: Array
 
+    @property
+    def one_hot(self) -> bool:
+        """Whether every category has an input of its own."""
+        return len(self.cold) == len(self.categories) > 0
+
 
 @dataclass(frozen=True, eq=False)
 class InputTable:
@@ -79,46 +81,55 @@ class InputTable:
     Attributes
     ----------
     columns : tuple of InputColumn
-    named : bool
-        Whether they are matched by name; else by position.
     embedding : {None, "periodic", "piecewise"}
-        Of the numbers.
+        Of the numeric columns.
     inputs : int
     features : tuple of str
         Names of the inputs.
-    full : tuple of str, or None
-        What the columns of a file without names are called that still holds the targets.
     """
 
     columns: tuple[InputColumn, ...]
-    named: bool
     embedding: Literal["periodic", "piecewise"] | None
     inputs: int
     features: tuple[str, ...]
-    full: tuple[str, ...] | None
+
+
+def scaling_of(network: Network) -> tuple[Array, Array] | None:
+    """Return mean and scale (I,) that standardise a network's inputs; None where nothing does."""
+    scaler = network.preprocessor
+    return (scaler.mean, scaler.scale) if isinstance(scaler, Scaler) else None
 
 
 def table_of(network: Network) -> InputTable | None:
-    """Return what `network` makes of a table's columns; None if it takes numbers only."""
+    """Return what `network` makes of a table's columns; None if it takes plain inputs."""
     preprocessor = network.preprocessor
-    if preprocessor is None:
+    if not isinstance(preprocessor, TablePreprocessor):
         return None
-    targets = () if preprocessor.target is None else preprocessor.target.names
-    wanted = [*(column.name for column in preprocessor.columns), *targets]
-    full = unnamed(len(wanted))
     numeric = any(column.kind == "numeric" for column in preprocessor.columns)
     return InputTable(
         _columns(preprocessor),
-        preprocessor.named,
         preprocessor.numeric_embedding if numeric else None,
         preprocessor.inputs,
         preprocessor.feature_names,
-        full if targets and set(full) == set(wanted) else None,
     )
+
+
+def target_scale(network: Network) -> tuple[Array, Array] | None:
+    """Return scale and center (O,) that bring outputs into the unit of the targets, or None.
+
+    ``outputs * scale + center`` equals ``TableTarget.decode(outputs, loss)``. None means that the
+    outputs are in that unit already.
+    """
+    target = network.output_schema.target
+    if target is None or target.labels is not None:
+        return None
+    scale, center = target.units(network.outputs, network.loss)
+    return None if (scale == 1).all() and (center == 0).all() else (scale, center)
 
 
 def _columns(preprocessor: TablePreprocessor) -> tuple[InputColumn, ...]:
     none, place, at, number = np.zeros(0), 0, 0, 0
+    scaled = APPLY[preprocessor.scaling]
     made = []
     for column in preprocessor.columns:
         part = slice(place, place + column.levels)
@@ -128,7 +139,7 @@ def _columns(preprocessor: TablePreprocessor) -> tuple[InputColumn, ...]:
         if numeric:
             assert preprocessor.knots is not None
             knots, steps = preprocessor.knots[number], preprocessor.steps[number]
-        states = np.array([1.0, -1.0] if len(column.categories) == 2 else 1.0)
+        states = np.array(1.0 if column.one_hot else [1.0, -1.0])
         categorical = column.kind == "categorical"
         made.append(
             InputColumn(
@@ -148,23 +159,3 @@ def _columns(preprocessor: TablePreprocessor) -> tuple[InputColumn, ...]:
         )
         place, at, number = place + column.levels, at + made[-1].width, number + numeric
     return tuple(made)
-
-
-def target_scale(network: Network) -> tuple[Array, Array] | None:
-    """Return scale and center (O,) of the outputs in the unit of the targets; None if as they are.
-
-    ``outputs * scale + center`` is what ``TableTarget.decode`` makes of outputs.
-    """
-    target = None if network.preprocessor is None else network.preprocessor.target
-    if target is None or target.labels is not None:
-        return None
-    scale, center = target.units(network.outputs, network.loss)
-    return None if (scale == 1).all() and (center == 0).all() else (scale, center)
-
-
-def schema_of(network: Network) -> TableSchema:
-    """Return the network's schema; that of columns without names where none was stored."""
-    schema = network.schema
-    if schema is not None and len(schema.feature_names) == network.inputs:
-        return schema
-    return TableSchema.of_matrix(network.inputs)

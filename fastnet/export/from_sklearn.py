@@ -5,17 +5,15 @@ Estimators are known by their attributes, so scikit-learn is not imported.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from fastnet.errors import InputError
+from fastnet.network import Network
 from fastnet.nn import losses
 from fastnet.nn.layers import Dense
 from fastnet.preprocessing.scaler import Scaler
-
-if TYPE_CHECKING:
-    from fastnet.network import Network
 
 _NAMES: Final = {
     "identity": "identity",
@@ -44,8 +42,6 @@ def from_sklearn(estimator: Any, *, backend: str = "auto") -> Network:
     InputError
         The estimator is of another kind, or was not fitted.
     """
-    from fastnet.network import Network
-
     scaler = None
     if hasattr(estimator, "steps"):
         *before, (_, estimator) = estimator.steps

@@ -1,27 +1,24 @@
 """Steps: a network as prediction needs it, in the form that every format is written from.
 
-Dropout is gone; batch normalisation, whose running statistics are constants here, is folded into
-the dense layer before it where that has no activation of its own, and is a scale and a shift
-elsewhere. The scale of a table's targets is folded into the last layer, or a step after it where
-that has an activation. What is folded is computed in float64 and rounded once, to the network's
-dtype.
+Dropout is left out. Batch normalisation, whose running statistics are constants here, is folded
+into the dense layer before it if that has no activation; otherwise it is a step that scales and
+shifts. The scale of a table's targets is folded into the last layer, or becomes a step after it if
+that has an activation. Folding is computed in float64 and rounded once, to the network's dtype.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.errors import InputError
 from fastnet.export.columns import target_scale
+from fastnet.network import Network
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
-
-if TYPE_CHECKING:
-    from fastnet.network import Network
 
 Array = NDArray[Any]
 
@@ -60,8 +57,8 @@ Step = Affine | Scale | Normalize
 def tensors_of(network: Network) -> dict[str, Array]:
     """Return the parameters and running statistics by name, on the host.
 
-    The last layer gives outputs in the unit of a table's targets, unless it has an activation: then
-    `scale_after` is left to do.
+    If the last layer has no activation, the scale of a table's targets is folded into it; otherwise
+    `scale_after` returns that scale.
     """
     to_host = network.backend_object.to_host
     named = {**network.named_parameters(), **network.named_state()}
@@ -77,18 +74,18 @@ def tensors_of(network: Network) -> dict[str, Array]:
 
 
 def scale_after(network: Network) -> tuple[Array, Array] | None:
-    """Return scale and center of the targets where they come after an activation."""
+    """Return scale and center of the targets, if the last layer has an activation; else None."""
     follows = network.plan.output_activation.name != "identity"
     return target_scale(network) if follows else None
 
 
 def shown(layer: Layer) -> str:
-    """Return how a layer is described in a comment: without its blocks, which may be thousands."""
+    """Return a layer's text for a comment, without its blocks, which may be thousands."""
     return repr(replace(layer, blocks=None) if isinstance(layer, Dense) else layer)
 
 
 def steps_of(network: Network) -> list[Step]:
-    """Return what `network` computes in prediction, after the scaler and a table's preprocessor.
+    """Return the steps from a network's preprocessed inputs to its outputs.
 
     Raises
     ------

@@ -39,11 +39,11 @@ from fastnet.network import load
 def command(model: str, to: str, out: Path | None) -> None:
     """Write a MODEL in a form that runs without fastnet.
 
-    The result has the weights and the scaler in it, and the names of columns and classes where
-    the format has a place for them. A model of a table has its preprocessor in it: NumPy takes the
-    table, C and ONNX a number for each column (a category's index, NaN where it is missing),
-    PyTorch what net.preprocessor.transform(table) returns. How it is used is written to standard
-    output.
+    The file has the weights, the preprocessing of inputs, and the names of columns and classes
+    where the format has a place for them. For a model of a table, Python code takes the table, C
+    code a struct with a field for each column, an ONNX graph a number for each column (a
+    category's index, NaN for a missing value), and a PyTorch module the array that
+    net.preprocessor.transform(table) returns. The command prints how to use the file.
     """
     network = load(model, backend="numpy")
     if out is None:

@@ -8,14 +8,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.errors import InputError
+
 _PER_LINE: Final = 6
 
 
 def numerals(values: NDArray[Any]) -> list[str]:
     """Return numbers in the digits that give them back exactly."""
     suffix = "f" if values.dtype == np.float32 else ""
-    texts = values.ravel().astype(np.str_).tolist()
-    return ["NAN" if text == "nan" else f"{text}{suffix}" for text in texts]
+    return [f"{text}{suffix}" for text in values.ravel().astype(np.str_).tolist()]
 
 
 def numbers(declaration: str, values: NDArray[Any]) -> str:
@@ -23,9 +24,10 @@ def numbers(declaration: str, values: NDArray[Any]) -> str:
     return f"static const {declaration}[{values.size}] = {{\n{wrapped(numerals(values))}}};\n"
 
 
-def texts(declaration: str, values: Sequence[str]) -> tuple[str, str]:
-    """Return the definition of an array of texts: its code, and the literals."""
-    return f"{declaration}[{len(values)}] = ", f"{{\n{wrapped(map(literal, values))}}};\n"
+def texts(name: str, values: Sequence[str]) -> str:
+    """Return the definition of a public array of texts."""
+    items = wrapped(map(literal, values))
+    return f"const char *const {name}[{len(values)}] = {{\n{items}}};\n"
 
 
 def wrapped(items: Iterable[str]) -> str:
@@ -36,6 +38,23 @@ def wrapped(items: Iterable[str]) -> str:
 
 
 def literal(text: str) -> str:
-    """Return a text as a C literal; octal escapes, as they end after three digits."""
-    plain = set(range(32, 127)) - {ord(c) for c in '"\\?'}  # ? begins trigraphs
-    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
+    """Return a text as a C literal in UTF-8.
+
+    Escapes are octal, because those end after three digits; a question mark is escaped because two
+    of them begin a trigraph.
+
+    Raises
+    ------
+    InputError
+        The text has a zero byte, which would end it, or half of a surrogate pair.
+    """
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if 0 in encoded:
+        raise InputError(
+            f"C cannot hold the text {text!r}: rename it, or export to another format."
+        )
+    plain = set(range(32, 127)) - {ord(c) for c in '"\\?'}
+    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in encoded) + '"'

@@ -1,26 +1,34 @@
-"""The part of an exported C file that takes tables: what a row's columns become, and cells of CSV.
+"""The part of an exported C file that takes tables: a row as a struct, and its encoding.
 
-A row is one double for each column: a number, or the index of a category; NaN where it is missing,
-and any other number, such as -1, for a category that is not known.
+The struct has a field for each column: a ``double`` for a number, NAN where it is missing; a
+``const char *`` for a text, NULL where it is missing. Field names come from column names, and so
+this module writes final C: filling in templates could mistake a field for one of their words.
 """
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from fastnet.data.frame import NO_WORD
-from fastnet.data.text import MISSING
-from fastnet.export.c.literals import literal, numbers, numerals, wrapped
+from fastnet.export.c.literals import numbers, numerals, texts
+from fastnet.export.c.names import fields_of, real
 from fastnet.export.columns import LARGEST_SCALED, InputColumn, InputTable
-from fastnet.preprocessing.columns import SMOOTH_CLIP
+from fastnet.preprocessing.scaling import SMOOTH_CLIP
+
+_NO_FAST_MATH: Final = """\
+#if (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(_M_FP_FAST)
+#error "compile this file without -ffast-math: a number that is missing is NAN"
+#endif
+"""
 
 _SCALED: Final = f"""\
-/* A number, scaled and clipped smoothly; what is no number stays so. */
+/* A number, scaled and clipped smoothly; NAN stays NAN. */
 static double scaled(double x, double center, double factor) {{
   double z = x - center;
-  if (z > DBL_MAX) z = DBL_MAX; /* infinity times 0 is no number */
+  if (z > DBL_MAX) z = DBL_MAX; /* infinity times 0 would be NAN */
   if (z < -DBL_MAX) z = -DBL_MAX;
   z *= factor;
   if (z > {LARGEST_SCALED!r}) z = {LARGEST_SCALED!r};
@@ -29,11 +37,22 @@ static double scaled(double x, double center, double factor) {{
 }}
 """
 
+_INDEX_OF: Final = """\
+/* The index of a text in a list; -1 where it is NULL or not in the list. */
+static int index_of(const char *text, const char *const *list, int n) {
+  int k;
+  for (k = 0; text != NULL && k < n; k++) {
+    if (strcmp(text, list[k]) == 0) return k;
+  }
+  return -1;
+}
+"""
+
 _ONE_HOT: Final = """\
-/* An input for each category: hot[k] in category k, cold[k] elsewhere. */
-static void one_hot(double code, const REAL *hot, const REAL *cold, REAL *y, size_t n) {
-  size_t k;
-  for (k = 0; k < n; k++) y[k] = code == (double)k ? hot[k] : cold[k];
+/* An input for each category: hot[k] for category k, cold[k] for the others. */
+static void one_hot(int category, const REAL *hot, const REAL *cold, REAL *y, int n) {
+  int k;
+  for (k = 0; k < n; k++) y[k] = k == category ? hot[k] : cold[k];
 }
 """
 
@@ -50,165 +69,163 @@ static void embed(double z, const double *frequencies, REAL *y, size_t n) {{
 """
 
 _PIECEWISE: Final = """\
-/* The share of each bin between n ends that lies below a scaled number; 0 where it is missing.
+/* The fraction of each bin between n ends that lies below a scaled number; 0 where it is missing.
    A bin without width is a step of the number itself. */
 static void embed(double x, double z, const double *ends, const double *steps, REAL *y, size_t n) {
   size_t k;
   for (k = 0; k + 1 < n; k++) {
     double size = ends[k + 1] - ends[k];
-    double share = size > 0 ? (z - ends[k]) / size : (x > steps[k] ? 1 : 0);
-    y[k] = !(share > 0) ? 0 : (REAL)(share > 1 ? 1 : share);
+    double fraction = size > 0 ? (z - ends[k]) / size : (x > steps[k] ? 1 : 0);
+    y[k] = !(fraction > 0) ? 0 : (REAL)(fraction > 1 ? 1 : fraction);
   }
 }
 """
 
 _EMBED: Final = {"periodic": _PERIODIC, "piecewise": _PIECEWISE}
 
-_KINDS: Final = {"numeric": "NUMERIC", "categorical": "CATEGORICAL", "empty": "EMPTY"}
 
-ENCODE: Final = f"""\
-enum {{ NUMERIC, CATEGORICAL, EMPTY }};
-KINDS
-/* How tables write that there is no word, and no number; in lower case. */
-static const char *const no_word[] = {{
-{wrapped(map(literal, sorted(NO_WORD)))}  NULL
-}};
-static const char *const no_number[] = {{
-{wrapped(map(literal, sorted(MISSING)))}  NULL
-}};
+@dataclass(frozen=True, eq=False)
+class RowStruct:
+    """The struct of a table's row.
 
-static int is_among(const char *cell, const char *const *words) {{
-  size_t k;
-  for (; *words != NULL; words++) {{
-    for (k = 0;; k++) {{
-      int c = cell[k] >= 'A' && cell[k] <= 'Z' ? cell[k] - 'A' + 'a' : cell[k];
-      if (c != (*words)[k]) break;
-      if (c == '\\0') return 1;
-    }}
-  }}
-  return 0;
-}}
+    Attributes
+    ----------
+    prefix : str
+        Of the file's public names.
+    dtype : dtype
+        Of the network.
+    table : InputTable
+    fields : list of (str, InputColumn)
+        The name of the field and its column, for each column that becomes an input.
+    """
 
-/* Read a cell that is a decimal number, infinity or what is no number; return 0 if it is not. */
-static int read_number(const char *cell, double *value) {{
-  char *end;
-  *value = strtod(cell, &end);
-  return end != cell && *end == '\\0' && strpbrk(cell, "xX(") == NULL;
-}}
+    prefix: str
+    dtype: np.dtype[Any]
+    table: InputTable
+    fields: list[tuple[str, InputColumn]]
 
-/* Return the category that a cell names; -1 if there is none. */
-static double category_of(const char *cell, size_t column) {{
-  size_t k;
-  for (k = 0; k < NAME_category_counts[column]; k++) {{
-    if (strcmp(cell, NAME_categories[column][k]) == 0) return (double)k;
-  }}
-  return -1;
-}}
+    @classmethod
+    def of(cls, table: InputTable, prefix: str, dtype: np.dtype[Any]) -> RowStruct:
+        """Return the struct of a table; an empty column has no field."""
+        columns = [column for column in table.columns if column.kind != "empty"]
+        names = fields_of([column.name for column in columns])
+        return cls(prefix, dtype, table, list(zip(names, columns, strict=True)))
 
-size_t NAME_encode(const char *const *cells, double *x) {{
-  size_t column;
-  for (column = 0; column < COLUMNS; column++) {{
-    const char *cell = cells[column];
-    x[column] = NAN;
-    if (kinds[column] == CATEGORICAL && !is_among(cell, no_word)) {{
-      x[column] = category_of(cell, column);
-    }}
-    if (kinds[column] == NUMERIC && !is_among(cell, no_number)) {{
-      if (!read_number(cell, &x[column]) || x[column] > DBL_MAX || x[column] < -DBL_MAX) {{
-        return column + 1;
-      }}
-    }}
-  }}
-  return 0;
-}}
-"""
-"""Cells of CSV to the numbers of a row; ``KINDS`` stands for those of the columns."""
+    def categories(self, field: str) -> str:
+        """Return the name of the array of a field's categories."""
+        return f"{self.prefix}_categories_{field}"
 
-MATCH: Final = """\
-  for (k = 0; k < width && read_number(text + starts[k], &number); k++) continue;
-  data = k == width; /* a first row of numbers is no header */
-  for (column = 0; column < COLUMNS; column++) {
-    if (NAMED && !data) {
-      for (k = 0; k < width && strcmp(text + starts[k], NAME_columns[column]) != 0;) k++;
-      if (k == width && kinds[column] != EMPTY) {
-        fail(0, "the header lacks the column ", NAME_columns[column]);
-      }
-      position[column] = k;
-      continue;
-    }
-    position[column] = data && width == full_width ? full_position[column] : column;
-  }
-  if ((data || !NAMED) && width != COLUMNS && !(data && width == full_width)) {
-    fail(0, "the number of columns is wrong", "");
-  }
-"""
-"""Where the program finds the columns in a file; `full` is of files with their targets."""
+    # --- text of the file ------------------------------------------------------------------------
 
+    def declarations(self) -> str:
+        """Return the struct, and what is declared along with it."""
+        lines = ["typedef struct {"]
+        for field, column in self.fields:
+            kind = "double " if column.kind == "numeric" else "const char *"
+            # A slash is escaped, so that no name can end the comment.
+            name = json.dumps(column.name).replace("/", "\\/")
+            comment = "" if field == column.name else f" /* {name} */"
+            lines.append(f"  {kind}{field};{comment}")
+        lines += [f"}} {self.prefix}_row;", ""]
+        for field, column in self.fields:
+            if column.categories:
+                size = len(column.categories)
+                lines.append(f"extern const char *const {self.categories(field)}[{size}];")
+        lines += [
+            f"extern const {self.prefix}_row {self.prefix}_missing;",
+            f"int {self.prefix}_encode(const {self.prefix}_row *row, {real(self.dtype)} *x);",
+        ]
+        return "\n".join(lines)
 
-def encode(table: InputTable) -> str:
-    """Return the functions that read the cells of a row."""
-    kinds = wrapped(_KINDS[column.kind] for column in table.columns)
-    return ENCODE.replace("KINDS\n", f"static const int kinds[COLUMNS] = {{\n{kinds}}};\n\n")
+    def example(self) -> list[str]:
+        """Return lines that encode a row: a number, a text, and all else missing."""
+        lines = [f"{self.prefix}_row row = {self.prefix}_missing;  (no column has a value yet)"]
+        firsts = {column.kind: field for field, column in reversed(self.fields)}
+        if "numeric" in firsts:
+            lines.append(f"row.{firsts['numeric']} = 1.5;")
+        if "categorical" in firsts:
+            field = firsts["categorical"]
+            lines.append(f"row.{field} = {self.categories(field)}[0];")
+        return [*lines, f"if ({self.prefix}_encode(&row, x) != 0) return 1;"]
 
+    def definitions(self) -> str:
+        """Return the constants and functions behind the declarations."""
+        columns = [column for _, column in self.fields]
+        helpers = []
+        if any(column.kind == "numeric" for column in columns):
+            helpers += [_NO_FAST_MATH, _SCALED]
+        if self.table.embedding is not None:
+            helpers.append(_EMBED[self.table.embedding])
+        if any(column.kind == "categorical" for column in columns):
+            helpers.append(_INDEX_OF)
+        if any(column.one_hot for column in columns):
+            helpers.append(_ONE_HOT)
+        constants, body = [], []
+        for number, (field, column) in enumerate(self.fields, start=1):
+            write = self._number if column.kind == "numeric" else self._category
+            made, lines = write(number, field, column)
+            constants += made
+            body += lines
+        missing = ", ".join("NAN" if c.kind == "numeric" else "NULL" for c in columns)
+        return "\n".join(
+            [
+                *(text.replace("REAL", real(self.dtype)) for text in helpers),
+                *constants,
+                f"const {self.prefix}_row {self.prefix}_missing = {{{missing}}};\n",
+                self._encode(body),
+            ]
+        )
 
-def match(table: InputTable) -> str:
-    """Return the lines of the program that find the columns in a file."""
-    names = table.full or ()
-    positions = [names.index(column.name) if names else 0 for column in table.columns]
-    return (
-        "  double number;\n"
-        f"  const size_t full_width = {len(names)};\n"
-        f"  static const size_t full_position[COLUMNS] = {{\n{wrapped(map(str, positions))}}};\n"
-        f"{MATCH}"
-    )
+    def _encode(self, body: list[str]) -> str:
+        """Return the function that encodes a row; `body` has some lines for each column."""
+        columns = [column for _, column in self.fields]
+        lines = ["int infinite = 0;"]
+        if any(column.kind == "numeric" for column in columns):
+            lines.append("double z;")
+        if any(column.kind == "categorical" for column in columns):
+            lines.append("int k;")
+        lines += ["size_t i;", *body]
+        # Inputs are NAN then, so that a caller who ignores the result sees no plausible outputs.
+        lines.append(f"for (i = 0; infinite && i < {self.table.inputs}; i++) x[i] = NAN;")
+        lines.append("return infinite;")
+        text = "".join(f"  {line}\n" for line in lines)
+        head = f"int {self.prefix}_encode(const {self.prefix}_row *row, {real(self.dtype)} *x)"
+        return f"{head} {{\n{text}}}\n"
 
-
-def transform(table: InputTable, dtype: np.dtype[Any]) -> str:
-    """Return the function that makes the inputs of a row: some lines for each column."""
-    kinds = {column.kind for column in table.columns}
-    several = any(column.cold.size == len(column.categories) > 0 for column in table.columns)
-    parts = [_SCALED] if "numeric" in kinds else []
-    parts += [_ONE_HOT] if several else []
-    if table.embedding is not None:
-        parts.append(_EMBED[table.embedding])
-    body = []
-    for index, column in enumerate(table.columns):
-        constants, lines = _lines(index, column, dtype)
-        parts += constants
-        body += lines
-    declared = ["double z;"] if "numeric" in kinds else []
-    text = "".join(f"  {line}\n" for line in (*declared, *body))
-    head = "/* The inputs y of the network for the columns x of a row. */\n"
-    return "\n".join(parts) + (
-        f"\n{head}static void transform(const double *x, REAL *y) {{\n{text}}}\n"
-    )
-
-
-def _lines(index: int, column: InputColumn, dtype: np.dtype[Any]) -> tuple[list[str], list[str]]:
-    """Return the constants of a column, and its lines in `transform`."""
-    x, at = f"x[{index}]", column.at
-    if column.kind == "empty":
-        return [], []
-    if column.kind == "numeric":
+    def _number(self, number: int, field: str, column: InputColumn) -> tuple[list[str], list[str]]:
+        """Return the constants of a numeric column, and its lines in the function."""
+        value, at, cast = f"row->{field}", column.at, f"({real(self.dtype)})"
         lines = [
-            f"z = scaled({x}, {column.center!r}, {column.factor!r});",
-            f"y[{at}] = {x} == {x} ? (REAL)z : 0;",
+            f"if (!infinite && fabs({value}) > DBL_MAX) infinite = {number};",
+            f"z = scaled({value}, {column.center!r}, {column.factor!r});",
+            f"x[{at}] = z == z ? {cast}z : 0;",
         ]
         constants = []
         if column.knots.size:
-            constants.append(numbers(f"double knots{index}", column.knots))
-            given = f"z, knots{index}"
+            constants.append(numbers(f"double knots{number}", column.knots))
+            given = f"z, knots{number}"
             if column.steps.size:
-                constants.append(numbers(f"double steps{index}", column.steps))
-                given = f"{x}, {given}, steps{index}"
-            lines.append(f"embed({given}, y + {at + 1}, {column.knots.size});")
+                constants.append(numbers(f"double steps{number}", column.steps))
+                given = f"{value}, {given}, steps{number}"
+            lines.append(f"embed({given}, x + {at + 1}, {column.knots.size});")
         if column.indicator.size:
-            there, missing = numerals(column.indicator.astype(dtype))
-            lines.append(f"y[{at + column.width - 1}] = {x} == {x} ? {there} : {missing};")
+            there, missing = numerals(column.indicator.astype(self.dtype))
+            lines.append(f"x[{at + column.width - 1}] = z == z ? {there} : {missing};")
         return constants, lines
-    hot, cold = column.hot.astype(dtype), column.cold.astype(dtype)
-    if cold.size < hot.size:
-        first, second = numerals(hot)
-        return [], [f"y[{at}] = {x} == 0 ? {first} : {x} == 1 ? {second} : {numerals(cold)[0]};"]
-    constants = [numbers(f"REAL hot{index}", hot), numbers(f"REAL cold{index}", cold)]
-    return constants, [f"one_hot({x}, hot{index}, cold{index}, y + {at}, {hot.size});"]
+
+    def _category(
+        self, number: int, field: str, column: InputColumn
+    ) -> tuple[list[str], list[str]]:
+        """Return the constants of a categorical column, and its lines in the function."""
+        at, hot, cold = column.at, column.hot.astype(self.dtype), column.cold.astype(self.dtype)
+        listed = self.categories(field)
+        constants = [texts(listed, column.categories)]
+        lines = [f"k = index_of(row->{field}, {listed}, {hot.size});"]
+        if not column.one_hot:
+            first, second, neither = (*numerals(hot), *numerals(cold))
+            lines.append(f"x[{at}] = k == 0 ? {first} : k == 1 ? {second} : {neither};")
+            return constants, lines
+        constants += [numbers(f"{real(self.dtype)} hot{number}", hot)]
+        constants += [numbers(f"{real(self.dtype)} cold{number}", cold)]
+        lines.append(f"one_hot(k, hot{number}, cold{number}, x + {at}, {hot.size});")
+        return constants, lines

@@ -1,9 +1,9 @@
 """A network as an ONNX graph: input ``x`` (rows, I), output ``y`` (rows, O).
 
-Activations are composed of operators that runtimes have in float32 and in float64; those that ONNX
-has as one operator are mostly missing in the latter. Names of columns and classes are stored as
-JSON in the model's metadata. A network for tables has its preprocessor in the graph, whose ``x``
-are the columns: what `fastnet.export.onnx.tables` says.
+Activations are composed of operators that runtimes have in float32 and in float64; most of those
+that ONNX has as one operator are missing in float64. The names of columns and classes are stored as
+JSON in the model's metadata. The graph of a network for tables encodes them itself: its ``x`` has
+one number for each column (`fastnet.export.onnx.tables`).
 """
 
 from __future__ import annotations
@@ -11,59 +11,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from fastnet._version import version
 from fastnet.errors import FastNetError
-from fastnet.export.columns import schema_of, table_of
+from fastnet.export.columns import scaling_of, table_of
 from fastnet.export.onnx import tables
+from fastnet.export.onnx.graph import Graph
 from fastnet.export.steps import Affine, Scale, Step, steps_of
 from fastnet.kernels import abi
-
-if TYPE_CHECKING:
-    from fastnet.network import Network
+from fastnet.network import Network
 
 OPSET: Final = 17
 """The first with LayerNormalization: older runtimes read it too."""
 
 IR_VERSION: Final = 8
 """The version of the file format that belongs to it."""
-
-
-class Graph:
-    """Nodes and constants as they are added; every value has a name."""
-
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self.dtype = dtype
-        self.nodes: list[Any] = []
-        self.constants: dict[str, Any] = {}
-
-    def op(self, kind: str, *inputs: str | float, name: str = "", **attributes: Any) -> str:
-        """Add a node; numbers among its inputs become constants. Return the name of its output."""
-        from onnx import helper
-
-        output = name or f"v{len(self.nodes)}"
-        values = [self.constant(v) if isinstance(v, float) else v for v in inputs]
-        self.nodes.append(helper.make_node(kind, values, [output], **attributes))
-        return output
-
-    def constant(self, value: Any, name: str = "") -> str:
-        """Add a constant of the network's dtype, unless `value` has its own; return its name."""
-        from onnx.numpy_helper import from_array
-
-        name = name or f"c{value!r}"
-        array = value if isinstance(value, np.ndarray) else np.array(value, self.dtype)
-        self.constants[name] = from_array(array, name)
-        return name
-
-    def cast(self, value: str, *, double: bool = False) -> str:
-        """Convert a value to the network's dtype, or to double precision."""
-        from onnx import TensorProto
-
-        single = self.dtype == np.float32 and not double
-        return self.op("Cast", value, to=TensorProto.FLOAT if single else TensorProto.DOUBLE)
 
 
 def _leaky_relu(g: Graph, z: str) -> str:
@@ -121,20 +86,24 @@ def content(network: Network, name: str) -> bytes:
         from onnx import TensorProto, checker, helper
     except ImportError:
         raise FastNetError("ONNX files need onnx: pip install 'fastnet-mlp[onnx]'.") from None
-    g = Graph(network.dtype)
+    g, table, scaling = Graph(network.dtype), table_of(network), scaling_of(network)
     kind = TensorProto.FLOAT if network.dtype == np.float32 else TensorProto.DOUBLE
-    value, taken, width, table = "x", kind, network.inputs, table_of(network)
+    value, taken, width = "x", kind, network.inputs
+
+    # Nodes: from columns to inputs, from inputs to standardised ones, and the layers.
     if table is not None:
         value, taken, width = tables.add(g, table, "x"), TensorProto.DOUBLE, len(table.columns)
-    if network.scaler is not None:
+    if scaling is not None:
         # In double, as in fastnet: a large mean would cost single precision its digits.
         value = g.cast(value, double=True)
-        value = g.op("Sub", value, g.constant(network.scaler.mean, "input.mean"))
-        value = g.op("Div", value, g.constant(network.scaler.scale, "input.scale"))
+        value = g.op("Sub", value, g.constant(scaling[0], "input.mean"))
+        value = g.op("Div", value, g.constant(scaling[1], "input.scale"))
         value = g.cast(value)
     for index, step in enumerate(steps_of(network)):
         value = _ACTIVATIONS[step.activation](g, _step(g, index, step, value))
     g.op("Identity", value, name="y")
+
+    # The file: the graph, its versions, and names as metadata.
     graph = helper.make_graph(
         g.nodes,
         name,
@@ -149,15 +118,12 @@ def content(network: Network, name: str) -> bytes:
         producer_name="fastnet",
         producer_version=version,
     )
-    schema, labels = schema_of(network), network.output_schema.class_names
-    described: dict[str, Any] = {"labels": labels, "features": None}
+    described: dict[str, Any] = {}
+    if network.output_schema.class_names is not None:
+        described["labels"] = network.output_schema.class_names
     if table is not None:
         described |= {"columns": tables.described(table), "features": table.features}
-    elif schema.named:
-        described["features"] = schema.feature_names
-    helper.set_model_props(
-        model, {key: json.dumps(names) for key, names in described.items() if names is not None}
-    )
+    helper.set_model_props(model, {key: json.dumps(names) for key, names in described.items()})
     checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 
@@ -175,7 +141,7 @@ def usage(network: Network, path: Path) -> str:
         return text
     return (
         f"{text}: for each of the metadata's columns a number, or the index of a category; NaN\n"
-        "where it is missing, -1 for another category"
+        "where it is missing, -1 for a category that is not among them"
     )
 
 

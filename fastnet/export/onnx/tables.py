@@ -1,22 +1,21 @@
-"""The part of an ONNX graph that makes inputs of a table's columns.
+"""The part of an ONNX graph that encodes a table's columns.
 
-The graph's ``x`` (rows, C) is double precision, as a table's numbers are, whatever the network's
-own: a number or a category's index, NaN where it is missing, and any other number, such as -1, for
-a category that is not known. Columns of one kind are treated together.
+The graph's ``x`` (rows, C) has one number for each column, in float64 whatever the network's dtype:
+the number itself or the index of the category, NaN where it is missing, and any other number, such
+as -1, for a category that is not known. A graph cannot refuse a row: an infinite number becomes
+NaN, and so do the row's outputs. Nodes treat all columns of one kind together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastnet.export.columns import LARGEST, LARGEST_SCALED, InputColumn, InputTable
-from fastnet.preprocessing.columns import SMOOTH_CLIP
-
-if TYPE_CHECKING:
-    from fastnet.export.onnx.model import Graph
+from fastnet.export.onnx.graph import Graph
+from fastnet.preprocessing.scaling import SMOOTH_CLIP
 
 Part = tuple[str, list[int]]
 """The name of inputs (rows, K), and which of the network's inputs they are."""
@@ -42,7 +41,7 @@ def add(g: Graph, table: InputTable, x: str) -> str:
 
 
 def described(table: InputTable) -> list[dict[str, Any]]:
-    """Return what the columns of x are, for the metadata."""
+    """Return the columns of x for the metadata: name, kind and categories."""
     return [
         {"name": column.name, "kind": column.kind}
         | ({"categories": list(column.categories)} if column.categories else {})
@@ -53,7 +52,7 @@ def described(table: InputTable) -> list[dict[str, Any]]:
 def _kind(column: InputColumn) -> str:
     if column.kind != "categorical":
         return column.kind
-    return "one-hot" if len(column.cold) == len(column.categories) else "two"
+    return "one-hot" if column.one_hot else "two"
 
 
 def _constant(g: Graph, name: str, values: Any) -> str:
@@ -69,9 +68,12 @@ def _taken(g: Graph, name: str, x: str, indices: Sequence[int]) -> str:
 def _numbers(
     g: Graph, table: InputTable, x: str, numeric: list[tuple[int, InputColumn]]
 ) -> list[Part]:
+    """Add the inputs of numeric columns: scaled numbers, embeddings and indicators."""
     columns = [column for _, column in numeric]
     taken = _taken(g, "numbers", x, [index for index, _ in numeric])
     missing, zero = g.op("IsNaN", taken), _constant(g, "zero", 0.0)
+
+    # Scaled numbers: the smooth clip of (x - center) * factor, 0 where x is missing.
     z = g.op("Sub", taken, _constant(g, "center", [column.center for column in columns]))
     z = g.op("Clip", z, _constant(g, "least", -LARGEST), _constant(g, "most", LARGEST))
     z = g.op("Mul", z, _constant(g, "factor", [column.factor for column in columns]))
@@ -81,7 +83,10 @@ def _numbers(
     fraction = g.op("Div", z, _constant(g, "smooth", SMOOTH_CLIP))
     root = g.op("Sqrt", g.op("Add", g.op("Mul", fraction, fraction), _constant(g, "one", 1.0)))
     z = g.op("Where", missing, zero, g.op("Div", z, root))
+    z = g.op("Where", g.op("IsInf", taken), _constant(g, "refused", np.nan), z)
     parts = [(g.cast(z), [column.at for column in columns])]
+
+    # Embeddings, 0 where x is missing.
     if table.embedding is not None:
         embedded, count = _embedding(g, table.embedding, taken, z, columns)
         axis = g.constant(np.array([2], np.int64), "table.axis")
@@ -89,6 +94,8 @@ def _numbers(
         flat = g.constant(np.array([0, len(columns) * count], np.int64), "table.flat")
         places = [column.at + 1 + k for column in columns for k in range(count)]
         parts.append((g.cast(g.op("Reshape", embedded, flat)), places))
+
+    # Indicators of missing numbers.
     flagged = [(index, column) for index, column in numeric if column.indicator.size]
     if flagged:
         states = np.array([column.indicator for _, column in flagged], g.dtype)
@@ -124,7 +131,7 @@ def _embedding(
 
 
 def _twos(g: Graph, x: str, columns: list[tuple[int, InputColumn]]) -> Part:
-    """Add the single inputs of two categories each."""
+    """Add the inputs of columns of two categories, one for each column."""
     code = _taken(g, "twos", x, [index for index, _ in columns])
     hot = np.array([column.hot for _, column in columns], g.dtype)
     value = g.constant(np.concatenate([c.cold for _, c in columns]).astype(g.dtype), "table.none")
@@ -135,7 +142,7 @@ def _twos(g: Graph, x: str, columns: list[tuple[int, InputColumn]]) -> Part:
 
 
 def _one_hots(g: Graph, x: str, columns: list[tuple[int, InputColumn]]) -> Part:
-    """Add the inputs of single categories."""
+    """Add the one-hot inputs of all other categorical columns."""
     sources = [index for index, column in columns for _ in column.categories]
     codes = [k for _, column in columns for k in range(len(column.categories))]
     hot, cold = (

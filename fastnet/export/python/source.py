@@ -1,9 +1,8 @@
 """A network as one Python file that needs NumPy and nothing else.
 
 The file has a line for each step, the formulas of the activations it uses, and the weights as
-base64 of NPY bytes. Run as a program it reads CSV and writes predictions as ``fastnet predict``
-does. A network for tables takes what the file's ``encode(table)`` returns. Texts from the network
-(labels, column names) enter it as ASCII literals only.
+base64 of NPY bytes; for a network for tables, also a function that encodes one. Texts from the
+network (labels, column names, categories) enter it as ASCII literals only.
 """
 
 from __future__ import annotations
@@ -12,23 +11,21 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet._version import version
-from fastnet.export.columns import schema_of, table_of
+from fastnet.export.columns import InputTable, scaling_of, table_of
 from fastnet.export.python import tables, templates
 from fastnet.export.steps import Affine, Normalize, Step, activations_of, shown, steps_of
+from fastnet.network import Network
 from fastnet.nn.losses import GaussianNLL
 
-if TYPE_CHECKING:
-    from fastnet.network import Network
-
 _ABOUT_TABLES: Final = (
-    "encode takes columns by name, numbers and texts with missing values; outputs are in the unit",
-    "of the targets. COLUMNS has name, kind and categories of each.",
+    "encode(table) returns x for a dict or a data frame of columns by name, or an array of columns",
+    "in the order of COLUMNS: predict(encode(table)). Outputs are in the unit of the targets.",
 )
 
 _LINE: Final = 96
@@ -36,39 +33,48 @@ _LINE: Final = 96
 
 def content(network: Network, name: str) -> bytes:
     """Return the source of a module with ``predict(x)`` for this network, in ASCII."""
-    steps = steps_of(network)
-    tensors = {f"{part}{k}": getattr(s, part) for k, s in enumerate(steps) for part in "wb"}
-    lines = [_line(index, step) for index, step in enumerate(steps)]
-    if network.scaler is not None:
-        tensors |= {"mean": network.scaler.mean, "scale": network.scaler.scale}
-        lines.insert(0, 'x = ((x - TENSORS["mean"]) / TENSORS["scale"]).astype(DTYPE)')
+    steps, table, labels = steps_of(network), table_of(network), network.output_schema.class_names
+    deviations = labels is None and isinstance(network.loss, GaussianNLL)
+
+    # Functions: those that the kinds of steps and activations need, then the public ones.
     functions = [templates.STEPS[kind] for kind in dict.fromkeys(map(type, steps))]
     for activation in activations_of(steps):
         functions += [text for text in templates.ACTIVATIONS[activation] if text not in functions]
-    schema = schema_of(network)
-    labels = network.output_schema.class_names
-    rows = templates.VALUES if labels is None else templates.CLASSES
-    if labels is None and isinstance(network.loss, GaussianNLL):
-        rows = templates.DEVIATIONS
+    functions.append(_predict(network, steps))
+    functions += [templates.LABELS] if labels else []
+    functions += [templates.DEVIATIONS] if deviations else []
+    functions += tables.functions(table) if table is not None else []
+
+    # Arrays: of the steps, and of what stands before and after them.
+    tensors = {f"{part}{k}": getattr(s, part) for k, s in enumerate(steps) for part in "wb"}
+    scaling = scaling_of(network)
+    if scaling is not None:
+        tensors |= dict(zip(("mean", "scale"), scaling, strict=True))
+    if deviations:
         tensors["floors"] = network.output_schema.log_variance_floors.astype(network.dtype)
-    table = table_of(network)
-    if table is None:
-        columns: list[object] = [(column.name, column.categories) for column in schema.columns]
-        features = schema.feature_names if schema.named else None
-        taken, encode, named = f"(N, {network.inputs}) numbers", templates.ENCODE, schema.named
-    else:
-        columns = [(column.name, column.kind, column.categories) for column in table.columns]
-        features, encode, named = table.features, tables.source(table), table.named
-        taken = "what encode(table) returns: predict(encode(table))"
+    if table is not None:
         tensors |= tables.tensors(table)
-    parts = [
+
+    parts = [_head(network, table), *functions, _tensors(tensors)]
+    return "\n\n".join(parts).encode("ascii")
+
+
+def usage(network: Network, path: Path) -> str:
+    """Return how the file is used."""
+    call = "predict(x)" if table_of(network) is None else "predict(encode(table))"
+    return f"a module that needs NumPy only; its function {call} returns (N, {network.outputs})"
+
+
+def _head(network: Network, table: InputTable | None) -> str:
+    """Return the top of the file: what it is, imports, and constants."""
+    labels, header = network.output_schema.class_names, network.output_schema.column_names
+    lines = [
         f'"""A neural network, exported by fastnet {version}: needs NumPy and nothing else.',
         "",
         *(f"    {index}  {shown(layer)}" for index, layer in enumerate(network.layers)),
         "",
-        f"predict(x) takes {taken}, and returns (N, {network.outputs}).",
+        f"predict(x) takes (N, {network.inputs}) and returns (N, {network.outputs}).",
         *([] if table is None else _ABOUT_TABLES),
-        "As a program it reads a table as CSV and writes predictions as CSV.",
         '"""',
         "",
         "import base64",
@@ -78,57 +84,42 @@ def content(network: Network, name: str) -> bytes:
         "",
         f"DTYPE = np.{network.dtype.name}",
         f"INPUTS = {network.inputs}",
-        f"NAMED = {named}  # whether tables have a header that names their columns",
-        _tuple("COLUMNS", columns, "columns of a table: name, and categories of a text"),
-        *([] if table is None else [_tuple("FULL", table.full, "unnamed columns with targets")]),
-        _tuple("FEATURES", features, "names of the inputs, in order"),
-        _tuple("LABELS", labels, "names of the classes, in the order of the outputs"),
-        _tuple("OUTPUTS", network.output_schema.column_names, "the header of the predictions"),
-        "",
-        *(f"\n{source}" for source in functions),
-        "",
-        '@np.errstate(all="ignore")  # what overflows is infinite, as in fastnet',
-        "def predict(x):",
-        f'    """Return the outputs (N, {network.outputs}) for x (N, {network.inputs})."""',
-        "    x = np.asarray(x" + (", DTYPE)" if network.scaler is None else ", np.float64)"),
-        "    if x.ndim != 2 or x.shape[1] != INPUTS:",
-        '        raise ValueError(f"x must have the shape (N, {INPUTS}), got {x.shape}.")',
-        *(f"    {line}" for line in lines),
-        "    return x",
-        rows + encode + templates.PROGRAM,
-        "",
-        "def _array(text):",
-        "    return np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False)",
-        "",
-        "",
-        _tensors(tensors),
-        "",
-        'if __name__ == "__main__":',
-        "    main()",
-        "",
     ]
-    return "\n".join(parts).encode("ascii")
-
-
-def usage(network: Network, path: Path) -> str:
-    """Return how the file is used."""
-    call = "predict(x)" if network.preprocessor is None else "predict(encode(table))"
-    return f"python {path} < rows.csv > predictions.csv, or its function {call}"
-
-
-def _line(index: int, step: Step) -> str:
-    """Return the line of ``predict`` for a step."""
-    if isinstance(step, Normalize):
-        value = f'normalize(x, "{index}", {step.epsilon!r})'
+    if table is not None:
+        columns = [(column.name, column.kind, column.categories) for column in table.columns]
+        lines.append(_tuple("COLUMNS", columns, "name, kind and categories of each column"))
+        lines.append(_tuple("FEATURES", table.features, "names of the inputs, in order"))
+    if labels:
+        lines.append(_tuple("LABELS", labels, "names of the classes, in order"))
     else:
-        value = f'{"dense" if isinstance(step, Affine) else "scale"}(x, "{index}")'
-    return f"x = {value}" if step.activation == "identity" else f"x = {step.activation}({value})"
+        lines.append(_tuple("OUTPUTS", header, "names of the outputs, in order"))
+    return "\n".join([*lines, ""])
 
 
-def _tuple(variable: str, values: Sequence[object] | None, comment: str) -> str:
-    """Return the definition of a tuple, one value a line, or of None."""
-    if values is None:
-        return f"{variable} = None  # {comment}"
+def _predict(network: Network, steps: Sequence[Step]) -> str:
+    """Return the function that predicts: a line for each step."""
+    scaled, lines = scaling_of(network) is not None, []
+    if scaled:
+        # In double: a large mean would cost single precision its digits.
+        lines.append('x = ((x - TENSORS["mean"]) / TENSORS["scale"]).astype(DTYPE)')
+    for index, step in enumerate(steps):
+        if isinstance(step, Normalize):
+            value = f'normalize(x, "{index}", {step.epsilon!r})'
+        else:
+            value = f'{"dense" if isinstance(step, Affine) else "scale"}(x, "{index}")'
+        called = step.activation != "identity"
+        lines.append(f"x = {step.activation}({value})" if called else f"x = {value}")
+    body = "\n    ".join(lines)
+    return templates.PREDICT.format(
+        inputs=network.inputs,
+        outputs=network.outputs,
+        dtype="np.float64" if scaled else "DTYPE",
+        lines=body,
+    )
+
+
+def _tuple(variable: str, values: Sequence[object], comment: str) -> str:
+    """Return the definition of a tuple, one value a line."""
     lines = "".join(f"    {value!a},\n" for value in values)
     return f"{variable} = (  # {comment}\n{lines})"
 
@@ -141,5 +132,5 @@ def _tensors(tensors: Mapping[str, NDArray[Any]]) -> str:
         np.save(buffer, values, allow_pickle=False)
         text = base64.b64encode(buffer.getvalue()).decode("ascii")
         lines = "\n".join(text[i : i + _LINE] for i in range(0, len(text), _LINE))
-        entries.append(f'    "{name}": _array("""\n{lines}\n"""),')
-    return "\n".join(["TENSORS = {", *entries, "}", ""])
+        entries.append(f'    "{name}": _array("""\n{lines}\n"""),\n')
+    return f"{templates.ARRAY}\n\nTENSORS = {{\n{''.join(entries)}}}\n"

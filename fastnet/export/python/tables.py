@@ -1,67 +1,68 @@
-"""The part of an exported Python file that takes tables with texts and missing values."""
+"""The part of an exported Python file that encodes a table with texts and missing values."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.frame import NO_WORD
 from fastnet.data.text import MISSING
 from fastnet.export.columns import LARGEST, LARGEST_SCALED, InputTable
-from fastnet.preprocessing.columns import SMOOTH_CLIP
+from fastnet.preprocessing.scaling import SMOOTH_CLIP
 
-_PERIODIC: Final = '''
-
+_PERIODIC: Final = '''\
 def embed(x, z, k):
-    """Return sines and cosines (N, 2 K) of numbers z (N,); 0 where one is missing."""
+    """Return sines and cosines (N, 2 K) of scaled numbers z (N,); 0 where one is missing."""
     angles = 2.0 * np.pi * z[:, None] * TENSORS["knots"][k]
     features = np.hstack([np.sin(angles), np.cos(angles)])
     features[np.isnan(z)] = 0
     return features
 '''
 
-_PIECEWISE: Final = '''
-
+_PIECEWISE: Final = '''\
 @np.errstate(all="ignore")
 def embed(x, z, k):
-    """Return the share (N, K - 1) of each bin that lies below numbers z (N,); 0 where missing."""
+    """Return the fraction (N, K - 1) of each bin below scaled numbers z (N,); 0 where missing."""
     low, size = TENSORS["knots"][k][:-1], np.diff(TENSORS["knots"][k])
     # A bin without width is a step of the number x itself.
-    share = np.where(size > 0, (z[:, None] - low) / size, x[:, None] > TENSORS["steps"][k])
-    features = np.clip(share, 0, 1)
+    fraction = np.where(size > 0, (z[:, None] - low) / size, x[:, None] > TENSORS["steps"][k])
+    features = np.clip(fraction, 0, 1)
     features[np.isnan(z)] = 0
     return features
 '''
 
-_ENCODE: Final = f'''
-
+_ENCODE: Final = f'''\
 MISSING = {sorted(MISSING)!r}
-NO_WORD = {sorted(NO_WORD)!r}  # as cells of a file
 
 
 def encode(table):
-    """Return x (N, I) for a table, a dict or a data frame of columns by name.
+    """Return x (N, I) for a dict or a data frame of columns by name, or an array (N, C).
 
-    None, NaN or a number spelled as one of MISSING is a missing value; a text that is none of the
-    categories is like a missing one.
+    In a column of numbers, None, NaN and the texts in MISSING are missing values. In a column of
+    texts, one that is no known category is encoded as a missing one.
     """
+    if isinstance(table, np.ndarray):
+        if table.ndim != 2 or table.shape[1] != len(COLUMNS):
+            raise ValueError(f"expected the shape (N, {{len(COLUMNS)}}), got {{table.shape}}.")
+        table = {{name: values for (name, _, _), values in zip(COLUMNS, table.T)}}
     parts, number = [], 0
     for index, (name, kind, categories) in enumerate(COLUMNS):
+        if kind != "empty" and name not in getattr(table, "column_names", table):
+            raise ValueError(f"the table has no column {{name!r}}.")
         if kind == "numeric":
             parts += _of_numbers(_numbers(table[name], name), number)
             number += 1
         elif kind == "categorical":
-            codes = _codes(_cells(table[name]), categories)
-            parts.append(_of_codes(codes, f"{{index}}"))
+            parts.append(_of_codes(_codes(table[name], name, categories), f"{{index}}"))
     return np.hstack(parts).astype(DTYPE)
+'''
 
-
-@np.errstate(over="ignore")
+_COLUMNS: Final = f'''\
+@np.errstate(over="ignore", invalid="ignore")
 def _of_numbers(numbers, k):
     z = np.clip(numbers - TENSORS["center"][k], -{LARGEST!r}, {LARGEST!r}) * TENSORS["factor"][k]
-    z = np.clip(z, -{LARGEST_SCALED!r}, {LARGEST_SCALED!r})  # of infinity the next line makes NaN
+    z = np.clip(z, -{LARGEST_SCALED!r}, {LARGEST_SCALED!r})  # infinity would become NaN below
     z = z / np.hypot(1, z / {SMOOTH_CLIP!r})
     missing = np.isnan(numbers)
     parts = [np.where(missing, 0, z)[:, None]]
@@ -80,13 +81,18 @@ def _of_codes(codes, name):
     known = np.flatnonzero(codes >= 0)
     x[known, codes[known]] = hot[codes[known]]
     return x
-'''
 
-_CELLS: Final = '''
 
-def _cells(column):
-    cells = np.asarray(column, object).tolist()
-    return [None if _is_missing(cell) else cell for cell in cells]
+def _cells(column, name):
+    """Return the cells of a column of numbers or texts; None where one is missing."""
+    array = np.asarray(column)
+    kinds = (str, int, float, np.generic)
+    cells = [None if _is_missing(cell) else cell for cell in array.tolist()]
+    odd = [cell for cell in cells if not (cell is None or isinstance(cell, kinds))]
+    if odd or array.dtype.kind not in "biufOUT" or array.ndim != 1:
+        held = type(odd[0]).__name__ if odd else f"{{array.dtype}} of shape {{array.shape}}"
+        raise ValueError(f"the column {{name!r}} must hold numbers or texts, got {{held}}.")
+    return cells
 
 
 def _is_missing(cell):
@@ -96,74 +102,60 @@ def _is_missing(cell):
 def _numbers(column, name):
     numbers = np.asarray(column)
     if numbers.dtype.kind not in "biuf":
-        numbers = np.array([_number(cell, name) for cell in _cells(column)], float)
+        numbers = np.array([_number(cell, name) for cell in _cells(column, name)])
+    numbers = numbers.astype(float)
     if np.isinf(numbers).any():
-        raise ValueError(f"the column {name!r} must hold finite numbers.")
-    return numbers.astype(float)
+        raise ValueError(f"the column {{name!r}} must hold finite numbers.")
+    return numbers
 
 
 def _number(cell, name):
-    if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING):
+    text = cell.strip() if isinstance(cell, str) else None
+    if cell is None or (text is not None and text.lower() in MISSING):
         return np.nan
-    if isinstance(cell, str) and not _is_number(cell):
-        raise ValueError(f"the column {name!r} must hold numbers, got {cell!r}.")
+    if text is not None and not _is_number(text):
+        raise ValueError(f"the column {{name!r}} must hold numbers, got {{cell!r}}.")
     return float(cell)
 
 
-def _codes(cells, categories):
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.isascii() and "_" not in text
+
+
+def _codes(column, name, categories):
+    """Return the index of each cell's category, -1 where it is missing or not known."""
+    cells = _cells(column, name)
     texts = any(isinstance(cell, str) for cell in cells)
-    index = {category: code for code, category in enumerate(categories)}
+    index = {{category: code for code, category in enumerate(categories)}}
     names = [None if cell is None else _name(cell, texts) for cell in cells]
     return np.array([index.get(name, -1) for name in names], int)
 
 
 def _name(cell, text):
+    """Return the category that a cell names, which in a column of numbers is spelled like 3."""
     if text:
         return str(cell).strip()
     number = float(cell)
     return str(int(number)) if number.is_integer() else repr(number)
-
-
-def _match(rows):
-    """Return what the columns of a file are called, and its rows below the header."""
-    import sys
-
-    first = [cell.strip() for cell in rows[0]] if rows else []
-    bare = all(map(_is_number, first))  # a first row of numbers is no header
-    names = [name for name, _, _ in COLUMNS]
-    if not bare:
-        rows = rows[1:]
-        if NAMED:
-            needed = [name for name, kind, _ in COLUMNS if kind != "empty"]
-            missing = [name for name in needed if name not in first]
-            if missing:
-                sys.exit(f"the columns {missing} are missing.")
-            return first, rows
-    elif FULL is not None and len(first) == len(FULL):
-        return FULL, rows
-    if first and len(first) != len(names):
-        sys.exit(f"expected {len(names)} columns, got {len(first)}.")
-    return names, rows
-
-
-def _of_file(cells):
-    """Return the cells of a column of a file; None where one is missing."""
-    return [None if cell.strip().lower() in NO_WORD else cell for cell in cells]
 '''
 
 _EMBED: Final = {"periodic": _PERIODIC, "piecewise": _PIECEWISE}
 
 
-def source(table: InputTable) -> str:
-    """Return the functions that read a table and encode it."""
-    embeds = table.embedding is not None
-    line = "parts.append(embed(numbers, z, k))\n    " if embeds else ""
-    embedding = _EMBED[table.embedding] if table.embedding is not None else ""
-    return embedding + _ENCODE.replace("EMBED\n    ", line) + _CELLS
+def functions(table: InputTable) -> list[str]:
+    """Return the functions that encode a table."""
+    if table.embedding is None:
+        return [_ENCODE, _COLUMNS.replace("    EMBED\n", "")]
+    line = "parts.append(embed(numbers, z, k))"
+    return [_EMBED[table.embedding], _ENCODE, _COLUMNS.replace("EMBED", line)]
 
 
-def tensors(table: InputTable) -> dict[str, NDArray[Any]]:
-    """Return what these functions need by name; a number without an indicator has NaN for it."""
+def tensors(table: InputTable) -> dict[str, NDArray[np.float64]]:
+    """Return the arrays of these functions by name; NaN stands for an indicator that is not."""
     numeric = [column for column in table.columns if column.kind == "numeric"]
     nothing = np.full(2, np.nan)
     rows = [column.indicator if len(column.indicator) else nothing for column in numeric]

@@ -71,104 +71,34 @@ def normalize(x, name, epsilon):
 }
 """The source that each kind of step needs."""
 
-CLASSES: Final = '''
+PREDICT: Final = """\
+@np.errstate(all="ignore")  # a number that overflows is infinite, as in fastnet
+def predict(x):
+    \"\"\"Return the outputs (N, {outputs}) for x (N, {inputs}).\"\"\"
+    x = np.asarray(x, {dtype})
+    if x.ndim != 2 or x.shape[1] != INPUTS:
+        raise ValueError(f"x must have the shape (N, {{INPUTS}}), got {{x.shape}}.")
+    {lines}
+    return x
+"""
+"""For `str.format`."""
 
+LABELS: Final = '''\
 def predict_labels(x):
     """Return the name of the likeliest class of each row, a list of N texts."""
-    return [row[0] for row in predict_rows(x)]
-
-
-def predict_rows(x):
-    """Return the cells of each row under the header OUTPUTS: label and probabilities."""
     y = predict(x)
-    y = np.hstack([1 - y, y]) if y.shape[1] == 1 else y
-    best = y.argmax(axis=1)
-    return [[LABELS[k], *row] for k, row in zip(best, y.astype(str).tolist())]
+    best = (y[:, 0] > 0.5).astype(int) if y.shape[1] == 1 else y.argmax(axis=1)
+    return [LABELS[k] for k in best]
 '''
 
-DEVIATIONS: Final = '''
-
+DEVIATIONS: Final = '''\
 def predict_std(x):
     """Return the means (N, T) and the standard deviations (N, T) of the targets."""
     mean, log_variance = np.hsplit(predict(x), 2)
     return mean, np.exp(0.5 * np.maximum(log_variance, TENSORS["floors"]))
-
-
-def predict_rows(x):
-    """Return the cells of each row under the header OUTPUTS."""
-    return np.hstack(predict_std(x)).astype(str).tolist()
 '''
 
-VALUES: Final = '''
-
-def predict_rows(x):
-    """Return the cells of each row under the header OUTPUTS."""
-    return predict(x).astype(str).tolist()
-'''
-
-ENCODE: Final = '''
-
-def encode(table):
-    """Return x (N, I) for columns by name; a text is 1 in the input of its category, else 0."""
-    inputs = []
-    for name, categories in COLUMNS:
-        cells = [str(cell).strip() for cell in table[name]]
-        if categories:
-            inputs += [[float(cell == category) for cell in cells] for category in categories]
-        else:
-            inputs.append([float(cell) for cell in cells])
-    return np.array(inputs, DTYPE).reshape(INPUTS, -1).T
-
-
-def _match(rows):
-    """Return what the columns of a file are called, and its rows below the header."""
-    import sys
-
-    names = [name for name, _ in COLUMNS]
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    if NAMED or not all(map(_is_number, header)):
-        rows = rows[1:]
-    if not NAMED:
-        header = names
-    missing = [name for name in names if name not in header]
-    if missing:
-        sys.exit(f"the columns {missing} are missing.")
-    return header, rows
-
-
-def _of_file(cells):
-    return cells
-'''
-
-PROGRAM: Final = '''
-
-def main():
-    """Read CSV from standard input; write predictions, as CSV, to standard output."""
-    import csv
-    import sys
-
-    sys.stdin.reconfigure(encoding="utf-8-sig", newline="")
-    sys.stdout.reconfigure(encoding="utf-8", newline="")
-    records = csv.reader(sys.stdin, skipinitialspace=True)
-    header, rows = _match([row for row in records if len(row) > 1 or "".join(row).strip()])
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(header):
-            sys.exit(f"row {number} must have {len(header)} cells, got {len(row)}.")
-    columns = zip(*rows) if rows else [()] * len(header)
-    table = {name: _of_file(cells) for name, cells in zip(header, columns)}
-    try:
-        x = encode(table)
-    except ValueError as error:
-        sys.exit(str(error))
-    writer = csv.writer(sys.stdout, lineterminator="\\n")
-    writer.writerow(OUTPUTS)
-    writer.writerows(predict_rows(x))
-
-
-def _is_number(cell):
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return cell.isascii() and "_" not in cell
-'''
+ARRAY: Final = """\
+def _array(text):
+    return np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False)
+"""

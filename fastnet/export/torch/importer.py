@@ -7,18 +7,16 @@ has a module has it already.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from fastnet.errors import InputError
 from fastnet.kernels import abi
+from fastnet.network import Network
 from fastnet.nn import activations
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from fastnet.preprocessing.scaler import Scaler
-
-if TYPE_CHECKING:
-    from fastnet.network import Network
 
 Array = np.ndarray[Any, Any]
 
@@ -96,8 +94,6 @@ def from_torch(
     InputError
         A module has no counterpart; the message names it.
     """
-    from fastnet.network import Network
-
     chain = _Chain()
     _walk(chain, sequential, "the module")
     if output_activation is not None and chain.layers:

@@ -1,26 +1,24 @@
 """A network as a PyTorch ``nn.Sequential``: its state_dict as a file, its constructor as a text.
 
-The constructor is built from this module's table of layers and is the only place that knows how a
-layer is spelt; `to_torch` evaluates it. What PyTorch lacks (the scaler, the exponential) is a class
-of its own in that text. Writing the file needs no PyTorch. A network for tables becomes a module
-that takes what ``net.preprocessor.transform(table)`` returns, and answers in the unit of the
-targets.
+This module alone knows how PyTorch spells each layer; `to_torch` evaluates the constructor that it
+writes. That text defines a class for each module that PyTorch lacks: standardisation and the
+exponential. Writing the file needs no PyTorch. The module of a network for tables takes the array
+that ``net.preprocessor.transform(table)`` returns and gives outputs in the unit of the targets.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from fastnet.errors import FastNetError
+from fastnet.export.columns import scaling_of, table_of
 from fastnet.export.steps import Array, scale_after, tensors_of
 from fastnet.kernels import abi
+from fastnet.network import Network
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm
-
-if TYPE_CHECKING:
-    from fastnet.network import Network
 
 MODULES: Final = {
     "relu": "nn.ReLU()",
@@ -61,8 +59,9 @@ def modules_of(network: Network) -> list[tuple[str, dict[str, Array]]]:
     """Return each module of the ``nn.Sequential``: how it is made, and its state by name."""
     named = tensors_of(network)
     modules: list[tuple[str, dict[str, Array]]] = []
-    if network.scaler is not None:
-        state = {"mean": network.scaler.mean, "scale": network.scaler.scale}
+    scaling = scaling_of(network)
+    if scaling is not None:
+        state = dict(zip(("mean", "scale"), scaling, strict=True))
         modules.append((f"Standardize({network.inputs})", state))
     dtype = "" if network.dtype == np.float32 else ", dtype=torch.float64"
     for index, (layer, op) in enumerate(zip(network.layers, network.plan.ops, strict=True)):
@@ -102,7 +101,7 @@ def state_dict(network: Network) -> dict[str, Array]:
 def constructor(network: Network) -> str:
     """Return Python that makes the ``nn.Sequential`` as ``model``, its weights still random."""
     texts = [text for text, _ in modules_of(network)]
-    classes = [_STANDARDIZE] if network.scaler is not None else []
+    classes = [_STANDARDIZE] if scaling_of(network) is not None else []
     classes += [_EXP] if MODULES["exp"] in texts else []
     lines = ["import torch", "from torch import nn", "", *(f"\n{text}\n" for text in classes)]
     return "\n".join([*lines, "model = nn.Sequential(", *(f"    {t}," for t in texts), ")\n"])
@@ -122,7 +121,7 @@ def usage(network: Network, path: Path) -> str:
     takes = f"# it takes torch.from_numpy({call})\n"
     return (
         f"{constructor(network)}"
-        f"{takes if network.preprocessor is not None else ''}"
+        f"{takes if table_of(network) is not None else ''}"
         "from safetensors.torch import load_file\n"
         f"model.load_state_dict(load_file({str(path)!r}))\n"
         "model.eval()"
@@ -130,9 +129,15 @@ def usage(network: Network, path: Path) -> str:
 
 
 def to_torch(network: Network) -> Any:
-    """Return the ``nn.Sequential`` itself, with the weights, in evaluation mode.
+    """Return `network` as a ``torch.nn.Sequential`` in evaluation mode. Needs PyTorch.
 
-    That of a network for tables takes what ``net.preprocessor.transform(table)`` returns.
+    The module of a network for tables takes the array that ``net.preprocessor.transform(table)``
+    returns, and gives outputs in the unit of the targets.
+
+    Raises
+    ------
+    FastNetError
+        PyTorch is not installed.
     """
     try:
         import torch

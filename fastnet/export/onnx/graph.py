@@ -1,0 +1,47 @@
+"""Graph: the nodes and constants of an ONNX graph while it is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Graph:
+    """Nodes and constants in the order in which they are added; every value has a name.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the network: the type of constants that have none of their own.
+    """
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
+
+    def op(self, kind: str, *inputs: str | float, name: str = "", **attributes: Any) -> str:
+        """Add a node, with numbers among its inputs as constants; return the name of its output."""
+        from onnx import helper
+
+        output = name or f"v{len(self.nodes)}"
+        values = [self.constant(v) if isinstance(v, float) else v for v in inputs]
+        self.nodes.append(helper.make_node(kind, values, [output], **attributes))
+        return output
+
+    def constant(self, value: Any, name: str = "") -> str:
+        """Add a constant of the network's dtype, unless `value` has its own; return its name."""
+        from onnx.numpy_helper import from_array
+
+        name = name or f"c{value!r}"
+        array = value if isinstance(value, np.ndarray) else np.array(value, self.dtype)
+        self.constants[name] = from_array(array, name)
+        return name
+
+    def cast(self, value: str, *, double: bool = False) -> str:
+        """Convert a value to the network's dtype, or to double precision."""
+        from onnx import TensorProto
+
+        single = self.dtype == np.float32 and not double
+        return self.op("Cast", value, to=TensorProto.FLOAT if single else TensorProto.DOUBLE)

@@ -56,8 +56,8 @@ class Dataset:
     """
 
     name: str
-    x: NDArray[Any] | Frame
-    y: Values | NDArray[Any] | None
+    x: Any
+    y: Any
     label_names: tuple[str, ...] | None = None
     target_names: tuple[str, ...] = ()
     test: Dataset | None = None

@@ -11,8 +11,8 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastnet.data.frame import Frame, Values, as_frame, numbers_of
 from fastnet.data.columns import MAX_COLUMNS, check_names, column_hint
+from fastnet.data.frame import Frame, Values, as_frame, numbers_of
 from fastnet.errors import DataError, FastNetWarning, InputError, suggest
 from fastnet.nn.layers import Block, Dense
 from fastnet.nn.losses import Loss

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastnet.data.columns import column_hint
 from fastnet.data.frame import Frame, Values, column_of, numbers_of, texts_of
 from fastnet.data.labels import encode_labels, infer_labels
-from fastnet.data.columns import column_hint
 from fastnet.data.text import Texts
 from fastnet.errors import DataError, InputError
 from fastnet.nn.losses import GaussianNLL, Loss

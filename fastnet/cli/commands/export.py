@@ -9,7 +9,6 @@ import click
 from fastnet.cli import options, output
 from fastnet.errors import InputError
 from fastnet.export import FORMATS, export, usage
-
 from fastnet.network import load
 
 

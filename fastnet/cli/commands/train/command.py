@@ -198,9 +198,7 @@ def _callbacks(settings: Settings) -> list[Callback]:
     return logs if settings.output.quiet else [EpochLines(settings.training.epochs), *logs]
 
 
-def _facts(
-    settings: Settings, data: TrainingData, made: Training
-) -> list[tuple[str, object]]:
+def _facts(settings: Settings, data: TrainingData, made: Training) -> list[tuple[str, object]]:
     """Return what is going to be trained, on what, and how."""
     network, training, optimizer = made.network, settings.training, made.optimizer
 

@@ -88,17 +88,13 @@ def load(settings: Settings) -> TrainingData:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
     if wanted.chunk_rows is not None:
         return _load_chunks(settings)
-    dataset = data.load(
-        wanted.data, target=wanted.target, task=wanted.task, folder=wanted.data_dir
-    )
+    dataset = data.load(wanted.data, target=wanted.target, task=wanted.task, folder=wanted.data_dir)
     if dataset.y is None:
         raise InputError(
             f"{dataset.name} needs a target: name what to learn with --target (the column's "
             "index, -1 for the last; npz: the array's name)."
         )
-    kept = training_rows(
-        dataset.rows, settings.training.validation_split, settings.model.seed
-    )
+    kept = training_rows(dataset.rows, settings.training.validation_split, settings.model.seed)
     target = _target(dataset, wanted, kept)
     y = labelled(dataset, target)
     x = dataset.x
@@ -119,9 +115,7 @@ def load(settings: Settings) -> TrainingData:
     return TrainingData(dataset.name, x, y, preprocessor.with_target(target))
 
 
-def _target(
-    dataset: Dataset, wanted: DataSettings, kept: NDArray[np.intp] | None
-) -> TableTarget:
+def _target(dataset: Dataset, wanted: DataSettings, kept: NDArray[np.intp] | None) -> TableTarget:
     """Return what is learned: classes, or numbers and their scale."""
     if dataset.label_names is not None:
         return TableTarget.plain(dataset.target_names, dataset.label_names)
@@ -143,9 +137,7 @@ def _load_chunks(settings: Settings) -> TrainingData:
         raise InputError(f"{wanted.data} needs a target: name the column with --target.")
     text = wanted.target.strip()
     number = text.removeprefix("-").isdecimal() and wanted.data.endswith(".npy")
-    chunks = Chunks(
-        wanted.data, target=int(text) if number else text, chunk_rows=wanted.chunk_rows
-    )
+    chunks = Chunks(wanted.data, target=int(text) if number else text, chunk_rows=wanted.chunk_rows)
     labels = None if wanted.task == "regression" else _labels(chunks, wanted.task)
     names = chunks.target_names or ("y",)
     target = TableTarget.plain(names, labels, chunks.target_columns)

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.parquet import DAMAGE, damaged
 from fastnet.data.columns import column_hint
+from fastnet.data.parquet import DAMAGE, damaged
 from fastnet.errors import DataError, DataNotFoundError, InputError
 from fastnet.utils.param_validation import check_int
 

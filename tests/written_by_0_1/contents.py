@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.cli import group
+from fastnet.preprocessing.base import Passthrough
+from fastnet.preprocessing.scaler import Scaler
+from fastnet.preprocessing.table import TablePreprocessor
 
 Array = NDArray[Any]
 
@@ -42,19 +45,12 @@ def facts(net: fn.Network) -> dict[str, Any]:
         "loss": None if net.loss is None else fields(net.loss),
         "label_names": plain(net.label_names),
         "temperature": net.temperature,
-        "schema": None,
+        "schema": schema_of(net),
         "preprocessor": None,
     }
-    if net.schema is not None:
-        found["schema"] = {
-            "columns": [plain([c.name, c.kind, c.categories]) for c in net.schema.columns],
-            "targets": plain(net.schema.targets),
-            "label_names": plain(net.schema.label_names),
-            "named": net.schema.named,
-            "feature_names": plain(net.schema.feature_names),
-        }
-    if net.preprocessor is not None:
-        made, target = net.preprocessor, net.preprocessor.target
+    made = net.preprocessor
+    if isinstance(made, TablePreprocessor) and made.scaling != "float32":
+        target = made.target
         found["preprocessor"] = {
             "columns": [plain([c.name, c.kind, c.categories, c.indicator]) for c in made.columns],
             "numeric_embedding": made.numeric_embedding,
@@ -65,13 +61,46 @@ def facts(net: fn.Network) -> dict[str, Any]:
     return found
 
 
+def schema_of(net: fn.Network) -> dict[str, Any] | None:
+    """Return what version 0.1 stored of a table, or of arrays of a file, without a preprocessor."""
+    made, target = net.preprocessor, net.preprocessor.target
+    if isinstance(made, TablePreprocessor):
+        if made.scaling != "float32":
+            return None
+        columns = [plain([c.name, c.kind, c.categories]) for c in made.columns]
+        named, features = (
+            made.named,
+            [
+                name
+                for column in made.columns
+                for name in [f"{column.name}={text}" for text in column.categories] or [column.name]
+            ],
+        )
+    elif target is None:
+        return None
+    else:
+        features = [f"x{index}" for index in range(made.inputs)]
+        columns, named = [[name, "numeric", []] for name in features], False
+    return {
+        "columns": columns,
+        "targets": [] if target is None else plain(target.names),
+        "label_names": None if target is None else plain(target.labels),
+        "named": named,
+        "feature_names": features,
+    }
+
+
 def held(net: fn.Network) -> dict[str, Array]:
-    """Return the arrays in a model, by name."""
+    """Return the arrays in a model, by the names that version 0.1 had for them."""
     found = {"parameters": np.array(net.parameters), "state": np.array(net.state)}
-    if net.scaler is not None:
-        found |= {"scaler.mean": net.scaler.mean, "scaler.scale": net.scaler.scale}
     made = net.preprocessor
-    if made is not None:
+    if isinstance(made, Scaler):
+        found |= {"scaler.mean": made.mean, "scaler.scale": made.scale}
+    elif isinstance(made, TablePreprocessor) and made.scaling == "float32":
+        # A schema, and a scaler where the numbers were standardised.
+        if (made.center != 0).any() or (made.factor != 1).any():
+            found |= {"scaler.mean": made.center, "scaler.scale": made.factor}
+    elif isinstance(made, TablePreprocessor):
         found |= {f"table.{name}": getattr(made, name) for name in ("center", "factor", "knots")}
         if made.target is not None:
             found |= {"target.center": made.target.center, "target.scale": made.target.scale}
@@ -83,20 +112,23 @@ def encoded(net: fn.Network, rows: Any) -> tuple[Any, dict[str, Array]]:
 
     The second is empty where they are taken as they are.
     """
-    if isinstance(rows, Path) and net.preprocessor is not None:
-        rows = fn.tables.read_frame(rows, preprocessor=net.preprocessor)
+    made = net.preprocessor
+    if isinstance(rows, Path) and isinstance(made, TablePreprocessor):
+        rows = fn.tables.read_frame(rows, preprocessor=made)
     elif isinstance(rows, Path):
-        rows = fn.data.load(rows, schema=net.schema).x
-    if net.preprocessor is not None:
+        rows = fn.data.load(rows, learning=False).x
+        # As version 0.1 read files, before any scaling.
+        rows = (rows.matrix() if hasattr(rows, "matrix") else rows).astype(np.float32)
+    if isinstance(made, TablePreprocessor) and made.scaling != "float32":
         # Roots and sines may differ in their last bit from machine to machine; in float32, the
         # usual dtype, nothing is left of that.
-        found = {"encoded": net.preprocessor.transform(rows, np.float32)}
+        found = {"encoded": made.transform(rows, np.float32)}
         if net.dtype == np.float64:
-            found["encoded64"] = net.preprocessor.transform(rows, np.float64)
+            found["encoded64"] = made.transform(rows, np.float64)
         return rows, found
-    if net.scaler is None:
-        return rows, {} if net.schema is None else {"encoded": rows}
-    return rows, {"encoded": net.scaler.transform(rows, net.dtype)}
+    if isinstance(made, Passthrough) and made.target is None:
+        return rows, {}
+    return rows, {"encoded": made.transform(rows, net.dtype)}
 
 
 def labels(net: fn.Network, outputs: Array) -> list[str] | None:

@@ -112,9 +112,10 @@ def of_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 def of_preprocessor(preprocessor: Preprocessor) -> dict[str, Any]:
     """Return the fingerprint of what encodes a table: metrics depend on it too.
 
-    What standardises arrays shows in the rows.
+    What standardises arrays, and what version 0.1 did with tables, shows in the rows.
     """
-    if not isinstance(preprocessor, TablePreprocessor):
+    table = isinstance(preprocessor, TablePreprocessor) and preprocessor.scaling != "float32"
+    if not table:
         return {"preprocessor": None}
     content, arrays = preprocessor.description()
     return {"preprocessor": content | of_arrays(arrays)}

@@ -276,6 +276,18 @@ class CheckpointWriter:
         self._newest = time.perf_counter()
 
 
+def knows_no_table(folder: Path) -> bool:
+    """Tell whether the newest checkpoint in a folder is of a run without a table's preprocessor.
+
+    Of a run of ``fastnet train`` on a table, version 0.1 of fastnet began it.
+    """
+    if not folder.is_dir():
+        return False
+    content = Folder(folder).read()
+    basis = None if content is None else content[0].get("basis")
+    return isinstance(basis, dict) and basis.get("preprocessor", basis) is None
+
+
 def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) -> Checkpointer:
     """Return the checkpointer that the arguments of ``fit`` ask for."""
     if folder is None:

@@ -20,9 +20,11 @@ from fastnet.data.labels import AUTO_CLASSES
 from fastnet.data.text import canonical
 from fastnet.errors import InputError
 from fastnet.preprocessing.base import Passthrough, Preprocessor
+from fastnet.preprocessing.legacy import learn_table_of_0_1
 from fastnet.preprocessing.samples import training_rows
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
+from fastnet.training.checkpoints.writer import knows_no_table
 
 _CHUNK_FILES: Final = (".npy", ".parquet")
 _SHOWN: Final = 10_000
@@ -105,6 +107,11 @@ def load(settings: Settings) -> TrainingData:
         test = dataset.test
         tested = None if test is None else Rows(test.name, test.x, labelled(test, target), target)
         return TrainingData(dataset.name, x, y, passthrough, tested)
+    training = settings.training
+    if training.resume and training.checkpoint and knows_no_table(training.checkpoint):
+        standardize = wanted.standardize is not False
+        old = learn_table_of_0_1(x, target, kept, standardize=standardize)
+        return TrainingData(dataset.name, x, y, old)
     preprocessor = TablePreprocessor.fit(
         x,
         numeric_embedding=wanted.numeric_embedding,

@@ -124,7 +124,7 @@ class Engine(ABC):
         self.tally: Array
         self.threads: int | None = None
 
-    # --- what every backend provides -------------------------------------------------------------
+    # --- provided by every backend ---------------------------------------------------------------
 
     @abstractmethod
     def reserve(self, rows: int) -> None:
@@ -196,7 +196,7 @@ class Engine(ABC):
         self.tally[abi.SCORE_SUM] = sums.score
         self.tally[abi.WEIGHT_SUM] = sums.weight
 
-    # --- what follows from it --------------------------------------------------------------------
+    # --- composed of that ------------------------------------------------------------------------
 
     def threads_for(self, batch: int) -> int:
         """Return how many threads share a step on `batch` rows at most."""

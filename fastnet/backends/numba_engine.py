@@ -52,7 +52,7 @@ class NumbaEngine(Engine):
         self, plan: Plan, parameters: Array, state: Array, threads: int | None = None
     ) -> None:
         super().__init__(plan, parameters, state)
-        # What the contract names, and one frame for each thread.
+        # The arrays that the contract names, and one frame for each thread.
         self.gradients = aligned(parameters.shape, parameters.dtype)
         self.gradients.fill(0)
         self.tally = zeros_tally()
@@ -70,7 +70,7 @@ class NumbaEngine(Engine):
         # something else has written to the frames.
         self._prepared: tuple[weakref.ref[Any], ...] = ()
         self._paces: dict[tuple[int, bool], Pace] = {}
-        # What all frames share for good: sizes, and the addresses of the network's arrays.
+        # The part that is the same in all frames and never changes: sizes and addresses.
         self._set(
             inputs=plan.inputs,
             outputs=plan.outputs,
@@ -92,7 +92,7 @@ class NumbaEngine(Engine):
             room = aligned(rates.shape, rates.dtype)
             room[...] = rates
             self._point(rates=room)
-        # What each thread has alone: its number, a transposed weight matrix, scratch memory.
+        # The part that differs: the thread's number, and its memory for products and losses.
         self._frames["thread"] = np.arange(self._most_threads)
         products = [int(op["inputs"] * op["outputs"]) for op in plan.ops if op["kind"] == abi.DENSE]
         lanes = VECTOR_BYTES // parameters.itemsize

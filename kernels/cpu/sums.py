@@ -62,7 +62,7 @@ def square_norm(x: Any) -> Any:
 
 @inner_sums
 def square_norm_at_rates(x: Any, rates: Any) -> Any:
-    """Return the same, without what has the rate 0."""
+    """Return the same, without the elements whose rate is 0."""
     result = 0.0
     for i in range(len(x)):
         xi = np.float64(x[i]) if rates[i] != 0 else 0.0

@@ -1,7 +1,7 @@
 """A stand-in for CuPy on NumPy memory, for the lines that talk to CuPy.
 
-It has the few names that the backend uses, with their signatures; `test_cuda_backend` compares
-these with the real ones where CuPy is installed. Kernels run on the emulator.
+It has the few names that the backend uses, with their signatures; `test_backend` compares these
+with the real ones where CuPy is installed. Kernels run on the emulator.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ from fastnet.nn.batch import Batch
 
 
 class HostRows(Batch):
-    """Rows whose arrays are NumPy's, handed to an engine whose own arrays lie on the GPU."""
+    """Rows as NumPy arrays, for an engine whose own arrays are on the GPU."""
 
     def part(self, start: int, stop: int) -> HostRows:
         return HostRows(*(None if a is None else a[start:stop] for a in self.fields))
 
 
 def on_device(rows: Batch, runtime: Runtime) -> Batch:
-    """Return rows that lie on the device: copies of `HostRows`, others as they are."""
+    """Return rows on the device: copies of `HostRows`, and other rows unchanged."""
     if not isinstance(rows, HostRows):
         return rows
     put = runtime.to_device

@@ -1,8 +1,8 @@
 """One training step on the GPU, launch by launch: gather, forward, loss, backward, update.
 
-Everything that a step needs lies on the device: the data, the order of the epoch, the table of
+Everything that a step needs is on the device: the data, the order of the epoch, the table of
 coefficients, the seed and the number of the step. `GpuStep` knows no CUDA: it talks to a `Runtime`,
-of which there is one for CuPy and, in tests, one that runs the same kernels on the CPU.
+which has one implementation for CuPy and, in tests, one that runs the same kernels on the CPU.
 
 B rows of a batch, I inputs, O outputs, T target columns, P parameters. A launch names the shape it
 covers, then the kernel's arguments: outputs, inputs, scalars.

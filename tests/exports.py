@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet.data import Scaler
 from fastnet.nn import losses
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.layers import Layer
 from fastnet.nn.losses import LOSSES
+from fastnet.preprocessing.scaler import Scaler
 from tests.networks import LOSS_OUTPUTS, exact
 
 LIMIT = {"float32": 1e-5, "float64": 1e-13}

@@ -26,9 +26,9 @@ import numpy as np
 import fastnet as fn
 from fastnet.errors import ModelFileError
 from fastnet.serialization import safetensors_file
-from fastnet.utils import files
 from fastnet.training import loop
 from fastnet.training.checkpoints import folder as checkpoint_folder
+from fastnet.utils import files
 
 X = np.random.default_rng(0).standard_normal((96, 6))
 Y = np.sin(X @ [1.0, -1.0, 0.5, 0.0, 2.0, -0.3])

@@ -128,7 +128,7 @@ def public(kind: type) -> dict[str, Any]:
 def test_every_backend_has_the_methods_of_the_contract(backend: str) -> None:
     made = fn.get_backend(backend)
     net = fn.Network([2, 1], backend=backend)
-    engine = type(net._engine())
+    engine = type(net.engine())
     for contract, kind in ((Backend, type(made)), (Engine, engine)):
         for name, method in public(contract).items():
             wanted = inspect.signature(method).parameters

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 
 import fastnet as fn
 from fastnet.cli import group
-from fastnet.data import Scaler, TableSchema
 from fastnet.export import export
 from fastnet.export.c.source import content
 from fastnet.nn.activations import ACTIVATIONS
+from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.schema import Column
 from tests.exports import (
     LIMIT,

@@ -16,9 +16,9 @@ from hypothesis import given
 
 import fastnet as fn
 from fastnet.cli import group
-from fastnet.data import Scaler, TableSchema
 from fastnet.export import FORMATS, export
 from fastnet.nn.layers import LAYERS
+from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.schema import Column
 from tests.exports import ODD_NAMES, assert_same_outputs, drawn_networks, inputs_for, networks
 

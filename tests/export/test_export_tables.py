@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.cli import group
-from fastnet.data import Scaler
 from fastnet.export import export, from_torch, to_torch, usage
 from fastnet.export.onnx.model import content as onnx_content
 from fastnet.export.python.source import content as numpy_content
+from fastnet.preprocessing.scaler import Scaler
 from fastnet.tables import TablePreprocessor, TableTarget, read_frame
 from fastnet.tables.train import in_units, make_layers
 from tests.export import test_export_c as c

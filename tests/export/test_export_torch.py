@@ -17,9 +17,9 @@ from hypothesis import given
 from safetensors import safe_open
 
 import fastnet as fn
-from fastnet.data import Scaler
 from fastnet.export import export, from_torch, to_torch
 from fastnet.export.torch.module import MODULES, constructor, modules_of, state_dict
+from fastnet.preprocessing.scaler import Scaler
 from tests.exports import (
     HIDDEN,
     assert_same_outputs,

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.backends.base import Backend
-from fastnet.data import Scaler
 from fastnet.inspection import input_gradients
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.layers import Layer
+from fastnet.preprocessing.scaler import Scaler
 from tests.closeness import assert_close
 from tests.exports import disturbed, drawn_networks
 

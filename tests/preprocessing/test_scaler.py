@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastnet.data import Scaler
 from fastnet.errors import InputError
+from fastnet.preprocessing.scaler import Scaler
 
 
 def test_standardised_columns_have_mean_0_and_deviation_1():

@@ -80,7 +80,7 @@ def path(tmp_path: Path) -> Path:
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of a small model file with everything in it."""
     net = trained()
-    net.scaler = fn.data.Scaler.fit(X)
+    net.scaler = Scaler.fit(X)
     net.label_names = ("ä", "b", "c")
     file = tmp_path_factory.mktemp("models") / "m.safetensors"
     net.save(file)
@@ -349,7 +349,7 @@ def forge(
     from safetensors.numpy import save
 
     net = trained()
-    net.scaler = fn.data.Scaler.fit(X)
+    net.scaler = Scaler.fit(X)
     net.save(path)
     description, tensors = unpack(path)
     tensors = {name: values.copy() for name, values in tensors.items()}

@@ -661,7 +661,7 @@ def test_on_numba_the_number_of_threads_does_not_change_a_bit(
         net = classifier(layers=layers, backend="numba", dtype=dtype)
         options = {"epochs": 2, "batch_size": 16, "threads": threads, **case}
         history = net.fit(X, LABELS, **options)
-        used.append(net._engine(threads).threads_for(16))
+        used.append(net.engine(threads).threads_for(16))
         results.append((everything(net), history.records))
     assert used == [1, 2, 3]
     for result, records in results[1:]:
@@ -692,13 +692,13 @@ def test_on_numba_a_number_of_threads_is_for_one_call(monkeypatch: pytest.Monkey
     monkeypatch.setattr("fastnet.backends.numba_engine.cores", lambda: 3)
     net = fn.Network([64, 256, 8], backend="numba")
     used: list[int] = []
-    original = type(net._engine()).threads_for
+    original = type(net.engine()).threads_for
 
     def spy(self: Any, batch: int) -> int:
         used.append(original(self, batch))
         return used[-1]
 
-    monkeypatch.setattr(type(net._engine()), "threads_for", spy)
+    monkeypatch.setattr(type(net.engine()), "threads_for", spy)
     x = np.zeros((512, 64))
     net.fit(x, x[:, :8], epochs=1, batch_size=512, threads=1)
     assert set(used) == {1}

@@ -176,7 +176,7 @@ class Seen:
         self.config = fn.backends.base.TrainConfig(
             MSE(), fn.SGD(), batch_size, self.net.seed, shuffle
         )
-        engine = self.net._engine()
+        engine = self.net.engine()
         engine.train_step = self._note  # type: ignore[method-assign]
         backend = self.net.backend_object
         self.engine = out_of_core.ChunkEngine(engine, backend, self.windows)

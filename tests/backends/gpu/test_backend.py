@@ -381,7 +381,7 @@ def test_data_that_would_fill_the_memory_are_streamed(cupy: FakeCupy) -> None:
         pool = SimpleNamespace(free_bytes=lambda: 0)
         cupy.get_default_memory_pool = lambda pool=pool: pool  # type: ignore[method-assign]
         net = Network([5, 8, 3], output_activation="softmax", backend="cupy")
-        net._engine().runtime.shared_bytes = 0  # type: ignore[attr-defined]
+        net.engine().runtime.shared_bytes = 0  # type: ignore[attr-defined]
         cupy.runtime.free = free
         placed = net.backend_object.place(Batch(x, y))
         assert isinstance(placed, HostRows) == (free == 4000)

@@ -130,7 +130,7 @@ def test_a_network_takes_its_precision_along(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(backends, "get_backend", lambda name: HostBackend())
     net = Network([4, 8, 3], output_activation="softmax", backend="cupy", precision="bf16")
     assert net.precision == net.copy().precision == "bf16"
-    assert net._engine().runtime.cells == np.uint16  # type: ignore[attr-defined]
+    assert net.engine().runtime.cells == np.uint16  # type: ignore[attr-defined]
     exact = net.to("cupy", precision="float32")
     x = np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)
     assert 0 < np.abs(net.predict(x) - exact.predict(x)).max() < 8 * EPSILON

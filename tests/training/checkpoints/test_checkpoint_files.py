@@ -18,8 +18,8 @@ from safetensors.numpy import save
 
 import fastnet as fn
 from fastnet.serialization import safetensors_file
-from fastnet.utils import files as disk_files
 from fastnet.training.checkpoints.folder import Folder
+from fastnet.utils import files as disk_files
 
 X = np.random.default_rng(0).standard_normal((20, 3))
 Y = X @ [1.0, -1.0, 0.5]

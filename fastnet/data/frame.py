@@ -69,7 +69,12 @@ class Frame:
 
     def take(self, index: Any) -> Frame:
         """Return the rows of an index or a mask."""
-        taken = {name: column[index] for name, column in self.columns.items()}
+        taken: dict[str, Values] = {
+            name: Texts(column.codes[index], column.values)
+            if isinstance(column, Texts)
+            else column[index]
+            for name, column in self.columns.items()
+        }
         rows = len(np.arange(self.rows)[index])
         return Frame(rows, taken, self.named, self.source)
 
@@ -77,17 +82,6 @@ class Frame:
         """Return the other columns."""
         kept = {name: column for name, column in self.columns.items() if name not in names}
         return Frame(self.rows, kept, self.named, self.source)
-
-    def matrix(self) -> NDArray[np.float64]:
-        """Return all columns as an array (N, C) of numbers, NaN where one is missing.
-
-        Raises
-        ------
-        DataError
-            A column holds something else than numbers.
-        """
-        named = self.columns.items()
-        return np.stack([numbers_of(v, name, self.source) for name, v in named], axis=1)
 
     @property
     def plain(self) -> bool:
@@ -160,10 +154,11 @@ def _of_mapping(values: Mapping[Any, Any], source: str) -> Frame:
         else column_of(np.asarray(column), str(name), source)
         for name, column in values.items()
     }
-    rows = len(next(iter(columns.values())))
-    for name, column in columns.items():
-        if len(column) != rows:
-            raise DataError(f"{source}: column {name!r} has {len(column)} rows, not {rows}.")
+    lengths = {k: len(v.codes if isinstance(v, Texts) else v) for k, v in columns.items()}
+    rows = next(iter(lengths.values()), 0)
+    for name, length in lengths.items():
+        if length != rows:
+            raise DataError(f"{source}: column {name!r} has {length} rows, not {rows}.")
     return Frame(rows, columns, True, source)
 
 
@@ -178,9 +173,8 @@ def _of_native(values: Any, source: str) -> Frame:
     try:
         frame = nw.from_native(values)
     except (TypeError, ValueError, nw.exceptions.NarwhalsError) as error:
-        # What narwhals refuses most often is two columns of one name.
-        names = getattr(values, "column_names", None) or getattr(values, "columns", ["?"])
-        check_names(source, [*map(str, names)])
+        names = [str(name) for name in getattr(values, "columns", ["?"])]
+        check_names(source, names)  # two columns of one name are what narwhals refuses most often
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"this kind of data frame cannot be read: {reason}") from None
     if isinstance(frame, nw.LazyFrame):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from fastnet.errors import DataError, InputError
 
 Target = str | int | Sequence[str | int] | None
 """A target column's name, or its index where columns have no names; or several."""
+
+TextColumns = Callable[[Sequence[str], bool, str], set[str]]
+"""``text_columns(names, named, source)``: the columns that are texts, even if all are numbers."""
 
 MAX_COLUMNS = 100_000
 """Most input columns, before and after one-hot encoding; bounds what a small file can claim."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,13 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.columns import check_names, unnamed
+from fastnet.data.columns import TextColumns, check_names, unnamed
 from fastnet.data.frame import Frame, Values, words_of
 from fastnet.data.text import MISSING, Texts, is_number, parse_numbers
 from fastnet.errors import DataError
-
-TextColumns = Callable[[Sequence[str], bool, str], set[str]]
-"""``text_columns(names, named, source)``: the columns that are texts, even if all are numbers."""
 
 _DELIMITERS = (",", ";", "\t")  # in order of preference where two fit equally well
 _SAMPLE_CHARACTERS = 1 << 16

@@ -69,12 +69,7 @@ class Frame:
 
     def take(self, index: Any) -> Frame:
         """Return the rows of an index or a mask."""
-        taken: dict[str, Values] = {
-            name: Texts(column.codes[index], column.values)
-            if isinstance(column, Texts)
-            else column[index]
-            for name, column in self.columns.items()
-        }
+        taken = {name: column[index] for name, column in self.columns.items()}
         rows = len(np.arange(self.rows)[index])
         return Frame(rows, taken, self.named, self.source)
 
@@ -154,11 +149,10 @@ def _of_mapping(values: Mapping[Any, Any], source: str) -> Frame:
         else column_of(np.asarray(column), str(name), source)
         for name, column in values.items()
     }
-    lengths = {k: len(v.codes if isinstance(v, Texts) else v) for k, v in columns.items()}
-    rows = next(iter(lengths.values()), 0)
-    for name, length in lengths.items():
-        if length != rows:
-            raise DataError(f"{source}: column {name!r} has {length} rows, not {rows}.")
+    rows = len(next(iter(columns.values())))
+    for name, column in columns.items():
+        if len(column) != rows:
+            raise DataError(f"{source}: column {name!r} has {len(column)} rows, not {rows}.")
     return Frame(rows, columns, True, source)
 
 
@@ -173,8 +167,9 @@ def _of_native(values: Any, source: str) -> Frame:
     try:
         frame = nw.from_native(values)
     except (TypeError, ValueError, nw.exceptions.NarwhalsError) as error:
-        names = [str(name) for name in getattr(values, "columns", ["?"])]
-        check_names(source, names)  # two columns of one name are what narwhals refuses most often
+        # What narwhals refuses most often is two columns of one name.
+        names = getattr(values, "column_names", None) or getattr(values, "columns", ["?"])
+        check_names(source, [*map(str, names)])
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"this kind of data frame cannot be read: {reason}") from None
     if isinstance(frame, nw.LazyFrame):

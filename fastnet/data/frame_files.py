@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from fastnet.data.csv import TextColumns
+from fastnet.data.columns import TextColumns
 from fastnet.data.frame import Frame, Values, numbers_of
 from fastnet.data.text import Texts, has_commas, is_number, place, quoted
 from fastnet.errors import DataError, DataNotFoundError
 
-_READERS: Final = {
+FRAME_FILES: Final = {
     ".csv": ("csv", "read_csv"),
     ".tsv": ("csv", "read_csv"),
     ".parquet": ("parquet", "read_parquet"),
@@ -23,7 +25,9 @@ _READERS: Final = {
     ".arrow": ("arrow", "read_arrow"),
     ".npy": ("npy", "read_npy"),
 }
-"""By suffix: the module of the reader, and its name."""
+"""The tables that can be read, by suffix: the module of the reader, and its name."""
+
+_IDX_NAME: Final = re.compile(r"[.-]idx\d?(-\w+)?(\.gz)?$")
 
 
 def read_frame(
@@ -59,16 +63,10 @@ def read_frame(
         of the preprocessor is missing.
     """
     file = Path(path)
-    suffix = file.suffix.lower()
-    if not file.exists():
-        raise DataNotFoundError(f"There is no file {str(path)!r}.")
-    if suffix not in _READERS:
-        known = ", ".join(_READERS)
-        raise DataError(f"{file}: expected a table, one of {known}, got {file.suffix!r}.")
+    module, name = FRAME_FILES[kind_of_file(file, FRAME_FILES)]
     if preprocessor is not None and text_columns is None:
-        text_columns = _text_columns_of(preprocessor)
+        text_columns = text_columns_of(preprocessor)
     # Only the reader of this kind of file is imported.
-    module, name = _READERS[suffix]
     reader: Callable[..., Frame] = getattr(importlib.import_module(f"fastnet.data.{module}"), name)
     try:
         frame = reader(file, text_columns) if module == "csv" else reader(file)
@@ -78,17 +76,50 @@ def read_frame(
         raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
     if not len(frame):
         raise DataError(f"{file} has no rows.")
-    return learned(frame) if learning else frame
+    return learned(frame, text_columns) if learning else frame
 
 
-def learned(frame: Frame, *, but: Sequence[str] = ()) -> Frame:
+def kind_of_file(path: Path, known: Collection[str]) -> str:
+    """Return the suffix of a file, ``"IDX"`` where its name is that of one.
+
+    Raises
+    ------
+    DataNotFoundError
+        If there is no such file; names the nearest.
+    DataError
+        If it is no file, or of a kind that is not known.
+    """
+    if not path.exists():
+        raise DataNotFoundError(f"There is no file {str(path)!r}{_near_file(path)}")
+    if not path.is_file():
+        raise DataError(f"{path} is not a file.")
+    kind = "IDX" if _IDX_NAME.search(path.name.lower()) else path.suffix.lower()
+    if kind not in known:
+        raise DataError(f"{path}: expected one of {', '.join(known)}, got {kind!r}.")
+    return kind
+
+
+def _near_file(path: Path) -> str:
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return f": there is no folder {str(path.parent)!r}."
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else "."
+
+
+def learned(
+    frame: Frame, text_columns: TextColumns | None = None, *, but: Sequence[str] = ()
+) -> Frame:
     """Return a frame whose columns of texts are numbers where at least half of their cells are.
 
     Parameters
     ----------
     frame : Frame
+    text_columns : callable, optional
+        As in `read_frame`: these columns stay texts.
     but : sequence of str
-        Columns that stay as they are.
+        Further columns that stay as they are.
 
     Raises
     ------
@@ -96,8 +127,11 @@ def learned(frame: Frame, *, but: Sequence[str] = ()) -> Frame:
         If not all cells of such a column are numbers then, or a column holds nothing but numbers
         with commas.
     """
+    kept = {*but}
+    if text_columns is not None:
+        kept |= text_columns(tuple(frame.columns), frame.named, frame.source)
     columns = {
-        name: column if name in but else _learned(column, name, frame.source)
+        name: column if name in kept else _learned(column, name, frame.source)
         for name, column in frame.columns.items()
     }
     return Frame(frame.rows, columns, frame.named, frame.source)
@@ -122,7 +156,7 @@ def _learned(column: Values, name: str, source: str) -> Values:
     return column
 
 
-def _text_columns_of(preprocessor: Any) -> TextColumns:
+def text_columns_of(preprocessor: Any) -> TextColumns:
     """Return the preprocessor's own `text_columns`, with `named` and `source` by keyword."""
     own = getattr(preprocessor, "text_columns", None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,13 @@ class Texts:
 
     codes: NDArray[np.int64]
     values: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, index: Any) -> Texts:
+        """Return the rows of an index, a mask or a slice."""
+        return Texts(self.codes[index], self.values)
 
     @classmethod
     def of(cls, cells: Iterable[str]) -> Texts:

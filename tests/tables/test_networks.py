@@ -512,7 +512,7 @@ def test_a_word_among_numbers_is_named_in_training(folder: Path) -> None:
         read_frame("odd.csv", learning=True)
     with pytest.raises(fn.DataNotFoundError):
         read_frame("none.csv")
-    with pytest.raises(fn.DataError, match="expected a table"):
+    with pytest.raises(fn.DataError, match=r"expected one of \.csv, .*, \.npy, got '\.py'"):
         read_frame(Path(__file__))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.arrays import Arrays, as_matrix
-from fastnet.data.columns import Target, TextColumns, match_targets, missing_target, unnamed
+from fastnet.data.columns import Target, TextColumns, match_targets, missing_target
 from fastnet.data.frame import Frame, Values, numbers_of, of_cells
 from fastnet.data.frame_files import FRAME_FILES, kind_of_file, learned, read_frame, text_columns_of
 from fastnet.data.text import Texts, place
@@ -199,23 +199,19 @@ def _function(module: str, name: str) -> Callable[..., Any]:
 def _arrays_in(
     path: Path, kind: str, target: Target, *, learning: bool, usual: str
 ) -> Arrays | None:
-    """Return what a file of arrays holds; None for a matrix in an NPY file, which is a table."""
+    """Return what a file of arrays holds; None for an NPY file that is a table.
+
+    That is a matrix, or further axes of which some columns are the targets.
+    """
     if kind == "IDX":
         return cast(Arrays, _function("idx", "read_idx_pair")(path, target))
     if kind == ".npz":
         read = _function("npy", "read_npz")
         return cast(Arrays, read(path, target, optional=not learning, usual=(usual,)))
     array = _function("npy", "map_npy")(path)
-    if array.ndim <= 2:
+    if array.ndim <= 2 or target is not None:
         return None
-    matrix = as_matrix(np.array(array), str(path))
-    if target is None:
-        return Arrays(str(path), matrix, None)
-    names = unnamed(matrix.shape[1])
-    wanted = match_targets(target, names, False, str(path))
-    places = [names.index(name) for name in wanted]
-    y = matrix[:, places]
-    return Arrays(str(path), np.delete(matrix, places, axis=1), y, ",".join(wanted))
+    return Arrays(str(path), np.array(array), None)
 
 
 def _of_arrays(arrays: Arrays, name: str) -> Dataset:

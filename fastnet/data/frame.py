@@ -78,6 +78,17 @@ class Frame:
         kept = {name: column for name, column in self.columns.items() if name not in names}
         return Frame(self.rows, kept, self.named, self.source)
 
+    def matrix(self) -> NDArray[np.float64]:
+        """Return all columns as an array (N, C) of numbers, NaN where one is missing.
+
+        Raises
+        ------
+        DataError
+            A column holds something else than numbers.
+        """
+        named = self.columns.items()
+        return np.stack([numbers_of(v, name, self.source) for name, v in named], axis=1)
+
     @property
     def plain(self) -> bool:
         """Whether all columns are finite numbers: then it is as good as an array."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
-from fastnet.benchmarks.reports.bars import Bar, bar_chart
-from fastnet.benchmarks.reports.charts import width_chart
+from fastnet.benchmarks.reports.charts import Bar, bar_chart, width_chart
 from fastnet.benchmarks.reports.grids import Grid, falls_text, grids
 from fastnet.benchmarks.reports.report import (
     Curve,
@@ -20,7 +18,8 @@ from fastnet.benchmarks.reports.report import (
     significant,
     times,
 )
-from fastnet.benchmarks.reports.style import CSS
+from fastnet.report.html import Markup, document, facts, section, text, wide
+from fastnet.report.html import table as html_table
 
 _METHOD = (
     "Every contender trains the same network from the same weights, on the same data, in the same "
@@ -30,6 +29,7 @@ _METHOD = (
     "the matrix products; the peak is what a loop of fused multiply-adds reached on this machine."
 )
 
+_SHORTER = "shorter is better; in brackets: over the fastest of fastnet"
 _RATES = "GFLOP/s", "of peak", "vs NumPy", "threads"
 
 _PARTS = {
@@ -46,33 +46,24 @@ def page(report: Report) -> str:
     for kind, title in _PARTS.items():
         tables = [table for table in report.tables if table.kind == kind]
         if tables:
-            parts.append(f'<h2 class="part">{title}</h2>')
+            parts.append(_part(title))
             parts += [_network(table) for table in tables]
     parts.append(_startup(report))
     if report.widths:
         parts.append(_widths(report.widths))
     others = [grid for grid in grids(report) if grid.title != "start-up"]
     if others:
-        parts.append('<h2 class="part">Kernels, widths, learning</h2>')
+        parts.append(_part("Kernels, widths, learning"))
         parts += [_grid(grid) for grid in others]
     parts.append(_remarks(report))
-    return "\n".join(
-        [
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>fastnet benchmark, {escape(report.created[:10])}</title>",
-            f"<style>{CSS}</style>\n</head>\n<body>\n<main>",
-            *filter(None, parts),
-            "</main>\n</body>\n</html>\n",
-        ]
-    )
+    return document(f"fastnet benchmark, {report.created[:10]}", parts)
 
 
 def _title(report: Report) -> str:
     machine = report.machine
     commit = f", commit {machine['commit']}" if machine["commit"] else ""
     when = report.created.replace("T", " ").replace("+00:00", " UTC")
-    about = escape(f"fastnet {machine['fastnet']}{commit}; {when}")
+    about = text(f"fastnet {machine['fastnet']}{commit}; {when}")
     return f'<header><h1>fastnet benchmark</h1><p class="soft">{about}</p></header>'
 
 
@@ -82,19 +73,27 @@ def _machine(report: Report) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     threads = machine["threads"] or f"each one's choice, up to {machine['usable_processors']}"
     steered = ", ".join(f"{name}={value}" for name, value in machine["environment"].items())
-    facts = [
-        ("Measured peak", f"<b>{first}</b> {rest}; {escape(peak['method'])}"),
-        ("Copying memory", f"<b>{significant(peak['copy_gbs'])}</b> GB/s"),
-        ("Threads", f"<b>{threads}</b>" if machine["threads"] else escape(threads)),
-        ("Processor", escape(f"{machine['cpu']}, {machine['processors']} processors")),
-        ("Vector instructions", escape(", ".join(machine["simd"]) or "unknown")),
-        ("System", escape(f"{machine['os']}, {machine['python']}")),
-        ("Packages", escape(packages)),
-        *([("Set by the environment", escape(steered))] if steered else []),
-        ("Thread pools", escape("; ".join(machine["pools"]) or "none")),
-    ]
-    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
-    return f'<section><dl class="facts">{cells}</dl></section>'
+    return section(
+        "",
+        "",
+        facts(
+            [
+                ("Measured peak", _bold(first, f"{rest}; {peak['method']}")),
+                ("Copying memory", _bold(significant(peak["copy_gbs"]), "GB/s")),
+                ("Threads", _bold(threads) if machine["threads"] else threads),
+                ("Processor", f"{machine['cpu']}, {machine['processors']} processors"),
+                ("Vector instructions", ", ".join(machine["simd"]) or "unknown"),
+                ("System", f"{machine['os']}, {machine['python']}"),
+                ("Packages", packages),
+                *([("Set by the environment", steered)] if steered else []),
+                ("Thread pools", "; ".join(machine["pools"]) or "none"),
+            ]
+        ),
+    )
+
+
+def _bold(number: object, rest: str = "") -> Markup:
+    return Markup(f"<b>{text(number)}</b> {text(rest)}")
 
 
 def _summary(tables: Sequence[Table]) -> str:
@@ -107,37 +106,36 @@ def _summary(tables: Sequence[Table]) -> str:
     lines = []
     for table in tables:
         cells = {row.label: row.times_fastnet for row in table.rows}
-        values = "".join(_lead_cell(cells.get(label)) for label in columns)
-        lines.append(f"<tr><th>{escape(table.network)}</th>{values}</tr>")
-    head = "".join(f"<th>{escape(label)}</th>" for label in columns)
-    return (
-        "<section><h2>How many times as fast fastnet trains</h2>"
-        f'<p class="soft">the other one\'s time over that of {escape(" or ".join(sorted(leads)))}'
-        "</p>"
-        f"<table><thead><tr><th>network</th>{head}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></section>"
+        lines.append([table.network, *(_lead_cell(cells.get(label)) for label in columns)])
+    return section(
+        "How many times as fast fastnet trains",
+        f"the other one's time over that of {' or '.join(sorted(leads))}",
+        html_table(("network", *columns), lines),
     )
 
 
 def _lead_cell(value: float | None) -> str:
-    style = ' class="bad"' if value is not None and value < 1 else ""
-    return f"<td{style}>{times(value)}</td>"
+    slower = value is not None and value < 1
+    return Markup(f'<span class="bad">{times(value)}</span>') if slower else times(value)
 
 
 def _network(table: Table) -> str:
-    rows, unit = table.rows, _unit(table)
-    bars = [
-        Bar(row.label, row.us, f"{significant(row.us)} \u00b5s{_and_lead(row)}", _style(table, row))
-        for row in rows
-    ]
-    caption = f"\u00b5s per {unit}, shorter is better; in brackets: over the fastest of fastnet"
-    chart = bar_chart(bars, f"{table.network}: {caption}")
-    return (
-        f"<section><h2>{escape(table.network)}</h2>"
-        f'<p class="soft">{escape(heading(table))}</p>'
-        + (f'{chart}<p class="caption">{caption}</p>{_table(table)}' if rows else "")
-        + f"{_list(table.notes)}{_list(table.failures, 'bad')}</section>"
+    parts = []
+    if table.rows:
+        texts = [f"{significant(row.us)} \u00b5s{_and_lead(row)}" for row in table.rows]
+        bars = [
+            Bar(row.label, row.us, behind, _style(table, row))
+            for row, behind in zip(table.rows, texts, strict=True)
+        ]
+        unit = _unit(table)
+        parts = [bar_chart(bars), _caption(f"\u00b5s per {unit}, {_SHORTER}"), _table(table)]
+    return section(
+        table.network, heading(table), *parts, _list(table.notes), _list(table.failures, "bad")
     )
+
+
+def _caption(what: str) -> str:
+    return f'<p class="caption">{text(what)}</p>'
 
 
 def _unit(table: Table) -> str:
@@ -147,31 +145,26 @@ def _unit(table: Table) -> str:
 def _table(table: Table) -> str:
     each = "samples" if table.kind == "training" else "rows"
     head = ("", f"\u00b5s / {_unit(table)}", f"{each} / s", *_RATES)
-    lines = []
-    for row in table.rows:
-        cells = (
+    lines = [
+        (
+            f"{row.label} {row.version if row.kind == 'rival' else ''}".strip(),
             significant(row.us),
             scaled(row.rows_per_second),
             significant(row.gflops),
-            escape(percent(row.share_of_peak)) + _meter(row),
+            _with_meter(row.share_of_peak),
             times(row.times_numpy),
-            str(row.threads),
+            row.threads,
         )
-        name = escape(f"{row.label} {row.version if row.kind == 'rival' else ''}".strip())
-        lines.append(
-            f'<tr class="{_style(table, row)}"><th>{name}</th>'
-            + "".join(f"<td>{cell}</td>" for cell in cells)
-            + "</tr>"
-        )
-    titles = "".join(f"<th>{title}</th>" for title in head)
-    return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        for row in table.rows
+    ]
+    return html_table(head, lines, row_styles=[_style(table, row) for row in table.rows])
 
 
-def _meter(row: Row) -> str:
-    if row.share_of_peak is None:
-        return ""
-    width = min(100.0, 100.0 * row.share_of_peak)
-    return f'<span class="meter"><i style="width:{width:.1f}%"></i></span>'
+def _with_meter(fraction: float | None) -> str:
+    if fraction is None:
+        return percent(None)
+    style = f"width:{min(100.0, 100.0 * fraction):.1f}%"
+    return Markup(f'{text(percent(fraction))}<span class="meter"><i style="{style}"></i></span>')
 
 
 def _startup(report: Report) -> str:
@@ -183,42 +176,32 @@ def _startup(report: Report) -> str:
         for item in sorted(report.startup, key=lambda item: item.ms)
     ]
     what = "ms of a whole Python process, files cached, median; shorter is better"
-    return (
-        '<h2 class="part">Start-up</h2>'
-        f'<section>{bar_chart(bars, "Start-up")}<p class="caption">{what}</p></section>'
-    )
+    return _part("Start-up") + section("", "", bar_chart(bars), _caption(what))
 
 
 def _widths(curves: Sequence[Curve]) -> str:
-    text = "; ".join(
+    what = "; ".join(
         f"at most {curve.threads} thread{'s' * (curve.threads != 1)}: {falls_text(curve)}"
         for curve in curves
     )
-    return (
-        '<h2 class="part">Throughput against the hidden width</h2>'
-        f'<section>{width_chart(curves)}<p class="caption">{escape(text)}</p></section>'
-    )
+    chart = wide(width_chart(curves, as_file=False))
+    return _part("Throughput against the hidden width") + section("", "", chart, _caption(what))
 
 
 def _grid(grid: Grid) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in grid.head)
-    lines = []
-    for index, (first, *rest) in enumerate(grid.rows):
-        style = ' class="ours"' if index in grid.bold else ""
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        lines.append(f"<tr{style}><th>{escape(first)}</th>{cells}</tr>")
-    return (
-        f'<section><h2>{escape(grid.title)}</h2><p class="soft">{escape(grid.about)}</p>'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-        f"{_list(grid.notes)}</section>"
-    )
+    styles = ["ours" if index in grid.bold else "" for index in range(len(grid.rows))]
+    rows = html_table(grid.head, grid.rows, row_styles=styles)
+    return section(grid.title, grid.about, rows, _list(grid.notes))
+
+
+def _part(title: str) -> str:
+    return f'<h2 class="part">{text(title)}</h2>'
 
 
 def _remarks(report: Report) -> str:
     skipped = [f"{what}: {why}" for what, why in report.skipped.items()]
-    return (
-        '<h2 class="part">How it was measured</h2>'
-        f"<section><p>{_METHOD}</p>{_list(skipped)}{_list(report.outside, 'bad')}</section>"
+    return _part("How it was measured") + section(
+        "", "", f"<p>{text(_METHOD)}</p>", _list(skipped), _list(report.outside, "bad")
     )
 
 
@@ -240,5 +223,5 @@ def _and_lead(row: Row) -> str:
 
 
 def _list(lines: Iterable[str], style: str = "soft") -> str:
-    items = "".join(f'<li class="{style}">{escape(line)}</li>' for line in lines)
+    items = "".join(f'<li class="{style}">{text(line)}</li>' for line in lines)
     return f"<ul>{items}</ul>" if items else ""

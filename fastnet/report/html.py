@@ -1,24 +1,21 @@
-"""The report of a training as one page: no script, no other file, nothing from the network."""
+"""Pages of HTML without a script and any other file; one of them is the report of a training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from fastnet.data.frame import Inputs
-from fastnet.report import charts, measures
-from fastnet.report.axes import short
-from fastnet.report.layers import COLUMNS, layer_rows
+from fastnet.nn.plan import Plan
+from fastnet.preprocessing.outputs import OutputSchema
+from fastnet.report import figures, measures, svg
+from fastnet.report.figures import plain
 from fastnet.report.measures import Calibration, Confusion, Residuals
 from fastnet.report.style import CSS
-from fastnet.training.history import History
-
-if TYPE_CHECKING:
-    from fastnet.network import Network
+from fastnet.report.svg import short
 
 _MATRIX: Final = 25
 """A confusion matrix of more classes than this cannot be read: then the mistakes alone."""
@@ -27,119 +24,195 @@ _MISTAKES: Final = 8
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Rows with known answers that the network was not trained on, and what they are called."""
-
-    what: str
-    x: Inputs
-    y: NDArray[Any]
+# --- parts of any page ----------------------------------------------------------------------------
 
 
-def page(
-    network: Network,
-    history: History,
-    *,
-    title: str,
-    command: str,
-    facts: Iterable[tuple[str, object]],
-    tested: Mapping[str, float],
-    shown: Shown,
-) -> str:
-    """Return the page as HTML.
+class Markup(str):
+    """HTML as it is meant; what is not this gets escaped."""
 
-    Parameters
-    ----------
-    command : str
-        The command line that trained the network.
-    facts : (name, value) pairs
-        What the page begins with.
-    tested : dict of str to float
-        Metrics of the test split; empty without one.
-    shown : Shown
-        The rows that confusion, calibration or residuals are of.
-    """
-    output = network.predict(shown.x)
-    names = network.output_schema.answer_names
-    found = [charts.curve_chart(curve) for curve in measures.curves(history)]
-    parts = [
-        f"<header><h1>{escape(title)}</h1></header>",
-        _facts(facts),
-        f"<section><h2>Command</h2><pre>{_words(command)}</pre></section>",
-        _results(history, tested),
-        f'<section><h2>Learning curves</h2><div class="charts">{"".join(found)}</div></section>',
-    ]
-    if not network.output_schema.are_probabilities:
-        several = measures.residuals(network.output_schema, shown.y, output)
-        parts.append(_residuals(several, shown.what))
-    else:
-        if names is not None and (output.shape[1] == 1 or shown.y.ndim == 1):
-            parts.append(_confusion(measures.confusion(shown.y, output, names), shown.what))
-        parts.append(_calibration(measures.calibration(shown.y, output), network, shown.what))
-    parts.append(f"<section><h2>Network</h2>{_table(COLUMNS, layer_rows(network))}</section>")
+
+def text(value: object) -> str:
+    """Return HTML that shows a value."""
+    return value if isinstance(value, Markup) else escape(plain(str(value)))
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """Return a page of these parts."""
     return "\n".join(
         [
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>",
+            f"<title>{text(title)}</title>",
             f"<style>{CSS}</style>\n</head>\n<body>\n<main>",
-            *parts,
+            *filter(None, parts),
             "</main>\n</body>\n</html>\n",
         ]
     )
 
 
-def _words(command: str) -> str:
-    """Return a command line that breaks between its words only."""
-    return " ".join(f"<span>{escape(word)}</span>" for word in command.split(" "))
+def section(title: str, about: str, *parts: str) -> str:
+    """Return a box with a heading, a grey line and what follows."""
+    heading = f"<h2>{text(title)}</h2>" if title else ""
+    line = f'<p class="soft">{text(about)}</p>' if about else ""
+    return f"<section>{heading}{line}{''.join(parts)}</section>"
 
 
-def _facts(facts: Iterable[tuple[str, object]]) -> str:
+def facts(pairs: Iterable[tuple[str, object]]) -> str:
+    """Return names and values, in as many columns as there is room for."""
     cells = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in facts
+        f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in pairs
     )
-    return f'<section><dl class="facts">{cells}</dl></section>'
+    return f'<dl class="facts">{cells}</dl>'
 
 
-def _results(history: History, tested: Mapping[str, float]) -> str:
+def table(
+    columns: Iterable[object],
+    rows: Iterable[Sequence[object]],
+    style: str = "",
+    row_styles: Sequence[str] = (),
+) -> str:
+    """Return a table that scrolls where the page is narrower; each row begins with its name."""
+    head = "".join(f"<th>{text(name)}</th>" for name in columns)
+    lines = []
+    for index, (first, *rest) in enumerate(rows):
+        kind = f' class="{row_styles[index]}"' if row_styles and row_styles[index] else ""
+        cells = "".join(f"<td>{text(cell)}</td>" for cell in rest)
+        lines.append(f"<tr{kind}><th>{text(first)}</th>{cells}</tr>")
+    return wide(
+        f'<table class="{style}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+def wide(content: str) -> str:
+    """Return content in a box that scrolls by itself."""
+    return f'<div class="wide">{content}</div>'
+
+
+def charts(panels: Iterable[figures.Panel]) -> str:
+    """Return figures side by side, where there is room."""
+    return f'<div class="charts">{"".join(map(svg.draw, panels))}</div>'
+
+
+# --- the report of a training ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Rows with known answers, and what the network says to them.
+
+    Attributes
+    ----------
+    what : str
+        What the rows are called.
+    targets : (N,) class indices, or (N,) or (N, T)
+    outputs : (N, O)
+    """
+
+    what: str
+    targets: NDArray[Any]
+    outputs: NDArray[Any]
+
+
+def page(
+    plan: Plan,
+    schema: OutputSchema,
+    *,
+    title: str,
+    command: str,
+    about: Iterable[tuple[str, object]],
+    epochs: list[int],
+    records: Mapping[str, list[float]],
+    best_epoch: int | None,
+    tested: Mapping[str, float],
+    shown: Shown,
+    temperature: float | None = None,
+) -> str:
+    """Return the report of a training as HTML.
+
+    Parameters
+    ----------
+    command : str
+        The command line that trained the network.
+    about : (name, value) pairs
+        What the page begins with.
+    epochs, records, best_epoch
+        As in `fastnet.History`.
+    tested : dict of str to float
+        Metrics of the test split; empty without one.
+    shown : Shown
+        The rows that confusion, calibration or residuals are of.
+    temperature : float, optional
+        The network was calibrated with it.
+    """
+    curves = measures.curves(epochs, records, best_epoch)
+    # Words of the command break between one another only.
+    words = " ".join(f"<span>{text(word)}</span>" for word in command.split(" "))
+    parts = [
+        f"<header><h1>{text(title)}</h1></header>",
+        section("", "", facts(about)),
+        section("Command", "", f"<pre>{words}</pre>"),
+        _results(epochs, records, best_epoch, tested),
+        section(
+            "Learning curves", "", charts(p for curve in curves for p in figures.panels(curve))
+        ),
+    ]
+    predictions = []
+    for found in measures.of_rows(schema, shown.targets, shown.outputs):
+        if isinstance(found, Confusion):
+            parts.append(_confusion(found, shown.what))
+        elif isinstance(found, Calibration):
+            parts.append(_calibration(found, temperature, shown.what))
+        else:
+            predictions.append(_residuals(found))
+    if predictions:
+        parts.append(section("Predictions", shown.what, *predictions))
+    parts.append(section("Network", "", table(measures.LAYER_COLUMNS, measures.layer_rows(plan))))
+    return document(title, parts)
+
+
+def _results(
+    epochs: Sequence[int],
+    records: Mapping[str, list[float]],
+    best: int | None,
+    tested: Mapping[str, float],
+) -> str:
     """Return the metrics of the epoch that was kept, and those of the test split."""
-    best = history.best_epoch
-    last = history.epochs.index(best) if best in history.epochs else -1
+    last = epochs.index(best) if best in epochs else -1
     rows = []
-    stems = [name.removeprefix("val_") for name in history if name != "learning_rate"]
+    stems = [name.removeprefix("val_") for name in records if name != "learning_rate"]
     for name in dict.fromkeys([*stems, *tested]):
-        cells = [history.get(name), history.get(f"val_{name}")]
+        cells = [records.get(name), records.get(f"val_{name}")]
         values = [None if cell is None else cell[last] for cell in cells]
-        rows.append([name, *(_number(value) for value in (*values, tested.get(name)))])
+        values.append(tested.get(name))
+        rows.append([name, *("" if value is None else short(value) for value in values)])
     columns = ["", "training", "validation", "test"]
     used = [k for k in range(4) if k == 0 or any(row[k] for row in rows)]
-    table = _table([columns[k] for k in used], [[row[k] for k in used] for row in rows])
-    epoch = f"after epoch {history.epochs[last]}" if history.epochs else "before any epoch"
-    kept = f"{epoch}, the best of {len(history.epochs)}" if best is not None else epoch
-    return f'<section><h2>Results</h2><p class="soft">{kept}</p>{table}</section>'
+    epoch = f"after epoch {epochs[last]}" if epochs else "before any epoch"
+    kept = f"{epoch}, the best of {len(epochs)}" if best is not None else epoch
+    return section(
+        "Results", kept, table([columns[k] for k in used], [[row[k] for k in used] for row in rows])
+    )
 
 
 def _confusion(found: Confusion, what: str) -> str:
     """Return the matrix, coloured by the shares of each class, and the most frequent mistakes."""
     parts = []
     if len(found.names) <= _MATRIX:
-        head = "".join(f"<th>{escape(name)}</th>" for name in found.names)
+        head = "".join(f"<th>{text(name)}</th>" for name in found.names)
         lines = []
         for i, name in enumerate(found.names):
             cells = "".join(_cell(found, i, j) for j in range(len(found.names)))
-            lines.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
-        parts.append(
-            f'<table class="confusion"><thead><tr><th></th>{head}</tr></thead>'
-            f"<tbody>{''.join(lines)}</tbody></table>"
-        )
+            lines.append(f"<tr><th>{text(name)}</th>{cells}</tr>")
+        matrix = f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
+        parts.append(wide(f'<table class="confusion">{matrix}</table>'))
     mistakes = found.mistakes(_MISTAKES)
     if mistakes and len(found.names) > 2:
-        parts.append("<p>Most frequent mistakes</p>")
         rows = [(name, answer, f"{count:,}") for name, answer, count in mistakes]
-        parts.append(_table(("class", "answer", "rows"), rows, "fit"))
-    about = f"rows are classes, columns answers; {escape(what)}"
-    return f'<section><h2>Confusion</h2><p class="soft">{about}</p>{"".join(parts)}</section>'
+        parts.append("<p>Most frequent mistakes</p>")
+        parts.append(table(("class", "answer", "rows"), rows, "fit"))
+    return section("Confusion", f"rows are classes, columns answers; {what}", *parts)
 
 
 def _cell(found: Confusion, i: int, j: int) -> str:
@@ -154,39 +227,13 @@ def _cell(found: Confusion, i: int, j: int) -> str:
     return f"<td {style}>{count:,}</td>"
 
 
-def _calibration(found: Calibration, network: Network, what: str) -> str:
-    about = f"calibration error {short(found.error)}; {escape(what)}"
-    if network.temperature is not None:
-        about += f"; calibrated at temperature {network.temperature:.4g}"
-    chart = charts.calibration_chart(found)
-    return (
-        f'<section><h2>Calibration</h2><p class="soft">{about}</p>'
-        f'<div class="charts">{chart}</div></section>'
-    )
+def _calibration(found: Calibration, temperature: float | None, what: str) -> str:
+    told = "" if temperature is None else f"; calibrated at temperature {temperature:.4g}"
+    return section("Calibration", f"{what}{told}", charts(figures.panels(found)))
 
 
-def _residuals(several: Sequence[Residuals], what: str) -> str:
-    parts = []
-    for found in several:
-        drawn = charts.prediction_chart(found) + charts.residual_chart(found)
-        parts.append(f'<div class="charts">{drawn}</div>')
-        if found.covered:
-            rows = [(name, f"{e:.1%}", f"{fraction:.1%}") for name, e, fraction in found.covered]
-            parts.append(_table((found.name, "expected share", "share of rows"), rows))
-    return (
-        f'<section><h2>Predictions</h2><p class="soft">{escape(what)}</p>{"".join(parts)}</section>'
-    )
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], style: str = "") -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    lines = []
-    for first, *rest in rows:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        lines.append(f"<tr><th>{escape(first)}</th>{cells}</tr>")
-    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
-    return f'<table class="{style}">{body}</table>'
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else short(value)
+def _residuals(found: Residuals) -> str:
+    """Return the figures of one target, and how often the network was right about itself."""
+    rows = [(name, f"{e:.1%}", f"{fraction:.1%}") for name, e, fraction in found.covered]
+    covered = table((found.name, "expected share", "share of rows"), rows) if rows else ""
+    return charts(figures.panels(found)) + covered

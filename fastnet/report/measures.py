@@ -1,25 +1,25 @@
-"""What is drawn: learning curves, confusion, calibration and residuals, as plain numbers.
-
-`fastnet.plotting` draws them through matplotlib, `fastnet.report.charts` as SVG.
-"""
+"""What a report shows, as plain values: learning curves, confusion, calibration, residuals."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm
 from fastnet.nn.losses import GaussianNLL, Quantile
 from fastnet.nn.metrics import calibration_error, confidences
+from fastnet.nn.plan import Plan
 from fastnet.preprocessing.outputs import OutputSchema
-from fastnet.training.history import History
 
 Array = NDArray[Any]
 
 BINS: Final = 10
 RESIDUAL_QUANTILES: Final = 0.1, 0.5, 0.9
+LAYER_COLUMNS: Final = "layer", "activation", "shape", "parameters"
 _LOGARITHMIC: Final = 30.0
 """A positive loss that spans more than this factor is drawn on a logarithmic axis."""
 
@@ -119,20 +119,37 @@ class Residuals:
     covered: list[tuple[str, float, float]]
 
 
-def curves(history: History) -> list[Curve]:
-    """Return every metric of a history; training and validation of one belong together."""
-    names = [name for name in history if not name.startswith("val_") and name != "learning_rate"]
-    names += [n for n in history if n.startswith("val_") and n.removeprefix("val_") not in history]
+def curves(
+    epochs: list[int], records: Mapping[str, list[float]], best_epoch: int | None
+) -> list[Curve]:
+    """Return every metric of the epochs; training and validation of one belong together."""
+    stems = [name.removeprefix("val_") for name in records if name != "learning_rate"]
     return [
-        Curve(
-            name.removeprefix("val_"),
-            history.epochs,
-            history.get(name.removeprefix("val_")),
-            history.get(f"val_{name.removeprefix('val_')}"),
-            history.best_epoch,
-        )
-        for name in names
+        Curve(name, epochs, records.get(name), records.get(f"val_{name}"), best_epoch)
+        for name in dict.fromkeys(stems)
     ]
+
+
+def of_rows(
+    schema: OutputSchema, targets: Array, outputs: Array
+) -> list[Residuals] | list[Confusion | Calibration]:
+    """Return what there is to show of rows with known answers.
+
+    Residuals of every target where the outputs are numbers; else calibration, after the confusion
+    of classes. Several yes-or-no answers at once are no classes to be confused.
+
+    Parameters
+    ----------
+    targets : (N,) class indices, or (N,) or (N, T)
+    outputs : (N, O)
+    """
+    if not schema.are_probabilities:
+        return residuals(schema, targets, outputs)
+    found: list[Confusion | Calibration] = [calibration(targets, outputs)]
+    names = schema.answer_names
+    if names is not None and (targets.ndim == 1 or outputs.shape[1] == 1):
+        found.insert(0, confusion(targets, outputs, names))
+    return found
 
 
 def confusion(targets: Array, output: Array, names: tuple[str, ...]) -> Confusion:
@@ -186,6 +203,21 @@ def residuals(schema: OutputSchema, target: Array, output: Array) -> list[Residu
         centres, quantiles = _by_bins(prediction, t - prediction)
         found.append(Residuals(name, t, prediction, centres, quantiles, covered))
     return found
+
+
+def layer_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
+    """Return name, activation, shape and number of parameters of every layer."""
+    kinds = {Dense: "dense", BatchNorm: "batch norm", LayerNorm: "layer norm"}
+    counts = [0] * len(plan.layers)
+    for tensor in plan.parameters:
+        counts[int(tensor.name.split(".")[1])] += tensor.size
+    rows = []
+    for index, (layer, op) in enumerate(zip(plan.layers, plan.ops, strict=True)):
+        kind = f"dropout {layer.rate}" if isinstance(layer, Dropout) else kinds[type(layer)]
+        activation = getattr(layer, "activation", "-")
+        shape = f"{op['inputs']} -> {op['outputs']}"
+        rows.append((f"{index}  {kind}", activation, shape, f"{counts[index]:,}"))
+    return rows
 
 
 def _by_bins(prediction: Array, residual: Array) -> tuple[Array, Array]:

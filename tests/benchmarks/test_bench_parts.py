@@ -207,7 +207,7 @@ def test_a_curve_without_falls_says_so() -> None:
 def test_the_chart_of_widths_marks_the_falls_and_follows_the_theme() -> None:
     text = charts.width_chart([CURVE, replace(CURVE, threads=1, falls=[])])
     root = ElementTree.fromstring(text)
-    circles = [c for c in root.iter("{http://www.w3.org/2000/svg}circle") if c.get("r") == "6"]
+    circles = [c for c in root.iter("{http://www.w3.org/2000/svg}circle") if c.get("r") == "6.0"]
     assert len(circles) == 2  # one in the legend
     assert len(list(root.iter("{http://www.w3.org/2000/svg}polyline"))) == 2
     assert "prefers-color-scheme: dark" in text

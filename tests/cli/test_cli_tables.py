@@ -98,7 +98,7 @@ def test_a_table_of_numbers_has_every_output_of_training(folder: Path) -> None:
     mae = float(re.findall(r"validation mae (\S+)", out)[0])
     assert 20 < mae < 3000  # in the unit of the price
     page = text_of(Path("r.html").read_text())
-    assert "price: target - prediction" in page
+    assert "residuals of price" in page
     assert "8-16-1 (mish, identity)" in page  # what the preset chose
     assert "adam, learning rate 0.02 (cos_log)" in page
     assert re.search(r"\b[5-9],?000\b", page)  # the axes are in the unit of the price

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 import fastnet as fn
 from fastnet.cli import group
 from fastnet.plotting import plot_history, plot_predictions
-from fastnet.report import axes, charts, measures
+from fastnet.report import figures, measures, svg
 from fastnet.report.html import Shown, page
 
 RNG = np.random.default_rng(0)
@@ -137,19 +137,19 @@ def test_residuals_have_quantiles_and_what_the_network_said_of_itself() -> None:
     ],
 )  # fmt: skip
 def test_marks_are_round_numbers(low: float, high: float, expected: list[float]) -> None:
-    assert axes.steps(low, high) == pytest.approx(expected)
+    assert svg.steps(low, high) == pytest.approx(expected)
 
 
 def test_marks_of_a_logarithmic_axis_are_powers() -> None:
-    assert axes.decades(0.0009, 1.2) == pytest.approx([0.001, 0.01, 0.1, 1])
-    assert axes.decades(0.9, 40) == pytest.approx([1, 2, 5, 10, 20])
+    assert svg.decades(0.0009, 1.2) == pytest.approx([0.001, 0.01, 0.1, 1])
+    assert svg.decades(0.9, 40) == pytest.approx([1, 2, 5, 10, 20])
 
 
 def test_an_axis_shows_every_value() -> None:
     for values in ([0.0, 3.0], [5.0], [-1e9, 1e9], [2.0, float("nan"), float("inf")], []):
-        scale = axes.around(values, 10, 110)
+        scale = svg.around(np.array(values), 10, 110)
         assert all(10 <= scale(v) <= 110 for v in values if np.isfinite(v))
-    scale = axes.around([1e-6, 1.0], 110, 10, logarithmic=True)
+    scale = svg.around(np.array([1e-6, 1.0]), 110, 10, logarithmic=True)
     assert scale(1e-3) == pytest.approx(60)
 
 
@@ -163,13 +163,14 @@ def test_curves_of_every_kind_are_well_formed(count: int, values: str) -> None:
         "spikes": np.where(np.arange(count) % 1000 == 77, 50.0, 1.0),
     }[values].tolist()
     curve = measures.Curve("loss", list(range(1, count + 1)), found, found, 1)
-    chart = charts.curve_chart(curve)
+    (panel,) = figures.panels(curve)
+    chart = svg.draw(panel)
     root = ET.fromstring(chart)
     assert "nan" not in chart
     assert len(chart) < 40_000
     lines = [line.get("points") or "" for line in root.iter("polyline")]
     places = [tuple(map(float, p.split(","))) for line in lines for p in line.split()]
-    assert all(0 <= x <= charts.WIDTH and 0 <= y <= charts.HEIGHT for x, y in places)
+    assert all(0 <= x <= svg.WIDTH and 0 <= y <= svg.HEIGHT for x, y in places)
     if values == "spikes" and count == 5000:  # thinned out, and none of them lost
         top = min(y for _, y in places)
         assert sum(y == top for _, y in places) == 2 * 5
@@ -230,8 +231,11 @@ def test_training_rows_are_shown_as_what_they_are(folder: Path, houses: Path) ->
 
 def test_a_training_without_one_epoch_has_a_page_too() -> None:
     net = fn.Network([2, 2], output_activation="softmax", backend="numpy")
-    shown = Shown("4 rows", np.zeros((4, 2)), np.array([0, 1, 0, 1]))
-    text = page(net, fn.History(), title="t", command="c", facts=[], tested={}, shown=shown)
+    shown = Shown("4 rows", np.array([0, 1, 0, 1]), net.predict(np.zeros((4, 2))))
+    text = page(
+        net.plan, net.output_schema, title="t", command="c", about=[], epochs=[], records={},
+        best_epoch=None, tested={}, shown=shown,
+    )  # fmt: skip
     assert "before any epoch" in "".join(Page(text).texts)
 
 

@@ -15,7 +15,7 @@ from fastnet.nn.optimizers import Adam
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
-from fastnet.report.layers import COLUMNS, layer_rows
+from fastnet.report.measures import LAYER_COLUMNS, layer_rows
 from fastnet.tables import TableColumn
 
 _INPUTS: Final[dict[type, str]] = {
@@ -44,7 +44,7 @@ def command(model: str, as_json: bool) -> None:
         return
     output.facts(_facts(network, model, size))
     click.echo()
-    output.table(COLUMNS, layer_rows(network), numbers=1)
+    output.table(LAYER_COLUMNS, layer_rows(network.plan), numbers=1)
 
 
 def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:

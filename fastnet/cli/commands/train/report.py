@@ -74,18 +74,22 @@ def write_page(
     with output.replacing(path) as file:
         file.write(
             page(
-                network,
-                history,
+                network.plan,
+                network.output_schema,
                 title=f"fastnet: {data.name}",
                 command=command,
-                facts=[*facts, *ended],
+                about=[*facts, *ended],
+                epochs=history.epochs,
+                records=history.records,
+                best_epoch=history.best_epoch,
                 tested=tested,
-                shown=_rows_to_show(settings, data),
+                shown=_rows_to_show(settings, data, network),
+                temperature=network.temperature,
             )
         )
 
 
-def _rows_to_show(settings: Settings, data: TrainingData) -> Shown:
+def _rows_to_show(settings: Settings, data: TrainingData, network: Network) -> Shown:
     """Return the rows that say most about the network: held back ones, where there are some."""
     from fastnet.report.html import Shown
 
@@ -101,4 +105,4 @@ def _rows_to_show(settings: Settings, data: TrainingData) -> Shown:
             shown = f"the first {count:,} of {len(data):,}"
         what = f"{shown} training rows, as none were held back: on others it does worse"
         rows = data.take(np.arange(count))
-    return Shown(what, rows.x, rows.true_values)
+    return Shown(what, rows.true_values, network.predict(rows.x))

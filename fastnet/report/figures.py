@@ -131,11 +131,11 @@ def _residuals(found: Residuals) -> list[Panel]:
     ends = [both.min(), both.max()] if both.size else []
     residual, (low, median, high) = found.target - found.prediction, found.quantiles.T
     targets = [
-        Series("rows", found.prediction, found.target, "ours", "points"),
+        Series("rows", found.prediction, found.target, "lead", "points"),
         Series("perfect", ends, ends, "guide"),
     ]
     residuals = [
-        Series("rows", found.prediction, residual, "rival", "points"),
+        Series("rows", found.prediction, residual, "third", "points"),
         Series("median", found.centres, median, "lead"),
         Series("10 and 90 %", found.centres, low, "second"),
         Series("10 and 90 %", found.centres, high, "second"),

@@ -46,7 +46,7 @@ svg.chart .axis {{ stroke: var(--soft); }}
 svg.chart .line {{ fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round; }}
 svg.chart .guide {{ color: var(--soft); stroke-width: 1.2; stroke-dasharray: 3 4; }}
 svg.chart .mark {{ fill: currentColor; }}
-svg.chart circle.mark {{ fill-opacity: 0.75; }}
+svg.chart circle.mark {{ fill-opacity: 0.65; }}
 svg.chart .ring {{ fill: none; stroke: currentColor; stroke-width: 1.5; }}
 """
     + "\n".join(f"svg.chart .{name} {{ color: var(--{name}); }}" for name in [*LIGHT][4:])
@@ -114,7 +114,7 @@ section > :first-child { margin-top: 0; }
   margin-top: 16px; font-size: 14px; line-height: 1.3; font-variant-numeric: tabular-nums;
 }
 .bars dt { text-align: right; }
-.bars dd { display: flex; align-items: center; gap: 8px; margin: 0; white-space: nowrap; }
+.bars dd { display: flex; align-items: center; gap: 8px; margin: 0; }
 .bars .lead { font-weight: 650; }
 .bars i {
   flex: none; height: 18px; border-radius: 2px; background: var(--rival);
@@ -148,6 +148,8 @@ ul { margin: 10px 0 0; padding-left: 20px; }
 @media (max-width: 480px) {
   main { padding: 28px 12px 48px; }
   section { padding: 16px 14px; }
+  table { font-size: 13px; }
+  th, td { padding-left: 10px; }
   .bars { grid-template-columns: 1fr; gap: 2px; }
   .bars dt { text-align: left; margin-top: 6px; }
 }

@@ -22,6 +22,7 @@ from fastnet.benchmarks.reports.report import Curve, Fall, Learner, Report, Star
 from fastnet.benchmarks.reports.table import show
 from fastnet.errors import DataNotFoundError, InputError
 from tests.benchmarks.test_benchmarks import PEAK, SHORT, Altered, Hurried, rival
+from tests.html_pages import PHONE, Page, needs_chromium, width_on_a_phone
 
 CURVE = Curve(
     threads=2,
@@ -197,6 +198,20 @@ def test_every_part_is_in_the_tables_and_on_the_page(report: Report) -> None:
     assert "B has another loss." in text and "B has another loss." in html
     assert "import &lt;this&gt;" in html and "87.6 %" in html
     assert json.loads(report.to_json())["widths"][0]["falls"][0]["width"] == 17
+
+
+def test_what_is_wider_than_a_phone_scrolls_in_a_box(report: Report) -> None:
+    text = page(report)
+    assert Page(text).unboxed == []
+    assert sorted(set(Page(text.replace('class="wide"', "")).unboxed)) == ["svg", "table"]
+
+
+@needs_chromium
+def test_a_browser_finds_the_page_no_wider_than_a_phone(report: Report, tmp_path: Path) -> None:
+    report.startup += [Startup("a name that is long " * 5, "base", 1e6, [1e6])]
+    text = page(report)
+    assert width_on_a_phone(text, tmp_path) == PHONE
+    assert width_on_a_phone(text.replace('class="wide"', ""), tmp_path) > PHONE
 
 
 def test_a_curve_without_falls_says_so() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
-import shutil
-import subprocess
+import sys
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,12 @@ from click.testing import CliRunner, Result
 
 import fastnet as fn
 from fastnet.cli import group
-from fastnet.plotting import plot_history, plot_predictions
+from fastnet.plotting import SUFFIXES, plot_history, plot_predictions
+from fastnet.preprocessing.outputs import OutputSchema
+from fastnet.preprocessing.target import TableTarget
 from fastnet.report import figures, measures, svg
-from fastnet.report.html import Shown, page
+from fastnet.report.html import Shown, document, page, table
+from tests.html_pages import PHONE, Page, browse, needs_chromium, width_on_a_phone
 
 RNG = np.random.default_rng(0)
 ODD = "<script>alert('\"&')</script>"
@@ -50,37 +52,6 @@ def houses(folder: Path) -> Path:
     rows = "\n".join(",".join(map(str, row)) for row in np.c_[x, y])
     (folder / "houses.csv").write_text(f"a,b,{quoted}\n{rows}\n")
     return folder / "houses.csv"
-
-
-class Page(HTMLParser):
-    """Collects tags, texts and attributes; fails on tags that do not match."""
-
-    VOID = ("meta",)
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.texts: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
 
 
 # --- what is drawn --------------------------------------------------------------------------------
@@ -198,7 +169,9 @@ def test_a_page_of_classes_has_what_was_measured(folder: Path) -> None:
     cells = re.findall(r"<td class=\"[^\"]*\" style=\"--share[^>]*>(\d+)</td>",
                        (folder / "a page.html").read_text("utf-8"))  # fmt: skip
     assert [int(cell) for cell in cells] == counts.ravel().tolist()
-    assert found.tags.count("svg") == 5  # loss, accuracy, f1, recall, calibration
+    assert [tag for tag, _ in found.tags].count(
+        "svg"
+    ) == 5  # loss, accuracy, f1, recall, calibration
     assert "64 -> 16" in content
     # The command is the one that was given: run again, it gives the same model and page.
     words = "".join(found.texts).split("Command")[1].split("Results")[0]
@@ -215,12 +188,12 @@ def test_a_page_of_numbers_escapes_every_name(folder: Path, houses: Path) -> Non
             "--epochs", 3, "--validation", 0.3, "--backend", "numpy", "--html", "p.html",
             "--quiet")  # fmt: skip
     found = Page((folder / "p.html").read_text("utf-8"))
-    assert "script" not in found.tags
+    assert "script" not in dict(found.tags)
     content = " ".join(found.texts)
     assert ODD in content
     assert "90 validation rows" in content
     assert "below the quantile 0.1" in content
-    assert found.tags.count("svg") == 3  # loss, predictions, residuals
+    assert [tag for tag, _ in found.tags].count("svg") == 3  # loss, predictions, residuals
 
 
 def test_training_rows_are_shown_as_what_they_are(folder: Path, houses: Path) -> None:
@@ -243,29 +216,38 @@ def test_a_page_needs_nothing_but_itself(folder: Path) -> None:
     succeed("train", "digits", "--epochs", 2, "--backend", "numpy", "--html", "p.html", "--quiet")
     text = (folder / "p.html").read_text("utf-8")
     found = Page(text)
-    assert {"script", "link", "img", "iframe", "object"}.isdisjoint(found.tags)
-    assert {"src", "href"}.isdisjoint(name for name, _ in found.attributes)
+    assert {"script", "link", "img", "iframe", "object"}.isdisjoint(dict(found.tags))
+    assert not any({"src", "href"} & set(attributes) for _, attributes in found.tags)
     assert "url(" not in text
     assert "@import" not in text
     assert "default-src 'none'" in text
     assert "prefers-color-scheme: dark" in text
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+def test_what_is_wider_than_a_phone_scrolls_in_a_box(folder: Path, houses: Path) -> None:
+    for data in ("digits", houses):
+        text = trained_page(folder, data)
+        assert Page(text).unboxed == []
+        assert len(Page(text.replace('class="wide"', "")).unboxed) >= 2
+        assert Page(text.replace('class="charts"', "")).unboxed
+    assert ".wide { overflow-x: auto;" in text
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, to look at the page")
+def trained_page(folder: Path, data: object) -> str:
+    """Return the page of a short training."""
+    target = [] if data == "digits" else ["--target", ODD, "--loss", "quantile"]
+    succeed("train", data, *target, "--epochs", 3, "--backend", "numpy", "--html", "p.html",
+            "--quiet")  # fmt: skip
+    return (folder / "p.html").read_text("utf-8")
+
+
+@needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_shows_it_without_a_complaint(folder: Path, scheme: str) -> None:
-    succeed("train", "digits", "--epochs", 3, "--backend", "numpy", "--html", "p.html", "--quiet")
+    trained_page(folder, "digits")
     setting = f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}"
-    done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-         f"--user-data-dir={folder / 'profile'}", "--window-size=900,1200", setting,
-         "--hide-scrollbars", "--screenshot=p.png", (folder / "p.html").as_uri()],
-        cwd=folder, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0
+    done = browse(folder, folder / "p.html", "--enable-logging=stderr", "--window-size=900,1200",
+                  setting, "--screenshot=p.png")  # fmt: skip
     assert "CONSOLE" not in done.stderr
     matplotlib_image = pytest.importorskip("matplotlib.image")
     picture = matplotlib_image.imread(folder / "p.png")[..., :3]
@@ -274,7 +256,79 @@ def test_a_browser_shows_it_without_a_complaint(folder: Path, scheme: str) -> No
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
 
+@needs_chromium
+def test_a_browser_finds_no_page_wider_than_a_phone(folder: Path, houses: Path) -> None:
+    for data in ("digits", houses):
+        assert width_on_a_phone(trained_page(folder, data), folder) == PHONE
+    long = document("x" * 300, [table(["a" * 100], [["b" * 100]])])
+    assert width_on_a_phone(long, folder) == PHONE
+    assert width_on_a_phone(long.replace('class="wide"', ""), folder) > PHONE
+
+
+# None of these is a formula, markup, or longer than there is room for.
+ODD_NAMES = (
+    *("$", "$x^$", r"\frac{$", "_a", "", "\x00\x1b", "\ud800", "a\nb", "<b>&amp;", "n" * 99),
+)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+def test_a_page_shows_odd_names_as_they_are(name: str) -> None:
+    net, values = fn.Network([1, 1], backend="numpy"), np.linspace(0, 1, 20)
+    target = TableTarget((name,), None, np.zeros(1), np.ones(1))
+    text = page(
+        net.plan, OutputSchema(1, "identity", target=target),
+        title=name, command=name, about=[(name, name)], epochs=[1], records={name: [2.0]},
+        best_epoch=1, tested={name: 1.0}, shown=Shown(name, values, values[:, None]),
+    )  # fmt: skip
+    text.encode()
+    texts = Page(text).texts
+    assert texts.count(figures.plain(name)) >= (4 if name else 0)
+    assert {"b", "frac"}.isdisjoint(tag for tag, _ in Page(text).tags)
+
+
 # --- matplotlib -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_odd_names_are_drawn_as_they_are(name: str, suffix: str, tmp_path: Path) -> None:
+    confusion = measures.Confusion((name, "other"), np.eye(2, dtype=np.int64))
+    curve = measures.Curve(name, [1, 2], [2.0, 1.0], None, None)
+    figure = figures.draw([confusion, *figures.panels(curve)], tmp_path / f"p{suffix}")
+    shown = figures.short_name(name)
+    assert figure.axes[0].get_xticklabels()[0].get_text() == figures.short_name(name, 24)
+    assert figure.axes[1].get_title() == shown.replace("_", " ").strip()
+    assert (tmp_path / f"p{suffix}").stat().st_size > 1000
+
+
+def test_matplotlib_would_take_a_dollar_for_a_formula() -> None:
+    figure = figures.draw([])
+    figure.axes[0].set_title("$x^$")
+    with pytest.raises(ValueError, match="Expected"):
+        figure.savefig(io.BytesIO())
+
+
+def test_every_kind_of_series_is_drawn_by_both() -> None:
+    kinds = "line", "points", "rings", "bars"
+    series = [figures.Series(kind, [1.0, 2.0], [3.0, 4.0], "lead", kind) for kind in kinds]
+    panel = figures.Panel("t", figures.Axis("x"), figures.Axis("y"), series)
+    (axis,) = figures.draw([panel]).axes
+    assert (len(axis.lines), len(axis.collections), len(axis.patches)) == (2, 1, 2)
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == list(kinds)
+    root = ET.fromstring(svg.draw(panel))
+    marks = [node.get("class") for node in root.iter() if "lead" in (node.get("class") or "")]
+    assert marks.count("line lead") == 2  # one in the legend
+    assert marks.count("mark lead") == marks.count("ring lead") * 2 == 6
+
+
+def test_without_matplotlib_pictures_say_so_and_pages_are_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(fn.FastNetError, match=r"pip install 'fastnet-mlp\[plot\]'"):
+        history().plot()
+    assert "<svg" in trained_page(folder, "digits")
 
 
 def history(epochs: int = 4) -> fn.History:

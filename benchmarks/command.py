@@ -16,6 +16,7 @@ from fastnet.benchmarks.measure import Options
 from fastnet.benchmarks.reports.report import Report
 from fastnet.benchmarks.rivals import installed
 from fastnet.errors import InputError, suggest
+from fastnet.utils.machine import cores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -124,7 +125,7 @@ def _numba_parts(report: Report, parts: Sequence[str], options: Options, quick: 
         report.skipped |= {part: reason for part in ("widths", "kernels") if part in parts}
         return
     if "widths" in parts:
-        most = options.threads or pinning.usable_cores()
+        most = options.threads or cores()
         report.widths = widths.measure(quick, most, options.say)
     if "kernels" in parts:
         from fastnet.benchmarks.lab import measure as lab
@@ -166,8 +167,8 @@ def set_peak(report: Report, found: peak.Peak) -> None:
 def _begin(threads: int | None, quick: bool, say: object) -> tuple[Report, Options]:
     """Return an empty report and the options, with the machine's measured peak."""
     budget = timing.QUICK if quick else timing.FULL
-    cores = threads or pinning.usable_cores()
-    found = peak.measure(cores, _PEAK_SECONDS[quick])
+    processors = threads or cores()
+    found = peak.measure(processors, _PEAK_SECONDS[quick])
     report = Report(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine.describe(threads),

@@ -13,10 +13,11 @@ def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, An
     """Add processor, versions, thread pools and measured peak to what is saved with the times."""
     from dataclasses import asdict
 
-    from fastnet.benchmarks import machine, peak, pinning
+    from fastnet.benchmarks import machine, peak
+    from fastnet.utils.machine import cores
 
     machine_info["fastnet"] = machine.describe()
-    machine_info["fastnet"]["peak"] = asdict(peak.measure(pinning.usable_cores(), 0.3))
+    machine_info["fastnet"]["peak"] = asdict(peak.measure(cores(), 0.3))
 
 
 @pytest.fixture(scope="session", autouse=True)

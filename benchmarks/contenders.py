@@ -17,11 +17,11 @@ from fastnet.backends import NAMES, get_backend
 from fastnet.backends.base import TrainConfig
 from fastnet.benchmarks import problems
 from fastnet.benchmarks.ladder import LOSS
-from fastnet.benchmarks.pinning import usable_cores
 from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem
 from fastnet.errors import InputError, suggest
 from fastnet.nn import losses
 from fastnet.nn.batch import Batch
+from fastnet.utils.machine import cores
 
 GPU: tuple[str, ...] = ("cupy",)
 """The backends that run on a GPU."""
@@ -87,7 +87,7 @@ class Entry:
 
 def asked_threads(threads: int | None) -> int | None:
     """Return how many threads to ask fastnet for: where it may use all, it chooses how many pay."""
-    return None if threads == usable_cores() and threads > 1 else threads
+    return None if threads == cores() and threads > 1 else threads
 
 
 class FastNet(Contender):

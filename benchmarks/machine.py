@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import fastnet as fn
-from fastnet.benchmarks.pinning import usable_cores
+from fastnet.utils.machine import cores
 
 PACKAGES: Final = ("numpy", "numba", "llvmlite", "scipy", "cupy", "cupy-cuda12x", "cupy-cuda13x")
 
@@ -44,7 +44,7 @@ def describe(threads: int | None = None) -> dict[str, Any]:
     return {
         "cpu": cpu_model(),
         "processors": os.cpu_count() or 1,
-        "usable_processors": usable_cores(),
+        "usable_processors": cores(),
         "simd": simd(),
         "memory_gib": memory_gib(),
         "os": f"{platform.system()} {platform.release()}",

@@ -12,9 +12,10 @@ from fastnet.benchmarks.contenders import Contender, Entry
 from fastnet.benchmarks.ladder import LOSS, PREDICTED_ROWS, Rung
 from fastnet.benchmarks.parity import Parity, ParityError
 from fastnet.benchmarks.peak import Peak
-from fastnet.benchmarks.pinning import limited_pools, usable_cores
+from fastnet.benchmarks.pinning import limited_pools
 from fastnet.benchmarks.reports.report import Kind, Row, Table, finite
 from fastnet.benchmarks.timing import Budget, Call, Timing
+from fastnet.utils.machine import cores
 
 _REFERENCE = "fastnet-numpy"
 
@@ -137,7 +138,7 @@ def _time(table: Table, ready: Sequence[_Ready], options: Options, calls_per_cal
 
 def worked_with(contender: Contender, threads: int | None) -> int:
     """Return how many threads a contender used, or was free to use where it does not tell."""
-    allowed = threads or usable_cores()
+    allowed = threads or cores()
     return min(contender.threads_used or allowed, allowed)
 
 

@@ -7,23 +7,17 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from fastnet.errors import InputError
+from fastnet.utils.machine import cores
 from fastnet.utils.param_validation import check_int
-
-
-def usable_cores() -> int:
-    """Return how many logical processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def check_threads(threads: int | None) -> int | None:
     """Return `threads`; raise `InputError` when there are not so many processors."""
     if threads is None:
         return None
-    count, cores = check_int("threads", threads), usable_cores()
-    if count > cores:
-        raise InputError(f"threads must be at most {cores}, the processors here, got {threads}.")
+    count, most = check_int("threads", threads), cores()
+    if count > most:
+        raise InputError(f"threads must be at most {most}, the processors here, got {threads}.")
     return count
 
 

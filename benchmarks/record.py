@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fastnet.benchmarks import machine, pinning
+from fastnet.benchmarks import machine
 from fastnet.benchmarks.command import check_folder
+from fastnet.utils.machine import cores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,16 +31,16 @@ CI: Final = "xor", "policy"
 """The networks of a quick record."""
 
 
-def plan(cores: int, *, quick: bool) -> list[list[str]]:
+def plan(processors: int, *, quick: bool) -> list[list[str]]:
     """Return the options of each ``fastnet bench`` that a record is made of."""
     few = [option for name in CI for option in ("--network", name)] if quick else []
-    counts = dict.fromkeys(("1", str(cores)))
+    counts = dict.fromkeys(("1", str(processors)))
     return [
         *(["--part", "ladder", "--threads", count, *few] for count in counts),
         ["--part", "startup"],
         ["--part", "widths"],
         ["--part", "kernels", "--threads", "1"],
-        ["--part", "learning", "--threads", str(cores)],
+        ["--part", "learning", "--threads", str(processors)],
     ]
 
 
@@ -58,7 +59,7 @@ def record(path: str, *, rivals: bool, quick: bool, console: Console) -> int:
     runs: list[dict[str, Any]] = []
     worst = 0
     try:
-        for options in plan(pinning.usable_cores(), quick=quick):
+        for options in plan(cores(), quick=quick):
             started = time.perf_counter()
             code, run = _measure([*options, *flags])
             worst = max(worst, code)

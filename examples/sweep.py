@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import fastnet as fn
-from fastnet.backends.threads import cores
+from fastnet.utils.machine import cores
 
 
 class Result(NamedTuple):

@@ -8,25 +8,29 @@ from pathlib import Path
 
 
 def user_cache() -> Path:
-    """Return the folder of fastnet's caches; it need not exist.
+    """Return the folder of fastnet's caches, which need not exist.
 
-    ``FASTNET_CACHE_DIR``, else ``fastnet`` in ``XDG_CACHE_HOME``, else ``fastnet`` in the folder
-    that the platform has for caches.
+    ``FASTNET_CACHE_DIR``, else the folder ``fastnet`` in the user's cache: ``XDG_CACHE_HOME`` where
+    that is an absolute path (the specification says to ignore any other), else what is usual on the
+    platform.
 
     Raises
     ------
-    RuntimeError
-        If the user has no home folder, and neither variable is set.
+    FileNotFoundError
+        The user has no home folder, and neither variable names one.
     """
     chosen = os.environ.get("FASTNET_CACHE_DIR")
     if chosen:
         return Path(chosen)
-    # A relative XDG_CACHE_HOME is ignored, as its specification says: kernels would be loaded from
-    # whatever folder is current.
     named = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(named):
         return Path(named, "fastnet")
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise FileNotFoundError(
+            "there is no home folder for a cache: set FASTNET_CACHE_DIR"
+        ) from None
     usual = {
         "darwin": home / "Library" / "Caches",
         "win32": Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"),

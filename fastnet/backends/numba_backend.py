@@ -55,14 +55,13 @@ class NumbaBackend(Backend):
     def describe(self) -> dict[str, str]:
         import numba
 
-        from fastnet.kernels.cpu.jit import cache_folder
         from fastnet.kernels.cpu.vectors import VECTOR_BYTES
 
         return {
             "numba": numba.__version__,
             "threads": str(cores()),
             "vectors": f"{VECTOR_BYTES * 8} bits",
-            "kernel cache": str(cache_folder()),
+            "kernel cache": _kernel_cache(),
         }
 
     def warm_up(self) -> float:
@@ -72,6 +71,16 @@ class NumbaBackend(Backend):
         for dtype in (np.float32, np.float64):
             self.engine(plan, plan.initial_parameters(0, dtype), np.zeros(0, dtype)).warm_up()
         return time.perf_counter() - started
+
+
+def _kernel_cache() -> str:
+    """Return the folder of compiled kernels, or why there is none."""
+    from fastnet.kernels.cpu.jit import cache_folder
+
+    try:
+        return str(cache_folder())
+    except OSError as error:
+        return f"none: {error}"
 
 
 @cache

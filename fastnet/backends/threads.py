@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from threadpoolctl import threadpool_info
 
+from fastnet.utils import machine
+
 FLOPS_PER_THREAD: Final = 800_000
 """A step of training is shared between threads when each gets at least so much work.
 
@@ -32,14 +34,11 @@ SHORT_SECONDS: Final = 0.02
 
 @cache
 def cores() -> int:
-    """Return the number of cores that this process may use.
+    """Return the number of threads that compiled steps may use: one for each core.
 
     No more than NUMBA_NUM_THREADS says, which joblib sets in its workers to share out the cores.
     """
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
+    count = machine.cores()
     given = os.environ.get("NUMBA_NUM_THREADS", "")
     return min(count, int(given)) if given.isdecimal() and int(given) else count
 

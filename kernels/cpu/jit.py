@@ -159,11 +159,19 @@ def _warn_once(error: BaseException) -> None:
     if not _warned:
         _warned.append(True)
         warnings.warn(
-            f"the kernel cache {cache_folder()} cannot be used ({error}); kernels are compiled "
-            f"anew. FASTNET_CACHE_DIR names another folder.",
+            f"the kernel cache{_named()} cannot be used ({error}); kernels are compiled anew. "
+            f"FASTNET_CACHE_DIR names another folder.",
             CacheWarning,
             stacklevel=2,
         )
+
+
+def _named() -> str:
+    """Return the folder for a message, or nothing where there is none."""
+    try:
+        return f" {cache_folder()}"
+    except OSError:
+        return ""
 
 
 _warned: list[bool] = []

@@ -290,7 +290,7 @@ def test_a_ratio_is_taken_within_a_round() -> None:
 
 
 def test_fastnet_chooses_its_threads_where_it_may_use_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contenders, "usable_cores", lambda: 2)
+    monkeypatch.setattr(contenders, "cores", lambda: 2)
     assert [contenders.asked_threads(threads) for threads in (None, 1, 2, 3)] == [None, 1, None, 3]
 
 

@@ -57,6 +57,23 @@ def test_backends_says_what_runs_and_why_the_rest_does_not(without: Callable[...
     assert lines[-1].startswith("--backend auto takes cupy from 1,000,000 parameters on, else")
 
 
+def test_backends_answers_where_there_is_no_home() -> None:
+    """What a bug report should have is to be had everywhere."""
+
+    def homeless() -> Path:
+        raise RuntimeError("no home")
+
+    gone = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "FASTNET_CACHE_DIR"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "home", homeless)
+        result = CliRunner().invoke(group, ["backends", "--json"], env=gone)
+    assert result.exit_code == 0, result.output
+    content = json.loads(result.stdout)
+    assert content["machine"]["data cache"].lower().startswith("none: there is no home")
+    numba = content["backends"]["numba"]
+    assert not numba["usable"] or numba["details"]["kernel cache"].startswith("none: there is no")
+
+
 def test_backends_as_json_is_the_same(without: Callable[..., None]) -> None:
     without("numba", "cupy")
     content = json.loads(run("backends", "--json").stdout)

@@ -122,6 +122,22 @@ def too_many_lines(path: str, text: str) -> Iterator[str]:
         yield f"{count} lines, more than {LINES}: is it one idea? (else `LONG_FILES` says why)"
 
 
+def mentioning(*names: str) -> Callable[[str, str], Iterator[str]]:
+    """Return a search for attributes, names and texts that are one of these."""
+
+    def find(path: str, text: str) -> Iterator[str]:
+        for node in ast.walk(ast.parse(text)):
+            found = getattr(node, "attr", None) or getattr(node, "id", None)
+            if isinstance(node, ast.Constant):
+                found = node.value
+            if isinstance(node, ast.alias):
+                found = node.name
+            if isinstance(found, str) and found in names:
+                yield f"line {getattr(node, 'lineno', '?')} mentions {found}"
+
+    return find
+
+
 # Spelt so that this file keeps its own rule.
 PLACES = re.compile(
     r"(?<![\w.-])/([w]ork|[f]arm|[r]oot)\b|(?<![\w.-])/([h]ome|[U]sers)/\w"
@@ -181,6 +197,26 @@ RULES = [
         importing("kernels", "benchmarks"),
         ("*.py",),
         ("tests/test_x.py", "from kernels.cpu import gemm\n"),
+    ),
+    Rule(
+        "cores are counted in one place",
+        mentioning("cpu_count", "process_cpu_count", "sched_getaffinity"),
+        PRODUCT,
+        ("fastnet/backends/threads.py", "import os\ncount = os.cpu_count() or 1\n"),
+        # Benchmarks: to come back to the cores from before, and what a machine has in all.
+        (
+            "fastnet/utils/machine.py",
+            "benchmarks/pinning.py",
+            "benchmarks/machine.py",
+            "benchmarks/gpu/sections.py",
+        ),
+    ),
+    Rule(
+        "the folder of caches is chosen in one place",
+        mentioning("XDG_CACHE_HOME", "LOCALAPPDATA"),
+        PRODUCT,
+        ("kernels/cpu/jit.py", "import os\nos.environ.get('XDG_CACHE_HOME')\n"),
+        ("kernels/cache_dir.py", "fastnet/data/download.py"),
     ),
     Rule(
         "no compiler may assume that there is no NaN",

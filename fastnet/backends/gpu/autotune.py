@@ -30,7 +30,7 @@ class Choices:
 
     def __init__(self, device: str) -> None:
         name = "".join(c if c.isalnum() else "-" for c in device)
-        self._path = user_cache() / "products" / f"{name}.json"
+        self._path = _file(name)
         self._known = _read(self._path)
 
     def choose(self, key: str, count: int, seconds: Callable[[int], float]) -> int:
@@ -47,7 +47,9 @@ class Choices:
         return chosen
 
     def _write(self) -> None:
-        """Replace the file in one step; keep the choices that other processes have added to it."""
+        """Put the file in place whole, with what other processes found meanwhile."""
+        if self._path is None:
+            return
         self._known = {**_read(self._path), **self._known}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +61,17 @@ class Choices:
             return
 
 
-def _read(path: Path) -> dict[str, int]:
+def _file(name: str) -> Path | None:
+    """Return the file of a GPU, or None where there is no home: each process measures anew."""
+    try:
+        return user_cache() / "products" / f"{name}.json"
+    except OSError:
+        return None
+
+
+def _read(path: Path | None) -> dict[str, int]:
+    if path is None:
+        return {}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -14,6 +14,8 @@ from fastnet._version import version
 from fastnet.backends.base import Backend
 from fastnet.cli import options, output
 from fastnet.data.download import cache_folder
+from fastnet.errors import DataNotFoundError
+from fastnet.utils.machine import cores
 
 
 @click.command(
@@ -82,15 +84,16 @@ def _machine() -> dict[str, str]:
     return {
         "fastnet": version,
         "python": f"{sys.version.split()[0]} on {platform.system()} {platform.machine()}",
-        "cores": str(_cores()),
+        "cores": str(cores()),
         "blas": "; ".join(dict.fromkeys(pools)) or "none found",
         "limits": ", ".join(f"{name}={os.environ[name]}" for name in sorted(limits)) or "none set",
-        "data cache": str(cache_folder()),
+        "data cache": _data_cache(),
     }
 
 
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _data_cache() -> str:
+    """Return the folder of downloads, or why there is none: no reason to show nothing at all."""
+    try:
+        return str(cache_folder())
+    except (DataNotFoundError, OSError) as error:
+        return f"none: {error}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fastnet.backends.gpu import autotune
 from fastnet.backends.gpu.autotune import Choices
 
 
@@ -34,6 +35,17 @@ def test_the_fastest_is_taken_where_it_gains_enough(
 ) -> None:
     assert Choices("GPU").choose("a product", 3, seconds.__getitem__) == chosen
     assert Choices("GPU").choose("a product", 3, never) == chosen
+
+
+def test_without_a_home_each_process_measures_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise FileNotFoundError("there is no home folder for a cache: set FASTNET_CACHE_DIR")
+
+    monkeypatch.setattr(autotune, "user_cache", homeless)
+    choices = Choices("GPU")
+    assert choices.choose("a product", 3, (1.0, 0.5, 0.7).__getitem__) == 1
+    assert choices.choose("a product", 3, never) == 1
+    assert Choices("GPU").choose("a product", 3, (1.0, 0.7, 0.5).__getitem__) == 2
 
 
 def test_each_gpu_and_version_has_its_own_choices(folder: Path) -> None:

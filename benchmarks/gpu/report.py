@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from fastnet.benchmarks.ladder import LADDER
+from fastnet.errors import InputError
 
 BEGIN, END = "<!-- gpu times: begin -->", "<!-- gpu times: end -->"
-RESULTS: Final = Path(__file__).parent / "results"
+RESULTS: Final = Path(__file__).parent.parent / "results"
 LABELS: Final = {
     "fastnet": "fastnet cupy",
     "torch-eager": "PyTorch eager",
@@ -27,7 +29,17 @@ NOTHING: Final = "The CuPy backend has not been timed on a GPU yet, so there are
 
 
 def newest() -> dict[str, Any] | None:
-    """Return the newest recorded run, or None."""
+    """Return the newest recorded run, or None where none was recorded.
+
+    Raises
+    ------
+    InputError
+        The records are not here: they are not installed.
+    """
+    if not RESULTS.is_dir():
+        raise InputError(
+            "the records of measurements are not installed: run this from a checkout of fastnet."
+        )
     files = sorted(RESULTS.glob("gpu-*.json"))
     if not files:
         return None
@@ -88,7 +100,15 @@ def renewed(text: str, result: dict[str, Any] | None) -> str:
     return f"{before}{BEGIN}\n{table(result)}\n{END}{after}"
 
 
-if __name__ == "__main__":
-    for name in sys.argv[1:]:
+def main(names: Sequence[str]) -> None:
+    """Renew the table in these files."""
+    for name in names:
         file = Path(name)
         file.write_text(renewed(file.read_text(encoding="utf-8"), newest()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        sys.exit(str(error))

@@ -48,9 +48,13 @@ def main(arguments: Sequence[str]) -> None:
     Raises
     ------
     InputError
-        The record is no whole one, or README has no marks.
+        The record is no whole one, README has no marks, or there is no README: it is not installed.
     """
     readme = ROOT / "README.md"
+    if not readme.is_file():
+        raise InputError(
+            "README.md and the records are not installed: run this from a checkout of fastnet."
+        )
     text = readme.read_text(encoding="utf-8")
     name = named_in(text)
     if arguments:
@@ -281,4 +285,7 @@ def _image(name: str, text: str) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        sys.exit(str(error))

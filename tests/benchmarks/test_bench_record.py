@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fastnet.benchmarks import machine, pinning, record
+from fastnet.benchmarks import machine, record
 from fastnet.benchmarks.reports import readme
 from fastnet.errors import InputError
 from tests.benchmarks.test_bench_parts import CURVE, MACHINE
@@ -40,6 +40,14 @@ def test_a_number_that_is_edited_by_hand_is_found(edit: tuple[str, str]) -> None
     assert edit[0] in text[start:]
     edited = text[:start] + text[start:].replace(*edit, 1)
     assert len(differences(edited)) == 1
+
+
+def test_an_installed_fastnet_has_no_readme_to_renew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    with pytest.raises(InputError, match="not installed: run this from a checkout"):
+        readme.main([])
 
 
 def test_a_readme_without_marks_is_refused() -> None:
@@ -152,7 +160,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str
         return subprocess.CompletedProcess(command, int(len(started) == 2), "", "")
 
     monkeypatch.setattr(record.subprocess, "run", start)
-    monkeypatch.setattr(pinning, "usable_cores", lambda: 2)
+    monkeypatch.setattr(record, "cores", lambda: 2)
     return started
 
 

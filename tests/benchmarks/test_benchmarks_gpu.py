@@ -18,6 +18,7 @@ from fastnet.benchmarks.gpu.__main__ import Run, run_section
 from fastnet.benchmarks.gpu.problems import OnBackend
 from fastnet.benchmarks.ladder import LADDER
 from fastnet.benchmarks.problems import Problem
+from fastnet.errors import InputError
 from tests.checkout import ROOT
 from tests.cuda.host_module import WHY_NOT
 
@@ -176,6 +177,23 @@ def result(*rows: dict[str, Any]) -> dict[str, Any]:
 def test_the_readme_has_the_table_of_the_newest_recorded_run() -> None:
     text = (ROOT / "README.md").read_text()
     assert report.renewed(text, report.newest()) == text
+
+
+def test_the_newest_recorded_run_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert report.RESULTS == ROOT / "fastnet" / "benchmarks" / "results"
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    assert report.newest() is None
+    for day in (2, 1):
+        (tmp_path / f"gpu-2026-01-0{day}.json").write_text(f'{{"day": {day}}}')
+    assert report.newest() == {"day": 2}
+
+
+def test_records_that_are_not_installed_are_no_missing_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "results")
+    with pytest.raises(InputError, match="records of measurements are not installed"):
+        report.newest()
 
 
 def test_without_a_run_there_is_no_number() -> None:

@@ -21,6 +21,9 @@ from tests.checkout import ROOT, tracked_files
 FOLDERS = {"fastnet": "fastnet", "kernels": "fastnet/kernels", "benchmarks": "fastnet/benchmarks"}
 """Where the files of each folder of the checkout are installed."""
 
+NOT_INSTALLED = ("benchmarks/results/",)
+"""Records of measurements: README shows them, and no installed program needs one."""
+
 HEAVY = {
     "click", "cupy", "llvmlite", "matplotlib", "numba", "onnx", "pandas", "pyarrow", "rich",
     "safetensors", "scipy", "sklearn", "threadpoolctl", "torch",
@@ -33,6 +36,8 @@ def installed_names(tracked: list[str]) -> set[str]:
     for name in tracked:
         folder, _, rest = name.partition("/")
         if folder in FOLDERS and rest and not (ROOT / name).is_symlink():
+            if name.startswith(NOT_INSTALLED):
+                continue
             names.add(f"{FOLDERS[folder]}/{rest}")
     return names
 
@@ -118,6 +123,7 @@ def test_the_wheel_made_from_the_sdist_is_the_same(built: Built) -> None:
 
 def test_the_comparison_sees_a_file_that_is_missing_and_one_too_many() -> None:
     tracked = ["fastnet/py.typed", "kernels/cuda/dense.cu", "README.md", "tests/test_x.py"]
+    tracked += ["benchmarks/results/x.json"]
     expected = installed_names(tracked)
     assert expected == {"fastnet/py.typed", "fastnet/kernels/cuda/dense.cu"}
     assert differences(expected, {"fastnet/py.typed", "kernels/cuda/dense.cu"}) == [
@@ -136,7 +142,8 @@ def test_the_wheel_is_pure_python_and_installs_one_package(built: Built) -> None
 def test_the_sdist_can_be_tested(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    tests = {name for name in tracked_files() if name.startswith("tests/")}
+    tested = "tests/", "tools/", *NOT_INSTALLED
+    tests = {name for name in tracked_files() if name.startswith(tested)}
     assert tests | {"LICENSE", "Makefile", "README.md", "pyproject.toml"} <= names
 
 

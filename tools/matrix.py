@@ -24,7 +24,7 @@ from typing import Any, Final
 from tests.checkout import ROOT
 
 TESTS: Final = (
-    "backends/test_tiny",
+    "backends/test_numba_tiny",
     "training/test_fit",
     "serialization/test_model_files",
     "training/checkpoints/test_checkpoint_files",
@@ -56,15 +56,28 @@ def lowest(project: dict[str, Any]) -> tuple[str, ...]:
     return tuple(each.replace(">=", "==") for each in project["project"]["dependencies"])
 
 
+def runs(python: str, minor: int) -> bool:
+    """Return whether a program is the Python 3.`minor`.
+
+    What is on PATH need not be one: pyenv and others put programs there that only say that this
+    version is not installed or not chosen, and exit with an error.
+    """
+    program = f"import sys; sys.exit(sys.version_info[:2] != (3, {minor}))"
+    try:
+        done = subprocess.run([python, "-c", program], capture_output=True, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
 def pythons() -> Iterator[str]:
-    """Yield one Python of each version from 3.11: of the path, or of pyenv."""
-    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    """Yield one Python of each version from 3.11 that runs: of pyenv, or of the path."""
+    pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
     for minor in MINORS:
         name = f"python3.{minor}"
-        found = sorted(versions.glob(f"3.{minor}.*/bin/{name}"))
-        path = str(found[-1]) if found else shutil.which(name)
-        if path:
-            yield path
+        found = sorted(Path(pyenv, "versions").glob(f"3.{minor}.*/bin/{name}"), reverse=True)
+        candidates = [*map(str, found), shutil.which(name)]
+        yield from [path for path in candidates if path and runs(path, minor)][:1]
 
 
 def call(*command: str | Path, **changes: str) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,6 @@ import ctypes
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from tests import toolchain
+
 SHIM = Path(__file__).with_name("cuda_on_host.h")
-COMPILER = shutil.which(os.environ.get("CXX", "g++"))
-WHY_NOT: str | None = None
-if sys.platform != "linux":
-    WHY_NOT = "CUDA kernels are run on the CPU on Linux only"
-elif COMPILER is None:
-    WHY_NOT = "no C++ compiler (g++) to run CUDA kernels on the CPU with"
+WHY_NOT = (
+    toolchain.why_no("C++")
+    if sys.platform == "linux"
+    else "CUDA kernels are run on the CPU on Linux only"
+)
+"""Why no CUDA kernel can be run on the CPU here, or None."""
 
 # A double that creeps into a float kernel, or the other way round, is an error.
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE")
@@ -111,10 +112,10 @@ def _as_c(what: str, letter: str, value: Any) -> Any:
 
 def _build(source: str) -> Path:
     """Return the shared library of a CUDA text, compiled unless it lies there from before."""
-    assert COMPILER is not None, WHY_NOT
+    assert WHY_NOT is None, WHY_NOT
     entries = "\n".join(f"EMULATE({name})" for name in kernel_names(source))
     text = f'#include "{SHIM.name}"\n{source}\n#line 1 "entries"\n{entries}\n'
-    command = [COMPILER, *FLAGS, f"-I{SHIM.parent}"]
+    command = [str(toolchain.compiler("C++")), *FLAGS, f"-I{SHIM.parent}"]
     key = hashlib.sha256("\0".join([text, SHIM.read_text(), *command]).encode()).hexdigest()
     library = _cache() / f"{key[:24]}.so"
     if not library.exists():
@@ -130,7 +131,7 @@ def _build(source: str) -> Path:
 
 def _cache() -> Path:
     """Return the folder of compiled libraries, which nobody else may write to."""
-    folder = Path(tempfile.gettempdir(), f"fastnet-cuda-on-host-{os.getuid()}")
+    folder = Path(str(toolchain.program_place()), f"fastnet-cuda-on-host-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     assert folder.stat().st_uid == os.getuid(), f"{folder} belongs to somebody else"
     return folder

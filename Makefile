@@ -7,10 +7,12 @@
 PYTHON ?= python3
 ARGS   ?=
 RUN    := .venv/bin/python
+# What nearly every change can break, in seconds.
+QUICK  := tests/project/test_house_rules.py tests/model tests/nn tests/serialization/test_model_files.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types docs wheel readme clean
+.PHONY: help demo test check lint types layers docs wheel readme clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -21,12 +23,18 @@ demo: .venv/.has-fastnet  ## train on handwritten digits with every backend that
 test: .venv/.has-test  ## run the tests, on up to eight processors
 	@$(RUN) -m pytest -n auto --maxprocesses=8 $(ARGS)
 
+check: lint types layers  ## a minute: lint, types, layers, and the tests that fail first
+	@$(RUN) -m pytest -q -n auto --maxprocesses=8 $(QUICK) $(ARGS)
+
 lint: .venv/.has-dev  ## check format and style
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m ruff check .
 
 types: .venv/.has-dev  ## check types
 	@$(RUN) -m mypy
+
+layers: .venv/.has-dev  ## check which folder imports which
+	@$(RUN) -c "from importlinter.cli import lint_imports_command as c; c()" --no-logo --no-cache
 
 docs: .venv/.has-docs  ## build the site into docs/_build/html; a warning is an error
 	@$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -19,6 +19,8 @@ from typing import Final
 
 import pytest
 
+from tests.checkout import runs
+
 NAMES: Final = {"C": ("CC", "gcc", "cc", "clang"), "C++": ("CXX", "g++", "c++", "clang++")}
 """For each language the variable that may name a compiler, and the names that are tried."""
 
@@ -41,7 +43,7 @@ def compiler(language: str) -> str | None:
             program = Path(scratch, "program")
             source = program.with_suffix(".c" if language == "C" else ".cpp")
             source.write_text(_PROGRAMS[language], encoding="ascii")
-            if _works(path, str(source), "-o", str(program), "-lm") and _works(str(program)):
+            if runs(path, str(source), "-o", str(program), "-lm") and runs(str(program)):
                 return path
     return None
 
@@ -89,11 +91,4 @@ def may_run_programs(folder: Path) -> bool:
         program = Path(scratch, "program")
         program.write_text("#!/bin/sh\n", encoding="ascii")
         program.chmod(0o700)
-        return _works(str(program))
-
-
-def _works(*command: str) -> bool:
-    try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
+        return runs(str(program))

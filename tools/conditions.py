@@ -83,6 +83,21 @@ class Run:
     before: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
 
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run this Python in the copy, with standard error where its output goes."""
+        return subprocess.run(
+            [*self.before, sys.executable, *arguments],
+            cwd=self.checkout,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            **self.options,
+        )
+
 
 Condition = Callable[[Run], Iterator[None]]
 CONDITIONS: Final[dict[str, Condition]] = {}
@@ -224,6 +239,10 @@ def as_user(run: Run, number: int) -> None:
     """Run the tests as another user, who owns the copy."""
     need(root=True)
     run.options.update(user=number, group=number, extra_groups=[])
+    try:
+        subprocess.run([sys.executable, "-c", ""], check=True, **run.options)
+    except (OSError, subprocess.CalledProcessError):
+        raise CannotTryError(f"other users may not run {sys.executable}") from None
     for path in (run.scratch, *run.scratch.rglob("*")):
         os.chown(path, number, number, follow_symlinks=False)
 
@@ -317,18 +336,7 @@ def try_out(name: str, arguments: Sequence[str], logs: Path | None = None) -> tu
     """
     try:
         with prepared(name) as run:
-            done = subprocess.run(
-                [*run.before, sys.executable, "-m", "pytest", "-q", "-ra", *arguments],
-                cwd=run.checkout,
-                env=run.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                errors="replace",
-                check=False,
-                **run.options,
-            )
+            done = run.python("-m", "pytest", "-q", "-ra", *arguments)
     except CannotTryError as error:
         return "not tried", str(error)
     if logs is not None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.checkout import ROOT
+from tests.checkout import ROOT, runs
 
 TESTS: Final = (
     "backends/test_numba_tiny",
@@ -56,28 +56,17 @@ def lowest(project: dict[str, Any]) -> tuple[str, ...]:
     return tuple(each.replace(">=", "==") for each in project["project"]["dependencies"])
 
 
-def runs(python: str, minor: int) -> bool:
-    """Return whether a program is the Python 3.`minor`.
-
-    What is on PATH need not be one: pyenv and others put programs there that only say that this
-    version is not installed or not chosen, and exit with an error.
-    """
-    program = f"import sys; sys.exit(sys.version_info[:2] != (3, {minor}))"
-    try:
-        done = subprocess.run([python, "-c", program], capture_output=True, check=False)
-    except OSError:
-        return False
-    return done.returncode == 0
-
-
 def pythons() -> Iterator[str]:
     """Yield one Python of each version from 3.11 that runs: of pyenv, or of the path."""
     pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
     for minor in MINORS:
+        # What is on PATH need not be one: version managers put programs there that only say that
+        # this version is not installed, or not chosen, and exit with an error.
+        check = f"import sys; sys.exit(sys.version_info[:2] != (3, {minor}))"
         name = f"python3.{minor}"
         found = sorted(Path(pyenv, "versions").glob(f"3.{minor}.*/bin/{name}"), reverse=True)
         candidates = [*map(str, found), shutil.which(name)]
-        yield from [path for path in candidates if path and runs(path, minor)][:1]
+        yield from [path for path in candidates if path and runs(path, "-c", check)][:1]
 
 
 def call(*command: str | Path, **changes: str) -> subprocess.CompletedProcess[str]:

@@ -32,6 +32,20 @@ def test_each_python_that_is_found_is_new_enough() -> None:
         assert done.stdout == "True\n"
 
 
+def test_a_program_that_is_no_python_is_not_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As pyenv leaves on PATH for each version that it knows and that was not chosen."""
+    real, shim = tmp_path / "python3.12", tmp_path / "python3.13"
+    real.write_text("#!/bin/sh\nexit 0\n")
+    shim.write_text("#!/bin/sh\necho not installed >&2\nexit 127\n")
+    for program in (real, shim):
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "none"))
+    assert list(matrix.pythons()) == [str(real)]
+
+
 def test_an_environment_that_fails_says_why(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import html
 import re
-import shutil
+
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from tests.checkout import program
+
 PHONE = 390
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+CHROMIUM = program("chromium", "google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, to look at the page")
 
 

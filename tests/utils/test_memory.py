@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import fastnet as fn
-from fastnet.nn.memory import training_bytes
 from fastnet.utils import memory
 from tests.checkout import ROOT
 from tools.fuzzing import Memory

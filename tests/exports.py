@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastnet as fn
+from fastnet.preprocessing.scaler import Scaler
+from fastnet.export.columns import scaling_of
 from fastnet.nn import losses
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.layers import Layer
 from fastnet.nn.losses import LOSSES
-from fastnet.preprocessing.scaler import Scaler
+from fastnet.tables import TablePreprocessor
 from tests.networks import LOSS_OUTPUTS, exact
 
 LIMIT = {"float32": 1e-5, "float64": 1e-13}
@@ -49,14 +51,27 @@ def disturbed(network: fn.Network, seed: int = 0, *, scaled: bool = True) -> fn.
     network.state[...] = rng.uniform(0.5, 2.0, len(network.state))
     if scaled:
         width = network.inputs
-        network.scaler = Scaler(100 * rng.normal(size=width), rng.uniform(0.5, 2, size=width))
+        standardise(network, 100 * rng.normal(size=width), rng.uniform(0.5, 2, size=width))
     return network
+
+
+def standardise(network: fn.Network, mean: Any, scale: Any) -> None:
+    """Give a network a mean and a scale of its inputs."""
+    network.preprocessor = Scaler(np.asarray(mean, float), np.asarray(scale, float))
+
+
+def for_table(table: Any, outputs: int = 2, **options: Any) -> fn.Network:
+    """Return a network for a table that learned nothing; `options` are of the preprocessor."""
+    preprocessor = TablePreprocessor.fit(table, **options)
+    net = fn.Network([preprocessor.inputs, outputs], backend="numpy")
+    net.preprocessor = preprocessor
+    return disturbed(net, scaled=False)
 
 
 def inputs_for(network: fn.Network, rows: int = 40, seed: int = 3) -> NDArray[np.float64]:
     """Return inputs of the order that the network was made for, exact in float32."""
-    x = np.random.default_rng(seed).normal(size=(rows, network.inputs))
-    return exact(x if network.scaler is None else network.scaler.inverse(x, np.float64))
+    mean, scale = scaling_of(network) or (0.0, 1.0)
+    return exact(np.random.default_rng(seed).normal(size=(rows, network.inputs)) * scale + mean)
 
 
 def networks() -> dict[str, fn.Network]:

@@ -360,8 +360,8 @@ def test_predict_names_deviations_and_quantiles(loss: str, header: list[str]) ->
 @pytest.mark.parametrize(
     ("to", "file", "usage"),
     [
-        ("c", "flowers.c", "cc -O3 -DFASTNET_MAIN flowers.c -lm -o flowers"),
-        ("numpy", "flowers.py", "python flowers.py < rows.csv > predictions.csv"),
+        ("c", "flowers.c", "cc -O3 -c flowers.c"),
+        ("numpy", "flowers.py", "its function predict("),
         ("onnx", "flowers.onnx", "onnxruntime.InferenceSession('flowers.onnx')"),
         ("torch", "flowers.torch.safetensors", "model.load_state_dict("),
     ],
@@ -380,7 +380,6 @@ def test_export_takes_the_name_of_the_model(model: str, flowers: str) -> None:
     module = runpy.run_path("flowers.py")
     net = fn.load(model, backend="numpy")
     x = data.load(flowers, schema=net.schema).x
-    assert module["FEATURES"] == net.schema.feature_names
     assert module["LABELS"] == net.label_names
     expected = net.predict(x)
     np.testing.assert_allclose(module["predict"](x), expected, rtol=1e-5, atol=1e-6)

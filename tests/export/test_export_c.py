@@ -1,262 +1,231 @@
-"""The C export: compiles without a warning as C99, and computes what the network computes."""
+"""The C file: its functions, its names, and what a C programmer does with it."""
 
 from __future__ import annotations
 
-import csv
 import ctypes
-import io
 import re
 import subprocess
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
-from hypothesis import given, settings
 
 import fastnet as fn
-from fastnet.cli import group
 from fastnet.export import export
+from fastnet.export.c.names import RESERVED, fields_of, prefix_of
 from fastnet.export.c.source import content
-from fastnet.nn.activations import ACTIVATIONS
-from fastnet.preprocessing.scaler import Scaler
-from fastnet.preprocessing.schema import Column
-from tests import toolchain
-from tests.exports import (
-    LIMIT,
-    ODD_NAMES,
-    assert_same_outputs,
-    disturbed,
-    drawn_networks,
-    inputs_for,
-    networks,
-    relative_difference,
-)
-
-STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1")
-LINKED = ("-Wmissing-prototypes", "-Wstrict-prototypes", "-Wconversion")
+from tests.export import compiled
+from tests.exports import ODD_NAMES, assert_same_outputs, disturbed, for_table
 
 
-def compile_c(folder: Path, *arguments: str) -> None:
-    """Compile without a warning; where no compiler works, skip the test."""
-    toolchain.build("C", [*STRICT, *arguments, "-lm"], folder)
+def run(folder: Path, program: str, *files: str) -> str:
+    """Return the output of a C program that is compiled with exported files."""
+    (folder / "program.c").write_text(program)
+    done = compiled.compile_c(folder, "program.c", *files, "-o", "program")
+    assert done.returncode == 0, done.stderr
+    try:
+        return subprocess.run([folder / "program"], capture_output=True, check=True).stdout.decode()
+    except PermissionError as error:
+        pytest.skip(f"temporary files may not be executed here: {error}")
 
 
-def library(folder: Path, made: dict[str, fn.Network]) -> ctypes.CDLL:
-    """Return all networks as one library: their names do not collide."""
-    for name, net in made.items():
-        export(net, folder / f"{name}.c", to="c")
-    compile_c(folder, "-shared", "-fPIC", "-o", "all.so", *(f"{name}.c" for name in made))
-    return ctypes.CDLL(str(folder / "all.so"))
+def texts(loaded: ctypes.CDLL, name: str, count: int) -> tuple[str, ...]:
+    """Return an array of texts of a library."""
+    array: Any = (ctypes.c_char_p * count).in_dll(loaded, name)
+    return tuple(text.decode() for text in array)
 
 
-def predict(loaded: ctypes.CDLL, name: str, net: fn.Network, x: Any) -> np.ndarray[Any, Any]:
-    x = np.ascontiguousarray(x, net.dtype if net.preprocessor is None else np.float64)
-    y = np.full((len(x), net.outputs), np.nan, net.dtype)
-    function = getattr(loaded, f"{name}_predict_rows")
-    function.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p
-    function(x.ctypes.data, len(x), y.ctypes.data)
-    return y
+# --- the file as it is used -----------------------------------------------------------------------
 
 
-def run_program(folder: Path, name: str, text: str, *arguments: str) -> tuple[int, str, str]:
-    if not (folder / name).exists():
-        compile_c(folder, "-DFASTNET_MAIN", f"{name}.c", "-o", name)
-    done = subprocess.run(
-        [f"./{name}", *arguments], cwd=folder, input=text.encode(), capture_output=True, timeout=60
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+def example_of(source: str) -> tuple[str, list[str]]:
+    """Return includes and statements of the example in the comment at the top."""
+    lines = re.findall(r"^ \*   ([^ ].*)$", source, re.MULTILINE)
+    code = [re.sub(r"  \(.*\)$", "", line) for line in lines]
+    includes = [line for line in code if line.startswith("#")]
+    return "\n".join(includes), [line for line in code if line.endswith(";")]
 
 
-def records(text: str) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(text, newline="")))
+@pytest.mark.parametrize("kind", ["plain", "table"])
+def test_the_example_in_the_comment_is_a_program(kind: str, tmp_path: Path) -> None:
+    labels = ("no", "yes")
+    if kind == "plain":
+        net, x = disturbed(fn.Network([3, 2], output_activation="softmax", backend="numpy")), None
+        x = np.zeros((1, 3))
+    else:
+        net = for_table({"size": [1.0, 2.0, 4.0], "class": ["a", "b", "c"]})
+        x = {"size": [1.5], "class": ["a"]}
+    net.label_names = labels
+    export(net, tmp_path / "my-net.c", to="c")
+    includes, statements = example_of((tmp_path / "my-net.c").read_text("ascii"))
+    shown = [s for s in statements if "printf" in s] or ['printf("%d\\n", y[1] > y[0]);']
+    body = "\n  ".join([*(s for s in statements if "printf" not in s), *shown, "return 0;"])
+    program = f"#include <stdio.h>\n{includes}\nint main(void) {{\n  {body}\n}}\n"
+    answer = int(net.predict(x).argmax())
+    assert run(tmp_path, program, "my-net.c") == f"{labels[answer]}\n"
 
 
-def test_every_layer_activation_and_loss_is_exported(tmp_path: Path) -> None:
-    made = networks()
-    loaded = library(tmp_path, made)
-    for name, net in made.items():
-        x = inputs_for(net)
-        assert_same_outputs(predict(loaded, name, net, x), net, x)
-
-
-def test_a_wrong_weight_is_noticed(tmp_path: Path) -> None:
-    net = disturbed(fn.Network([3, 5, 2], backend="numpy"))
-    loaded = library(tmp_path, {"net": net})
-    x = inputs_for(net)
-    y = predict(loaded, "net", net, x)
-    assert relative_difference(y, net.predict(x)) <= LIMIT["float32"]
-    net.parameters[0] *= 1.001
-    assert relative_difference(y, net.predict(x)) > LIMIT["float32"]
-
-
-@settings(max_examples=12)
-@given(net=drawn_networks())
-def test_any_network_is_exported(tmp_path_factory: pytest.TempPathFactory, net: fn.Network) -> None:
-    x = inputs_for(net)
-    loaded = library(tmp_path_factory.mktemp("c"), {"net": net})
-    assert_same_outputs(predict(loaded, "net", net, x), net, x)
-
-
-def test_saturated_outputs_neither_overflow_nor_turn_into_no_number(tmp_path: Path) -> None:
-    made = {}
-    for name in ("softmax", "sigmoid", "softplus", "mish", "silu", "gelu", "tanh", "elu"):
-        net = fn.Network([1, 3], output_activation=name, backend="numpy")
-        net.parameters[...] = [1.0, 0.5, -1.0, 0.0, 0.0, 0.0]
-        made[name] = net
-    loaded = library(tmp_path, made)
-    x = np.array([[-1e4], [-300.0], [-90.0], [0.0], [90.0], [300.0], [1e4]])
-    for name, net in made.items():
-        assert_same_outputs(predict(loaded, name, net, x), net, x)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_value_that_is_no_number_stays_visible(tmp_path: Path, dtype: str) -> None:
-    made = {
-        name: fn.Network([1, 1], output_activation=name, dtype=dtype, backend="numpy")
-        for name in ACTIVATIONS
+def test_two_files_go_into_one_program(tmp_path: Path) -> None:
+    nets = {
+        name: disturbed(fn.Network([1, 1], backend="numpy"), seed) for seed, name in enumerate("ab")
     }
-    loaded = library(tmp_path, made)
-    for name, net in made.items():
-        assert np.isnan(predict(loaded, name, net, [[np.nan]])).all()
+    for name, net in nets.items():
+        export(net, tmp_path / f"{name}.c", to="c")
+    program = """\
+#define A_HEADER
+#include "a.c"
+#include "a.c"
+#define B_HEADER
+#include "b.c"
+#include <stdio.h>
+int main(void) {
+  float x[A_INPUTS] = {3}, y[A_OUTPUTS], z[B_OUTPUTS];
+  a_predict(x, y);
+  b_predict(x, z);
+  printf("%.9g %.9g", (double)y[0], (double)z[0]);
+  return 0;
+}
+"""
+    numbers = run(tmp_path, program, "a.c", "b.c").split()
+    for number, net in zip(numbers, nets.values(), strict=True):
+        assert_same_outputs(np.array([[number]], np.float32), net, np.array([[3.0]]))
 
 
-def test_the_file_is_strict_about_prototypes_and_conversions_and_works_in_a_program(
-    tmp_path: Path,
-) -> None:
-    net = disturbed(fn.Network([fn.Dense(4, "gelu"), fn.LayerNorm(), fn.Dense(2, "softmax")],
-                               inputs=3, backend="numpy"))  # fmt: skip
-    export(net, tmp_path / "net.c", to="c")
-    source = (tmp_path / "net.c").read_text("ascii")
-    prototypes = re.findall(r"^(?:void|size_t|extern)[^{}]*;$", source, re.MULTILINE)
-    caller = [
-        "#include <stdio.h>", "#include <stddef.h>", *prototypes,
-        "int main(void) {",
-        "  float x[3] = {1, 2, 3}, y[2];",
-        "  net_predict(x, y);",
-        '  printf("%.9g %.9g %s", (double)y[0], (double)y[1], net_labels[net_class(y)]);',
-        "  return 0;", "}", "",
-    ]  # fmt: skip
-    (tmp_path / "caller.c").write_text("\n".join(caller))
-    compile_c(tmp_path, *LINKED, "net.c", "caller.c", "-o", "caller")
-    text = subprocess.run(["./caller"], cwd=tmp_path, capture_output=True, text=True).stdout
-    *numbers, label = text.split()
-    assert_same_outputs(np.array([numbers], np.float32), net, np.array([[1.0, 2.0, 3.0]]))
-    assert label == str(int(np.argmax(net.predict([[1.0, 2.0, 3.0]]))))
+def test_there_is_no_main_and_nothing_is_read_or_allocated() -> None:
+    source = content(for_table({"size": [1.0, 2.0], "kind": ["a", "b"]}), "net").decode("ascii")
+    assert re.findall(r"\b(main|stdin|getchar|malloc|realloc|strtod|stdio|stdlib)\b", source) == []
+    assert re.findall(r"#include <(\w+)", source) == ["stddef", "float", "math", "string"]
 
 
-# --- the program ----------------------------------------------------------------------------------
+# --- what it says of outputs ----------------------------------------------------------------------
 
 
-@pytest.fixture
-def flowers(tmp_path: Path) -> tuple[fn.Network, Path]:
-    """A network with categories, odd names and a scaler, as ``flowers.c``; and its folder."""
-    columns = (Column("size"), Column("colour", "categorical", ODD_NAMES), Column(ODD_NAMES[0]))
-    net = fn.Network([7, 5, 3], output_activation="softmax", seed=3, backend="numpy")
-    net.label_names = ODD_NAMES[1:4]
-    net.schema = TableSchema(columns, ("t",), net.label_names)
-    net.scaler = Scaler(np.arange(7.0), np.arange(1.0, 8.0))
-    export(net, tmp_path / "flowers.c", to="c")
-    net.save(tmp_path / "flowers.safetensors")
-    return net, tmp_path
+def test_labels_with_any_characters_come_through(tmp_path: Path) -> None:
+    net = fn.Network([1, 5], output_activation="softmax", backend="numpy")
+    net.label_names = ODD_NAMES
+    net.biases[0][3] = 9
+    loaded = compiled.library(tmp_path, net)
+    assert texts(loaded, "net_labels", 5) == ODD_NAMES
+    y = compiled.predict(loaded, net, [[0.0]])
+    assert loaded.net_class(ctypes.c_void_p(y.ctypes.data)) == 3
 
 
-def as_csv(rows: Iterable[Iterable[object]]) -> str:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerows(rows)
-    return buffer.getvalue()
-
-
-def test_the_program_writes_what_the_command_predict_writes(
-    flowers: tuple[fn.Network, Path],
-) -> None:
-    _, folder = flowers
-    rng = np.random.default_rng(1)
-    rows = [
-        [f" {rng.normal():.4f} ", "ignored", colour, rng.integers(-5, 5)]
-        for colour in (*ODD_NAMES, "unheard of") * 3
-    ]
-    text = as_csv([["size", "more", "colour", ODD_NAMES[0]], *rows])
-    (folder / "rows.csv").write_text(text, encoding="utf-8", newline="")
-    arguments = ["predict", str(folder / "flowers.safetensors"), str(folder / "rows.csv")]
-    answer = CliRunner().invoke(group, [*arguments, "--backend", "numpy", "--out", "-"])
-    assert answer.exit_code == 0, answer.output
-    expected = records(answer.stdout_bytes.decode())
-    status, out, complaint = run_program(folder, "flowers", text)
-    assert (status, complaint) == (0, "")
-    got = records(out)
-    assert got[0] == expected[0]
-    assert [row[0] for row in got] == [row[0] for row in expected]
-    numbers, wanted = (np.array([r[1:] for r in t[1:]], np.float32) for t in (got, expected))
-    assert relative_difference(numbers, wanted) <= LIMIT["float32"]
-    # A byte order mark, another delimiter, blank lines and plain line ends change nothing.
-    other = "\ufeff" + text.replace(",", ";").replace("\r\n", "\n\n")
-    assert run_program(folder, "flowers", other, ";") == (0, out, "")
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("", "row 0: there is no table"),
-        ("size,colour\n1,red\n", 'row 0: the header lacks the column quote"'),
-        ("HEAD\n1,red\n", "row 1: the number of cells is wrong"),
-        ("HEAD\n1,a,2\n1,a,0x1\n", "row 2: expected a finite number in the column quote"),
-        ("HEAD\nnan,a,2\n", "row 1: expected a finite number in the column size"),
-        ("HEAD\ninf,a,2\n", "row 1: expected a finite number in the column size"),
-        ("HEAD\n1e39,a,2\n", "row 1: expected a finite number in the column size"),
-        ("HEAD\n,a,2\n", "row 1: expected a finite number in the column size"),
-        ("HEAD\n1 2,a,2\n", "row 1: expected a finite number in the column size"),
-        ('HEAD\n1,"a,2\n', "row 1: a quote is not closed"),
-    ],
-)
-def test_the_program_names_what_is_wrong(
-    flowers: tuple[fn.Network, Path], text: str, complaint: str
-) -> None:
-    text = text.replace("HEAD", 'size,colour,"quote"""')
-    status, _, error = run_program(flowers[1], "flowers", text)
-    assert status == 1
-    assert complaint in error
-
-
-@pytest.mark.parametrize("header", ["", "a,b\n"])
-def test_columns_without_names_are_taken_by_position(tmp_path: Path, header: str) -> None:
-    net = fn.Network([2, 1], output_activation="sigmoid", backend="numpy")
+@pytest.mark.parametrize(("bias", "answer"), [(-1.0, 0), (1.0, 1)])
+def test_one_output_for_two_classes_has_a_class(bias: float, answer: int, tmp_path: Path) -> None:
+    net = fn.Network([1, 1], output_activation="sigmoid", backend="numpy")
     net.label_names = ("no", "yes")
-    export(net, tmp_path / "9 nets.c", to="c")
-    status, out, _ = run_program(tmp_path, "9 nets", f"{header}1,2\n\n3,4")
-    assert status == 0
-    y = net.predict([[1.0, 2.0], [3.0, 4.0]])
-    got = records(out)
-    assert got[0] == ["prediction", "probability_no", "probability_yes"]
-    assert [row[0] for row in got[1:]] == [("no", "yes")[int(p > 0.5)] for p in y[:, 0]]
-    assert_same_outputs(np.array([row[2:] for row in got[1:]], np.float32), net,
-                        np.array([[1.0, 2.0], [3.0, 4.0]]))  # fmt: skip
+    net.biases[0][0] = bias
+    loaded = compiled.library(tmp_path, net)
+    y = compiled.predict(loaded, net, [[0.0]])
+    assert loaded.net_class(ctypes.c_void_p(y.ctypes.data)) == answer
 
 
-def test_a_variance_is_written_as_a_deviation(tmp_path: Path) -> None:
+def test_a_variance_becomes_a_deviation(tmp_path: Path) -> None:
     net = fn.Network([1, 4], dtype="float64", backend="numpy")
     net.loss = fn.losses.GaussianNLL()
     net.biases[0][...] = [1.0, 2.0, -3.0, -99.0]  # the last is below the floor of the loss
     net.weights[0][...] = 0
-    export(net, tmp_path / "net.c", to="c")
-    _, out, _ = run_program(tmp_path, "net", "7\n")
-    header, row = records(out)
-    assert header == ["prediction_0", "prediction_1", "prediction_0_std", "prediction_1_std"]
-    assert [float(cell) for cell in row] == pytest.approx([1, 2, np.exp(-1.5), 1e-3], rel=1e-12)
+    loaded = compiled.library(tmp_path, net)
+    y = compiled.predict(loaded, net, [[7.0]])
+    loaded.net_deviations(ctypes.c_void_p(y.ctypes.data))
+    assert y[0] == pytest.approx([1, 2, np.exp(-1.5), 1e-3], rel=1e-12)
+    names = ("prediction_0", "prediction_1", "prediction_0_std", "prediction_1_std")
+    assert texts(loaded, "net_outputs", 4) == names
 
 
 def test_quantiles_are_named(tmp_path: Path) -> None:
     net = fn.Network([1, 2], backend="numpy")
     net.loss = fn.losses.Quantile((0.05, 0.95))
-    export(net, tmp_path / "net.c", to="c")
-    _, out, _ = run_program(tmp_path, "net", "7\n")
-    assert records(out)[0] == ["prediction_quantile_0.05", "prediction_quantile_0.95"]
+    loaded = compiled.library(tmp_path, net)
+    names = ("prediction_quantile_0.05", "prediction_quantile_0.95")
+    assert texts(loaded, "net_outputs", 2) == names
 
 
-def test_weights_that_are_not_finite_are_refused() -> None:
-    net = fn.Network([1, 1], backend="numpy")
-    net.parameters[0] = np.nan
-    with pytest.raises(fn.InputError, match="not finite"):
+# --- the row of a table ---------------------------------------------------------------------------
+
+
+def test_categories_are_listed_whatever_their_characters(tmp_path: Path) -> None:
+    net = for_table({"odd": ODD_NAMES, "two": [*"abaab"]})
+    loaded = compiled.library(tmp_path, net)
+    assert texts(loaded, "net_categories_odd", 5) == tuple(sorted(ODD_NAMES))
+    assert texts(loaded, "net_categories_two", 2) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "column", [*ODD_NAMES, "int", "NAN", "unix", "9", "*/ }", "//", "REAL", "F"]
+)
+def test_a_column_may_have_any_name(column: str, tmp_path: Path) -> None:
+    net = for_table(
+        {column: [1.0, 2.0, 5.0], f"{column} ": ["a", "b", "c"], "NAME": [3.0, 4.0, 5.0]}
+    )
+    loaded = compiled.library(tmp_path, net)
+    table = {column: [4.0], f"{column} ": ["c"], "NAME": [1.0]}
+    assert_same_outputs(
+        compiled.predict(loaded, net, compiled.encode(loaded, net, table)), net, table
+    )
+
+
+def test_fields_are_identifiers_and_all_different() -> None:
+    names = ["a b", "a_b", "a-b", "a_b_2", "class", "class_", "1", "", "\N{SNOWMAN}", "ok"]
+    fields = fields_of(names)
+    assert fields == [
+        "a_b", "a_b_2", "a_b_3", "a_b_2_2", "class_", "class__2", "column_1", "column_",
+        "column__", "ok",
+    ]  # fmt: skip
+    assert len(set(fields)) == len(fields)
+    assert RESERVED.isdisjoint(fields)
+    assert [prefix_of(name) for name in ("my-net", "9 nets", "_x")] == [
+        "my_net",
+        "net_9_nets",
+        "net__x",
+    ]
+
+
+@pytest.mark.parametrize("infinite", [np.inf, -np.inf])
+def test_an_infinite_number_is_refused_and_stays_visible(infinite: float, tmp_path: Path) -> None:
+    net = for_table({"a": [1.0, 2.0, 4.0], "t": ["u", "v", "w"], "b": [1.0, 2.0, None]})
+    loaded = compiled.library(tmp_path, net)
+    for cells, result in (
+        ((1.0, "u", 1e308), 0),
+        ((infinite, "u", 1.0), 1),
+        ((1.0, "u", infinite), 3),
+        ((infinite, None, infinite), 1),
+    ):
+        got, x = compiled.encode_row(loaded, net, cells)
+        assert got == result
+        assert np.isnan(x).all() == np.isnan(compiled.predict(loaded, net, x[None])).all()
+        assert np.isnan(x).all() == (result != 0)
+    with pytest.raises(fn.DataError, match="finite"):
+        net.predict({"a": [infinite], "t": ["u"], "b": [1.0]})
+
+
+def test_a_text_is_a_category_byte_for_byte(tmp_path: Path) -> None:
+    net = for_table({"t": ["u", "", "w"]})
+    loaded = compiled.library(tmp_path, net)
+    known = {text: compiled.encode_row(loaded, net, [text])[1] for text in ("u", "", "w")}
+    missing = compiled.encode_row(loaded, net, [None])[1]
+    rows = [*known.values(), missing]
+    assert len({row.tobytes() for row in rows}) == 4
+    for text in ("U", " u", "uu", "NULL"):
+        assert (compiled.encode_row(loaded, net, [text])[1] == missing).all()
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+@pytest.mark.parametrize("where", ["label", "category"])
+def test_a_text_that_c_cannot_hold_is_refused(text: str, where: str) -> None:
+    if where == "label":
+        net = fn.Network([1, 2], output_activation="softmax", backend="numpy")
+        net.label_names = (text, "b")
+    else:
+        net = for_table({"t": [text, "u", "v"]})
+    with pytest.raises(fn.InputError, match="C cannot hold the text"):
         content(net, "net")
+
+
+def test_fast_math_which_knows_no_nan_is_refused(tmp_path: Path) -> None:
+    export(for_table({"a": [1.0, 2.0, None]}), tmp_path / "net.c", to="c")
+    assert compiled.compile_c(tmp_path, "-c", "net.c").returncode == 0
+    done = compiled.compile_c(tmp_path, "-ffast-math", "-c", "net.c")
+    assert done.returncode != 0
+    assert "without -ffast-math" in done.stderr

@@ -13,6 +13,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import fastnet as fn
 from fastnet.export import from_sklearn
+from fastnet.export.columns import scaling_of
 from tests.exports import LIMIT, relative_difference
 
 X = np.random.default_rng(0).normal(3, 10, size=(60, 4))
@@ -63,7 +64,7 @@ def test_the_names_of_the_classes_come_with_it() -> None:
 def test_a_standard_scaler_becomes_the_scaler(options: dict[str, bool]) -> None:
     model = fitted(make_pipeline(StandardScaler(**options), MLPRegressor(**OPTIONS)), NUMBERS)
     net = from_sklearn(model)
-    assert net.scaler is not None
+    assert scaling_of(net) is not None
     assert relative_difference(net.predict(X), model.predict(X)) <= LIMIT["float64"]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,10 @@ from hypothesis import given
 from safetensors import safe_open
 
 import fastnet as fn
-from fastnet.export import export, from_torch, to_torch
-from fastnet.export.torch.module import MODULES, constructor, modules_of, state_dict
-from fastnet.preprocessing.scaler import Scaler
+from fastnet.export import export, from_torch, to_torch, usage
+from fastnet.export.columns import scaling_of
+from fastnet.export.torch.module import MODULES, constructor, state_dict
+from tests.export.formats import Sequential, module, stand_in
 from tests.exports import (
     HIDDEN,
     assert_same_outputs,
@@ -27,6 +27,7 @@ from tests.exports import (
     drawn_networks,
     inputs_for,
     networks,
+    standardise,
 )
 
 SHOWN = [fn.Dense(3, "relu"), fn.Dropout(0.25), fn.BatchNorm("exp", momentum=0.2), fn.LayerNorm()]
@@ -89,31 +90,6 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
 
 
 # --- in, without PyTorch --------------------------------------------------------------------------
-
-
-def module(kind: str, **attributes: Any) -> Any:
-    """Return a stand-in for a module of that class."""
-    return type(kind, (SimpleNamespace,), {})(**attributes)
-
-
-class Sequential(tuple[Any, ...]):
-    """A stand-in for ``nn.Sequential``."""
-
-
-def stand_in(net: fn.Network) -> Sequential:
-    """Return what `to_torch` makes of a network, of stand-ins."""
-    made = []
-    for text, state in modules_of(net):
-        call = ast.parse(text, mode="eval").body
-        assert isinstance(call, ast.Call)
-        kind = ast.unparse(call.func).removeprefix("nn.")
-        options = {k.arg: ast.unparse(k.value) for k in call.keywords}
-        first = ast.literal_eval(call.args[0]) if call.args else None
-        own: dict[str, Any] = {"negative_slope": first, "alpha": 1.0, "beta": 1.0, "p": first}
-        own |= {"num_features": first, "normalized_shape": (first,)}
-        own |= {name: ast.literal_eval(k) for name, k in options.items() if name != "dtype"}
-        made.append(module(kind, **own, **state))
-    return Sequential(made)
 
 
 @pytest.mark.parametrize(("name", "net"), networks().items(), ids=networks())
@@ -239,8 +215,6 @@ def test_pytorch_predicts_the_same_for_any_network(torch: Any, net: fn.Network) 
 
 
 def test_the_file_is_loaded_as_the_usage_says(torch: Any, tmp_path: Path) -> None:
-    from fastnet.export import usage
-
     net = shown()
     export(net, tmp_path / "net.safetensors", to="torch")
     namespace: dict[str, Any] = {}
@@ -272,9 +246,8 @@ def test_half_precision_is_widened(torch: Any) -> None:
 
 def test_a_scaler_goes_both_ways(torch: Any) -> None:
     net = fn.Network([2, 1], backend="numpy")
-    net.scaler = Scaler(np.array([1e6, -1e6]), np.array([0.5, 2.0]))
+    standardise(net, [1e6, -1e6], [0.5, 2.0])
     x = np.array([[1000001.0, -999999.0]])
     assert_same_outputs(torch_predict(torch, to_torch(net), x, np.float32), net, x)
     again = from_torch(to_torch(net), backend="numpy")
-    assert again.scaler is not None
-    assert (again.scaler.mean == net.scaler.mean).all()
+    np.testing.assert_array_equal(scaling_of(again), [[1e6, -1e6], [0.5, 2.0]])

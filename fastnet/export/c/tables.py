@@ -122,8 +122,8 @@ class RowStruct:
         lines = ["typedef struct {"]
         for field, column in self.fields:
             kind = "double " if column.kind == "numeric" else "const char *"
-            # A slash is escaped, so that no name can end the comment.
-            name = json.dumps(column.name).replace("/", "\\/")
+            # An asterisk is escaped, so that no name can end the comment.
+            name = json.dumps(column.name).replace("*", "\\u002a")
             comment = "" if field == column.name else f" /* {name} */"
             lines.append(f"  {kind}{field};{comment}")
         lines += [f"}} {self.prefix}_row;", ""]

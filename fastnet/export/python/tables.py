@@ -61,8 +61,8 @@ def encode(table):
 _COLUMNS: Final = f'''\
 @np.errstate(over="ignore", invalid="ignore")
 def _of_numbers(numbers, k):
-    z = np.clip(numbers - TENSORS["center"][k], -{LARGEST!r}, {LARGEST!r}) * TENSORS["factor"][k]
-    z = np.clip(z, -{LARGEST_SCALED!r}, {LARGEST_SCALED!r})  # infinity would become NaN below
+    z = np.clip(numbers - TENSORS["center"][k], -{LARGEST!r}, {LARGEST!r})
+    z = np.clip(z * TENSORS["factor"][k], -{LARGEST_SCALED!r}, {LARGEST_SCALED!r})
     z = z / np.hypot(1, z / {SMOOTH_CLIP!r})
     missing = np.isnan(numbers)
     parts = [np.where(missing, 0, z)[:, None]]
@@ -84,15 +84,17 @@ def _of_codes(codes, name):
 
 
 def _cells(column, name):
-    """Return the cells of a column of numbers or texts; None where one is missing."""
+    """Return the cells of a column, all numbers or all texts; None where one is missing."""
     array = np.asarray(column)
-    kinds = (str, int, float, np.generic)
     cells = [None if _is_missing(cell) else cell for cell in array.tolist()]
-    odd = [cell for cell in cells if not (cell is None or isinstance(cell, kinds))]
+    known = [cell for cell in cells if cell is not None]
+    odd = [cell for cell in known if not isinstance(cell, (str, int, float, np.generic))]
     if odd or array.dtype.kind not in "biufOUT" or array.ndim != 1:
         held = type(odd[0]).__name__ if odd else f"{{array.dtype}} of shape {{array.shape}}"
         raise ValueError(f"the column {{name!r}} must hold numbers or texts, got {{held}}.")
-    return cells
+    if all(isinstance(cell, (int, float, np.number, np.bool_)) for cell in known):
+        return cells
+    return [None if cell is None else str(cell).strip() for cell in cells]
 
 
 def _is_missing(cell):
@@ -100,6 +102,7 @@ def _is_missing(cell):
 
 
 def _numbers(column, name):
+    """Return the numbers (N,) of a column; NaN where one is missing."""
     numbers = np.asarray(column)
     if numbers.dtype.kind not in "biuf":
         numbers = np.array([_number(cell, name) for cell in _cells(column, name)])
@@ -110,10 +113,9 @@ def _numbers(column, name):
 
 
 def _number(cell, name):
-    text = cell.strip() if isinstance(cell, str) else None
-    if cell is None or (text is not None and text.lower() in MISSING):
+    if cell is None or (isinstance(cell, str) and cell.lower() in MISSING):
         return np.nan
-    if text is not None and not _is_number(text):
+    if isinstance(cell, str) and not _is_number(cell):
         raise ValueError(f"the column {{name!r}} must hold numbers, got {{cell!r}}.")
     return float(cell)
 
@@ -128,18 +130,14 @@ def _is_number(text):
 
 def _codes(column, name, categories):
     """Return the index of each cell's category, -1 where it is missing or not known."""
-    cells = _cells(column, name)
-    texts = any(isinstance(cell, str) for cell in cells)
     index = {{category: code for code, category in enumerate(categories)}}
-    names = [None if cell is None else _name(cell, texts) for cell in cells]
-    return np.array([index.get(name, -1) for name in names], int)
+    return np.array([index.get(_category(cell), -1) for cell in _cells(column, name)], int)
 
 
-def _name(cell, text):
-    """Return the category that a cell names, which in a column of numbers is spelled like 3."""
-    if text:
-        return str(cell).strip()
-    number = float(cell)
+def _category(cell):
+    if cell is None or isinstance(cell, str):
+        return cell
+    number = float(cell)  # spelled like 3 or -0.5
     return str(int(number)) if number.is_integer() else repr(number)
 '''
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from safetensors.numpy import save
 
 from fastnet.errors import FastNetError
 from fastnet.export.columns import scaling_of, table_of
@@ -109,8 +110,6 @@ def constructor(network: Network) -> str:
 
 def content(network: Network, name: str) -> bytes:
     """Return the bytes of a safetensors file with the state_dict; its metadata has the rest."""
-    from safetensors.numpy import save
-
     bytes_: bytes = save(state_dict(network), metadata={"constructor": constructor(network)})
     return bytes_
 

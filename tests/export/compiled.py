@@ -1,0 +1,100 @@
+"""Exported C files, compiled as shared libraries and called through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fastnet as fn
+from fastnet.export import export
+from fastnet.export.c.tables import RowStruct
+from fastnet.export.columns import table_of
+
+COMPILER = shutil.which(os.environ.get("CC", "cc"))
+STRICT = (
+    "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion",
+    "-Wmissing-prototypes", "-Wstrict-prototypes", "-O1",
+)  # fmt: skip
+
+
+def compile_c(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the C compiler, which may warn of nothing, in a folder."""
+    if COMPILER is None:
+        pytest.skip("there is no C compiler (cc; the variable CC names another)")
+    return subprocess.run(
+        [COMPILER, *STRICT, *arguments, "-lm"], cwd=folder, capture_output=True, text=True
+    )
+
+
+def library(folder: Path, net: fn.Network) -> ctypes.CDLL:
+    """Return a network as a loaded library, whose names begin with ``net_``."""
+    # A library of the same path would be the one that is loaded already.
+    home = folder / f"library{len(list(folder.iterdir()))}"
+    home.mkdir()
+    export(net, home / "net.c", to="c")
+    done = compile_c(home, "-shared", "-fPIC", "net.c", "-o", "net.so")
+    assert done.returncode == 0, done.stderr
+    try:
+        return ctypes.CDLL(str(home / "net.so"))
+    except OSError as error:
+        if "failed to map segment" not in str(error):
+            raise
+        pytest.skip(f"temporary files may not be executed here: {error}")
+
+
+def row_type(net: fn.Network) -> type[ctypes.Structure]:
+    """Return the struct of a row as a class of ctypes."""
+    table = table_of(net)
+    assert table is not None
+    kinds = {"numeric": ctypes.c_double, "categorical": ctypes.c_char_p}
+    fields = [
+        (name, kinds[column.kind]) for name, column in RowStruct.of(table, "", net.dtype).fields
+    ]
+    return type("Row", (ctypes.Structure,), {"_fields_": fields})
+
+
+def encode_row(
+    loaded: ctypes.CDLL, net: fn.Network, cells: Sequence[Any]
+) -> tuple[int, NDArray[Any]]:
+    """Return the result of ``net_encode``, and x (I,), for the values of the fields in order.
+
+    None is a missing value: it keeps what ``net_missing`` has there.
+    """
+    kind = row_type(net)
+    row = kind.from_buffer_copy(cast("Any", kind.in_dll(loaded, "net_missing")))
+    for (name, *_), cell in zip(kind._fields_, cells, strict=True):
+        if cell is not None:
+            setattr(row, name, cell.encode() if isinstance(cell, str) else cell)
+    x = np.full(net.inputs, 7, net.dtype)
+    return loaded.net_encode(ctypes.byref(row), ctypes.c_void_p(x.ctypes.data)), x
+
+
+def encode(
+    loaded: ctypes.CDLL, net: fn.Network, table: Mapping[str, Sequence[Any]]
+) -> NDArray[Any]:
+    """Return x (N, I) for the columns of a table."""
+    used = table_of(net)
+    assert used is not None
+    columns = [table[column.name] for column in used.columns if column.kind != "empty"]
+    made = [encode_row(loaded, net, cells) for cells in zip(*columns, strict=True)]
+    assert [result for result, _ in made] == [0] * len(made)
+    return np.array([x for _, x in made], net.dtype).reshape(-1, net.inputs)
+
+
+def predict(loaded: ctypes.CDLL, net: fn.Network, x: Any) -> NDArray[Any]:
+    """Return the outputs (N, O) of ``net_predict_rows``."""
+    x = np.ascontiguousarray(x, net.dtype)
+    y = np.full((len(x), net.outputs), np.nan, net.dtype)
+    loaded.net_predict_rows(
+        ctypes.c_void_p(x.ctypes.data), ctypes.c_size_t(len(x)), ctypes.c_void_p(y.ctypes.data)
+    )
+    return y

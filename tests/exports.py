@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet.preprocessing.scaler import Scaler
 from fastnet.export.columns import scaling_of
 from fastnet.nn import losses
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.layers import Layer
 from fastnet.nn.losses import LOSSES
+from fastnet.preprocessing.scaler import Scaler
 from fastnet.tables import TablePreprocessor
 from tests.networks import LOSS_OUTPUTS, exact
 

@@ -43,7 +43,7 @@ docs: .venv/.has-docs  ## build the site into docs/_build/html; a warning is an 
 wheel: .venv/.has-dev  ## build the sdist, and the wheel from it, into dist/
 	@$(RUN) -m build
 
-readme: .venv/.has-fastnet  ## put the numbers of a record into README: ARGS=benchmarks/results/X.json
+readme: .venv/.has-fastnet  ## put recorded numbers into README and site: ARGS=benchmarks/results/X.json
 	@$(RUN) -m fastnet.benchmarks.reports.readme $(ARGS)
 
 clean:  ## remove builds and caches, but not .venv

@@ -14,7 +14,7 @@ from typing import Any
 
 import fastnet as fn
 
-FENCE = re.compile(r"^(`{3,})(\{code-block\} )?(\w*)\n(.*?)^\1$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^(`{3,}|:{3,})([^\n]*)\n(.*?)^\1$", re.DOTALL | re.MULTILINE)
 GPU = ":class: gpu\n"
 
 
@@ -52,10 +52,16 @@ class Block:
 def blocks(text: str) -> Iterator[Block]:
     """Yield the Python of a page."""
     for match in FENCE.finditer(text):
-        language, code = match[3], match[4]
+        language, code = match[2].removeprefix("{code-block} "), match[3]
         if language in ("python", "pycon"):
-            line = text.count("\n", 0, match.start(4)) + 1
+            line = text.count("\n", 0, match.start(3)) + 1
             yield Block(language, code.removeprefix(GPU), line, code.startswith(GPU))
+
+
+def shell_lines(text: str) -> list[str]:
+    """Return the lines of a page that are meant for a shell."""
+    shells = (match[3] for match in FENCE.finditer(text) if match[2] in ("", "sh"))
+    return "".join(shells).splitlines()
 
 
 def run_page(path: Path) -> int:

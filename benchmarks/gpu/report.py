@@ -1,6 +1,6 @@
-"""The README's table of GPU times, made of the recorded results and of nothing else.
+"""The site's table of GPU times, made of the recorded results and of nothing else.
 
-    python -m fastnet.benchmarks.gpu.report README.md
+    python -m fastnet.benchmarks.gpu.report docs/performance.md
 
 writes it anew between the two marks. What was not measured is not in it.
 """
@@ -92,7 +92,7 @@ def _cell(us: float | None, best: float) -> str:
 
 
 def renewed(text: str, result: dict[str, Any] | None) -> str:
-    """Return a README with the table of a run between its marks."""
+    """Return a page with the table of a run between its marks."""
     before, _, rest = text.partition(BEGIN)
     _, mark, after = rest.partition(END)
     if not mark:

@@ -1,7 +1,12 @@
-"""``python -m fastnet.benchmarks.reports.readme``: README's numbers and charts, from a record.
+"""``python -m fastnet.benchmarks.reports.readme``: the numbers in README and on the site.
 
-README holds them between two marks, of which the first names the record. Nothing there is written
-by hand: a test makes it again from the record and compares.
+A page holds them between two marks. The first one names the part and the record it is made from::
+
+    <!-- measured: training-1 benchmarks/results/NAME.json -->
+    <!-- end -->
+
+The command makes every block anew, and the charts. A record that it is given replaces the one of
+the same format in all blocks. A test makes the blocks again and compares them with the pages.
 """
 
 from __future__ import annotations
@@ -9,249 +14,224 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import mean, median
 from typing import Any, Final
 
 import fastnet
+from fastnet.benchmarks import tables
 from fastnet.benchmarks.reports.charts import lead_chart, width_chart
 from fastnet.benchmarks.reports.grids import falls_text
 from fastnet.benchmarks.reports.report import Curve, Fall, percent, scaled, significant
 from fastnet.errors import InputError
 
 ROOT: Final = Path(fastnet.__file__).parent.parent
-CHARTS: Final = "benchmarks/results"
-
-_BEGIN, _END = "<!-- measured: {} -->", "<!-- end of what was measured -->"
-_BLOCK: Final = re.compile(
-    re.escape(_BEGIN).replace(r"\{\}", r"(\S+)") + r"\n.*?" + re.escape(_END), re.DOTALL
-)
-
+BLOCK: Final = re.compile(r"(?s)<!-- measured: (\S+) (\S+) -->\n.*?<!-- end -->")
 OURS: Final = "fastnet-numba"
-_RIVALS: Final = "jax_scan", "pytorch", "sklearn_mlp", "onnx_runtime", "numpy_script"
+RIVALS: Final = "jax_scan", "pytorch", "sklearn_mlp", "onnx_runtime", "numpy_script"
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Page:
-    """What is made of a record: a block of README, and charts by path."""
-
-    block: str
-    charts: dict[str, str]
-
-
 def main(arguments: Sequence[str]) -> None:
-    """Write README's block and the charts, from the record named or from the one it has.
+    """Renew all blocks and charts; `arguments` name records to take from now on.
 
     Raises
     ------
     InputError
-        The record is no whole one, README has no marks, or there is no README: it is not installed.
+        A record is no whole one, or there is no README: it is not installed.
     """
-    readme = ROOT / "README.md"
-    if not readme.is_file():
+    if not (ROOT / "README.md").is_file():
         raise InputError(
             "README.md and the records are not installed: run this from a checkout of fastnet."
         )
-    text = readme.read_text(encoding="utf-8")
-    name = named_in(text)
-    if arguments:
-        name = Path(arguments[0]).resolve().relative_to(ROOT).as_posix()
-    made = page(name, json.loads((ROOT / name).read_text(encoding="utf-8")))
-    readme.write_text(replaced(text, made.block), encoding="utf-8")
-    for path, chart in made.charts.items():
+    paths = [Path(path).resolve().relative_to(ROOT).as_posix() for path in arguments]
+    newer = {read(path)["format"]: path for path in paths}
+    for page in pages():
+        page.write_text(renewed(page.read_text(encoding="utf-8"), newer), encoding="utf-8")
+    for path, chart in charts((ROOT / "README.md").read_text(encoding="utf-8")).items():
         (ROOT / path).write_text(chart, encoding="utf-8")
-    print(f"README.md and {len(made.charts)} charts are what {name} says")
 
 
-def named_in(text: str) -> str:
-    """Return the name of the record that README is made from."""
-    found = _BLOCK.search(text)
-    if found is None:
-        raise InputError(f"README.md has no block that begins with {_BEGIN.format('RECORD')}")
-    return found[1]
+def pages() -> list[Path]:
+    """Return the pages that have a block."""
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page for page in found if BLOCK.search(page.read_text(encoding="utf-8"))]
 
 
-def replaced(text: str, block: str) -> str:
-    """Return README with another block."""
-    named_in(text)
-    return _BLOCK.sub(lambda _: block, text)
-
-
-def page(name: str, record: Json) -> Page:
-    """Return block and charts; a part that the record lacks is left out.
-
-    Raises
-    ------
-    InputError
-        It was a quick run: its numbers are for a first look.
-    """
+def read(path: str) -> Json:
+    """Return a record; raise `InputError` for a quick one, whose numbers are for a first look."""
+    record: Json = json.loads((ROOT / path).read_text(encoding="utf-8"))
     if record.get("quick"):
-        raise InputError(f"{name} is a quick record; README shows whole ones.")
-    runs: list[Json] = record["runs"]
-    lines = [_BEGIN.format(name), _machine(name, record), ""]
-    charts: dict[str, str] = {}
-    ladders = [run for run in runs if any(t["kind"] == "training" for t in run["tables"])]
-    for run in ladders:
-        single = next((r for r in ladders if r["machine"]["threads"] == 1), None)
-        lines += _ladder(run, None if run is single else single)
-    if ladders:
-        charts[f"{CHARTS}/ladder.svg"] = _lead_chart(ladders[0])
-        lines += [_image("ladder", "How many times as fast fastnet trains"), ""]
-        lines += _predictions(ladders[0])
-    for run in runs:
-        lines += _startup(run)
-        lines += _learning(run)
-        if run.get("widths"):
-            curves = [_curve(curve) for curve in run["widths"]]
-            charts[f"{CHARTS}/widths.svg"] = width_chart(curves)
-            lines += _widths(curves)
-    return Page("\n".join([*lines, _END]), charts)
+        raise InputError(f"{path} is a quick record; README and the site show whole ones.")
+    return record
 
 
-def _machine(name: str, record: Json) -> str:
-    machine = record["machine"]
+def renewed(text: str, newer: dict[str, str] | None = None) -> str:
+    """Return a page with every block made from its record, or from the newer one of its format."""
+
+    def block(match: re.Match[str]) -> str:
+        part, path = match.groups()
+        path = (newer or {}).get(read(path)["format"], path)
+        if part not in PARTS:
+            raise InputError(f"unknown part {part!r}; there are {', '.join(PARTS)}.")
+        body = "\n".join(PARTS[part](read(path)))
+        return f"<!-- measured: {part} {path} -->\n{body}\n<!-- end -->"
+
+    return BLOCK.sub(block, text)
+
+
+def charts(text: str) -> dict[str, str]:
+    """Return the charts by path, made from the record that a page's table of training names."""
+    record = read(dict(BLOCK.findall(text))["training-1"])
+    leads: dict[str, dict[str, float]] = {}
+    for table in _ladders(record)[0]["tables"]:
+        rows = {row["contender"]: row for row in table["rows"]}
+        if table["kind"] == "training":
+            rivals = [rows[key] for key in RIVALS if key in rows]
+            leads[table["network"]] = {r["label"]: r["us"] / rows[OURS]["us"] for r in rivals}
+    title = "Time of a training step over fastnet's, on one core"
+    return {
+        "benchmarks/results/ladder.svg": lead_chart(leads, title),
+        "benchmarks/results/widths.svg": width_chart(_curves(record)),
+    }
+
+
+# --- the parts, as lines of Markdown --------------------------------------------------------------
+
+
+def _machine(record: Json) -> Iterator[str]:
+    machine, packages = record["machine"], record["machine"]["packages"]
     simd = "AVX-512" if "AVX-512" in machine["simd"] else ", ".join(machine["simd"])
-    packages = machine["packages"]
     # A part may have been measured again after a change that concerns it alone.
     commits = ", ".join(dict.fromkeys(str(run["machine"]["commit"]) for run in record["runs"]))
-    return (
+    yield (
         f"{machine['cpu']}, {simd}; {machine['python']}, NumPy {packages['numpy']}, Numba "
-        f"{packages.get('numba', 'absent')}; fastnet {machine['fastnet']} at commit "
-        f"{commits}, {record['created'][:10]}. Every round's time is in the [record]({name})."
+        f"{packages.get('numba', 'absent')}; fastnet {machine['fastnet']} at commit {commits}, "
+        f"{record['created'][:10]}."
     )
 
 
-# --- the parts -----------------------------------------------------------------------------------
+def _training(record: Json, run: int) -> Iterator[str]:
+    found = [table for table in _ladders(record)[run]["tables"] if table["kind"] == "training"]
+    return _ladder(found, lambda t: f"`{t['network']}`: {t['layers']}, batch {t['batch']}")
 
 
-def _ladder(run: Json, single: Json | None) -> Iterator[str]:
-    """Yield the table of training, with the gain over one thread where there is such a run."""
-    tables = [table for table in run["tables"] if table["kind"] == "training"]
-    threads, peak = run["machine"]["threads"], run["peak"]
-    cores = "one core" if threads == 1 else f"{threads} cores"
-    reached = peak["one_thread"] if threads == 1 else peak["all_threads"]
-    yield f"**Training on {cores}**, microseconds per step; in brackets the time over fastnet's."
-    yield f"The peak is {significant(reached)} GFLOP/s of fused multiply-adds, measured."
+def _predictions(record: Json) -> Iterator[str]:
+    found = [table for table in _ladders(record)[0]["tables"] if table["kind"] != "training"]
+    found.sort(key=lambda table: table["batch"])
+    return _ladder(found, lambda t: f"{t['layers']}, rows: {t['batch']:,}")
+
+
+def _ladder(found: list[Json], title: Callable[[Json], str]) -> Iterator[str]:
+    """Yield a line for each network and a column for each contender; the fastest is bold."""
+    labels = {row["contender"]: _label(row) for table in found for row in table["rows"]}
+    keys = [key for key in (OURS, *RIVALS, "fastnet-numpy") if key in labels]
+    lines = []
+    for table in found:
+        rows = {row["contender"]: row for row in table["rows"]}
+        fastest = min(rows.values(), key=lambda row: float(row["us"]))
+        cells = [title(table)]
+        for row in map(rows.get, keys):
+            many = table["kind"] == "many rows"
+            text = "" if row is None else significant(row["us"])
+            text = scaled(row["rows_per_second"]) if many and row else text
+            text = f"**{text}**" if row is fastest else text
+            if row and table["kind"] == "training":
+                times = f"{significant(row['us'] / rows[OURS]['us'])}×"
+                share = f"{percent(row['share_of_peak'])} of peak"
+                text += f" ({share if row is rows[OURS] else times})"
+            cells.append(text)
+        lines.append(cells)
+    return _markdown(["network", *(labels[key] for key in keys)], lines)
+
+
+def _startup(record: Json) -> Iterator[str]:
+    items = _all(record, "startup")
+    return _markdown(["", "milliseconds"], [[i["what"], significant(i["ms"])] for i in items])
+
+
+def _learning(record: Json) -> Iterator[str]:
+    rows = [
+        [_label(row), f"{row['seconds']:.2f}", f"{100 * row['accuracy']:.1f} %"]
+        for row in _all(record, "learning")
+    ]
+    return _markdown(["", "seconds", "test accuracy"], rows)
+
+
+def _widths(record: Json) -> Iterator[str]:
+    for curve in _curves(record):
+        yield f"- At most {curve.threads} thread{'s' * (curve.threads > 1)}: {falls_text(curve)}."
+
+
+def _tables(record: Json) -> Iterator[str]:
+    results = record["results"]
+    score = {(r["table"], r["contender"]): mean(r["scores"]) for r in results}
+    seconds = {(r["table"], r["contender"]): median(r["seconds"]) for r in results}
+    names = list(dict.fromkeys(r["table"] for r in results))
+    preset, plain, _, boosting = tables.CONTENDERS
+    ratios = [seconds[name, preset] / seconds[name, plain] for name in names]
+    ahead = sum(score[name, preset] > score[name, plain] for name in names)
+    best = [max((score[name, c], c) for c in tables.CONTENDERS)[1] for name in names]
+    yield from tables.markdown(results)
     yield ""
-    keys = [key for key in (*_RIVALS, "fastnet-numpy") if any(_row(t, key) for t in tables)]
-    gain = ["on one core"] if single else []
-    yield from _head(["network", "fastnet numba", "of peak", *gain, *_labels(tables, keys)])
-    for table in tables:
-        ours = _row(table, OURS)
-        fastest = min(row["us"] for row in table["rows"])
-        cells = [f"`{table['network']}`: {table['layers']}, batch {table['batch']}"]
-        cells.append(_bold(ours["us"], fastest) if ours else "")
-        cells.append(percent(ours["share_of_peak"]) if ours else "")
-        if single:
-            alone = next(t for t in single["tables"] if _same(t, table))
-            cells.append(_cell(_row(alone, OURS), ours, fastest))
-        cells += [_cell(_row(table, key), ours, fastest) for key in keys]
-        yield _line(cells)
-    yield ""
-
-
-def _predictions(run: Json) -> Iterator[str]:
-    """Yield the table of predictions."""
-    tables = [table for table in run["tables"] if table["kind"] != "training"]
-    if not tables:
-        return
-    yield "**Prediction on one core**: one row, in microseconds; many, in rows per second."
-    yield ""
-    keys = [key for key in (*_RIVALS, "fastnet-numpy") if any(_row(t, key) for t in tables)]
-    yield from _head(["network", "fastnet numba", *_labels(tables, keys)])
-    for table in sorted(tables, key=lambda table: table["kind"] == "many rows"):
-        one = table["kind"] == "one row"
-        fastest = min(row["us"] for row in table["rows"])
-        rows = "one row" if one else f"{table['batch']:,} rows"
-        cells = [f"{table['layers']}, {rows}"]
-        for key in (OURS, *keys):
-            row = _row(table, key)
-            if row is None:
-                cells.append("")
-            elif one:
-                cells.append(_bold(row["us"], fastest))
-            else:
-                text = scaled(row["rows_per_second"])
-                cells.append(f"**{text}**" if row["us"] == fastest else text)
-        yield _line(cells)
-    yield ""
-
-
-def _startup(run: Json) -> Iterator[str]:
-    """Yield the table of whole processes."""
-    if not run["startup"]:
-        return
-    yield "**Start-up**, milliseconds of a whole process, median:"
-    yield ""
-    yield from _head(["", "ms"])
-    for item in run["startup"]:
-        yield _line([item["what"], significant(item["ms"])])
-    yield ""
-
-
-def _learning(run: Json) -> Iterator[str]:
-    """Yield the table of Fashion-MNIST."""
-    if not run.get("learning"):
-        return
-    threads = run["machine"]["threads"]
-    yield f"**Fashion-MNIST**, 784-128-10, ten epochs of Adam, batch 128, on {threads} cores:"
-    yield ""
-    yield from _head(["", "seconds", "test accuracy"])
-    for row in run["learning"]:
-        label = _label(row)
-        yield _line([label, f"{row['seconds']:.2f}", f"{100 * row['accuracy']:.1f} %"])
-    yield ""
-
-
-def _widths(curves: Sequence[Curve]) -> Iterator[str]:
-    first = curves[0]
-    yield f"**No cliffs**: {first.layers}, batch {first.batch}, H from {first.widths[0]} to"
-    yield f"{first.widths[-1]}, odd widths too. " + " ".join(
-        f"On at most {curve.threads} thread{'s' * (curve.threads != 1)}, {falls_text(curve)}."
-        for curve in curves
+    yield (
+        f"The preset is ahead of the plain network on {ahead} of the {len(names)} tables and takes "
+        f"{min(ratios):.0f} to {max(ratios):.0f} times as long. Of all four it has the best score "
+        f"on {best.count(preset)} tables, gradient boosting on {best.count(boosting)}."
     )
-    yield ""
-    yield _image("widths", "GFLOP/s against the hidden width")
-    yield ""
 
 
-def _curve(plain: Json) -> Curve:
-    return Curve(**{**plain, "falls": [Fall(**fall) for fall in plain["falls"]]})
+def _sklearn(record: Json) -> Iterator[str]:
+    found = {(r["problem"], r["contender"], r["dtype"]): r for r in record["results"]}
+    pair = f"scikit-learn {record['machine']['packages']['scikit-learn']}", "fastnet numba"
+    lines = []
+    for problem in dict.fromkeys(r["problem"] for r in record["results"]):
+        cells, scores = [problem], []
+        for dtype in ("float64", "float32"):
+            both = [found[problem, name, dtype] for name in ("scikit-learn", "fastnet numba")]
+            seconds = [median(result["seconds"]) for result in both]
+            cells += [f"{s:.3f}" if s > min(seconds) else f"**{s:.3f}**" for s in seconds]
+            scores += [f"{mean(result['scores']):.3f}" for result in both]
+        lines.append([*cells, ", ".join(scores[:2])])
+    return _markdown(["seconds", *pair, *(f"{name}, float32" for name in pair), "scores"], lines)
 
 
-def _lead_chart(run: Json) -> str:
-    leads: dict[str, dict[str, float]] = {}
-    for table in run["tables"]:
-        ours = _row(table, OURS)
-        if table["kind"] == "training" and ours:
-            rows = ((key, _row(table, key)) for key in _RIVALS)
-            leads[table["network"]] = {
-                row["label"]: row["us"] / ours["us"] for _, row in rows if row is not None
-            }
-    return lead_chart(leads, "Time of a training step over fastnet's, on one core")
+def _memory(record: Json) -> Iterator[str]:
+    report = record["report"]
+    yield (
+        f"On a file of {report['file'] / 1e9:.1f} GB, a process that held "
+        f"{report['before'] / 2**20:.0f} MB before training held at most "
+        f"{report['peak'] / 2**20:.0f} MB during it."
+    )
 
 
-# --- cells ---------------------------------------------------------------------------------------
+PARTS: Final[dict[str, Callable[[Json], Iterator[str]]]] = {
+    "machine": _machine,
+    "training-1": lambda record: _training(record, 0),
+    "training-2": lambda record: _training(record, 1),
+    "predictions": _predictions,
+    "startup": _startup,
+    "learning": _learning,
+    "widths": _widths,
+    "tables": _tables,
+    "sklearn": _sklearn,
+    "memory": _memory,
+}
 
 
-def _same(table: Json, other: Json) -> bool:
-    return all(table[name] == other[name] for name in ("kind", "network", "batch"))
+def _ladders(record: Json) -> list[Json]:
+    return [run for run in record["runs"] if run["tables"]]
 
 
-def _row(table: Json, key: str) -> Json | None:
-    return next((row for row in table["rows"] if row["contender"] == key), None)
+def _all(record: Json, part: str) -> list[Json]:
+    return [item for run in record["runs"] for item in run.get(part) or ()]
 
 
-def _labels(tables: Sequence[Json], keys: Sequence[str]) -> list[str]:
-    """Return the contenders' names, those of rivals with their versions."""
-    found = {}
-    for table in tables:
-        for row in table["rows"]:
-            found[row["contender"]] = _label(row)
-    return [found[key] for key in keys]
+def _curves(record: Json) -> list[Curve]:
+    plain = _all(record, "widths")
+    return [Curve(**{**curve, "falls": [Fall(**f) for f in curve["falls"]]}) for curve in plain]
 
 
 def _label(row: Json) -> str:
@@ -260,28 +240,9 @@ def _label(row: Json) -> str:
     return f"{row['label']} {version}".strip()
 
 
-def _cell(row: Json | None, ours: Json | None, fastest: float) -> str:
-    if row is None:
-        return ""
-    times = f" ({significant(row['us'] / ours['us'])}×)" if ours else ""
-    return _bold(row["us"], fastest) + times
-
-
-def _bold(us: float, fastest: float) -> str:
-    return f"**{significant(us)}**" if us == fastest else significant(us)
-
-
-def _head(cells: Sequence[str]) -> Iterator[str]:
-    yield _line(cells)
-    yield "|" + "|".join(["---", *["---:"] * (len(cells) - 1)]) + "|"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _image(name: str, text: str) -> str:
-    return f"![{text}]({CHARTS}/{name}.svg)"
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    for cells in (head, ["---", *["---:"] * (len(head) - 1)], *rows):
+        yield f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

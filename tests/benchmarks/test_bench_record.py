@@ -1,10 +1,12 @@
-"""Records of a machine, and the README that is made from one and never written by hand."""
+"""Records of a machine, and the pages whose numbers come from them and from no hand."""
 
 from __future__ import annotations
 
+import difflib
 import io
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +20,36 @@ from tests.benchmarks.test_bench_parts import CURVE, MACHINE
 from tests.checkout import ROOT
 
 
-def differences(text: str) -> list[str]:
-    """Return what README and its charts say otherwise than the record that README names."""
-    name = readme.named_in(text)
-    made = readme.page(name, json.loads((ROOT / name).read_text(encoding="utf-8")))
-    found = [] if made.block in text else [f"README is not what {name} says: make readme"]
-    for path, chart in made.charts.items():
-        if (ROOT / path).read_text(encoding="utf-8") != chart:
-            found.append(f"{path} is not what {name} says: make readme")
-    return found
+def differences(path: Path) -> list[str]:
+    """Return what a page says otherwise than the records that its blocks name."""
+    text = path.read_text(encoding="utf-8")
+    lines = difflib.unified_diff(text.splitlines(), readme.renewed(text).splitlines(), n=0)
+    return [line for line in lines if line[0] == "+" and line[:3] != "+++"]
 
 
-def test_readme_is_what_its_record_says() -> None:
-    assert differences((ROOT / "README.md").read_text(encoding="utf-8")) == []
+@pytest.mark.parametrize("page", readme.pages(), ids=lambda page: page.name)
+def test_every_page_is_what_its_records_say(page: Path) -> None:
+    assert differences(page) == []
+
+
+def test_every_part_of_the_records_is_on_a_page() -> None:
+    texts = [page.read_text(encoding="utf-8") for page in readme.pages()]
+    shown = {part for text in texts for part, _ in readme.BLOCK.findall(text)}
+    assert shown == set(readme.PARTS)
+
+
+def test_the_charts_are_what_the_record_says() -> None:
+    for path, chart in readme.charts((ROOT / "README.md").read_text(encoding="utf-8")).items():
+        assert (ROOT / path).read_text(encoding="utf-8") == chart, f"{path}: make readme"
 
 
 @pytest.mark.parametrize("edit", [("| **", "| **1"), ("commit ", "commit 0"), ("×", " times")])
-def test_a_number_that_is_edited_by_hand_is_found(edit: tuple[str, str]) -> None:
+def test_a_number_that_is_edited_by_hand_is_found(edit: tuple[str, str], tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     start = text.index("<!-- measured: ")
     assert edit[0] in text[start:]
-    edited = text[:start] + text[start:].replace(*edit, 1)
+    edited = tmp_path / "edited.md"
+    edited.write_text(text[:start] + text[start:].replace(*edit, 1), encoding="utf-8")
     assert len(differences(edited)) == 1
 
 
@@ -50,9 +61,10 @@ def test_an_installed_fastnet_has_no_readme_to_renew(
         readme.main([])
 
 
-def test_a_readme_without_marks_is_refused() -> None:
-    with pytest.raises(InputError, match="no block that begins with"):
-        readme.named_in("# fastnet\n")
+def test_a_block_of_an_unknown_part_is_refused() -> None:
+    path = "benchmarks/results/2026-11-21-epyc-zen5.json"
+    with pytest.raises(InputError, match="unknown part 'speed'"):
+        readme.renewed(f"<!-- measured: speed {path} -->\n<!-- end -->")
 
 
 def row(contender: str, us: float, kind: str = "rival") -> dict[str, Any]:
@@ -80,6 +92,7 @@ def whole() -> dict[str, Any]:
     curve = {**vars(CURVE), "falls": [vars(fall) for fall in CURVE.falls]}
     learner = {"label": "A", "version": "1", "kind": "rival", "seconds": 3.214, "accuracy": 0.8768}
     return {
+        "format": "fastnet-record/1",
         "created": "2030-01-02T03:04:05+00:00",
         "quick": False,
         "machine": MACHINE,
@@ -92,42 +105,57 @@ def whole() -> dict[str, Any]:
     }
 
 
-def test_the_page_has_every_part_of_the_record() -> None:
-    made = readme.page("benchmarks/results/x.json", whole())
-    lines = made.block.splitlines()
-    assert lines[0] == "<!-- measured: benchmarks/results/x.json -->"
-    assert "| `xor`: 2-4-2, batch 4 | **8.00** | 50 % | 16.0 (2.00×) | 300 (37.5×) |" in lines
-    # On two cores there is a column for the time on one.
-    assert "| `xor`: 2-4-2, batch 4 | **5.00** | 50 % | 8.00 (1.60×) | 10.0 (2.00×)" in made.block
-    assert "| 2-4-2, one row | **8.00** | 16.0 | 300 |" in lines
-    assert "| 2-4-2, 10,000 rows | **500 k** | 250 k | 13.3 k |" in lines
-    assert "| import this | 123 |" in lines
-    assert "| A 1 | 3.21 | 87.7 % |" in lines
-    assert any("odd widths too" in line for line in lines)
-    assert set(made.charts) == {"benchmarks/results/ladder.svg", "benchmarks/results/widths.svg"}
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], str]:
+    """Return the block of a part, made from a record with one of each."""
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    (tmp_path / "x.json").write_text(json.dumps(whole()), encoding="utf-8")
+    return lambda part: readme.renewed(f"<!-- measured: {part} x.json -->\nold\n<!-- end -->")
 
 
-def test_a_part_that_was_not_measured_is_left_out() -> None:
-    part = whole()
-    part["runs"] = part["runs"][:1]
-    made = readme.page("x.json", part)
-    assert "Start-up" not in made.block
-    assert set(made.charts) == {"benchmarks/results/ladder.svg"}
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        (
+            "training-1",
+            "| `xor`: 2-4-2, batch 4 | **8.00** (50 % of peak) | 16.0 (2.00×) | 300 (37",
+        ),
+        (
+            "training-2",
+            "| `xor`: 2-4-2, batch 4 | **5.00** (50 % of peak) | 10.0 (2.00×) | 300 (60",
+        ),
+        ("predictions", "| 2-4-2, rows: 1 | **8.00** | 16.0 | 300 |"),
+        ("predictions", "| 2-4-2, rows: 10,000 | **500 k** | 250 k | 13.3 k |"),
+        ("startup", "| import this | 123 |"),
+        ("learning", "| A 1 | 3.21 | 87.7 % |"),
+        ("widths", "- At most 2 threads: less than 85 %"),
+        ("machine", "a processor, AVX2; CPython 3.13, NumPy 2.0, Numba absent; fastnet 0.1"),
+    ],
+)
+def test_a_block_has_what_was_measured(made: Callable[[str], str], part: str, line: str) -> None:
+    block = made(part)
+    assert line in block
+    assert "old" not in block
+    assert block.startswith(f"<!-- measured: {part} x.json -->\n")
 
 
-def test_a_quick_record_is_not_published() -> None:
+def test_a_newer_record_of_the_same_format_takes_the_place(
+    made: Callable[[str], str], tmp_path: Path
+) -> None:
+    newer = whole()
+    newer["runs"][0]["tables"][0]["rows"][0]["us"] = 4.0
+    (tmp_path / "new.json").write_text(json.dumps(newer), encoding="utf-8")
+    block = readme.renewed(made("training-1"), {"fastnet-record/1": "new.json"})
+    assert "| **4.00** (50 % of peak) | 16.0 (4.00×)" in block
+    assert block.startswith("<!-- measured: training-1 new.json -->")
+    assert "x.json" in readme.renewed(made("training-1"), {"another": "new.json"})
+
+
+def test_a_quick_record_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    (tmp_path / "x.json").write_text(json.dumps({**whole(), "quick": True}), encoding="utf-8")
     with pytest.raises(InputError, match="is a quick record"):
-        readme.page("x.json", {**whole(), "quick": True})
-
-
-def test_the_block_is_replaced_and_nothing_else() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    made = readme.page("benchmarks/results/x.json", whole())
-    new = readme.replaced(text, made.block)
-    assert made.block in new
-    assert readme.named_in(new) == "benchmarks/results/x.json"
-    assert new.split("<!-- measured")[0] == text.split("<!-- measured")[0]
-    assert new.split("<!-- end")[1] == text.split("<!-- end")[1]
+        readme.read("x.json")
 
 
 # --- recording -----------------------------------------------------------------------------------

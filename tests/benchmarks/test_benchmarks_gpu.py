@@ -174,18 +174,21 @@ def result(*rows: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_the_readme_has_the_table_of_the_newest_recorded_run() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_site_has_the_table_of_the_newest_recorded_run() -> None:
+    text = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
     assert report.renewed(text, report.newest()) == text
 
 
-def test_the_newest_recorded_run_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert report.RESULTS == ROOT / "fastnet" / "benchmarks" / "results"
+def test_the_readme_says_that_nothing_was_timed_as_long_as_that_is_so() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (report.NOTHING in readme) == (report.newest() is None)
+
+
+def test_a_recorded_run_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (report.RESULTS / "README.md").is_file()
     monkeypatch.setattr(report, "RESULTS", tmp_path)
-    assert report.newest() is None
-    for day in (2, 1):
-        (tmp_path / f"gpu-2026-01-0{day}.json").write_text(f'{{"day": {day}}}')
-    assert report.newest() == {"day": 2}
+    (tmp_path / "gpu-2030-01-02-X.json").write_text(json.dumps(result(ROW)), encoding="utf-8")
+    assert report.newest() == result(ROW)
 
 
 def test_records_that_are_not_installed_are_no_missing_measurement(

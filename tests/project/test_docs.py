@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+import fastnet as fn
+import fastnet.sklearn as estimators
+from fastnet.cli import COMMANDS, group
+from fastnet.nn.activations import ACTIVATIONS
+from fastnet.nn.initializers import INITIALIZERS
+from fastnet.nn.losses import LOSSES
+from fastnet.nn.metrics import METRICS
+from fastnet.nn.optimizers import OPTIMIZERS
 from tests.checkout import ROOT, tracked_files
-from tests.pages import Block, blocks, check_session, run_notebook, run_page
+from tests.pages import Block, blocks, check_session, run_notebook, run_page, shell_lines
 
 pytest.importorskip("numba", reason="Numba is not installed")
 
@@ -35,8 +46,8 @@ def test_the_code_of_a_page_runs_and_gives_what_it_shows(
     assert run_page(page) > 0
 
 
-def test_every_page_of_tutorial_and_how_to_has_code() -> None:
-    pages = {page for page in PAGES if page.parent.name in ("tutorial", "howto")}
+def test_every_page_of_tutorial_and_guides_has_code() -> None:
+    pages = {page for page in PAGES if page.parent.name in ("tutorial", "guides")}
     without = {name(page) for page in pages - set(WITH_CODE) if page.stem != "index"}
     assert without == set()
 
@@ -63,6 +74,70 @@ def test_names_are_kept_from_block_to_block(tmp_path: Path) -> None:
     assert run_page(page) == 3
     with pytest.raises(AssertionError):
         check_session(Block("pycon", ">>> 1 / 0\n", 1, False), {}, "here")
+
+
+# --- what the pages must have ---------------------------------------------------------------------
+
+
+def wrong_commands(text: str) -> Iterator[str]:
+    """Yield the lines with ``fastnet COMMAND`` whose options the command does not have."""
+    parent = group.make_context("fastnet", [], resilient_parsing=True)
+    for line in shell_lines(text):
+        words = shlex.split(line, comments=True)
+        if words[:1] != ["fastnet"]:
+            continue
+        command = group.get_command(parent, words[1])
+        try:
+            assert command is not None, f"there is no command {words[1]}"
+            context = click.Context(command, parent=parent, info_name=words[1])
+            command.make_parser(context).parse_args(words[2:])
+        except (AssertionError, click.UsageError) as error:
+            yield f"{line}: {error}"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=name)
+def test_every_command_on_a_page_has_the_options_it_shows(page: Path) -> None:
+    assert list(wrong_commands(page.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("line", ["fastnet train x.csv --tabel", "fastnet trian x.csv"])
+def test_a_wrong_command_is_found(line: str) -> None:
+    assert len(list(wrong_commands(f"```sh\nfastnet info m\n{line}  # why\n```\n"))) == 1
+
+
+def test_the_reference_of_the_command_line_has_every_command() -> None:
+    text = (DOCS / "command-line.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\.\. command:: (\w+)$", text, re.MULTILINE) == list(COMMANDS)
+
+
+def undocumented(text: str) -> list[str]:
+    """Return the public names that the pages of the reference do not have."""
+    whole = re.findall(r"automodule:: (\S+)\n   :members:", text)
+    public = {f"fastnet.{name}": getattr(fn, name) for name in fn.__all__}
+    public |= {f"fastnet.sklearn.{name}": getattr(estimators, name) for name in estimators.__all__}
+    return [
+        name
+        for name, thing in public.items()
+        if getattr(thing, "__module__", None) not in (None, *whole)
+        and not re.search(rf"auto\w+:: {re.escape(name)}$", text, re.MULTILINE)
+    ]
+
+
+def test_the_reference_has_every_public_name() -> None:
+    text = "".join(p.read_text(encoding="utf-8") for p in (DOCS / "reference").glob("*.md"))
+    assert undocumented(text) == []
+    assert undocumented(text.replace("autoclass:: fastnet.Adam\n", "")) == ["fastnet.Adam"]
+
+
+def test_the_guide_lists_every_layer_loss_optimizer_and_metric() -> None:
+    text = (DOCS / "guides/layers-losses-optimizers.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"[\w]+", text.partition("\n## ")[0].lower()))
+    known = {*ACTIVATIONS, *LOSSES, *OPTIMIZERS, *METRICS, *INITIALIZERS}
+    assert known - listed == set()
+    assert {"swish", "hinge"} - listed == {"swish", "hinge"}
+
+
+# --- examples -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name)

@@ -25,9 +25,7 @@ import fastnet.sklearn as estimators
 
 BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
 
-SECTION = (
-    (ROOT / "README.md").read_text().partition("\n### scikit-learn\n")[2].partition("\n###")[0]
-)
+GUIDE = (ROOT / "docs/guides/scikit-learn.md").read_text(encoding="utf-8")
 
 # A network that has not converged after so many iterations is none of these tests' business.
 unfinished = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -86,13 +84,13 @@ def run_scikit_learns_tests(folder: Path, *options: str) -> dict[str, bool]:
     }
 
 
-def test_scikit_learns_own_tests_pass_but_for_those_that_the_readme_names(tmp_path: Path) -> None:
+def test_scikit_learns_own_tests_pass_but_for_those_that_the_guide_names(tmp_path: Path) -> None:
     passed = run_scikit_learns_tests(tmp_path, "-p", "tests.sklearn.shim")
     assert len(passed) >= 55
-    count, version = re.findall(r"Of the (\d+) tests in scikit-learn ([\d.]+)'s", SECTION)[0]
+    count, version = re.findall(r"Of the (\d+) tests in scikit-learn ([\d.]+)'s", GUIDE)[0]
     if sklearn.__version__.startswith(version):
         assert len(passed) == int(count)
-    named = set(re.findall(r"`(test_\w+)`", SECTION))
+    named = set(re.findall(r"`(test_\w+)`", GUIDE))
     assert {name for name, well in passed.items() if not well} == named
 
 
@@ -106,20 +104,3 @@ def test_a_shim_that_breaks_the_classes_is_noticed(tmp_path: Path) -> None:
     )
     passed = run_scikit_learns_tests(tmp_path, "-p", "broken_shim", "-k", "partial_fit")
     assert not all(passed.values())
-
-
-def test_the_code_in_the_readme_runs_line_by_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
-    assert len(blocks) == 2
-    names: dict[str, Any] = {}
-    for line in re.finditer(r"(?ms)^\S.*?(?=^[^\s)]|\Z)", "".join(blocks)):
-        code, _, promised = line.group().partition("  # 0.")
-        if promised:
-            # On another processor a row or two may fall to the other side.
-            assert abs(eval(code, names) - float(f"0.{promised}")) < 0.02, code
-        else:
-            exec(code, names)
-    assert (tmp_path / "digits.safetensors").exists()

@@ -70,17 +70,17 @@ def browse(folder: Path, page: Path, *options: str) -> subprocess.CompletedProce
     )  # fmt: skip
 
 
-def width_on_a_phone(text: str, folder: Path) -> int:
-    """Return how wide a page becomes, in pixels, where it may be `PHONE`."""
-    # In a frame, because a browser's window has a least width.
-    frame = f'<iframe style="border: 0; width: {PHONE}px" srcdoc="{html.escape(text)}"></iframe>'
+def widths_on_a_phone(folder: Path, *pages: str) -> list[int]:
+    """Return how wide each page becomes, in pixels, where it may be `PHONE`."""
+    # In frames, because a browser's window has a least width.
+    style = f"border: 0; width: {PHONE}px"
+    frames = [f'<iframe style="{style}" srcdoc="{html.escape(page)}"></iframe>' for page in pages]
     script = (
-        "onload = () => { document.title = 'width ' + document.querySelector('iframe')"
-        ".contentDocument.documentElement.scrollWidth; };"
+        "onload = () => { document.title = [...document.querySelectorAll('iframe')]"
+        ".map(f => f.contentDocument.documentElement.scrollWidth).join(); };"
     )
-    (folder / "phone.html").write_text(f"{frame}<script>{script}</script>", encoding="utf-8")
-    found = re.search(
-        r"<title>width (\d+)<", browse(folder, folder / "phone.html", "--dump-dom").stdout
-    )
+    phones = folder / "phones.html"
+    phones.write_text(f"{''.join(frames)}<script>{script}</script>", encoding="utf-8")
+    found = re.search(r"<title>([\d,]+)<", browse(folder, phones, "--dump-dom").stdout)
     assert found is not None
-    return int(found[1])
+    return [int(width) for width in found[1].split(",")]

@@ -155,7 +155,7 @@ def page(
         section("Command", "", f"<pre>{words}</pre>"),
         _results(epochs, records, best_epoch, tested),
         section(
-            "Learning curves", "", charts(p for curve in curves for p in figures.panels(curve))
+            "Learning curves", "", charts(panel for c in curves for panel in figures.panels(c))
         ),
     ]
     predictions = []
@@ -218,12 +218,9 @@ def _confusion(found: Confusion, what: str) -> str:
 def _cell(found: Confusion, i: int, j: int) -> str:
     count, fraction = int(found.counts[i, j]), float(found.shares[i, j])
     shade = fraction**0.5  # so that a few mistakes are seen beside many right answers
-    kinds = [
-        *(["right"] if i == j else []),
-        *(["strong"] if shade > 0.6 else []),
-        *([] if count else ["none"]),
-    ]
-    style = f'class="{" ".join(kinds)}" style="--share: {shade:.3f}" title="{fraction:.1%}"'
+    kinds = ("right", i == j), ("strong", shade > 0.6), ("none", not count)
+    shown = " ".join(kind for kind, holds in kinds if holds)
+    style = f'class="{shown}" style="--share: {shade:.3f}" title="{fraction:.1%}"'
     return f"<td {style}>{count:,}</td>"
 
 

@@ -21,7 +21,7 @@ from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.preprocessing.target import TableTarget
 from fastnet.report import figures, measures, svg
 from fastnet.report.html import Shown, document, page, table
-from tests.html_pages import PHONE, Page, browse, needs_chromium, width_on_a_phone
+from tests.html_pages import PHONE, Page, browse, needs_chromium, widths_on_a_phone
 
 RNG = np.random.default_rng(0)
 ODD = "<script>alert('\"&')</script>"
@@ -258,11 +258,11 @@ def test_a_browser_shows_it_without_a_complaint(folder: Path, scheme: str) -> No
 
 @needs_chromium
 def test_a_browser_finds_no_page_wider_than_a_phone(folder: Path, houses: Path) -> None:
-    for data in ("digits", houses):
-        assert width_on_a_phone(trained_page(folder, data), folder) == PHONE
-    long = document("x" * 300, [table(["a" * 100], [["b" * 100]])])
-    assert width_on_a_phone(long, folder) == PHONE
-    assert width_on_a_phone(long.replace('class="wide"', ""), folder) > PHONE
+    pages = [trained_page(folder, data) for data in ("digits", houses)]
+    pages.append(document("x" * 300, [table(["a" * 100], [["b" * 100]])]))
+    *found, spoilt = widths_on_a_phone(folder, *pages, pages[-1].replace('class="wide"', ""))
+    assert found == [PHONE] * 3
+    assert spoilt > PHONE
 
 
 # None of these is a formula, markup, or longer than there is room for.

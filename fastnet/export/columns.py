@@ -35,9 +35,8 @@ class InputColumn:
     ----------
     name : str
     kind : {"numeric", "categorical", "empty"}
-        A number x becomes ``clip((x - center) * factor)``, or ``(x - center) / factor`` where the
-        table is not `InputTable.robust`; then the inputs of its embedding, then its indicator; the
-        first two are 0 where x is missing. An empty column becomes no input.
+        A number x becomes ``clip((x - center) * factor)``, then the inputs of its embedding, then
+        its indicator; the first two are 0 where x is missing. An empty column becomes no input.
     categories : tuple of str
     at, width : int
         The index of its first input, and the number of its inputs.
@@ -87,15 +86,12 @@ class InputTable:
     inputs : int
     features : tuple of str
         Names of the inputs.
-    robust : bool
-        Whether numbers are scaled with the smooth clip.
     """
 
     columns: tuple[InputColumn, ...]
     embedding: Literal["periodic", "piecewise"] | None
     inputs: int
     features: tuple[str, ...]
-    robust: bool
 
 
 def scaling_of(network: Network) -> tuple[Array, Array] | None:
@@ -115,7 +111,6 @@ def table_of(network: Network) -> InputTable | None:
         preprocessor.numeric_embedding if numeric else None,
         preprocessor.inputs,
         preprocessor.feature_names,
-        preprocessor.scaling == "robust",
     )
 
 

@@ -37,13 +37,6 @@ static double scaled(double x, double center, double factor) {{
 }}
 """
 
-_STANDARDISED: Final = """\
-/* A number, standardised; NAN stays NAN. */
-static double scaled(double x, double center, double factor) {
-  return (x - center) / factor;
-}
-"""
-
 _INDEX_OF: Final = """\
 /* The index of a text in a list; -1 where it is NULL or not in the list. */
 static int index_of(const char *text, const char *const *list, int n) {
@@ -160,7 +153,7 @@ class RowStruct:
         columns = [column for _, column in self.fields]
         helpers = []
         if any(column.kind == "numeric" for column in columns):
-            helpers += [_NO_FAST_MATH, _SCALED if self.table.robust else _STANDARDISED]
+            helpers += [_NO_FAST_MATH, _SCALED]
         if self.table.embedding is not None:
             helpers.append(_EMBED[self.table.embedding])
         if any(column.kind == "categorical" for column in columns):

@@ -73,12 +73,16 @@ def _numbers(
     taken = _taken(g, "numbers", x, [index for index, _ in numeric])
     missing, zero = g.op("IsNaN", taken), _constant(g, "zero", 0.0)
 
-    # Scaled numbers, 0 where x is missing.
-    center = _constant(g, "center", [column.center for column in columns])
-    factor = _constant(g, "factor", [column.factor for column in columns])
-    z = g.op("Sub", taken, center)
-    z = _smooth_clip(g, z, factor) if table.robust else g.op("Div", z, factor)
-    z = g.op("Where", missing, zero, z)
+    # Scaled numbers: the smooth clip of (x - center) * factor, 0 where x is missing.
+    z = g.op("Sub", taken, _constant(g, "center", [column.center for column in columns]))
+    z = g.op("Clip", z, _constant(g, "least", -LARGEST), _constant(g, "most", LARGEST))
+    z = g.op("Mul", z, _constant(g, "factor", [column.factor for column in columns]))
+    # ONNX has no hypot: beyond the root of the largest number squares overflow.
+    bound = np.sqrt(LARGEST_SCALED)
+    z = g.op("Clip", z, _constant(g, "low", -bound), _constant(g, "high", bound))
+    fraction = g.op("Div", z, _constant(g, "smooth", SMOOTH_CLIP))
+    root = g.op("Sqrt", g.op("Add", g.op("Mul", fraction, fraction), _constant(g, "one", 1.0)))
+    z = g.op("Where", missing, zero, g.op("Div", z, root))
     z = g.op("Where", g.op("IsInf", taken), _constant(g, "refused", np.nan), z)
     parts = [(g.cast(z), [column.at for column in columns])]
 
@@ -101,18 +105,6 @@ def _numbers(
         last = [column.at + column.width - 1 for _, column in flagged]
         parts.append((g.op("Where", gaps, gone, there), last))
     return parts
-
-
-def _smooth_clip(g: Graph, difference: str, factor: str) -> str:
-    """Add ``clip(z) = z / sqrt(1 + (z / 3)^2)`` of a difference times its factor."""
-    z = g.op("Clip", difference, _constant(g, "least", -LARGEST), _constant(g, "most", LARGEST))
-    z = g.op("Mul", z, factor)
-    # ONNX has no hypot: beyond the root of the largest number squares overflow.
-    bound = np.sqrt(LARGEST_SCALED)
-    z = g.op("Clip", z, _constant(g, "low", -bound), _constant(g, "high", bound))
-    fraction = g.op("Div", z, _constant(g, "smooth", SMOOTH_CLIP))
-    root = g.op("Sqrt", g.op("Add", g.op("Mul", fraction, fraction), _constant(g, "one", 1.0)))
-    return g.op("Div", z, root)
 
 
 def _embedding(

@@ -58,10 +58,12 @@ def encode(table):
     return np.hstack(parts).astype(DTYPE)
 '''
 
-_COLUMNS: Final = '''\
+_COLUMNS: Final = f'''\
 @np.errstate(over="ignore", invalid="ignore")
 def _of_numbers(numbers, k):
-    SCALE
+    z = np.clip(numbers - TENSORS["center"][k], -{LARGEST!r}, {LARGEST!r})
+    z = np.clip(z * TENSORS["factor"][k], -{LARGEST_SCALED!r}, {LARGEST_SCALED!r})
+    z = z / np.hypot(1, z / {SMOOTH_CLIP!r})
     missing = np.isnan(numbers)
     parts = [np.where(missing, 0, z)[:, None]]
     EMBED
@@ -73,7 +75,7 @@ def _of_numbers(numbers, k):
 
 def _of_codes(codes, name):
     hot, cold = TENSORS["hot" + name], TENSORS["cold" + name]
-    if len(hot) == 2 and len(cold) == 1:  # one input for both
+    if len(hot) == 2:  # one input for both
         return np.append(hot, cold)[codes][:, None]
     x = np.tile(cold, (len(codes), 1))
     known = np.flatnonzero(codes >= 0)
@@ -88,8 +90,8 @@ def _cells(column, name):
     known = [cell for cell in cells if cell is not None]
     odd = [cell for cell in known if not isinstance(cell, (str, int, float, np.generic))]
     if odd or array.dtype.kind not in "biufOUT" or array.ndim != 1:
-        held = type(odd[0]).__name__ if odd else f"{array.dtype} of shape {array.shape}"
-        raise ValueError(f"the column {name!r} must hold numbers or texts, got {held}.")
+        held = type(odd[0]).__name__ if odd else f"{{array.dtype}} of shape {{array.shape}}"
+        raise ValueError(f"the column {{name!r}} must hold numbers or texts, got {{held}}.")
     if all(isinstance(cell, (int, float, np.number, np.bool_)) for cell in known):
         return cells
     return [None if cell is None else str(cell).strip() for cell in cells]
@@ -106,7 +108,7 @@ def _numbers(column, name):
         numbers = np.array([_number(cell, name) for cell in _cells(column, name)])
     numbers = numbers.astype(float)
     if np.isinf(numbers).any():
-        raise ValueError(f"the column {name!r} must hold finite numbers.")
+        raise ValueError(f"the column {{name!r}} must hold finite numbers.")
     return numbers
 
 
@@ -114,7 +116,7 @@ def _number(cell, name):
     if cell is None or (isinstance(cell, str) and cell.lower() in MISSING):
         return np.nan
     if isinstance(cell, str) and not _is_number(cell):
-        raise ValueError(f"the column {name!r} must hold numbers, got {cell!r}.")
+        raise ValueError(f"the column {{name!r}} must hold numbers, got {{cell!r}}.")
     return float(cell)
 
 
@@ -128,7 +130,7 @@ def _is_number(text):
 
 def _codes(column, name, categories):
     """Return the index of each cell's category, -1 where it is missing or not known."""
-    index = {category: code for code, category in enumerate(categories)}
+    index = {{category: code for code, category in enumerate(categories)}}
     return np.array([index.get(_category(cell), -1) for cell in _cells(column, name)], int)
 
 
@@ -139,22 +141,15 @@ def _category(cell):
     return str(int(number)) if number.is_integer() else repr(number)
 '''
 
-_ROBUST: Final = f"""\
-z = np.clip(numbers - TENSORS["center"][k], -{LARGEST!r}, {LARGEST!r})
-    z = np.clip(z * TENSORS["factor"][k], -{LARGEST_SCALED!r}, {LARGEST_SCALED!r})
-    z = z / np.hypot(1, z / {SMOOTH_CLIP!r})"""
-_STANDARD: Final = 'z = (numbers - TENSORS["center"][k]) / TENSORS["factor"][k]'
-
 _EMBED: Final = {"periodic": _PERIODIC, "piecewise": _PIECEWISE}
 
 
 def functions(table: InputTable) -> list[str]:
     """Return the functions that encode a table."""
-    columns = _COLUMNS.replace("SCALE", _ROBUST if table.robust else _STANDARD)
     if table.embedding is None:
-        return [_ENCODE, columns.replace("    EMBED\n", "")]
+        return [_ENCODE, _COLUMNS.replace("    EMBED\n", "")]
     line = "parts.append(embed(numbers, z, k))"
-    return [_EMBED[table.embedding], _ENCODE, columns.replace("EMBED", line)]
+    return [_EMBED[table.embedding], _ENCODE, _COLUMNS.replace("EMBED", line)]
 
 
 def tensors(table: InputTable) -> dict[str, NDArray[np.float64]]:

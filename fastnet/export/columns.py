@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastnet.network import Network
 from fastnet.preprocessing.scaler import Scaler
-from fastnet.preprocessing.scaling import APPLY
+from fastnet.preprocessing.scaling import APPLY, Scaling
 from fastnet.preprocessing.table import TablePreprocessor
 
 Array = NDArray[np.float64]
@@ -35,13 +35,13 @@ class InputColumn:
     ----------
     name : str
     kind : {"numeric", "categorical", "empty"}
-        A number x becomes ``clip((x - center) * factor)``, then the inputs of its embedding, then
-        its indicator; the first two are 0 where x is missing. An empty column becomes no input.
+        A number x becomes its scaled value, then the inputs of its embedding, then its indicator;
+        the first two are 0 where x is missing. An empty column becomes no input.
     categories : tuple of str
     at, width : int
         The index of its first input, and the number of its inputs.
     center, factor : float
-        Of a numeric column.
+        The scale of a numeric column.
     knots : (K,) float64
         Of a numeric column's embedding.
     steps : (K - 1,) float64, or (0,)
@@ -81,6 +81,8 @@ class InputTable:
     Attributes
     ----------
     columns : tuple of InputColumn
+    scaling : {"robust", "standard", "none", "float32"}
+        The formula that scales numbers; see `fastnet.preprocessing.scaling`.
     embedding : {None, "periodic", "piecewise"}
         Of the numeric columns.
     inputs : int
@@ -89,6 +91,7 @@ class InputTable:
     """
 
     columns: tuple[InputColumn, ...]
+    scaling: Scaling
     embedding: Literal["periodic", "piecewise"] | None
     inputs: int
     features: tuple[str, ...]
@@ -108,6 +111,7 @@ def table_of(network: Network) -> InputTable | None:
     numeric = any(column.kind == "numeric" for column in preprocessor.columns)
     return InputTable(
         _columns(preprocessor),
+        preprocessor.scaling,
         preprocessor.numeric_embedding if numeric else None,
         preprocessor.inputs,
         preprocessor.feature_names,

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.export import FORMATS, from_torch, to_torch, usage
+from fastnet.preprocessing.columns import TableColumn
+from fastnet.preprocessing.scaling import APPLY
 from fastnet.tables import TablePreprocessor
-from fastnet.tables.train import in_units, make_layers
 from tests.export import compiled
 from tests.export.formats import ANSWERS, Answer, python_module, stand_in
-from tests.exports import LIMIT, ODD_NAMES, for_table, relative_difference, standardise
+from tests.exports import LIMIT, ODD_NAMES, for_table, relative_difference
 
 ROWS = 160
 MANY = tuple(f"city {k}" for k in range(40))
@@ -116,8 +117,7 @@ def networks() -> dict[str, fn.Network]:
         for name, (target, options) in CASES.items()
         for dtype in ("float32", "float64")
     }
-    # What nobody trains but a network may be: targets in their unit after an activation, none, and
-    # inputs that are scaled once more.
+    # What nobody trains but a network may be: targets in their unit after an activation, and none.
     for dtype in ("float32", "float64"):
         pre = made[f"regression_{dtype}"].preprocessor
         assert pre is not None
@@ -129,8 +129,6 @@ def networks() -> dict[str, fn.Network]:
             net = fn.Network(layers, inputs=pre.inputs, dtype=dtype, backend="numpy")
             net.preprocessor = kept
             made[f"{name}_{dtype}"] = spread(net)
-        made[f"scaled_inputs_{dtype}"] = net = network("price", dtype)
-        standardise(net, np.arange(net.inputs) / 9, np.arange(1.0, net.inputs + 1) ** 0.25)
     return made
 
 
@@ -178,6 +176,74 @@ def test_whatever_is_wrong_is_noticed(answer: Answer, part: str, tmp_path: Path)
     else:
         net.preprocessor = replace(pre, **{part: getattr(pre, part) * 1.001})
     assert difference(y, net) > 1
+
+
+# --- every scaling --------------------------------------------------------------------------------
+
+COLUMNS = (
+    TableColumn("size", "numeric"),
+    TableColumn("gap", "numeric", indicator=True),
+    TableColumn("pair", "categorical", ("a", "b")),
+    TableColumn("two", "categorical", ("a", "b"), one_hot=True),
+    TableColumn("some", "categorical", ("a", "b", "c")),
+)
+SCALED: dict[str, list[Any]] = {
+    "size": [1e6 + k / 3 for k in range(5)] + [None],
+    "gap": [None, -0.5, 1e4 / 3, 0.0, np.nan, 7.0],
+    "pair": ["a", "b", None, "c", "a", "b"],
+    "two": ["b", None, "a", "c", "b", "a"],
+    "some": ["a", "b", "c", None, "d", "b"],
+}
+both_dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
+each_scaling = pytest.mark.parametrize("scaling", APPLY)
+
+
+def with_scaling(scaling: Any, dtype: str) -> fn.Network:
+    """Return a network whose table is scaled by that formula."""
+    center = np.array([1e6, *np.linspace(-0.5, 0.5, 8)])
+    factor = np.array([0.5, *np.linspace(0.7, 1.4, 8)])
+    made = TablePreprocessor(COLUMNS, center, factor, scaling=scaling)
+    net = fn.Network([made.inputs, 3], dtype=dtype, backend="numpy", seed=4)
+    net.preprocessor = made
+    return net
+
+
+@by_each_format
+@both_dtypes
+@each_scaling
+def test_every_scaling_is_exported(
+    scaling: str, dtype: str, answer: Answer, tmp_path: Path
+) -> None:
+    net = with_scaling(scaling, dtype)
+    y = answer(net, SCALED, tmp_path)
+    assert relative_difference(y, net.predict(SCALED)) <= LIMIT[dtype]
+    for other in {"robust", "standard", "float32"} - {"standard" if scaling == "none" else scaling}:
+        assert relative_difference(y, with_scaling(other, dtype).predict(SCALED)) > LIMIT[dtype]
+
+
+@both_dtypes
+@each_scaling
+@pytest.mark.parametrize("number", [1e39, -1e308, np.inf])
+def test_a_number_that_is_too_large_is_refused_as_by_the_network(
+    scaling: str, dtype: str, number: float, tmp_path: Path
+) -> None:
+    net = with_scaling(scaling, dtype)
+    table = {name: column[1:2] for name, column in SCALED.items()} | {"gap": [number]}
+    try:
+        with np.errstate(over="ignore"):
+            accepted = bool(np.isfinite(net.predict(table)).all())
+    except fn.FastNetError:
+        accepted = False
+    module = python_module(net)
+    if accepted:
+        assert np.isfinite(module.encode(table)).all()
+    else:
+        with pytest.raises(ValueError, match="too large|finite"):
+            module.encode(table)
+    assert np.isfinite(ANSWERS["onnx"](net, table, tmp_path)).all() == accepted
+    cells = [column[0] for column in table.values()]
+    result, x = compiled.encode_row(compiled.library(tmp_path, net), net, cells)
+    assert (result, np.isfinite(x).all()) == ((0, True) if accepted else (2, False))
 
 
 @by_each_format
@@ -365,12 +431,11 @@ def drawn(draw: st.DrawFn) -> tuple[fn.Network, dict[str, Any]]:
         table[f"{kind} {k}"] = column.tolist()
     embedding: Any = draw(st.sampled_from([None, "periodic", "piecewise"]))
     pre = TablePreprocessor.fit(table, rng.normal(3, 9, (30, 2)), numeric_embedding=embedding)
-    loss = fn.losses.get("mse", "identity")
     size = draw(st.sampled_from([None, 2]))
     dtype = draw(st.sampled_from(["float32", "float64"]))
-    layers = make_layers(pre, None, loss, (5,), "tanh", size)
+    layers = [pre.first_layer(size), fn.Dense(5, "tanh"), fn.Dense(2)]
     net = fn.Network(layers, inputs=pre.inputs, dtype=dtype, backend="numpy")
-    net.preprocessor = in_units(pre, loss, net)
+    net.preprocessor = pre
     return net, {name: [*column[:12], None] for name, column in table.items()}
 
 

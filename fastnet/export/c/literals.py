@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from fastnet.errors import InputError
 
 _PER_LINE: Final = 6
+_WORDS: Final = {"nan": "NAN", "inf": "INFINITY", "-inf": "-INFINITY"}
 
 
 def numerals(values: NDArray[Any]) -> list[str]:
     """Return numbers in the digits that give them back exactly."""
     suffix = "f" if values.dtype == np.float32 else ""
-    return [f"{text}{suffix}" for text in values.ravel().astype(np.str_).tolist()]
+    texts = values.ravel().astype(np.str_).tolist()
+    return [_WORDS.get(text, f"{text}{suffix}") for text in texts]
 
 
 def numbers(declaration: str, values: NDArray[Any]) -> str:

@@ -34,7 +34,7 @@ _ABOUT_TABLES: Final = (
     "NAME_encode(row, x) writes x for the row of a table. A number that is NAN is missing, and",
     "so is a text that is NULL. Texts are UTF-8 without blanks around them; one that is not in",
     "NAME_categories_FIELD is treated as missing. The result is 0, or k where the number in",
-    "field k, from 1, is infinite: then all of x is NAN, and so is y.",
+    "field k, from 1, is infinite or too large: then all of x is NAN, and so is y.",
 )
 
 

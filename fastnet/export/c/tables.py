@@ -16,7 +16,7 @@ import numpy as np
 from fastnet.export.c.literals import numbers, numerals, texts
 from fastnet.export.c.names import fields_of, real
 from fastnet.export.columns import LARGEST_SCALED, InputColumn, InputTable
-from fastnet.preprocessing.scaling import SMOOTH_CLIP
+from fastnet.preprocessing.scaling import SMOOTH_CLIP, Scaling
 
 _NO_FAST_MATH: Final = """\
 #if (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(_M_FP_FAST)
@@ -24,7 +24,7 @@ _NO_FAST_MATH: Final = """\
 #endif
 """
 
-_SCALED: Final = f"""\
+_ROBUST: Final = f"""\
 /* A number, scaled and clipped smoothly; NAN stays NAN. */
 static double scaled(double x, double center, double factor) {{
   double z = x - center;
@@ -36,6 +36,27 @@ static double scaled(double x, double center, double factor) {{
   return z / hypot(1.0, z / {SMOOTH_CLIP!r});
 }}
 """
+
+_STANDARD: Final = """\
+/* A number, standardised; NAN stays NAN. */
+static double scaled(double x, double center, double factor) {
+  return (x - center) / factor;
+}
+"""
+
+_FLOAT32: Final = """\
+/* A number, rounded to float and standardised; NAN stays NAN. */
+static double scaled(double x, double center, double factor) {
+  return ((double)(float)x - center) / factor;
+}
+"""
+
+_SCALED: Final[dict[Scaling, str]] = {
+    "robust": _ROBUST,
+    "standard": _STANDARD,
+    "none": _STANDARD,
+    "float32": _FLOAT32,
+}
 
 _INDEX_OF: Final = """\
 /* The index of a text in a list; -1 where it is NULL or not in the list. */
@@ -153,7 +174,7 @@ class RowStruct:
         columns = [column for _, column in self.fields]
         helpers = []
         if any(column.kind == "numeric" for column in columns):
-            helpers += [_NO_FAST_MATH, _SCALED]
+            helpers += [_NO_FAST_MATH, _SCALED[self.table.scaling]]
         if self.table.embedding is not None:
             helpers.append(_EMBED[self.table.embedding])
         if any(column.kind == "categorical" for column in columns):
@@ -179,15 +200,15 @@ class RowStruct:
     def _encode(self, body: list[str]) -> str:
         """Return the function that encodes a row; `body` has some lines for each column."""
         columns = [column for _, column in self.fields]
-        lines = ["int infinite = 0;"]
+        lines = ["int refused = 0;"]
         if any(column.kind == "numeric" for column in columns):
             lines.append("double z;")
         if any(column.kind == "categorical" for column in columns):
             lines.append("int k;")
         lines += ["size_t i;", *body]
         # Inputs are NAN then, so that a caller who ignores the result sees no plausible outputs.
-        lines.append(f"for (i = 0; infinite && i < {self.table.inputs}; i++) x[i] = NAN;")
-        lines.append("return infinite;")
+        lines.append(f"for (i = 0; refused && i < {self.table.inputs}; i++) x[i] = NAN;")
+        lines.append("return refused;")
         text = "".join(f"  {line}\n" for line in lines)
         head = f"int {self.prefix}_encode(const {self.prefix}_row *row, {real(self.dtype)} *x)"
         return f"{head} {{\n{text}}}\n"
@@ -195,10 +216,15 @@ class RowStruct:
     def _number(self, number: int, field: str, column: InputColumn) -> tuple[list[str], list[str]]:
         """Return the constants of a numeric column, and its lines in the function."""
         value, at, cast = f"row->{field}", column.at, f"({real(self.dtype)})"
+        # Robust scaling is bounded; other numbers may be too large once they are scaled.
+        refused = f"fabs({value}) > DBL_MAX"
+        if self.table.scaling != "robust":
+            limit = "FLT_MAX" if self.dtype == np.float32 else "DBL_MAX"
+            refused = f"fabs((double)x[{at}]) > (double){limit}"
         lines = [
-            f"if (!infinite && fabs({value}) > DBL_MAX) infinite = {number};",
             f"z = scaled({value}, {column.center!r}, {column.factor!r});",
             f"x[{at}] = z == z ? {cast}z : 0;",
+            f"if (!refused && {refused}) refused = {number};",
         ]
         constants = []
         if column.knots.size:

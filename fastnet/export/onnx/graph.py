@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 
 class Graph:
@@ -39,9 +40,9 @@ class Graph:
         self.constants[name] = from_array(array, name)
         return name
 
-    def cast(self, value: str, *, double: bool = False) -> str:
-        """Convert a value to the network's dtype, or to double precision."""
-        from onnx import TensorProto
+    def cast(self, value: str, dtype: DTypeLike | None = None) -> str:
+        """Convert a value to a dtype; default: the network's."""
+        from onnx.helper import np_dtype_to_tensor_dtype
 
-        single = self.dtype == np.float32 and not double
-        return self.op("Cast", value, to=TensorProto.FLOAT if single else TensorProto.DOUBLE)
+        kind = self.dtype if dtype is None else np.dtype(dtype)
+        return self.op("Cast", value, to=np_dtype_to_tensor_dtype(kind))

@@ -95,7 +95,7 @@ def content(network: Network, name: str) -> bytes:
         value, taken, width = tables.add(g, table, "x"), TensorProto.DOUBLE, len(table.columns)
     if scaling is not None:
         # In double, as in fastnet: a large mean would cost single precision its digits.
-        value = g.cast(value, double=True)
+        value = g.cast(value, np.float64)
         value = g.op("Sub", value, g.constant(scaling[0], "input.mean"))
         value = g.op("Div", value, g.constant(scaling[1], "input.scale"))
         value = g.cast(value)

@@ -2,8 +2,8 @@
 
 The graph's ``x`` (rows, C) has one number for each column, in float64 whatever the network's dtype:
 the number itself or the index of the category, NaN where it is missing, and any other number, such
-as -1, for a category that is not known. A graph cannot refuse a row: an infinite number becomes
-NaN, and so do the row's outputs. Nodes treat all columns of one kind together.
+as -1, for a category that is not known. A graph cannot refuse a row: a number that is infinite, or
+too large, becomes NaN, and so do the row's outputs. Nodes treat all columns of one kind together.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnet.export.columns import LARGEST, LARGEST_SCALED, InputColumn, InputTable
 from fastnet.export.onnx.graph import Graph
-from fastnet.preprocessing.scaling import SMOOTH_CLIP
+from fastnet.preprocessing.scaling import SMOOTH_CLIP, Scaling
 
 Part = tuple[str, list[int]]
 """The name of inputs (rows, K), and which of the network's inputs they are."""
@@ -73,18 +73,15 @@ def _numbers(
     taken = _taken(g, "numbers", x, [index for index, _ in numeric])
     missing, zero = g.op("IsNaN", taken), _constant(g, "zero", 0.0)
 
-    # Scaled numbers: the smooth clip of (x - center) * factor, 0 where x is missing.
-    z = g.op("Sub", taken, _constant(g, "center", [column.center for column in columns]))
-    z = g.op("Clip", z, _constant(g, "least", -LARGEST), _constant(g, "most", LARGEST))
-    z = g.op("Mul", z, _constant(g, "factor", [column.factor for column in columns]))
-    # ONNX has no hypot: beyond the root of the largest number squares overflow.
-    bound = np.sqrt(LARGEST_SCALED)
-    z = g.op("Clip", z, _constant(g, "low", -bound), _constant(g, "high", bound))
-    fraction = g.op("Div", z, _constant(g, "smooth", SMOOTH_CLIP))
-    root = g.op("Sqrt", g.op("Add", g.op("Mul", fraction, fraction), _constant(g, "one", 1.0)))
-    z = g.op("Where", missing, zero, g.op("Div", z, root))
-    z = g.op("Where", g.op("IsInf", taken), _constant(g, "refused", np.nan), z)
-    parts = [(g.cast(z), [column.at for column in columns])]
+    # Scaled numbers, 0 where x is missing, and NaN where the network refuses x.
+    z = g.op("Where", missing, zero, _scaled(g, table.scaling, taken, columns))
+    if table.scaling == "robust":
+        z = g.op("Where", g.op("IsInf", taken), _constant(g, "refused", np.nan), z)
+    level = g.cast(z)
+    if table.scaling != "robust":
+        refused = g.constant(np.array(np.nan, g.dtype), "table.refused")
+        level = g.op("Where", g.op("IsInf", level), refused, level)
+    parts = [(level, [column.at for column in columns])]
 
     # Embeddings, 0 where x is missing.
     if table.embedding is not None:
@@ -107,6 +104,25 @@ def _numbers(
     return parts
 
 
+def _scaled(g: Graph, scaling: Scaling, x: str, columns: Sequence[InputColumn]) -> str:
+    """Add the formula that scales numbers x (rows, n); return the name of its output."""
+    center = _constant(g, "center", [column.center for column in columns])
+    factor = _constant(g, "factor", [column.factor for column in columns])
+    if scaling == "float32":
+        x = g.cast(g.cast(x, np.float32), np.float64)
+    z = g.op("Sub", x, center)
+    if scaling != "robust":
+        return g.op("Div", z, factor)
+    z = g.op("Clip", z, _constant(g, "least", -LARGEST), _constant(g, "most", LARGEST))
+    z = g.op("Mul", z, factor)
+    # ONNX has no hypot: beyond the root of the largest number squares overflow.
+    bound = np.sqrt(LARGEST_SCALED)
+    z = g.op("Clip", z, _constant(g, "low", -bound), _constant(g, "high", bound))
+    fraction = g.op("Div", z, _constant(g, "smooth", SMOOTH_CLIP))
+    root = g.op("Sqrt", g.op("Add", g.op("Mul", fraction, fraction), _constant(g, "one", 1.0)))
+    return g.op("Div", z, root)
+
+
 def _embedding(
     g: Graph, name: str, x: str, z: str, columns: Sequence[InputColumn]
 ) -> tuple[str, int]:
@@ -124,7 +140,7 @@ def _embedding(
     if not (size > 0).all():
         # A bin without width is a step of the number itself.
         steps = _constant(g, "steps", [column.steps for column in columns])
-        step = g.cast(g.op("Greater", g.op("Unsqueeze", x, axis), steps), double=True)
+        step = g.cast(g.op("Greater", g.op("Unsqueeze", x, axis), steps), dtype=np.float64)
         fraction = g.op("Where", g.constant(size > 0, "table.wide"), fraction, step)
     fraction = g.op("Clip", fraction, _constant(g, "zero", 0.0), _constant(g, "one", 1.0))
     return fraction, size.shape[1]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastnet.data.text import MISSING
 from fastnet.export.columns import LARGEST, LARGEST_SCALED, InputTable
-from fastnet.preprocessing.scaling import SMOOTH_CLIP
+from fastnet.preprocessing.scaling import SMOOTH_CLIP, Scaling
 
 _PERIODIC: Final = '''\
 def embed(x, z, k):
@@ -21,7 +21,6 @@ def embed(x, z, k):
 '''
 
 _PIECEWISE: Final = '''\
-@np.errstate(all="ignore")
 def embed(x, z, k):
     """Return the fraction (N, K - 1) of each bin below scaled numbers z (N,); 0 where missing."""
     low, size = TENSORS["knots"][k][:-1], np.diff(TENSORS["knots"][k])
@@ -32,10 +31,32 @@ def embed(x, z, k):
     return features
 '''
 
+_ROBUST: Final = f"""\
+    z = np.clip(numbers - center, -{LARGEST!r}, {LARGEST!r})
+    z = np.clip(z * factor, -{LARGEST_SCALED!r}, {LARGEST_SCALED!r})
+    z = z / np.hypot(1, z / {SMOOTH_CLIP!r})
+"""
+
+_STANDARD: Final = """\
+    z = (numbers - center) / factor
+"""
+
+_FLOAT32: Final = """\
+    z = (numbers.astype(np.float32).astype(float) - center) / factor
+"""
+
+_SCALED: Final[dict[Scaling, str]] = {
+    "robust": _ROBUST,
+    "standard": _STANDARD,
+    "none": _STANDARD,
+    "float32": _FLOAT32,
+}
+
 _ENCODE: Final = f'''\
 MISSING = {sorted(MISSING)!r}
 
 
+@np.errstate(all="ignore")
 def encode(table):
     """Return x (N, I) for a dict or a data frame of columns by name, or an array (N, C).
 
@@ -55,15 +76,16 @@ def encode(table):
             number += 1
         elif kind == "categorical":
             parts.append(_of_codes(_codes(table[name], name, categories), f"{{index}}"))
-    return np.hstack(parts).astype(DTYPE)
+    x = np.hstack(parts).astype(DTYPE)
+    if not np.isfinite(x).all():
+        raise ValueError("the table holds numbers that are too large.")
+    return x
 '''
 
-_COLUMNS: Final = f'''\
-@np.errstate(over="ignore", invalid="ignore")
+_COLUMNS: Final = '''\
 def _of_numbers(numbers, k):
-    z = np.clip(numbers - TENSORS["center"][k], -{LARGEST!r}, {LARGEST!r})
-    z = np.clip(z * TENSORS["factor"][k], -{LARGEST_SCALED!r}, {LARGEST_SCALED!r})
-    z = z / np.hypot(1, z / {SMOOTH_CLIP!r})
+    center, factor = TENSORS["center"][k], TENSORS["factor"][k]
+    SCALED
     missing = np.isnan(numbers)
     parts = [np.where(missing, 0, z)[:, None]]
     EMBED
@@ -75,7 +97,7 @@ def _of_numbers(numbers, k):
 
 def _of_codes(codes, name):
     hot, cold = TENSORS["hot" + name], TENSORS["cold" + name]
-    if len(hot) == 2:  # one input for both
+    if len(cold) < len(hot):  # one input for both of two categories
         return np.append(hot, cold)[codes][:, None]
     x = np.tile(cold, (len(codes), 1))
     known = np.flatnonzero(codes >= 0)
@@ -90,8 +112,8 @@ def _cells(column, name):
     known = [cell for cell in cells if cell is not None]
     odd = [cell for cell in known if not isinstance(cell, (str, int, float, np.generic))]
     if odd or array.dtype.kind not in "biufOUT" or array.ndim != 1:
-        held = type(odd[0]).__name__ if odd else f"{{array.dtype}} of shape {{array.shape}}"
-        raise ValueError(f"the column {{name!r}} must hold numbers or texts, got {{held}}.")
+        held = type(odd[0]).__name__ if odd else f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"the column {name!r} must hold numbers or texts, got {held}.")
     if all(isinstance(cell, (int, float, np.number, np.bool_)) for cell in known):
         return cells
     return [None if cell is None else str(cell).strip() for cell in cells]
@@ -108,7 +130,7 @@ def _numbers(column, name):
         numbers = np.array([_number(cell, name) for cell in _cells(column, name)])
     numbers = numbers.astype(float)
     if np.isinf(numbers).any():
-        raise ValueError(f"the column {{name!r}} must hold finite numbers.")
+        raise ValueError(f"the column {name!r} must hold finite numbers.")
     return numbers
 
 
@@ -116,7 +138,7 @@ def _number(cell, name):
     if cell is None or (isinstance(cell, str) and cell.lower() in MISSING):
         return np.nan
     if isinstance(cell, str) and not _is_number(cell):
-        raise ValueError(f"the column {{name!r}} must hold numbers, got {{cell!r}}.")
+        raise ValueError(f"the column {name!r} must hold numbers, got {cell!r}.")
     return float(cell)
 
 
@@ -130,7 +152,7 @@ def _is_number(text):
 
 def _codes(column, name, categories):
     """Return the index of each cell's category, -1 where it is missing or not known."""
-    index = {{category: code for code, category in enumerate(categories)}}
+    index = {category: code for code, category in enumerate(categories)}
     return np.array([index.get(_category(cell), -1) for cell in _cells(column, name)], int)
 
 
@@ -146,10 +168,11 @@ _EMBED: Final = {"periodic": _PERIODIC, "piecewise": _PIECEWISE}
 
 def functions(table: InputTable) -> list[str]:
     """Return the functions that encode a table."""
+    columns = _COLUMNS.replace("    SCALED\n", _SCALED[table.scaling])
     if table.embedding is None:
-        return [_ENCODE, _COLUMNS.replace("    EMBED\n", "")]
+        return [_ENCODE, columns.replace("    EMBED\n", "")]
     line = "parts.append(embed(numbers, z, k))"
-    return [_EMBED[table.embedding], _ENCODE, _COLUMNS.replace("EMBED", line)]
+    return [_EMBED[table.embedding], _ENCODE, columns.replace("EMBED", line)]
 
 
 def tensors(table: InputTable) -> dict[str, NDArray[np.float64]]:

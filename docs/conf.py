@@ -32,6 +32,7 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nitpicky = False
+smartquotes = False  # an option is called --out, with two hyphens
 
 # Docstrings are in NumPy's style, and single quotes in them name things of Python.
 default_role = "py:obj"

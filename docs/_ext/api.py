@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.util.nodes import make_refnode
 
 
@@ -24,6 +25,14 @@ def split_attributes(
         names, _, kind = lines[k].partition(" : ")
         text = lines[k + 1 : following]
         lines[k:following] = [x for one in names.split(", ") for x in (f"{one} : {kind}", *text)]
+
+
+def keep_sentences_whole(
+    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Begin a property with an empty comment: napoleon takes what is before a colon for a type."""
+    if what == "property":
+        lines[:0] = ["..", ""]
 
 
 def parameters(cls: type) -> list[str]:
@@ -73,10 +82,19 @@ def resolve_short_name(app: Any, env: Any, node: Any, contnode: Any) -> nodes.re
     return reference
 
 
+def unlink_plain_words(app: Any, doctree: nodes.document) -> None:
+    """Keep ``dict of columns`` a phrase: Sphinx links each word that is some attribute's name."""
+    for node in list(doctree.findall(pending_xref)):
+        if node.get("reftype") == "class" and node["reftarget"].islower():
+            node.replace_self(node.children)
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Look at docstrings before napoleon does, and at references that Sphinx did not find."""
     app.connect("autodoc-process-docstring", show_inherited_parameters, priority=300)
     app.connect("autodoc-process-docstring", split_attributes, priority=400)
     app.connect("autodoc-process-docstring", unlink_foreign_labels, priority=400)
+    app.connect("autodoc-process-docstring", keep_sentences_whole, priority=400)
+    app.connect("doctree-read", unlink_plain_words)
     app.connect("missing-reference", resolve_short_name)
     return {"parallel_read_safe": True}

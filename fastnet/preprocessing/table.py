@@ -252,26 +252,27 @@ class TablePreprocessor:
         out = np.empty((len(frame), self.inputs), dtype)
         apply = APPLY[self.scaling]
         at = number = 0
-        for column, values, place in zip(self.columns, matched, self._places, strict=False):
-            if values is None:
-                continue
-            width = self.widths(column)
-            part = slice(place, place + column.levels)
-            scale = self.center[part], self.factor[part]
-            levels = np.empty((len(frame), column.levels), dtype)
-            numbers = write_levels(levels, column, values, scale, apply, frame.source)
-            extra = at + 1 + width - column.levels
-            if numbers is None:
-                out[:, at : at + width] = levels
-            else:
-                out[:, at], out[:, extra : at + width] = levels[:, 0], levels[:, 1:]
-                if extra > at + 1:
-                    assert self.numeric_embedding is not None
-                    knots = self._knots[number], self.steps[number]
-                    block = out[:, at + 1 : extra]
-                    embeddings.write(block, self.numeric_embedding, *numbers, *knots)
-                number += 1
-            at += width
+        with np.errstate(over="ignore"):  # what the dtype cannot hold is refused below
+            for column, values, place in zip(self.columns, matched, self._places, strict=False):
+                if values is None:
+                    continue
+                width = self.widths(column)
+                part = slice(place, place + column.levels)
+                scale = self.center[part], self.factor[part]
+                levels = np.empty((len(frame), column.levels), dtype)
+                numbers = write_levels(levels, column, values, scale, apply, frame.source)
+                extra = at + 1 + width - column.levels
+                if numbers is None:
+                    out[:, at : at + width] = levels
+                else:
+                    out[:, at], out[:, extra : at + width] = levels[:, 0], levels[:, 1:]
+                    if extra > at + 1:
+                        assert self.numeric_embedding is not None
+                        knots = self._knots[number], self.steps[number]
+                        block = out[:, at + 1 : extra]
+                        embeddings.write(block, self.numeric_embedding, *numbers, *knots)
+                    number += 1
+                at += width
         # Robust scaling is bounded; what else becomes too large for the dtype is refused.
         return out if self.scaling == "robust" else validation.finite(f"{name} after scaling", out)
 

@@ -360,7 +360,9 @@ def table(rows: Mapping[str, tuple[str, str]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Go through the conditions; 1 if the tests fail under one of them."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "python -m tools.conditions",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("condition", nargs="*", help=f"of {', '.join(CONDITIONS)}")
     parser.add_argument("--quick", action="store_true", help="the tests that meet the machine")

@@ -28,7 +28,7 @@ READ_IN_PYTHON = ("csv", "csv-numbers", "npy", "npz", "npz-deflated", "idx", "id
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser("python -m tools.coverage_fuzz", description=__doc__)
     parser.add_argument("format", choices=READ_IN_PYTHON)
     parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)

@@ -139,7 +139,7 @@ def lines(found: dict[str, Traces], epochs: int) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser("python -m tools.drift", description=__doc__)
     parser.add_argument("--epochs", type=int, default=1000)
     parser.add_argument("--picture", type=Path, help="draw into this file, .svg or .png")
     arguments = parser.parse_args()

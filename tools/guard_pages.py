@@ -7,9 +7,9 @@ the process. ``--beyond`` does just that, to show that it would be noticed.
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import mmap
-import sys
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,11 @@ def train(dtype: Any, width: int, *, at_end: bool) -> None:
 
 def main() -> None:
     """Run everything, or step beyond on purpose."""
-    if "--beyond" in sys.argv:
+    parser = argparse.ArgumentParser("python -m tools.guard_pages", description=__doc__)
+    parser.add_argument(
+        "--beyond", action="store_true", help="step outside, which ends the process"
+    )
+    if parser.parse_args().beyond:
         array = guarded((5,), np.float32, at_end=True)
         read_beyond(np.zeros(1, np.float32), array.ctypes.data, 5)
         return

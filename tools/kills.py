@@ -198,7 +198,7 @@ def campaign(kills: int, seed: int, backends: list[str]) -> Report:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser("python -m tools.kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--writer", choices=("atomic", "naive"), default="atomic")

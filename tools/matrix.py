@@ -111,7 +111,7 @@ def versions(folder: Path) -> str:
 
 def main() -> int:
     """Go through the environments; 1 if one of them fails."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser("python -m tools.matrix", description=__doc__)
     parser.add_argument("--python", action="append", help="these only, not each that is found")
     parser.add_argument("--only", choices=("lowest", "newest"))
     parser.add_argument("--tests", nargs="+", default=TESTS, help="names of other tests")

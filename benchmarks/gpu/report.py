@@ -102,9 +102,10 @@ def renewed(text: str, result: dict[str, Any] | None) -> str:
 
 def main(names: Sequence[str]) -> None:
     """Renew the table in these files."""
+    result = newest()
     for name in names:
         file = Path(name)
-        file.write_text(renewed(file.read_text(encoding="utf-8"), newest()), encoding="utf-8")
+        file.write_text(renewed(file.read_text(encoding="utf-8"), result), encoding="utf-8")
 
 
 if __name__ == "__main__":

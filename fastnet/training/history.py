@@ -64,33 +64,23 @@ class History(Mapping[str, list[float]]):
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> History:
-        """Read what ``fastnet train --history`` (.json) or ``--log`` (.jsonl) wrote.
+        """Read what ``fastnet train --log`` or the callback `JsonLines` wrote.
 
         Raises
         ------
         DataError
             The file is missing or holds something else.
         """
+        history = cls()
         try:
             with open(path, encoding="utf-8") as file:
-                text = file.read()
-            if str(path).lower().endswith(".jsonl"):
-                history = cls()
-                for line in text.splitlines():
+                for line in file:
                     values = json.loads(line)
                     history.append(int(values.pop("epoch")), _numbers(values))
-                return history
-            content = json.loads(text)
-            records = {name: list(values) for name, values in content["records"].items()}
-            epochs = [int(epoch) for epoch in content["epochs"]]
-            history = cls(seconds=float(content["seconds"]), best_epoch=content["best_epoch"])
-            for k, epoch in enumerate(epochs):
-                history.append(epoch, _numbers({name: v[k] for name, v in records.items()}))
-            history.stop_reason = str(content["stop_reason"])
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from None
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-            raise DataError(f"{path} is no history of a training.") from None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise DataError(f"{path} is no log of a training.") from None
         return history
 
     def plot(self, path: str | PathLike[str] | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -13,19 +14,19 @@ from fastnet.network import load
 from fastnet.plotting import SUFFIXES, plot_history, plot_predictions
 from fastnet.training.history import History
 
-_HISTORIES = ".json", ".jsonl"
+_LOG: Final = ".jsonl"
 
 
 @click.command(
     "plot",
     cls=options.Command,
     epilog=options.examples(
-        "fastnet plot run.json --out curves.svg",
+        "fastnet plot run.jsonl --out curves.svg",
         "fastnet plot model.safetensors digits",
         "fastnet plot houses.safetensors more-houses.csv --target price --out houses.png",
     ),
 )
-@click.argument("source", metavar="MODEL_OR_HISTORY")
+@click.argument("source", metavar="MODEL_OR_LOG")
 @click.argument("data", required=False)
 @options.option(
     "--out",
@@ -57,8 +58,7 @@ def command(
 ) -> None:
     """Draw learning curves, or how well a model does.
 
-    A history (a .json file of 'train --history', a .jsonl file of 'train --log') gives the learning
-    curves. A model needs DATA with known answers, and gives for classes the confusion matrix and
+    The log of a training (a .jsonl file of 'train --log') gives the learning curves. A model needs DATA with known answers, and gives for classes the confusion matrix and
     the calibration, for numbers the predictions and the quantiles of the residuals.
     """
     if out is None:
@@ -66,14 +66,14 @@ def command(
     if out.suffix.lower() not in SUFFIXES:
         raise click.UsageError(f"--out: expected a file that ends in {', '.join(SUFFIXES)}.")
     output.check_writable("--out", out, [source, *([data] if data else [])])
-    if Path(source).suffix.lower() in _HISTORIES:
+    if Path(source).suffix.lower() == _LOG:
         if data is not None:
-            raise click.UsageError("a history is drawn without DATA; a model is drawn with it.")
+            raise click.UsageError("a log is drawn without DATA; a model is drawn with it.")
         plot_history(History.read(source), out)
     elif data is None:
         raise click.UsageError(
             "a model is drawn on DATA with known answers; learning curves are in the file that "
-            "'fastnet train --history FILE.json' writes."
+            "'fastnet train --log FILE.jsonl' writes."
         )
     else:
         network = load(source, backend=backend)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import threading
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from fastnet.cli.commands.train.epoch_lines import EpochLines
 from fastnet.cli.commands.train.options import train_options
 from fastnet.cli.commands.train.report import command_line, write_page
 from fastnet.cli.commands.train.settings import OutputSettings, Settings, TrainingSettings
-from fastnet.errors import DivergenceError, FastNetError, InputError
+from fastnet.errors import DivergenceError, InputError
 from fastnet.inspection.calibration import calibrated_loss
 from fastnet.network import Network
 from fastnet.nn.layers import Dense
@@ -45,7 +44,7 @@ from fastnet.training.loggers import JsonLines
         "fastnet train flowers.csv --target species --validation 0.2 --early-stopping 10",
         "fastnet train houses.parquet --target price --loss huber --schedule cosine",
         "fastnet train houses.csv --target price --preset tabular",
-        "fastnet train arrays.npz --backend numpy --dtype float64 --history run.json",
+        "fastnet train arrays.npz --backend numpy --dtype float64 --log run.jsonl",
         "fastnet train digits --epochs 1000 --checkpoint run --checkpoint-every 5min --resume",
     ),
 )
@@ -112,8 +111,6 @@ def run(settings: Settings, command: str) -> int:
             f"{_how_to_resume(settings.training)}"
         )
     tested = _test(data, network, loss, settings.training.metric)
-    for path in settings.output.history:
-        _write_history(path, history, tested)
     if settings.output.html is not None:
         write_page(settings, command, facts, data, network, history, tested)
     _conclude(settings, data, history, tested, replaced)
@@ -172,23 +169,12 @@ def _check_outputs(settings: Settings) -> None:
     if len({path.absolute() for _, path in outputs}) < len(outputs):
         names = ", ".join(dict.fromkeys(name for name, _ in outputs))
         raise click.UsageError(f"{names} must all be different files.")
-    for path in written.history:
-        if path.suffix.lower() not in (".json", ".png", ".svg", ".pdf"):
-            raise click.UsageError(
-                f"--history: expected a file that ends in .json, .png, .svg or .pdf, got {path}."
-            )
-        if path.suffix.lower() != ".json" and importlib.util.find_spec("matplotlib") is None:
-            raise FastNetError(
-                "--history: a picture needs matplotlib (pip install 'fastnet-mlp[plot]'); "
-                "a .json file does not."
-            )
 
 
 def _outputs(written: OutputSettings) -> list[tuple[str, Path]]:
     """Return the files that are going to be written, by their options."""
-    outputs = [("--out", written.out), *(("--history", path) for path in written.history)]
-    others = (("--html", written.html), ("--log", written.log))
-    return outputs + [(name, path) for name, path in others if path is not None]
+    outputs = (("--out", written.out), ("--html", written.html), ("--log", written.log))
+    return [(name, path) for name, path in outputs if path is not None]
 
 
 def _callbacks(settings: Settings) -> list[Callback]:
@@ -296,22 +282,6 @@ def _test(
     return network.evaluate(test.x, test.y, loss=loss, metrics=metrics)
 
 
-def _write_history(path: Path, history: History, tested: dict[str, float]) -> None:
-    if path.suffix.lower() != ".json":
-        history.plot(str(path))
-        return
-    content = {
-        "epochs": history.epochs,
-        "records": history.records,
-        "seconds": history.seconds,
-        "stop_reason": history.stop_reason,
-        "best_epoch": history.best_epoch,
-        "test": tested,
-    }
-    with output.replacing(path) as file:
-        file.write(output.as_json(content) + "\n")
-
-
 def _conclude(
     settings: Settings,
     data: TrainingData,
@@ -333,8 +303,6 @@ def _conclude(
     rows = len(data) - round(len(data) * settings.training.validation_split)
     speed = f", {rows * epochs / history.seconds:,.0f} samples/s" if history.seconds else ""
     click.echo(f"time {history.seconds:.2f} s for {epochs} epochs{speed}")
-    for path in written.history:
-        click.echo(f"history {output.printable(path)}")
     for name, other in (("log", written.log), ("report", written.html)):
         if other is not None:
             click.echo(f"{name} {output.printable(other)}")

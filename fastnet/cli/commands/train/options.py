@@ -290,15 +290,6 @@ _OPTIONS: Final = (
         help="Where to save the model; an existing file is replaced.",
     ),
     option(
-        "--history",
-        type=_FILE,
-        metavar="FILE",
-        multiple=True,
-        section=_OUTPUT,
-        help="Write what each epoch measured, at full precision (.json) or as a picture (.png, "
-        ".svg, .pdf); repeatable.",
-    ),
-    option(
         "--html",
         type=_FILE,
         metavar="FILE",
@@ -310,7 +301,7 @@ _OPTIONS: Final = (
         type=_FILE,
         metavar="FILE",
         section=_OUTPUT,
-        help="Write what each epoch measured as it ends, one JSON object a line.",
+        help="Write what each epoch measured as it ends, one JSON object a line; 'plot' draws it.",
     ),
     option(
         "--checkpoint",

@@ -105,7 +105,6 @@ class OutputSettings:
     """What is written."""
 
     out: Path
-    history: tuple[Path, ...]
     html: Path | None
     log: Path | None
     quiet: bool

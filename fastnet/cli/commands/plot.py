@@ -58,8 +58,9 @@ def command(
 ) -> None:
     """Draw learning curves, or how well a model does.
 
-    The log of a training (a .jsonl file of 'train --log') gives the learning curves. A model needs DATA with known answers, and gives for classes the confusion matrix and
-    the calibration, for numbers the predictions and the quantiles of the residuals.
+    The log of a training (a .jsonl file of 'train --log') gives the learning curves. A model needs
+    DATA with known answers, and gives for classes the confusion matrix and the calibration, for
+    numbers the predictions and the quantiles of the residuals.
     """
     if out is None:
         out = Path(Path(source).name).with_suffix(".png")

@@ -30,6 +30,7 @@ from fastnet.benchmarks.gpu.report import table
 from fastnet.benchmarks.gpu.sections import SECTIONS
 from fastnet.benchmarks.ladder import LADDER
 from fastnet.benchmarks.machine import commit, cpu_model
+from fastnet.utils.files import replacing
 
 FORMAT: Final = "fastnet-gpu/1"
 
@@ -111,9 +112,8 @@ class Run:
 
     def write(self) -> None:
         """Put the file in place whole."""
-        new = self.out.with_name(self.out.name + ".new")
-        new.write_text(json.dumps(self.as_json(), indent=1) + "\n", encoding="utf-8")
-        os.replace(new, self.out)
+        with replacing(self.out) as file:
+            file.write(json.dumps(self.as_json(), indent=1) + "\n")
 
     @property
     def is_good(self) -> bool:

@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +30,7 @@ from fastnet.benchmarks.gpu.problems import OnBackend, Reference
 from fastnet.benchmarks.gpu.torch_rivals import TorchGpu
 from fastnet.benchmarks.ladder import LADDER, Rung
 from fastnet.benchmarks.problems import Problem
+from fastnet.utils.files import replacing
 
 PACKAGES: Final = ("numpy", "cupy-cuda12x", "cupy-cuda13x", "nvidia-cublas", "torch", "jax")
 ROUNDS: Final = 5
@@ -100,9 +102,8 @@ def reference(settings: Settings) -> Iterator[Result]:
         expected = problems.reference(LADDER[name])
         found[name] = {"loss": expected.loss, "outputs": expected.outputs.tolist()}
         # Rewritten each time: what is there can be used if a larger network takes too long.
-        with open(settings.reference + ".new", "w", encoding="utf-8") as file:
+        with replacing(Path(settings.reference)) as file:
             json.dump(found, file)
-        os.replace(settings.reference + ".new", settings.reference)
         yield {"reference": name, "loss": expected.loss}
 
 

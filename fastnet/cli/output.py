@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from fastnet.errors import InputError
+from fastnet.utils import files
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -129,12 +130,5 @@ def replacing(path: Path) -> Iterator[IO[str]]:
         with open(path, "w", encoding="utf-8", newline="") as file:
             yield file
         return
-    target = Path(os.path.realpath(path))  # a link keeps pointing where it points
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            yield file
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with files.replacing(path) as file:
+        yield file

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from fastnet.errors import DataError, DataNotFoundError
 from fastnet.kernels.cache_dir import user_cache
+from fastnet.utils.files import replacing
 
 _TIMEOUT_SECONDS = 30.0
 _CHUNK_BYTES = 1 << 16
@@ -77,27 +77,18 @@ def _download(address: str, path: Path, sha256: str, size: int, timeout: float) 
     import urllib.request
 
     digest, count = hashlib.sha256(), 0
-    # In the same folder, so that the move cannot fail half way; mkstemp makes it private.
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with urllib.request.urlopen(address, timeout=timeout) as answer:
-                while count <= size and (chunk := answer.read(_CHUNK_BYTES)):
-                    count += len(chunk)
-                    digest.update(chunk)
-                    file.write(chunk)
-            if count < size:
-                raise EOFError(f"broken off after {count} of {size} bytes")
-            if count > size or digest.hexdigest() != sha256:
-                raise DataError(
-                    f"{address} is not the expected file (its SHA-256 is not {sha256})."
-                )
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.unlink(partial)
+    with replacing(path, "wb", private=True) as file:
+        with urllib.request.urlopen(address, timeout=timeout) as answer:
+            while count <= size and (chunk := answer.read(_CHUNK_BYTES)):
+                count += len(chunk)
+                digest.update(chunk)
+                file.write(chunk)
+        if count < size:
+            raise EOFError(f"broken off after {count} of {size} bytes")
+        if count > size or digest.hexdigest() != sha256:
+            raise DataError(f"{address} is not the expected file (its SHA-256 is not {sha256}).")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _make_private(folder: Path) -> None:

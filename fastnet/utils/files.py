@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from fastnet.errors import ModelFileError
 
@@ -23,27 +26,46 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     try:
         path = path.resolve()
-        mode = path.stat().st_mode if path.exists() else None
-        if mode is not None and not stat.S_ISREG(mode):
+        if path.exists() and not path.is_file():
             raise ModelFileError(f"{path} cannot be written: it is there and is not a file.")
-        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                if mode is not None:
-                    os.chmod(temporary, stat.S_IMODE(mode))
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with replacing(path, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         sync_folder(path.parent)
     except ModelFileError:
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModelFileError(f"{path} cannot be written: {reason}.") from error
+
+
+@contextmanager
+def replacing(path: Path, mode: str = "w", *, private: bool = False) -> Iterator[IO[Any]]:
+    """Open a file that appears under its name when it is complete, and only then.
+
+    Where `path` is a link, the file it points to is replaced; the new one has the mode of the old.
+    Text is UTF-8 with the line ends that are written.
+
+    Parameters
+    ----------
+    mode : {"w", "wb"}
+    private : bool, default False
+        Whether nobody else may read a new file.
+    """
+    target = path.resolve()
+    before = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    try:
+        with open(temporary, mode, **options) as file:
+            if private or before is not None:
+                os.chmod(temporary, 0o600 if before is None else before)
+            yield file
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def sync_folder(path: Path) -> None:

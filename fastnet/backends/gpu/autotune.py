@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from fastnet.kernels.cache_dir import user_cache
+from fastnet.utils.files import replacing
 
 GAIN: Final = 0.95
 """Another algorithm must take at most this share of the first one's time, or noise would decide."""
@@ -53,10 +52,8 @@ class Choices:
         self._known = {**_read(self._path), **self._known}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            number, name = tempfile.mkstemp(dir=self._path.parent)
-            with os.fdopen(number, "w", encoding="utf-8") as file:
+            with replacing(self._path, private=True) as file:
                 json.dump(self._known, file, indent=0, sort_keys=True)
-            os.replace(name, self._path)
         except OSError:
             return
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 import fastnet as fn
 from fastnet.cli import group
-from fastnet.serialization import model_file
+from fastnet.cli.commands import info
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(fn.__file__).parents[1])}
 FASTNET = (sys.executable, "-m", "fastnet")
@@ -103,7 +103,7 @@ def test_an_error_of_fastnets_own_making_shows_its_traceback(
     def fail(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(model_file, "load", fail)
+    monkeypatch.setattr(info, "load", fail)
     assert isinstance(run("info", model).exception, ZeroDivisionError)
 
 
@@ -122,7 +122,7 @@ def test_errors_of_the_system_are_one_line_too(
     def fail(*args: object, **kwargs: object) -> None:
         raise error
 
-    monkeypatch.setattr(model_file, "load", fail)
+    monkeypatch.setattr(info, "load", fail)
     result = run("info", "m")
     assert result.exit_code == 1
     assert result.stderr.startswith(f"fastnet: error: {line}")
@@ -130,13 +130,13 @@ def test_errors_of_the_system_are_one_line_too(
 
 
 def test_a_warning_of_fastnet_is_one_line(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
-    load = model_file.load
+    load = info.load
 
     def warn_and_load(path: str, *, backend: str) -> fn.Network:
         warnings.warn("the cache is read-only.", fn.FastNetWarning, stacklevel=2)
         return load(path, backend=backend)
 
-    monkeypatch.setattr(model_file, "load", warn_and_load)
+    monkeypatch.setattr(info, "load", warn_and_load)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         before = warnings.showwarning
@@ -210,7 +210,7 @@ def test_ctrl_c_elsewhere_ends_with_130(monkeypatch: pytest.MonkeyPatch, model: 
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model_file, "load", interrupt)
+    monkeypatch.setattr(info, "load", interrupt)
     result = run("info", model)
     assert result.exit_code == 130
     assert result.stderr == "fastnet: interrupted.\n"

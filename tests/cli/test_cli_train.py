@@ -15,8 +15,14 @@ from click.testing import CliRunner, Result
 import fastnet as fn
 from fastnet import data
 from fastnet.cli import group
+from fastnet.cli.commands.train.build import make_optimizer
+from fastnet.cli.commands.train.settings import Settings
 from fastnet.nn.layers import Dropout
 from fastnet.nn.schedules import Cosine, Exponential, OneCycle, ReduceOnPlateau, Schedule, Step
+from fastnet.preprocessing.base import Passthrough
+from fastnet.preprocessing.samples import split_index
+from fastnet.preprocessing.scaler import Scaler
+from tests.closeness import assert_close
 
 QUICK = ("--backend", "numpy", "--epochs", "2")
 
@@ -59,8 +65,8 @@ def test_train_saves_the_network_that_the_library_trains() -> None:
     loaded = fn.load("model.safetensors", backend="numpy")
     assert np.array_equal(loaded.parameters, net.parameters)
     assert loaded.label_names == tuple("0123456789")
-    assert loaded.schema == digits.schema
-    assert loaded.scaler is None
+    assert isinstance(loaded.preprocessor, Passthrough)
+    assert loaded.preprocessor.target.names == digits.target_names == ("label",)
     accuracy = net.evaluate(digits.test.x, digits.test.y)["accuracy"]
     lines = result.stdout.splitlines()
     assert f"test accuracy {accuracy:.4f}" in lines
@@ -122,25 +128,62 @@ def test_history_may_be_a_picture() -> None:
     assert Path("h.json").exists()
 
 
-def test_a_number_is_regressed_with_standardised_inputs(numbers: str) -> None:
+def test_a_number_of_a_table_is_regressed(numbers: str) -> None:
     result = run("train", numbers, "--target", "y", "--epochs", 60, "--batch-size", 16,
                  "--backend", "numpy", "--validation", 0.2)  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "inputs    standardised" in result.stdout
+    assert "inputs    columns of a table, scaled robustly" in result.stdout
     assert "3 inputs, 1 output" in result.stdout
     assert "mse by adam, learning rate 0.001, batches of 16" in result.stdout
     assert float(re.search(r"validation r2 (\S+)", result.stdout)[1]) > 0.9
     net = fn.load("model.safetensors", backend="numpy")
-    assert net.scaler is not None
-    assert net.schema.targets == ("y",)
+    target = net.preprocessor.target
+    assert (target.names, target.is_scaled) == (("y",), True)
     assert net.label_names is None
 
 
-def test_standardisation_can_be_switched(numbers: str) -> None:
-    train(numbers, "--target", "y", "--no-standardize")
-    assert fn.load("model.safetensors", backend="numpy").scaler is None
-    train("digits", "--standardize")
-    assert fn.load("model.safetensors", backend="numpy").scaler is not None
+@pytest.mark.parametrize(
+    ("switch", "scaling", "said"),
+    [
+        ((), "robust", "scaled robustly"),
+        (("--standardize",), "standard", "standardised"),
+        (("--no-standardize",), "none", "not scaled"),
+    ],
+)
+@pytest.mark.parametrize("preset", [(), ("--preset", "tabular")], ids=["plain", "preset"])
+def test_the_numbers_of_a_table_are_scaled_as_asked(
+    switch: tuple[str, ...], scaling: str, said: str, preset: tuple[str, ...], numbers: str
+) -> None:
+    result = train(numbers, "--target", "y", "--hidden", "4", "--validation", 0.2, *switch, *preset)
+    assert re.search(rf"^inputs +columns of a table, {said}$", result.stdout, re.MULTILINE)
+    made = fn.load("model.safetensors", backend="numpy").preprocessor
+    assert made.scaling == scaling
+
+    # What the rows that train are, and no others.
+    x = np.genfromtxt(numbers, delimiter=",", skip_header=1)[:, :3]
+    rows = x[split_index(len(x), 0.2, seed=0)[0]]
+    center, factor = {
+        "robust": (np.median(rows, axis=0), 1 / np.subtract(*np.quantile(rows, [0.75, 0.25], 0))),
+        "standard": (rows.mean(axis=0), rows.std(axis=0)),
+        "none": (np.zeros(3), np.ones(3)),
+    }[scaling]
+    assert_close(made.center, center, terms=1000, scale=1.0)
+    assert_close(made.factor, factor, terms=1000)
+    if scaling == "none":
+        assert np.array_equal(made.transform(x, np.float64), x)
+
+
+def test_arrays_are_standardised_as_asked(empty_folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez("xy.npz", x=rng.normal(5, 3, size=(40, 3)), y=rng.normal(size=40))
+    for args, kind in (
+        (("digits",), Passthrough),
+        (("digits", "--standardize"), Scaler),
+        (("xy.npz",), Scaler),
+        (("xy.npz", "--no-standardize"), Passthrough),
+    ):
+        train(*args)
+        assert type(fn.load("model.safetensors", backend="numpy").preprocessor) is kind, args
 
 
 @pytest.mark.parametrize(
@@ -246,11 +289,9 @@ def test_a_schedule_spans_the_epochs(
 def test_the_optimizer_has_the_options_and_else_its_own_defaults(
     options: str, optimizer: object
 ) -> None:
-    from fastnet.cli.commands.train.build import Settings, make_optimizer
-
     command = group.get_command(click.Context(group), "train")
     context = command.make_context("train", ["digits", *options.split()])
-    assert make_optimizer(Settings(**context.params)) == optimizer
+    assert make_optimizer(Settings.read(context.params, frozenset()).training) == optimizer
 
 
 def test_an_existing_model_is_replaced_and_the_line_says_so() -> None:

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.cli import group
+from fastnet.cli.commands.train.data import TrainingData
 from fastnet.data import Chunks
 from fastnet.plotting import plot_predictions
-from fastnet.tables import read_frame
+from fastnet.preprocessing.base import Passthrough
+from fastnet.tables import TableTarget, read_frame
 from tests.closeness import assert_close
 from tests.tables.test_networks import INPUTS, TABLE, fitted
 
@@ -26,7 +28,7 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("matplotlib")
 
 PRESET = ("--preset", "tabular", "--hidden", "16")
-PLAIN = ("--table", "--hidden", "16", "--validation", "0.2")
+PLAIN = ("--hidden", "16", "--validation", "0.2")
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def test_calibration_refuses_numbers_and_needs_rows_held_back(folder: Path) -> N
     said = run("train", "prices.csv", "--target", "price", *PRESET, "--calibrate")
     assert said.exit_code == 1
     assert "--calibrate goes with classes" in said.stderr
-    said = run("train", "classes.csv", "--target", "class", "--table", "--calibrate")
+    said = run("train", "classes.csv", "--target", "class", "--calibrate")
     assert said.exit_code == 2
     assert "--calibrate needs rows held back" in said.stderr
 
@@ -227,7 +229,7 @@ def test_labels_and_columns_of_words_are_read_as_they_were_learned(folder: Path)
 def test_codes_without_a_header_are_found_by_position(folder: Path) -> None:
     matrix = np.array([["01", "1.0"], ["1", "2.0"], ["a", "3.0"]] * 20, object)
     net = fn.tables.train(matrix, np.arange(60) % 3.0, preset=None, epochs=2, backend="numpy")
-    assert net.preprocessor is not None and not net.preprocessor.named
+    assert not net.preprocessor.named
     Path("few.csv").write_text("01,1.0\n1,2.0\n")
     frame = read_frame("few.csv", preprocessor=net.preprocessor)
     assert np.array_equal(net.predict(frame), net.predict(matrix[:2]))
@@ -292,16 +294,12 @@ def test_calibration_by_blocks_is_refused_in_one_sentence(
 
 
 def test_a_part_of_a_file_is_its_rows(folder: Path) -> None:
-    from fastnet.cli.chunks import ChunkDataset
-    from fastnet.data import TableSchema
-
     matrix = np.load("numbers.npy")
-    blocks = Chunks("numbers.npy", target=-1, chunk_rows=10)
-    dataset = ChunkDataset("n", blocks, TableSchema.of_matrix(3, "y", None))
-    for index in (slice(20, 25), np.array([7, 3, 299])):
-        x, answers, y = dataset.part(index)
-        assert np.array_equal(np.column_stack([x, y]), matrix[index])
-        assert np.array_equal(answers, y)
+    chunks = Chunks("numbers.npy", target=-1, chunk_rows=10)
+    data = TrainingData("n", chunks, None, Passthrough(3, TableTarget.plain(("y",))))
+    index = np.array([7, 3, 299])
+    rows = data.take(index)
+    assert np.array_equal(np.column_stack([rows.x, rows.y]), matrix[index])
 
 
 # --- in Python ------------------------------------------------------------------------------------
@@ -310,8 +308,7 @@ def test_a_part_of_a_file_is_its_rows(folder: Path) -> None:
 def differences(net: fn.Network, x: NDArray[Any]) -> NDArray[Any]:
     """Return central differences of all outputs by the inputs that the preprocessor made."""
     raw, h = net.copy(), 1e-5
-    assert net.preprocessor is not None
-    raw.preprocessor = None
+    raw.preprocessor = Passthrough(net.inputs)
     target = net.preprocessor.target
     columns = []
     for i in range(net.inputs):
@@ -332,7 +329,6 @@ def test_gradients_are_by_the_inputs_that_the_preprocessor_makes(
 ) -> None:
     made = fitted(target, preset=preset, dtype="float64", activation="tanh", epochs=3)
     net, rows = made._copy_to(backend, "float32"), TABLE[:70]
-    assert net.preprocessor is not None
     x = net.preprocessor.transform(rows, np.float64)
     jacobian = net.jacobian(rows)
     expected = differences(made, x)
@@ -352,7 +348,6 @@ def test_quantiles_and_several_targets_have_their_units() -> None:
     net = fn.tables.train(
         table, ["price", "rent"], preset=None, activation="tanh", loss="quantile", **options
     )
-    assert net.preprocessor is not None
     expected = differences(net, net.preprocessor.transform(table[:20], np.float64))
     jacobian = net.jacobian(table[:20])
     for k in range(6):

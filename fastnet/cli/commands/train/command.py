@@ -150,7 +150,8 @@ def _how_to_resume(training: TrainingSettings) -> str:
 def _check_outputs(settings: Settings) -> None:
     """Refuse, before any work, what could not be done or written after it."""
     training, written = settings.training, settings.output
-    if training.calibrate and not training.validation_split:
+    holds_back = settings.data.chunk_rows is None  # else --calibrate is refused with the data
+    if training.calibrate and holds_back and not training.validation_split:
         raise click.UsageError("--calibrate needs rows held back: give --validation a share.")
     if training.checkpoint is None:
         for name, given in (

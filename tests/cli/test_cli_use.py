@@ -389,9 +389,10 @@ def test_export_takes_the_name_of_the_model(model: str, flowers: str) -> None:
     x = {name: [row[name] for row in rows] for name in rows[0]}
     assert module["LABELS"] == net.label_names
     expected = net.predict(data.load(flowers, target="species").x)
-    np.testing.assert_allclose(module["predict"](x), expected, rtol=1e-5, atol=1e-6)
+    inputs = module["encode"](x)
+    np.testing.assert_allclose(module["predict"](inputs), expected, rtol=1e-5, atol=1e-6)
     labels = [net.label_names[k] for k in expected.argmax(axis=1)]
-    assert module["predict_labels"](x) == labels
+    assert module["predict_labels"](inputs) == labels
 
 
 def test_export_does_not_replace_the_model(model: str) -> None:

@@ -11,7 +11,13 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastnet.errors import InputError
 from fastnet.nn.losses import Loss
 from fastnet.preprocessing import validation
-from fastnet.preprocessing.base import Description, as_row, describe_target, encode_target
+from fastnet.preprocessing.base import (
+    Description,
+    as_row,
+    describe_target,
+    encode_target,
+    require_own_unit,
+)
 from fastnet.preprocessing.statistics import CHUNK_ROWS, mean_and_scale
 from fastnet.preprocessing.target import TableTarget
 
@@ -33,6 +39,8 @@ class Scaler:
     ------
     InputError
         Mean and scale are not two vectors of one length, all finite, and the scales positive.
+    DataError
+        The target is scaled.
 
     Examples
     --------
@@ -60,6 +68,7 @@ class Scaler:
             )
         if not np.isfinite([self.mean, self.scale]).all() or not (self.scale > 0).all():
             raise InputError("Scaler: expected finite means and positive finite scales.")
+        require_own_unit(self.target)
 
     @classmethod
     def fit(cls, x: ArrayLike, target: TableTarget | None = None) -> Scaler:

@@ -48,17 +48,15 @@ def is_tensor(name: str) -> bool:
     return name.startswith((TABLE, SCALER, TARGET))
 
 
-def read(data: Any, tensors: Arrays, schema: Any, inputs: int) -> Preprocessor:
-    """Return the preprocessor that `write` wrote, or that version 0.1 wrote.
+def read(data: Any, tensors: Arrays, inputs: int) -> Preprocessor:
+    """Return the preprocessor that `write` wrote.
 
     Parameters
     ----------
     data : JSON value
-        What the file has under ``preprocessor``; None without one.
+        What the file has under ``preprocessor``.
     tensors : dict of str to array
         Those whose names `is_tensor` knows.
-    schema : JSON value
-        What a file of version 0.1 has under ``schema``; None without one.
     inputs : int
         The number of inputs of the network.
 
@@ -67,23 +65,48 @@ def read(data: Any, tensors: Arrays, schema: Any, inputs: int) -> Preprocessor:
     DataError
         Anything is missing, unknown, of a wrong type or size, or contradicts something else.
     """
-    if any(values.dtype != np.float64 for values in tensors.values()):
-        raise DataError("expected the numbers of the preprocessor in float64.")
+    _require_float64(tensors)
     table = _with_prefix(tensors, TABLE)
     if table or (isinstance(data, dict) and "columns" in data):
-        if schema is not None or len(table) != len(tensors):
+        if len(table) != len(tensors):
             raise DataError("expected a table's numbers alone.")
         return restore_table(data, table)
+    fields = read_fields(data, "the preprocessor", (), ("target",))
+    scale, arrays = _scale(tensors), _with_prefix(tensors, TARGET)
+    if set(arrays) != (_TARGET_ARRAYS if fields else set()):
+        raise DataError("expected center and scale of exactly a target that is described.")
+    target = _target(fields["target"], arrays) if fields else None
+    return Scaler(scale["mean"], scale["scale"], target) if scale else Passthrough(inputs, target)
+
+
+def read_version_1(data: Any, schema: Any, tensors: Arrays, inputs: int) -> Preprocessor:
+    """Return the preprocessor of a file that version 0.1 wrote; raises as `read` does.
+
+    Parameters
+    ----------
+    data, schema : JSON value
+        What the file has under ``preprocessor`` and ``schema``; None without one.
+    """
+    if schema is None:
+        return read({} if data is None else data, tensors, inputs)
+    _require_float64(tensors)
+    scale = _scale(tensors)
+    if data is not None or len(scale) != len(tensors):
+        raise DataError("expected a schema without a preprocessor, and a scaler's numbers alone.")
+    return _of_schema(schema, scale, inputs)
+
+
+def _require_float64(tensors: Arrays) -> None:
+    if any(values.dtype != np.float64 for values in tensors.values()):
+        raise DataError("expected the numbers of the preprocessor in float64.")
+
+
+def _scale(tensors: Arrays) -> Arrays:
+    """Return mean and scale of a scaler, or nothing."""
     scale = _with_prefix(tensors, SCALER)
     if scale and set(scale) != _SCALER_ARRAYS:
         raise DataError("expected mean and scale of a scaler.")
-    if schema is not None:
-        return _of_schema(schema, scale, inputs)
-    fields = read_fields({} if data is None else data, "the preprocessor", (), ("target",))
-    target = _target(fields["target"], _with_prefix(tensors, TARGET)) if fields else None
-    if not scale:
-        return Passthrough(inputs, target)
-    return Scaler(scale["mean"], scale["scale"], target)
+    return scale
 
 
 def _with_prefix(tensors: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
@@ -125,15 +148,14 @@ def restore_table(data: Any, arrays: Arrays) -> TablePreprocessor:
 
 def _target(data: Any, arrays: Arrays) -> TableTarget:
     parts = read_fields(data, "the target", {"names", "labels"})
-    if not set(arrays) >= _TARGET_ARRAYS:
-        raise DataError("expected center and scale of the target.")
     labels = None if parts["labels"] is None else read_texts(parts["labels"], "'labels'")
     scale = arrays["target_center"], arrays["target_scale"]
     return TableTarget(read_texts(parts["names"], "'names'"), labels, *scale)
 
 
-def _column(data: Any) -> TableColumn:
-    optional = {"categories", "indicator", "one_hot"}
+def _column(
+    data: Any, optional: frozenset[str] = frozenset({"categories", "indicator", "one_hot"})
+) -> TableColumn:
     fields = read_fields(data, "a column of the table", {"name", "kind"}, optional)
     kind: Any = read_value(fields["kind"], "the kind of a column", str)  # TableColumn checks it
     one_hot = fields.get("one_hot")
@@ -154,7 +176,9 @@ def _of_schema(data: Any, scale: Arrays, inputs: int) -> Preprocessor:
     if type(count) is int and not named and 0 < count <= MAX_COLUMNS:
         columns = tuple(TableColumn(name, "numeric") for name in unnamed(count))
     elif isinstance(count, list) and len(count) <= MAX_COLUMNS:
-        columns = tuple(map(_column, count))
+        columns = tuple(_column(column, frozenset({"categories"})) for column in count)
+        if any(column.kind == "empty" for column in columns):
+            raise DataError("expected numeric and categorical columns in the schema.")
     else:
         raise DataError("expected the columns of the schema to be a list, or their number.")
     names = read_texts(fields["targets"], "'targets'")
@@ -174,7 +198,8 @@ def _of_schema(data: Any, scale: Arrays, inputs: int) -> Preprocessor:
     mean = scale["mean"] if scale else np.zeros(levels)
     deviation = scale["scale"] if scale else np.ones(levels)
     parts = {*(column.name for column in made), *names}
-    if not named and levels == len(made) and parts != set(unnamed(len(parts))):
+    numeric = all(column.kind == "numeric" for column in made)
+    if not named and numeric and parts != set(unnamed(len(parts))):
         # An array whose targets were apart from it.
         return Scaler(mean, deviation, target) if scale else Passthrough(inputs, target)
     return TablePreprocessor(made, mean, deviation, named=named, target=target, scaling="float32")

@@ -93,7 +93,9 @@ def read(path: Path) -> ModelFile:
     safetensors_file.require_version(path, description, *_READ)
     try:
         return _restore(description, found)
-    except (KeyError, TypeError, ValueError, FastNetError) as error:
+    except KeyError as error:
+        raise ModelFileError(f"{path}: the description is not valid: {error} is missing.") from None
+    except (TypeError, ValueError, FastNetError) as error:
         raise ModelFileError(f"{path}: the description is not valid: {error}") from None
 
 
@@ -108,8 +110,11 @@ def _restore(description: dict[str, Any], found: dict[str, NDArray[Any]]) -> Mod
 
     # What stands between a user's data and the network.
     arrays = {name: values for name, values in found.items() if serialize.is_tensor(name)}
-    schema = description["schema"] if description["version"] == 1 else None
-    preprocessor = serialize.read(description.get("preprocessor"), arrays, schema, plan.inputs)
+    if description["version"] == 1:
+        kept = description.get("preprocessor"), description["schema"]
+        preprocessor = serialize.read_version_1(*kept, arrays, plan.inputs)
+    else:
+        preprocessor = serialize.read(description["preprocessor"], arrays, plan.inputs)
     labels, loss = description["label_names"], description["loss"]
     temperature = description.get("temperature")
     model = ModelFile(
@@ -139,7 +144,8 @@ def _require_fit(model: ModelFile) -> None:
     preprocessor, plan = model.preprocessor, model.plan
     if preprocessor.inputs != plan.inputs:
         raise ModelFileError(
-            f"the table becomes {preprocessor.inputs} inputs, and the network has {plan.inputs}."
+            f"the preprocessor makes {preprocessor.inputs} inputs, and the network has "
+            f"{plan.inputs}."
         )
     target = preprocessor.target
     if target is None:
@@ -149,13 +155,13 @@ def _require_fit(model: ModelFile) -> None:
     else:
         fits = plan.outputs % len(target.center) == 0
     if not fits:
-        raise ModelFileError(f"the table's target does not fit {plan.outputs} outputs.")
+        raise ModelFileError(f"the preprocessor's target does not fit {plan.outputs} outputs.")
     if isinstance(model.loss, GaussianNLL) and target.labels is None:
         wanted = 2 * len(target.center)
         if plan.outputs != wanted:
             raise ModelFileError(
-                f"the table's targets need {wanted} outputs for means and variances, and the "
-                f"network has {plan.outputs}."
+                f"the preprocessor's targets need {wanted} outputs for means and variances, and "
+                f"the network has {plan.outputs}."
             )
 
 

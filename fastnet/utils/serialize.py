@@ -35,7 +35,7 @@ def build(kind: str, table: Mapping[str, type[T]], values: Any) -> T:
     try:
         return table[name](**options)
     except TypeError as error:
-        raise InputError(f"a {kind} {name!r} cannot be made from {options!r}: {error}") from None
+        raise InputError(f"a {kind} {name!r} cannot be made from {options!r}: {error}.") from None
 
 
 def read_fields(
@@ -43,7 +43,9 @@ def read_fields(
 ) -> dict[str, Any]:
     """Return a JSON object that has just these names; raise `DataError` for anything else."""
     if not isinstance(data, dict) or not set(names) <= set(data) <= {*names, *optional}:
-        raise DataError(f"expected {what} to have exactly {', '.join(sorted(names))}.")
+        wanted = ", ".join(sorted(names)) or "no key"
+        more = f", and besides only {', '.join(sorted(optional))}" if optional else ""
+        raise DataError(f"expected {what} to have exactly {wanted}{more}.")
     return data
 
 

@@ -64,6 +64,8 @@ class FitOptions:
             return None
         x, y, weight = samples.pair("validation_data", validation_data)
         names = "validation_data[0]", "validation_data[1]", "validation_data[2]"
+        if y is None and not (preprocessor.target and preprocessor.target.names):
+            raise InputError(f"{names[1]} is None: expected targets.")
         model = self.model
         values, targets = preprocessor.encode(x, y, model.dtype, names[0])
         basis = model.plan, model.dtype, self.loss

@@ -15,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnet as fn
+from fastnet.data.frame import Frame
 from fastnet.nn.losses import MSE
+from fastnet.preprocessing import serialize
+from fastnet.preprocessing.base import Passthrough
+from fastnet.preprocessing.target import TableTarget
 from fastnet.serialization import safetensors_file
 from fastnet.tables import TablePreprocessor, read_frame
 from fastnet.training.checkpoints.folder import Folder
@@ -26,6 +30,9 @@ ROWS = 12
 """Of a good file; ``--rows`` makes larger ones, to see how much memory is taken."""
 
 
+LABELS = ("ä", "b", "c")
+
+
 def x_and_labels() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     return np.random.default_rng(0).standard_normal((ROWS, 3)), np.arange(ROWS) % 3
 
@@ -33,20 +40,24 @@ def x_and_labels() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 def _network() -> fn.Network:
     layers = [fn.Dense(4), fn.BatchNorm("relu"), fn.Dropout(0.1), fn.Dense(3, "softmax")]
     net = fn.Network(layers, inputs=3, backend="numpy")
-    net.label_names = ("ä", "b", "c")
-    net.schema = fn.data.TableSchema.of_matrix(3, "y", net.label_names)
+    net.preprocessor = Passthrough(3, TableTarget.plain(("y",), LABELS))
     return net
+
+
+def x_and_names() -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+    x, y = x_and_labels()
+    return x, np.array(LABELS)[y]
 
 
 def model(folder: Path) -> bytes:
     net = _network()
-    net.fit(*x_and_labels(), epochs=1, standardize=True)
+    net.fit(*x_and_names(), epochs=1, standardize=True)
     net.save(folder / "m")
     return (folder / "m").read_bytes()
 
 
 def checkpoint(folder: Path) -> bytes:
-    _network().fit(*x_and_labels(), epochs=3, early_stopping=3, checkpoint=folder / "run")
+    _network().fit(*x_and_names(), epochs=3, early_stopping=3, checkpoint=folder / "run")
     return Folder(folder / "run").files()[0].read_bytes()
 
 
@@ -168,10 +179,17 @@ def read_table(target: str | None) -> Callable[[Path], Any]:
 
     def read(path: Path) -> list[bytes]:
         data = fn.data.load(path, target=target)
-        assert np.isfinite(data.x).all()
-        return [data.x.tobytes()]
+        x = _inputs(data.x) if isinstance(data.x, Frame) else data.x
+        assert np.isfinite(x).all()
+        return [x.tobytes()]
 
     return read
+
+
+def _inputs(frame: Frame) -> NDArray[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fn.FastNetWarning)  # of columns without a value
+        return TablePreprocessor.fit(frame).transform(frame)
 
 
 def read_with_gaps(path: Path) -> list[bytes]:
@@ -203,9 +221,12 @@ def read_blocks(target: int | str) -> Callable[[Path], Any]:
 
 def read_model(path: Path) -> Any:
     net = fn.load(path, backend="numpy")
-    if net.preprocessor is not None:
+    if isinstance(net.preprocessor, TablePreprocessor):
         net.predict({"a": [1.0, 2.0], "b": [None, 1e300], "word": ["red", None]})
-    return [net.parameters.tobytes(), net.state.tobytes(), repr((net, net.schema, net.label_names))]
+    content, arrays = serialize.write(net.preprocessor)
+    numbers = {name: values.tobytes() for name, values in arrays.items()}
+    facts = repr((net, content, numbers, net.label_names))
+    return [net.parameters.tobytes(), net.state.tobytes(), facts]
 
 
 def read_checkpoint(path: Path) -> Any:
@@ -215,7 +236,7 @@ def read_checkpoint(path: Path) -> Any:
     safetensors_file.require_version(path, description, 1)
     saved = Checkpoint.read(path, description, tensors)
     saved.require_fit(path, _network(), 2, 1)
-    return [saved.parameters.tobytes(), saved.moments.tobytes(), repr(saved.memories)]
+    return [saved.parameters.tobytes(), saved.moments.tobytes(), repr(saved.callback_states)]
 
 
 def signed(kind: str, data: bytes) -> bytes:

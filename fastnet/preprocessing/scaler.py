@@ -79,9 +79,7 @@ class Scaler:
         InputError
             x is not a matrix of finite numbers with at least one row.
         """
-        array = np.asarray(x)
-        columns = array.shape[1] if array.ndim == 2 else 0
-        rows = validation.inputs("x", array, columns, np.dtype(np.float64))
+        rows = validation.inputs("x", x, None, np.dtype(np.float64))
         if not len(rows):
             raise InputError("x is empty: there are no rows.")
         return cls(*mean_and_scale(rows), target)

@@ -37,17 +37,18 @@ def seed_of(value: Any) -> int:
     return number
 
 
-def inputs(name: str, values: ArrayLike, width: int, dtype: np.dtype[Any]) -> Array:
-    """Return `values` as a finite, contiguous array (N, `width`)."""
+def inputs(name: str, values: ArrayLike, width: int | None, dtype: np.dtype[Any]) -> Array:
+    """Return `values` as a finite, contiguous array (N, `width`); None: of any width."""
     array = _numeric(name, values)
     if array.ndim == 1 and not array.size:
         raise InputError(f"{name} is empty: there are no rows.")
     if array.ndim != 2:
-        hint = f"; reshape one row to (1, {width})" if array.ndim == 1 else ""
+        hint = f"; reshape one row to (1, {width or array.size})" if array.ndim == 1 else ""
+        count = "" if width is None else f"{width} "
         raise InputError(
-            f"{name} must have two axes, (rows, {width} inputs), got the shape {array.shape}{hint}."
+            f"{name} must have two axes, (rows, {count}inputs), got the shape {array.shape}{hint}."
         )
-    if array.shape[1] != width:
+    if width is not None and array.shape[1] != width:
         raise InputError(f"{name} must have {width} columns, got {array.shape[1]}.")
     return finite(name, _cast(array, dtype))
 

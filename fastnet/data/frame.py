@@ -154,17 +154,22 @@ def as_frame(values: Any, name: str = "x", *, source: str = _GIVEN) -> Frame:
 
 def _of_mapping(values: Mapping[Any, Any], source: str) -> Frame:
     check_names(source, [str(name) for name in values])
-    columns = {
-        str(name): column
-        if isinstance(column, Texts)
-        else column_of(np.asarray(column), str(name), source)
-        for name, column in values.items()
-    }
+    columns = {str(name): _of_values(values[name], str(name), source) for name in values}
     rows = len(next(iter(columns.values())))
     for name, column in columns.items():
         if len(column) != rows:
             raise DataError(f"{source}: column {name!r} has {len(column)} rows, not {rows}.")
     return Frame(rows, columns, True, source)
+
+
+def _of_values(column: Any, name: str, source: str) -> Values:
+    if isinstance(column, Texts):
+        return column
+    try:
+        array = np.asarray(column)
+    except ValueError:
+        raise DataError(f"{source}: column {name!r} must have one axis, (rows,).") from None
+    return column_of(array, name, source)
 
 
 def _of_native(values: Any, source: str) -> Frame:

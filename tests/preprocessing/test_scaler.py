@@ -1,10 +1,7 @@
-"""Scaler: standardisation in float64, back and forth, and what it refuses."""
+"""Scaler: standardisation of arrays in float64, and what it refuses."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from fastnet.errors import InputError
 from fastnet.preprocessing.scaler import Scaler
@@ -54,7 +51,7 @@ def test_transform_gives_the_asked_dtype_for_rows_and_for_one_row(dtype):
     rows = scaler.transform([[3, 6], [1, 2]], dtype)
     assert rows.dtype == dtype
     assert rows.tolist() == [[1.0, 1.0], [0.0, 0.0]]
-    one = scaler.transform([3, 6], dtype)
+    one = scaler.transform_row([3, 6], np.dtype(dtype))
     assert one.dtype == dtype
     assert one.tolist() == [1.0, 1.0]
 
@@ -67,19 +64,6 @@ def test_blocks_of_rows_give_what_the_whole_would():
 
 def test_no_rows_can_be_transformed():
     assert Scaler.fit([[1.0, 2.0]]).transform(np.empty((0, 2))).shape == (0, 2)
-
-
-@given(
-    hnp.arrays(
-        np.float64,
-        hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=8),
-        elements=st.floats(-1e6, 1e6),
-    )
-)
-def test_inverse_undoes_transform(x):
-    scaler = Scaler.fit(x)
-    back = scaler.inverse(scaler.transform(x, np.float64), np.float64)
-    assert np.abs(back - x).max() <= 1e-9 * max(1.0, np.abs(x).max())
 
 
 @pytest.mark.parametrize(
@@ -99,9 +83,10 @@ def test_fit_names_the_column_that_is_not_finite():
 
 def test_a_wrong_number_of_columns_says_what_was_expected_and_what_came():
     scaler = Scaler.fit([[1.0, 2.0]])
-    for method in (scaler.transform, scaler.inverse):
-        with pytest.raises(InputError, match=r"expected 2 columns, got an array of shape \(1, 3\)"):
-            method([[1.0, 2.0, 3.0]])
+    with pytest.raises(InputError, match="x must have 2 columns, got 3"):
+        scaler.transform([[1.0, 2.0, 3.0]])
+    with pytest.raises(InputError, match=r"row must have the shape \(2,\), got \(3,\)"):
+        scaler.transform_row([1.0, 2.0, 3.0], np.dtype(np.float32))
 
 
 @pytest.mark.parametrize(

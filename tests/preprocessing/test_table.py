@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import replace
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.data.frame import of_cells, words_of
 from fastnet.data.text import Texts
-from fastnet.preprocessing import columns, serialize
-from fastnet.tables import Frame, TableColumn, TablePreprocessor, TableTarget, as_frame
+from fastnet.tables import Frame, TableColumn, TablePreprocessor, as_frame
 from tests.closeness import assert_close
 
 pd = pytest.importorskip("pandas")
@@ -170,6 +166,46 @@ def test_texts_that_are_numbers_are_taken_where_numbers_were() -> None:
     assert np.array_equal(texts, made.transform({"x": [1.5, None, None]}))
 
 
+# --- other scalings -------------------------------------------------------------------------------
+
+
+def test_standard_is_by_mean_and_deviation_of_every_input() -> None:
+    made = TablePreprocessor.fit(COLUMNS, scaling="standard")
+    inputs = made.transform(COLUMNS, np.float64)
+    assert made.feature_names[:2] == ("size", "size is missing")
+    assert inputs[2, 0] == inputs[3, 2] == 0, "a missing number is the mean"
+    assert_close(inputs.mean(axis=0), np.zeros(made.inputs), scale=1.0, terms=16)
+    known = [1.5, 2.0, 9.0, -3.0, 2.0]
+    size = (np.array([2.5, 1e6]) - np.mean(known)) / np.std(known)
+    asked = {name: [values[0]] * 2 for name, values in COLUMNS.items()} | {"size": [2.5, 1e6]}
+    assert_close(made.transform(asked, np.float64)[:, 0], size, terms=16)
+    without_gaps = [name.startswith(("kind=", "size is", "count is", "new")) for name in
+                    made.feature_names]  # fmt: skip
+    deviations = inputs.std(axis=0)[without_gaps]
+    assert_close(deviations, np.ones(len(deviations)), terms=16)
+
+
+def test_none_leaves_numbers_and_categories_as_they_are() -> None:
+    table = {"x": [1.5, None, -3.0], "t": ["u", "v", "u"], "k": ["a", "b", "c"]}
+    made = TablePreprocessor.fit(table, scaling="none")
+    assert made.feature_names == ("x", "x is missing", "t=u", "k=a", "k=b", "k=c")
+    assert made.transform(table).tolist() == [
+        [1.5, 0, 1, 1, 0, 0],
+        [0, 1, -1, 0, 1, 0],
+        [-3, 0, 1, 0, 0, 1],
+    ]
+    unseen = made.transform({"x": [1e6], "t": ["w"], "k": [None]})
+    assert unseen.tolist() == [[1e6, 0, 0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("scaling", ["standard", "none"])
+def test_a_number_that_float32_cannot_hold_is_refused(scaling: Any) -> None:
+    made = TablePreprocessor.fit({"x": [1.0, 2.0, 3.0]}, scaling=scaling)
+    with pytest.raises(fn.InputError, match="x after scaling holds inf at row 1, column 0"):
+        made.transform({"x": [1.0, 1e300]})
+    assert np.isfinite(made.transform({"x": [1e300]}, np.float64)).all()
+
+
 # --- names and order ------------------------------------------------------------------------------
 
 
@@ -207,10 +243,9 @@ def test_only_rows_that_train_are_learned_from() -> None:
     y = [1.5, 2.0, 3.0, 1e9]
     made = TablePreprocessor.fit(table, y, rows=rows)
     alone = TablePreprocessor.fit(as_frame(table).take(rows), y[:3])
-    assert serialize.to_json(made) == serialize.to_json(alone)
-    assert all(
-        np.array_equal(a, serialize.arrays(alone)[k]) for k, a in serialize.arrays(made).items()
-    )
+    (content, arrays), (expected, numbers) = made.description(), alone.description()
+    assert content == expected
+    assert all(np.array_equal(values, numbers[name]) for name, values in arrays.items())
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -281,6 +316,17 @@ REFUSED: dict[str, tuple[Any, str]] = {
         "the target 't' is missing in row 2",
     ),
     "one axis": (lambda: TablePreprocessor.fit([1.0, 2.0]), "must have two axes"),
+    "one axis at prediction": (lambda: GOOD.transform([1.0, 2.0]), "must have two axes"),
+    "two axes in a column": (lambda: TablePreprocessor.fit({"a": [[1], [2]]}), "column 'a'"),
+    "a ragged column": (lambda: TablePreprocessor.fit({"a": [[1], [1, 2]]}), "column 'a'"),
+    "scaling": (
+        lambda: TablePreprocessor.fit({"x": [1.0]}, scaling="standrad"),  # type: ignore[arg-type]
+        "unknown scaling 'standrad'; did you mean 'standard'",
+    ),
+    "scaling of version 0.1": (
+        lambda: TablePreprocessor.fit({"x": [1.0]}, scaling="float32"),  # type: ignore[arg-type]
+        "unknown scaling 'float32'",
+    ),
     "embedding": (
         lambda: TablePreprocessor.fit({"x": [1.0]}, numeric_embedding="periodical"),  # type: ignore[arg-type]
         "unknown numeric embedding 'periodical'; did you mean 'periodic'",
@@ -291,7 +337,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_bad_input_is_one_sentence_that_names_the_column(make: Any, message: str) -> None:
     # fmt: off
-    with pytest.warns(fn.FastNetWarning) if "beside" in message else _nothing(), \
+    with pytest.warns(fn.FastNetWarning) if "beside" in message else nullcontext(), \
             pytest.raises((fn.DataError, fn.InputError), match=message) as error:
         make()
     # fmt: on
@@ -299,10 +345,14 @@ def test_bad_input_is_one_sentence_that_names_the_column(make: Any, message: str
     assert "\n" not in str(error.value)
 
 
-def _nothing() -> Any:
-    from contextlib import nullcontext
+def test_a_message_lists_at_most_twenty_columns() -> None:
+    with pytest.raises(fn.DataError, match="and 780 more") as caught:
+        GOOD.transform({f"p{i}": [0] for i in range(800)})
+    assert len(str(caught.value)) < 400
 
-    return nullcontext()
+
+def test_no_rows_become_no_inputs() -> None:
+    assert GOOD.transform({"size": np.zeros(0), "kind": np.array([], object)}).shape == (0, 4)
 
 
 def test_a_column_without_values_is_ignored_with_a_warning() -> None:
@@ -322,168 +372,6 @@ def test_without_narwhals_the_message_says_how_to_get_it(monkeypatch: pytest.Mon
     assert TablePreprocessor.fit({"a": [1.0, 2.0]}).inputs == 1
 
 
-# --- embeddings -----------------------------------------------------------------------------------
-
-
-def test_a_piecewise_embedding_is_the_share_of_each_bin_below_the_number() -> None:
-    x = np.arange(17.0)  # one number at the end of every bin
-    made = TablePreprocessor.fit({"x": x}, numeric_embedding="piecewise")
-    inputs = made.transform({"x": [0.0, 16.0, 5.0, -9.0, 99.0, math.nan]}, np.float64)
-    assert inputs.shape == (6, 17)
-    shares = inputs[:, 1:]
-    assert shares[0].tolist() == [0] * 16
-    assert shares[1].tolist() == [1] * 16
-    assert shares[2].tolist() == [1] * 5 + [0] * 11
-    assert shares[3].tolist() == [0] * 16
-    assert shares[4].tolist() == [1] * 16
-    assert shares[5].tolist() == [0] * 16
-
-
-def test_a_number_that_many_rows_have_is_a_step_of_the_embedding() -> None:
-    x = np.array([0.0] * 50 + [1.0] * 50)
-    made = TablePreprocessor.fit({"x": x}, numeric_embedding="piecewise")
-    below, above = made.transform({"x": [0.0, 1.0]})[:, 1:]
-    assert not below.any()
-    assert above.any()
-
-
-def test_a_bin_of_the_least_width_is_a_step_and_no_warning() -> None:
-    pre = TablePreprocessor.fit({"x": [0.0, 1.0, 2.0]}, numeric_embedding="piecewise")
-    knots = np.array([[-1.0, 0.0, 5e-324, 1.0]])
-    x = pre.center[0] + np.array([-1.0, 1.0])
-    inputs = replace(pre, knots=knots).transform({"x": x})
-    assert inputs[:, 2].tolist() == [0.0, 1.0]
-
-
-def test_a_periodic_embedding_is_sines_and_cosines_of_drawn_frequencies() -> None:
-    table = {"x": [0.0, 1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 3.0, 5.0, None]}
-    made = TablePreprocessor.fit(table, numeric_embedding="periodic", seed=3)
-    again = TablePreprocessor.fit(table, numeric_embedding="periodic", seed=3)
-    other = TablePreprocessor.fit(table, numeric_embedding="periodic", seed=4)
-    assert made.knots is not None and again.knots is not None and other.knots is not None
-    assert np.array_equal(made.knots, again.knots)
-    assert not np.isin(made.knots, other.knots).any()
-    assert not np.isin(made.knots[0], made.knots[1]).any()
-    inputs = made.transform(table, np.float64)
-    angles = 2 * np.pi * inputs[:, :1] * made.knots[0]
-    assert_close(inputs[:, 1:9], np.sin(angles), terms=8, scale=1.0)
-    assert_close(inputs[:, 9:17], np.cos(angles), terms=8, scale=1.0)
-    assert not inputs[4, 18:34].any()
-
-
-@pytest.mark.parametrize("embedding", [None, "periodic", "piecewise"])
-@pytest.mark.parametrize("size", [None, 2, 8])
-def test_the_first_layer_has_a_block_for_every_column(embedding: Any, size: int | None) -> None:
-    made = TablePreprocessor.fit(COLUMNS, numeric_embedding=embedding)
-    layer = made.first_layer(size, scale_rate=6.0)
-    assert layer.blocks is not None
-    net = fn.Network([layer, fn.Dense(1)], inputs=made.inputs, backend="numpy")
-    w = np.asarray(net.weights[0])
-    names = made.feature_names
-    for j in range(w.shape[1]):
-        columns = {names[i].split(" ")[0].split("=")[0] for i in np.flatnonzero(w[:, j])}
-        assert len(columns) == 1, "an output looks at two columns"
-    assert (w != 0).any(axis=1).all(), "an input goes nowhere"
-    outputs = [block.outputs for block in layer.blocks if block.inputs == 3]
-    assert outputs == ([] if size is None else [min(size, 3)])
-
-
-@given(
-    numbers=st.lists(st.integers(-(10**6), 10**6), min_size=2, max_size=6, unique=True),
-    spread=st.sampled_from([1e-3, 1.0, 1e3]),
-    ulps=st.sampled_from([-2, -1, 1, 2]),
-)
-def test_a_step_is_at_the_same_number_where_roots_are_rounded_otherwise(
-    numbers: list[int], spread: float, ulps: int
-) -> None:
-    """A model that learned on one machine answers on another whose hypot has other last bits."""
-    x = np.array(sorted(numbers) * 20) * spread
-    here = TablePreprocessor.fit({"x": x}, numeric_embedding="piecewise")
-    stored = serialize.to_json(here), serialize.arrays(here)
-    assert here.knots is not None
-    flat = np.diff(here.knots[0]) == 0
-    assert flat.any()
-    expected = here.transform({"x": x}, np.float64)[:, 1:]
-    hypot = np.hypot
-    # Each bin's own number: the largest that is scaled to its lower end.
-    z = columns.scaled(x, here.center[0], here.factor[0])
-    own = np.array([x[z <= low].max() for low in here.knots[0][:-1]])
-    assert np.array_equal(expected[:, flat], (x[:, None] > own)[:, flat])
-
-    def another(a: Any, b: Any) -> Any:
-        root = hypot(a, b)
-        return root + ulps * np.spacing(root)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(np, "hypot", another)
-        there = serialize.restore(*stored)
-        assert np.array_equal(there.transform({"x": x}, np.float64)[:, 1:][:, flat],
-                              expected[:, flat])  # fmt: skip
-
-
-def test_a_step_of_scaled_numbers_would_flip_where_roots_are_rounded_otherwise(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    x = np.array([1.0, 2.0, 4.0] * 20)
-    made = TablePreprocessor.fit({"x": x}, numeric_embedding="piecewise")
-    assert made.knots is not None
-    flat = np.diff(made.knots[0]) == 0
-    before = made.transform({"x": x}, np.float64)[:, 1:][:, flat]
-    hypot = np.hypot
-    monkeypatch.setattr(np, "hypot", lambda a, b: np.nextafter(hypot(a, b), 0))
-    z = columns.scaled(x, made.center[0], made.factor[0])
-    assert not np.array_equal((z[:, None] > made.knots[0][:-1])[:, flat], before)
-    assert np.array_equal(made.transform({"x": x}, np.float64)[:, 1:][:, flat], before)
-
-
-# --- targets --------------------------------------------------------------------------------------
-
-
-def test_numbers_are_scaled_and_come_back() -> None:
-    y = np.array([[1.0, 10.0], [2.0, 30.0], [6.0, 50.0]])
-    target = TableTarget.learn(y)
-    z = target.encode(y)
-    assert_close(z.mean(axis=0), [0, 0], scale=1.0, terms=8)
-    assert_close(z.std(axis=0), [1, 1], terms=8)
-    assert_close(target.decode(z), y, terms=8)
-    assert_close(target.decode(np.hstack([z, z])), np.hstack([y, y]), terms=8)
-    outputs = np.hstack([z, np.log(np.full_like(z, 0.25))])
-    means, log_variances = np.hsplit(target.decode(outputs, fn.losses.GaussianNLL()), 2)
-    assert_close(means, y, terms=8)
-    assert_close(np.exp(log_variances / 2), np.tile(target.scale / 2, (len(y), 1)), terms=64)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, 1e300, -1e-300])
-def test_a_constant_target_is_no_division_by_zero(value: float) -> None:
-    target = TableTarget.learn([value] * 7, task="regression")
-    assert np.isfinite(target.encode([value, value + 1])).all()
-    assert target.decode(np.zeros((2, 1))).tolist() == [[target.center[0]]] * 2
-
-
-@pytest.mark.parametrize(
-    "labels", [["no", "yes", "no"], [0, 1, 0], [True, False, True], [3.0, 7.0, 3.0]]
-)
-def test_labels_become_class_numbers_of_every_kind_of_series(labels: list[Any]) -> None:
-    for y in (labels, np.array(labels), pd.Series(labels), pl.Series(labels), pa.array(labels)):
-        target = TableTarget.learn(y)
-        codes = target.encode(y)
-        assert codes.dtype == np.int64
-        assert codes[0] == codes[2] != codes[1]
-
-
-def test_a_target_that_cannot_be_scaled_is_named() -> None:
-    target = TableTarget.learn([1e-3, 2e-3, 3e-3], ("size",))
-    assert np.isfinite(target.encode([1e300])).all()
-    with pytest.raises(fn.DataError, match="'size' is too far from its mean in row 2"):
-        target.encode([1.0, 1e307])
-
-
-def test_an_unknown_label_is_named() -> None:
-    target = TableTarget.learn(["a", "b"], ("kind",))
-    with pytest.raises(fn.DataError, match=r"row 2.*kind.*'c' is none of the known"):
-        target.encode(["a", "c"])
-
-
 # --- text files -----------------------------------------------------------------------------------
 
 
@@ -501,91 +389,6 @@ def test_words_of_text_files_are_texts_though_all_be_numbers() -> None:
     words = words_of(Texts.of(["1", "", "NA", "01", "-", "1"]))
     assert words.codes.tolist() == [0, -1, -1, 1, 2, 0]
     assert words.values == ("1", "01", "-")
-
-
-# --- storing --------------------------------------------------------------------------------------
-
-EXAMPLES = {
-    "plain": TablePreprocessor.fit(COLUMNS),
-    "classes": TablePreprocessor.fit(COLUMNS, ["x", "y"] * 3),
-    "numbers": TablePreprocessor.fit(COLUMNS, [1.5, 2, 3, 4, 5, 6]),
-    "column": TablePreprocessor.fit(COLUMNS, "new"),
-    "periodic": TablePreprocessor.fit(COLUMNS, numeric_embedding="periodic"),
-    "piecewise": TablePreprocessor.fit(COLUMNS, numeric_embedding="piecewise"),
-    "unnamed": TablePreprocessor.fit(np.eye(3)),
-}
-
-
-@pytest.mark.parametrize("made", EXAMPLES.values(), ids=EXAMPLES.keys())
-def test_a_preprocessor_comes_back_from_json_and_arrays(made: TablePreprocessor) -> None:
-    import json
-
-    data, arrays = json.loads(json.dumps(serialize.to_json(made))), serialize.arrays(made)
-    back = serialize.restore(data, arrays)
-    assert serialize.to_json(back) == serialize.to_json(made)
-    table: Any = COLUMNS if made.named else np.eye(3)
-    assert np.array_equal(back.transform(table), made.transform(table))
-
-
-def forged(change: Any, example: str = "classes") -> tuple[Any, dict[str, NDArray[Any]]]:
-    import copy
-
-    made = EXAMPLES[example]
-    data = copy.deepcopy(serialize.to_json(made))
-    arrays = {name: values.copy() for name, values in serialize.arrays(made).items()}
-    change(data, arrays)
-    return data, arrays
-
-
-FORGED: dict[str, tuple[Any, str]] = {
-    "unknown key": (lambda d, a: d.update(more=1), "exactly"),
-    "missing key": (lambda d, a: d.pop("named"), "exactly"),
-    "columns no list": (lambda d, a: d.update(columns=3), "a list of columns"),
-    "no columns": (lambda d, a: d.update(columns=[]), "a list of columns"),
-    "column no dict": (lambda d, a: d["columns"].__setitem__(0, 3), "a column"),
-    "column's key": (lambda d, a: d["columns"][0].update(dtype="O"), "a column"),
-    "column's kind": (lambda d, a: d["columns"][0].update(kind="text"), "unknown kind 'text'"),
-    "column's name": (lambda d, a: d["columns"][0].update(name=3), "as texts"),
-    "two of a name": (lambda d, a: d["columns"][0].update(name="kind"), "two columns named"),
-    "indicator": (lambda d, a: d["columns"][0].update(indicator=1), "true or false"),
-    "indicator of texts": (lambda d, a: d["columns"][2].update(indicator=True), "is for numbers"),
-    "categories": (lambda d, a: d["columns"][2].update(categories=[1]), "a list of texts"),
-    "same category": (lambda d, a: d["columns"][2].update(categories=["a"] * 3), "twice"),
-    "categories of a number": (lambda d, a: d["columns"][0].update(categories=["a"]), "exactly"),
-    "more categories": (lambda d, a: d["columns"][2]["categories"].append("z"), "the scales of"),
-    "named": (lambda d, a: d.update(named=1), "true or false"),
-    "embedding": (lambda d, a: d.update(embedding="os.system"), "unknown numeric embedding"),
-    "embedding no text": (lambda d, a: d.update(embedding=[]), "the name of an embedding"),
-    "embedding without knots": (lambda d, a: d.update(embedding="periodic"), "knots"),
-    "labels": (lambda d, a: d["target"].update(labels=["x", "x"]), "all different"),
-    "labels and scale": (lambda d, a: d["target"].update(labels=None), "a scale of exactly"),
-    "target's name": (lambda d, a: d["target"].update(names=["kind"]), "an input and a target"),
-    "array missing": (lambda d, a: a.pop("factor"), "expected center, factor"),
-    "array too many": (lambda d, a: a.update(more=np.zeros(1)), "expected center, factor"),
-    "array's dtype": (lambda d, a: a.update(center=a["center"].astype("f4")), "in float64"),
-    "array's shape": (lambda d, a: a.update(center=a["center"][:-1]), "the scales of"),
-    "array's axes": (lambda d, a: a.update(knots=np.zeros(3)), "the knots of"),
-    "nan": (lambda d, a: a["center"].fill(np.nan), "finite"),
-    "negative": (lambda d, a: a["factor"].fill(-1), "at least 0"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("change", "message"), FORGED.values(), ids=FORGED.keys())
-def test_what_is_not_a_preprocessor_is_refused(change: Any, message: str) -> None:
-    with pytest.raises(fn.FastNetError, match=message):
-        serialize.restore(*forged(change))
-
-
-def test_bins_must_rise() -> None:
-    def turn(data: Any, arrays: Any) -> None:
-        arrays["knots"] = arrays["knots"][:, ::-1].copy()
-
-    with pytest.raises(fn.DataError, match="rising order"):
-        serialize.restore(*forged(turn, "piecewise"))
-
-
-def test_what_was_not_changed_is_not_refused() -> None:
-    serialize.restore(*forged(lambda d, a: None))
 
 
 def test_a_frame_knows_whether_it_is_as_good_as_an_array() -> None:

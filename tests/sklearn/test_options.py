@@ -15,6 +15,7 @@ from sklearn import datasets
 from sklearn.exceptions import NotFittedError
 
 import fastnet as fn
+from fastnet.preprocessing.scaler import Scaler
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from tests.closeness import assert_close
 
@@ -329,7 +330,7 @@ def test_labels_may_be_smoothed() -> None:
 def test_standardised_inputs_belong_to_the_network() -> None:
     x = X * 1000 + 5
     model = regressor(standardize=True).fit(x, REAL)
-    assert model.network_.scaler is not None
+    assert isinstance(model.network_.preprocessor, Scaler)
     assert_close(model.predict(x), regressor(standardize=True).fit(X, REAL).predict(X), terms=1e6)
 
 

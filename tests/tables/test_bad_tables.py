@@ -182,7 +182,7 @@ UNLEARNABLE: dict[str, tuple[Callable[[], Table], str, str]] = {
         "class",
         "the target 'class' is missing in row 4",
     ),
-    "nothing but a target": (lambda: TABLE[["class"]], "class", "no column with a value beside"),
+    "nothing but a target": (lambda: TABLE[["class"]], "class", "beside the target"),
     "no value": (
         lambda: TABLE[["size", "class"]].assign(size=np.nan),
         "class",
@@ -211,7 +211,7 @@ def test_what_cannot_be_learned_is_refused_by_name(
             train(table, target)
         table.to_csv("t.csv", index=False)
         options = ("--target", target, "--epochs", "1", "--quiet")
-        for kind in (("--table",), ("--preset", "tabular")):
+        for kind in ((), ("--preset", "tabular")):
             said = command("train", "t.csv", *options, *kind)
             assert message in said, said
 

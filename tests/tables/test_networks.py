@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import fastnet as fn
 from fastnet.cli import group
+from fastnet.preprocessing.base import Passthrough
 from fastnet.serialization import safetensors_file
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from fastnet.tables import TablePreprocessor, preset, read_frame
@@ -100,7 +101,6 @@ def test_the_target_may_come_apart_or_by_name() -> None:
     frame = TABLE[[*INPUTS, "price"]]
     net = fn.Network([WIDTH, 4, 1], backend="numpy")
     assert net.fit(frame, "price", epochs=2)["loss"] == one["loss"]
-    assert net.preprocessor is not None and net.preprocessor.target is not None
     assert net.preprocessor.target.names == ("price",)
     assert net.evaluate(frame, "price") == net.evaluate(X, TABLE["price"])
 
@@ -118,13 +118,13 @@ def test_class_numbers_stay_class_numbers() -> None:
     net = fn.Network([WIDTH, 4, 5], output_activation="softmax", backend="numpy")
     net.fit(X, TABLE["floor"].to_numpy() % 3, epochs=1)  # two of the classes never come
     assert net.label_names is None
-    assert net.preprocessor is not None and net.preprocessor.target is None
+    assert isinstance(net.preprocessor, TablePreprocessor) and net.preprocessor.target is None
 
 
 def test_a_loss_that_has_a_unit_of_its_own_sees_the_targets_as_they_are() -> None:
     net = fn.Network([WIDTH, 4, 1], output_activation="exp", backend="numpy")
     net.fit(X, TABLE["floor"], loss="poisson", epochs=20, optimizer=fn.Adam(0.01))
-    assert net.preprocessor is not None and net.preprocessor.target is None
+    assert isinstance(net.preprocessor, TablePreprocessor) and net.preprocessor.target is None
     assert abs(net.predict(X).mean() - TABLE["floor"].mean()) < 0.5
 
 
@@ -178,7 +178,6 @@ def test_deviations_have_a_floor_in_the_unit_of_the_targets() -> None:
     for factor in (1.0, 1e-9, 1e9):
         net = fitted(y=factor * TABLE["price"], **GAUSSIAN)
         net.biases[-1][1] = -1000
-        assert net.preprocessor is not None and net.preprocessor.target is not None
         _, std = net.predict(X, return_std=True)
         assert_close(std, np.full((ROWS, 1), 1e-3 * net.preprocessor.target.scale[0]), terms=64)
 
@@ -208,7 +207,6 @@ def test_rows_that_validate_are_not_learned_from() -> None:
     made = TablePreprocessor.fit(frame.iloc[training])
     net = fn.Network([made.inputs, 4, 1], seed=3, backend="numpy")
     net.fit(frame, TABLE["price"], validation_split=0.25, epochs=1)
-    assert net.preprocessor is not None
     assert net.preprocessor.feature_names == made.feature_names
 
 
@@ -255,7 +253,7 @@ def test_what_does_not_fit_leaves_the_network_as_it_was(act: Any, message: str) 
     before = np.array(net.parameters)
     with pytest.raises(fn.FastNetError, match=message):
         act(net)
-    assert net.preprocessor is None and net.optimizer_state is None
+    assert isinstance(net.preprocessor, Passthrough) and net.optimizer_state is None
     assert np.array_equal(net.parameters, before)
 
 
@@ -287,7 +285,6 @@ def test_the_preset_learns_with_and_without_embeddings(target: str, embedding: A
 
 def test_an_embedding_is_a_row_of_the_first_layer_for_each_category() -> None:
     net = fitted(embedding_size=2, epochs=60, optimizer=fn.Adam(0.02))
-    assert net.preprocessor is not None
     rows = [i for i, name in enumerate(net.preprocessor.feature_names) if name.startswith("kind=")]
     table = np.asarray(net.weights[0])[rows]
     columns = np.flatnonzero(table.any(axis=0))
@@ -348,7 +345,7 @@ def forge(path: Path, change: Any) -> None:
 
 
 FORGED: dict[str, tuple[Any, str]] = {
-    "no description": (lambda d, t: d.pop("preprocessor"), "preprocessor"),
+    "no description": (lambda d, t: d.pop("preprocessor"), "the table to have"),
     "no tensors": (lambda d, t: t.pop("table.center"), "center"),
     "another tensor": (lambda d, t: t.update({"table.more": np.zeros(1)}), "expected center"),
     "a column less": (lambda d, t: d["preprocessor"]["columns"].pop(), "scales of"),
@@ -445,7 +442,7 @@ def test_an_option_that_a_preset_does_not_have_is_refused(name: str) -> None:
 def test_frames_of_plain_numbers_stay_what_they_were() -> None:
     numbers = TABLE[["floor", "price"]]
     model = FastNetClassifier(epochs=1, random_state=0).fit(numbers, TABLE["class"])
-    assert model.network_.preprocessor is None
+    assert isinstance(model.network_.preprocessor, Passthrough)
     with pytest.raises(ValueError, match="feature names"):
         model.predict(numbers[["price", "floor"]])
     model.set_params(table=True).fit(numbers, TABLE["class"])
@@ -477,11 +474,16 @@ def command(*arguments: str) -> str:
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "feather", "arrow"])
 def test_every_kind_of_file_is_the_same_table(folder: Path, suffix: str) -> None:
-    frame = read_frame(folder / f"t.{suffix}", learning=True)
-    made = TablePreprocessor.fit(frame, "class")
-    assert made.feature_names == TablePreprocessor.fit(TABLE, "class").feature_names
-    expected = TablePreprocessor.fit(TABLE, "class").transform(TABLE)
-    assert_close(made.transform(frame), expected, terms=8)
+    loaded = fn.data.load(f"t.{suffix}", target="class")
+    expected = TablePreprocessor.fit(TABLE, "class")
+    for frame, target in (
+        (read_frame(f"t.{suffix}", learning=True), "class"),
+        (loaded.x, loaded.y),
+    ):
+        made = TablePreprocessor.fit(frame, target)
+        assert made.feature_names == expected.feature_names
+        assert made.label_names == expected.label_names
+        assert_close(made.transform(frame), expected.transform(TABLE), terms=8)
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "feather", "arrow"])
@@ -491,19 +493,6 @@ def test_a_damaged_file_is_refused(folder: Path, suffix: str) -> None:
     for read in (read_frame, lambda p: fn.data.load(p, target="price")):
         with pytest.raises(fn.DataError, match="is not a readable"):
             read(path)
-
-
-@pytest.mark.parametrize("name", ["t.feather", "t.arrow"])
-def test_arrow_files_without_gaps_are_data_sets_like_any_other(folder: Path, name: str) -> None:
-    whole = TABLE.fillna({"size": 1.0, "kind": "flat"})
-    whole.to_parquet("whole.parquet")
-    whole.to_feather(name)
-    one, other = (fn.data.load(n, target="price") for n in ("whole.parquet", name))
-    assert np.array_equal(one.x, other.x)
-    assert one.schema == other.schema
-    TABLE.to_feather(name)
-    with pytest.raises(fn.DataError, match=r"row 1, column 'size': the value is missing"):
-        fn.data.load(name, target="price")
 
 
 def test_a_word_among_numbers_is_named_in_training(folder: Path) -> None:
@@ -546,16 +535,7 @@ def test_the_commands_take_tables(folder: Path, suffix: str, target: str) -> Non
 def test_a_file_without_names_is_matched_by_position(folder: Path) -> None:
     numbers = TABLE[["size", "floor", "price"]].fillna(0)
     numbers.to_csv("plain.csv", index=False, header=False)
-    options = (
-        "--table",
-        "--epochs",
-        "2",
-        "--backend",
-        "numpy",
-        "--out",
-        "m.safetensors",
-        "--quiet",
-    )
+    options = ("--epochs", "2", "--backend", "numpy", "--out", "m.safetensors", "--quiet")
     command("train", "plain.csv", "--target", "-1", *options)
     numbers[["size", "floor"]].to_csv("new.csv", index=False, header=False)
     command("predict", "m.safetensors", "plain.csv", "--out", "a.csv", "--backend", "numpy")
@@ -568,9 +548,8 @@ def test_a_file_without_names_is_matched_by_position(folder: Path) -> None:
     [
         (("digits", "--preset", "tabular"), "go with tables in files"),
         (("t.csv", "--preset", "tabular"), "needs a target"),
-        (("t.csv", "--target", "prize", "--table"), "did you mean 'price'"),
+        (("t.csv", "--target", "prize"), "did you mean 'price'"),
         (("t.csv", "--target", "price", "--preset", "tabular", "--dropout", "0.5"), "does not go"),
-        (("t.csv", "--target", "price", "--table", "--standardize"), "does not go with a table"),
     ],
 )
 def test_what_does_not_go_together_is_refused(folder: Path, arguments: Any, message: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from fastnet.errors import DataError
 
 AUTO_CLASSES = 20
 """Integers with at most this many values, or the root of the rows, are taken for classes."""
+
+_EXACT: Final = 2.0**52  # differences of integers below it are exact in float64
+_NEAR: Final = 2**16  # most integers from the least to the greatest label of a table
 
 Column = NDArray[Any] | Texts
 
@@ -71,20 +75,65 @@ def encode_labels(
     DataError
         Naming the first row whose label is not in `label_names`.
     """
-    if not isinstance(column, Texts):
+    if isinstance(column, Texts):
+        texts = column
+    else:
         _check_finite(column, source, name)
-        column = Texts.of_numbers(column.astype(np.float64))
+        numbers = column.astype(np.float64)
+        # Files in chunks come here for every chunk, and texts of numbers need a sort of the rows.
+        y = _classes_of_integers(numbers, label_names)
+        if y is not None and (y >= 0).all():
+            return y
+        texts = Texts.of_numbers(numbers)
     index = {label: k for k, label in enumerate(label_names)}
-    codes = np.array([_class_of(value, index) for value in column.values], dtype=np.int64)
-    y = codes[column.codes]
+    codes = np.array([_class_of(value, index) for value in texts.values], dtype=np.int64)
+    y = codes[texts.codes]
     if (y < 0).any():
         row = int(np.argmax(y < 0))
         known = ", ".join(map(quoted, label_names[:20])) + ("..." if len(label_names) > 20 else "")
         raise DataError(
-            f"{place(source, row, name)}: the label {quoted(column.values[column.codes[row]])} is "
+            f"{place(source, row, name)}: the label {quoted(texts.values[texts.codes[row]])} is "
             f"none of the known ones ({known})."
         )
     return y
+
+
+def _classes_of_integers(
+    numbers: NDArray[np.float64], label_names: tuple[str, ...]
+) -> NDArray[np.int64] | None:
+    """Return the class of each finite number, (N,), or -1, by a table of the integers.
+
+    None where the labels need the way by texts: other numbers, words, or integers far apart.
+    """
+    known = _near_integers(label_names)
+    if known is None:
+        return None
+    low, classes = known
+    outside = len(classes) - 1
+    at = numbers - low
+    # The difference may round a fraction away, so the number itself has to be whole.
+    inside = (numbers == np.rint(numbers)) & (at >= 0) & (at < outside)
+    return classes[np.where(inside, at, outside).astype(np.intp)]
+
+
+@lru_cache(maxsize=8)
+def _near_integers(label_names: tuple[str, ...]) -> tuple[float, NDArray[np.int64]] | None:
+    """Return the least label, and the class of it, of the next integer and so on, ended by -1.
+
+    None where labels are no integers in their canonical form, or far apart.
+    """
+    if not label_names or not all(
+        is_number(label) and canonical(float(label)) == label for label in label_names
+    ):
+        return None
+    numbers = [float(label) for label in label_names]
+    low, high = min(numbers), max(numbers)
+    near = max(-low, high) < _EXACT and high - low < _NEAR
+    if not near or not all(number.is_integer() for number in numbers):
+        return None
+    classes = np.full(int(high - low) + 2, -1, np.int64)
+    classes[[int(number - low) for number in numbers]] = range(len(numbers))
+    return low, classes
 
 
 def _class_of(value: str, index: dict[str, int]) -> int:

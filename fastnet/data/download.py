@@ -25,7 +25,7 @@ def cache_folder() -> Path:
     """
     try:
         return user_cache()
-    except RuntimeError as error:
+    except FileNotFoundError as error:
         raise DataNotFoundError(
             "There is no home folder for a cache: set FASTNET_CACHE_DIR or XDG_CACHE_HOME."
         ) from error

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet.data.columns import check_names, unnamed
-from fastnet.data.text import MISSING, Texts, is_number
+from fastnet.data.text import MISSING, Texts, is_number, quoted
 from fastnet.errors import DataError, InputError
 
 Values = NDArray[np.float64] | Texts
@@ -314,7 +314,8 @@ def numbers_of(column: Values, name: str, source: str) -> NDArray[np.float64]:
             elif value.lower() not in MISSING:
                 row = int(np.argmax(column.codes == code))
                 raise DataError(
-                    f"{source}: column {name!r} must hold numbers, got {value!r} in row {row + 1}."
+                    f"{source}: column {name!r} must hold numbers, got {quoted(value)} in row "
+                    f"{row + 1}."
                 )
         numbers = table[column.codes]
     assert isinstance(numbers, np.ndarray)

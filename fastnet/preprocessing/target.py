@@ -118,8 +118,10 @@ class TableTarget:
         matrix = matrix if rows is None else matrix[rows]
         return cls(names, None, *mean_and_scale(matrix))
 
-    def encode(self, y: Any) -> Array:
+    def encode(self, y: Any, source: str = "the table") -> Array:
         """Return what the network learns: classes (N,) int64, or scaled (N, T) float64.
+
+        `source` is what messages about labels call the rows.
 
         Raises
         ------
@@ -132,7 +134,7 @@ class TableTarget:
         if self.labels is not None:
             if len(columns) != 1:
                 raise DataError(f"expected one column of labels, got {len(columns)}.")
-            return encode_labels(_complete(columns[0], name), self.labels, "the table", name)
+            return encode_labels(_complete(columns[0], name), self.labels, source, name)
         matrix = _numbers(columns, name)
         if matrix.shape[1] != len(self.center):
             raise DataError(f"expected {len(self.center)} target columns, got {matrix.shape[1]}.")

@@ -105,7 +105,11 @@ def load(settings: Settings) -> TrainingData:
             raise click.UsageError("--preset and embeddings go with tables in files.")
         passthrough = Passthrough(x.shape[1], target.unscaled())
         test = dataset.test
-        tested = None if test is None else Rows(test.name, test.x, labelled(test, target), target)
+        tested = None
+        if test is not None:
+            tested = Rows(test.name, test.x, labelled(test, target), target)
+            if tested.y is not None:  # an unknown label is told before the training, not after it
+                target.encode(tested.y, tested.name)
         return TrainingData(dataset.name, x, y, passthrough, tested)
     training = settings.training
     if training.resume and training.checkpoint and knows_no_table(training.checkpoint):

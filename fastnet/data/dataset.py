@@ -68,6 +68,11 @@ class Dataset:
             raise DataError(f"{self.name}: expected x of shape (N, I), got {self.x.shape}.")
         if self.y is not None and len(self.y) != self.rows:
             raise DataError(f"{self.name}: x has {self.rows} rows, but y has {len(self.y)}.")
+        test = self.test
+        if test is not None and self.x.shape[1] != test.x.shape[1]:
+            raise DataError(
+                f"{test.name}: expected {self.x.shape[1]} columns, got {test.x.shape[1]}."
+            )
 
     @property
     def rows(self) -> int:
@@ -91,8 +96,7 @@ class Dataset:
         """
         assert isinstance(self.x, Frame)
         source, columns = self.x.source, [self.x.columns[name] for name in names]
-        if task == "classification" and len(columns) != 1:
-            raise InputError(f"Classification needs one target column, got {len(columns)}.")
+        _check_task(task, len(columns))
         x = self.x.without(names)
         if not x.columns:
             raise DataError(f"{source} has no column beside the target.")
@@ -175,7 +179,9 @@ def load(
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
         if arrays is not None:
-            return _of_arrays(arrays, path.name)
+            dataset = _of_arrays(arrays, path.name)
+            _check_task(task, len(dataset.target_names))
+            return dataset
     if preprocessor is not None and text_columns is None:
         text_columns = text_columns_of(preprocessor)
     frame = read_frame(path, text_columns=text_columns)
@@ -188,6 +194,11 @@ def load(
         frame = learned(frame, text_columns, but=names if task == "classification" else ())
     dataset = Dataset(path.name, frame, None)
     return dataset.with_targets(names, task) if names else dataset
+
+
+def _check_task(task: Task, targets: int) -> None:
+    if task == "classification" and targets > 1:
+        raise InputError(f"Classification needs one target column, got {targets}.")
 
 
 def _function(module: str, name: str) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""The exceptions that fastnet raises on purpose: what was expected, what came, what to do."""
+"""The exceptions of fastnet. A message says what was expected, what was given and how to fix it."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class DivergenceError(FastNetError, ArithmeticError, ValueError):
 
 
 class OutOfMemoryError(FastNetError, MemoryError):
-    """A network, or its training, needs more memory than there is; nothing was begun."""
+    """A network or its training needs more memory than is free; nothing was started."""
 
 
 class BackendUnavailableError(FastNetError, ImportError):
-    """A backend was named that cannot run here; the message says why and how to install it."""
+    """The chosen backend cannot run here; the message says why and how to install it."""
 
 
 class FastNetWarning(UserWarning):
@@ -57,15 +57,15 @@ class FastNetWarning(UserWarning):
 
 
 class CheckpointWarning(FastNetWarning):
-    """A checkpoint could not be written, or is damaged; training goes on."""
+    """A checkpoint could not be written, or is damaged; training continues."""
 
 
 class ResumeWarning(FastNetWarning):
-    """Training goes on from a checkpoint in other surroundings: the bits may differ."""
+    """Training resumes from a checkpoint in another environment: results may differ in bits."""
 
 
 def suggest(name: object, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'? Known: ..."``, the tail of every message about a wrong name."""
+    """Return ``"; did you mean 'x'? Known: ..."``, which ends every message about a wrong name."""
     import difflib  # here: only wrong names pay for it
 
     names = list(known)

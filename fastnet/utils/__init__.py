@@ -1,1 +1,1 @@
-"""Helpers that know nothing of networks: checks of arguments, files, memory, serialization."""
+"""Helpers that do not know networks: checks of arguments, files, memory, serialization."""

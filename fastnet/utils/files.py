@@ -1,4 +1,4 @@
-"""Files are replaced whole or not at all, and folders are brought to the disk."""
+"""Atomic replacement of files, and folders that are synced to disk."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fastnet.errors import ModelFileError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, meets the old content or the new, never a mix.
+    """Write a file so that a reader sees the old content or the new one, even after a crash.
 
-    Temporary file in the same folder, sync, rename, sync of the folder (Pillai et al., OSDI 2014).
-    Where `path` is a link, the file it points to is replaced.
+    The steps are: temporary file in the same folder, sync, rename, sync of the folder (Pillai et
+    al., OSDI 2014). If `path` is a link, the file it points to is replaced.
 
     Raises
     ------
     ModelFileError
-        It cannot be written; what was there before is still there.
+        The file cannot be written; the old content is untouched.
     """
     try:
         path = path.resolve()
@@ -42,10 +42,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path, mode: str = "w", *, private: bool = False) -> Iterator[IO[Any]]:
-    """Open a file that appears under its name when it is complete, and only then.
+    """Open a file that appears under its name only when it is complete.
 
-    Where `path` is a link, the file it points to is replaced; the new one has the mode of the old.
-    Text is UTF-8 with the line ends that are written.
+    If `path` is a link, the file it points to is replaced; the new file keeps the old one's mode.
+    Text is UTF-8, and line ends are not translated.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def replacing(path: Path, mode: str = "w", *, private: bool = False) -> Iterator
 
 
 def sync_folder(path: Path) -> None:
-    """Bring a folder's list of names to the disk, where the system can."""
+    """Sync a folder's list of names to disk, where the system supports it."""
     if hasattr(os, "O_DIRECTORY"):
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,4 +1,4 @@
-"""What this process may use of the machine."""
+"""The part of the machine that this process may use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 def cores() -> int:
     """Return the number of cores that this process may use.
 
-    Those of its affinity where the system has such a thing (Linux), else all of the machine.
+    On Linux these are the cores of its affinity mask, elsewhere all cores of the machine.
     """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

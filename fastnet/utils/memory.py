@@ -1,4 +1,4 @@
-"""Whether so much memory is there: asked before, not found out."""
+"""Checks before an allocation that enough memory is free."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Final
 from fastnet.errors import OutOfMemoryError
 
 ASKED_FROM: Final = 2**28
-"""For less than this the system is not asked: that takes longer than a small network's step."""
+"""Smaller requests are not checked: asking the system takes longer than a small network's step."""
 
 LESS: Final = "fewer or smaller layers, a smaller batch_size or dtype='float32'"
 
 
 def require(bytes_needed: int, what: str, less: str = LESS) -> None:
-    """Raise `OutOfMemoryError` when there cannot be so many bytes; with both numbers.
+    """Raise `OutOfMemoryError`, with both numbers, if fewer than `bytes_needed` bytes are free.
 
-    `less` says what takes less.
+    `what` names the user of the memory; `less` names settings that need less of it.
     """
     if bytes_needed < ASKED_FROM:
         return
@@ -31,7 +31,7 @@ def require(bytes_needed: int, what: str, less: str = LESS) -> None:
 
 
 def available_bytes() -> int | None:
-    """Return how much memory this process can still get, or None where the system does not say."""
+    """Return how much memory this process can still get, or None if the system does not say."""
     limits = _of_the_machine(), _of_the_process(), _of_the_group()
     return min((limit for limit in limits if limit is not None), default=None)
 
@@ -48,7 +48,7 @@ def _of_the_machine() -> int | None:
 
 
 def _of_the_process() -> int | None:
-    """Return what ``ulimit -v`` leaves."""
+    """Return the bytes left under ``ulimit -v``."""
     try:
         import resource
 
@@ -60,7 +60,7 @@ def _of_the_process() -> int | None:
 
 
 def _of_the_group() -> int | None:
-    """Return what the container may have: by version 2 of control groups, else by version 1."""
+    """Return the container's limit, from control groups version 2, else version 1."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             return int(Path("/sys/fs/cgroup", name).read_text())

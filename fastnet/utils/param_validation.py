@@ -1,4 +1,4 @@
-"""Checks of single numbers, as layers, optimizers and schedules take them."""
+"""Checks of single arguments of layers, optimizers and schedules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 from fastnet.errors import InputError
 
 LARGEST: Final = 2**31 - 1
-"""No layer is wider: sizes and their products stay within 64 bits."""
+"""The widest layer: sizes and their products stay within 64 bits."""
 
 
 def check_int(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
@@ -27,7 +27,7 @@ def check_int(name: str, value: Any, *, least: int = 1, most: int | None = None)
 
 
 def check_list(name: str, values: Any) -> list[Any]:
-    """Return a list or tuple as a list; raise `InputError` for anything else, a text included."""
+    """Return a list or tuple as a list; raise `InputError` for anything else, strings included."""
     if not isinstance(values, list | tuple):
         raise InputError(f"{name} must be a list or a tuple, got {values!r}.")
     return list(values)

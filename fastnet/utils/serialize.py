@@ -1,4 +1,4 @@
-"""Plain JSON values from objects, and back: what comes from a file is believed in nothing."""
+"""Conversion of objects to plain JSON values and back. Every value from a file is checked."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ T = TypeVar("T")
 
 
 def describe(kind: str, row: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass, and its name under `kind`."""
+    """Return a dict of the fields of a dataclass, with its name under the key `kind`."""
     return {kind: row.name, **{field.name: getattr(row, field.name) for field in fields(row)}}
 
 
 def build(kind: str, table: Mapping[str, type[T]], values: Any) -> T:
-    """Return what `describe` described; raise `InputError` for anything else.
+    """Return the object that `describe` described; raise `InputError` for anything else.
 
     Parameters
     ----------
     kind : str
-        What it is, in messages, and the key of its name.
+        The key of the name; messages call the object so.
     table : dict of str to class
         The classes by name.
     """
@@ -41,7 +41,7 @@ def build(kind: str, table: Mapping[str, type[T]], values: Any) -> T:
 def read_fields(
     data: Any, what: str, names: Collection[str], optional: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return a JSON object that has just these names; raise `DataError` for anything else."""
+    """Return a JSON object that has exactly these names; raise `DataError` for anything else."""
     if not isinstance(data, dict) or not set(names) <= set(data) <= {*names, *optional}:
         wanted = ", ".join(sorted(names)) or "no key"
         more = f", and besides only {', '.join(sorted(optional))}" if optional else ""
@@ -50,7 +50,7 @@ def read_fields(
 
 
 def read_texts(data: Any, what: str) -> tuple[str, ...]:
-    """Return a JSON list of texts; raise `DataError` for anything else."""
+    """Return a JSON list of strings as a tuple; raise `DataError` for anything else."""
     if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
         raise DataError(f"expected {what} to be a list of texts.")
     return tuple(data)

@@ -1,10 +1,10 @@
 """Activation functions: one table row each, with the formula and its derivative in NumPy.
 
-The NumPy formulas are the definition; ``kernels/cpu/activations.py`` and
-``kernels/cuda/activations.cuh`` hold the twins, selected by ``code``. They write into the arrays
-they are given and allocate nothing. ``z`` is the pre-activation, ``y`` the activation, ``dy`` and
-``dz`` the gradients with respect to them; all have the shape (B, O), and so do the scratch arrays
-``s``, ``t`` and ``u``.
+The NumPy formulas are the definition. ``kernels/cpu/activations.py`` and
+``kernels/cuda/activations.cuh`` implement the same formulas, selected by ``code``. All write into
+arrays of the caller and allocate nothing. ``z`` is the pre-activation, ``y`` the activation, ``dz``
+and ``dy`` are the gradients with respect to them, and ``s``, ``t`` and ``u`` are scratch; all have
+the shape (B, O).
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Activation:
     backward : callable
         ``backward(dz, dy, y, z, s, t, u)`` writes ``dz = dy * f'(z)``; `dz` may be `dy`.
     keeps_z : bool
-        Whether the derivative needs z; otherwise y is enough, and y may take z's place.
+        Whether the derivative needs z; otherwise it needs y alone, and y may overwrite z.
     initializer : str
         The default initialiser of a dense layer with this activation.
     output_only : bool
-        Whether only the last layer may have it.
+        Whether only the last layer may use it.
     """
 
     name: str
@@ -138,8 +138,8 @@ def _gelu(y: Array, z: Array, s: Array, t: Array) -> None:
 
 
 def _gelu_backward(dz: Array, dy: Array, y: Array, z: Array, s: Array, t: Array, u: Array) -> None:
-    # (1 + h)/2 * (1 + z (1 - h) c (1 + 3 a z^2)), with h the tanh: no difference of large terms.
-    # Beyond 12 the derivative is 0 or 1 to the last bit, and the powers of z could overflow.
+    # (1 + h)/2 * (1 + z (1 - h) c (1 + 3 a z^2)), with h the tanh, subtracts no large terms.
+    # Beyond 12 the derivative is 0 or 1 to the last bit; z is clipped, or its powers overflow.
     np.clip(z, -abi.GELU_FLAT, abi.GELU_FLAT, out=u)
     _tanh_of_cubic(t, u)
     np.multiply(u, u, out=s)
@@ -249,7 +249,7 @@ def _exp_backward(dz: Array, dy: Array, y: Array, z: Array, s: Array, t: Array, 
 
 
 def _softmax(y: Array, z: Array, s: Array, t: Array) -> None:
-    # The row's maximum is taken off first: the largest exponent is 0.
+    # Subtracting the row's maximum first makes the largest exponent 0.
     column = t[:, :1]
     np.max(z, axis=1, keepdims=True, out=column)
     np.subtract(z, column, out=y)
@@ -342,7 +342,7 @@ BY_CODE: Final[dict[int, Activation]] = {row.code: row for row in _ROWS}
 
 
 def get(name: str) -> Activation:
-    """Return the row of that name; raise `InputError` with the nearest name otherwise."""
+    """Return the row of that name; raise `InputError` with the nearest name if it is unknown."""
     try:
         return ACTIVATIONS[name]
     except (KeyError, TypeError):

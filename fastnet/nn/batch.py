@@ -1,4 +1,4 @@
-"""`Batch`: rows of data as every backend takes them, with inputs, targets and weights."""
+"""`Batch`: the inputs, targets and weights of some rows, as every backend takes them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Array = Any
-"""An array of the backend at hand."""
+"""An array of the backend in use."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Batch:
     labels : (N,) int64, or None
         Class indices, for cross-entropy.
     target : (N, T), or None
-        Every other kind of target. Exactly one of `labels` and `target` is given.
+        Targets of the other losses. Exactly one of `labels` and `target` is given.
     weight : (N,), or None
         Sample weights, at least 0.
     """
@@ -38,5 +38,5 @@ class Batch:
 
     @property
     def fields(self) -> tuple[Array | None, ...]:
-        """The four arrays."""
+        """Return the four arrays."""
         return self.x, self.labels, self.target, self.weight

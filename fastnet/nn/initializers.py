@@ -1,7 +1,7 @@
 """Initial weights: one table row each.
 
-Numbers are drawn in float64 from the counter-based streams and then rounded, so one seed gives the
-same weights on every backend, and float32 weights are the rounded float64 ones.
+Weights are drawn in float64 from counter-based streams and then rounded. So one seed gives the same
+weights on every backend, and float32 weights are the rounded float64 weights.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ INITIALIZERS: Final = tuple(_VARIANCES)
 
 
 def check(name: str) -> str:
-    """Return `name`, or raise `InputError` with the nearest known one."""
+    """Return `name`; raise `InputError` with the nearest known name if it is unknown."""
     if not isinstance(name, str) or name not in _VARIANCES:
         raise InputError(f"unknown initializer {name!r}{suggest(name, _VARIANCES)}")
     return name
 
 
 def draw(name: str, inputs: int, outputs: int, *, seed: int, stream: int) -> NDArray[np.float64]:
-    """Return the weights (I, O) of one dense layer.
+    """Return the initial weights (I, O) of one dense layer, in float64.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def draw(name: str, inputs: int, outputs: int, *, seed: int, stream: int) -> NDA
         A row of the table.
     inputs, outputs : int
     seed, stream : int
-        The key; `stream` is the index of the layer.
+        The key of the draws; `stream` is the index of the layer.
     """
     variance, distribution = _VARIANCES[check(name)]
     count, deviation = inputs * outputs, math.sqrt(variance(inputs, outputs))
@@ -63,7 +63,7 @@ def draw(name: str, inputs: int, outputs: int, *, seed: int, stream: int) -> NDA
     elif distribution == "normal":
         values = random.normal(count, stream=stream, purpose=abi.INITIALIZE, seed=seed) * deviation
     else:
-        # A uniform number on (-a, a) has the variance a^2 / 3.
+        # A uniform number on (-a, a) has variance a^2 / 3.
         values = random.uniform(count, stream=stream, purpose=abi.INITIALIZE, seed=seed)
         values *= 2.0
         values -= 1.0

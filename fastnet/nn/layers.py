@@ -1,7 +1,7 @@
-"""Layers: frozen descriptions, without sizes of inputs and without arrays.
+"""Layers: frozen descriptions without input sizes and without arrays.
 
-A network is a chain of these. What they compute is defined by `fastnet.backends.numpy_backend`;
-where their parameters lie is decided by `fastnet.nn.plan`.
+A network is a chain of them. `fastnet.backends.numpy_backend` defines their formulas, and
+`fastnet.nn.plan` decides where their parameters lie.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from fastnet.utils.serialize import build, describe
 
 @dataclass(frozen=True)
 class Layer:
-    """What every layer has in common."""
+    """Base class of all layers."""
 
     name: ClassVar[str]
     code: ClassVar[int]
 
 
 class Block(NamedTuple):
-    """A block of a `Dense` layer's weights, for some columns of the table it begins with.
+    """A block of the weights of a `Dense` layer, for some columns of its inputs.
 
     Attributes
     ----------
     inputs, outputs : int
     initializer : str, default "lecun_normal"
-        With the block's own numbers of inputs and outputs.
+        Its variance is that of the block's numbers of inputs and outputs.
     rate : float, default 1
         Factor on the layer's `weight_rate`.
     """
@@ -52,15 +52,15 @@ class Dense(Layer):
         Number of outputs, O.
     activation : str, default "identity"
     initializer : str, optional
-        Initial weights; chosen by the activation unless given (He for the ReLU family, LeCun for
-        selu, Glorot otherwise).
+        Initial weights. The default depends on the activation: He for the ReLU family, LeCun for
+        selu, Glorot otherwise.
     bias_initializer : str, default "zeros"
     weight_rate, bias_rate : float, default 1
-        Factors on the optimizer's learning rate (and on decoupled decay); with 0 they stay as they
-        are.
+        Factors on the optimizer's learning rate and on decoupled decay; 0 freezes the weights or
+        the biases.
     blocks : sequence of Block, optional
-        Blocks along the diagonal of the weights, all of them together as large as the layer. Every
-        other weight is and stays 0. A block for the one-hot inputs of a category is its embedding.
+        Blocks along the diagonal of the weights, which together cover all inputs and outputs. Every
+        other weight stays 0. A block for the one-hot inputs of a category is its embedding.
     """
 
     units: int
@@ -103,7 +103,7 @@ _OPTIONS: Final = ("bias_initializer", "weight_rate", "bias_rate", "blocks")
 
 
 def _special(layer: Dense) -> set[str]:
-    """Return the options of a dense layer that are not what they are by default."""
+    """Return the names of the options that differ from their defaults."""
     return {name for name in _OPTIONS if getattr(layer, name) != getattr(Dense, name)}
 
 
@@ -118,9 +118,9 @@ def _block(values: Any) -> Block:
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """Zero each input with probability `rate` while training, scale the rest by ``1 / (1 - rate)``.
+    """Zero each input with probability `rate`, and scale the rest by ``1 / (1 - rate)``.
 
-    Does nothing in prediction (Srivastava et al., 2014, in the inverted form).
+    This happens in training only (Srivastava et al., 2014, in the inverted form).
     """
 
     rate: float
@@ -136,9 +136,9 @@ class Dropout(Layer):
 class BatchNorm(Layer):
     """Normalise each unit over the batch (Ioffe and Szegedy, 2015), then apply an activation.
 
-    Training uses the mean and the (biased) variance of the batch and moves the running ones:
-    ``running = (1 - momentum) running + momentum batch``, with the unbiased variance. Prediction
-    uses the running ones.
+    Training normalises by the mean and the biased variance of the batch, and updates the running
+    statistics: ``running = (1 - momentum) running + momentum batch``, with the unbiased variance.
+    Prediction uses the running statistics.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ LAYERS: Final[dict[str, type[Layer]]] = {
 def chain(
     sizes: list[int] | tuple[int, ...], activation: str, output_activation: str
 ) -> tuple[int, tuple[Layer, ...]]:
-    """Return the inputs and the dense layers that ``[inputs, hidden..., outputs]`` stands for."""
+    """Return the inputs and the dense layers of the short form ``[inputs, hidden..., outputs]``."""
     if len(sizes) < 2:
         raise InputError(
             f"layers must name at least the inputs and the outputs, as in [784, 128, 10], got "
@@ -205,7 +205,7 @@ def chain(
 
 
 def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
-    """Raise `InputError` unless the layers make a network."""
+    """Raise `InputError` unless the layers form a network."""
     width = check_int("inputs", inputs, most=LARGEST)
     for index, layer in enumerate(layers):
         if not isinstance(layer, Layer):
@@ -231,7 +231,7 @@ def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
 
 
 def to_dict(layer: Layer) -> dict[str, Any]:
-    """Return a layer as plain JSON values, with its class's name under ``"layer"``."""
+    """Return a layer as plain JSON values, with its name under ``"layer"``."""
     values = describe("layer", layer)
     if isinstance(layer, Dense):
         special = _special(layer)

@@ -1,12 +1,12 @@
 """Loss functions: one class each, with the formula and its derivative in NumPy.
 
-The NumPy formulas are the definition; ``kernels/cpu/losses.py`` and ``kernels/cuda/losses.cu``
-hold the twins, selected by ``code`` and given ``hyperparameters``.
+The NumPy formulas are the definition. ``kernels/cpu/losses.py`` and ``kernels/cuda/losses.cu``
+implement the same formulas, selected by ``code`` and given ``hyperparameters``.
 
 A loss is the mean over rows, and over outputs too unless the class says otherwise; with sample
-weights it is ``sum(weight * row_loss) / sum(weight)``. A loss that is `fused_activation` the output
-activation gives its gradient with respect to z, in the form that neither overflows nor cancels;
-the others with respect to y. Nothing is allocated.
+weights it is ``sum(weight * row_loss) / sum(weight)``. With its `fused_activation` a loss computes
+the gradient with respect to z, in a form that neither overflows nor cancels; with any other output
+activation, with respect to y. Losses allocate nothing.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ LOG_VARIANCE_FLOOR: Final = math.log(1e-6)
 
 @dataclass(slots=True)
 class LossArrays:
-    """What a loss reads and writes for one batch of B rows.
+    """The arrays that a loss reads and writes for one batch of B rows.
 
     Attributes
     ----------
     y, z : (B, O)
-        The network's output and the pre-activation it came from.
+        The network's outputs and their pre-activations.
     labels : (B,) int64, or None
         Class indices.
     target : (B, T), or None
-        Every other kind of target.
+        Targets of the other losses.
     d : (B, O)
-        Written: the gradient of each row's own loss.
+        Output: the gradient of each row's loss.
     row : (B,)
-        Written: each row's loss, or its score.
+        Output: the loss or the score of each row.
     s, t : (B, O)
         Scratch.
     best : (B,) intp
@@ -69,21 +69,21 @@ class LossArrays:
 
 @dataclass(frozen=True)
 class Loss(ABC):
-    """What training minimises.
+    """Base class of the functions that training minimises.
 
     Attributes
     ----------
     name, formula : str
-        The formula is that of one element, t being the target.
+        The formula is that of one element with the target t.
     code : int
         Its number in the kernels.
     output_activations : tuple of str
         The output activations it can be used with.
     fused_activation : str or None
-        The output activation with which value and gradient are computed from z.
+        The output activation with which loss and gradient are computed from z.
     metric : {"accuracy", "r2", None}
-        The metric that training keeps as it goes. The kernels add up its raw form: right answers,
-        or squared errors.
+        The metric that training reports. The kernels add up its raw form: correct predictions or
+        squared errors.
     """
 
     name: ClassVar[str]
@@ -95,25 +95,25 @@ class Loss(ABC):
 
     @property
     def output_activation(self) -> str:
-        """The activation of the last layer that goes with the loss by default."""
+        """The default activation of the last layer for this loss."""
         return self.fused_activation or "identity"
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
-        """The loss's own numbers, as the kernels take them."""
+        """The numbers that the kernels need beside the arrays."""
         return ()
 
     @property
     def outputs_per_target(self) -> int:
-        """How many outputs of the network describe one target column."""
+        """Number of network outputs for each target column."""
         return 1
 
     @abstractmethod
     def gradient(self, h: LossArrays) -> None:
-        """Write each row's loss to `row` and its gradient to `d`."""
+        """Write the loss of each row to `row` and its gradient to `d`."""
 
     def score_rows(self, h: LossArrays) -> None:
-        """Write each row's score to `row`: by default the mean squared error of its outputs."""
+        """Write the score of each row to `row`, by default its mean squared error."""
         assert h.target is not None
         outputs = h.target.shape[1]
         e = h.s[:, :outputs]
@@ -129,7 +129,7 @@ class CrossEntropy(Loss):
     Parameters
     ----------
     label_smoothing : float, default 0
-        Share of the target that is spread evenly over all classes (Szegedy et al., 2016).
+        Fraction of the target that is distributed evenly over all classes (Szegedy et al., 2016).
     """
 
     label_smoothing: float = 0.0
@@ -153,7 +153,7 @@ class CrossEntropy(Loss):
         return (float(self.label_smoothing),)
 
     def gradient(self, h: LossArrays) -> None:
-        # s: the target as it stands after smoothing.
+        # s is the target after smoothing.
         if h.labels is not None:
             h.s.fill(0)
             np.put_along_axis(h.s, h.labels[:, None], 1, axis=1)
@@ -174,7 +174,7 @@ class CrossEntropy(Loss):
         h.row -= h.t[:, 0]
 
     def score_rows(self, h: LossArrays) -> None:
-        """Write 1 where the largest output is that of the label (the first of equals), else 0."""
+        """Write 1 where the largest output (the first of equals) is that of the label, else 0."""
         np.argmax(h.y, axis=1, out=h.best)
         if h.labels is not None:
             np.equal(h.best, h.labels, out=h.row)
@@ -185,12 +185,12 @@ class CrossEntropy(Loss):
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
-    """Yes-or-no targets, one or several: ``max(z, 0) - z t + log(1 + exp(-|z|))``.
+    """Cross-entropy of one or several binary targets: ``max(z, 0) - z t + log(1 + exp(-|z|))``.
 
     Parameters
     ----------
     label_smoothing : float, default 0
-        Moves every target by this share towards 1/2.
+        Fraction by which every target moves towards 1/2.
     """
 
     label_smoothing: float = 0.0
@@ -230,7 +230,7 @@ class BinaryCrossEntropy(Loss):
         np.mean(h.t, axis=1, out=h.row)
 
     def score_rows(self, h: LossArrays) -> None:
-        """Write the share of outputs on the right side of one half (one half itself is a no)."""
+        """Write the fraction of outputs on the target's side of 1/2; 1/2 itself counts as 0."""
         assert h.target is not None
         np.subtract(h.target, 0.5, out=h.s)
         np.greater(h.s, 0, out=h.s)
@@ -263,7 +263,7 @@ class MSE(Loss):
 
 @dataclass(frozen=True)
 class MAE(Loss):
-    """Absolute error, ``|y - t|``; its derivative at 0 is taken as 0."""
+    """Absolute error, ``|y - t|``, with derivative 0 at 0."""
 
     name: ClassVar[str] = "mae"
     code: ClassVar[int] = abi.MAE
@@ -281,7 +281,7 @@ class MAE(Loss):
 
 @dataclass(frozen=True)
 class Huber(Loss):
-    """Squared near the target, absolute beyond `delta` (Huber, 1964).
+    """Squared error up to `delta`, absolute error beyond it (Huber, 1964).
 
     ``e^2 / 2`` where ``|e| <= delta``, else ``delta (|e| - delta / 2)``, with ``e = y - t``.
 
@@ -318,7 +318,7 @@ class Huber(Loss):
 
 @dataclass(frozen=True)
 class Poisson(Loss):
-    """Counts: ``y - t log y``, the Poisson log-likelihood without its constant."""
+    """Poisson loss of counts, ``y - t log y``: minus the log-likelihood without its constant."""
 
     name: ClassVar[str] = "poisson"
     code: ClassVar[int] = abi.POISSON
@@ -338,11 +338,10 @@ class Poisson(Loss):
 
 @dataclass(frozen=True)
 class GaussianNLL(Loss):
-    """Mean and variance of a normal distribution (Nix and Weigend, 1994).
+    """Loss of a predicted normal distribution, ``(log(2 pi v) + (mean - t)^2 / v) / 2``.
 
-    For T targets the network has 2 T outputs: T means, then T logarithms of variances v.
-    ``(log(2 pi v) + (mean - t)^2 / v) / 2``. Variances below 1e-6 count as 1e-6, in the value and
-    in the gradient.
+    For T targets the network has 2 T outputs: T means, then T logarithms of variances v (Nix and
+    Weigend, 1994). Loss and gradient take variances below 1e-6 as 1e-6.
     """
 
     name: ClassVar[str] = "gaussian_nll"
@@ -377,11 +376,11 @@ class GaussianNLL(Loss):
 
 @dataclass(frozen=True)
 class Quantile(Loss):
-    """Several quantiles at once by the pinball loss (Koenker and Bassett, 1978).
+    """Pinball loss of several quantiles (Koenker and Bassett, 1978).
 
     For T targets and Q quantiles the network has Q T outputs: the first quantile of every target,
-    then the second, ... Each costs ``max(q e, (q - 1) e)`` with ``e = t - y``; the derivative at
-    ``e = 0`` is taken as 0.
+    then the second, ... The loss of each is ``max(q e, (q - 1) e)`` with ``e = t - y``, and its
+    derivative at ``e = 0`` is 0.
 
     Parameters
     ----------
@@ -431,7 +430,7 @@ class Quantile(Loss):
         np.mean(h.s, axis=1, out=h.row)
 
     def score_rows(self, h: LossArrays) -> None:
-        """Write zeros: quantiles have no score beside their loss."""
+        """Write zeros, since quantiles have no score beside their loss."""
         h.row.fill(0)
 
 
@@ -451,7 +450,7 @@ LOSSES: Final[dict[str, type[Loss]]] = {
 
 
 def to_dict(loss: Loss) -> dict[str, Any]:
-    """Return a loss as plain JSON values, its name under ``"loss"``."""
+    """Return a loss as plain JSON values, with its name under ``"loss"``."""
     return describe("loss", loss)
 
 
@@ -468,15 +467,15 @@ _DEFAULT_FOR_OUTPUT: Final[dict[str, type[Loss]]] = {
 
 
 def get(loss: str | Loss | None, output_activation: str) -> Loss:
-    """Return the loss meant by a name, an instance or None, checked against the output layer.
+    """Return the loss for a name, an instance or None, checked against the output activation.
 
-    None stands for the usual partner of the output activation: cross-entropy for softmax, binary
+    None gives the usual loss of the output activation: cross-entropy for softmax, binary
     cross-entropy for sigmoid, Poisson for exp, else squared error.
 
     Raises
     ------
     InputError
-        Unknown name, or a loss that does not fit the output activation.
+        The name is unknown, or the loss does not fit the output activation.
     """
     if loss is None:
         suited: type[Loss] = _DEFAULT_FOR_OUTPUT.get(output_activation, MSE)

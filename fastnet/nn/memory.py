@@ -1,15 +1,15 @@
-"""How much memory making and training a network takes.
+"""Estimates of the memory that initialising and training a network takes.
 
-With P parameters, W values that a row has in all layers together, H in the widest one and I inputs,
-training on the CPU takes about
+Let P be the number of parameters, B the batch size, I the inputs, H the widest layer and W the sum
+of the widths of all layers. Beside the data, training on the CPU takes about
 
-    itemsize * ((5 + slots) * P + B * (2 * W + H + I))
+    itemsize * ((5 + n_moments) * P + B * (2 * W + H + I))
 
-bytes beside the data: parameters, gradients, scratch of the update, two snapshots to go back to and
-the optimizer's moments; and for each of the B rows of a batch its activations and their gradients.
-Where parameters learn at rates of their own, their rates and, in NumPy, their values before the
-update take itemsize * P each. Early stopping keeps one more copy of the parameters, and while a
-checkpoint is written its content is there twice.
+bytes. The first term is the parameters, gradients, scratch of the update, two snapshots for a
+rollback and the optimizer's moments; the second is the activations and their gradients. Learning
+rates per parameter add itemsize * P; NumPy also keeps the values before the update, which adds as
+much again. Early stopping keeps one more copy of the parameters. While a checkpoint is written, its
+content is in memory twice.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from fastnet.nn.plan import Plan
 _COPIES: Final = 5
 _COPIES_FOR_RATES: Final = 2
 _LBFGS_COPIES: Final = 8
-"""Of float64 parameters, beside the corrections: what SciPy's solver works with."""
+"""Copies of the parameters in float64 that SciPy's solver keeps beside the corrections."""
 
 
 def training_bytes(
     plan: Plan, itemsize: int, optimizer: Optimizer | LBFGS, *, checkpoints: bool = False
 ) -> tuple[int, int]:
-    """Return about how many bytes training takes, and how many more for each row of a batch."""
+    """Return about how many bytes training takes, and how many more per row of a batch."""
     copies = (_COPIES + optimizer.n_moments) * itemsize
     if plan.has_rates:
         copies += _COPIES_FOR_RATES * itemsize
@@ -41,6 +41,6 @@ def training_bytes(
 
 
 def initial_bytes(plan: Plan, itemsize: int) -> int:
-    """Return about how many bytes making a network takes: weights are drawn in float64."""
+    """Return about how many bytes a new network takes; its weights are drawn in float64."""
     largest = max(tensor.size for tensor in plan.parameters)
     return (itemsize + 8) * plan.size + 8 * largest

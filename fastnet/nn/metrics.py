@@ -1,7 +1,7 @@
-"""Metrics: one table row each, on the host, from targets and outputs.
+"""Metrics: one table row each, computed on the host from targets and outputs.
 
-A metric is a function of ``(target, output, weight)`` that returns a float: `target` is (N,) int64
-labels or (N, T) anything else, `output` (N, O) what the network predicts, `weight` (N,) or None.
+A metric is a function of ``(target, output, weight)`` that returns a float. `target` is (N,) int64
+labels or (N, T) other targets, `output` (N, O) the predictions, `weight` (N,) or None.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ Metric = Callable[[Array, Array, Array | None], float]
 
 
 def accuracy(target: Array, output: Array, weight: Array | None = None) -> float:
-    """Share of right answers: of rows for classes, of single outputs for yes-or-no targets."""
+    """Fraction of correct predictions: rows for classes, single outputs for binary targets."""
     targets, answer = _answers(target, output)
     right = targets == answer
     return float(np.average(right if right.ndim == 1 else right.mean(axis=1), weights=weight))
 
 
 def balanced_accuracy(target: Array, output: Array, weight: Array | None = None) -> float:
-    """Mean over the classes present of the share of its rows that were recognised."""
+    """Mean recall over the classes that are present."""
     hits, present, _ = _class_counts(target, output, weight)
     return float(np.mean(hits[present > 0] / present[present > 0]))
 
 
 def precision(target: Array, output: Array, weight: Array | None = None) -> float:
-    """Mean over classes of the share of its predictions that are right; 0 without predictions."""
+    """Mean over classes of the correct fraction of their predictions; 0 without predictions."""
     hits, present, predicted = _class_counts(target, output, weight)
     seen = (present > 0) | (predicted > 0)
     return float(np.mean(_ratio(hits, predicted)[seen]))
 
 
 def recall(target: Array, output: Array, weight: Array | None = None) -> float:
-    """Mean over classes of the share of its rows that were recognised."""
+    """Mean over classes of the fraction of their rows that were recognised."""
     hits, present, predicted = _class_counts(target, output, weight)
     seen = (present > 0) | (predicted > 0)
     return float(np.mean(_ratio(hits, present)[seen]))
@@ -57,7 +57,7 @@ def f1(target: Array, output: Array, weight: Array | None = None) -> float:
 def roc_auc(target: Array, output: Array, weight: Array | None = None) -> float:
     """Probability that a positive row scores above a negative one, ties counting one half.
 
-    For two classes or one yes-or-no output.
+    It needs two classes or one binary output.
     """
     if target.ndim == 1 and output.shape[1] == 2:
         targets, score = target == 1, output[:, 1]
@@ -92,7 +92,7 @@ def mae(target: Array, output: Array, weight: Array | None = None) -> float:
 
 
 def r2(target: Array, output: Array, weight: Array | None = None) -> float:
-    """``1 - mse / spread(target)``: 1 is perfect, 0 as good as the mean; all outputs pooled."""
+    """``1 - mse / variance(target)``: 1 is perfect, 0 as good as the mean; outputs are pooled."""
     return r2_from(mse(target, output, weight), variance(target, weight))
 
 
@@ -100,10 +100,10 @@ _CONFIDENCE_BINS: Final = 15
 
 
 def calibration_error(target: Array, output: Array, weight: Array | None = None) -> float:
-    """Mean distance of how sure answers are from how often they are right (Naeini et al., 2015).
+    """Expected calibration error (Naeini et al., 2015); 0 is perfect.
 
-    Answers are put into 15 bins by the probability they are given; of each bin the mean probability
-    is compared with the share of right answers. 0 is perfect.
+    Predictions are put into 15 bins by their probability. The error is the mean distance between a
+    bin's mean probability and its fraction of correct predictions.
     """
     sure, right = confidences(target, output)
     weights = np.ones(len(output)) if weight is None else weight.astype(np.float64)
@@ -131,7 +131,7 @@ METRICS: Final[dict[str, Metric]] = {
 }
 
 
-# What each needs of the network: an answer to a question, a class, one of two classes, a number.
+# The kind of network that each needs: any classifier, several classes, two classes, a regressor.
 _NEEDS: Final = {
     "accuracy": "answer",
     "balanced_accuracy": "class",
@@ -153,7 +153,7 @@ def get(metrics: Any, loss: Loss, outputs: int) -> list[tuple[str, Metric]]:
     Raises
     ------
     InputError
-        An unknown or repeated name, or a metric that does not fit the loss and the outputs.
+        A name is unknown or repeated, or a metric does not fit the loss and the outputs.
     """
     made: list[tuple[str, Metric]] = []
     for metric in check_list("metrics", metrics):
@@ -189,7 +189,7 @@ def _require_fit(name: str, loss: Loss, outputs: int) -> None:
 
 
 def _own(name: str, function: Callable[[Array, Array], float]) -> Metric:
-    """Return a caller's own function in the form of a `Metric`."""
+    """Return a caller's function as a `Metric`."""
 
     def metric(target: Array, output: Array, weight: Array | None = None) -> float:
         value = function(target, output)
@@ -202,35 +202,35 @@ def _own(name: str, function: Callable[[Array, Array], float]) -> Metric:
 
 
 def variance(target: Array, weight: Array | None = None) -> float:
-    """Return the mean squared distance of the targets from their columns' means."""
+    """Return the mean squared distance of the targets from the means of their columns."""
     t = np.asarray(target, np.float64).reshape(len(target), -1)
     centred = t - np.average(t, axis=0, weights=weight)
     return float(np.average(np.mean(centred**2, axis=1), weights=weight))
 
 
 def r2_from(mean_squared_error: float, target_spread: float) -> float:
-    """Return R2; for targets without spread 1 if they are met exactly, else 0."""
+    """Return R2; for constant targets 1 if the error is exactly 0, else 0."""
     if target_spread == 0:
         return 1.0 if mean_squared_error == 0 else 0.0
     return 1.0 - mean_squared_error / target_spread
 
 
 def confidences(target: Array, output: Array) -> tuple[Array, Array]:
-    """Return of every answer the probability it was given, and whether it is right, flat."""
+    """Return the probability of every prediction and whether it is correct, as flat arrays."""
     targets, answer = _answers(target, output)
     sure = output.max(axis=1) if targets.ndim == 1 else np.maximum(output, 1 - output)
     return np.reshape(sure, -1).astype(np.float64), np.reshape(targets == answer, -1)
 
 
 def _answers(target: Array, output: Array) -> tuple[Array, Array]:
-    """Return what is true and what the network says: classes (N,), or booleans (N, O)."""
+    """Return targets and predictions: classes (N,), or booleans (N, O)."""
     if target.ndim == 1 and output.shape[1] > 1:
         return target, np.argmax(output, axis=1)
     return np.reshape(target, output.shape) > 0.5, output > 0.5
 
 
 def _class_counts(target: Array, output: Array, weight: Array | None) -> tuple[Array, Array, Array]:
-    """Return, by class, the weights of: rows recognised, rows present, rows predicted."""
+    """Return the weight of the recognised, present and predicted rows of each class."""
     targets, answer = _answers(target, output)
     if targets.ndim == 2:
         if targets.shape[1] > 1:
@@ -250,6 +250,6 @@ def _ratio(top: Array, bottom: Array) -> Array:
 
 
 def _errors(target: Array, output: Array) -> Array:
-    """Return output - target (N, T) in float64; further outputs (a variance, say) are left out."""
+    """Return output - target (N, T) in float64, without further outputs such as variances."""
     t = np.asarray(target, np.float64).reshape(len(target), -1)
     return output[:, : t.shape[1]].astype(np.float64) - t

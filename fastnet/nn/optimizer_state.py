@@ -1,4 +1,4 @@
-"""OptimizerState: what an optimizer remembers between steps, and the clocks of training."""
+"""`OptimizerState`: the moments of an optimizer and the counters of training."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from fastnet.nn.schedules import Plateau, ReduceOnPlateau
 
 @dataclass
 class OptimizerState:
-    """What ``fit`` needs to go on where it stopped.
+    """The state from which ``fit`` continues training.
 
     Attributes
     ----------
     optimizer : Optimizer
-    moments : (slots, P)
-        Of the network's backend.
+    moments : (n_moments, P)
+        Arrays of the network's backend.
     step, epoch : int
-        Steps and epochs done. They key the dropout masks and the shuffle, so they only grow.
+        Steps and epochs completed. They key the dropout masks and the shuffle, so they only grow.
     updates : int
         Steps since the moments were 0: the t of Adam's bias correction.
     schedule_epoch : int
-        The epoch at which the clock of the learning-rate schedule began.
+        The epoch at which the learning-rate schedule started.
     plateau : Plateau
     """
 
@@ -41,7 +41,7 @@ class OptimizerState:
     plateau: Plateau = field(default_factory=Plateau)
 
     def rates(self, epoch_share: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the learning rates at these shares (0 to 1) of the current epoch."""
+        """Return the learning rates at these fractions (0 to 1) of the current epoch."""
         assert isinstance(self.optimizer, Optimizer)
         schedule = self.optimizer.schedule
         if isinstance(schedule, ReduceOnPlateau):
@@ -49,26 +49,26 @@ class OptimizerState:
         return schedule.rates(self.epoch - self.schedule_epoch + epoch_share)
 
     def advance(self, steps: int) -> None:
-        """Count steps that were taken."""
+        """Count completed steps."""
         self.step += steps
         self.updates += steps
 
     def forget(self) -> None:
-        """Set the moments to 0: they led to a divergence."""
+        """Set the moments to 0, after they led to a divergence."""
         self.moments[...] = 0
         self.updates = 0
 
     def copy(self, move: Callable[[Any], Any]) -> OptimizerState:
-        """Return an independent copy whose moments went through `move`."""
+        """Return an independent copy, with `move` applied to the moments."""
         return replace(self, moments=move(self.moments), plateau=replace(self.plateau))
 
 
 def continue_with(
     state: OptimizerState | None, optimizer: Optimizer | LBFGS, size: int, zeros: Any
 ) -> OptimizerState:
-    """Return the state to go on from: the old one where the optimizer is of the same kind.
+    """Return the state to continue from: the old one if the optimizer has the same class.
 
-    A new learning rate or schedule starts the schedule's clock again and keeps the moments.
+    A new learning rate or schedule restarts the schedule and keeps the moments.
     """
     if state is None or state.optimizer.name != optimizer.name:
         step, epoch = (state.step, state.epoch) if state is not None else (0, 0)

@@ -1,16 +1,16 @@
 """Optimizers: one class each, with the update formula in NumPy.
 
-The NumPy formulas are the definition; ``kernels/cpu/optimizers.py`` and
-``kernels/cuda/optimizers.cu`` hold the twins, selected by ``code``. An update is one pass over the
-flat buffers. Before it, every optimizer does the same to the gradient g of the loss:
+The NumPy formulas are the definition. ``kernels/cpu/optimizers.py`` and
+``kernels/cuda/optimizers.cu`` implement the same formulas, selected by ``code``. An update is one
+pass over the flat buffers. These steps come before it, with the gradient g of the loss:
 
-1. clip: ``g *= min(1, clip_norm / ||g||)``, the norm being that of the whole gradient,
+1. clip: ``g *= min(1, clip_norm / ||g||)``, with the norm of the whole gradient,
 2. penalties, on the weights w of dense layers only: ``g += l2 w + l1 sign(w)``,
 3. decoupled decay (Loshchilov and Hutter, 2019), likewise: ``w -= learning_rate weight_decay w``.
 
-Whatever depends on the step alone (the learning rate, Adam's bias corrections) is computed here in
-float64 for many steps at once, as ``coefficients``; so the kernels hold no powers, and no backend
-can differ in them.
+``step_coefficients`` computes all numbers that depend on the step alone (the learning rate, Adam's
+bias corrections) in float64 for many steps at once. So kernels compute no powers, and backends
+cannot differ in them.
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """How gradients change the parameters.
+    """Base class of the rules by which gradients change the parameters.
 
     Parameters
     ----------
     learning_rate : float or Schedule
     l1, l2 : float, default 0
-        Penalties ``l1 sum|w| + l2/2 sum w^2`` on the weights of dense layers (not on biases, not on
-        the parameters of normalisation layers). They are part of the gradient, not of the reported
-        loss.
+        Penalties ``l1 sum|w| + l2/2 sum w^2`` on the weights of dense layers, but not on biases or
+        normalisation layers. They add to the gradient, not to the reported loss.
     weight_decay : float, default 0
         Decoupled decay of the same weights.
     clip_norm : float or None, default None
@@ -52,7 +51,7 @@ class Optimizer(ABC):
     Attributes
     ----------
     n_moments : int
-        How many moment buffers of the length of the parameters it keeps.
+        Number of moment buffers, each as long as the parameters.
     """
 
     learning_rate: float | Schedule = 1e-3
@@ -82,7 +81,7 @@ class Optimizer(ABC):
 
     @property
     def hyperparameters(self) -> NDArray[np.float64]:
-        """The (8,) numbers that stay the same, laid out as ``kernels/abi.py`` says."""
+        """The (8,) numbers that all steps have in common, in the layout of ``kernels/abi.py``."""
         values = np.zeros(abi.CONSTANTS)
         values[abi.L1] = self.l1
         values[abi.L2] = self.l2
@@ -91,10 +90,10 @@ class Optimizer(ABC):
         return values
 
     def _fill_hyperparameters(self, values: NDArray[np.float64]) -> None:
-        """Write the optimizer's own hyperparameters."""
+        """Write the hyperparameters of this class."""
 
     def step_coefficients(self, first_step: int, rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the (n, 4) numbers of n steps, laid out as ``kernels/abi.py`` says.
+        """Return the (n, 4) coefficients of n steps, in the layout of ``kernels/abi.py``.
 
         Parameters
         ----------
@@ -112,19 +111,19 @@ class Optimizer(ABC):
     def _fill_coefficients(
         self, table: NDArray[np.float64], steps: NDArray[np.int64], rates: NDArray[np.float64]
     ) -> None:
-        """Write the optimizer's own coefficients."""
+        """Write the coefficients of this class."""
 
     @abstractmethod
     def step(self, w: Array, g: Array, moments: Array, c: Sequence[float], s: Array) -> None:
-        """Move w against g; both are changed.
+        """Update w and the moments in place.
 
         Parameters
         ----------
         w, g : (P,)
-            Parameters and their gradient; g may be used as scratch.
-        moments : (slots, P)
+            Parameters and their gradient; g may be overwritten.
+        moments : (n_moments, P)
         c : four floats
-            A row of `coefficients`.
+            A row of `step_coefficients`.
         s : (P,)
             Scratch.
         """
@@ -132,7 +131,7 @@ class Optimizer(ABC):
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Gradient descent, with momentum and Nesterov's variant on request.
+    """Gradient descent, optionally with momentum or Nesterov momentum.
 
     ``m = momentum m + g``; ``w -= rate m``, or with `nesterov` ``w -= rate (g + momentum m)``
     (Sutskever et al., 2013, in the form of Nesterov's look-ahead that needs no second gradient).
@@ -177,7 +176,7 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """Divide by a running root mean square (Tieleman and Hinton, 2012).
+    """Divide the gradient by its running root mean square (Tieleman and Hinton, 2012).
 
     ``v = rho v + (1 - rho) g^2``; ``w -= rate g / (sqrt(v) + epsilon)``.
     """
@@ -212,7 +211,7 @@ class RMSprop(Optimizer):
 
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
-    """Divide by the root of the sum of squares so far (Duchi et al., 2011).
+    """Divide the gradient by the root of its sum of squares so far (Duchi et al., 2011).
 
     ``v += g^2``; ``w -= rate g / (sqrt(v) + epsilon)``.
     """
@@ -250,7 +249,7 @@ class Adam(Optimizer):
     ``m = beta1 m + (1 - beta1) g``; ``v = beta2 v + (1 - beta2) g^2``;
     ``w -= rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)``.
 
-    `weight_decay` is the decoupled one, so ``Adam(weight_decay=0.01)`` is `AdamW`.
+    `weight_decay` is decoupled, so ``Adam(weight_decay=0.01)`` is `AdamW`.
     """
 
     learning_rate: float | Schedule = 1e-3
@@ -296,7 +295,7 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019); 0.01 unless told."""
+    """Adam with decoupled weight decay, 0.01 by default (Loshchilov and Hutter, 2019)."""
 
     _: KW_ONLY
     weight_decay: float = 0.01
@@ -308,7 +307,7 @@ class AdamW(Adam):
 class NAdam(Adam):
     """Adam with Nesterov momentum (Dozat, 2016, with a constant beta1).
 
-    As `Adam`, with ``beta1 m / (1 - beta1^(t+1)) + (1 - beta1) g / (1 - beta1^t)`` for the mean.
+    The mean of `Adam` becomes ``beta1 m / (1 - beta1^(t+1)) + (1 - beta1) g / (1 - beta1^t)``.
     """
 
     name: ClassVar[str] = "nadam"
@@ -382,22 +381,23 @@ class Lion(Optimizer):
 class LBFGS:
     """Limited-memory BFGS on the whole data set (Liu and Nocedal, 1989), by SciPy's solver.
 
-    Every evaluation is one full-batch loss and gradient on the network's backend; ``epochs`` bounds
-    the iterations. Needs SciPy (``pip install scipy``). For small, smooth problems without dropout.
+    Every evaluation computes the full-batch loss and gradient on the network's backend; ``epochs``
+    bounds the iterations. It suits small, smooth problems without dropout, and needs SciPy (``pip
+    install scipy``).
 
     Parameters
     ----------
     l1, l2 : float, default 0
-        As for the other optimizers; with l1 the objective has kinks that slow the solver.
+        Penalties as for the other optimizers; the kinks of l1 slow the solver down.
     history_size : int, default 10
-        Number of corrections kept.
+        Number of corrections that the solver keeps.
     tolerance : float, default 1e-9
-        Stop when the relative fall of the objective in one iteration is below this.
+        Stop when the relative decrease of the objective in one iteration is below this.
     gradient_tolerance : float, default 1e-7
         Stop when no element of the gradient exceeds this.
     line_search_steps : int, default 20
     evaluations : int, default 15000
-        Stop after about so many evaluations of loss and gradient (an iteration takes one or more).
+        Stop after about this many evaluations of loss and gradient, one or more per iteration.
     """
 
     l1: float = 0.0
@@ -431,7 +431,7 @@ OPTIMIZERS: Final[dict[str, type[Optimizer] | type[LBFGS]]] = {
 
 
 def get(optimizer: str | Optimizer | LBFGS) -> Optimizer | LBFGS:
-    """Return the optimizer meant by a name or an instance."""
+    """Return `optimizer` itself, or a default instance of the class of that name."""
     if isinstance(optimizer, str):
         if optimizer not in OPTIMIZERS:
             raise InputError(f"unknown optimizer {optimizer!r}{suggest(optimizer, OPTIMIZERS)}")

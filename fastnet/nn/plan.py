@@ -1,9 +1,8 @@
 """The plan of a network: shapes, offsets and codes, computed once and shared by all backends.
 
-Parameters lie in one flat buffer: first the weights of all dense layers, then everything else
-(biases; gamma and beta of the normalisation layers). So the weights that penalties and decay act on
-are a prefix, and every update is one pass. Without padding: the buffer holds parameters and nothing
-else.
+Parameters lie in one flat buffer without padding: first the weights of all dense layers, then
+biases, gammas and betas. So the weights that penalties and decay act on are a prefix, and every
+update is one pass.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Where everything of one network lies.
+    """The layout of one network's parameters, running statistics and workspace.
 
     Attributes
     ----------
@@ -51,9 +50,9 @@ class Plan:
     ops : (L,) record array
         One record for every layer, as `fastnet.kernels.abi.OP` describes.
     parameters, state : tuple of Tensor
-        The parts of the flat parameters, and of the flat running statistics.
+        The parts of the flat parameters and of the flat running statistics.
     n_weights : int
-        The first so many parameters are weights of dense layers.
+        Number of weights of dense layers; they are the first parameters.
     width : int
         Workspace elements for each row.
     """
@@ -73,7 +72,7 @@ class Plan:
 
     @cached_property
     def widest(self) -> int:
-        """The largest width of any layer or of the input."""
+        """The largest width of all layers and the input."""
         return max(self.inputs, int(self.ops["outputs"].max()))
 
     @cached_property
@@ -93,9 +92,10 @@ class Plan:
 
     @cached_property
     def flops(self) -> int:
-        """Floating-point operations of one training step for each row, in the matrix products.
+        """Floating-point operations per row of the matrix products in one training step.
 
-        2 I O forward, as much for dw, and as much for dx except in the first layer.
+        A dense layer takes 2 I O forward, as much for dw, and as much for dx, which the first layer
+        does not need.
         """
         dense = [op for op in self.ops if op["kind"] == abi.DENSE]
         products = [int(op["inputs"] * op["outputs"]) for op in dense]
@@ -108,7 +108,7 @@ class Plan:
         return any(isinstance(layer, BatchNorm) for layer in self.layers)
 
     def initial_parameters(self, seed: int, dtype: Any) -> NDArray[Any]:
-        """Return the flat parameters (P,) that `seed` stands for."""
+        """Return the flat initial parameters (P,) for `seed`."""
         flat = np.zeros(self.size)
         for index, (layer, op) in enumerate(zip(self.layers, self.ops, strict=True)):
             if isinstance(layer, Dense):
@@ -123,14 +123,14 @@ class Plan:
 
     @cached_property
     def has_rates(self) -> bool:
-        """Whether some parameters learn at a rate of their own, or not at all."""
+        """Whether some parameters have their own learning rate or are frozen."""
         dense = [layer for layer in self.layers if isinstance(layer, Dense)]
         return any(d.blocks or (d.weight_rate, d.bias_rate) != (1.0, 1.0) for d in dense)
 
     def rates(self, dtype: Any) -> NDArray[Any] | None:
-        """Return the factor on the learning rate of each parameter (P,); None: all of them are 1.
+        """Return each parameter's factor on the learning rate (P,), or None if all factors are 1.
 
-        It is 0 for the weights outside of the blocks of a dense layer: they are 0 and stay so.
+        Weights outside the blocks of a dense layer have the factor 0, so they stay 0.
         """
         if not self.has_rates:
             return None
@@ -151,7 +151,7 @@ class Plan:
         return flat
 
     def learns(self) -> NDArray[np.bool_] | None:
-        """Return which parameters may change (P,), or None when all of them may."""
+        """Return which parameters may change (P,), or None if all may."""
         rates = self.rates(np.float64)
         return None if rates is None else rates != 0
 
@@ -165,11 +165,11 @@ class Plan:
 
 
 _BLOCKS, _BIASES = 2**20, 2**31
-"""Where the random streams of blocks and of biases begin; those of whole layers are below."""
+"""First random streams of blocks and of biases; those of whole layers are below."""
 
 
 def block_places(blocks: tuple[Block, ...]) -> Iterator[tuple[slice, slice, Block]]:
-    """Yield the rows and the columns of every block in its layer's weights (I, O)."""
+    """Yield the rows and columns of each block in the weights (I, O) of its layer."""
     row = column = 0
     for block in blocks:
         rows, columns = slice(row, row + block.inputs), slice(column, column + block.outputs)
@@ -191,7 +191,7 @@ def _initial_weights(layer: Dense, inputs: int, seed: int, index: int) -> NDArra
 
 
 def make_plan(inputs: int, layers: tuple[Layer, ...]) -> Plan:
-    """Return the plan of a chain of layers; raise `InputError` when they make no network."""
+    """Return the plan of a chain of layers; raise `InputError` if they form no network."""
     check_chain(inputs, layers)
     ops = np.zeros(len(layers), abi.OP)
     for field in ("weight", "bias", "state", "xhat"):
@@ -247,7 +247,7 @@ def _place_parameters(
         op["bias"] = offset
         named.append(Tensor(f"layers.{index}.bias", offset, vector))
         offset += vector[0]
-    # In the order of the layers, for readers; offsets need not increase.
+    # Readers expect the order of the layers, in which offsets need not increase.
     tensors.extend(
         sorted(named, key=lambda t: (int(t.name.split(".")[1]), t.name.endswith("bias")))
     )
@@ -273,7 +273,7 @@ def _place_workspace(layers: tuple[Layer, ...], ops: NDArray[np.void]) -> int:
         op["x"], op["y"] = before, offset
         offset += width
         op["z"] = op["y"]
-        # The output layer keeps its z too: the fused losses are computed from it.
+        # The output layer keeps its z too, for the fused losses.
         last = index == len(layers) - 1
         if activations.BY_CODE[int(op["activation"])].keeps_z or last:
             op["z"] = offset
@@ -282,6 +282,6 @@ def _place_workspace(layers: tuple[Layer, ...], ops: NDArray[np.void]) -> int:
             op["xhat"] = offset
             offset += width
             if isinstance(layer, LayerNorm):
-                offset += 1  # each row's 1 / deviation, right behind its xhat
+                offset += 1  # 1 / deviation of each row, right behind its xhat
         before = int(op["y"])
     return offset

@@ -1,9 +1,9 @@
 """Counter-based randomness: the same integers on every backend, for any number of threads.
 
-Nothing here has a state. A draw is a pure function of (seed, purpose, stream, step, index), so a
-mask or a permutation can be computed again anywhere: in a Numba loop, in a CUDA kernel, or when a
-run is resumed in the middle of an epoch. ``kernels/cpu/random.py`` and ``kernels/cuda/random.cuh``
-hold the twins; tests compare them bit for bit.
+A draw is a pure function of (seed, purpose, stream, step, index), without a state. So a mask or a
+permutation can be recomputed anywhere: in a Numba loop, in a CUDA kernel, or when a run resumes in
+the middle of an epoch. ``kernels/cpu/random.py`` and ``kernels/cuda/random.cuh`` implement the same
+functions; tests compare them bit for bit.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def philox(
     Parameters
     ----------
     block : (n,) uint32
-        First counter word; the others are the same for all n.
+        First counter word; the other words are the same for all n.
     step, stream, purpose, seed : int
-        Taken modulo 2**32 (`seed`: modulo 2**64).
+        Reduced modulo 2**32 (`seed`: modulo 2**64).
 
     Returns
     -------
@@ -63,7 +63,7 @@ def philox(
 def words(
     count: int, *, step: int, stream: int, purpose: int, seed: int, first_block: int = 0
 ) -> U32:
-    """Return `count` words of a stream from a block on; word i is lane ``i % 4`` of its block."""
+    """Return `count` words of a stream, starting at a block; word i is lane ``i % 4``."""
     blocks = np.arange(first_block, first_block + -(-count // 4)).astype(np.uint32)
     return np.stack(philox(blocks, step, stream, purpose, seed), axis=1).reshape(-1)[:count]
 
@@ -72,7 +72,7 @@ def uniform(count: int, *, stream: int, purpose: int, seed: int) -> NDArray[np.f
     """Return `count` numbers in the open interval (0, 1), 52 random bits each."""
     out = np.empty(count)
     key = {"step": 0, "stream": stream, "purpose": purpose, "seed": seed}
-    # Two numbers a block, and piece by piece: Philox takes 60 bytes for each of them.
+    # Each block gives two numbers. Pieces bound the memory: Philox takes 60 bytes per number.
     for start in range(0, count, _PIECE):
         part = out[start : start + _PIECE]
         w = words(2 * len(part), **key, first_block=start // 2).astype(np.uint64)
@@ -90,7 +90,7 @@ def normal(count: int, *, stream: int, purpose: int, seed: int) -> NDArray[np.fl
 
 
 def keep_threshold(rate: float) -> int:
-    """Return t so that a random word w keeps its unit when ``w < t``: P(w < t) = 1 - `rate`."""
+    """Return t with P(w < t) = 1 - `rate`: a random word w keeps its unit if ``w < t``."""
     return round((1.0 - rate) * 2**32)
 
 
@@ -99,8 +99,8 @@ def dropout_mask(
 ) -> NDArray[Any]:
     """Fill `out` (B, O) with 0 (probability `rate`) or ``1 / (1 - rate)``.
 
-    Element e of the flattened batch uses word e of the stream, so the mask depends on the row's
-    place in the batch and on nothing else.
+    Element e of the flattened batch uses word e of the stream, so within a step the mask depends
+    only on the row's position in the batch.
     """
     w = words(out.size, step=step, stream=stream, purpose=abi.DROP, seed=seed)
     kept = (w < keep_threshold(rate)).reshape(out.shape)
@@ -114,7 +114,7 @@ def feistel_keys(seed: int, epoch: int, purpose: int = abi.SHUFFLE) -> U32:
 
 
 def feistel_bits(count: int) -> int:
-    """Return the width in bits of the smallest domain for `count` rows: at least 2."""
+    """Return the width in bits of the smallest domain for `count` rows, at least 2."""
     return max(2, (count - 1).bit_length())
 
 
@@ -123,8 +123,8 @@ def permutation(
 ) -> NDArray[np.intp]:
     """Return the order in which an epoch visits `count` rows.
 
-    Position i maps to row p(i) through a keyed bijection of ``[0, 2**bits)`` (an unbalanced Feistel
-    network of 8 rounds), applied again while the value falls outside ``[0, count)`` (cycle walking:
+    Position i maps to row p(i) through a keyed bijection of ``[0, 2**bits)``, an unbalanced Feistel
+    network of 8 rounds. It is repeated while the value falls outside ``[0, count)`` (cycle walking:
     Black and Rogaway, CT-RSA 2002). Any single position can be computed without the others.
 
     Parameters
@@ -161,5 +161,5 @@ def _feistel(value: U32, bits: int, keys: U32) -> U32:
         mixed ^= mixed >> np.uint32(13)
         low, high = (high ^ mixed) & high_mask, low
         low_mask, high_mask = high_mask, low_mask
-    # An even number of rounds: both halves have their first widths again.
+    # After an even number of rounds both halves have their first widths again.
     return (high << np.uint32(low_bits)) | low

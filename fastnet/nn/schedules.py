@@ -1,8 +1,8 @@
 """Learning-rate schedules: the rate as a function of training time in epochs.
 
-A schedule is a frozen description. ``rates(t)`` maps times (in epochs since training began; step s
-of epoch e is at ``e + s / steps_per_epoch``) to learning rates, so it may change within an epoch
-and does not depend on how the epoch is cut into batches. Give one to an optimizer in place of a
+A schedule is a frozen description. ``rates(t)`` maps times to learning rates. Times are in epochs
+since training began: step s of epoch e is at ``e + s / steps_per_epoch``. So the rate may change
+within an epoch and does not depend on the batch size. An optimizer takes a schedule in place of a
 number: ``fn.Adam(fn.schedules.Cosine(1e-3, epochs=50))``.
 """
 
@@ -29,7 +29,7 @@ class Schedule(ABC):
     Parameters
     ----------
     start : float
-        The learning rate that the schedule begins from.
+        The first learning rate.
     """
 
     start: float
@@ -46,7 +46,7 @@ class Schedule(ABC):
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same rate throughout; what a plain number stands for."""
+    """Keep the rate constant; a plain number means this schedule."""
 
     name: ClassVar[str] = "constant"
 
@@ -105,7 +105,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class CosLog(Schedule):
-    """Rise from 0 to `start` and fall again, `cycles` times, each twice as long as the one before.
+    """Rise from 0 to `start` and fall again, in `cycles` cycles of doubling length.
 
     ``start (1 - cos(2 pi log2(1 + (2^cycles - 1) t / epochs))) / 2``; 0 from `epochs` on. With 4
     cycles it is "coslog4" of RealMLP (Holzmüller, Grinsztajn and Steinwart, 2024).
@@ -115,7 +115,7 @@ class CosLog(Schedule):
     start : float
         The peak rate.
     epochs : float
-        Length of all cycles together.
+        Total length of the cycles.
     cycles : int, default 4
     """
 
@@ -136,18 +136,18 @@ class CosLog(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """Rise linearly from `start` over `epochs`, then follow `then` (whose time begins there).
+    """Rise linearly from `start` over `epochs` to the first rate of `then`, then follow `then`.
 
-    The rise ends at ``then``'s own first rate.
+    The time of `then` begins at the end of the rise.
 
     Parameters
     ----------
     start : float
-        First rate, commonly a small share of the peak.
+        First rate, commonly a small fraction of the peak.
     epochs : float
         Length of the rise; may be a fraction.
     then : Schedule or float
-        What follows; a number is a constant rate.
+        The schedule after the rise; a number is a constant rate.
     """
 
     epochs: float = 1
@@ -171,7 +171,7 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """One cosine rise from ``start / divide`` to `start` and one fall to almost 0 (Smith, 2018).
+    """Rise from ``start / divide`` to `start`, then fall to almost 0, by cosines (Smith, 2018).
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ class OneCycle(Schedule):
     epochs : float
         Length of the whole cycle.
     rise : float, default 0.3
-        The share of the cycle spent rising.
+        The fraction of the cycle that rises.
     divide, final_divide : float, default 25 and 1e4
         The first rate is ``start / divide``, the last ``start / divide / final_divide``.
     """
@@ -209,8 +209,8 @@ class OneCycle(Schedule):
 class ReduceOnPlateau(Schedule):
     """Multiply the rate by `factor` when the monitored loss has not improved for `patience` epochs.
 
-    The validation loss is watched, or the training loss where there is none. The trainer keeps the
-    memory (best value, epochs waited, reductions so far) in the network's training state.
+    It monitors the validation loss, or the training loss without validation. The network's
+    optimizer state keeps the best value, the epochs waited and the reductions so far.
 
     Parameters
     ----------
@@ -218,9 +218,9 @@ class ReduceOnPlateau(Schedule):
     patience : int, default 5
         Epochs without improvement before a reduction.
     threshold : float, default 1e-4
-        Relative fall that counts as an improvement.
+        Smallest relative decrease that counts as an improvement.
     end : float, default 0
-        The rate is never reduced below this.
+        Lower bound of the rate.
     """
 
     factor: float = 0.1
@@ -246,14 +246,14 @@ class ReduceOnPlateau(Schedule):
 
 @dataclass
 class Plateau:
-    """The memory of `ReduceOnPlateau`: part of a network's training state."""
+    """The state of `ReduceOnPlateau`, which is part of the network's optimizer state."""
 
     best: float = math.inf
     waited: int = 0
     reductions: int = 0
 
     def observe(self, schedule: ReduceOnPlateau, loss: float) -> None:
-        """Take in one epoch's monitored loss."""
+        """Record the monitored loss of one epoch."""
         # Not "best * (1 - threshold)": losses may be negative.
         margin = 0.0 if math.isinf(self.best) else schedule.threshold * abs(self.best)
         if loss < self.best - margin:

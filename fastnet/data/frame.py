@@ -181,19 +181,21 @@ def _of_native(values: Any, source: str) -> Frame:
             "data frames need narwhals: pip install 'fastnet-mlp[data]', or give arrays."
         ) from None
     try:
-        frame = nw.from_native(values)
-    except (TypeError, ValueError, nw.exceptions.NarwhalsError) as error:
+        frame = nw.from_native(values, eager_only=True)
+    except (TypeError, ValueError) as error:
+        if hasattr(values, "collect_schema"):
+            message = "this frame is lazy, and has no rows yet: give frame.collect()."
+            raise InputError(message) from None
         # What narwhals refuses most often is two columns of one name.
         names = getattr(values, "column_names", None) or getattr(values, "columns", ["?"])
         check_names(source, [*map(str, names)])
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"this kind of data frame cannot be read: {reason}") from None
-    if isinstance(frame, nw.LazyFrame):
-        raise InputError("this frame is lazy, and has no rows yet: give frame.collect().")
     names = [str(name) for name in frame.columns]
     check_names(source, names)
-    columns = zip(names, frame.iter_columns(), strict=True)
-    made = {name: _of_series(nw, series, name, source) for name, series in columns}
+    columns = [frame.get_column(name) for name in frame.columns]
+    pairs = zip(names, columns, strict=True)
+    made = {name: _of_series(nw, series, name, source) for name, series in pairs}
     return Frame(len(frame), made, True, source)
 
 
@@ -206,21 +208,25 @@ def _of_series(nw: Any, series: Any, name: str, source: str) -> Values:
         return np.asarray(numbers.cast(nw.Float64).to_numpy(), np.float64)
     if kind in (nw.String, nw.Categorical) or isinstance(kind, nw.Enum):
         native = series.to_native()
-        if hasattr(native, "unify_dictionaries") and kind != nw.String:
-            return _of_dictionary(native)
+        if hasattr(native, "unify_dictionaries"):
+            return _of_arrow(native, name, source)
         return _texts(series.cast(nw.String).to_list())
     if kind in (nw.Object, nw.Unknown):
         return column_of(np.array(series.to_list(), dtype=object), name, source)
     raise _unreadable(name, str(kind), source)
 
 
-def _of_dictionary(column: Any) -> Texts:
-    """Return an Arrow column whose texts are in a dictionary; each is held once."""
-    encoded = column.unify_dictionaries().combine_chunks()
-    words = _texts(encoded.dictionary.to_pylist())
-    codes = np.append(words.codes, -1)  # the last is that of a missing cell
-    index = np.asarray(encoded.indices.fill_null(len(words.codes)), np.int64)
-    return Texts(codes[index], words.values)
+def _of_arrow(column: Any, name: str, source: str) -> Texts:
+    """Return an Arrow column of texts or categories; one in many rows is held once."""
+    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    words = encoded.dictionary.to_pylist()
+    if not all(word is None or isinstance(word, str | int | float) for word in words):
+        raise _unreadable(name, str(column.type), source)
+    # Categories may be numbers, as those of pandas.
+    texts = _texts([None if is_missing(word) else str(word) for word in words])
+    codes = np.append(texts.codes, -1)  # the last is that of a missing cell
+    index = np.asarray(encoded.indices.fill_null(len(words)), np.int64)
+    return Texts(codes[index], texts.values)
 
 
 def column_of(array: NDArray[Any], name: str, source: str = _GIVEN) -> Values:

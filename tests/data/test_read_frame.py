@@ -247,6 +247,31 @@ def test_a_table_that_narwhals_does_not_know_is_refused() -> None:
         as_frame(pa.record_batch({"a": [1]}))
 
 
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pa.array(["x", None, " y", "x"]), ["x", None, "y", "x"]),
+        (pa.array(["x", None, "y"], pa.large_string()), ["x", None, "y"]),
+        (pa.array(["x", None, "", "y"], pa.string_view()), ["x", None, "", "y"]),
+        (pa.chunked_array([["x"], ["y", None, "x"]]), ["x", "y", None, "x"]),
+        (pa.chunked_array([["x"], ["y", "x"]]).dictionary_encode(), ["x", "y", "x"]),
+        (pa.DictionaryArray.from_arrays([0, 1, None], [None, "x"]), [None, "x", None]),
+        (pa.array([7, None, 8]).dictionary_encode(), ["7", None, "8"]),
+        (pa.array([None, None], pa.string()), [None, None]),
+    ],
+)
+def test_columns_of_arrow_are_texts(column: Any, expected: list[str | None]) -> None:
+    assert cells(as_frame(pa.table({"w": column})).columns["w"]) == expected
+
+
+def test_categories_are_the_same_in_a_frame_and_in_its_file(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"c": pd.Series([3, 1, 3], dtype="category"), "w": ["u", None, "v"]})
+    frame.to_feather(tmp_path / "t.feather")
+    expected = {"c": ["3", "1", "3"], "w": ["u", None, "v"]}
+    assert table(as_frame(frame)) == expected
+    assert table(read_frame(tmp_path / "t.feather")) == expected
+
+
 def test_a_whole_number_beyond_float64_is_refused() -> None:
     with pytest.raises(fn.DataError, match="column 'id' has a whole number that is too large"):
         as_frame({"id": [10**400, 1]})

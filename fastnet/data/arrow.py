@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import struct
 from pathlib import Path
 from typing import Any
 
-from fastnet.data.arrow_sizes import DAMAGE as HEADER_DAMAGE
 from fastnet.data.arrow_sizes import MAGIC, unpacked_bytes
 from fastnet.data.columns import check_names
 from fastnet.data.frame import Frame, as_frame
 from fastnet.data.limits import require_plausible
-from fastnet.data.parquet import DAMAGE, damaged
+from fastnet.data.parquet import CELL_BYTES, DAMAGE, damaged
 from fastnet.errors import DataError
 
 
@@ -36,19 +36,20 @@ def read_table(path: Path) -> Any:
         ipc = importlib.import_module("pyarrow.ipc")
     except ImportError as error:
         raise DataError("Arrow files need pyarrow: pip install 'fastnet-mlp[data]'.") from error
+    source = str(path)
     # Read whole, as pyarrow would keep the file open or mapped for as long as the table lives.
     content = path.read_bytes()
     try:
-        unpacked = unpacked_bytes(content)
-    except HEADER_DAMAGE as error:
-        raise damaged(str(path), error, "Arrow") from error
-    require_plausible(str(path), len(content), unpacked)
-    try:
+        require_plausible(source, len(content), unpacked_bytes(content))
         opener = ipc.open_file if content.startswith(MAGIC) else ipc.open_stream
         table = opener(arrow.BufferReader(content)).read_all()
         table.validate(full=True)  # pyarrow believes every offset in a column otherwise
         names = tuple(table.column_names)
-    except (arrow.ArrowException, *DAMAGE) as error:
-        raise damaged(str(path), error, "Arrow") from error
-    check_names(str(path), names)
+    except DataError:
+        raise
+    except (arrow.ArrowException, struct.error, *DAMAGE) as error:
+        raise damaged(source, error, "Arrow") from error
+    check_names(source, names)
+    # Columns may share their bytes, or have none: a column of nulls is its length alone.
+    require_plausible(source, len(content), table.num_rows * len(names) * CELL_BYTES)
     return table

@@ -1,33 +1,80 @@
 """How much memory an Arrow file takes, read from its headers before any of it is unpacked.
 
-Compressed buffers begin with the number of bytes that they become, which pyarrow takes at once. The
-headers are flatbuffers (Arrow columnar format, "Serialization and interprocess communication"): a
-table begins with the distance back to its list of offsets, and an offset of 0 is a field left out.
+A compressed buffer begins with the number of bytes that it becomes, and pyarrow takes that memory
+at once: 33 KB can become a gigabyte. pyarrow tells neither the sizes nor where the buffers are, so
+this reads both from the headers. Those are flatbuffers (Arrow columnar format, "Serialization and
+interprocess communication"), whose offsets pyarrow has verified by the time that they are read
+here. A table begins with the distance back to its list of fields; 0 is a field that is left out.
 """
 
 from __future__ import annotations
 
+import importlib
 import struct
 from collections.abc import Iterator
 from typing import Any, Final
 
 MAGIC: Final = b"ARROW1"
+"""How a file begins, in contrast to a stream."""
 
 _CONTINUATION: Final = 0xFFFFFFFF
-_DICTIONARY, _BATCH = 2, 3  # kinds of messages
-_LZ4 = 0  # the codec
+_LZ4: Final = 0  # the codec
 _LZ4_RATIO: Final = 256
 """LZ4 makes at most 255 bytes of one; of the other codec, Zstandard, there is no such bound."""
 
-DAMAGE: Final = (ValueError, struct.error)
-"""What `unpacked_bytes` raises when headers are damaged."""
-
 
 def unpacked_bytes(content: bytes) -> int:
-    """Return the bytes of all compressed buffers, as they are when unpacked."""
+    """Return the bytes of all compressed buffers, as they are when unpacked.
+
+    For damaged files it raises `ValueError`, `struct.error` or what pyarrow raises.
+    """
+    return sum(map(_bytes_of, _messages(content)))
+
+
+def _messages(content: bytes) -> Iterator[Any]:
+    """Yield the messages of a file or a stream, as pyarrow finds them; nothing is unpacked."""
+    arrow, ipc = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.ipc"))
+    buffer = arrow.py_buffer(content)
+    if not content.startswith(MAGIC):
+        yield from ipc.MessageReader.open_stream(buffer)
+        return
+    ipc.open_file(buffer)  # verifies the footer
     data = memoryview(content)
-    messages = _in_file(data) if content.startswith(MAGIC) else _in_stream(data)
-    return sum(_bytes_of(data, start, body) for start, body in messages)
+    end = len(data) - len(MAGIC) - 4
+    footer = _follow(data, end - _number(data, "i", end))
+    for field in (2, 3):  # dictionaries, and batches of rows
+        for block in _vector(data, _field(data, footer, field), 24):
+            start = _number(data, "q", block)
+            message = ipc.read_message(buffer.slice(start))
+            # pyarrow will take the body from where the block says that the metadata end.
+            prefix = 8 if _number(data, "I", start) == _CONTINUATION else 4
+            if _number(data, "i", block + 8) != prefix + message.metadata.size:
+                raise ValueError("the footer contradicts the size of a message")
+            yield message
+
+
+def _bytes_of(message: Any) -> int:
+    """Return the unpacked bytes of a message's compressed buffers; 0 where there are none."""
+    if message.type not in ("dictionary", "record batch"):
+        return 0
+    data, body = memoryview(message.metadata), memoryview(message.body)
+    batch = _follow(data, _field(data, _follow(data, 0), 2))
+    if message.type == "dictionary":
+        batch = _follow(data, _field(data, batch, 1))
+    compression = _field(data, batch, 3)
+    if not compression:
+        return 0
+    codec = _field(data, _follow(data, compression), 0)
+    most = _LZ4_RATIO if not codec or _number(data, "B", codec) == _LZ4 else None
+    total = 0
+    for buffer in _vector(data, _field(data, batch, 2), 16):
+        start, length = _number(data, "q", buffer), _number(data, "q", buffer + 8)
+        if length:
+            unpacked = _number(body, "q", start)
+            if most is not None and unpacked > most * length:
+                raise ValueError(f"a buffer claims {unpacked:,} bytes, more than it can hold")
+            total += max(unpacked, 0)  # -1 is for one that is not compressed
+    return total
 
 
 def _number(data: memoryview, kind: str, place: int) -> Any:
@@ -38,11 +85,10 @@ def _number(data: memoryview, kind: str, place: int) -> Any:
 
 def _field(data: memoryview, table: int, number: int) -> int:
     """Return where a field of a table is, 0 where it is left out."""
-    offsets = table - _number(data, "i", table)
+    fields = table - _number(data, "i", table)
     entry = 4 + 2 * number
-    if entry >= _number(data, "H", offsets):
-        return 0
-    distance: int = _number(data, "H", offsets + entry)
+    known = entry < _number(data, "H", fields)
+    distance: int = _number(data, "H", fields + entry) if known else 0
     return table + distance if distance else 0
 
 
@@ -54,71 +100,6 @@ def _follow(data: memoryview, place: int) -> int:
 
 def _vector(data: memoryview, place: int, size: int) -> Iterator[int]:
     """Yield where the parts of a vector are, each of that size; none where it is left out."""
-    if not place:
-        return
-    start = _follow(data, place)
-    count = _number(data, "I", start)
-    if count * size > len(data) - start:
-        raise ValueError("a list is longer than the file")
-    yield from range(start + 4, start + 4 + count * size, size)
-
-
-def _in_file(data: memoryview) -> Iterator[tuple[int, int]]:
-    """Yield where the headers of a file's messages are, and their bodies: as its footer says."""
-    end = len(data) - len(MAGIC) - 4
-    footer = end - _number(data, "i", end)
-    table = _follow(data, footer)
-    for number in (2, 3):  # dictionaries, and batches of rows
-        for block in _vector(data, _field(data, table, number), 24):
-            start = _number(data, "q", block)
-            yield start + _prefix(data, start), start + _number(data, "i", block + 8)
-
-
-def _in_stream(data: memoryview) -> Iterator[tuple[int, int]]:
-    """Yield where the headers of a stream's messages are, and their bodies."""
-    place = 0
-    while place < len(data):
-        header = place + _prefix(data, place)
-        size = _number(data, "i", header - 4)
-        if size == 0:
-            return
-        field = _field(data, _follow(data, header), 3)
-        length = _number(data, "q", field) if field else 0
-        if size < 0 or length < 0:
-            raise ValueError("a message ends before it begins")
-        yield header, header + size
-        place = header + size + length
-
-
-def _prefix(data: memoryview, place: int) -> int:
-    """Return how many bytes come before a header: older files have its size alone."""
-    return 8 if _number(data, "I", place) == _CONTINUATION else 4
-
-
-def _bytes_of(data: memoryview, header: int, body: int) -> int:
-    """Return the unpacked bytes of a message's compressed buffers; 0 where there are none."""
-    message = _follow(data, header)
-    kind, place = _field(data, message, 1), _field(data, message, 2)
-    kind = _number(data, "B", kind) if kind else 0
-    if not place or kind not in (_DICTIONARY, _BATCH):
-        return 0
-    batch = _follow(data, place)
-    if kind == _DICTIONARY:
-        inner = _field(data, batch, 1)
-        if not inner:
-            return 0
-        batch = _follow(data, inner)
-    compression = _field(data, batch, 3)
-    if not compression:
-        return 0
-    codec = _field(data, _follow(data, compression), 0)
-    most = _LZ4_RATIO if not codec or _number(data, "B", codec) == _LZ4 else None
-    total = 0
-    for buffer in _vector(data, _field(data, batch, 2), 16):
-        start, length = _number(data, "q", buffer), _number(data, "q", buffer + 8)
-        if length:
-            unpacked = _number(data, "q", body + start)
-            if most is not None and unpacked > most * length:
-                raise ValueError(f"a buffer claims {unpacked:,} bytes, more than it can hold")
-            total += max(unpacked, 0)  # -1 is for one that is not compressed
-    return total
+    if place:
+        start = _follow(data, place)
+        yield from range(start + 4, start + 4 + _number(data, "I", start) * size, size)

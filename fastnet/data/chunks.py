@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.columns import column_hint
-from fastnet.data.parquet import DAMAGE, damaged
+from fastnet.data.limits import require_plausible
+from fastnet.data.parquet import CELL_BYTES, DAMAGE, damaged
 from fastnet.errors import DataError, DataNotFoundError, InputError
 from fastnet.utils.param_validation import check_int
 
@@ -228,7 +229,7 @@ def release(values: Any) -> None:
 class ParquetSource:
     """A Parquet file of numbers; a group of rows is read whole, and kept until the next one."""
 
-    def __init__(self, source: str, file: Any, arrow: Any) -> None:
+    def __init__(self, source: str, size: int, file: Any, arrow: Any) -> None:
         self._source, self._file, self._arrow = source, file, arrow
         schema = file.schema_arrow
         self.names = tuple(schema.names)
@@ -241,6 +242,9 @@ class ParquetSource:
                 )
         counts = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         self._starts = np.cumsum([0, *counts])
+        # A group of rows is in memory as a whole.
+        largest = max(counts, default=0) * len(self.names) * CELL_BYTES
+        require_plausible(source, size, largest)
         self.rows, self.columns = int(self._starts[-1]), len(self.names)
         self.row_bytes = max(1, sum(field.type.bit_width for field in schema) // 8)
         self._group, self._values = -1, np.zeros((0, 0))
@@ -255,7 +259,7 @@ class ParquetSource:
             message = "Parquet files need pyarrow: pip install 'fastnet-mlp[data]'."
             raise DataError(message) from error
         try:
-            return cls(str(path), parquet.ParquetFile(path), arrow)
+            return cls(str(path), path.stat().st_size, parquet.ParquetFile(path), arrow)
         except DataError:
             raise
         except (arrow.ArrowException, *DAMAGE) as error:

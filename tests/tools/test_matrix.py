@@ -36,11 +36,13 @@ def test_a_program_that_is_no_python_is_not_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """As pyenv leaves on PATH for each version that it knows and that was not chosen."""
-    real, shim = tmp_path / "python3.12", tmp_path / "python3.13"
-    real.write_text("#!/bin/sh\nexit 0\n")
-    shim.write_text("#!/bin/sh\necho not installed >&2\nexit 127\n")
-    for program in (real, shim):
-        program.chmod(0o755)
+    minor = sys.version_info.minor
+    real = tmp_path / f"python3.{minor}"
+    real.symlink_to(sys.executable)
+    for other in {11, 12, 13, 14} - {minor}:
+        shim = tmp_path / f"python3.{other}"
+        shim.write_text("#!/bin/sh\necho not installed >&2\nexit 127\n")
+        shim.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "none"))
     assert list(matrix.pythons()) == [str(real)]

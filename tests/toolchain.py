@@ -80,15 +80,18 @@ def build(language: str, arguments: Sequence[str], folder: Path) -> None:
 def program_place() -> Path | None:
     """Return the first folder for temporary files in which programs may run, or None."""
     for name in (tempfile.gettempdir(), "/var/tmp", "/dev/shm", os.path.expanduser("~/.cache")):
-        if os.path.isdir(name) and os.access(name, os.W_OK) and may_run_programs(Path(name)):
+        if may_run_programs(Path(name)):
             return Path(name)
     return None
 
 
 def may_run_programs(folder: Path) -> bool:
-    """Return whether a program in this folder can be started."""
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        program = Path(scratch, "program")
-        program.write_text("#!/bin/sh\n", encoding="ascii")
-        program.chmod(0o700)
-        return runs(str(program))
+    """Return whether a program can be put into this folder and started there."""
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            program = Path(scratch, "program")
+            program.write_text("#!/bin/sh\n", encoding="ascii")
+            program.chmod(0o700)
+            return runs(str(program))
+    except OSError:
+        return False

@@ -16,6 +16,7 @@ from fastnet.data.frame import Frame
 from fastnet.data.text import Texts, is_number
 from fastnet.errors import InputError
 from fastnet.network import Network
+from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
 
@@ -79,11 +80,13 @@ def load_for(
     if dataset.test is not None and split != "train":
         dataset = dataset.test
     if target is None and known is not None:
-        dataset = _with_known_targets(dataset, known, preprocessor.inputs)
+        dataset = _with_known_targets(dataset, known, preprocessor)
     return rows_of(network, dataset)
 
 
-def _with_known_targets(dataset: Dataset, known: TableTarget, inputs: int) -> Dataset:
+def _with_known_targets(
+    dataset: Dataset, known: TableTarget, preprocessor: Preprocessor
+) -> Dataset:
     """Return a table with the targets of training apart, where it has them.
 
     By name; where columns are matched by position, only if nothing else is left over.
@@ -91,8 +94,11 @@ def _with_known_targets(dataset: Dataset, known: TableTarget, inputs: int) -> Da
     frame = dataset.x
     if not isinstance(frame, Frame) or not known.names:
         return dataset
-    whole = frame.named or len(frame.columns) > inputs
-    if not whole or not set(known.names) <= set(frame.columns):
+    table = preprocessor if isinstance(preprocessor, TablePreprocessor) else None
+    by_name = frame.named and (table is None or table.named)
+    inputs = preprocessor.inputs if table is None else len(table.columns)
+    whole = len(frame.columns) == inputs + len(known.names)
+    if not (by_name or whole) or not set(known.names) <= set(frame.columns):
         return dataset
     return dataset.with_targets(known.names)
 

@@ -65,7 +65,7 @@ def read_frame(
     file = Path(path)
     module, name = FRAME_FILES[kind_of_file(file, FRAME_FILES)]
     if preprocessor is not None and text_columns is None:
-        text_columns = text_columns_of(preprocessor)
+        text_columns = preprocessor.text_columns
     # Only the reader of this kind of file is imported.
     reader: Callable[..., Frame] = getattr(importlib.import_module(f"fastnet.data.{module}"), name)
     try:
@@ -154,20 +154,3 @@ def _learned(column: Values, name: str, source: str) -> Values:
             "point and without thousands separators."
         )
     return column
-
-
-def text_columns_of(preprocessor: Any) -> TextColumns:
-    """Return the preprocessor's own `text_columns`, with `named` and `source` by keyword."""
-    own = getattr(preprocessor, "text_columns", None)
-
-    def text_columns(names: Sequence[str], named: bool, source: str) -> set[str]:
-        if own is not None:
-            return set(own(names, named=named, source=source))
-        # Until TablePreprocessor has the method.
-        found = preprocessor.names_in(names, named=named, source=source)
-        pairs = zip(preprocessor.columns, found, strict=True)
-        categorical = {name for column, name in pairs if column.kind == "categorical"}
-        others = set() if preprocessor.label_names is None else {*names}.difference(found)
-        return categorical | others
-
-    return text_columns

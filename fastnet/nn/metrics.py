@@ -100,7 +100,7 @@ _CONFIDENCE_BINS: Final = 15
 
 
 def calibration_error(target: Array, output: Array, weight: Array | None = None) -> float:
-    """Expected calibration error (Naeini et al., 2015); 0 is perfect.
+    """Return the expected calibration error (Naeini et al., 2015); 0 is perfect.
 
     Predictions are put into 15 bins by their probability. The error is the mean distance between a
     bin's mean probability and its fraction of correct predictions.

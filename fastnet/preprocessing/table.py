@@ -319,7 +319,7 @@ class TablePreprocessor:
         found = {"center": self.center, "factor": self.factor, "knots": self.knots}
         return content, found | arrays
 
-    def text_columns(self, names: Sequence[str], *, named: bool, source: str) -> set[str]:
+    def text_columns(self, names: Sequence[str], named: bool, source: str) -> set[str]:
         """Return the columns of a file that hold texts whatever their cells are.
 
         Those are the categories, and the labels: what a row means must not depend on the others.

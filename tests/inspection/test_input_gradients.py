@@ -30,9 +30,10 @@ def on(backend: Backend, net: fn.Network) -> fn.Network:
 def differences(net: fn.Network, x: Array) -> Array:
     """Return the Jacobian (N, O, I) by central differences, in float64."""
     columns = []
+    scale = net.preprocessor.input_scale()
     for i in range(x.shape[1]):
         step = np.zeros_like(x)
-        step[:, i] = STEP if net.scaler is None else STEP * net.scaler.scale[i]
+        step[:, i] = STEP if scale is None else STEP * scale[i]
         columns.append((net.predict(x + step) - net.predict(x - step)) / (2 * step[:, i, None]))
     return np.stack(columns, axis=2)
 
@@ -54,7 +55,8 @@ def network(output: str, hidden: str = "tanh") -> fn.Network:
 
 def rows(net: fn.Network, count: int, seed: int = 0) -> Array:
     x = np.random.default_rng(seed).normal(size=(count, net.inputs))
-    return x if net.scaler is None else net.scaler.inverse(x, np.float64)
+    made = net.preprocessor
+    return x * made.scale + made.mean if isinstance(made, Scaler) else x
 
 
 @pytest.mark.parametrize("output", ACTIVATIONS)
@@ -70,7 +72,7 @@ def test_the_jacobian_is_that_of_central_differences(backend: Backend, output: s
 @given(net=drawn_networks())
 def test_it_is_for_any_network(net: fn.Network) -> None:
     wide = fn.Network(net.layers, inputs=net.inputs, dtype="float64", backend="numpy")
-    wide.parameters, wide.state, wide.scaler = net.parameters, net.state, net.scaler
+    wide.parameters, wide.state, wide.preprocessor = net.parameters, net.state, net.preprocessor
     x = rows(wide, 3)
     actual = wide.jacobian(x)
     assert actual.shape == (3, net.outputs, net.inputs)
@@ -92,7 +94,8 @@ def test_rows_of_every_number_are_blocks(backend: Backend, count: int) -> None:
 def test_the_backends_agree(backend: Backend, dtype: str) -> None:
     source = network("softmax", "gelu")
     net = fn.Network(source.layers, inputs=4, dtype=dtype, backend="numpy")
-    net.parameters, net.state, net.scaler = source.parameters, source.state, source.scaler
+    net.parameters, net.state = source.parameters, source.state
+    net.preprocessor = source.preprocessor
     x = rows(net, 70)
     expected, actual = net.jacobian(x), on(backend, net).jacobian(x)
     assert actual.dtype == dtype
@@ -102,8 +105,8 @@ def test_the_backends_agree(backend: Backend, dtype: str) -> None:
 
 def test_a_linear_network_has_its_weights(backend: Backend) -> None:
     net = fn.Network([3, 2], dtype="float64", seed=4, backend="numpy")
-    net.scaler = Scaler(np.ones(3), np.array([1.0, 2.0, 4.0]))
-    expected = net.weights[0].T / net.scaler.scale
+    net.preprocessor = Scaler(np.ones(3), np.array([1.0, 2.0, 4.0]))
+    expected = net.weights[0].T / net.preprocessor.scale
     actual = on(backend, net).jacobian(np.zeros((2, 3)))
     assert_close(actual[0], expected)
     assert_close(actual[1], expected)

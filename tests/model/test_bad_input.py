@@ -114,7 +114,7 @@ def test_bad_inputs_are_refused_wherever_they_are_given(x: Any, parts: tuple[str
     if not (isinstance(x, np.ndarray) and x.shape == (0, 3)):
         complain(lambda: net.predict(x), *parts)
     assert np.array_equal(net.parameters, before)
-    assert net.scaler is None
+    assert net.preprocessor.description() == ({}, {})
     assert net.optimizer_state is None
 
 
@@ -274,7 +274,7 @@ def test_bad_options_of_fit_are_refused(options: dict[str, Any], parts: tuple[st
     before = net.parameters.copy()
     complain(lambda: net.fit(X, LABELS, standardize=True, **options), *parts)
     assert np.array_equal(net.parameters, before)
-    assert net.scaler is None
+    assert net.preprocessor.description() == ({}, {})
     assert net.loss is None
     expected = classifier().fit(X, LABELS, epochs=2).records
     assert net.fit(X, LABELS, epochs=2).records == expected

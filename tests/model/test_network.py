@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastnet as fn
+from fastnet.preprocessing.scaler import Scaler
 from tests.closeness import assert_close
 
 Array = NDArray[Any]
@@ -286,7 +287,8 @@ def test_a_copy_keeps_what_belongs_to_the_data(way: Any) -> None:
     history = net.fit(X, LABELS, epochs=2, standardize=True)
     other = way(net)
     assert other.label_names == ("a", "b", "c")
-    assert np.array_equal(other.scaler.mean, net.scaler.mean)
+    assert isinstance(net.preprocessor, Scaler)
+    assert np.array_equal(other.preprocessor.mean, net.preprocessor.mean)
     assert other.history.records == history.records
     assert np.array_equal(other.predict(X), net.predict(X))
 

@@ -132,14 +132,14 @@ def test_constants_hold_the_penalties(kind: type[Optimizer]) -> None:
 
 
 def test_constants_hold_each_optimizer_s_own_numbers() -> None:
-    sgd = SGD(0.1, 0.5, nesterov=True).constants
+    sgd = SGD(0.1, 0.5, nesterov=True).hyperparameters
     assert sgd[[abi.MOMENTUM, abi.NESTEROV]].tolist() == [0.5, 1.0]
-    adam = Adam(0.1, 0.5, 0.75, 0.125).constants
+    adam = Adam(0.1, 0.5, 0.75, 0.125).hyperparameters
     assert adam[[abi.BETA1, abi.BETA2, abi.EPSILON]].tolist() == [0.5, 0.75, 0.125]
-    rms = RMSprop(0.1, 0.75, 0.125).constants
+    rms = RMSprop(0.1, 0.75, 0.125).hyperparameters
     assert rms[[abi.BETA2, abi.EPSILON]].tolist() == [0.75, 0.125]
-    assert Adagrad(0.1, 0.125).constants[abi.EPSILON] == 0.125
-    assert Lion(0.1, 0.5, 0.75).constants[[abi.BETA1, abi.BETA2]].tolist() == [0.5, 0.75]
+    assert Adagrad(0.1, 0.125).hyperparameters[abi.EPSILON] == 0.125
+    assert Lion(0.1, 0.5, 0.75).hyperparameters[[abi.BETA1, abi.BETA2]].tolist() == [0.5, 0.75]
 
 
 # --- the table ------------------------------------------------------------------------------------

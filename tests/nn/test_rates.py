@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.backends.base import Engine, TrainConfig
+from fastnet.nn import layers
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Block, Dense, Layer, LayerNorm
 from fastnet.nn.losses import MSE
 from fastnet.nn.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import make_plan
-from fastnet.tables import PRESETS
+from fastnet.tables import PRESETS, Overrides, TablePreprocessor
 from tests import reference
 from tests.closeness import assert_close
 from tests.networks import Bench, random_parameters
@@ -79,16 +80,16 @@ def test_rates_are_written_parameter_by_parameter() -> None:
 
 def test_a_layer_without_options_is_described_as_before() -> None:
     plain = Dense(3, "relu")
-    assert set(fn.layers.to_dict(plain)) == {"layer", "units", "activation", "initializer"}
+    assert set(layers.to_dict(plain)) == {"layer", "units", "activation", "initializer"}
     assert repr(plain) == "Dense(units=3, activation='relu', initializer='he_uniform')"
     assert not make_plan(2, (plain,)).has_rates
 
 
 def test_options_come_back_from_a_dict_of_plain_values() -> None:
     layer = Dense(6, blocks=BLOCKS, weight_rate=0.5, bias_rate=0, bias_initializer="normal")
-    values = fn.layers.to_dict(layer)
+    values = layers.to_dict(layer)
     values["blocks"] = [list(block) for block in values["blocks"]]
-    assert fn.layers.from_dict(values) == layer
+    assert layers.from_dict(values) == layer
     assert "blocks=(Block(" in repr(layer)
 
 
@@ -394,16 +395,14 @@ class NeuralTangentReference:
 
 def test_the_preset_takes_the_steps_of_the_published_recipe() -> None:
     x, y = problem()
-    preset = PRESETS["tabular"]
-    blocks = (Block(1, 1, "ones", preset.scale_rate),) * 6
-    first = Dense(6, bias_rate=0.0, blocks=blocks)
-    layers = preset.layers("regression", 2, "identity", first, hidden=(9, 8, 7))
-    net = network(layers)
+    preset, epochs = PRESETS["tabular"], 6
+    given = Overrides(hidden=(9, 8, 7), epochs=epochs)
+    built = preset.build(TablePreprocessor.fit(x, y), "regression", given)
+    net = network(built.layers)
     # Not 0, as in the recipe: where nothing flows back, Adam's steps are those of rounding.
     net.weights[-1][...] = np.random.default_rng(1).normal(size=(7, 2)) / math.sqrt(7)
     reference = NeuralTangentReference(net)
-    epochs = 6
-    optimizer = fn.Adam(preset.optimizer("regression", epochs).schedule, beta2=0.95, epsilon=1e-30)
+    optimizer = fn.Adam(built.optimizer.schedule, beta2=0.95, epsilon=1e-30)
     net.fit(x, y, optimizer=optimizer, epochs=epochs, batch_size=None, shuffle=False)
     for epoch in range(epochs):
         peak = preset.learning_rate["regression"]
@@ -418,16 +417,18 @@ def test_the_preset_takes_the_steps_of_the_published_recipe() -> None:
 
 
 def test_the_preset_is_that_of_the_paper() -> None:
-    preset = PRESETS["tabular"]
-    layers = preset.layers("classification", 3, "softmax", Dense(4))
-    assert [layer.units for layer in layers if isinstance(layer, Dense)] == [4, 256, 256, 256, 3]
-    net = fn.Network(layers, inputs=4, backend="numpy")
+    table = TablePreprocessor.fit({"a": [1, 2, 3], "b": [0, 1, 3], "c": list("xyx")}, list("uvw"))
+    built = PRESETS["tabular"].build(table, "classification", Overrides())
+    dense = [layer for layer in built.layers if isinstance(layer, Dense)]
+    assert [layer.units for layer in dense] == [3, 256, 256, 256, 3]
+    net = fn.Network(built.layers, inputs=3, backend="numpy")
     assert not np.any(net.weights[-1]) and not np.any(net.biases[-1])
     deviations = [w.std() * math.sqrt(len(w)) for w in net.weights[1:4]]
     assert deviations == pytest.approx([1, 1, 1], rel=0.1)
     assert [b.std() for b in net.biases[1:4]] == pytest.approx([1, 1, 1], rel=0.2)
-    loss = preset.loss("classification")
-    assert loss == fn.losses.CrossEntropy(label_smoothing=0.1)
-    optimizer = preset.optimizer("classification", 256)
+    assert built.loss == fn.losses.CrossEntropy(label_smoothing=0.1)
+    assert built.fit["epochs"] == 256
+    optimizer = built.optimizer
     assert (optimizer.beta1, optimizer.beta2, optimizer.schedule.start) == (0.9, 0.95, 0.04)
-    assert preset.optimizer("regression", 256).schedule.start == 0.07
+    other = PRESETS["tabular"].build(table, "regression", Overrides(), outputs=1)
+    assert other.optimizer.schedule.start == 0.07

@@ -18,6 +18,7 @@ from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.losses import LOSSES, Loss
 from fastnet.nn.optimizers import OPTIMIZERS
 from fastnet.nn.schedules import SCHEDULES
+from fastnet.preprocessing.scaler import Scaler
 from tests.closeness import assert_close
 from tests.networks import outputs_for
 
@@ -741,9 +742,9 @@ def test_standardised_inputs_are_scaled_ever_after(backend: str) -> None:
     net, other = (smooth(LOSSES["mse"](), backend=backend, dtype="float64") for _ in range(2))
     a = net.fit(shifted, REAL, epochs=3, standardize=True)
     b = other.fit((shifted - mean) / deviation, REAL, epochs=3)
-    assert net.scaler is not None
-    assert_close(net.scaler.mean, mean, terms=ROWS)
-    assert_close(net.scaler.scale, deviation, terms=ROWS)
+    assert isinstance(net.preprocessor, Scaler)
+    assert_close(net.preprocessor.mean, mean, terms=ROWS)
+    assert_close(net.preprocessor.scale, deviation, terms=ROWS)
     assert_close(np.array(a["loss"]), b["loss"], terms=ROWS, factor=1e4)
     scaled = (shifted - mean) / deviation
     assert_close(net.predict(shifted), other.predict(scaled), terms=ROWS, factor=1e4)
@@ -755,7 +756,7 @@ def test_standardised_inputs_are_scaled_ever_after(backend: str) -> None:
         factor=1e4,
     )
     net.fit(shifted, REAL, epochs=1)
-    assert_close(net.scaler.mean, mean, terms=ROWS)
+    assert_close(net.preprocessor.mean, mean, terms=ROWS)
 
 
 @each_backend
@@ -782,8 +783,8 @@ def test_the_scaler_is_fitted_to_the_rows_that_train() -> None:
     y = np.arange(ROWS)
     net.fit(X, y, epochs=1, validation_split=0.4, metrics=[spy], standardize=True)
     rest = np.setdiff1d(y, held)
-    assert net.scaler is not None
-    assert_close(net.scaler.mean, X[rest].mean(axis=0), terms=ROWS)
+    assert isinstance(net.preprocessor, Scaler)
+    assert_close(net.preprocessor.mean, X[rest].mean(axis=0), terms=ROWS)
 
 
 # --- divergence -----------------------------------------------------------------------------------

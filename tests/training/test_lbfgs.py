@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastnet as fn
+from fastnet.preprocessing.scaler import Scaler
 from tests.closeness import assert_close
 
 pytest.importorskip("scipy")
@@ -211,7 +212,7 @@ def test_standardised_inputs_and_class_weights_work() -> None:
     net = fn.Network([4, 2], output_activation="softmax", backend="numpy", dtype="float64")
     options = {"standardize": True, "class_weight": "balanced", "epochs": 100}
     net.fit(1000 * X + 50, LABELS, optimizer="lbfgs", **options)
-    assert net.scaler is not None
+    assert isinstance(net.preprocessor, Scaler)
     assert net.evaluate(1000 * X + 50, LABELS)["accuracy"] > 0.8
 
 
@@ -243,7 +244,7 @@ def test_dropout_is_refused_and_nothing_has_changed() -> None:
     with pytest.raises(fn.InputError, match="dropout"):
         net.fit(X, REAL, optimizer="lbfgs", standardize=True)
     assert np.array_equal(on_host(net), before)
-    assert net.scaler is None
+    assert net.preprocessor.description() == ({}, {})
     still = fn.Network([fn.Dense(5), fn.Dropout(0.0), fn.Dense(2)], inputs=4, backend="numpy")
     assert still.fit(X, REAL, optimizer="lbfgs", epochs=2).epochs == [1, 2]
 
@@ -264,7 +265,7 @@ def test_without_scipy_the_error_says_what_to_install(monkeypatch: pytest.Monkey
             net.fit(X, REAL, optimizer="lbfgs", standardize=True)
     assert "SciPy" in str(caught.value)
     assert np.array_equal(on_host(net), before)
-    assert net.scaler is None
+    assert net.preprocessor.description() == ({}, {})
     net.fit(X, REAL, optimizer="lbfgs", epochs=1)
 
 

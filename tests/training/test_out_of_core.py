@@ -21,6 +21,7 @@ from fastnet.data import Chunks
 from fastnet.kernels import abi
 from fastnet.nn import random
 from fastnet.nn.losses import MSE
+from fastnet.preprocessing.scaler import Scaler
 from fastnet.tables import TablePreprocessor
 from fastnet.training import out_of_core
 from fastnet.training.out_of_core import Moments, Windows
@@ -116,9 +117,9 @@ def test_standardized_inputs_are_those_of_memory_but_for_rounding(file: Path) ->
     one.fit(X * 50 + 7, Y, epochs=1, standardize=True)
     moved = np.column_stack([X * 50 + 7, Y])
     other.fit(Chunks(moved, target=-1, chunk_rows=10), epochs=1, standardize=True)
-    assert one.scaler is not None and other.scaler is not None
-    assert_close(other.scaler.mean, one.scaler.mean, terms=ROWS)
-    assert_close(other.scaler.scale, one.scaler.scale, terms=ROWS)
+    assert isinstance(one.preprocessor, Scaler) and isinstance(other.preprocessor, Scaler)
+    assert_close(other.preprocessor.mean, one.preprocessor.mean, terms=ROWS)
+    assert_close(other.preprocessor.scale, one.preprocessor.scale, terms=ROWS)
 
 
 def test_weights_and_validation_data_count(file: Path) -> None:
@@ -351,7 +352,7 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
     with pytest.raises(fn.FastNetError, match=message):
         act(net, tmp_path)
     assert np.array_equal(net.parameters, before)
-    assert net.optimizer_state is None and net.scaler is None
+    assert net.optimizer_state is None and net.preprocessor.description() == ({}, {})
 
 
 # --- memory and the command -----------------------------------------------------------------------

@@ -151,8 +151,7 @@ def write_levels(
         numbers = numbers_of(values, column.name, source)
         z = apply(numbers, center[0], factor[0])
         missing = np.isnan(numbers)
-        with np.errstate(over="ignore"):  # the caller finds what became infinite
-            out[:, 0] = np.where(missing, 0.0, z)
+        out[:, 0] = np.where(missing, 0.0, z)
         if column.indicator:
             out[:, 1] = apply(missing.astype(np.float64), center[1], factor[1])
         return numbers, z

@@ -99,10 +99,9 @@ class TablePreprocessor:
             raise DataError("the table: expected the ends of bins in rising order.")
         if not 0 < self.inputs <= MAX_COLUMNS:
             raise DataError(f"the table becomes {self.inputs:,} inputs, expected 1 to 100,000.")
-        if self.target is not None:
-            taken = {column.name for column in self.columns}.intersection(self.target.names)
-            if taken:
-                raise DataError(f"the table: {taken.pop()!r} is an input and a target.")
+        targets = self.target.names if self.target else ()
+        if taken := {column.name for column in self.columns}.intersection(targets):
+            raise DataError(f"the table: {taken.pop()!r} is an input and a target.")
 
     @property
     def _knots(self) -> Array:
@@ -170,17 +169,15 @@ class TablePreprocessor:
         scales = [learn_scale(c, frame.columns[c.name], frame.source, scaling) for c in columns]
         center, factor = (np.concatenate(parts) for parts in zip(*scales, strict=True))
         made = cls(tuple(columns), center, factor, None, None, frame.named, learned, scaling)
-        if embeddings.check(numeric_embedding) is None:
-            return made
-        assert numeric_embedding is not None
+        embeddings.check(numeric_embedding)
         numbers = [(c, made._places[k]) for k, c in enumerate(columns) if c.kind == "numeric"]
+        if numeric_embedding is None or not numbers:
+            return made
         knots = []
         for number, (column, place) in enumerate(numbers):
             x = numbers_of(frame.columns[column.name], column.name, frame.source)
             z = APPLY[scaling](x, center[place], factor[place])
             knots.append(embeddings.learn(numeric_embedding, z, number, seed))
-        if not knots:
-            return made
         return replace(made, numeric_embedding=numeric_embedding, knots=np.array(knots))
 
     def with_target(self, target: TableTarget) -> Self:
@@ -248,19 +245,18 @@ class TablePreprocessor:
             numbers has a text or an infinite number (naming column and row).
         """
         frame = as_frame(table, name)
-        matched = self._match(frame)
         out = np.empty((len(frame), self.inputs), dtype)
-        apply = APPLY[self.scaling]
         at = number = 0
+        parts = zip(self.columns, self._match(frame), self._places, strict=False)
         with np.errstate(over="ignore"):  # what the dtype cannot hold is refused below
-            for column, values, place in zip(self.columns, matched, self._places, strict=False):
+            for column, values, place in parts:
                 if values is None:
                     continue
                 width = self.widths(column)
                 part = slice(place, place + column.levels)
-                scale = self.center[part], self.factor[part]
+                how = (self.center[part], self.factor[part]), APPLY[self.scaling], frame.source
                 levels = np.empty((len(frame), column.levels), dtype)
-                numbers = write_levels(levels, column, values, scale, apply, frame.source)
+                numbers = write_levels(levels, column, values, *how)
                 extra = at + 1 + width - column.levels
                 if numbers is None:
                     out[:, at : at + width] = levels
@@ -282,8 +278,7 @@ class TablePreprocessor:
             table: Any = {name: np.array([value], object) for name, value in row.items()}
         else:
             table = row if isinstance(row, Frame) else np.array([list(row)], object)
-        inputs: NDArray[Any] = self.transform(table, dtype, "row")[0]
-        return inputs
+        return np.asarray(self.transform(table, dtype, "row")[0])
 
     def encode(
         self, x: Any, y: Any, dtype: np.dtype[Any], name: str = "x"
@@ -298,8 +293,8 @@ class TablePreprocessor:
 
     def targets(self, x: Any, y: Any) -> NDArray[Any]:
         """Return targets as class indices (N,), or as numbers in their unit."""
-        encoded: NDArray[Any] = self.encode_target(x, y)
-        return encoded if self.target is None else self.target.decode(encoded)
+        encoded = self.encode_target(x, y)
+        return np.asarray(encoded if self.target is None else self.target.decode(encoded))
 
     def input_scale(self) -> None:
         """Return None: gradients are by the inputs that it makes, called as in `feature_names`."""
@@ -327,8 +322,7 @@ class TablePreprocessor:
         matched = self.names_in(names, named=named, source=source)
         pairs = zip(self.columns, matched, strict=True)
         categorical = {name for column, name in pairs if column.kind == "categorical"}
-        others = set() if self.label_names is None else {*names}.difference(matched)
-        return categorical | others
+        return categorical | ({*names}.difference(matched) if self.label_names else set())
 
     def _match(self, frame: Frame) -> list[Values | None]:
         """Return the frame's columns in the order of the preprocessor's; None for empty ones."""
@@ -352,7 +346,7 @@ class TablePreprocessor:
                     hint = column_hint(column.name, names)
                     raise DataError(f"{source} has no column {column.name!r}{hint}")
             return wanted
-        targets = () if self.target is None else self.target.names
+        targets = self.target.names if self.target else ()
         # A table that still holds the target, where it was in training.
         if targets and not named and set(names) == {*wanted, *targets}:
             return wanted

@@ -25,7 +25,9 @@ Stored = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
 def read(stored: Stored, schema: Any = None, inputs: int = 2) -> Preprocessor:
     """Return what is read of JSON text and tensors."""
-    return serialize.read(json.loads(json.dumps(stored[0])), stored[1], schema, inputs)
+    if schema is not None:
+        return serialize.read_version_1(None, schema, stored[1], inputs)
+    return serialize.read(json.loads(json.dumps(stored[0])), stored[1], inputs)
 
 
 def assert_same(one: Stored, other: Stored) -> None:
@@ -38,7 +40,7 @@ def assert_same(one: Stored, other: Stored) -> None:
 
 # --- there and back -------------------------------------------------------------------------------
 
-PRICE = TableTarget(("price",), None, np.array([3.5]), np.array([0.1]))
+PRICE = TableTarget.plain(("price",))
 EXAMPLES: dict[str, Any] = {
     "plain": TablePreprocessor.fit(COLUMNS),
     "classes": TablePreprocessor.fit(COLUMNS, ["x", "y"] * 3),
@@ -203,7 +205,45 @@ HOSTILE_ARRAYS: dict[str, tuple[str, Any, str]] = {
     "target without scale": (
         "passthrough with target",
         lambda d, a: a.pop("target.target_scale"),
-        "center and scale of the target",
+        "center and scale of exactly",
+    ),
+    "scale without target": ("passthrough with target", lambda d, a: d.clear(), "is described"),
+    "target's numbers more": (
+        "passthrough with target",
+        lambda d, a: a.update({"target.more": np.zeros(1)}),
+        "center and scale of exactly",
+    ),
+    "scaler's numbers more": (
+        "scaler",
+        lambda d, a: a.update({"scaler.more": np.zeros(1)}),
+        "mean and scale",
+    ),
+    "numbers of a table": (
+        "scaler",
+        lambda d, a: a.update({"table.center": np.zeros(1)}),
+        "numbers alone",
+    ),
+    "target no dict": ("scaler with target", lambda d, a: d.update(target=["y"]), "the target"),
+    "target is nothing": ("scaler with target", lambda d, a: d.update(target=None), "the target"),
+    "target's key": (
+        "scaler with target",
+        lambda d, a: d["target"].update(more=1),
+        "labels, names",
+    ),
+    "target's names": (
+        "scaler with target",
+        lambda d, a: d["target"].update(names=[1]),
+        "a list of texts",
+    ),
+    "labels of a number": (
+        "passthrough with target",
+        lambda d, a: d["target"].update(labels=["a", "b"]),
+        "a scale of exactly",
+    ),
+    "a scaled target": (
+        "passthrough with target",
+        lambda d, a: a["target.target_center"].fill(5),
+        "in their own unit",
     ),
     "target's labels": (
         "scaler with target",
@@ -272,6 +312,8 @@ HOSTILE: tuple[dict[str, Any], ...] = (
     {"columns": [{"name": "a", "kind": "numeric"}] * 3},
     {"columns": [{"name": "a", "kind": "categorical", "categories": ["b", "b", "c"]}]},
     {"columns": [{"name": "a", "kind": "numeric"}]},
+    {"columns": [{"name": k, "kind": "numeric", "indicator": False} for k in "abc"]},
+    {"columns": [*({"name": k, "kind": "numeric"} for k in "abc"), {"name": "d", "kind": "empty"}]},
     {"targets": None},
     {"targets": "y"},
     {"targets": ["age"]},
@@ -297,3 +339,14 @@ def test_a_hostile_schema_is_refused_in_one_line(changes: dict[str, Any]) -> Non
 def test_what_is_no_schema_is_refused(schema: Any) -> None:
     with pytest.raises(fn.DataError, match="the schema"):
         read(({}, {}), schema)
+
+
+@pytest.mark.parametrize(
+    ("content", "tensors"),
+    [({}, {}), (None, {"scaler.mean": np.zeros(3)}), (None, {"table.center": np.zeros(3)})],
+)
+def test_a_schema_stands_alone_or_with_a_scaler(content: Any, tensors: Any) -> None:
+    with pytest.raises(fn.DataError, match="mean and scale|without a preprocessor"):
+        serialize.read_version_1(content, SCHEMA, tensors, 3)
+    scale = {"scaler.mean": np.zeros(3), "scaler.scale": np.ones(3)}
+    assert serialize.read_version_1(None, SCHEMA, scale, 3).inputs == 3

@@ -543,9 +543,6 @@ def test_a_file_that_makes_no_network_is_refused(
     refuse(path, part)
 
 
-ARRAYS, CLASSES, NUMBERS = "scaled arrays", "classes of a table", "numbers of a table"
-
-
 def preprocessor(**values: Any) -> Callable[..., None]:
     return lambda description, tensors: description["preprocessor"].update(values)
 
@@ -554,218 +551,47 @@ def target(**values: Any) -> Callable[..., None]:
     return lambda description, tensors: description["preprocessor"]["target"].update(values)
 
 
-def column(index: int, **values: Any) -> Callable[..., None]:
-    return lambda description, tensors: description["preprocessor"]["columns"][index].update(values)
-
-
 def schema(**values: Any) -> Callable[..., None]:
     return lambda description, tensors: description["schema"].update(values)
 
 
-def schema_column(index: int, **values: Any) -> Callable[..., None]:
-    return lambda description, tensors: description["schema"]["columns"][index].update(values)
+def two_targets(description: dict[str, Any], tensors: dict[str, Array]) -> None:
+    tensors.update({"table.target_center": np.zeros(2), "table.target_scale": np.ones(2)})
 
 
-def lacking(place: str, name: str) -> Callable[..., None]:
-    return lambda description, tensors: description[place].__delitem__(name)
+def another_column(description: dict[str, Any], tensors: dict[str, Array]) -> None:
+    description["preprocessor"]["columns"].append({"name": "more", "kind": "numeric"})
+    tensors["table.knots"] = np.zeros((2, 0))
+    for name in ("table.center", "table.factor"):
+        tensors[name] = np.append(tensors[name], 1.0)
 
 
-def both(*changes: Callable[..., Any]) -> Callable[..., None]:
-    def change(description: dict[str, Any], tensors: dict[str, Array]) -> None:
-        for each in changes:
-            each(description, tensors)
-
-    return change
+def five_columns(description: dict[str, Any], tensors: dict[str, Array]) -> None:
+    tensors.update({"scaler.mean": np.zeros(5), "scaler.scale": np.ones(5)})
 
 
-def numbers(**values: Any) -> Callable[..., None]:
-    """Return a change of tensors, whose names have "__" for a dot."""
-    made = {name.replace("__", "."): np.array(v, np.float64) for name, v in values.items()}
-    return lambda description, tensors: tensors.update(made)
-
-
+# What is wrong within a preprocessor: tests/preprocessing/test_serialize.py.
 PREPROCESSORS: dict[str, tuple[str, Callable[..., Any], str]] = {
-    # Of arrays.
-    "no preprocessor": (ARRAYS, without("preprocessor"), "'preprocessor' is missing"),
-    "nothing": (ARRAYS, setting(preprocessor=None), "the preprocessor"),
-    "a number": (ARRAYS, setting(preprocessor=3), "the preprocessor"),
-    "a list": (ARRAYS, setting(preprocessor=[]), "the preprocessor"),
-    "an unknown key": (ARRAYS, preprocessor(code="x"), "besides only target"),
-    "a target that is nothing": (ARRAYS, preprocessor(target=None), "the target"),
-    "a target of a list": (ARRAYS, preprocessor(target=["y"]), "the target"),
-    "a target's unknown key": (ARRAYS, target(more=1), "labels, names"),
-    "names of a text": (ARRAYS, target(names="y"), "a list of texts"),
-    "names of numbers": (ARRAYS, target(names=[1]), "a list of texts"),
-    "two names alike": (ARRAYS, target(names=["y", "y"]), "twice"),
-    "labels of a text": (ARRAYS, target(labels="abc"), "a list of texts"),
-    "labels of numbers": (ARRAYS, target(labels=[1, 2, 3]), "a list of texts"),
-    "labels alike": (ARRAYS, target(labels=["a", "a", "b"]), "all different"),
-    "labels too few": (ARRAYS, target(labels=["a", "b"]), "does not fit 3 outputs"),
-    "labels none": (ARRAYS, target(labels=[]), "all different"),
-    "classes without labels": (ARRAYS, target(labels=None), "a scale of exactly"),
-    "a scale that is not described": (ARRAYS, setting(preprocessor={}), "that is described"),
-    "a target without its scale": (ARRAYS, without("target.target_scale"), "center and scale"),
-    "a tensor of the target more": (ARRAYS, numbers(target__more=[1]), "center and scale"),
-    "a tensor of a table": (ARRAYS, numbers(table__center=[1]), "a table's numbers alone"),
-    "a tensor of the scaler more": (ARRAYS, numbers(scaler__more=[1]), "mean and scale"),
-    "numbers with labels": (
-        ARRAYS,
-        numbers(target__target_center=[0], target__target_scale=[1]),
-        "a scale of exactly",
-    ),
-    "scaled numbers": (
-        ARRAYS,
-        both(target(labels=None), numbers(target__target_center=[5], target__target_scale=[2])),
-        "in their own unit",
-    ),
-    "numbers that do not fit": (
-        ARRAYS,
-        both(
-            target(labels=None),
-            numbers(target__target_center=[0] * 2, target__target_scale=[1] * 2),
-        ),
-        "does not fit 3 outputs",
-    ),
-    "another width": (
-        ARRAYS,
-        numbers(scaler__mean=[0] * 5, scaler__scale=[1] * 5),
-        "makes 5 inputs, and the network has 4",
-    ),
-    # Of tables.
-    "a table's missing key": (CLASSES, lacking("preprocessor", "named"), "exactly"),
-    "a table's unknown key": (CLASSES, preprocessor(code="x"), "exactly"),
-    "a table without numbers": (CLASSES, without("table.center"), "center"),
-    "a table's number more": (CLASSES, numbers(table__more=[1]), "expected center"),
-    "a table and a scaler": (
-        CLASSES,
-        numbers(scaler__mean=[0], scaler__scale=[1]),
-        "a table's numbers alone",
-    ),
-    "numbers without a table": (CLASSES, setting(preprocessor={}), "exactly"),
-    "columns of a number": (CLASSES, preprocessor(columns=3), "a list"),
-    "no columns": (CLASSES, preprocessor(columns=[]), "a list of columns"),
-    "a column of a text": (CLASSES, preprocessor(columns=["size"]), "a column of the table"),
-    "a column's unknown key": (CLASSES, column(0, dtype="O"), "a column of the table"),
-    "a column's name": (CLASSES, column(0, name=3), "a text"),
-    "a column without a name": (CLASSES, column(0, name=""), "no name"),
-    "two columns alike": (CLASSES, column(0, name="kind"), "two columns named"),
-    "a column's kind": (CLASSES, column(0, kind="date"), "unknown kind 'date'"),
-    "a kind of a list": (CLASSES, column(0, kind=["numeric"]), "a text"),
-    "another kind": (CLASSES, column(0, kind="categorical"), "categories"),
-    "an indicator of a number": (CLASSES, column(0, indicator=1), "true or false"),
-    "an indicator of texts": (CLASSES, column(1, indicator=True), "is for numbers"),
-    "one-hot numbers": (CLASSES, column(0, one_hot=True), "only categories"),
-    "one-hot of a number": (CLASSES, column(1, one_hot=1), "true or false"),
-    "not one-hot": (CLASSES, column(1, one_hot=False), "two categories"),
-    "categories of a text": (CLASSES, column(1, categories="abc"), "a list of texts"),
-    "categories of numbers": (CLASSES, column(1, categories=[1, 2, 3]), "a list of texts"),
-    "categories alike": (CLASSES, column(1, categories=["a", "a", "b"]), "twice"),
-    "a category more": (CLASSES, column(1, categories=list("abcd")), "the scales of"),
-    "a column that is missing": (
-        CLASSES,
-        lambda d, t: d["preprocessor"]["columns"].__delitem__(0),
-        "the scales of",
-    ),
-    "named a number": (CLASSES, preprocessor(named=1), "true or false"),
-    "an unknown embedding": (CLASSES, preprocessor(embedding="os.system"), "os.system"),
-    "an embedding of a list": (CLASSES, preprocessor(embedding=[]), "a text"),
-    "an embedding without knots": (CLASSES, preprocessor(embedding="periodic"), "knots"),
-    "knots without an embedding": ("periodic", preprocessor(embedding=None), "knots"),
-    "knots of no columns": ("periodic", numbers(table__knots=[1, 2]), "knots"),
-    "another embedding": ("periodic", preprocessor(embedding="piecewise"), "rising order"),
-    "bins that fall": ("piecewise", tensor("table.knots", lambda t: -t), "rising order"),
-    "an unknown scaling": (CLASSES, preprocessor(scaling="pickle"), "unknown scaling"),
-    "a scaling of a list": (CLASSES, preprocessor(scaling=["none"]), "a text"),
-    "a factor of 0": (CLASSES, tensor("table.factor", np.zeros_like), "factors"),
-    "a negative factor": (NUMBERS, tensor("table.factor", lambda t: -1 - t), "factors"),
-    "a center of NaN": (CLASSES, tensor("table.center", with_nan), "finite"),
-    "a center's dtype": (CLASSES, tensor("table.center", lambda t: t.astype("f4")), "float64"),
-    "a center's shape": (CLASSES, tensor("table.center", lambda t: t[None]), "the scales of"),
-    "a target that is an input": (CLASSES, target(names=["kind"]), "an input and a target"),
-    "a label more": (CLASSES, target(labels=["a", "b", "c"]), "does not fit 2 outputs"),
-    "no target, but its scale": (CLASSES, preprocessor(target=None), "center, factor, knots"),
-    "a target of NaN": (NUMBERS, tensor("table.target_center", with_nan), "finite"),
-    "a target's scale of 0": (NUMBERS, tensor("table.target_scale", np.zeros_like), "positive"),
-    "a target's shape": (
-        NUMBERS,
-        numbers(table__target_center=[[0]], table__target_scale=[[1]]),
-        "differ in shape",
-    ),
-    "targets too many": (
-        NUMBERS,
-        numbers(table__target_center=[0] * 2, table__target_scale=[1] * 2),
-        "does not fit 1 outputs",
-    ),
-    "means without variances": (
-        "means and variances",
-        numbers(table__target_center=[0] * 2, table__target_scale=[1] * 2),
-        "need 4 outputs for means and variances, and the network has 2",
-    ),
-    "other inputs": (
-        NUMBERS,
-        both(
-            lambda d, t: d["preprocessor"]["columns"].append({"name": "more", "kind": "numeric"}),
-            lambda d, t: t.update(
-                {k: np.append(t[k], 1.0) for k in ("table.center", "table.factor")}
-            ),
-            numbers(table__knots=np.zeros((2, 0))),
-        ),
-        "makes 7 inputs, and the network has 6",
-    ),
-    # Of version 0.1.
-    "version 1 without a schema": ("schema", without("schema"), "'schema' is missing"),
+    "missing": ("arrays", without("preprocessor"), "'preprocessor' is missing"),
+    "nothing": ("arrays", setting(preprocessor=None), "the preprocessor"),
+    "a number": ("arrays", setting(preprocessor=3), "the preprocessor"),
+    "a list": ("arrays", setting(preprocessor=[]), "the preprocessor"),
+    "unknown": ("arrays", preprocessor(code="x"), "besides only target"),
+    "labels too few": ("arrays", target(labels=["a", "b"]), "does not fit 3 outputs"),
+    "another width": ("scaled arrays", five_columns, "makes 5 inputs, and the network has 4"),
+    "a table without numbers": ("classes of a table", without("table.center"), "center"),
+    "numbers without a table": ("classes of a table", setting(preprocessor={}), "exactly"),
+    "another column": ("numbers of a table", another_column, "makes 7 inputs"),
+    "a label more": ("classes of a table", target(labels=list("abc")), "does not fit 2 outputs"),
+    "targets too many": ("numbers of a table", two_targets, "does not fit 1 outputs"),
+    "no variances": ("means and variances", two_targets, "need 4 outputs for means and variances"),
+    "no schema": ("schema", without("schema"), "'schema' is missing"),
     "a schema of a number": ("schema", setting(schema=3), "the schema"),
-    "a schema of a list": ("schema", setting(schema=[]), "the schema"),
-    "a schema's missing key": ("schema", lacking("schema", "named"), "the schema"),
-    "a schema's unknown key": ("schema", schema(code="x"), "the schema"),
-    "a schema and a preprocessor": ("schema", setting(preprocessor={}), "without a preprocessor"),
-    "a schema and a table": ("schema", numbers(table__center=[1]), "a scaler's numbers alone"),
-    "a schema and half a scaler": ("schema", without("scaler.mean"), "mean and scale"),
-    "a schema's columns of a text": ("schema", schema(columns="abcd"), "their number"),
-    "a schema's columns of true": ("schema", schema(columns=True, named=False), "their number"),
-    "a number of named columns": ("schema", schema(columns=4), "their number"),
-    "no columns in a schema": ("schema", schema(columns=[]), "becomes 0 inputs"),
-    "columns beyond all memory": ("schema", schema(columns=10**9, named=False), "their number"),
-    "another number of columns": (
-        "schema",
-        schema(columns=5, named=False),
-        "becomes 5 inputs, and the network has 4",
-    ),
-    "a schema's column of a text": ("schema", schema(columns=["x0"]), "a column of the table"),
-    "a schema's column with an indicator": (
-        "schema",
-        schema_column(0, indicator=False),
-        "a column of the table",
-    ),
-    "a schema's kind": ("schema", schema_column(0, kind="date"), "unknown kind 'date'"),
-    "a schema's empty column": (
-        "schema",
-        schema_column(0, kind="empty"),
-        "numeric and categorical",
-    ),
-    "a schema's names": ("schema", schema_column(0, name="x1"), "two columns named"),
-    "a schema's categories": ("schema", schema_column(2, categories=[1, 2]), "a list of texts"),
-    "a category more in a schema": (
-        "schema",
-        schema_column(2, categories=list("abc")),
-        "becomes 5 inputs",
-    ),
-    "a schema's targets": ("schema", schema(targets="y"), "a list of texts"),
-    "a schema's target that is an input": (
-        "schema",
-        schema(targets=["x0"]),
-        "an input and a target",
-    ),
-    "a schema's targets alike": ("schema", schema(targets=["y", "y"], labels=None), "twice"),
-    "labels of two targets": ("schema", schema(targets=["y", "z"]), "one target column"),
-    "targets that do not fit": (
-        "schema",
-        schema(targets=["y", "z"], labels=None),
-        "does not fit 3 outputs",
-    ),
-    "a schema's labels": ("schema", schema(labels="uvw"), "a list of texts"),
-    "labels that do not fit": ("schema", schema(labels=["u", "v"]), "does not fit 3 outputs"),
-    "a schema's named": ("schema", schema(named=1), "true or false"),
+    "a schema beside it": ("schema", setting(preprocessor={}), "without a preprocessor"),
+    "half a scaler": ("schema", without("scaler.mean"), "mean and scale"),
+    "schema columns": ("schema", schema(columns=5, named=False), "becomes 5 inputs"),
+    "schema targets": ("schema", schema(targets=["y", "z"], labels=None), "not fit 3 outputs"),
+    "schema labels": ("schema", schema(labels=["u", "v"]), "does not fit 3 outputs"),
 }
 
 

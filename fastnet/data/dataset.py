@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastnet.data.arrays import Arrays, as_matrix
 from fastnet.data.columns import Target, TextColumns, match_targets, missing_target
 from fastnet.data.frame import Frame, Values, numbers_of, of_cells
-from fastnet.data.frame_files import FRAME_FILES, kind_of_file, learned, read_frame
+from fastnet.data.frame_files import FRAME_FILES, kind_of_file, learned, read_frame, text_columns_of
 from fastnet.data.text import Texts, place
 from fastnet.errors import DataError, DataNotFoundError, InputError, suggest
 
@@ -183,7 +183,7 @@ def load(
             _check_task(task, len(dataset.target_names))
             return dataset
     if preprocessor is not None and text_columns is None:
-        text_columns = preprocessor.text_columns
+        text_columns = text_columns_of(preprocessor, target)
     frame = read_frame(path, text_columns=text_columns)
     names: tuple[str, ...] = ()
     if target is not None:

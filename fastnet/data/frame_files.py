@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastnet.data.columns import TextColumns
+from fastnet.data.columns import Target, TextColumns, match_targets
 from fastnet.data.frame import Frame, Values, numbers_of
 from fastnet.data.text import Texts, has_commas, is_number, place, quoted
 from fastnet.errors import DataError, DataNotFoundError
@@ -65,7 +65,7 @@ def read_frame(
     file = Path(path)
     module, name = FRAME_FILES[kind_of_file(file, FRAME_FILES)]
     if preprocessor is not None and text_columns is None:
-        text_columns = preprocessor.text_columns
+        text_columns = text_columns_of(preprocessor)
     # Only the reader of this kind of file is imported.
     reader: Callable[..., Frame] = getattr(importlib.import_module(f"fastnet.data.{module}"), name)
     try:
@@ -154,3 +154,18 @@ def _learned(column: Values, name: str, source: str) -> Values:
             "point and without thousands separators."
         )
     return column
+
+
+def text_columns_of(preprocessor: Any, target: Target = None) -> TextColumns:
+    """Return which columns of a file are texts for a preprocessor, beside a `target`."""
+
+    def text_columns(names: Sequence[str], named: bool, source: str) -> set[str]:
+        apart: tuple[str, ...] = ()
+        if target is not None:
+            apart = match_targets(target, tuple(names), named, source)
+        inputs = [name for name in names if name not in apart]
+        found = set(preprocessor.text_columns(inputs, named, source))
+        labels = apart and preprocessor.label_names is not None
+        return found | {*apart} if labels else found
+
+    return text_columns

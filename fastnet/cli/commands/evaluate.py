@@ -79,11 +79,9 @@ def command(
     network = load(model, backend=backend)
     dataset = model_data.load_for(network, data, target=target, folder=data_dir, split=split)
     if dataset.y is None:
-        names_of_target = () if dataset.target is None else dataset.target.names
-        wanted = " or ".join(map(repr, names_of_target)) or "a target"
-        raise InputError(
-            f"{dataset.name} has no column {wanted} to compare with; name it with --target."
-        )
+        known = () if dataset.target is None else dataset.target.names
+        wanted = f"column {' or '.join(map(repr, known))}" if known else "target"
+        raise InputError(f"{dataset.name} has no {wanted} to compare with; name it with --target.")
     names = network.output_schema.class_names
     untold = loss is None and network.loss is None and names is None
     columns = dataset.y.shape[1] if getattr(dataset.y, "ndim", 1) == 2 else 1

@@ -15,7 +15,7 @@ from fastnet.cli import group
 from fastnet.preprocessing.base import Passthrough
 from fastnet.serialization import safetensors_file
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
-from fastnet.tables import TablePreprocessor, preset, read_frame
+from fastnet.tables import TablePreprocessor, read_frame
 from tests.closeness import assert_close
 
 pd = pytest.importorskip("pandas")
@@ -245,7 +245,6 @@ def test_a_network_of_arrays_takes_frames_as_arrays() -> None:
     [
         (lambda n: n.fit(X, TABLE["price"]), f"becomes {WIDTH} inputs, and the network has 3"),
         (lambda n: n.fit(X[["floor"]], "price"), "no column 'price'"),
-        (lambda n: n.fit(TABLE, "price", standardize=True), "becomes|scaled already"),
     ],
 )
 def test_what_does_not_fit_leaves_the_network_as_it_was(act: Any, message: str) -> None:
@@ -272,17 +271,6 @@ def test_more_classes_than_outputs_are_refused() -> None:
 # --- train and the preset -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["price", "class"])
-@pytest.mark.parametrize("embedding", [None, "periodic", "piecewise"])
-def test_the_preset_learns_with_and_without_embeddings(target: str, embedding: Any) -> None:
-    size = None if embedding is None else 4
-    options = {"numeric_embedding": embedding, "embedding_size": size, "hidden": (32, 32)}
-    net = fitted(target, preset="tabular", **{"epochs": 40, **options})
-    score = net.evaluate(TABLE, target)
-    assert score["r2" if target == "price" else "accuracy"] > 0.8
-    assert net.history is not None and net.history.best_epoch is not None
-
-
 def test_an_embedding_is_a_row_of_the_first_layer_for_each_category() -> None:
     net = fitted(embedding_size=2, epochs=60, optimizer=fn.Adam(0.02))
     rows = [i for i, name in enumerate(net.preprocessor.feature_names) if name.startswith("kind=")]
@@ -291,20 +279,6 @@ def test_an_embedding_is_a_row_of_the_first_layer_for_each_category() -> None:
     assert len(rows) == 4 and len(columns) == 2
     others = np.delete(np.asarray(net.weights[0]), rows, axis=0)
     assert not others[:, columns].any()
-
-
-def test_the_best_epoch_is_the_last_of_the_best() -> None:
-    net = fn.Network([2, 1], backend="numpy")
-    run, best = fn.Run(net, fn.History(), 4, 1), preset.BestEpoch("classification", 4)
-    best.on_train_begin(run)
-    for epoch, accuracy in enumerate((0.5, 0.75, 0.75, 0.25), 1):
-        net.parameters = epoch
-        run.history.append(epoch, {"val_accuracy": accuracy})
-        best.on_epoch_end(run)
-    best.on_train_end(run)
-    assert run.stopped is None
-    assert run.history.best_epoch == 3
-    assert (net.parameters == 3).all()
 
 
 @pytest.mark.parametrize(
@@ -402,41 +376,6 @@ def test_estimators_take_frames_with_texts_and_gaps(options: dict[str, Any]) -> 
     assert model.feature_names_in_.tolist() == INPUTS
     turned = pl.from_pandas(X[INPUTS[::-1]])
     assert np.array_equal(model.predict_proba(turned), model.predict_proba(X))
-
-
-def test_regressors_answer_in_the_unit_of_the_targets() -> None:
-    model = FastNetRegressor(preset="tabular", epochs=40, random_state=0, backend="numpy")
-    assert model.fit(X, TABLE["price"]).score(X, TABLE["price"]) > 0.8
-    assert model.network_.plan.has_rates
-
-
-def test_a_preset_takes_arrays_with_gaps_and_weights() -> None:
-    x = TABLE[["size", "floor"]].to_numpy(float)
-    weight = np.where(np.isnan(x[:, 0]), 0.0, 2.0)
-    model = FastNetRegressor(preset="tabular", epochs=30, random_state=0, backend="numpy")
-    model.fit(x, 3 * np.nan_to_num(x[:, 0]), sample_weight=weight)
-    kept = weight > 0
-    assert model.score(x[kept], 3 * x[kept, 0]) > 0.9
-    with pytest.raises(ValueError, match="X has 1 features, but FastNetRegressor is expecting 2"):
-        model.predict(x[:, :1])
-
-
-def test_what_is_given_replaces_parts_of_the_preset() -> None:
-    options: dict[str, Any] = {"preset": "tabular", "random_state": 0, "backend": "numpy"}
-    model = FastNetClassifier((7,), epochs=2, learning_rate=0.5, validation_split=0.5, **options)
-    model.fit(X, TABLE["class"])
-    assert [w.shape[1] for w in model.coefs_][1:] == [7, 2]
-    assert len(model.history_.epochs) == 2
-    assert model.network_.optimizer_state is not None
-    optimizer = model.network_.optimizer_state.optimizer
-    assert isinstance(optimizer, fn.Adam) and optimizer.schedule == fn.schedules.CosLog(0.5, 2)
-
-
-@pytest.mark.parametrize("name", ["dropout", "normalization", "standardize", "initializer"])
-def test_an_option_that_a_preset_does_not_have_is_refused(name: str) -> None:
-    value = {"dropout": 0.5, "standardize": True}.get(name, "batch")
-    with pytest.raises(fn.InputError, match=f"{name} does not go with a preset"):
-        FastNetClassifier(preset="tabular", **{name: value}).fit(X, TABLE["class"])
 
 
 def test_frames_of_plain_numbers_stay_what_they_were() -> None:

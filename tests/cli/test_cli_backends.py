@@ -9,24 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 import fastnet as fn
 from fastnet import backends
 from fastnet.cli import group
+from tests.cli.calling import run
 
 REASON = "no NVIDIA driver was found."
-
-
-def run(*args: str) -> Result:
-    return CliRunner().invoke(group, args, prog_name="fastnet")
-
-
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test runs in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
@@ -66,7 +56,7 @@ def test_backends_answers_where_there_is_no_home() -> None:
     gone = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "FASTNET_CACHE_DIR"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "home", homeless)
-        result = CliRunner().invoke(group, ["backends", "--json"], env=gone)
+        result = CliRunner(env=gone).invoke(group, ["backends", "--json"])
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout)
     assert content["machine"]["data cache"].lower().startswith("none: there is no home")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet.cli import group
+from tests.cli.calling import NUMPY, predictions, refused, succeed
 
 ROWS = 60
 RNG = np.random.default_rng(0)
@@ -24,35 +21,15 @@ TARGETS = {"class": (X[:, 0] > 0).astype(np.int64), "real": 3 * X[:, 0] - X[:, 1
 SHORT = {"preset": None, "epochs": 2, "hidden": (4,), "backend": "numpy"}
 
 
-def run(*args: object) -> Result:
-    words = [*map(str, args), "--backend", "numpy"]
-    result = CliRunner().invoke(group, words, prog_name="fastnet")
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
-def succeed(*args: object) -> str:
-    result = run(*args)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(*args: object) -> str:
-    result = run(*args)
-    assert result.exit_code == 1, result.output
-    assert result.stderr.startswith("fastnet: error: ") and result.stderr.count("\n") == 1
-    return result.stderr
-
-
 def predicted(model: str, data: str) -> tuple[list[str], NDArray[Any]]:
     """Return the header of the predictions, and the numbers beside a label."""
-    header, *rows = csv.reader(io.StringIO(succeed("predict", model, data, "--out", "-")))
+    header, rows = predictions(model, data)
     first = 1 if any(name.startswith("probability_") for name in header) else 0
     return header, np.array([row[first:] for row in rows], np.float32)
 
 
 def loss(model: str, data: str, *options: str) -> float:
-    metrics = json.loads(succeed("evaluate", model, data, "--json", *options))["metrics"]
+    metrics = json.loads(succeed("evaluate", model, data, "--json", *options, *NUMPY))["metrics"]
     value: float = metrics["loss"]
     return value
 
@@ -135,7 +112,7 @@ def train_models(kind: str, y: NDArray[Any]) -> None:
     for model, data in (trained | {"npz t": "t.npz"}).items():
         options = ("--target", FILES[data]) if model != "npz" else ()
         made = ("--epochs", 2, "--hidden", 4, "--quiet", "--out", f"{model}.safetensors")
-        succeed("train", data, *options, *made)
+        succeed("train", data, *options, *made, *NUMPY)
     columns = {"a": X[:, 0], "b": X[:, 1]}
     sizes, output = ([2, 4, 2], "softmax") if kind == "class" else ([2, 4, 1], "identity")
     for model, x in (("api", X), ("api table", columns)):
@@ -158,7 +135,7 @@ def test_the_same_rows_have_the_same_predictions_in_every_file(
         if data in taken:
             assert np.array_equal(predicted(file, data)[1], expected), data
             continue
-        said = refused("predict", file, data)
+        said = refused("predict", file, data, *NUMPY)
         assert "expected 2 columns, got 3" in said or "2 inputs, and" in said, data
 
 
@@ -176,19 +153,13 @@ def test_the_same_rows_have_the_same_loss_in_every_file_with_a_target(
         if data in KNOWS[model]:
             assert loss(file, data) == expected, data
             continue
-        said = refused("evaluate", file, data)
+        said = refused("evaluate", file, data, *NUMPY)
         assert any(text in said for text in ("to compare with", "got 3", "has 3")), data
         if target is None and model.startswith("api"):
             assert "has no target to compare with" in said
 
 
 # --- by position ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize("suffix", ["csv", "npy"])
@@ -201,7 +172,7 @@ def test_a_target_at_any_position_may_be_there_or_not(
         write_csv(f"{name}.csv", values)
         np.save(f"{name}.npy", values)
     data = f"with.{suffix}"
-    succeed("train", data, "--target", place, "--epochs", 2, "--hidden", 4, "--quiet")
+    succeed("train", data, "--target", place, "--epochs", 2, "--hidden", 4, "--quiet", *NUMPY)
     header, expected = predicted("model.safetensors", f"without.{suffix}")
     assert header == ["prediction"]
     for other in ("with.csv", "with.npy", "without.csv", "without.npy"):
@@ -210,14 +181,16 @@ def test_a_target_at_any_position_may_be_there_or_not(
     assert np.array_equal(net.predict(X), expected)
     assert loss("model.safetensors", data) == net.evaluate(X, TARGETS["real"])["loss"]
     write_csv("wide.csv", np.column_stack([matrix, X]))
-    assert "expected 2 columns, got 5" in refused("predict", "model.safetensors", "wide.csv")
+    assert "expected 2 columns, got 5" in refused(
+        "predict", "model.safetensors", "wide.csv", *NUMPY
+    )
 
 
 def test_several_targets_are_apart_wherever_they_are(empty_folder: Path) -> None:
     y = np.column_stack([TARGETS["real"], X[:, 0] + 1])
     write_csv("named.csv", np.column_stack([y[:, 0], X, y[:, 1]]), "uabv")
     np.savez("y.npz", x=X, y=y)
-    train = ("--epochs", 2, "--hidden", 4, "--quiet", "--out")
+    train = (*NUMPY, "--epochs", 2, "--hidden", 4, "--quiet", "--out")
     succeed("train", "named.csv", "--target", "u,v", *train, "table.safetensors")
     succeed("train", "y.npz", *train, "arrays.safetensors")
     for model, names, data in (
@@ -239,24 +212,27 @@ def test_class_numbers_in_arrays_are_the_classes_in_their_order(empty_folder: Pa
     words = np.array(["iris", "rosa"])[TARGETS["class"]]
     lines = [f"{a!r},{b!r},{word}" for (a, b), word in zip(X.tolist(), words, strict=True)]
     Path("words.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
-    succeed("train", "words.csv", "--target", "y", "--epochs", 2, "--hidden", 4, "--quiet")
+    succeed("train", "words.csv", "--target", "y", "--epochs", 2, "--hidden", 4, "--quiet", *NUMPY)
     np.savez("numbers.npz", x=X, y=TARGETS["class"])
     np.savez("texts.npz", x=X, y=words)
     expected = loss("model.safetensors", "words.csv")
     assert loss("model.safetensors", "numbers.npz") == expected
     assert loss("model.safetensors", "texts.npz") == expected
     np.savez("numbers.npz", x=X, y=TARGETS["class"] + 7)
-    said = refused("evaluate", "model.safetensors", "numbers.npz")
+    said = refused("evaluate", "model.safetensors", "numbers.npz", *NUMPY)
     assert "the label '8' is none of the known ones ('iris', 'rosa')" in said
 
 
 def test_digits_are_evaluated_from_the_name_and_from_arrays(empty_folder: Path) -> None:
     digits = fn.data.load("digits")
-    succeed("train", "digits", "--epochs", 2, "--hidden", 8, "--quiet")
+    succeed("train", "digits", "--epochs", 2, "--hidden", 8, "--quiet", *NUMPY)
     net = fn.load("model.safetensors", backend="numpy")
     np.savez("arrays.npz", x=digits.test.x, label=digits.test.y)
     expected = net.evaluate(digits.test.x, digits.test.y)["loss"]
     assert loss("model.safetensors", "digits") == expected
+    assert loss("model.safetensors", "digits", "--split", "train") == pytest.approx(
+        net.evaluate(digits.x, digits.y)["loss"]
+    )
     assert loss("model.safetensors", "arrays.npz") == expected
     assert np.array_equal(predicted("model.safetensors", "digits")[1], net.predict(digits.test.x))
     plain = fn.Network([64, 8, 10], output_activation="softmax", backend="numpy")

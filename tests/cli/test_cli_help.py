@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
 import fastnet
 from fastnet import cli
@@ -18,6 +17,7 @@ from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.losses import LOSSES
 from fastnet.nn.metrics import METRICS
 from fastnet.nn.optimizers import OPTIMIZERS
+from tests.cli.calling import run
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(fastnet.__file__).parents[1])}
 
@@ -33,10 +33,6 @@ FIXED_FLAGS = {
     "plot": "--out --target",
     "demo": "",
 }
-
-
-def run(*args: str) -> Result:
-    return CliRunner().invoke(group, args, prog_name="fastnet")
 
 
 def command(name: str) -> click.Command:
@@ -158,8 +154,7 @@ def test_help_loads_nothing_heavy(args: list[str]) -> None:
         (["train"], "Missing argument 'DATA'"),
         (["train", "digits", "--momentum", "0.9"], "--momentum goes with --optimizer sgd only"),
         (["train", "x.csv", "--data-dir", "."], "--data-dir goes with fashion-mnist only"),
-        (["train", "digits", "--history", "run.txt"], "ends in .json, .png, .svg or .pdf"),
-        (["train", "digits", "--history", "a.json", "--history", "a.json"], "different files"),
+        (["train", "digits", "--html", "a.html", "--log", "a.html"], "different files"),
         (
             ["train", "digits", "--optimizer", "lbfgs", "--learning-rate", "1"],
             "--learning-rate does not go with --optimizer lbfgs",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 import fastnet as fn
 from fastnet import data
@@ -22,26 +19,14 @@ from fastnet.nn.schedules import Cosine, Exponential, OneCycle, ReduceOnPlateau,
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.samples import split_index
 from fastnet.preprocessing.scaler import Scaler
+from tests.cli.calling import refused, run, succeed
 from tests.closeness import assert_close
 
 QUICK = ("--backend", "numpy", "--epochs", "2")
 
 
-def run(*args: object) -> Result:
-    return CliRunner().invoke(group, [str(arg) for arg in args], prog_name="fastnet")
-
-
-def train(*args: object) -> Result:
-    result = run("train", *args, *QUICK)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Every test runs in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
+def train(*args: object) -> str:
+    return succeed("train", *args, *QUICK)
 
 
 @pytest.fixture
@@ -68,9 +53,9 @@ def test_train_saves_the_network_that_the_library_trains() -> None:
     assert isinstance(loaded.preprocessor, Passthrough)
     assert loaded.preprocessor.target.names == digits.target_names == ("label",)
     accuracy = net.evaluate(digits.test.x, digits.test.y)["accuracy"]
-    lines = result.stdout.splitlines()
+    lines = result.splitlines()
     assert f"test accuracy {accuracy:.4f}" in lines
-    assert f"epoch=1 loss={history['loss'][0]:.10g}" in result.stdout
+    assert f"epoch=1 loss={history['loss'][0]:.10g}" in result
     assert len([line for line in lines if line.startswith("epoch=")]) == 2
     assert any(re.fullmatch(r"time \d+\.\d\d s for 2 epochs, [\d,]+ samples/s", x) for x in lines)
     assert re.fullmatch(r"model model\.safetensors \([\d.,]+ (kB|bytes)\)", lines[-1])
@@ -81,51 +66,42 @@ def test_train_saves_the_network_that_the_library_trains() -> None:
 
 
 def test_quiet_leaves_the_results() -> None:
-    lines = train("digits", "--quiet").stdout.splitlines()
+    lines = train("digits", "--quiet").splitlines()
     assert lines[0].startswith("training loss ")
     assert lines[-1].startswith("model ")
     assert not any(line.startswith(("epoch", "data")) for line in lines)
 
 
 def test_early_stopping_without_validation_takes_a_tenth_and_says_so() -> None:
-    result = train("digits", "--early-stopping", "1")
-    assert "0.1 of the rows for validation (for --early-stopping)" in result.stdout
-    assert "validation accuracy " in result.stdout
-    assert "weights of epoch 2, the best of 2" in result.stdout
+    written = train("digits", "--early-stopping", "1")
+    assert "0.1 of the rows for validation (for --early-stopping)" in written
+    assert "validation accuracy " in written
+    assert "weights of epoch 2, the best of 2" in written
 
 
 def test_validation_of_zero_stays_zero() -> None:
-    assert "validation" not in train("digits", "--early-stopping", 1, "--validation", 0).stdout
+    assert "validation" not in train("digits", "--early-stopping", 1, "--validation", 0)
 
 
 def test_the_results_are_those_of_the_best_epoch() -> None:
-    args = ("digits", "--early-stopping", 3, "--history", "h.json", "--learning-rate", 0.3)
-    result = run("train", *args, "--backend", "numpy", "--epochs", 30, "--hidden", 8)
-    history = json.loads(Path("h.json").read_text())
-    best = history["epochs"].index(history["best_epoch"])
-    assert best < len(history["epochs"]) - 1
-    assert history["stop_reason"] == "early stopping"
-    loss = float(re.search(r"validation loss (\S+)", result.stdout)[1])
-    assert loss == pytest.approx(history["records"]["val_loss"][best], abs=1e-4)
+    args = ("digits", "--early-stopping", 3, "--log", "l.jsonl", "--learning-rate", 0.3)
+    written = succeed("train", *args, "--backend", "numpy", "--epochs", 30, "--hidden", 8)
+    losses = fn.History.read("l.jsonl")["val_loss"]
+    best = int(np.argmin(losses))
+    assert best < len(losses) - 1 < 29
+    assert f"weights of epoch {best + 1}, the best of {len(losses)}" in written
+    assert f"validation loss {losses[best]:.4f}" in written
 
 
-def test_history_has_every_number_at_full_precision() -> None:
-    train("digits", "--history", "h.json", "--metric", "f1", "--validation", 0.1, "--hidden", 8)
-    history = json.loads(Path("h.json").read_text())
+def test_the_log_has_every_number_at_full_precision() -> None:
+    args = ("--log", "l.jsonl", "--metric", "f1", "--validation", 0.1, "--hidden", 8)
+    written = train("digits", *args)
     digits = data.load("digits")
     net = fn.Network([64, 8, 10], output_activation="softmax", backend="numpy")
     expected = net.fit(digits.x, digits.y, epochs=2, validation_split=0.1, metrics=["f1"])
-    assert history["records"] == expected.records
-    assert history["epochs"] == [1, 2]
-    assert set(history["test"]) == {"loss", "accuracy", "f1"}
-    assert history["seconds"] > 0
-
-
-def test_history_may_be_a_picture() -> None:
-    pytest.importorskip("matplotlib")
-    train("digits", "--history", "h.png", "--history", "h.json")
-    assert Path("h.png").read_bytes().startswith(b"\x89PNG")
-    assert Path("h.json").exists()
+    assert dict(fn.History.read("l.jsonl").items()) == expected.records
+    for name in ("loss", "accuracy", "f1"):
+        assert re.search(rf"^test {name} [\d.]+$", written, re.MULTILINE)
 
 
 def test_a_number_of_a_table_is_regressed(numbers: str) -> None:
@@ -155,7 +131,7 @@ def test_the_numbers_of_a_table_are_scaled_as_asked(
     switch: tuple[str, ...], scaling: str, said: str, preset: tuple[str, ...], numbers: str
 ) -> None:
     result = train(numbers, "--target", "y", "--hidden", "4", "--validation", 0.2, *switch, *preset)
-    assert re.search(rf"^inputs +columns of a table, {said}$", result.stdout, re.MULTILINE)
+    assert re.search(rf"^inputs +columns of a table, {said}$", result, re.MULTILINE)
     made = fn.load("model.safetensors", backend="numpy").preprocessor
     assert made.scaling == scaling
 
@@ -227,17 +203,13 @@ def test_binary_cross_entropy_takes_two_classes_with_one_output() -> None:
 def test_a_loss_or_metric_for_the_other_task_is_refused(
     numbers: str, args: list[str], problem: str
 ) -> None:
-    result = run("train", *args, *QUICK)
-    assert result.exit_code == 1
-    assert problem in result.stderr
+    assert problem in refused("train", *args, *QUICK)
     assert not Path("model.safetensors").exists()
 
 
 def test_a_single_class_is_nothing_to_learn() -> None:
     Path("one.csv").write_text("a,t\n1,yes\n2,yes\n")
-    result = run("train", "one.csv", "--target", "t", *QUICK)
-    assert result.exit_code == 1
-    assert "one class only" in result.stderr
+    assert "one class only" in refused("train", "one.csv", "--target", "t", *QUICK)
 
 
 def test_dropout_follows_each_hidden_layer_and_none_is_a_linear_model() -> None:
@@ -296,11 +268,11 @@ def test_the_optimizer_has_the_options_and_else_its_own_defaults(
 
 def test_an_existing_model_is_replaced_and_the_line_says_so() -> None:
     Path("model.safetensors").write_text("old")
-    assert train("digits").stdout.endswith(", replacing the file that was there)\n")
+    assert train("digits").endswith(", replacing the file that was there)\n")
     fn.load("model.safetensors", backend="numpy")
 
 
-@pytest.mark.parametrize("option", ["--out", "--history"])
+@pytest.mark.parametrize("option", ["--out", "--log"])
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
@@ -317,10 +289,9 @@ def test_a_file_that_could_not_be_written_is_refused_before_training(
     monkeypatch.setattr(fn.Network, "fit", lambda *args, **kwargs: pytest.fail("it trained"))
     Path("folder.json").mkdir()
     before = Path(numbers).read_text()
-    result = run("train", numbers, "--target", "y", option, path, *QUICK)
-    assert result.exit_code == 1
-    assert result.stderr.startswith(f"fastnet: error: {option}: ")
-    assert problem in result.stderr
+    said = refused("train", numbers, "--target", "y", option, path, *QUICK)
+    assert said.startswith(f"fastnet: error: {option}: ")
+    assert problem in said
     assert Path(numbers).read_text() == before
 
 
@@ -331,20 +302,17 @@ def test_a_folder_without_permission_is_refused_before_training(
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "touch", refuse)  # root may write everywhere
-    result = run("train", "digits", *QUICK)
-    assert result.exit_code == 1
-    assert result.stderr == (
-        "fastnet: error: --out: model.safetensors cannot be written: Permission denied.\n"
+    said = refused("train", "digits", *QUICK)
+    assert (
+        said == "fastnet: error: --out: model.safetensors cannot be written: Permission denied.\n"
     )
 
 
 def test_divergence_is_one_line_and_the_old_model_stays() -> None:
     Path("model.safetensors").write_text("old")
-    result = run("train", "digits", *QUICK, "--optimizer", "sgd", "--learning-rate", 1e9)
-    assert result.exit_code == 1
-    assert result.stderr.startswith("fastnet: error: training diverged: ")
-    assert result.stderr.endswith("No model was saved.\n")
-    assert result.stderr.count("\n") == 1
+    said = refused("train", "digits", *QUICK, "--optimizer", "sgd", "--learning-rate", 1e9)
+    assert said.startswith("fastnet: error: training diverged: ")
+    assert said.endswith("No model was saved.\n")
     assert Path("model.safetensors").read_text() == "old"
 
 
@@ -353,9 +321,7 @@ def test_npz_and_npy_files_are_trained_on(numbers: str) -> None:
     x = rng.normal(size=(60, 4)).astype(np.float32)
     y = (x[:, 0] > 0).astype(np.int64)
     np.savez("split.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
-    assert "test accuracy " in train("split.npz").stdout
+    assert "test accuracy " in train("split.npz")
     np.save("matrix.npy", np.column_stack([x, 3.5 * x[:, 0]]))
-    assert "training r2 " in train("matrix.npy", "--target", "-1").stdout
-    result = run("train", "matrix.npy", *QUICK)
-    assert result.exit_code == 1
-    assert "needs a target" in result.stderr
+    assert "training r2 " in train("matrix.npy", "--target", "-1")
+    assert "needs a target" in refused("train", "matrix.npy", *QUICK)

@@ -1,108 +1,72 @@
 """Parquet files, which need the optional pyarrow, and what is said without it."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from fastnet.data import load
-from fastnet.errors import DataError, InputError
+from fastnet.data.frame_files import read_frame
+from fastnet.errors import DataError
+from tests.data.tables import table
 
 
-def test_without_pyarrow_the_error_says_how_to_install_it(tmp_path, monkeypatch):
+def test_without_pyarrow_the_error_says_how_to_install_it(
+    write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    path = tmp_path / "table.parquet"
-    path.write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"pip install 'fastnet-mlp\[data\]'"):
-        load(path, target="y")
+        read_frame(write(b"PAR1", "table.parquet"))
 
 
 @pytest.fixture
-def write(tmp_path):
+def save(tmp_path: Path) -> Callable[..., Path]:
     arrow = pytest.importorskip("pyarrow", reason="needs the extra 'data' (pyarrow)")
     parquet = pytest.importorskip("pyarrow.parquet")
 
-    def write(columns, name="table.parquet", names=None):
-        if names is None:
-            table = arrow.table(columns)
-        else:
-            table = arrow.Table.from_arrays([arrow.array(c) for c in columns], names=names)
-        path = tmp_path / name
-        parquet.write_table(table, path)
-        return path
+    def save(names: list[str], *columns: Any) -> Path:
+        values = arrow.Table.from_arrays([arrow.array(c) for c in columns], names=names)
+        parquet.write_table(values, tmp_path / "table.parquet")
+        return tmp_path / "table.parquet"
 
-    return write
+    return save
 
 
-def test_numbers_and_texts_are_read(write):
-    data = load(
-        write(
-            {
-                "n": np.arange(3, dtype=np.int8),
-                "flag": [True, False, True],
-                "color": ["red", "blue", "red"],
-                "price": [Decimal("1.5"), Decimal("2.5"), Decimal("0.5")],
-                "y": ["cat", "dog", "cat"],
-            }
-        ),
-        target="y",
-    )
-    assert data.schema.feature_names == ("n", "flag", "color=blue", "color=red", "price")
-    assert data.x.tolist() == [[0, 1, 0, 1, 1.5], [1, 0, 1, 0, 2.5], [2, 1, 0, 1, 0.5]]
-    assert data.x.dtype == np.float32
-    assert data.y.tolist() == [0, 1, 0]
-
-
-def test_dictionary_columns_are_texts(write):
+def test_numbers_and_texts_are_read_and_values_may_be_missing(save: Any) -> None:
     arrow = pytest.importorskip("pyarrow")
-    words = arrow.array(["u", "v", "u"]).dictionary_encode()
-    data = load(write({"w": words, "y": [0.5, 1.0, 1.5]}), target="y")
-    assert data.x.tolist() == [[1, 0], [0, 1], [1, 0]]
+    columns: dict[str, Any] = {
+        "n": np.arange(3, dtype=np.int8),
+        "gap": [1.5, None, float("nan")],
+        "flag": [True, False, True],
+        "color": ["red", None, "red"],
+        "price": [Decimal("1.5"), Decimal("2.5"), Decimal("0.5")],
+        "word": arrow.array(["u", "v", "u"]).dictionary_encode(),
+    }
+    frame = read_frame(save([*columns], *columns.values()))
+    assert table(frame) == {
+        "n": [0, 1, 2],
+        "gap": [1.5, None, None],
+        "flag": [1, 0, 1],
+        "color": ["red", None, "red"],
+        "price": [1.5, 2.5, 0.5],
+        "word": ["u", "v", "u"],
+    }
+    assert frame.named
 
 
-def test_a_new_file_is_encoded_by_the_schema(write):
-    schema = load(write({"a": [1, 2], "w": ["u", "v"], "y": [0, 1]}), target="y").schema
-    data = load(write({"w": ["v"], "note": [None], "a": [5]}), schema=schema)
-    assert data.x.tolist() == [[5, 0, 1]]
-    assert data.y is None
-
-
-def test_a_missing_target_lists_the_columns(write):
-    with pytest.raises(InputError, match="Columns: a, y"):
-        load(write({"a": [1], "y": [1]}))
-
-
-@pytest.mark.parametrize(
-    ("column", "message"),
-    [
-        ([1.0, None], "row 2, column 'a': the value is missing"),
-        ([1.0, float("nan")], "row 2, column 'a': nan is not a finite number"),
-        (["u", None], "row 2, column 'a': the value is missing"),
-        ([[1], [2]], "column 'a' has type list"),
-        (np.array(["2020-01-01", "2020-01-02"], "M8[s]"), "column 'a' has type timestamp"),
-    ],
-)
-def test_cells_that_cannot_be_learned_from_are_refused(write, column, message):
-    with pytest.raises(DataError, match=message):
-        load(write({"a": column, "y": [0, 1]}), target="y")
-
-
-def test_two_columns_of_one_name_are_refused(write):
+def test_two_columns_of_one_name_are_refused(save: Any) -> None:
     with pytest.raises(DataError, match="two columns named 'a'"):
-        load(write([[1], [2], [3]], names=["a", "a", "y"]), target="y")
+        read_frame(save(["a", "a", "y"], [1], [2], [3]))
 
 
-def test_no_rows_are_refused(write):
-    arrow = pytest.importorskip("pyarrow")
-    path = write({"a": arrow.array([], arrow.float64()), "y": arrow.array([], arrow.float64())})
-    with pytest.raises(DataError, match="has no rows"):
-        load(path, target="y")
-
-
-def test_damaged_files_are_refused(write):
-    path = write({"a": list(range(100)), "y": list(range(100))})
+def test_damaged_files_are_refused(save: Any) -> None:
+    path = save(["a", "y"], range(100), range(100))
     good = path.read_bytes()
     rng = np.random.default_rng(5)
     for _ in range(200):
@@ -111,8 +75,8 @@ def test_damaged_files_are_refused(write):
             data[at] = rng.integers(256)
         path.write_bytes(bytes(data))
         with suppress(DataError):
-            load(path, target="y")
+            read_frame(path)
     for content in (b"", b"PAR1", good[: len(good) // 2]):
         path.write_bytes(content)
         with pytest.raises(DataError, match="not a readable Parquet file"):
-            load(path, target="y")
+            read_frame(path)

@@ -1,9 +1,7 @@
-"""read_frame: files as columns of numbers or texts, whose values may be missing."""
+"""read_frame and as_frame: tables as columns of numbers or texts, whose values may be missing."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,91 +10,17 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import fastnet as fn
-from fastnet.data.csv import read_csv
-from fastnet.data.frame import Frame, as_frame, is_table, of_cells, words_of
+from fastnet.data.frame import Frame, as_frame, is_table, words_of
 from fastnet.data.frame_files import read_frame
 from fastnet.data.text import Texts
+from tests.data.tables import cells, table
 
-Write = Callable[..., Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(text: str, name: str = "table.csv") -> Path:
-        path = tmp_path / name
-        path.write_text(text, encoding="utf-8", newline="")
-        return path
-
-    return write
+# --- columns that are texts whatever their cells are ----------------------------------------------
 
 
-def cells(column: Any) -> list[Any]:
-    """Return a column as a list; None where a value is missing."""
-    if isinstance(column, Texts):
-        return [None if code < 0 else column.values[code] for code in column.codes]
-    return [None if np.isnan(number) else float(number) for number in column]
-
-
-def table(frame: Frame) -> dict[str, list[Any]]:
-    return {name: cells(column) for name, column in frame.columns.items()}
-
-
-# --- CSV ------------------------------------------------------------------------------------------
-
-
-def test_columns_are_numbers_or_texts_and_values_may_be_missing(write: Write) -> None:
-    frame = read_frame(write("a,word,b\n1,red,0.5\n,,NA\n3,-, ? \n"))
-    assert table(frame) == {
-        "a": [1, None, 3],
-        "word": ["red", None, "-"],  # a dash may be a word, where there are words
-        "b": [0.5, None, None],
-    }
-    assert frame.named
-    assert frame.source.endswith("table.csv")
-
-
-def test_a_file_without_header_has_columns_by_number(write: Write) -> None:
-    frame = read_frame(write("1;2\n3;4\n"))
-    assert table(frame) == {"x0": [1, 3], "x1": [2, 4]}
-    assert not frame.named
-
-
-@pytest.mark.parametrize("first", [10, 5000, 9000])
-def test_words_after_numbers_make_texts_of_the_cells_as_they_were_written(
-    first: int, write: Write
-) -> None:
-    written = ["1.0", "", "-"] * (first // 3) + ["w", " NA", "2.50", "none"]
-    frame = read_frame(write("a,b\n" + "".join(f"{cell},1\n" for cell in written)))
-    start = ["1.0", None, "-"] * (first // 3)
-    assert cells(frame.columns["a"]) == [*start, "w", None, "2.50", "none"]
-    assert cells(frame.columns["b"]) == [1.0] * len(written)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["1", "2.5", "-3e4", "", "NA", "nan", "-", "?", " 7 ", "inf"]),
-            st.sampled_from(["1", "1.0", "", "NA", "-", "none", "red", " red", "Ä", "1_0"]),
-        ),
-        min_size=1,
-        max_size=12,
-    )
-)
-def test_columns_are_what_their_distinct_cells_say(write: Write, rows: list[Any]) -> None:
-    path = write("")
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("n", "w"), *rows])
-    frame = read_frame(path)
-    for name, written in zip(("n", "w"), zip(*rows, strict=True), strict=True):
-        assert cells(frame.columns[name]) == cells(of_cells(Texts.of(written)))
-
-
-def test_text_columns_stay_texts_though_all_cells_are_numbers(write: Write) -> None:
+def test_text_columns_stay_texts_though_all_cells_are_numbers(write: Any) -> None:
     asked = []
 
     def text_columns(names: Any, named: bool, source: str) -> set[str]:
@@ -110,16 +34,7 @@ def test_text_columns_stay_texts_though_all_cells_are_numbers(write: Write) -> N
     assert table(read_frame(path))["code"] == [1, None, 3]
 
 
-def test_a_preprocessor_gives_the_text_columns(write: Write) -> None:
-    class Preprocessor:
-        def text_columns(self, names: Any, *, named: bool, source: str) -> set[str]:
-            return {names[0]}
-
-    frame = read_frame(write("1,2\n3,4\n"), preprocessor=Preprocessor())
-    assert table(frame) == {"x0": ["1", "3"], "x1": [2, 4]}
-
-
-def test_categories_and_labels_of_a_preprocessor_are_texts(write: Write) -> None:
+def test_categories_and_labels_of_a_preprocessor_are_texts(write: Any) -> None:
     made = fn.tables.TablePreprocessor.fit(
         {"x": [1.0, 2.0, 3.0], "code": ["7", "8", "x"], "y": ["0", "1", "a"]}, "y"
     )
@@ -140,47 +55,40 @@ def test_categories_and_labels_of_a_preprocessor_are_texts(write: Write) -> None
         (["900", "800", '"1,200"'], "column 'a' must hold numbers, got '1,200' in row 3"),
     ],
 )
-def test_numbers_in_disguise_are_refused(write: Write, column: list[str], message: str) -> None:
+def test_numbers_in_disguise_are_refused(write: Any, column: list[str], message: str) -> None:
     path = write("a,y\n" + "".join(f"{cell},1\n" for cell in column))
     with pytest.raises(fn.DataError, match=message):
         read_frame(path, learning=True)
     assert len(read_frame(path)) == len(column)  # who predicts is told by the preprocessor
 
 
-def test_words_with_commas_are_words(write: Write) -> None:
-    frame = read_frame(write('a\n"u,v"\n"1,5"\nw\n'), learning=True)
-    assert cells(frame.columns["a"]) == ["u,v", "1,5", "w"]
+@pytest.mark.parametrize("words", [["u,v", "1,5", "w"], ["12a", "12b", "13"]])
+def test_words_of_which_few_are_numbers_are_words(write: Any, words: list[str]) -> None:
+    path = write("a\n" + "".join(f'"{word}"\n' for word in words))
+    assert table(read_frame(path, learning=True)) == {"a": words}
 
 
-# --- NPY, and what cannot be read -----------------------------------------------------------------
-
-
-def test_a_matrix_is_columns_by_number_in_float64(tmp_path: Path) -> None:
-    matrix = np.array([[1 + 1e-12, 2], [3, np.nan]])
-    np.save(tmp_path / "x.npy", np.asfortranarray(matrix))
-    frame = read_frame(tmp_path / "x.npy")
-    assert table(frame) == {"x0": [1 + 1e-12, 3], "x1": [2, None]}
-    assert not frame.named
-
-
-def test_a_file_that_is_not_there_is_told_the_nearest(write: Write) -> None:
-    path = write("a\n1\n")
-    with pytest.raises(fn.DataNotFoundError, match=r"did you mean 'table\.csv'"):
-        read_frame(path.with_name("tabel.csv"))
+# --- what cannot be read --------------------------------------------------------------------------
 
 
 def test_no_rows_are_refused(tmp_path: Path) -> None:
-    pd.DataFrame({"a": [], "b": []}).to_feather(tmp_path / "x.feather")
-    with pytest.raises(fn.DataError, match="x.feather has no rows"):
-        read_frame(tmp_path / "x.feather")
+    for suffix, save in (("feather", "to_feather"), ("parquet", "to_parquet")):
+        getattr(pd.DataFrame({"a": [], "b": []}), save)(tmp_path / f"x.{suffix}")
+        with pytest.raises(fn.DataError, match=f"x.{suffix} has no rows"):
+            read_frame(tmp_path / f"x.{suffix}")
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "feather"])
-def test_a_column_of_another_kind_is_named_with_its_file(suffix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("values", "kind"), [([[1], [2]], "List"), (pd.date_range("2020", periods=2), "Datetime")]
+)
+def test_a_column_of_another_kind_is_named_with_its_file(
+    suffix: str, values: Any, kind: str, tmp_path: Path
+) -> None:
     path = tmp_path / f"x.{suffix}"
-    frame = pl.DataFrame({"a": [[1], [2]]})
+    frame = pl.DataFrame({"a": values})
     frame.write_parquet(path) if suffix == "parquet" else frame.write_ipc(path)
-    with pytest.raises(fn.DataError, match=rf"x\.{suffix}: column 'a' holds List.*: expected num"):
+    with pytest.raises(fn.DataError, match=rf"x\.{suffix}: column 'a' holds {kind}.*: expected n"):
         read_frame(path)
 
 
@@ -286,14 +194,3 @@ def test_rows_of_a_frame_are_rows_of_all_columns() -> None:
 
 def test_words_that_mean_no_value_are_missing() -> None:
     assert cells(words_of(Texts.of(["NA", "a", "", "-"]))) == [None, "a", None, "-"]
-
-
-def test_the_fast_and_the_exact_reader_agree(write: Write) -> None:
-    rng = np.random.default_rng(3)
-    values = rng.normal(size=(5000, 2)) * 10.0 ** rng.integers(-30, 30, (5000, 2))
-    rows = [",".join(map(repr, row)) for row in values.tolist()]
-    fast = read_csv(write("\n".join(["a,b", *rows]), "fast.csv"))
-    exact = read_csv(write("\n".join(["a,b,t", *[f"{row},u" for row in rows]]), "exact.csv"))
-    for k, name in enumerate("ab"):
-        np.testing.assert_array_equal(fast.columns[name], values[:, k])
-        np.testing.assert_array_equal(exact.columns[name], values[:, k])

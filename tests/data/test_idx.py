@@ -14,6 +14,7 @@ from fastnet.data import load
 from fastnet.data.idx import TYPES, read_idx
 from fastnet.errors import DataError, DataNotFoundError, InputError
 
+NAME = "a-images-idx3-ubyte"
 CODES = {np.dtype(name): code for code, name in TYPES.items()}
 
 
@@ -22,16 +23,6 @@ def idx_bytes(array):
     big = array.astype(array.dtype.newbyteorder(">"))
     head = struct.pack(f">HBB{array.ndim}I", 0, CODES[big.dtype], array.ndim, *array.shape)
     return head + big.tobytes()
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(content, name="a-images-idx3-ubyte"):
-        path = tmp_path / name
-        path.write_bytes(content)
-        return path
-
-    return write
 
 
 arrays = st.sampled_from(["u1", "i1", "i2", "i4", "f4", "f8"]).flatmap(
@@ -43,7 +34,7 @@ arrays = st.sampled_from(["u1", "i1", "i2", "i4", "f4", "f8"]).flatmap(
 @given(arrays, st.booleans())
 def test_what_is_written_is_read(write, array, packed):
     content = idx_bytes(array)
-    back = read_idx(write(gzip.compress(content, 1) if packed else content))
+    back = read_idx(write(gzip.compress(content, 1) if packed else content, NAME))
     assert back.dtype == array.dtype
     assert back.dtype.isnative
     np.testing.assert_array_equal(back, array)
@@ -69,19 +60,15 @@ def test_idx_files_are_known_by_their_names_and_gzip_by_its_content(write, name)
 @pytest.mark.parametrize("suffixes", [("", ""), (".gz", ".gz"), (".gz", ""), ("", ".gz")])
 def test_labels_are_taken_from_the_file_beside(write, suffixes):
     images = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3)
-    labels = np.array([7, 3], dtype=np.uint8)
     pack = {"": bytes, ".gz": gzip.compress}
     path = write(pack[suffixes[0]](idx_bytes(images)), f"t10k-images-idx3-ubyte{suffixes[0]}")
-    write(pack[suffixes[1]](idx_bytes(labels)), f"t10k-labels-idx1-ubyte{suffixes[1]}")
+    assert load(path).y is None
+    labels = pack[suffixes[1]](idx_bytes(np.array([7, 3], np.uint8)))
+    write(labels, f"t10k-labels-idx1-ubyte{suffixes[1]}")
     data = load(path)
-    assert data.label_names == ("3", "7")
-    assert data.y.tolist() == [1, 0]
+    assert data.y.tolist() == [7, 3]
+    assert (data.target_names, data.label_names) == (("label",), None)
     np.testing.assert_array_equal(data.x, images.reshape(2, 6).astype(np.float32) / 255)
-    assert load(path, schema=data.schema).y.tolist() == [1, 0]
-
-
-def test_images_without_labels_have_no_y(write):
-    assert load(write(idx_bytes(np.ones((2, 2, 2), np.uint8)))).y is None
 
 
 def test_the_target_names_the_file_of_the_labels(write):
@@ -95,16 +82,12 @@ def test_the_target_names_the_file_of_the_labels(write):
         load(path, target=3)
 
 
-def test_a_file_of_labels_is_not_rows(write):
+def test_labels_are_no_rows_and_must_fit_them(write):
+    labels = write(idx_bytes(np.zeros(3, np.uint8)), "labels-idx1-ubyte")
     with pytest.raises(DataError, match=r"expected rows of numbers, got uint8 of shape \(3,\)"):
-        load(write(idx_bytes(np.zeros(3, np.uint8)), "labels-idx1-ubyte"))
-
-
-def test_labels_that_do_not_fit_the_rows_are_refused(write):
-    path = write(idx_bytes(np.ones((2, 3), np.uint8)), "rows.idx")
-    write(idx_bytes(np.ones(3, np.uint8)), "labels.idx")
+        load(labels)
     with pytest.raises(DataError, match="a target for each of 2 rows"):
-        load(path, target="labels.idx")
+        load(write(idx_bytes(np.ones((2, 3), np.uint8)), "rows.idx"), target=labels.name)
 
 
 GOOD = idx_bytes(np.arange(12, dtype=np.uint8).reshape(3, 4))
@@ -132,20 +115,20 @@ def test_a_damaged_file_is_refused(write, content, message, packed):
         content = gzip.compress(content)
         message = message.replace("more than it can hold", "more than it can hold|exactly")
     with pytest.raises(DataError, match=message):
-        read_idx(write(content))
+        read_idx(write(content, NAME))
 
 
 @pytest.mark.parametrize("cut", [1, 8, 9, 12])
 def test_gzip_that_breaks_off_is_refused(write, cut):
     with pytest.raises(DataError, match="damaged"):
-        read_idx(write(gzip.compress(GOOD)[:-cut]))
+        read_idx(write(gzip.compress(GOOD)[:-cut], NAME))
 
 
 def test_a_wrong_gzip_checksum_is_noticed(write):
     packed = bytearray(gzip.compress(GOOD))
     packed[-8] ^= 1
     with pytest.raises(DataError, match="CRC check failed"):
-        read_idx(write(bytes(packed)))
+        read_idx(write(bytes(packed), NAME))
 
 
 def peak_of(path):
@@ -160,14 +143,14 @@ def peak_of(path):
 def test_a_gzip_bomb_takes_no_more_memory_than_its_header_claims(write):
     bomb = gzip.compress(GOOD[:12] + bytes(100_000_000))
     assert len(bomb) > 90_000  # so the claim of 12 bytes is what bounds it
-    assert peak_of(write(bomb)) < 2_000_000
+    assert peak_of(write(bomb, NAME)) < 2_000_000
 
 
 def test_a_header_may_not_claim_more_than_gzip_can_pack(write):
     small = gzip.compress(b"\0\0\x08\x02" + struct.pack(">II", 1 << 31, 1 << 20) + bytes(1000))
-    assert peak_of(write(small)) < 2_000_000
+    assert peak_of(write(small, NAME)) < 2_000_000
 
 
 def test_a_header_may_claim_what_gzip_can_pack(write):
     zeros = np.zeros((1000, 1000), np.uint8)  # the best that deflate can do, 1,030 : 1
-    assert read_idx(write(gzip.compress(idx_bytes(zeros)))).shape == (1000, 1000)
+    assert read_idx(write(gzip.compress(idx_bytes(zeros)), NAME)).shape == (1000, 1000)

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import fastnet as fn
 from fastnet.cli import group
+from fastnet.cli.load import load_for
 from fastnet.data import load
 from fastnet.errors import DataError, InputError
 from tests.data.tables import cells, table
@@ -118,6 +120,24 @@ def test_a_test_split_that_does_not_fit_is_refused_before_the_training(
         result = CliRunner().invoke(group, ["train", str(path), *options])
         assert (result.exit_code, model.exists()) == (code, not code), result.output
     assert message in result.stderr
+
+
+def test_a_model_of_labels_that_are_words_takes_class_indices_too(npz: Any) -> None:
+    words = np.array(list("bacbac"))
+    path = npz(x=X, y=words)
+    model = str(path.with_name("m.safetensors"))
+    options = ["--epochs", "1", "--backend", "numpy", "--quiet", "--out", model]
+    assert CliRunner().invoke(group, ["train", str(path), *options]).exit_code == 0
+    net = fn.load(model, backend="numpy")
+
+    def classes(y: Any) -> list[int]:
+        wanted = {"target": None, "folder": None, "split": "auto"}
+        return load_for(net, str(npz(x=X[: len(y)], y=y)), **wanted).true_values.tolist()
+
+    assert classes(words) == [1, 0, 2, 1, 0, 2]
+    assert classes(Y) == Y.tolist()
+    with pytest.raises(DataError, match="row 4, column 'y': the label '3' is none of"):
+        classes(np.array([0, 1, 2, 3]))
 
 
 def test_the_array_of_the_targets_is_named_or_usual(npz: Any) -> None:

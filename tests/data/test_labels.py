@@ -21,6 +21,10 @@ INTEGERS = ["0", "1", "2", "7", "-3"]
 LABELS = [*dict.fromkeys(map(canonical, NUMBERS)), "7.0", "1e0", "-0", "red", "", "nan", "inf"]
 
 
+def by_numbers(column: NDArray[Any], labels: Sequence[str]) -> Any:
+    return encode_labels(column, tuple(labels), "t.csv", "y")
+
+
 def by_texts(column: NDArray[Any], labels: Sequence[str]) -> Any:
     """The naive twin: each number as the text it would be."""
     return encode_labels(Texts.of_numbers(column.astype(np.float64)), tuple(labels), "t.csv", "y")
@@ -32,10 +36,6 @@ def outcome(encode: Any, column: NDArray[Any], labels: Sequence[str]) -> Any:
         return encode(column, labels).tolist()
     except DataError as error:
         return str(error)
-
-
-def by_numbers(column: NDArray[Any], labels: Sequence[str]) -> Any:
-    return encode_labels(column, tuple(labels), "t.csv", "y")
 
 
 @given(

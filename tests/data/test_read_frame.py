@@ -12,10 +12,9 @@ import pyarrow as pa
 import pytest
 
 import fastnet as fn
-from fastnet.data.frame import Frame, as_frame, is_table, words_of
+from fastnet.data.frame import Frame, as_frame, is_table
 from fastnet.data.frame_files import read_frame
-from fastnet.data.text import Texts
-from tests.data.tables import cells, table
+from tests.data.tables import table
 
 # --- columns that are texts whatever their cells are ----------------------------------------------
 
@@ -122,37 +121,45 @@ def test_tables_are_told_from_arrays(values: Any, expected: bool) -> None:
     assert is_table(values) == expected
 
 
-def test_columns_of_two_levels_are_named_by_both() -> None:
-    frame = pd.DataFrame({("x", "mean"): [1.0], ("x", "max"): [2.0]})
-    assert table(as_frame(frame)) == {"('x', 'mean')": [1], "('x', 'max')": [2]}
-
-
-def test_columns_that_are_called_by_numbers_keep_their_order() -> None:
-    assert table(as_frame(pd.DataFrame([[1, 2]], columns=[1, 0]))) == {"1": [1], "0": [2]}
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            pd.DataFrame({("x", "mean"): [1.0], ("x", "max"): [2.0]}),
+            {"('x', 'mean')": [1], "('x', 'max')": [2]},
+        ),
+        (pd.DataFrame([[1, 2]], columns=[1, 0]), {"1": [1], "0": [2]}),  # in their order
+    ],
+)
+def test_columns_that_are_called_by_no_texts_have_names(values: Any, expected: Any) -> None:
+    assert table(as_frame(values)) == expected
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("values", "error", "message"),
     [
-        pd.DataFrame([[1, 2]], columns=["a", "a"]),
-        pd.DataFrame([[1, 2]], columns=[1, "1"]),
-        pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]),
-        {1: [1], "1": [2]},
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), fn.DataError, "two columns named 'a'"),
+        (pd.DataFrame([[1, 2]], columns=[1, "1"]), fn.DataError, "two columns named '1'"),
+        (
+            pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]),
+            fn.DataError,
+            "two columns named 'a'",
+        ),
+        ({1: [1], "1": [2]}, fn.DataError, "two columns named '1'"),
+        (pl.LazyFrame({"a": [1]}), fn.InputError, r"lazy, and has no rows yet: give frame\.coll"),
+        (pa.record_batch({"a": [1]}), fn.InputError, "this kind of data frame cannot be read"),
+        (
+            {"id": [10**400, 1]},
+            fn.DataError,
+            "column 'id' has a whole number that is too large for float64",
+        ),
     ],
 )
-def test_two_columns_of_one_name_are_refused(values: Any) -> None:
-    with pytest.raises(fn.DataError, match="two columns named '[a1]'"):
+def test_frames_that_cannot_be_read_say_why(
+    values: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
         as_frame(values)
-
-
-def test_a_lazy_frame_is_refused() -> None:
-    with pytest.raises(fn.InputError, match=r"lazy, and has no rows yet: give frame\.collect"):
-        as_frame(pl.LazyFrame({"a": [1]}))
-
-
-def test_a_table_that_narwhals_does_not_know_is_refused() -> None:
-    with pytest.raises(fn.InputError, match="this kind of data frame cannot be read"):
-        as_frame(pa.record_batch({"a": [1]}))
 
 
 @pytest.mark.parametrize(
@@ -180,17 +187,8 @@ def test_categories_are_the_same_in_a_frame_and_in_its_file(tmp_path: Path) -> N
     assert table(read_frame(tmp_path / "t.feather")) == expected
 
 
-def test_a_whole_number_beyond_float64_is_refused() -> None:
-    with pytest.raises(fn.DataError, match="column 'id' has a whole number that is too large"):
-        as_frame({"id": [10**400, 1]})
-
-
 def test_rows_of_a_frame_are_rows_of_all_columns() -> None:
     frame = as_frame({"a": [1.0, 2.0, 3.0], "w": ["u", None, "v"]})
     for index in (slice(1, None), np.array([1, 2]), np.array([False, True, True])):
         assert table(frame.take(index)) == {"a": [2, 3], "w": [None, "v"]}
         assert len(frame.take(index)) == 2
-
-
-def test_words_that_mean_no_value_are_missing() -> None:
-    assert cells(words_of(Texts.of(["NA", "a", "", "-"]))) == [None, "a", None, "-"]

@@ -157,15 +157,16 @@ def _learned(column: Values, name: str, source: str) -> Values:
 
 
 def text_columns_of(preprocessor: Any, target: Target = None) -> TextColumns:
-    """Return which columns of a file are texts for a preprocessor, beside a `target`."""
+    """Return the text columns of files for a preprocessor.
+
+    Columns that the user names as the `target` are none of its inputs, and texts where it has
+    labels.
+    """
 
     def text_columns(names: Sequence[str], named: bool, source: str) -> set[str]:
-        apart: tuple[str, ...] = ()
-        if target is not None:
-            apart = match_targets(target, tuple(names), named, source)
-        inputs = [name for name in names if name not in apart]
-        found = set(preprocessor.text_columns(inputs, named, source))
-        labels = apart and preprocessor.label_names is not None
-        return found | {*apart} if labels else found
+        targets = () if target is None else match_targets(target, tuple(names), named, source)
+        inputs = [name for name in names if name not in targets]
+        found: set[str] = preprocessor.text_columns(inputs, named, source)
+        return found if preprocessor.label_names is None else found.union(targets)
 
     return text_columns

@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastnet as fn
+from fastnet.cli.load import load_for
 from fastnet.data import BUILT_IN, Dataset, load
+from fastnet.data.frame_files import read_frame
 from fastnet.errors import DataError, DataNotFoundError, InputError
+from fastnet.preprocessing.table import TablePreprocessor
 from tests.data.tables import cells, table
 
 X = np.arange(12, dtype=np.float64).reshape(6, 2) / 7
@@ -191,3 +195,76 @@ def test_parts_that_do_not_fit_are_refused() -> None:
         Dataset("d", X[0], None)
     with pytest.raises(DataError, match="t: expected 2 columns, got 1"):
         Dataset("d", X, Y, test=Dataset("t", X[:, :1], Y))
+
+
+# --- new files for a network ----------------------------------------------------------------------
+
+NAMED = "a,color,y\n1,red,cat\n2,blue,dog\n3,green,cat\n"
+PLAIN = "a,b,y\n1,2,0\n3,4,1\n5,7,0\n"
+BARE = "0,1,2\n1,3,4\n0,5,7\n"
+
+
+def new_rows(write: Any, trained: str, text: str, given: str | None) -> tuple[Any, Any]:
+    """Return what the commands make of a new file, for a network of the columns of another."""
+    target = "x0" if trained == BARE else "y"
+    made = TablePreprocessor.fit(read_frame(write(trained)), target, scaling="none")
+    net = fn.Network([made.inputs, 2])
+    net.preprocessor = made
+    rows = load_for(net, str(write(text, "new.csv")), target=given, folder=None, split="auto")
+    targets = None if rows.y is None else rows.true_values.tolist()
+    return made.transform(rows.x).tolist(), targets
+
+
+@pytest.mark.parametrize(
+    ("trained", "text", "given", "x", "y"),
+    [
+        (
+            NAMED,
+            "y,no,color,a\ndog,,pink,7\ncat,!,red,8\n",
+            None,
+            [[7, 0, 0, 0], [8, 0, 0, 1]],
+            [1, 0],
+        ),
+        (NAMED, "color,a\nblue,7\n", None, [[7, 1, 0, 0]], None),
+        (NAMED, "color,a,is\nblue,7,dog\n", "is", [[7, 1, 0, 0]], [1]),
+        (NAMED, "color,a\n1,2\n", None, [[2, 0, 0, 0]], None),
+        (PLAIN, "5,6\n", None, [[5, 6]], None),
+        (PLAIN, "5,6,1\n", "-1", [[5, 6]], [1]),
+        (BARE, "1,5,6\n", None, [[5, 6]], [1]),
+        (BARE, "5,6\n", None, [[5, 6]], None),
+        (BARE, "5,6,0\n", "-1", [[5, 6]], [0]),
+    ],
+)
+def test_a_new_file_is_matched_by_name_or_position_with_or_without_its_target(
+    write: Any, trained: str, text: str, given: str | None, x: Any, y: Any
+) -> None:
+    assert new_rows(write, trained, text, given) == (x, y)
+
+
+@pytest.mark.parametrize(
+    ("trained", "text", "given", "message"),
+    [
+        (NAMED, "colour,a\nred,1\n", None, "new.csv has no column 'color'; did you mean 'colour'"),
+        (
+            NAMED,
+            "color,a\nred,w\n",
+            None,
+            "new.csv: column 'a' must hold numbers, got 'w' in row 1",
+        ),
+        (NAMED, "color,a,is\nblue,7,dog\n", "y", "no column 'y'"),
+        (
+            NAMED,
+            "a,color,y\n7,blue,dog\n8,red,cow\n9,red,sow\n",
+            None,
+            "row 2, column 'y': the label 'cow' is none",
+        ),
+        (PLAIN, "5,6,1\n", None, "new.csv: expected 2 columns, got 3"),
+        (BARE, "1,2,3,4\n", None, "new.csv: expected 2 columns, got 4"),
+        (BARE, "2,3,4\n", None, "row 1, column 'x0': the label '2' is none"),
+    ],
+)
+def test_a_new_file_that_does_not_fit_is_refused(
+    write: Any, trained: str, text: str, given: str | None, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        new_rows(write, trained, text, given)

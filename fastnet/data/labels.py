@@ -15,8 +15,8 @@ from fastnet.errors import DataError
 AUTO_CLASSES = 20
 """Integers with at most this many values, or the root of the rows, are taken for classes."""
 
-_EXACT: Final = 2.0**52  # differences of integers below it are exact in float64
 _NEAR: Final = 2**16  # most integers from the least to the greatest label of a table
+_BLOCK_ROWS: Final = 4096
 
 Column = NDArray[Any] | Texts
 
@@ -79,12 +79,11 @@ def encode_labels(
         texts = column
     else:
         _check_finite(column, source, name)
-        numbers = column.astype(np.float64)
         # Files in chunks come here for every chunk, and texts of numbers need a sort of the rows.
-        y = _classes_of_integers(numbers, label_names)
+        y = _classes_of_integers(column, label_names)
         if y is not None and (y >= 0).all():
             return y
-        texts = Texts.of_numbers(numbers)
+        texts = Texts.of_numbers(column.astype(np.float64))
     index = {label: k for k, label in enumerate(label_names)}
     codes = np.array([_class_of(value, index) for value in texts.values], dtype=np.int64)
     y = codes[texts.codes]
@@ -99,7 +98,7 @@ def encode_labels(
 
 
 def _classes_of_integers(
-    numbers: NDArray[np.float64], label_names: tuple[str, ...]
+    column: NDArray[Any], label_names: tuple[str, ...]
 ) -> NDArray[np.int64] | None:
     """Return the class of each finite number, (N,), or -1, by a table of the integers.
 
@@ -110,10 +109,15 @@ def _classes_of_integers(
         return None
     low, classes = known
     outside = len(classes) - 1
-    at = numbers - low
-    # The difference may round a fraction away, so the number itself has to be whole.
-    inside = (numbers == np.rint(numbers)) & (at >= 0) & (at < outside)
-    return classes[np.where(inside, at, outside).astype(np.intp)]
+    y = np.empty(len(column), np.int64)
+    for start in range(0, len(column), _BLOCK_ROWS):  # temporaries stay in the cache
+        rows = slice(start, start + _BLOCK_ROWS)
+        numbers = column[rows].astype(np.float64)
+        at = numbers - low
+        # The difference may round a fraction away, so the number itself has to be whole.
+        inside = (numbers == np.rint(numbers)) & (at >= 0) & (at < outside)
+        y[rows] = classes[np.where(inside, at, outside).astype(np.intp)]
+    return y
 
 
 @lru_cache(maxsize=8)
@@ -128,8 +132,7 @@ def _near_integers(label_names: tuple[str, ...]) -> tuple[float, NDArray[np.int6
         return None
     numbers = [float(label) for label in label_names]
     low, high = min(numbers), max(numbers)
-    near = max(-low, high) < _EXACT and high - low < _NEAR
-    if not near or not all(number.is_integer() for number in numbers):
+    if not high - low < _NEAR or not all(number.is_integer() for number in numbers):
         return None
     classes = np.full(int(high - low) + 2, -1, np.int64)
     classes[[int(number - low) for number in numbers]] = range(len(numbers))

@@ -15,8 +15,8 @@ from fastnet.data.labels import encode_labels
 from fastnet.data.text import Texts, canonical
 from fastnet.errors import DataError
 
-NUMBERS = [0.0, -0.0, 1.0, 2.0, 7.0, -3.0, 0.5, 0.1, 1e300, 2.0**53, 5e-324, 1e16]
-INTEGERS = ["0", "1", "2", "7", "-3"]
+NUMBERS = [0.0, -0.0, 1.0, 2.0, 7.0, -3.0, 0.5, 0.1, 1e300, 2.0**53, 2.0**53 + 2, 5e-324, 1e16]
+INTEGERS = ["0", "1", "2", "7", "-3", str(2**53), str(2**53 + 2)]
 # Some are written as no number is ("7.0", "1e0"), or are none.
 LABELS = [*dict.fromkeys(map(canonical, NUMBERS)), "7.0", "1e0", "-0", "red", "", "nan", "inf"]
 
@@ -56,6 +56,8 @@ def test_numbers_of_every_dtype_are_encoded(dtype: str) -> None:
         assert codes.dtype == np.int64
         assert codes.tolist() == by_texts(column, labels).tolist() == expected
     assert len(by_numbers(column[:0], ("0", "1"))) == 0
+    many = np.random.default_rng(1).integers(0, 2, 9001).astype(dtype)  # blocks
+    assert by_numbers(many, ("1", "0")).tolist() == by_texts(many, ("1", "0")).tolist()
 
 
 @pytest.mark.parametrize(

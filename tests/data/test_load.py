@@ -200,6 +200,7 @@ def test_parts_that_do_not_fit_are_refused() -> None:
 # --- new files for a network ----------------------------------------------------------------------
 
 NAMED = "a,color,y\n1,red,cat\n2,blue,dog\n3,green,cat\n"
+CODES = "a,y\n1,007\n2,08\n3,x\n"
 PLAIN = "a,b,y\n1,2,0\n3,4,1\n5,7,0\n"
 BARE = "0,1,2\n1,3,4\n0,5,7\n"
 
@@ -230,6 +231,7 @@ def new_rows(write: Any, trained: str, text: str, given: str | None) -> tuple[An
         (NAMED, "color,a\n1,2\n", None, [[2, 0, 0, 0]], None),
         (PLAIN, "5,6\n", None, [[5, 6]], None),
         (PLAIN, "5,6,1\n", "-1", [[5, 6]], [1]),
+        (CODES, "a,is\n5,08\n", "is", [[5]], [1]),
         (BARE, "1,5,6\n", None, [[5, 6]], [1]),
         (BARE, "5,6\n", None, [[5, 6]], None),
         (BARE, "5,6,0\n", "-1", [[5, 6]], [0]),

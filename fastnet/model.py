@@ -1,4 +1,4 @@
-"""Model: parameters, preprocessing and a backend; what training and inspection work on."""
+"""`Model`: parameters, preprocessor and backend of a network, for training and inspection."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from fastnet.utils import memory
 
 
 class Model:
-    """A plan with its parameters on one backend, and what surrounds it.
+    """A network's plan, with its parameters on one backend.
 
     Parameters
     ----------
     plan : Plan
     dtype, seed, backend, precision, device
-        As for `fastnet.Network`.
+        See `fastnet.Network`.
 
     Attributes
     ----------
@@ -40,14 +40,14 @@ class Model:
     state : (S,) array of the backend
         Running statistics of batch normalisation.
     optimizer_state : OptimizerState or None
-        Moments and clocks of the optimizer that trained last.
+        Moments and counters of the last optimizer.
     preprocessor : Preprocessor
-        What makes inputs of a user's data.
+        It turns a user's data into inputs.
     loss : Loss or None
-        The one trained with.
+        The loss of the last training.
     label_names : tuple of str or None
     temperature : float or None
-        What calibration has divided the last layer by.
+        The temperature by which calibration has divided the last layer.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Model:
         self._engines = threading.local()
 
     def initialize(self, seed: int | None = None) -> None:
-        """Go back to the initial weights, of another `seed` if given, and forget all training."""
+        """Reset weights and optimizer state to their initial values, with a new `seed` if given."""
         if seed is not None:
             self.seed = validation.seed_of(seed)
         own = self.backend_object.own
@@ -88,11 +88,11 @@ class Model:
         self.temperature = None
         self._engines = threading.local()
 
-    # --- what it is ------------------------------------------------------------------------------
+    # --- properties ------------------------------------------------------------------------------
 
     @property
     def parameters(self) -> Array:
-        """All parameters in one flat buffer (P,). Assigning to it copies the values into it."""
+        """All parameters in one flat buffer (P,). Assignment copies values into the buffer."""
         return self._parameters
 
     @parameters.setter
@@ -101,7 +101,7 @@ class Model:
 
     @property
     def state(self) -> Array:
-        """The running statistics in one flat buffer (S,). Assigning copies likewise."""
+        """The running statistics in one flat buffer (S,). Assignment copies values into it."""
         return self._state
 
     @state.setter
@@ -125,7 +125,7 @@ class Model:
 
     @property
     def output_schema(self) -> OutputSchema:
-        """What the outputs stand for."""
+        """The meaning of the outputs: classes, quantiles, or columns with their units."""
         activation = self.plan.output_activation.name
         labels, target = self.label_names, self.preprocessor.target
         return OutputSchema(self.outputs, activation, self.loss, labels, target)
@@ -162,7 +162,7 @@ class Model:
         return {tensor.name: tensor.view(self.state) for tensor in self.plan.state}
 
     def loss_or_own(self, loss: str | Loss | None) -> Loss:
-        """Return the loss that is meant, by default the one trained with."""
+        """Return the loss of that name, by default the loss of the last training."""
         chosen = self.loss if loss is None else loss
         return losses.get(chosen, self.plan.output_activation.name)
 
@@ -176,10 +176,9 @@ class Model:
     # --- moving and copying ----------------------------------------------------------------------
 
     def to(self, backend: str, *, precision: str | None = None, device: int | None = None) -> Self:
-        """Return the same network on another backend, training state included.
+        """Return the network on another backend, with its optimizer state.
 
-        `precision` stays as it is by default. Where nothing changes, the network itself is
-        returned.
+        None keeps the present `precision`. If nothing changes, the network itself is returned.
         """
         precision = self.precision if precision is None else precision
         target = backends.choose(backend, self.plan, precision=precision, device=device)
@@ -206,7 +205,7 @@ class Model:
         return other
 
     def snapshot(self, into: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
-        """Return copies of parameters and running statistics, in the memory of `into` if given."""
+        """Return copies of parameters and running statistics, written to `into` if given."""
         if into is None:
             return self.parameters.copy(), self.state.copy()
         into[0][...] = self.parameters
@@ -214,14 +213,14 @@ class Model:
         return into
 
     def restore(self, snapshot: tuple[Array, Array]) -> None:
-        """Put back what `snapshot` returned."""
+        """Restore the parameters and running statistics that `snapshot` returned."""
         self.parameters[...] = snapshot[0]
         self.state[...] = snapshot[1]
 
     def is_finite(self) -> bool:
         """Return whether all parameters and running statistics are finite."""
         for values in (self.parameters, self.state):
-            # A sum of squares that overflows is looked at once more, element by element.
+            # Large finite values may overflow the sum of squares, so each element is checked.
             with np.errstate(all="ignore"):
                 square = float(values @ values)
             finite = np.isfinite(square) or np.isfinite(self.backend_object.to_host(values)).all()
@@ -243,16 +242,16 @@ class Model:
         self.__dict__.update(state)
         self._set_backend(backends.get_backend(name), self.precision)
 
-        # Copies: what joblib maps from a file is read-only, and kernels write by address.
+        # Arrays that joblib maps from a file are read-only, and kernels write by address.
         own = self.backend_object.own
         self._parameters, self._state = own(self._parameters), own(self._state)
         if self.optimizer_state is not None:
             self.optimizer_state = self.optimizer_state.copy(own)
 
-    # --- computing -------------------------------------------------------------------------------
+    # --- computation -----------------------------------------------------------------------------
 
     def engine(self, threads: int | None = None) -> Engine:
-        """Return this thread's engine: Python threads may use one network side by side."""
+        """Return this thread's own engine, so that Python threads can share one network."""
         try:
             engine: Engine = self._engines.engine
         except AttributeError:

@@ -1,4 +1,4 @@
-"""Network: what users put in, and what they get out."""
+"""`Network`: the public class, which fits, predicts and saves."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ class Network(Model):
         Sizes, as in ``[784, 128, 10]`` (inputs, hidden layers, outputs), or layers, as in
         ``[fn.Dense(128, "relu"), fn.Dropout(0.1), fn.Dense(10, "softmax")]``.
     inputs : int, optional
-        Number of inputs; with layers only.
+        Number of inputs, if `layers` holds layers.
     activation, output_activation : str
-        Of the hidden layers and of the last one; with sizes only.
+        Activations of the hidden layers and of the last one, if `layers` holds sizes.
     dtype : {"float32", "float64"}
     seed : int, default 0
-        Decides the initial weights, the order of the batches and the dropout masks: the same on
-        every backend.
+        Seed of the initial weights, the order of the batches and the dropout masks, which are the
+        same on every backend.
     backend : {"auto", "numpy", "numba", "cupy"}
-        ``"auto"`` takes the one that suits the network and can run here.
+        ``"auto"`` takes an available backend that suits the size of the network.
     precision : {"float32", "tf32", "bf16"}
-        Of matrix products, for a float32 network on a GPU. Below float32 they are several times
-        faster; parameters and their updates are float32 in any case. Not stored with the model.
+        Precision of the matrix products of a float32 network on a GPU. Lower precision is several
+        times faster; parameters and updates stay float32. Not saved with the model.
     device : int, optional
-        Which GPU, where several are visible.
+        Index of the GPU.
 
     Attributes
     ----------
@@ -70,20 +70,19 @@ class Network(Model):
     state : (S,) array of the backend
         Running statistics of batch normalisation.
     history : History or None
-        Of the newest call of `fit`.
+        History of the newest call of `fit`.
     loss : Loss or None
-        The one trained with; the default of `evaluate` and `gradients`. Stored with the model.
+        Loss of the last training, the default of `evaluate` and `gradients`. Saved with the model.
     preprocessor : Preprocessor
-        What makes inputs of x: `Passthrough` checks arrays; a `Scaler`, set by
+        It turns x into inputs. `Passthrough` checks arrays; a `Scaler`, set by
         ``fit(standardize=True)``, standardises them; a `TablePreprocessor`, set by the first
-        ``fit`` on a data frame, encodes a table. With the last, x everywhere is a table: a data
-        frame, a dict of columns, or an array of columns in the order of training. Stored with the
-        model.
+        ``fit`` on a data frame, encodes a table. Every method then takes tables as x: a data frame,
+        a dict of columns, or an array of columns in the order of training. Saved with the model.
     label_names : tuple of str or None
     temperature : float or None
-        What `calibrate` found, and put into the last layer; None again after more training.
+        The temperature that `calibrate` folded into the last layer; None after more training.
     optimizer_state : OptimizerState or None
-        Moments and clocks of the optimizer that trained last; not stored with the model.
+        Moments and counters of the last optimizer; not saved with the model.
 
     Examples
     --------
@@ -139,39 +138,38 @@ class Network(Model):
         checkpoint_every: int | str = writer.DEFAULT_EVERY,
         resume: bool = False,
     ) -> History:
-        """Train; called again, it goes on from where it stopped.
+        """Train the network; a further call continues training.
 
         Parameters
         ----------
         x : (N, I), or a data frame or dict of columns, or Chunks
-            The first table makes the network's `preprocessor`. `fastnet.data.Chunks` are rows, with
-            their targets, that are read from a file as they are needed.
+            The first table fits the network's `preprocessor`. `fastnet.data.Chunks` read rows and
+            targets from a file during training.
         y : (N,) or (N, O), or a column's name
             Class labels or probabilities for ``cross_entropy``; numbers for the other losses. With
-            a table, labels may be texts, and numbers that are learned by mse, mae, huber, quantile
-            or gaussian_nll are scaled: losses are those of scaled targets, all else is in their
-            unit.
+            a table, labels may be strings, and numeric targets of mse, mae, huber, quantile and
+            gaussian_nll are scaled: the loss is that of the scaled targets, while predictions and
+            metrics are in the targets' unit.
         loss : str or Loss, optional
-            Default: that of the last call, or what suits the output activation (softmax:
+            Default: the loss of the last call, or that of the output activation (softmax:
             cross_entropy, sigmoid: binary_cross_entropy, exp: poisson, else mse).
         optimizer : str, Optimizer or LBFGS
         epochs : int
-            Passes over the data (iterations, for L-BFGS).
+            Passes over the data; iterations for L-BFGS.
         batch_size : int or None
-            Rows in a step; the last batch of an epoch may be smaller. None: all rows.
+            Rows in a step; the last batch of an epoch may be smaller. None means all rows.
         validation_data : (x, y) or (x, y, sample_weight), optional
-            Evaluated after each epoch.
+            Held-out rows, which are evaluated after each epoch.
         validation_split : float, default 0
-            Share of the rows to take for validation instead; drawn by the network's seed.
+            Fraction of the rows to hold out for validation, drawn by the network's seed.
         early_stopping : int or EarlyStopping, optional
-            Stop after so many epochs without a better validation loss (training loss where there
-            are no validation data), and restore the best weights.
+            Stop after this many epochs without a better validation loss (training loss without
+            validation), and restore the best weights.
         metrics : sequence of str or f(target, output)
-            Computed after each epoch on the validation data, or on the training data where there
-            are none.
+            Computed after each epoch on the validation data, or else on the training data.
         callbacks : sequence of Callback or f(run)
         sample_weight : (N,), optional
-            Weights, at least 0; a row of weight 0 is a row left out. A batch's loss is divided by
+            Weights, at least 0; a row of weight 0 is left out. The loss of a batch is divided by
             the sum of its weights.
         class_weight : dict of int to float, or "balanced", optional
         standardize : bool, default False
@@ -179,19 +177,18 @@ class Network(Model):
             that has one keeps it.
         shuffle : bool, default True
         threads : int, optional
-            Number of threads; default: as many as pay for this network.
+            Number of threads; chosen by measurement unless given.
         verbose : bool, default False
-            Show a progress bar when standard error is a terminal.
+            Show a progress bar if standard error is a terminal.
         checkpoint : str or path, optional
-            Folder for checkpoints of this run; made if it is not there. One is written as it goes,
-            at the end, and on Ctrl-C and SIGTERM.
+            Folder for checkpoints of this run, created if missing. They are written during
+            training, at the end, and on Ctrl-C and SIGTERM.
         checkpoint_every : int or str, default "30s"
-            Epochs between checkpoints, or the time: ``"30s"``, ``"5min"``, ``"1h"`` (then also in
-            the middle of an epoch).
+            Epochs between checkpoints, or a time such as ``"30s"``, ``"5min"`` or ``"1h"``, which
+            may end within an epoch.
         resume : bool, default False
-            Go on from the last checkpoint, if there is one, to the same bits as a run that was
-            never interrupted; `epochs` counts the whole run. Everything else must be given as it
-            was.
+            Resume from the last checkpoint, if there is one, with the same bits as an uninterrupted
+            run. `epochs` counts the whole run; all other arguments must be the same as before.
 
         Returns
         -------
@@ -200,13 +197,14 @@ class Network(Model):
         Raises
         ------
         InputError
-            Something given does not fit; the network is unchanged.
+            An argument is invalid; the network is unchanged.
         DivergenceError
             Loss or weights are not finite; the weights are those of the last good epoch.
         KeyboardInterrupt
-            After the current batches; the network is whole and `history` has the finished epochs.
+            Ctrl-C ended training after the current batches; the network is usable, and `history`
+            has the finished epochs.
         CheckpointError
-            Nothing can be written to the folder, or there is nothing whole in it to go on from.
+            The folder cannot be written to, or holds no valid checkpoint to resume from.
         SystemExit
             SIGTERM came while `checkpoint` was given.
         """
@@ -231,7 +229,7 @@ class Network(Model):
         fraction = check_float("validation_split", validation_split, least=0, below=1)
         if fraction and validation_data is not None:
             raise InputError("give validation_data or validation_split, not both.")
-        # Rows are checked and converted; the network is as it was.
+        # Check and convert the rows; the network does not change yet.
         if isinstance(x, Chunks):
             if y is not None or sample_weight is not None or fraction:
                 raise InputError(
@@ -241,7 +239,7 @@ class Network(Model):
             prepared = out_of_core.prepare(options, x, validation_data)
         else:
             prepared = fit.prepare(options, x, y, sample_weight, validation_data, fraction)
-        # From here on the network changes.
+        # Train; from here on the network changes.
         with prepared.opened() as job:
             self.preprocessor = prepared.preprocessor
             target = self.preprocessor.target
@@ -262,9 +260,9 @@ class Network(Model):
         optimizer: str | Optimizer = "adam",
         sample_weight: ArrayLike | None = None,
     ) -> float:
-        """Take one step on these rows, as one batch of a stream.
+        """Take one training step on these rows, as one batch.
 
-        The optimizer's moments carry over from call to call (and from and to `fit`).
+        The optimizer's moments carry over from call to call, `fit` included.
 
         Returns
         -------
@@ -274,7 +272,7 @@ class Network(Model):
         Raises
         ------
         DivergenceError
-            The loss is not finite; the weights are those from before the call.
+            The loss is not finite; the weights are unchanged.
         """
         chosen, chosen_loss = optimizers.get(optimizer), self.loss_or_own(loss)
         if isinstance(chosen, LBFGS):
@@ -287,7 +285,7 @@ class Network(Model):
         job = TrainingJob(self, self.engine(), batch, chosen_loss)
         return loop.train_once(job, config, self._state_for(chosen))
 
-    # --- use -------------------------------------------------------------------------------------
+    # --- prediction ------------------------------------------------------------------------------
 
     @overload
     def predict(self, x: Inputs, *, return_std: Literal[False] = False) -> NDArray[Any]: ...
@@ -300,9 +298,9 @@ class Network(Model):
     def predict(
         self, x: Inputs, *, return_std: bool = False
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
-        """Return the outputs (N, O) for x (N, I): probabilities after softmax or sigmoid.
+        """Return the outputs (N, O) for x (N, I), which are probabilities after softmax or sigmoid.
 
-        With `return_std`, for a network trained with ``gaussian_nll``: means and standard
+        With `return_std`, a network trained with ``gaussian_nll`` returns means and standard
         deviations of the targets, each (N, T).
         """
         values = self.preprocessor.transform(x, self.dtype)
@@ -311,17 +309,17 @@ class Network(Model):
         return self.output_schema.mean_and_std(y) if return_std else y
 
     def predict_quantiles(self, x: Inputs) -> dict[float, NDArray[Any]]:
-        """Return the quantiles by name, each (N, T): ``{0.1: ..., 0.5: ..., 0.9: ...}``.
+        """Return the quantiles of a network trained with ``quantile``.
 
-        For a network trained with ``quantile``.
+        The keys are the levels, the values (N, T): ``{0.1: ..., 0.5: ..., 0.9: ...}``.
         """
         return self.output_schema.quantiles(self.predict(x))
 
     def predict_one(self, row: ArrayLike | Mapping[str, Any]) -> NDArray[Any]:
-        """Return the outputs (O,) for one row (I,), with the least delay.
+        """Return the outputs (O,) for one row (I,), with low latency.
 
-        Of an array only the length is checked. For a table, the row is a dict of values, or a
-        sequence of them in the order of training.
+        Only the length of an array is checked. For a table, the row is a dict of values, or a
+        sequence of values in the order of training.
         """
         values = self.preprocessor.transform_row(row, self.dtype)
         return self.preprocessor.decode(self.engine().predict_one(values), self.loss)
@@ -335,7 +333,7 @@ class Network(Model):
         metrics: Sequence[str | Callable[[Any, Any], float]] = (),
         sample_weight: ArrayLike | None = None,
     ) -> dict[str, float]:
-        """Return ``{"loss": ..., "accuracy": ...}`` (or ``"r2"``), and the metrics named."""
+        """Return ``{"loss": ..., "accuracy": ...}`` (or ``"r2"``) and further `metrics`."""
         chosen_loss = self.loss_or_own(loss)
         made_metrics = metric_table.get(metrics, chosen_loss, self.plan.outputs)
         if self.preprocessor.target is not None:
@@ -353,9 +351,9 @@ class Network(Model):
         loss: str | Loss | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """Return the gradient of the loss that `evaluate` reports, by parameter name.
+        """Return the gradients of the loss that `evaluate` reports, by parameter name.
 
-        Dropout is off and batch normalisation uses its running statistics, as in prediction.
+        As in prediction, dropout is off and batch normalisation uses its running statistics.
         """
         chosen_loss, engine = self.loss_or_own(loss), self.engine()
         checked = self._samples(chosen_loss, x, y, sample_weight)
@@ -366,15 +364,15 @@ class Network(Model):
         return {t.name: t.view(flat) for t in self.plan.parameters}
 
     def input_gradients(self, x: Inputs, output: ArrayLike | None = None) -> NDArray[Any]:
-        """Return how an output of each row changes with each input of that row, (N, I).
+        """Return the derivative of one output of each row by each of its inputs, (N, I).
 
         Parameters
         ----------
         x : (N, I), or a table
-            Of a table, the inputs are those that the `preprocessor` makes, called as in its
-            ``feature_names``, and the outputs are in the unit of the targets.
+            For a table, the inputs are the columns in the preprocessor's ``feature_names``, and the
+            outputs are in the unit of the targets.
         output : int or (N,) of int, optional
-            Which output, or which one of each row. Default: the largest of each row.
+            Index of the output, for all rows or for each. Default: the largest of each row.
         """
         return input_gradients.input_gradients(self, x, output)
 
@@ -391,13 +389,13 @@ class Network(Model):
         """Fit a temperature on held-out rows and fold it into the last layer.
 
         Predicted probabilities then match observed frequencies on average; the most probable class
-        of a row stays the same. Take rows that the network was not trained on. The temperature is
-        kept as `temperature`; called again, `calibrate` starts from there.
+        of a row stays the same. Use rows that the network was not trained on. The temperature is
+        stored in `temperature`; a further call starts from it.
 
         Returns
         -------
         float
-            The temperature by which the last layer is divided now, in all.
+            The total temperature by which the last layer is now divided.
         """
         checked = self._samples(self.loss_or_own(None), x, y, sample_weight)
         found = calibration.fit_temperature(self, checked)
@@ -405,13 +403,13 @@ class Network(Model):
         self.temperature = found * (self.temperature or 1.0)
         return self.temperature
 
-    # --- storing ---------------------------------------------------------------------------------
+    # --- saving ----------------------------------------------------------------------------------
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to one ``.safetensors`` file, which `fastnet.load` reads.
 
-        The file holds weights, architecture, preprocessor, loss and label names, and nothing
-        executable; not the optimizer's moments. An existing file is replaced in one step.
+        The file holds weights, architecture, preprocessor, loss and label names, but neither code
+        nor the optimizer's moments. An existing file is replaced atomically.
         """
         to_host = self.backend_object.to_host
         named = {**self.named_parameters(), **self.named_state()}
@@ -427,10 +425,10 @@ class Network(Model):
         )
         model_file.write(Path(path), content)
 
-    # --- inside ----------------------------------------------------------------------------------
+    # --- internals -------------------------------------------------------------------------------
 
     def _state_for(self, optimizer: Optimizer | LBFGS) -> OptimizerState:
-        """Return the optimizer's state to go on from, which is the network's from now on."""
+        """Set and return the optimizer state from which training continues."""
 
         def zeros(shape: tuple[int, ...]) -> NDArray[Any]:
             values: NDArray[Any] = self.backend_object.own(np.zeros(shape, self.dtype))
@@ -443,19 +441,19 @@ class Network(Model):
     def _samples(
         self, loss: Loss, x: Inputs, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> Samples:
-        """Return rows checked and encoded."""
+        """Return the rows, checked and encoded."""
         values, targets = self.preprocessor.encode(x, y, self.dtype)
         checked = Samples.check(self.plan, self.dtype, loss, values, targets, sample_weight)
         return checked.weighted()
 
 
 def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
-    """Read a network that ``net.save`` wrote, onto any backend.
+    """Load a network that ``net.save`` wrote, on any backend.
 
     Raises
     ------
     ModelFileError
-        The file is missing, damaged, or not one of fastnet's.
+        The file is missing, damaged, or not a model file.
     BackendUnavailableError
         The backend cannot run here.
     """
@@ -480,7 +478,7 @@ def _read_layers(
     activation: str | None,
     output_activation: str | None,
 ) -> tuple[int, tuple[Layer, ...]]:
-    """Return inputs and layers for either way of writing a network."""
+    """Return inputs and layers from either form of the argument `layers`."""
     try:
         given = tuple(layers)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Pictures of a training and of a network, as .png, .svg or .pdf; they need matplotlib."""
+"""Plots of a training run and of predictions, as .png, .svg or .pdf; they need matplotlib."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ SUFFIXES = ".png", ".svg", ".pdf"
 
 
 def plot_history(history: History, path: str | PathLike[str] | None = None) -> Any:
-    """Draw the learning curves of `history`, as its method `fastnet.History.plot` does."""
+    """Draw the learning curves of `history`; see `fastnet.History.plot`."""
     return history.plot(path)
 
 
 def plot_predictions(
     network: Network, x: Inputs, y: ArrayLike, path: str | PathLike[str] | None = None
 ) -> Any:
-    """Draw how well `network` does on rows with known answers.
+    """Compare the predictions of `network` with targets.
 
-    For classes the confusion matrix and the calibration; for numbers, of each target, predictions
-    and residuals with their quantiles.
+    A classifier gets its confusion matrix and calibration curve; a regressor, for each target, its
+    predictions and its residuals with their quantiles.
 
     Parameters
     ----------
     x : (N, I), or a table
-    y : (N,) class indices, or (N,) or (N, T) numbers; of a table also what ``fit`` takes
+    y : (N,) class indices, (N,) or (N, T) numbers, or, with a table, any target of ``fit``
     path : str or PathLike, optional
-        Where to save the picture; the ending (.png, .svg, .pdf) says how.
+        File to save; its ending (.png, .svg, .pdf) chooses the format.
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""How a trained network behaves: gradients by its inputs, and calibrated probabilities."""
+"""Inspection of a trained network: gradients by its inputs, and calibrated probabilities."""

@@ -1,9 +1,9 @@
-"""Calibration: predicted probabilities that match observed frequencies, by one temperature.
+"""Calibration by one temperature: predicted probabilities match observed frequencies.
 
-``softmax(z / T)``, or ``sigmoid(z / T)``, with the T that makes held-out targets most likely (Guo
-et al., 2017, "On calibration of modern neural networks"). The order of the classes stays the same.
-Since z is ``x @ w + b`` of the last layer, T is folded into its weights: every backend, every
-export and every file then has calibrated probabilities, at no cost.
+A calibrated network computes ``softmax(z / T)`` or ``sigmoid(z / T)``, with the T that maximises
+the likelihood of held-out targets (Guo et al., 2017, "On calibration of modern neural networks").
+The order of the classes stays the same. Since z is ``x @ w + b`` of the last layer, T is folded
+into its weights and biases. So backends, exports and model files need not know of it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ M = TypeVar("M", bound=Model)
 Array = NDArray[Any]
 
 BOUNDS: Final = 0.01, 100.0
-"""Temperatures that are tried; where every answer is right, T would go to 0."""
+"""Bounds of the temperature; without them T goes to 0 if every prediction is correct."""
 
 _STEPS: Final = 200
 
@@ -38,7 +38,7 @@ def pre_activations(model: Model, x: Array) -> Array:
     assert isinstance(last, Dense)
     layers = *model.layers[:-1], replace(last, activation="identity")
     backend = model.backend_object
-    # The same parameters in the same places.
+    # Only the last activation differs, so the parameters stay where they are.
     engine = backend.engine(make_plan(model.inputs, layers), model.parameters, model.state)
     return backend.to_host(engine.predict(backend.asarray(x))).astype(np.float64)
 
@@ -61,7 +61,7 @@ def fit_temperature(model: Model, checked: Samples) -> float:
     probabilities = _softmax if kind == "softmax" else _sigmoid
 
     def slope(sharpness: float) -> float:
-        """Return the derivative of the loss by 1/T; the loss is convex in that."""
+        """Return the derivative of the loss by 1/T, in which the loss is convex."""
         return float(weights @ np.sum((probabilities(sharpness * z) - target) * z, axis=1))
 
     return 1.0 / _root(slope, 1.0 / BOUNDS[1], 1.0 / BOUNDS[0])
@@ -76,7 +76,7 @@ def apply_temperature(model: Model, temperature: float) -> None:
 
 
 def calibrated_loss(model: Model) -> Loss:
-    """Return the loss that `fit_temperature` lowers: the network's, without label smoothing."""
+    """Return the loss that `fit_temperature` minimises: the network's without label smoothing."""
     loss = model.loss_or_own(None)
     if isinstance(loss, CrossEntropy | BinaryCrossEntropy):
         return replace(loss, label_smoothing=0.0)
@@ -104,7 +104,7 @@ def _sigmoid(z: Array) -> Array:
 
 
 def _root(slope: Callable[[float], float], low: float, high: float) -> float:
-    """Return where an increasing function crosses 0, by halving the logarithm; or a bound."""
+    """Return the zero of an increasing function by bisection of the logarithm, or a bound."""
     if slope(low) >= 0:
         return low
     if slope(high) <= 0:

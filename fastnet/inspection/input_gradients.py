@@ -1,13 +1,13 @@
-"""How outputs depend on inputs, by a backend's own backward pass.
+"""Gradients of outputs with respect to inputs, by the backward pass of a backend.
 
-An engine's backward pass ends at the parameters of the first layer. So the rows themselves are made
-parameters: a dense layer in front whose weights are the rows of a block and whose input is the
-identity matrix. The gradient of its weights is the delta at the network's input, row by row.
+An engine's backward pass ends at the parameters of the first layer. So a dense layer is put in
+front of the network: its input is the identity matrix and its weights are a block of rows. The
+gradient of these weights is the gradient at the network's input, row by row.
 
-And it begins at a loss. Behind the network comes a dense layer that copies each output, with a bias
-so far below zero that ``exp`` of the sum is 0: the Poisson loss of that has the gradient
-``0 - target``, which is whatever delta at the output is wanted. Nothing of this is more than
-``engine.gradient`` on another plan, so it works on every backend, and on all of its kernels.
+The backward pass starts at a loss. So a dense layer is put behind the network which copies each
+output, with a bias so far below zero that ``exp`` of the sum is 0. The Poisson loss of it has the
+gradient ``0 - target``: the target chooses the gradient at the output. All of this is
+``engine.gradient`` on another plan, so it works on every backend with its own kernels.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from fastnet.nn.plan import make_plan
 Array = NDArray[Any]
 
 _BLOCK: Final = 64
-"""Rows at a time: enough for the matrix kernels, and the identity matrix stays small."""
+"""Rows per block: enough for the matrix kernels, and the identity matrix stays small."""
 
 _FAR_BELOW: Final = -1e30
-"""The sum with any output has no exponential but 0."""
+"""Added to any output, it makes the exponential 0."""
 
 
 class Sensitivity:
-    """Deltas at the input for deltas at the output, for up to `_BLOCK` rows of x at a time.
+    """Converts gradients at the output to gradients at the input, up to `_BLOCK` rows at a time.
 
     Parameters
     ----------
     model : Model
     count : int
-        The most rows that will be asked for at a time.
+        Largest number of rows per call.
     """
 
     def __init__(self, model: Model, count: int) -> None:
@@ -50,7 +50,7 @@ class Sensitivity:
         self.model, self.size = model, max(1, min(count, _BLOCK))
         self.softmax = model.plan.output_activation.output_only
         assert isinstance(last, Dense)
-        if self.softmax:  # its derivative is taken here: it may stand at the very end only
+        if self.softmax:  # only a last layer may be softmax, so its derivative is computed here
             last = replace(last, activation="identity")
         layers = Dense(inputs), *model.layers[:-1], last, Dense(outputs, "exp")
         plan = make_plan(self.size, layers)
@@ -76,9 +76,9 @@ class Sensitivity:
         Parameters
         ----------
         x : (N, I)
-            Inputs after the scaler, in the network's dtype.
+            Preprocessed inputs, in the network's dtype.
         y : (N, O)
-            What the network makes of them.
+            The outputs for x.
         dy : (N, O)
         """
         if self.softmax:
@@ -90,7 +90,7 @@ class Sensitivity:
             count = block.stop - start
             values, target = np.zeros((size, x.shape[1]), x.dtype), np.zeros((size, y.shape[1]))
             values[:count] = x[block]
-            # The loss is a mean over rows and outputs.
+            # The factor undoes the mean over rows and outputs.
             target[:count] = -dy[block] * float(size * y.shape[1])
             self.rows[...] = backend.asarray(values)
             batch = Batch(self.identity, None, backend.asarray(target.astype(x.dtype)))
@@ -122,7 +122,7 @@ def jacobian(model: Model, x: Inputs) -> Array:
 
 
 def _forward(model: Model, x: Inputs) -> tuple[Array, Array]:
-    """Return the checked, scaled inputs, and the outputs; those of a table are scaled too."""
+    """Return the preprocessed inputs and the outputs; for a table the outputs are scaled too."""
     values = model.preprocessor.transform(x, model.dtype)
     backend, engine = model.backend_object, model.engine()
     return values, backend.to_host(engine.predict(backend.asarray(values)))
@@ -144,7 +144,7 @@ def _chosen(output: ArrayLike | None, y: Array) -> NDArray[np.intp]:
 
 
 def _units(model: Model) -> Array:
-    """Return the unit of each output (O,): what 1 of it stands for in a table's targets."""
+    """Return the factor from each output (O,) to the unit of a table's targets."""
     target = model.preprocessor.target
     if target is None or target.labels is not None:
         return np.ones(model.outputs)
@@ -152,6 +152,6 @@ def _units(model: Model) -> Array:
 
 
 def _unscaled(model: Model, dx: Array) -> Array:
-    """Return gradients with respect to inputs as they were before the scaler."""
+    """Return gradients with respect to the inputs before scaling."""
     scale = model.preprocessor.input_scale()
     return dx if scale is None else (dx / scale).astype(model.dtype)

@@ -1,6 +1,6 @@
-"""Tables: data frames as they are, with texts and missing values, into networks.
+"""Networks for tables: data frames with numbers, text and missing values.
 
-Importing this package loads NumPy; narwhals is imported when a data frame comes.
+Importing this package loads NumPy; the first data frame imports narwhals.
 """
 
 from fastnet.data.frame import Frame, as_frame

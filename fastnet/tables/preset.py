@@ -1,11 +1,10 @@
-"""Presets: layers and options of training that do well on many tables, by name.
+"""Presets: named layers and training options that do well on many tables.
 
 ``tabular`` is RealMLP-TD-S (Holzmüller, Grinsztajn and Steinwart, "Better by default: strong
-pre-tuned MLPs and boosted trees on tabular data", NeurIPS 2024; section 3 and its reference code),
-in fastnet's terms. Its layers compute ``x @ v / sqrt(I) + b`` with v of variance 1 ("neural tangent
-parametrization"). With ``w = v / sqrt(I)`` that is a plain dense layer: w has the variance 1 / I,
-and as Adam's steps do not depend on the scale of a gradient, w has the learning rate of v times
-``1 / sqrt(I)``.
+pre-tuned MLPs and boosted trees on tabular data", NeurIPS 2024; section 3 and its reference code).
+Its layers compute ``x @ v / sqrt(I) + b`` with v of variance 1 ("neural tangent parametrization").
+With ``w = v / sqrt(I)`` that is a plain dense layer whose w has variance 1 / I. Adam's steps do not
+depend on the scale of a gradient, so the learning rate of w is that of v times ``1 / sqrt(I)``.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Task = Literal["classification", "regression"]
 
 @dataclass(frozen=True)
 class Preset:
-    """What a preset chooses.
+    """The layers and training options of a preset.
 
     Attributes
     ----------
@@ -37,10 +36,10 @@ class Preset:
     activation : dict of task to str
     learning_rate : dict of task to float
     scale_rate, bias_rate : float
-        Factors on it, for the layer that scales the inputs and for biases.
+        Factors on the learning rate of the layer that scales the inputs and of biases.
     epochs, batch_size : int
     validation_split : float
-        Share of the rows that choose the epoch whose weights are kept, where no others are given.
+        Fraction of the rows that is held out to choose the best epoch, without validation data.
     """
 
     hidden: tuple[int, ...]
@@ -69,11 +68,11 @@ class Preset:
         ----------
         task : {"classification", "regression"}
         given : Overrides
-            What replaces parts of the preset.
+            Values that replace parts of the preset.
         outputs : int, optional
-            Number of outputs; default: what the target of `preprocessor` and the loss ask for.
+            Number of outputs; by default the target of `preprocessor` and the loss decide.
         validates : bool, default False
-            Whether there are validation rows already.
+            Whether the caller gives validation rows.
         """
         loss = given.loss or self._loss(task)
         outputs = outputs_for(preprocessor, loss) if outputs is None else outputs
@@ -133,23 +132,23 @@ class Preset:
 
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
-    """What replaces parts of a preset; None leaves the preset's own.
+    """Values that replace parts of a preset; None keeps the preset's value.
 
     Attributes
     ----------
     hidden : sequence of int, optional
         Sizes of the hidden layers.
     activation : str, optional
-        Of the hidden layers.
+        Activation of the hidden layers.
     output_activation : str, optional
-        Of the outputs; default: what suits the loss.
+        Activation of the outputs; chosen by the loss unless given.
     embedding_size : int, optional
         See `TablePreprocessor.first_layer`.
     loss : Loss, optional
     optimizer : Optimizer or LBFGS, optional
-        Replaces the preset's together with its learning rate.
+        It replaces the preset's optimizer and learning rate.
     learning_rate : float or Schedule, optional
-        A number is the peak of the preset's own schedule.
+        A number is the peak of the preset's schedule.
     optimizer_options : dict
         Further options of the preset's optimizer: ``l1``, ``l2``, ``weight_decay``, ``clip_norm``.
     epochs, batch_size, validation_split, early_stopping
@@ -171,7 +170,7 @@ class Overrides:
 
 
 class Built(NamedTuple):
-    """What a network for a table is made and trained with."""
+    """The layers, loss, optimizer and options of ``fit`` for a table."""
 
     layers: list[Layer]
     loss: Loss
@@ -180,7 +179,7 @@ class Built(NamedTuple):
 
 
 def outputs_for(preprocessor: TablePreprocessor, loss: Loss) -> int:
-    """Return how many outputs a network for a table's target needs with this loss."""
+    """Return the number of outputs that a table's target needs with this loss."""
     target = preprocessor.target
     if loss.name == CrossEntropy.name:
         return len(preprocessor.label_names or ())
@@ -191,13 +190,13 @@ def outputs_for(preprocessor: TablePreprocessor, loss: Loss) -> int:
 class BestEpoch(EarlyStopping):
     """Restore the weights of the best epoch, the last of equal ones; never stop early.
 
-    The most accurate one for classes, the one of the least squared error for numbers.
+    The best epoch has the highest accuracy in classification, the lowest squared error otherwise.
     """
 
     def __init__(self, task: Task, epochs: int) -> None:
         monitor = "val_accuracy" if task == "classification" else "val_loss"
         super().__init__(epochs, monitor=monitor)
-        self.min_delta = -1e-9  # so an equal one replaces the best so far
+        self.min_delta = -1e-9  # an equal epoch replaces the best one
 
 
 PRESETS: Final = {

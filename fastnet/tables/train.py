@@ -1,4 +1,4 @@
-"""train: a network from a table in one call, and the pieces that the estimators and the CLI use."""
+"""`train`: a network from a table in one call, and its parts for the estimators and the CLI."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fastnet.tables import preset as presets
 from fastnet.tables.preset import Built, Preset, outputs_for
 
 HIDDEN: Final = (128, 64)
-"""The hidden layers of a plain network."""
+"""The hidden layers of a network without a preset."""
 
 
 def train(
@@ -42,41 +42,41 @@ def train(
     validation_data: tuple[Any, ...] | None = None,
     **fit: Any,
 ) -> Network:
-    """Return a network trained on a table, which takes tables from then on.
+    """Train a network on a table and return it; its methods take tables too.
 
     Parameters
     ----------
     table : data frame, dict of columns or (N, C) array
-        Numbers and texts, with missing values.
+        Columns of numbers or text; values may be missing.
     target : str, sequence of str, or array
-        The column to learn, or several, or the values themselves.
+        The name of the target column, or several names, or the values themselves.
     task : {"auto", "classification", "regression"}
-        "auto": texts are classes, and so are integers of at most ``max(20, sqrt(N))`` different
-        values.
+        With "auto", text and integers with at most ``max(20, sqrt(N))`` different values are
+        classes; other numbers are regressed.
     preset : {"tabular", None}, default "tabular"
-        The published recipe of RealMLP-TD-S, or a plain network.
+        The published settings of RealMLP-TD-S, or None for a plain network.
     hidden : sequence of int, optional
         Sizes of the hidden layers; default: the preset's, or 128 and 64.
     activation : str, optional
-        Of the hidden layers; default: the preset's, or relu.
+        Activation of the hidden layers; default: the preset's, or relu.
     embedding_size : int, optional
-        Learn so many numbers for each category (see `TablePreprocessor.first_layer`); default: one
-        input for each category.
+        Size of the learned embedding of each category (see `TablePreprocessor.first_layer`);
+        default: categories are one-hot encoded.
     numeric_embedding : {None, "periodic", "piecewise"}
         Further inputs for each number.
     loss : str or Loss, optional
         Default: the preset's; cross_entropy for classes, mse for numbers.
     dtype, seed, backend
-        As for `Network`.
+        See `Network`.
     sample_weight, validation_data, **fit
-        As for ``Network.fit``; ``epochs`` and others replace the preset's own. The preset holds
-        20 % of the rows back to choose the best epoch by, unless there are validation data or
+        See ``Network.fit``; arguments such as ``epochs`` replace the preset's. The preset holds out
+        20 % of the rows to choose the best epoch, unless there are validation data or
         ``validation_split=0``.
 
     Raises
     ------
     DataError
-        A column or the target cannot be learned from; the message names it.
+        A column or the target is unsuitable; the message names it.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def train(
     if held_back is None:
         held_back = 0.0 if chosen is None or validates else chosen.validation_split
 
-    # What the columns and the target are, learned from the rows that train.
+    # Learn the encoding of the columns and the target, from the training rows alone.
     preprocessor = TablePreprocessor.fit(
         frame,
         target,
@@ -103,7 +103,7 @@ def train(
         rows=training_rows(len(frame), held_back, seed, sample_weight),
     )
 
-    # The network, and how it is trained.
+    # Choose layers, loss, optimizer and options of fit: the preset's or plain ones.
     kind = task_of(preprocessor)
     options: dict[str, Any] = {"hidden": hidden, "activation": activation}
     given_loss = None if chosen is not None and loss is None else make_loss(preprocessor, loss)
@@ -137,12 +137,12 @@ def train(
 
 
 def task_of(preprocessor: TablePreprocessor) -> Literal["classification", "regression"]:
-    """Return what the target asks for."""
+    """Return the task for the target of `preprocessor`."""
     return "regression" if preprocessor.label_names is None else "classification"
 
 
 def make_loss(preprocessor: TablePreprocessor, loss: str | Loss | None = None) -> Loss:
-    """Return the loss meant, by default cross_entropy or mse; refuse one for the other task."""
+    """Return the loss, by default cross_entropy or mse; refuse a loss for the other task."""
     labels = preprocessor.label_names
     given = ("cross_entropy" if labels is not None else "mse") if loss is None else loss
     name = given.name if isinstance(given, Loss) else given
@@ -165,7 +165,7 @@ def plain_layers(
     embedding_size: int | None = None,
     dropout: float = 0.0,
 ) -> list[Layer]:
-    """Return the layers of a network without a preset for a table's inputs and targets."""
+    """Return the layers of a network without a preset, for a table's inputs and targets."""
     layers: list[Layer] = []
     for units in HIDDEN if hidden is None else hidden:
         layers += [Dense(units, activation or "relu"), *([Dropout(dropout)] if dropout else [])]
@@ -175,7 +175,7 @@ def plain_layers(
 
 
 def in_units(preprocessor: TablePreprocessor, loss: Loss, network: Network) -> TablePreprocessor:
-    """Return the preprocessor with targets that are scaled only where the loss allows it."""
+    """Return the preprocessor, with unscaled targets unless the loss allows scaled ones."""
     target = preprocessor.target
     scales = scales_targets(loss, network.plan.output_activation.name)
     if target is None or target.labels is not None or scales:

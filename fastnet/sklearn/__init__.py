@@ -1,6 +1,6 @@
-"""scikit-learn estimators: its own MLP made fast, and everything that fastnet can do.
+"""scikit-learn estimators: faster versions of its MLPs, and fastnet's own.
 
-`MLPClassifier` and `MLPRegressor` stand in for scikit-learn's, parameter by parameter;
+`MLPClassifier` and `MLPRegressor` have the parameters of scikit-learn's classes;
 `FastNetClassifier` and `FastNetRegressor` have fastnet's options.
 
 >>> from fastnet.sklearn import MLPClassifier

@@ -1,4 +1,4 @@
-"""`FastNetClassifier`: two classes or more, or several yes-or-no labels at once."""
+"""`FastNetClassifier`: binary, multi-class and multi-label classification."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from fastnet.sklearn.parameters import dense, extending
 class FastNetClassifier(ClassifierMixin, FastNetEstimator):
     """A classifier with all of fastnet's options.
 
-    Two classes share one sigmoid output (two softmax outputs with ``loss="cross_entropy"``), more
-    have a softmax output each, and labels of a multi-label problem a sigmoid output each.
+    Two classes share one sigmoid output, or have two softmax outputs with ``loss="cross_entropy"``.
+    More classes have one softmax output each, labels of a multi-label problem one sigmoid output.
 
     Parameters
     ----------
     **shared
-        Those of `fastnet.sklearn.estimator.FastNetEstimator`. ``loss`` is ``"cross_entropy"`` or
-        ``"binary_cross_entropy"``, or an instance of theirs.
+        Parameters of `fastnet.sklearn.estimator.FastNetEstimator`. ``loss`` is ``"cross_entropy"``
+        or ``"binary_cross_entropy"``, or an instance of these losses.
     class_weight : dict, list of dict, or "balanced", optional
-        By label, as everywhere in scikit-learn; multiplied with the weights of the rows.
+        Weights by label, as elsewhere in scikit-learn; they multiply the sample weights.
     label_smoothing : float, optional
-        Share of the target that is spread over all classes.
+        Fraction of the target that is distributed over all classes.
 
     Attributes
     ----------
@@ -83,9 +83,9 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
         Parameters
         ----------
         X, y, sample_weight, X_val, y_val, sample_weight_val
-            As for `fit`.
+            See `fit`.
         classes : (C,), optional
-            All classes there are going to be; needed in the first call.
+            All classes, including those of later calls; the first call needs them.
         """
         _check_partial_fit_first_call(self, classes)
         if getattr(self, "stopped_", False):
@@ -141,7 +141,7 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
                 "class_weight='balanced' needs all rows at once: for partial_fit, give a dict."
             )
         else:
-            # By the weight of the rows, so that a row of weight 2 counts like two.
+            # Classes are counted by weight, so that a row of weight 2 counts like two.
             total = np.bincount(y, weight)
             by_row = total.sum() / (np.count_nonzero(total) * total[y])
         weights: Array = by_row if weight is None else weight * by_row
@@ -176,7 +176,7 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
     # --- use -------------------------------------------------------------------------------------
 
     def predict(self, X: Any) -> Array:
-        """Return the classes (N,), or which labels apply (N, L)."""
+        """Return the classes (N,), or the label indicators (N, L)."""
         outputs = self._predicted(X)
         if self._several:
             return (outputs > 0.5).astype(np.int64)
@@ -188,7 +188,7 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
         return named
 
     def predict_proba(self, X: Any) -> Array:
-        """Return the probabilities (N, C) of the classes, or (N, L) that each label applies."""
+        """Return the probabilities of the classes (N, C), or of the labels (N, L)."""
         outputs = self._predicted(X)
         if self._several or outputs.shape[1] == len(self.classes_):
             return outputs

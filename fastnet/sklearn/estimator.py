@@ -1,4 +1,4 @@
-"""What `FastNetClassifier` and `FastNetRegressor` have in common."""
+"""`FastNetEstimator`: the base class of `FastNetClassifier` and `FastNetRegressor`."""
 
 from __future__ import annotations
 
@@ -29,62 +29,57 @@ FLOATS: Final = (np.float64, np.float32)
 
 
 class FastNetEstimator(BaseEstimator):
-    """A network as an estimator of scikit-learn's.
+    """A network as a scikit-learn estimator.
 
     Parameters
     ----------
     hidden_layers : int, or sequence of int or Layer, default (100,)
-        An int is a dense layer with the options below; a layer (``fn.Dropout(0.2)``) is taken as
-        it is.
+        Sizes of dense layers with the options below, or layers such as ``fn.Dropout(0.2)``.
     activation : str or sequence of str, default "relu"
-        Of all dense hidden layers, or of each.
+        Activation of all dense hidden layers, or of each.
     normalization : {None, "batch", "layer"}
-        Before the activation of each hidden layer.
+        Normalisation before the activation of each hidden layer.
     dropout : float or sequence of float, default 0
-        Behind all dense hidden layers, or behind each.
+        Dropout rate after all dense hidden layers, or after each.
     initializer : str, optional
     loss : str or Loss, optional
     optimizer : str, Optimizer or LBFGS, default "adam"
     learning_rate : float or Schedule, optional
     l1, l2, weight_decay, clip_norm : float, optional
-        Options of the optimizer; None leaves its own.
+        Options of the optimizer; None keeps its defaults.
     epochs : int, default 100
     batch_size : int or None, default 128
     shuffle : bool, default True
     validation_split : float, optional
-        Share of the rows to hold back and measure after each epoch. Default: 0, or 0.1 with early
-        stopping when `fit` is given no validation rows.
+        Fraction of the rows to hold out. Default: 0.1 for early stopping without X_val, else 0.
     early_stopping : bool, int or EarlyStopping, optional
-        True, or the number of epochs without a better validation loss to wait; then the best
-        weights are restored. In `partial_fit` a call counts as an epoch, and without validation
-        rows the training loss is watched; when it has waited long enough, ``stopped_`` is set, and
-        further calls do nothing.
+        Stop after this many epochs without a better validation loss, and restore the best weights;
+        True uses the defaults. In `partial_fit` a call counts as an epoch, and the training loss is
+        monitored without validation rows; after the stop ``stopped_`` is True and calls do nothing.
     metrics : sequence of str or f(target, output)
     callbacks : sequence of Callback or f(run)
     standardize : bool, default False
     warm_start : bool, default False
-        Whether `fit` goes on with the network and the optimizer's moments of the last call.
+        Whether `fit` continues with the network and the optimizer's moments of the last call.
     dtype : {None, "float32", "float64"}
-        None: that of X, float64 unless it is float32. float32 takes about half the time.
+        None: float32 if X is float32, else float64. float32 takes about half the time.
     backend : {"auto", "numpy", "numba", "cupy"}
     precision : {"float32", "tf32", "bf16"}
-        Of a GPU's matrix products; see `fastnet.Network`.
     device : int, optional
-        Which GPU.
+        See `fastnet.Network`.
     threads : int, optional
     random_state : int, RandomState or None
         An int is the network's seed.
     verbose : bool, default False
         Show a progress bar.
     preset : {None, "tabular"}
-        Layers and training that do well on many tables (RealMLP-TD-S). Parameters that are not
-        what they are by default replace parts of it.
+        Settings that do well on many tables (RealMLP-TD-S); non-default parameters override them.
     table : bool, optional
-        Whether a `TablePreprocessor` makes the inputs of X's columns: texts and missing values are
-        allowed, numbers are scaled, data frames are matched by name, in any order. None: with a
-        preset or an embedding, and where X is a data frame that has texts or missing values.
+        Whether a `TablePreprocessor` encodes X: it allows text and missing values, scales numbers,
+        and matches columns of data frames by name. None means True with a preset or an embedding,
+        or if X is a data frame with text or missing values.
     embedding_size : int, optional
-        Learn so many numbers for each category.
+        Size of the learned embedding of each category.
     numeric_embedding : {None, "periodic", "piecewise"}
         Further inputs for each number.
 
@@ -92,13 +87,12 @@ class FastNetEstimator(BaseEstimator):
     ----------
     network_ : Network
     history_ : History
-        All epochs since training began; ``stop_reason`` and ``best_epoch`` are those of the newest
-        call.
+        All epochs so far; ``stop_reason`` and ``best_epoch`` belong to the newest call.
     stopped_ : bool
         Whether early stopping has ended a series of `partial_fit`.
     n_features_in_ : int
     feature_names_in_ : (I,) array of str
-        Where X has names.
+        Names of the columns, if X has any.
     """
 
     def __init__(
@@ -187,12 +181,12 @@ class FastNetEstimator(BaseEstimator):
         Parameters
         ----------
         X : (N, I) array, data frame or sparse matrix
-            A sparse one is made dense.
+            Sparse matrices are made dense.
         y : (N,) or (N, T)
         sample_weight : (N,), optional
-            A row of weight 0 is a row left out.
+            A row of weight 0 is left out.
         X_val, y_val, sample_weight_val : optional
-            Rows to measure after each epoch, and for early stopping to watch.
+            Held-out rows to evaluate after each epoch; early stopping monitors them.
         """
         first = not (self.warm_start and hasattr(self, "network_"))
         pair = X_val, y_val, sample_weight_val
@@ -201,7 +195,8 @@ class FastNetEstimator(BaseEstimator):
     def _train(
         self, X: Any, y: Any, sample_weight: Any, val: tuple[Any, ...], *, first: bool, once: bool
     ) -> Self:
-        """Train for all epochs, or for one only (`once`, in a series of calls)."""
+        """Train for all epochs, or with `once` for one epoch in a series of calls."""
+        # Check and encode rows, targets and weights.
         if first:
             self._tabular = tables.prepares(self, X)
         X, y = self._rows(X, y, reset=first)
@@ -209,6 +204,7 @@ class FastNetEstimator(BaseEstimator):
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         x, y, weight = with_weight(dense(X), y, weight)
         weight = self._row_weights(y, weight, once=once)
+        # Choose the network and the options of its fit.
         pair = self._held_back(*val)
         validates = pair is not None
         fraction = self._share(validates, once)
@@ -241,7 +237,7 @@ class FastNetEstimator(BaseEstimator):
         return self
 
     def _keep(self, network: Network, history: History, first: bool) -> None:
-        """Take over the network, and what its training measured."""
+        """Store the network and append the epochs of its training to `history_`."""
         self.network_ = network
         if first:
             self.history_ = History()
@@ -263,7 +259,7 @@ class FastNetEstimator(BaseEstimator):
             chosen = parameters.optimizer(self, once=once)
             how = {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": chosen}
         if once:
-            # `partial_fit` goes on with the early stopping of the last call.
+            # `partial_fit` continues with the early stopping of the last call.
             before: EarlyStopping | None = None if first else getattr(self, "_stopper", None)
             stopping = before or parameters.early_stopping(self.early_stopping, stream=True)
             return how | {"epochs": 1, "early_stopping": stopping}
@@ -272,7 +268,7 @@ class FastNetEstimator(BaseEstimator):
         return {"early_stopping": None} | how
 
     def _share(self, validates: bool, once: bool) -> float:
-        """Return the share of the rows to hold back."""
+        """Return the fraction of the rows to hold out."""
         if once:
             return 0.0
         if self.validation_split is not None:
@@ -289,7 +285,7 @@ class FastNetEstimator(BaseEstimator):
         if seed is None or isinstance(seed, np.random.RandomState):
             seed = check_random_state(seed).randint(2**31 - 1)
 
-        # What makes inputs of X, and the layers for them.
+        # Make the preprocessor of a table, and the layers for its inputs.
         preprocessor: Preprocessor | None = None
         hidden = () if self.preset is not None else parameters.hidden_layers(self)
         layers = [*hidden, parameters.output_layer(self, units, activation)]
@@ -317,11 +313,11 @@ class FastNetEstimator(BaseEstimator):
         return network
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
-        """Return X, as a frame where it is a table, and y, both checked."""
+        """Return X and y, both checked; with a preprocessor for tables X becomes a frame."""
         return (tables.rows if self._tabular else type(self)._checked)(self, X, y, reset=reset)
 
     def _held_back(self, X: Any, y: Any, weight: Any) -> Any:
-        """Return the caller's own validation rows as `Network.fit` takes them."""
+        """Return the caller's validation rows as `Network.fit` takes them."""
         if X is None and y is None and weight is None:
             return None
         if X is None or y is None:
@@ -330,10 +326,10 @@ class FastNetEstimator(BaseEstimator):
         pair = dense(X), self._targets(y, first=False, once=True)
         return pair if weight is None else (*pair, _check_sample_weight(weight, X))
 
-    # --- what the two kinds fill in --------------------------------------------------------------
+    # --- overridden by classifier and regressor --------------------------------------------------
 
     def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
-        """Return X and y as `validate_data` gives them."""
+        """Return X and y as `validate_data` returns them."""
         raise NotImplementedError
 
     def _targets(self, y: Array, *, first: bool, once: bool) -> Array:
@@ -341,18 +337,17 @@ class FastNetEstimator(BaseEstimator):
         raise NotImplementedError
 
     def _outputs(self) -> tuple[int, str]:
-        """Return number and activation of the outputs."""
+        """Return the number and the activation of the outputs."""
         raise NotImplementedError
 
     def _loss(self) -> Loss:
-        """Return the loss."""
         raise NotImplementedError
 
     def _row_weights(self, y: Array, weight: Array | None, *, once: bool) -> Array | None:
-        """Return the weights of the rows, with those of their classes."""
+        """Return the sample weights times the class weights."""
         return weight
 
-    # --- use -------------------------------------------------------------------------------------
+    # --- prediction ------------------------------------------------------------------------------
 
     def _predicted(self, X: Any) -> Array:
         """Return the outputs of the network (N, O)."""
@@ -364,12 +359,12 @@ class FastNetEstimator(BaseEstimator):
         return self._network().predict(dense(X))
 
     def _network(self) -> Network:
-        """Return the network on the backend that is wanted now."""
+        """Return the network on the backend of the present parameters."""
         self.network_ = self.network_.to(self.backend, precision=self.precision, device=self.device)
         return self.network_
 
     def __getstate__(self) -> dict[str, Any]:
-        # So what a GPU trained can be unpickled without one. At its next use it moves back.
+        # On the host it can be unpickled without a GPU; at its next use it moves back.
         state: dict[str, Any] = dict(super().__getstate__())
         if "network_" in state:
             state["network_"] = self.network_.to("numpy")
@@ -390,12 +385,12 @@ class FastNetEstimator(BaseEstimator):
 
     @property
     def loss_curve_(self) -> list[float]:
-        """The training loss of every epoch."""
+        """The training loss of each epoch."""
         return self.history_["loss"]
 
     @property
     def n_iter_(self) -> int:
-        """Number of epochs (of L-BFGS: iterations) so far."""
+        """Number of epochs so far; iterations for L-BFGS."""
         return len(self.history_.epochs)
 
     def __sklearn_tags__(self) -> Any:

@@ -1,4 +1,4 @@
-"""scikit-learn's MLP, an iteration (an epoch) at a time: when it stops, and its learning rate."""
+"""scikit-learn's rules for stopping and for the learning rate, applied after each epoch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastnet.training.callbacks import Callback, Run
 
 
 def rate_keeper(model: Any) -> Any:
-    """Return scikit-learn's own optimizer, without parameters: it keeps the learning rate."""
+    """Return scikit-learn's optimizer without parameters; it keeps the learning rate."""
     if model.solver == "sgd":
         return SGDOptimizer(
             [],
@@ -36,7 +36,7 @@ def squared_weights(network: Model) -> float:
 
 
 class Iterations(Callback):
-    """Counts iterations, judges progress and moves the learning rate by scikit-learn's rules.
+    """Counts iterations, judges progress and changes the learning rate by scikit-learn's rules.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ class Iterations(Callback):
         Its attributes (``n_iter_``, ``loss_curve_``, ...) are kept up to date.
     objective : Objective
     penalty : float
-        alpha over the rows of a batch.
+        alpha divided by the rows of a batch.
     rows : int
-        Rows that an iteration counts for.
+        Rows of one iteration.
     validation : tuple
-        Validation rows as ``_update_no_improvement_count`` takes them; of None without.
+        Validation rows as ``_update_no_improvement_count`` takes them; a tuple of None if none.
     once : bool
         Whether this is ``partial_fit``: one iteration, which need not converge.
     """
@@ -72,14 +72,14 @@ class Iterations(Callback):
         self.converged = False
 
     def on_train_begin(self, run: Run) -> None:
-        """Begin to count."""
+        """Start counting."""
         self._model.n_iter_ = 0
         self._squares = squared_weights(run.network)
 
     def on_epoch_end(self, run: Run) -> None:
-        """Judge the iteration that ended."""
+        """Judge the finished iteration."""
         model = self._model
-        # Each batch's loss is that before its step; so is the penalty, but for the whole epoch.
+        # A batch's loss is computed before its step, the penalty before the whole epoch.
         loss = self._objective.value * run.logs["loss"] + self._objective.offset
         self._squares, before = squared_weights(run.network), self._squares
         if not model._live:
@@ -98,7 +98,7 @@ class Iterations(Callback):
             self._change_rate(run.network, rate, model._optimizer.learning_rate)
 
     def diverged(self) -> None:
-        """Count an iteration that gave no finite number: early stopping has better weights."""
+        """Count an iteration without a finite loss; early stopping has better weights."""
         self._count(math.nan)
         self._model.validation_scores_.append(math.nan)
 
@@ -121,10 +121,10 @@ class Iterations(Callback):
 
     @staticmethod
     def _change_rate(network: Model, before: float, after: float) -> None:
-        """Go on with another learning rate.
+        """Continue with another learning rate.
 
-        scikit-learn's velocity has the rates of its steps in it; fastnet's moment does not. So the
-        moment is scaled to stand for the same velocity.
+        scikit-learn's velocity includes the learning rate, fastnet's moment does not. So the moment
+        is scaled to give the same velocity.
         """
         state = network.optimizer_state
         if before == after or state is None or not isinstance(state.optimizer, Optimizer):

@@ -1,9 +1,9 @@
-"""`MLPClassifier` and `MLPRegressor`: scikit-learn's own, trained and used by fastnet.
+"""`MLPClassifier` and `MLPRegressor`: scikit-learn's classes with fastnet's arithmetic.
 
-They are subclasses of scikit-learn's classes, and all that is not arithmetic is theirs: parameters
-and their checks, labels, initial weights, the choice of validation rows, the rules for stopping.
-What is replaced are the two training loops and the forward pass. With the same ``random_state``
-they begin with the weights that scikit-learn begins with; batches come in fastnet's own order.
+They inherit everything else from scikit-learn: parameters and their checks, labels, initial
+weights, the choice of validation rows, the rules for stopping. fastnet replaces the two training
+loops and the forward pass. With the same ``random_state`` the initial weights are those of
+scikit-learn; the order of the batches is fastnet's.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ _NOT_FINITE = (
 
 
 class _OnFastnet(BaseMultilayerPerceptron):
-    """What replaces scikit-learn's arithmetic; stands before its class.
+    """Mixin that replaces scikit-learn's arithmetic.
 
-    ``coefs_`` and ``intercepts_`` are the truth, as in scikit-learn: they may be changed in place,
-    or replaced one by one or all together. On the CPU they are views into the network.
+    As in scikit-learn, ``coefs_`` and ``intercepts_`` are the parameters: users may change them in
+    place, or replace one or all of them. On the CPU they are views into the network.
     """
 
     _network: Network | None = None
     _shown: tuple[tuple[Array, Array], ...] = ()
-    """The arrays shown to the user, each with the network's values as they were then.
+    """Pairs of an array that the user sees and the network's values at that time.
 
-    On the CPU these are one and the same array, a view into the network.
+    On the CPU both are the same view into the network.
     """
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is copied or unpickled are no views any more: the network is told at its next use.
-        # There it moves to its backend, too: so what a GPU trained can be used without one.
+        # Copied or unpickled arrays are no views; the next use copies their values into the
+        # network. It moves to its backend then too, so no GPU is needed to load what one trained.
         state = {name: value for name, value in super().__getstate__().items() if name != "_shown"}
         if self._network is not None:
             state["_network"] = self._network.to("numpy")
@@ -64,7 +64,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
     # --- the network and its parameters ----------------------------------------------------------
 
     def _linked(self) -> Network:
-        """Return the network, with the parameters that ``coefs_`` and ``intercepts_`` hold now."""
+        """Return the network with the present values of ``coefs_`` and ``intercepts_``."""
         given = [*self.coefs_, *self.intercepts_]
         network = self._network
         if network is None or [np.shape(w) for w in self.coefs_] != _shapes(network):
@@ -72,7 +72,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
         moved = network.to(self.backend)
         if moved is self._network and self._unchanged(given):
             return moved
-        # A copy: a shallow copy of this estimator has the same network.
+        # A shallow copy of this estimator shares the network, so the network is copied.
         network = network.copy() if moved is network else moved
         asarray = network.backend_object.asarray
         for tensor, values in zip([*network.weights, *network.biases], given, strict=True):
@@ -81,7 +81,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
         return network
 
     def _unchanged(self, given: list[Any]) -> bool:
-        """Return whether these are the arrays that were shown, with the values they had."""
+        """Return whether these are the arrays in `_shown`, with unchanged values."""
         return len(given) == len(self._shown) and all(
             a is shown and (shown is values or np.array_equal(shown, values))
             for a, (shown, values) in zip(given, self._shown, strict=True)
@@ -111,10 +111,10 @@ class _OnFastnet(BaseMultilayerPerceptron):
 
     @property
     def _live(self) -> bool:
-        """Whether ``coefs_`` and ``intercepts_`` follow the network by themselves."""
+        """Whether ``coefs_`` and ``intercepts_`` are views into the network."""
         return bool(self._shown) and self._shown[0][0] is self._shown[0][1]
 
-    # --- in place of scikit-learn's arithmetic ---------------------------------------------------
+    # --- scikit-learn's methods with fastnet's arithmetic ----------------------------------------
 
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> Array:
         if check_input:
@@ -122,13 +122,14 @@ class _OnFastnet(BaseMultilayerPerceptron):
         return self._linked().predict(dense(X))
 
     def _fit_stochastic(self, X: Any, y: Array, *others: Any) -> None:
-        # Without sample weights in scikit-learn 1.6.
+        # Read the arguments; scikit-learn 1.6 passes no sample weights.
         weighted, once = len(others) == 7, bool(others[-1])
         weight = others[0] if weighted else None
         if self.early_stopping and once:
             raise ValueError("partial_fit does not support early_stopping=True")
         if not once or not hasattr(self, "_optimizer"):
             self._optimizer = rate_keeper(self)
+        # Hold out validation rows, and prepare objective and network.
         held_out = (None,) * (2 + weighted)
         if self.early_stopping:
             X, y, weight, held_out = self._hold_back(X, y, weight, weighted)
@@ -142,7 +143,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
         elif not once:
             network.optimizer_state.forget()
 
-        # The last batch of an epoch may be smaller; its penalty is that of a whole one.
+        # Train. The last batch of an epoch may be smaller, but has the penalty of a full one.
         penalty = self.alpha / (size if weight is None else size * float(weight.mean()))
         iterations = Iterations(self, objective, penalty, len(x), held_out, once)
         try:
@@ -212,7 +213,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
     def _hold_back(
         self, X: Any, y: Array, weight: Array | None, weighted: bool
     ) -> tuple[Any, Array, Array | None, tuple[Any, ...]]:
-        """Return training rows, and the validation rows as scikit-learn's scoring takes them."""
+        """Return the training rows, and the validation rows as scikit-learn scores them."""
         stratified = is_classifier(self) and self.n_outputs_ == 1
         parts = train_test_split(
             *((X, y) if weight is None else (X, y, weight)),

@@ -1,8 +1,7 @@
-"""scikit-learn's MLP in fastnet's terms: its losses, its optimizers and their scales.
+"""Losses and optimizers that take the same steps as scikit-learn's MLP.
 
-scikit-learn's gradients are sums over the outputs, fastnet's losses are means over them. So each
-loss comes with two factors, and learning rate, penalty and Adam's epsilon are scaled to give the
-same steps.
+scikit-learn's gradients are sums over the outputs, fastnet's losses are means. So each loss has two
+factors, and learning rate, penalty and Adam's epsilon are scaled to give the same steps.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ ACTIVATIONS: Final = {
     "softmax": "softmax",
     "tanh": "tanh",
 }
-"""fastnet's names of scikit-learn's activations, those of output layers included."""
+"""scikit-learn's names of activations to fastnet's, output activations included."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What scikit-learn minimises, and how fastnet's loss relates to it.
+    """The loss that scikit-learn minimises, in terms of fastnet's loss.
 
     Attributes
     ----------
@@ -51,33 +50,33 @@ class Objective:
 
 
 def objective(out_activation: str, y: Array, weight: Array | None) -> Objective:
-    """Return the objective for an output activation of scikit-learn's and targets (N, T)."""
+    """Return the objective for a scikit-learn output activation and targets (N, T)."""
     outputs = y.shape[1]
     if out_activation == "softmax":
         return Objective(CrossEntropy(), 1.0, 1.0)
     if out_activation == "logistic":
         return Objective(BinaryCrossEntropy(), outputs, 1.0 / outputs)
     if out_activation == "exp":
-        # The deviance: the part that depends on the targets alone is counted too.
+        # The deviance includes the part that depends on the targets alone.
         own = np.multiply(y, np.log(y, where=y > 0, out=np.zeros(y.shape))) - y
         offset = float(np.average(own.sum(axis=1), weights=weight))
         return Objective(Poisson(), outputs, 1.0 / outputs, offset)
-    # The value is half the mean over outputs, and the gradient that of half their sum.
+    # scikit-learn's value is half the mean over outputs, its gradient that of half the sum.
     return Objective(MSE(), 0.5, 2.0 / outputs)
 
 
 def targets(out_activation: str, y: Array) -> Array:
-    """Return the targets as fastnet takes them: labels (N,) for softmax, else y (N, T) itself."""
+    """Return fastnet's targets: labels (N,) for softmax, else y (N, T) itself."""
     labels: Array = np.argmax(y, axis=1) if out_activation == "softmax" else y
     return labels
 
 
 @dataclass(frozen=True)
 class UncorrectedAdam(Adam):
-    """Adam with its epsilon beside the root of v before the bias correction, not after it.
+    """Adam that adds epsilon to the root of v before the bias correction.
 
-    ``w -= rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)``: the form that Kingma
-    and Ba (2015) give at the end of section 2, and scikit-learn uses.
+    ``w -= rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)``, as in scikit-learn and
+    at the end of section 2 of Kingma and Ba (2015).
     """
 
     def _fill_coefficients(
@@ -89,13 +88,13 @@ class UncorrectedAdam(Adam):
 
 
 def optimizer(model: Any, penalty: float, gradient: float) -> Optimizer:
-    """Return the optimizer that a model of scikit-learn's asks for.
+    """Return the optimizer for the parameters of a scikit-learn MLP.
 
     Parameters
     ----------
     model : MLPClassifier or MLPRegressor
     penalty : float
-        alpha over the rows of a batch.
+        alpha divided by the rows of a batch.
     gradient : float
         `Objective.gradient`.
     """
@@ -116,7 +115,7 @@ def optimizer(model: Any, penalty: float, gradient: float) -> Optimizer:
 
 
 def solver(model: Any, penalty: float, gradient: float) -> LBFGS:
-    """Return L-BFGS with scikit-learn's bounds and SciPy's default for the rest."""
+    """Return L-BFGS with scikit-learn's bounds, and SciPy's defaults otherwise."""
     return LBFGS(
         l2=penalty * gradient,
         tolerance=2.220446049250313e-09,

@@ -1,4 +1,4 @@
-"""From the parameters and rows of an estimator to what a network takes."""
+"""Conversion of an estimator's parameters and rows to arguments of a network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OF_THE_OPTIMIZER: Final = ("learning_rate", "l1", "l2", "weight_decay", "clip_n
 
 
 def hidden_layers(model: Any) -> list[Layer]:
-    """Return the hidden layers: an int stands for a dense layer with the model's options."""
+    """Return the hidden layers; an int makes a dense layer with the model's options."""
     given = model.hidden_layers
     entries = list(given) if isinstance(given, Sequence) else [given]
     plain = sum(not isinstance(entry, Layer) for entry in entries)
@@ -52,7 +52,7 @@ def hidden_layers(model: Any) -> list[Layer]:
 
 
 def _each(name: str, value: Any, single: type | tuple[type, ...], count: int) -> list[Any]:
-    """Return one value for each hidden layer: the same for all, or as many as there are."""
+    """Return one value for each hidden layer, from a single value or a list of that length."""
     if isinstance(value, single):
         return [value] * count
     if not isinstance(value, Sequence) or len(value) != count:
@@ -76,9 +76,9 @@ def output_layer(model: Any, units: int, activation: str) -> Dense:
 
 
 def optimizer(model: Any, *, once: bool) -> Optimizer | LBFGS:
-    """Return the optimizer, with those of its options that the model gives.
+    """Return the optimizer with the options that the model sets.
 
-    `once` tells that it is for a single epoch in a series of calls.
+    `once` means a single epoch in a series of calls.
     """
     base = optimizers.get(model.optimizer)
     given = {name: getattr(model, name) for name in _OF_THE_OPTIMIZER}
@@ -93,26 +93,26 @@ def optimizer(model: Any, *, once: bool) -> Optimizer | LBFGS:
 
 
 class StreamStopping(EarlyStopping):
-    """Early stopping over calls of ``partial_fit``: what it remembers outlives a call."""
+    """Early stopping over calls of ``partial_fit``; its state outlives a call."""
 
     def on_train_begin(self, run: Run) -> None:
-        """Forget nothing."""
+        """Keep the state of the last call."""
 
     def on_train_end(self, run: Run) -> None:
-        """Restore the best weights when this call was the last."""
+        """Restore the best weights if training stopped in this call."""
         if run.stopped is not None:
             super().on_train_end(run)
 
 
 def early_stopping(value: Any, *, stream: bool) -> EarlyStopping | None:
-    """Return the early stopping asked for, fresh: the estimator's own parameter stays as it is.
+    """Return a new `EarlyStopping` for the estimator's parameter, which stays unchanged.
 
     Parameters
     ----------
     value : None, bool, int or EarlyStopping
-        None and False: none; True: with its defaults; a number: its patience.
+        None or False for none, True for the defaults, or the patience.
     stream : bool
-        Whether it is to remember from call to call.
+        Whether its state is kept from call to call.
     """
     if value is None or value is False:
         return None
@@ -131,15 +131,15 @@ def early_stopping(value: Any, *, stream: bool) -> EarlyStopping | None:
 
 
 def dense(x: Any) -> Array:
-    """Return `x`, made dense if it is sparse."""
+    """Return `x` as a dense array."""
     values: Array = x.toarray() if hasattr(x, "toarray") else x
     return values
 
 
 def with_weight(x: Array, y: Array, weight: Array | None) -> tuple[Array, Array, Array | None]:
-    """Return the rows whose weight is not 0: the others are left out of the batches too.
+    """Return the rows whose weight is not 0, so that batches hold no others.
 
-    Where all weights are 0 nothing is left out, and the network says so.
+    If all weights are 0, all rows are returned, and the network refuses them.
     """
     if weight is None or weight.all() or not weight.any():
         return x, y, weight
@@ -148,10 +148,10 @@ def with_weight(x: Array, y: Array, weight: Array | None) -> tuple[Array, Array,
 
 
 def extending(parent: type) -> Callable[[F], F]:
-    """Give an ``__init__`` with ``*args`` and ``**kwargs`` the parent's parameters before its own.
+    """Put the parent's parameters before those of an ``__init__`` with ``*args, **kwargs``.
 
-    scikit-learn reads parameters off the signature (``get_params``, ``clone``, ``set_params``). So
-    a parent of another version, with other parameters, is followed.
+    scikit-learn reads parameters from the signature (``get_params``, ``clone``, ``set_params``). So
+    the parameters are those of the installed version's parent.
     """
     theirs = inspect.signature(parent.__init__).parameters.values()  # type: ignore[misc]
 

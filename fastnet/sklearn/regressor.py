@@ -1,4 +1,4 @@
-"""`FastNetRegressor`: one number or several, counts, means with variances, quantiles."""
+"""`FastNetRegressor`: regression of numbers, counts, means with variances, and quantiles."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
     Parameters
     ----------
     **shared
-        Those of `fastnet.sklearn.estimator.FastNetEstimator`. ``loss`` is ``"mse"`` unless given;
-        with ``"gaussian_nll"`` the network has a variance too (``predict(X, return_std=True)``),
-        with ``"quantile"`` several quantiles (`predict_quantiles`).
+        Parameters of `fastnet.sklearn.estimator.FastNetEstimator`. ``loss`` is ``"mse"`` by
+        default; ``"gaussian_nll"`` predicts variances too (``predict(X, return_std=True)``), and
+        ``"quantile"`` several quantiles (`predict_quantiles`).
     output_activation : str, optional
-        Default: what suits the loss (poisson: exp, binary_cross_entropy: sigmoid, else identity).
+        Default: exp for poisson, sigmoid for binary_cross_entropy, else identity.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
         Parameters
         ----------
         X, y, sample_weight, X_val, y_val, sample_weight_val
-            As for `fit`.
+            See `fit`.
         """
         if getattr(self, "stopped_", False):
             return self
@@ -107,17 +107,17 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
             raise InputError(f"the loss {name!r} is for classes: use FastNetClassifier.")
         return losses.get(given, self._activation(name))
 
-    # --- use -------------------------------------------------------------------------------------
+    # --- prediction ------------------------------------------------------------------------------
 
     def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
         """Return the predictions (N,), or (N, T) for several targets.
 
-        With the loss ``"quantile"`` they are those of the quantile nearest to one half.
+        With the loss ``"quantile"`` they are the quantile nearest to 1/2.
 
         Parameters
         ----------
         return_std : bool, default False
-            Return standard deviations of the same shape too; with ``"gaussian_nll"`` only.
+            Also return standard deviations of the same shape; only with ``"gaussian_nll"``.
         """
         outputs, loss = self._predicted(X), self._loss()
         targets = self.n_outputs_
@@ -134,7 +134,7 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
         return self._shaped(mean), self._shaped(deviation)
 
     def predict_quantiles(self, X: Any) -> Array:
-        """Return all quantiles of the loss ``"quantile"``: (N, Q), or (N, Q, T)."""
+        """Return all quantiles of the loss ``"quantile"``, (N, Q) or (N, Q, T)."""
         outputs, loss = self._predicted(X), self._loss()
         if not isinstance(loss, Quantile):
             raise InputError(f"predict_quantiles needs loss='quantile', got {loss.name!r}.")

@@ -1,4 +1,4 @@
-"""Estimators on tables: columns as they are, and the preset."""
+"""Support of the estimators for tables and for the preset."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _OVERRIDES: Final = (
 
 
 def prepares(model: Any, X: Any) -> bool:
-    """Return whether the columns of X are prepared by a `TablePreprocessor`."""
+    """Return whether a `TablePreprocessor` encodes the columns of X."""
     if model.table is not None:
         return bool(model.table)
     options = (model.preset, model.embedding_size, model.numeric_embedding)
@@ -47,7 +47,7 @@ def frame_of(X: Any) -> Frame:
 
 
 def task(model: Any) -> Literal["classification", "regression"]:
-    """Return what an estimator learns, once it has seen targets."""
+    """Return the task of an estimator that has seen targets."""
     return "classification" if hasattr(model, "classes_") else "regression"
 
 
@@ -61,7 +61,7 @@ def rows(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Frame, NDArray[Any
     if any(missing):
         row = missing.index(True) // max(1, values[0:1].size) + 1
         raise InputError(f"y is missing in row {row}: leave such rows out.")
-    # y is checked as always, beside a column that stands for X; what is known of X stays.
+    # y is checked beside a stand-in for X; the attributes about the features of X stay.
     known = {k: v for k, v in vars(model).items() if k in ("n_features_in_", "feature_names_in_")}
     _, y = model._checked(np.zeros((len(frame), 1)), y, reset=True)
     if reset:
@@ -72,13 +72,13 @@ def rows(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Frame, NDArray[Any
 
 
 def match(model: Any, X: Any) -> None:
-    """Raise where an array has another number of columns; frames are matched by name."""
+    """Raise if an array has another number of columns; frames are matched by name."""
     if not is_table(X):
         validate_data(model, X, skip_check_array=True, reset=False)
 
 
 def chosen(model: Any) -> Preset | None:
-    """Return the preset, or None; refuse options that do not go with one."""
+    """Return the preset, or None; refuse options that exclude a preset."""
     if model.preset is None:
         return None
     for name in _NOT_WITH_A_PRESET:
@@ -88,7 +88,7 @@ def chosen(model: Any) -> Preset | None:
 
 
 def is_given(model: Any, name: str) -> bool:
-    """Return whether a parameter is not what it is by default."""
+    """Return whether a parameter differs from its default."""
     default = inspect.signature(type(model)).parameters[name].default
     value = getattr(model, name)
     return bool(type(value) is not type(default) or value != default)
@@ -97,7 +97,7 @@ def is_given(model: Any, name: str) -> bool:
 def preprocessor(
     model: Any, frame: Frame, y: NDArray[Any], fraction: float, seed: int, scales: bool
 ) -> TablePreprocessor:
-    """Return the preprocessor of a first call's rows; `scales` tells whether targets are scaled."""
+    """Return the preprocessor of a first call's rows; `scales` says whether targets are scaled."""
     rows = training_rows(len(frame), fraction, seed)
     embedding = model.numeric_embedding
     made = TablePreprocessor.fit(frame, numeric_embedding=embedding, seed=seed, rows=rows)
@@ -107,7 +107,7 @@ def preprocessor(
 
 
 def build(model: Any, made: TablePreprocessor, *, once: bool, validates: bool) -> Built:
-    """Return what the preset makes of a table, with the parameters that the model gives."""
+    """Return the preset's layers and options for a table, with the model's parameters."""
     config = chosen(model)
     assert config is not None
     outputs, activation = model._outputs()
@@ -134,7 +134,7 @@ def build(model: Any, made: TablePreprocessor, *, once: bool, validates: bool) -
 
 
 def keep_names(model: Any, frame: Frame) -> None:
-    """Set the attributes that scikit-learn has for the features."""
+    """Set scikit-learn's attributes about the features."""
     model.n_features_in_ = len(frame.columns)
     if frame.named:
         model.feature_names_in_ = np.array(list(frame.columns), dtype=object)

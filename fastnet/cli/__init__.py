@@ -16,26 +16,26 @@ from fastnet._version import version
 from fastnet.errors import FastNetError, FastNetWarning, suggest
 
 COMMANDS: Final = {
-    "demo": "Train on handwritten digits with every backend that can run here.",
+    "demo": "Train on handwritten digits with every available backend.",
     "train": "Train a network on a table and save it.",
-    "evaluate": "Measure a model on data with known answers.",
+    "evaluate": "Evaluate a model on data with targets.",
     "predict": "Write a model's predictions for the rows of a table.",
     "info": "Show what is in a model file.",
-    "plot": "Draw learning curves, or how well a model does.",
+    "plot": "Draw learning curves, or compare predictions with targets.",
     "export": "Write a model in a form that runs without fastnet.",
-    "backends": "Show what can run here, and what cannot and why.",
+    "backends": "Show which backends can run here, and why others cannot.",
     "bench": "Measure training and prediction speed.",
 }
-"""Every command with its line in ``fastnet --help``, which therefore imports none of them."""
+"""Each command's summary, so that ``fastnet --help`` need not import the commands."""
 
 _MODULES: Final = {"train": "fastnet.cli.commands.train.command"}
-"""Where a command is that takes more than one file."""
+"""Modules of the commands that have a folder."""
 
 INTERRUPTED: Final = 130
 
 
 class LazyGroup(click.Group):
-    """Commands by name, each in its own module; and what happens to their errors."""
+    """Imports each command when it is used, and turns foreseen errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error that fastnet foresaw becomes one line and exit code 1."""
+        """Run the command; an error of fastnet becomes one line and exit code 1."""
         from fastnet.cli import output
 
         try:
@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
                 with _warnings_in_one_line():
                     return super().invoke(ctx)
             finally:
-                # Here, where a closed pipe is still handled, not when the interpreter ends.
+                # A closed pipe is handled here, but not when the interpreter exits.
                 sys.stdout.flush()
         except KeyboardInterrupt:
             output.message("interrupted.")
@@ -82,7 +82,7 @@ class LazyGroup(click.Group):
 
 
 def describe(error: BaseException) -> str:
-    """Return an error in one line, with what was noted to it."""
+    """Return an error and its notes in one line."""
     text = str(error)
     if isinstance(error, OSError) and not isinstance(error, FastNetError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
@@ -95,7 +95,7 @@ def describe(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """Show fastnet's own warnings without the line of code that gave them."""
+    """Show fastnet's warnings without the line of code that raised them."""
     from fastnet.cli import output
 
     show = warnings.showwarning
@@ -142,7 +142,7 @@ def group(ctx: click.Context, debug: bool) -> None:
 def main() -> None:
     """Run the command line: the entry point of ``fastnet`` and of ``python -m fastnet``."""
     for stream in (sys.stdout, sys.stderr):
-        # A label that the terminal's encoding lacks is shown escaped: no reason to fail.
+        # Characters that the terminal's encoding lacks are escaped, so that printing cannot fail.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:

@@ -1,4 +1,4 @@
-"""Data for a model that is there already: what ``predict``, ``evaluate`` and ``plot`` share."""
+"""Loading of data for an existing model, for ``predict``, ``evaluate`` and ``plot``."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SPLIT: Final = Name("split", ("auto", "train", "test"))
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of a data set as a network takes them.
+    """Rows of a data set, in the form that a network takes.
 
     Attributes
     ----------
     name : str
-    x, y : what ``evaluate`` takes; y is None where there are no targets
+    x, y : arguments of ``evaluate``; y is None without targets
     target : TableTarget or None
-        What y is called, and its classes.
+        The name and the classes of y.
     """
 
     name: str
@@ -59,9 +59,9 @@ class Rows:
 def load_for(
     network: Network, source: str, *, target: str | None, folder: str | None, split: str
 ) -> Rows:
-    """Return the rows of a data set or a file for a network.
+    """Load a data set or a file for a network.
 
-    With ``split="auto"`` they are those of the test split where there is one.
+    ``split="auto"`` takes the test split, if there is one.
     """
     if folder is not None and source not in BUILT_IN:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
@@ -87,9 +87,9 @@ def load_for(
 def _with_known_targets(
     dataset: Dataset, known: TableTarget, preprocessor: Preprocessor
 ) -> Dataset:
-    """Return a table with the targets of training apart, where it has them.
+    """Return a table with its target columns split off, if it has them.
 
-    By name; where columns are matched by position, only if nothing else is left over.
+    They are found by name. If columns are matched by position, the others must be the inputs.
     """
     frame = dataset.x
     if not isinstance(frame, Frame) or not known.names:
@@ -104,7 +104,7 @@ def _with_known_targets(
 
 
 def rows_of(network: Network, dataset: Dataset) -> Rows:
-    """Return the rows of a data set as a network takes them.
+    """Return the rows of a data set in the form that a network takes.
 
     Raises
     ------
@@ -124,17 +124,17 @@ def rows_of(network: Network, dataset: Dataset) -> Rows:
         return Rows(dataset.name, x, None, target)
     if target is not None:
         return Rows(dataset.name, x, labelled(dataset, target), target)
-    # A model that knows nothing of its targets: classes by their names, or their numbers.
+    # The model has no target description, so classes are given by name or by number.
     columns = dataset.y.shape[1] if getattr(dataset.y, "ndim", 1) == 2 else 1
     plain = TableTarget.plain(dataset.target_names, network.output_schema.class_names, columns)
     return Rows(dataset.name, x, plain.encode(labelled(dataset, plain)), None)
 
 
 def labelled(dataset: Dataset, target: TableTarget) -> Any:
-    """Return the targets of a data set, class numbers by the names of their classes.
+    """Return the targets of a data set, with class numbers replaced by class names.
 
-    Arrays seldom hold words: where all labels are words, the whole numbers in an array are taken
-    for the classes in their order.
+    Arrays seldom hold text. So if no label is a number, the integers of an array are taken as class
+    indices.
     """
     names, y = dataset.label_names, dataset.y
     words = target.labels is not None and not any(map(is_number, target.labels))
@@ -151,5 +151,5 @@ Task = Literal["classification", "regression"]
 
 
 def task_of(target: TableTarget | None) -> Task | None:
-    """Return what a target asks for; None without one."""
+    """Return the task of a target, or None without a target."""
     return None if target is None else target.task

@@ -1,4 +1,4 @@
-"""What the commands share: options in named sections, names with suggestions, lists of sizes."""
+"""Types of options for all commands: sections of the help, names with suggestions, sizes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help text has sections, and which takes ``--debug`` too."""
+    """A command with ``--debug`` and with sections in its help text."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -68,17 +68,17 @@ def option(*names: str, section: str = OTHER, **kwargs: Any) -> Callable[[F], F]
 
 
 def examples(*lines: str) -> str:
-    """Return lines as the examples at the end of a help text."""
+    """Return the text of the examples at the end of a help text."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
 class Name(_Text):
-    """One of the known names of something; a wrong one is answered with the nearest.
+    """A type for one of several known names; the error for a wrong one suggests the nearest.
 
     Parameters
     ----------
     kind : str
-        What it names, for messages.
+        The kind of thing that is named, for messages.
     known : iterable of str
     """
 
@@ -99,7 +99,7 @@ class Name(_Text):
 
 
 class Sizes(_Sizes):
-    """Sizes of layers such as ``128,64``; ``none`` for no layer."""
+    """A type for sizes of layers such as ``128,64``, or ``none``."""
 
     name = "sizes"
 
@@ -129,6 +129,6 @@ def backend_option(section: str) -> Callable[[F], F]:
         metavar="|".join(BACKEND.known),
         default="auto",
         section=section,
-        help="What computes. auto: a GPU when one is usable and the network is large enough to "
-        "gain, else numba, else numpy.",
+        help="The library that computes. auto: a GPU if one is usable and the network is large "
+        "enough to gain, else numba, else numpy.",
     )

@@ -1,4 +1,4 @@
-"""What the commands write: lines, tables, JSON, and files that are whole or not there."""
+"""Output of the commands: lines, tables, JSON, and files that appear only when complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDE = 10_000
-"""Width of tables that are not shown on a terminal: as wide as they are, never wrapped."""
+"""Width of tables that do not go to a terminal, which are never wrapped."""
 
 
 def message(text: str) -> None:
@@ -30,14 +30,14 @@ def message(text: str) -> None:
 
 
 def printable(text: object) -> str:
-    """Return a text with control characters escaped: names come from files of any origin."""
+    """Return a text with control characters escaped, since names come from untrusted files."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
     )
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
-    """Write named facts, one a line, the values in one column."""
+    """Write one named fact per line, with the values in one column."""
     rows = list(pairs)
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
@@ -45,7 +45,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> None:
 
 
 def console(*, markup: bool = False) -> Console:
-    """Return a console on standard output; it takes every text literally unless told otherwise."""
+    """Return a console on standard output; it prints text literally unless `markup` is set."""
     from rich.console import Console
 
     terminal = sys.stdout.isatty()
@@ -68,7 +68,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: int
 
 
 def as_json(value: object) -> str:
-    """Return `value` as JSON; numbers at full precision, null for what is not finite."""
+    """Return `value` as JSON, with full precision and with null for NaN and infinity."""
     return json.dumps(_finite(value), indent=2, allow_nan=False)
 
 
@@ -83,26 +83,26 @@ def _finite(value: object) -> object:
 
 
 def short(value: float) -> str:
-    """Return a number for people: four decimals, or four digits where those would show none."""
+    """Format a number with four decimals, or four significant digits if those are all 0."""
     if value == 0 or 0.01 <= abs(value) < 1e5:
         return f"{value:.4f}"
     return f"{value:.4g}"
 
 
 def size(count: int) -> str:
-    """Return a number of bytes for people."""
+    """Format a number of bytes."""
     return f"{count:,} bytes" if count < 10_000 else f"{count / 1000:,.1f} kB"
 
 
 def check_writable(option: str, path: Path, inputs: Sequence[str] = ()) -> None:
-    """Raise unless a file can be put at `path`: before the work, not after it.
+    """Raise, before any work, unless a file can be written to `path`.
 
     Parameters
     ----------
     option : str
-        The option that named the file, for the message.
+        The option that names the file, for the message.
     inputs : sequence of str
-        Files that the command reads, which it must not replace.
+        Files that the command reads and must not replace.
     """
     if path.exists():
         if path.is_dir():
@@ -125,7 +125,7 @@ def check_writable(option: str, path: Path, inputs: Sequence[str] = ()) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[str]]:
-    """Open a text file that appears under its name when it is complete, and only then."""
+    """Open a text file that appears under its name only when it is complete."""
     if path.exists() and not path.is_file():
         with open(path, "w", encoding="utf-8", newline="") as file:
             yield file

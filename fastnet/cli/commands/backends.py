@@ -1,4 +1,4 @@
-"""``fastnet backends``: what can run here, and what cannot and why."""
+"""``fastnet backends``: which backends can run here, and why others cannot."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from fastnet.utils.machine import cores
     "--warm-up",
     is_flag=True,
     default=False,
-    help="Compile the kernels now, so that the first training does not have to.",
+    help="Compile the kernels now, so that the first training starts at once.",
 )
 def command(as_json: bool, warm_up: bool) -> None:
-    """Show what can run here, and what cannot and why: versions, threads, caches."""
+    """Show which backends can run here, and why others cannot: versions, threads, caches."""
     found = {name: _look(backends.find(name), warm_up) for name in backends.NAMES}
     machine = _machine()
     rule = (
@@ -48,7 +48,7 @@ def command(as_json: bool, warm_up: bool) -> None:
 
 
 def _look(backend: Backend, warm_up: bool) -> dict[str, Any]:
-    """Return what is to be said of one backend."""
+    """Return the facts about one backend."""
     reason = backend.why_unavailable()
     if reason is not None:
         return {"usable": False, "reason": reason, "install": backend.install}
@@ -61,7 +61,7 @@ def _look(backend: Backend, warm_up: bool) -> dict[str, Any]:
 
 
 def _describe(found: dict[str, Any]) -> str:
-    """Return one backend's facts in a line."""
+    """Return the facts about one backend in one line."""
     if not found["usable"]:
         install = "" if found["install"] in found["reason"] else f" Install: {found['install']}"
         return f"cannot run here: {found['reason']}{install}"
@@ -72,7 +72,7 @@ def _describe(found: dict[str, Any]) -> str:
 
 
 def _machine() -> dict[str, str]:
-    """Return versions and resources that all backends share."""
+    """Return versions and resources that do not depend on a backend."""
     from threadpoolctl import threadpool_info  # type: ignore[import-untyped, unused-ignore]
 
     pools = (
@@ -92,7 +92,7 @@ def _machine() -> dict[str, str]:
 
 
 def _data_cache() -> str:
-    """Return the folder of downloads, or why there is none: no reason to show nothing at all."""
+    """Return the folder of downloads, or the reason why there is none."""
     try:
         return str(cache_folder())
     except (DataNotFoundError, OSError) as error:

@@ -1,4 +1,4 @@
-"""``fastnet bench``: how fast training and prediction are here."""
+"""``fastnet bench``: the speed of training and prediction on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastnet import backends
 from fastnet.cli import options, output
 
 PARTS = ("ladder", "startup", "widths", "kernels", "learning")
-"""What can be measured; `fastnet.benchmarks.command.PARTS` without its imports."""
+"""The parts to measure: `fastnet.benchmarks.command.PARTS` without its imports."""
 
 
 @click.command(
@@ -31,7 +31,7 @@ PARTS = ("ladder", "startup", "widths", "kernels", "learning")
     metavar="|".join(PARTS),
     multiple=True,
     show_default="ladder, startup",
-    help="What to measure; repeatable.",
+    help="The part to measure; repeatable.",
 )
 @options.option(
     "--network",
@@ -54,9 +54,9 @@ PARTS = ("ladder", "startup", "widths", "kernels", "learning")
     "--rivals",
     is_flag=True,
     default=False,
-    help="Measure other libraries too, those that are installed.",
+    help="Also measure other libraries that are installed.",
 )
-@options.option("--quick", is_flag=True, default=False, help="Fewer repetitions: a first look.")
+@options.option("--quick", is_flag=True, default=False, help="Use fewer repetitions.")
 @options.option("--threads", type=click.IntRange(min=1), metavar="N", help="Most threads to use.")
 @options.option("--json", "json_path", metavar="FILE", help="Write all numbers to a JSON file.")
 @options.option("--html", "html_path", metavar="FILE", help="Write a report with charts.")
@@ -81,7 +81,7 @@ def command(
 ) -> None:
     """Measure training and prediction speed on a ladder of networks.
 
-    The same weights and rows for each backend; compilation is outside the measurement.
+    All backends get the same weights and rows. Compilation is not measured.
     """
     if record_path is not None:
         _record(ctx, record_path, rivals=rivals, quick=quick)
@@ -89,7 +89,7 @@ def command(
         if path is not None:
             output.check_writable(name, Path(path))
     for name in chosen:
-        backends.get_backend(name)  # a backend that was named must be able to run
+        backends.get_backend(name)  # raises if it cannot run here
     from fastnet.benchmarks.command import run_bench
 
     code = run_bench(
@@ -107,7 +107,7 @@ def command(
 
 
 def _record(ctx: click.Context, path: str, *, rivals: bool, quick: bool) -> None:
-    """Measure everything; leave the command."""
+    """Measure everything and exit."""
     used = [
         name
         for name in ("parts", "networks", "chosen", "threads", "json_path", "html_path")

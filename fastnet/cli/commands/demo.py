@@ -1,4 +1,4 @@
-"""``fastnet demo``: one network on every backend that can run here, side by side."""
+"""``fastnet demo``: one network on every available backend, side by side."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Result:
     accuracy: float
     first_loss: float
     seconds: float
-    speed: float  # training rows in a second
+    speed: float  # training rows per second
 
 
 @click.command(
@@ -37,7 +37,11 @@ class _Result:
     epilog=options.examples("fastnet demo", "fastnet demo --seed 1 --out digits.safetensors"),
 )
 @options.option(
-    "--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Another seed, another run."
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    help="Seed of weights and batches.",
 )
 @options.option(
     "--out",
@@ -47,10 +51,11 @@ class _Result:
     help="Where to save the model.",
 )
 def command(seed: int, out: Path | None) -> None:
-    """Train on handwritten digits with every backend that can run here.
+    """Train on handwritten digits with every available backend.
 
-    The same network, seed and batches everywhere: 64-64-10 on the digits that come with fastnet.
-    Needs no network connection and takes seconds, after the kernels were compiled once.
+    All backends train the same 64-64-10 network, with the same seed and batches, on the digits that
+    come with fastnet. This needs no internet connection and takes seconds once the kernels are
+    compiled.
     """
     model = _place(out)
     digits = data.load("digits")
@@ -79,7 +84,7 @@ def command(seed: int, out: Path | None) -> None:
 
 
 def _place(out: Path | None) -> Path:
-    """Return where the model is to go: here, unless one was named or here is read-only."""
+    """Return the path of the model; without --out it is the current folder, if writable."""
     if out is None:
         try:
             output.check_writable("--out", Path(_MODEL))
@@ -91,7 +96,7 @@ def _place(out: Path | None) -> Path:
 
 
 def _train(backend: str, digits: Dataset, seed: int) -> _Result:
-    """Train a network after another one has warmed up what is compiled or loaded once."""
+    """Train a network, after a short run that compiles and loads everything."""
     assert digits.y is not None and digits.test is not None and digits.test.y is not None
 
     def fit(epochs: int) -> Network:

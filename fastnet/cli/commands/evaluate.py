@@ -1,4 +1,4 @@
-"""``fastnet evaluate``: how well a model does on data with known answers."""
+"""``fastnet evaluate``: loss and metrics of a model on data with targets."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ _FOR_NUMBERS = ("r2", "mae", "rmse")
     "--target",
     metavar="COL",
     show_default="as in training",
-    help="The column with the answers.",
+    help="The target column.",
 )
 @options.option(
     "--loss",
     type=options.Name("loss", LOSSES),
     metavar="NAME",
     show_default="as in training",
-    help=f"{', '.join(LOSSES)}.",
+    help=f"The loss: {', '.join(LOSSES)}.",
 )
 @options.option(
     "--metric",
     type=options.Name("metric", METRICS),
     metavar="NAME",
     multiple=True,
-    help=f"Also measured; repeatable: {', '.join(METRICS)}.",
+    help=f"A further metric; repeatable: {', '.join(METRICS)}.",
 )
 @options.option(
     "--split",
     type=model_data.SPLIT,
     metavar="auto|train|test",
     default="auto",
-    help="Of data that come with a test split. auto: test.",
+    help="The split, for data with a test split. auto: test.",
 )
-@options.option("--data-dir", metavar="FOLDER", help="Where the files of fashion-mnist are.")
+@options.option("--data-dir", metavar="FOLDER", help="Folder of the fashion-mnist files.")
 @options.backend_option(options.OTHER)
 @options.option("--json", "as_json", is_flag=True, default=False, help="Write JSON.")
 def command(
@@ -70,18 +70,20 @@ def command(
     backend: str,
     as_json: bool,
 ) -> None:
-    """Measure a MODEL on DATA with known answers.
+    """Evaluate a MODEL on DATA with targets.
 
-    Writes loss, accuracy and their like, and for classes how each one is recognised; for numbers
-    r2, the mean absolute error and the root of the mean squared error. For a calibrated model loss
-    (then without label smoothing) and calibration error also as they were before.
+    A classifier is evaluated by loss, accuracy and other metrics, in total and for each class; a
+    regressor by r2, mean absolute error and root mean squared error. For a calibrated model, loss
+    (without label smoothing) and calibration error are also given as before calibration.
     """
+    # Load the model and the data, and refuse what cannot be compared.
     network = load(model, backend=backend)
     dataset = model_data.load_for(network, data, target=target, folder=data_dir, split=split)
     if dataset.y is None:
         known = () if dataset.target is None else dataset.target.names
         wanted = f"column {' or '.join(map(repr, known))}" if known else "target"
         raise InputError(f"{dataset.name} has no {wanted} to compare with; name it with --target.")
+    # Choose metrics and loss.
     names = network.output_schema.class_names
     untold = loss is None and network.loss is None and names is None
     columns = dataset.y.shape[1] if getattr(dataset.y, "ndim", 1) == 2 else 1
@@ -99,6 +101,7 @@ def command(
     measured_by: str | Loss | None = loss
     if loss is None and network.temperature is not None:
         measured_by = calibrated_loss(network)
+    # Evaluate, and write the results.
     values = network.evaluate(dataset.x, dataset.y, loss=measured_by, metrics=chosen)
     before = {}
     if network.temperature is not None:
@@ -129,7 +132,7 @@ def _cell(value: object) -> str:
 
 
 def _by_class(network: Network, dataset: Any, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return rows, precision, recall and f1 of every class; 0 where a ratio is not defined."""
+    """Return rows, precision, recall and f1 of every class; an undefined ratio is 0."""
     targets = dataset.true_values
     if targets.dtype.kind not in "iu":
         return []

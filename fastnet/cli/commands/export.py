@@ -1,4 +1,4 @@
-"""``fastnet export``: a model in a form that runs without fastnet."""
+"""``fastnet export``: conversion of a model to a form that runs without fastnet."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from fastnet.network import load
 def command(model: str, to: str, out: Path | None) -> None:
     """Write a MODEL in a form that runs without fastnet.
 
-    The file has the weights, the preprocessing of inputs, and the names of columns and classes
-    where the format has a place for them. For a model of a table, Python code takes the table, C
-    code a struct with a field for each column, an ONNX graph a number for each column (a
-    category's index, NaN for a missing value), and a PyTorch module the array that
-    net.preprocessor.transform(table) returns. The command prints how to use the file.
+    The file has the weights and the preprocessing of inputs, and the names of columns and classes
+    if the format supports them. For a model of a table, Python code takes the table, C code a
+    struct with a field for each column, an ONNX graph a number for each column (a category's index,
+    NaN for a missing value), and a PyTorch module the array that net.preprocessor.transform(table)
+    returns. The command prints how to use the file.
     """
     network = load(model, backend="numpy")
     if out is None:

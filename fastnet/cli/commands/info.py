@@ -1,4 +1,4 @@
-"""``fastnet info``: what is in a model file."""
+"""``fastnet info``: the content of a model file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INPUTS: Final[dict[type, str]] = {
     Scaler: "standardised",
     TablePreprocessor: "made of a table's columns",
 }
-_MOST: Final = 20  # names shown of a long list
+_MOST: Final = 20  # names of a long list that are shown
 
 
 @click.command(
@@ -36,7 +36,7 @@ _MOST: Final = 20  # names shown of a long list
 @click.argument("model")
 @options.option("--json", "as_json", is_flag=True, default=False, help="Write JSON.")
 def command(model: str, as_json: bool) -> None:
-    """Show what is in a MODEL file: layers, inputs and outputs, names, scaler."""
+    """Show what is in a MODEL file: layers, inputs, outputs, names, preprocessing."""
     network = load(model, backend="numpy")
     size = Path(model).stat().st_size
     if as_json:

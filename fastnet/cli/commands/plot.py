@@ -1,4 +1,4 @@
-"""``fastnet plot``: learning curves of a run, or how well a model does, as a picture."""
+"""``fastnet plot``: a picture of learning curves, or of predictions against targets."""
 
 from __future__ import annotations
 
@@ -35,17 +35,15 @@ _LOG: Final = ".jsonl"
     show_default="the name of the source with .png",
     help=f"The picture to write, {', '.join(SUFFIXES)}; an existing file is replaced.",
 )
-@options.option(
-    "--target", metavar="COL", show_default="as in training", help="The column with the answers."
-)
+@options.option("--target", metavar="COL", show_default="as in training", help="The target column.")
 @options.option(
     "--split",
     type=model_data.SPLIT,
     metavar="auto|train|test",
     default="auto",
-    help="Of data that come with a test split. auto: test.",
+    help="The split, for data with a test split. auto: test.",
 )
-@options.option("--data-dir", metavar="FOLDER", help="Where the files of fashion-mnist are.")
+@options.option("--data-dir", metavar="FOLDER", help="Folder of the fashion-mnist files.")
 @options.backend_option(options.OTHER)
 def command(
     source: str,
@@ -56,11 +54,11 @@ def command(
     data_dir: str | None,
     backend: str,
 ) -> None:
-    """Draw learning curves, or how well a model does.
+    """Draw learning curves, or compare predictions with targets.
 
-    The log of a training (a .jsonl file of 'train --log') gives the learning curves. A model needs
-    DATA with known answers, and gives for classes the confusion matrix and the calibration, for
-    numbers the predictions and the quantiles of the residuals.
+    Learning curves are drawn from the log of a run (a .jsonl file of 'train --log'). A model needs
+    DATA with targets: a classifier gives its confusion matrix and calibration curve, a regressor
+    its predictions and the quantiles of its residuals.
     """
     if out is None:
         out = Path(Path(source).name).with_suffix(".png")

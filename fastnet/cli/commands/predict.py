@@ -1,4 +1,4 @@
-"""``fastnet predict``: a model's answers as a CSV file."""
+"""``fastnet predict``: a model's predictions as a CSV file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastnet.cli import load as model_data
 from fastnet.cli import options, output
 from fastnet.network import Network, load
 
-_BLOCK: Final = 8192  # rows that are formatted at a time
+_BLOCK: Final = 8192  # rows formatted at a time
 _STDOUT: Final = Path("-")
 
 
@@ -36,25 +36,26 @@ _STDOUT: Final = Path("-")
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
     default="predictions.csv",
-    help="The CSV file to write, replacing an existing one; - for standard output.",
+    help="The CSV file to write or replace; - for standard output.",
 )
 @options.option(
     "--split",
     type=model_data.SPLIT,
     metavar="auto|train|test",
     default="auto",
-    help="Of data that come with a test split. auto: test.",
+    help="The split, for data with a test split. auto: test.",
 )
-@options.option("--data-dir", metavar="FOLDER", help="Where the files of fashion-mnist are.")
+@options.option("--data-dir", metavar="FOLDER", help="Folder of the fashion-mnist files.")
 @options.backend_option(options.OTHER)
 def command(
     model: str, data: str, out: Path, split: str, data_dir: str | None, backend: str
 ) -> None:
     """Write a MODEL's predictions for the rows of DATA.
 
-    DATA is what 'train' takes; its columns are found by name, the target may be absent. Each row
-    has its prediction and, for classes, the probability of each class; after training with
-    gaussian_nll a standard deviation, after quantile each quantile, under a name that says so.
+    DATA may be anything that 'train' takes; columns are found by name, and the target may be
+    missing. Each row of the CSV file has the prediction and, for a classifier, the probability of
+    each class. A model trained with gaussian_nll adds a column with the standard deviation; one
+    trained with quantile has a column for each quantile.
     """
     if out != _STDOUT:
         output.check_writable("--out", out, [model, data])
@@ -63,7 +64,7 @@ def command(
     outputs = network.predict(dataset.x)
     if out == _STDOUT:
         for text in _csv(network, outputs):
-            sys.stdout.buffer.write(text.encode("utf-8"))  # whatever the terminal's encoding is
+            sys.stdout.buffer.write(text.encode("utf-8"))  # not in the terminal's encoding
         return
     with output.replacing(out) as file:
         file.writelines(_csv(network, outputs))
@@ -86,7 +87,7 @@ def _csv(network: Network, outputs: NDArray[Any]) -> Iterator[str]:
 
 
 def _numbers(values: NDArray[Any]) -> list[list[str]]:
-    """Return each number in the fewest digits that give it back exactly."""
+    """Return each number in the fewest digits that restore it exactly."""
     texts: list[list[str]] = values.astype(np.str_).tolist()
     return texts
 

@@ -1,1 +1,1 @@
-"""``fastnet train``: options, what they build, the run and its report."""
+"""``fastnet train``: its options, the network they build, the run and its report."""

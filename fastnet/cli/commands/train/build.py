@@ -1,4 +1,4 @@
-"""From the options of ``fastnet train`` to a network, a loss and an optimizer."""
+"""Construction of the network, loss and optimizer from the options of ``fastnet train``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCHEDULES: Final = ("constant", "cosine", "exponential", "one_cycle", "reduce_on
 
 @dataclass(frozen=True)
 class Training:
-    """A network, and what trains it."""
+    """A network with its loss, optimizer and options of ``fit``."""
 
     network: Network
     loss: Loss
@@ -40,7 +40,7 @@ def build(settings: Settings, data: TrainingData) -> Training:
     stopping: int | EarlyStopping | None = training.early_stopping
     optimizer: Optimizer | LBFGS
     if settings.preset is not None and isinstance(preprocessor, TablePreprocessor):
-        # The preset, with the options that were given in place of its own.
+        # Options of the command line replace those of the preset.
         overrides = _overrides(settings, data)
         built = settings.preset.build(preprocessor, data.target.task, overrides)
         layers, loss, optimizer = built.layers, built.loss, built.optimizer
@@ -60,7 +60,7 @@ def build(settings: Settings, data: TrainingData) -> Training:
 
 
 def _overrides(settings: Settings, data: TrainingData) -> Overrides:
-    """Return the options that were given, for a preset."""
+    """Return the options of the command line that replace parts of a preset."""
     model, training, given = settings.model, settings.training, settings.given
     names = ("l1", "l2", "weight_decay", "clip_norm")
     return Overrides(
@@ -79,7 +79,7 @@ def _overrides(settings: Settings, data: TrainingData) -> Overrides:
 
 
 def make_loss(training: TrainingSettings, data: TrainingData) -> Loss:
-    """Return the loss for the task of the data; refuse one for the other task."""
+    """Return the loss for the task of the data; refuse a loss for the other task."""
     name, smoothing, classes = training.loss, training.label_smoothing, data.classes
     if classes is not None:
         if classes < 2:
@@ -124,7 +124,7 @@ def _layers(settings: Settings, data: TrainingData, loss: Loss) -> list[Layer]:
 
 
 def make_optimizer(training: TrainingSettings) -> Optimizer | LBFGS:
-    """Return the optimizer that the options describe; refuse options that it does not have."""
+    """Return the optimizer of the options; refuse options that it does not have."""
     base = OPTIMIZERS[training.optimizer]()
     if training.momentum is not None and not isinstance(base, SGD):
         raise click.UsageError("--momentum goes with --optimizer sgd only.")
@@ -152,7 +152,7 @@ def make_optimizer(training: TrainingSettings) -> Optimizer | LBFGS:
 
 
 def make_schedule(training: TrainingSettings, rate: float) -> Schedule:
-    """Return the schedule of that name, spread over the epochs asked for."""
+    """Return the schedule of that name, stretched to the number of epochs."""
     epochs = training.epochs
     match training.schedule:
         case "cosine":
@@ -163,7 +163,7 @@ def make_schedule(training: TrainingSettings, rate: float) -> Schedule:
             return schedules.Exponential(rate, factor=0.01 ** (1 / epochs))
         case "step":  # to a tenth after each third
             return schedules.Step(rate, every=max(1, round(epochs / 3)), factor=0.1)
-        case "reduce_on_plateau":  # in time to matter before early stopping ends it
+        case "reduce_on_plateau":  # early enough to help before early stopping
             patience = max(1, (training.early_stopping or 10) // 2)
             return schedules.ReduceOnPlateau(rate, factor=0.3, patience=patience)
         case _:

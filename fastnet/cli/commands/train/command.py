@@ -55,12 +55,12 @@ def command(ctx: click.Context, /, **values: Any) -> None:
     """Train a network on a table and save it.
 
     DATA is digits or fashion-mnist, or a .csv, .tsv, .parquet, .feather, .arrow, .npz, .npy or IDX
-    file. A target of
-    texts or of few integers is classified; other numbers are regressed. The model file holds all
-    that 'predict' and 'evaluate' need: weights, scaler, column names, labels.
+    file. A target of text or of few different integers is classified; other numbers are regressed.
+    The model file holds all that 'predict' and 'evaluate' need: weights, preprocessing, column
+    names, labels.
 
-    Ctrl-C ends training early and saves what is learned. With --checkpoint, training that was
-    interrupted or killed goes on with the same command and --resume.
+    Ctrl-C ends training early and saves the model. With --checkpoint, the same command with
+    --resume continues a run that was interrupted or killed.
     """
     default = ParameterSource.DEFAULT
     given = {name for name in values if ctx.get_parameter_source(name) is not default}
@@ -69,7 +69,7 @@ def command(ctx: click.Context, /, **values: Any) -> None:
 
 def run(settings: Settings, command: str) -> int:
     """Train and save; return the exit code. `command` is the command line, for the report."""
-    # Before any work: what could not be done or written after it is refused.
+    # Refuse bad options before any work; load the data and build the network.
     _check_outputs(settings)
     data = training_data.load(settings)
     made = build(settings, data)
@@ -81,7 +81,7 @@ def run(settings: Settings, command: str) -> int:
         output.facts(facts)
     replaced = settings.output.out.exists()
 
-    # Training.
+    # Train; Ctrl-C keeps the epochs so far.
     interrupted = False
     try:
         _fit(settings, data, made)
@@ -92,13 +92,13 @@ def run(settings: Settings, command: str) -> int:
         error.add_note("No model was saved.")
         raise
     except KeyboardInterrupt:
-        # Pressed twice, it may have come in the middle of a step: then there is nothing to save.
+        # A second Ctrl-C may come in the middle of a step; then there is nothing to save.
         if network.history is None or network.history.stop_reason != "interrupted":
             output.message(f"interrupted; no model was saved.{_how_to_resume(settings.training)}")
             return INTERRUPTED
         interrupted = True
 
-    # The model, and what is written beside it.
+    # Save the model, and write the results.
     if settings.training.calibrate:
         _calibrate(settings, data, network)
     with _undisturbed():
@@ -148,7 +148,7 @@ def _how_to_resume(training: TrainingSettings) -> str:
 
 
 def _check_outputs(settings: Settings) -> None:
-    """Refuse, before any work, what could not be done or written after it."""
+    """Refuse, before any work, options and files that would fail after it."""
     training, written = settings.training, settings.output
     holds_back = settings.data.chunk_rows is None  # else --calibrate is refused with the data
     if training.calibrate and holds_back and not training.validation_split:
@@ -173,23 +173,23 @@ def _check_outputs(settings: Settings) -> None:
 
 
 def _outputs(written: OutputSettings) -> list[tuple[str, Path]]:
-    """Return the files that are going to be written, by their options."""
+    """Return the files that will be written, with their options."""
     outputs = (("--out", written.out), ("--html", written.html), ("--log", written.log))
     return [(name, path) for name, path in outputs if path is not None]
 
 
 def _callbacks(settings: Settings) -> list[Callback]:
-    """Return what follows the training."""
+    """Return the callbacks that report the training."""
     log = settings.output.log
     logs: list[Callback] = [] if log is None else [JsonLines(log)]
     return logs if settings.output.quiet else [EpochLines(settings.training.epochs), *logs]
 
 
 def _facts(settings: Settings, data: TrainingData, made: Training) -> list[tuple[str, object]]:
-    """Return what is going to be trained, on what, and how."""
+    """Return the facts about rows, network and training that are shown before training."""
     network, training, optimizer = made.network, settings.training, made.optimizer
 
-    # The rows.
+    # Describe the rows.
     outputs = f"{network.outputs} output{'s' * (network.outputs != 1)}"
     outputs = f"{data.classes} classes" if data.classes else outputs
     rows = f"{data.name}: {len(data):,} rows, {network.inputs} inputs, {outputs}"
@@ -198,7 +198,7 @@ def _facts(settings: Settings, data: TrainingData, made: Training) -> list[tuple
         why = " (for --early-stopping)" if training.validation is None else ""
         rows += f"; {fraction:g} of the rows for validation{why}"
 
-    # The network.
+    # Describe the network.
     dense = [layer for layer in network.layers if isinstance(layer, Dense)]
     hidden = [layer for layer in dense[:-1] if layer.blocks is None]
     sizes = [network.inputs, *(layer.units for layer in hidden), network.outputs]
@@ -206,7 +206,7 @@ def _facts(settings: Settings, data: TrainingData, made: Training) -> list[tuple
     kinds = ", ".join([*(layer.activation for layer in hidden[-1:]), final])
     described = f"{'-'.join(map(str, sizes))} ({kinds}), {network.plan.size:,} parameters"
 
-    # The training.
+    # Describe the training.
     how = f"{made.loss.name} by {optimizer.name}"
     if isinstance(optimizer, Optimizer):
         schedule = optimizer.schedule
@@ -235,7 +235,7 @@ def _inputs(settings: Settings, network: Network) -> str:
 
 
 def _threads(training: TrainingSettings, network: Network, data: TrainingData) -> str:
-    """Return how many threads a step is going to use."""
+    """Return how many threads a step will use."""
     if network.backend == "cupy":
         return "on the GPU"
     engine = network.engine(training.threads)
@@ -247,7 +247,7 @@ def _threads(training: TrainingSettings, network: Network, data: TrainingData) -
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Let no further Ctrl-C come between a model and its file."""
+    """Ignore Ctrl-C while the model is written."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -259,7 +259,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _calibrate(settings: Settings, data: TrainingData, network: Network) -> None:
-    """Fit the temperature to the rows that validated, and write what it changed."""
+    """Fit the temperature on the validation rows, and write its effect."""
     fraction, seed = settings.training.validation_split, settings.model.seed
     rows = data.take(split_index(len(data), fraction, seed)[1])
     loss = calibrated_loss(network)
@@ -276,7 +276,7 @@ def _calibrate(settings: Settings, data: TrainingData, network: Network) -> None
 def _test(
     data: TrainingData, network: Network, loss: Loss, metrics: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return what the network scores on the test split, if there is one."""
+    """Return loss and metrics on the test split, if there is one."""
     test = data.test
     if test is None or test.y is None:
         return {}
@@ -290,7 +290,7 @@ def _conclude(
     tested: dict[str, float],
     replaced: bool,
 ) -> None:
-    """Write the results, one a line: ``test accuracy 0.8783``."""
+    """Write one result per line: ``test accuracy 0.8783``."""
     epochs, written = len(history.epochs), settings.output
     last = history.epochs.index(history.best_epoch) if history.best_epoch else -1
     values = {name: record[last] for name, record in history.items() if name != "learning_rate"}

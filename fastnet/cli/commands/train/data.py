@@ -1,4 +1,4 @@
-"""What ``fastnet train`` trains on: rows, and the preprocessor that was learned from them."""
+"""The training data of ``fastnet train``: rows, and the preprocessor fitted to them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fastnet.training.checkpoints.writer import knows_no_table
 
 _CHUNK_FILES: Final = (".npy", ".parquet")
 _SHOWN: Final = 10_000
-"""Rows of the first chunk of a large file that a report is made of."""
+"""Number of rows of a large file that the report reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +38,11 @@ class TrainingData:
     Attributes
     ----------
     name : str
-    x, y : what ``fit`` takes
+    x, y : arguments of ``fit``
     preprocessor : Preprocessor
-        What a network for these rows begins with; it knows the target.
+        The preprocessor of a new network for these rows; it describes the target.
     test : Rows or None
-        The official test split, where the data set has one.
+        The official test split, if the data set has one.
     """
 
     name: str
@@ -56,25 +56,25 @@ class TrainingData:
 
     @property
     def target(self) -> TableTarget:
-        """What is learned."""
+        """The description of the target."""
         target = self.preprocessor.target
         assert target is not None
         return target
 
     @property
     def classes(self) -> int | None:
-        """Number of classes; None for numbers."""
+        """Number of classes; None for regression."""
         return None if self.target.labels is None else len(self.target.labels)
 
     @property
     def at_hand(self) -> int:
-        """How many rows a report may read: of a file that is read in chunks, some of the first."""
+        """Number of rows that a report may read; for a file in chunks, some rows of the first."""
         if isinstance(self.x, Chunks):
             return min(_SHOWN, self.x.chunk_rows, len(self))
         return len(self)
 
     def take(self, index: NDArray[np.intp]) -> Rows:
-        """Return some rows; of a file, all between the first and the last of them are read."""
+        """Return some rows; of a file, all rows between the first and the last are read."""
         if not isinstance(self.x, Chunks):
             return Rows(self.name, self.x, self.y, self.target).take(index)
         first = int(index.min())
@@ -84,7 +84,8 @@ class TrainingData:
 
 
 def load(settings: Settings) -> TrainingData:
-    """Return the rows that the options name, and what is learned of them before training."""
+    """Load the data that the options name, and fit its preprocessor."""
+    # Read the data set, and encode its target.
     wanted = settings.data
     if wanted.data_dir is not None and wanted.data not in BUILT_IN:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
@@ -99,6 +100,7 @@ def load(settings: Settings) -> TrainingData:
     kept = training_rows(dataset.rows, settings.training.validation_split, settings.model.seed)
     target = _target(dataset, wanted, kept)
     y = labelled(dataset, target)
+    # Arrays are used directly.
     x = dataset.x
     if not isinstance(x, Frame):
         if settings.preset is not None or wanted.numeric_embedding or settings.model.embedding_size:
@@ -111,6 +113,7 @@ def load(settings: Settings) -> TrainingData:
             if tested.y is not None:  # an unknown label is told before the training, not after it
                 target.encode(tested.y, tested.name)
         return TrainingData(dataset.name, x, y, passthrough, tested)
+    # Tables are encoded, by the scaling of version 0.1 if its checkpoint is resumed.
     training = settings.training
     if training.resume and training.checkpoint and knows_no_table(training.checkpoint):
         standardize = wanted.standardize is not False
@@ -127,14 +130,14 @@ def load(settings: Settings) -> TrainingData:
 
 
 def _target(dataset: Dataset, wanted: DataSettings, kept: NDArray[np.intp] | None) -> TableTarget:
-    """Return what is learned: classes, or numbers and their scale."""
+    """Return the description of the target: classes, or numbers and their scale."""
     if dataset.label_names is not None:
         return TableTarget.plain(dataset.target_names, dataset.label_names)
     return TableTarget.learn(dataset.y, dataset.target_names, wanted.task, kept)
 
 
 def _load_chunks(settings: Settings) -> TrainingData:
-    """Return a file as chunks; its target is read once, to see what it is."""
+    """Open a file in chunks; its target is read once, to find the task."""
     wanted = settings.data
     if Path(wanted.data).suffix.lower() not in _CHUNK_FILES:
         raise click.UsageError("--chunk-rows goes with .npy and .parquet files.")
@@ -157,7 +160,7 @@ def _load_chunks(settings: Settings) -> TrainingData:
 
 
 def _labels(chunks: Chunks, task: str) -> tuple[str, ...] | None:
-    """Return the classes of a file's target; None for numbers."""
+    """Return the classes of a file's target; None for regression."""
     most = max(AUTO_CLASSES, int(math.sqrt(len(chunks))))
     values = chunks.target_values(most)
     if values is not None and (task == "classification" or (values == values.round()).all()):

@@ -9,14 +9,14 @@ from fastnet.cli.output import short
 from fastnet.training.callbacks import Callback, Run
 
 TERMINAL_LINES: Final = 25
-"""About so many epochs of a long run are shown on a terminal, where the progress bar runs too."""
+"""About this many epochs of a long run are shown on a terminal, beside the progress bar."""
 
 
 class EpochLines(Callback):
-    """A table on a terminal; elsewhere a line ``epoch=1 loss=0.53 ...`` for every epoch."""
+    """Writes a table on a terminal, elsewhere a line ``epoch=1 loss=0.53 ...`` per epoch."""
 
     def __init__(self, epochs: int) -> None:
-        # The stream itself: while the progress bar runs, sys.stdout leads to the bar's console.
+        # While the progress bar runs, sys.stdout is the bar's console, so the stream is kept.
         self._stream = sys.stdout
         self._terminal = self._stream.isatty()
         self._every = max(1, epochs // TERMINAL_LINES) if self._terminal else 1

@@ -31,7 +31,7 @@ _OPTIONS: Final = (
         "--target",
         metavar="COL",
         section=_DATA,
-        help="The column to learn; several with commas. npz: the array's name, by default y. npy: "
+        help="The target column; several with commas. npz: the array's name, by default y. npy: "
         "the column's index, -1 for the last.",
     ),
     option(
@@ -40,62 +40,62 @@ _OPTIONS: Final = (
         metavar="auto|classification|regression",
         default="auto",
         section=_DATA,
-        help="auto: texts are classes, and so are integers of few different values.",
+        help="auto: text and integers with few different values are classes.",
     ),
     option(
         "--validation",
         type=_SHARE,
-        metavar="SHARE",
+        metavar="FRACTION",
         section=_DATA,
         show_default="0, or 0.1 with --early-stopping",
-        help="Share of the training rows to hold back and measure after each epoch.",
+        help="Fraction of the training rows to hold out and evaluate after each epoch.",
     ),
     option(
         "--standardize/--no-standardize",
         default=None,
         section=_DATA,
         show_default="by median and quartiles for tables; on for npz files",
-        help="Bring each input to mean 0 and deviation 1; --no-standardize: take inputs as they "
-        "are. Stored with the model.",
+        help="Scale each input to mean 0 and deviation 1; --no-standardize: do not scale. Saved "
+        "with the model.",
     ),
     option(
         "--chunk-rows",
         type=_POSITIVE,
         metavar="N",
         section=_DATA,
-        help="Leave the rows of a .npy or .parquet file where they are, and read N at a time.",
+        help="Train out of core: read N rows of a .npy or .parquet file at a time.",
     ),
     option(
         "--class-weight",
         type=Name("class weight", ("balanced",)),
         metavar="balanced",
         section=_DATA,
-        help="balanced: rows of rare classes count more.",
+        help="balanced: weight classes by the inverse of their frequency.",
     ),
     option(
-        "--data-dir", metavar="FOLDER", section=_DATA, help="Where the files of fashion-mnist are."
+        "--data-dir", metavar="FOLDER", section=_DATA, help="Folder of the fashion-mnist files."
     ),
     option(
         "--preset",
         type=Name("preset", ("tabular",)),
         metavar="tabular",
         section=_NETWORK,
-        help="Layers and training that do well on many tables (RealMLP-TD-S); further options "
-        "replace parts of it.",
+        help="Layers and training options that do well on many tables (RealMLP-TD-S); further "
+        "options replace parts of it.",
     ),
     option(
         "--embedding-size",
         type=_POSITIVE,
         metavar="N",
         section=_NETWORK,
-        help="Learn N numbers for each text of a column, and for each embedded number.",
+        help="Size of the learned embedding of each category, and of each embedded number.",
     ),
     option(
         "--numeric-embedding",
         type=Name("numeric embedding", ("periodic", "piecewise")),
         metavar="periodic|piecewise",
         section=_NETWORK,
-        help="Further inputs made of each number: waves, or its place among quantiles.",
+        help="Add inputs for each number: sines and cosines, or its position between quantiles.",
     ),
     option(
         "--hidden",
@@ -103,7 +103,7 @@ _OPTIONS: Final = (
         metavar="SIZES",
         default="128,64",
         section=_NETWORK,
-        help="Units of the hidden layers; none for a linear model.",
+        help="Sizes of the hidden layers; none for a linear model.",
     ),
     option(
         "--activation",
@@ -111,7 +111,7 @@ _OPTIONS: Final = (
         metavar="NAME",
         default="relu",
         section=_NETWORK,
-        help=f"Of the hidden layers: {', '.join(_LAYER_ACTIVATIONS)}.",
+        help=f"Activation of the hidden layers: {', '.join(_LAYER_ACTIVATIONS)}.",
     ),
     option(
         "--dropout",
@@ -119,7 +119,7 @@ _OPTIONS: Final = (
         metavar="RATE",
         default=0.0,
         section=_NETWORK,
-        help="Share of the units after each hidden layer to drop while training.",
+        help="Dropout rate after each hidden layer.",
     ),
     option(
         "--dtype",
@@ -135,7 +135,7 @@ _OPTIONS: Final = (
         metavar="NAME",
         section=_TRAINING,
         show_default="cross_entropy for classes, mse for numbers",
-        help=f"What to minimise: {', '.join(LOSSES)}.",
+        help=f"The loss to minimise: {', '.join(LOSSES)}.",
     ),
     option(
         "--optimizer",
@@ -143,7 +143,7 @@ _OPTIONS: Final = (
         metavar="NAME",
         default="adam",
         section=_TRAINING,
-        help=f"{', '.join(OPTIMIZERS)}.",
+        help=f"The optimizer: {', '.join(OPTIMIZERS)}.",
     ),
     option(
         "--learning-rate",
@@ -151,7 +151,7 @@ _OPTIONS: Final = (
         metavar="RATE",
         section=_TRAINING,
         show_default="the optimizer's own: 0.001 for adam",
-        help="Step size; with a schedule, its peak.",
+        help="The learning rate; with a schedule, its peak.",
     ),
     option(
         "--schedule",
@@ -159,16 +159,16 @@ _OPTIONS: Final = (
         metavar="NAME",
         default="constant",
         section=_TRAINING,
-        help="Course of the learning rate over the epochs: constant, cosine (to 0), exponential "
-        "(to a hundredth), one_cycle, step (to a tenth after each third), reduce_on_plateau.",
+        help="Schedule of the learning rate: constant, cosine (to 0), exponential (to a "
+        "hundredth), one_cycle, step (to a tenth after each third), reduce_on_plateau.",
     ),
     option(
         "--momentum",
         type=_SHARE,
-        metavar="SHARE",
+        metavar="FRACTION",
         section=_TRAINING,
         show_default="0",
-        help="Of sgd: how much of the step before is kept.",
+        help="Momentum of sgd.",
     ),
     option(
         "--epochs",
@@ -184,14 +184,14 @@ _OPTIONS: Final = (
         metavar="N",
         default=128,
         section=_TRAINING,
-        help="Rows in a step.",
+        help="Number of rows in a training step.",
     ),
     option(
         "--early-stopping",
         type=_POSITIVE,
         metavar="N",
         section=_TRAINING,
-        help="Stop after N epochs without a better validation loss; keep the best weights.",
+        help="Stop after N epochs without a better validation loss, and restore the best weights.",
     ),
     option(
         "--l1",
@@ -227,10 +227,10 @@ _OPTIONS: Final = (
     option(
         "--label-smoothing",
         type=_SHARE,
-        metavar="SHARE",
+        metavar="FRACTION",
         default=0.0,
         section=_TRAINING,
-        help="Share of the target that is spread over all classes.",
+        help="Fraction of the target that is distributed over all classes.",
     ),
     option(
         "--metric",
@@ -238,14 +238,14 @@ _OPTIONS: Final = (
         metavar="NAME",
         multiple=True,
         section=_TRAINING,
-        help=f"Also measured after each epoch; repeatable: {', '.join(METRICS)}.",
+        help=f"A further metric after each epoch; repeatable: {', '.join(METRICS)}.",
     ),
     option(
         "--calibrate",
         is_flag=True,
         default=False,
         section=_TRAINING,
-        help="Then fit a temperature to the validation rows, so that probabilities "
+        help="After training, fit a temperature on the validation rows, so that probabilities "
         "match observed frequencies; see --validation.",
     ),
     option(
@@ -254,7 +254,7 @@ _OPTIONS: Final = (
         metavar="N",
         default=0,
         section=_TRAINING,
-        help="Decides weights, batches and masks: the same on every backend.",
+        help="Seed of weights, batches and dropout masks; all backends draw the same.",
     ),
     backend_option(_OUTPUT),
     option(
@@ -263,7 +263,7 @@ _OPTIONS: Final = (
         metavar="|".join(PRECISIONS),
         default="float32",
         section=_OUTPUT,
-        help="Of the matrix products on a GPU; parameters are float32 in any case.",
+        help="Precision of the matrix products on a GPU; parameters stay float32.",
     ),
     option(
         "--device",
@@ -271,7 +271,7 @@ _OPTIONS: Final = (
         metavar="N",
         section=_OUTPUT,
         show_default="the current one",
-        help="Which GPU, where there are several.",
+        help="Index of the GPU.",
     ),
     option(
         "--threads",
@@ -294,22 +294,22 @@ _OPTIONS: Final = (
         type=_FILE,
         metavar="FILE",
         section=_OUTPUT,
-        help="Write a page with curves, metrics, confusion matrix or residuals, and the command.",
+        help="Write an HTML report: learning curves, metrics, confusion matrix or residuals.",
     ),
     option(
         "--log",
         type=_FILE,
         metavar="FILE",
         section=_OUTPUT,
-        help="Write what each epoch measured as it ends, one JSON object a line; 'plot' draws it.",
+        help="Write the metrics of each epoch as a JSON line, which 'plot' can draw.",
     ),
     option(
         "--checkpoint",
         type=_FILE,
         metavar="DIR",
         section=_OUTPUT,
-        help="Folder for checkpoints, so that a run that was killed can go on; Ctrl-C and SIGTERM "
-        "write one too.",
+        help="Folder for checkpoints, from which --resume continues; Ctrl-C and SIGTERM write one "
+        "too.",
     ),
     option(
         "--checkpoint-every",
@@ -323,13 +323,13 @@ _OPTIONS: Final = (
         is_flag=True,
         default=False,
         section=_OUTPUT,
-        help="Go on from the last checkpoint, if there is one, to the same bits as without a "
-        "break; --epochs counts the whole run.",
+        help="Resume from the last checkpoint, if there is one; the result has the same bits as "
+        "an uninterrupted run. --epochs counts the whole run.",
     ),
-    option("--quiet", is_flag=True, default=False, section=_OUTPUT, help="Only the results."),
+    option("--quiet", is_flag=True, default=False, section=_OUTPUT, help="Write the results only."),
 )
 
 
 def train_options(function: F) -> F:
-    """Add all options to the function of a command."""
+    """Add all options to a command's function."""
     return reduce(lambda decorated, add: add(decorated), reversed(_OPTIONS), function)

@@ -1,4 +1,4 @@
-"""The page that ``fastnet train --html`` writes."""
+"""The report that ``fastnet train --html`` writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def command_line(ctx: click.Context) -> str:
-    """Return the command line of a command: just the options that were given, as they were."""
+    """Return the command line of a command, with the given options as they were written."""
     words = ["fastnet", str(ctx.info_name)]
     for parameter in ctx.command.params:
         name = str(parameter.name)
@@ -43,7 +43,7 @@ def command_line(ctx: click.Context) -> str:
 
 
 def _as_written(value: Any) -> str:
-    """Return the text that an option's value was read from."""
+    """Return the text from which an option's value was parsed."""
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "none"
     return str(value)
@@ -90,7 +90,7 @@ def write_page(
 
 
 def _rows_to_show(settings: Settings, data: TrainingData, network: Network) -> Shown:
-    """Return the rows that say most about the network: held back ones, where there are some."""
+    """Return the rows for the figures: held-out rows if there are any."""
     from fastnet.report.html import Shown
 
     test, count, fraction = data.test, data.at_hand, settings.training.validation_split

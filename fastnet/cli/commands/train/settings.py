@@ -1,4 +1,4 @@
-"""The options of ``fastnet train``, split by who reads them."""
+"""The options of ``fastnet train``, grouped by the code that reads them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fastnet.tables import PRESETS, Preset
 from fastnet.training.callbacks import DEFAULT_VALIDATION
 
 _ARRAYS: Final = (".npz",)
-"""Files of arrays whose inputs are standardised where nothing is said."""
+"""Files of arrays whose inputs are standardised by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """What to train on, and how it becomes inputs."""
+    """The data, and how it becomes inputs."""
 
     data: str
     target: str | None
@@ -31,7 +31,7 @@ class DataSettings:
 
     @property
     def standardizes_arrays(self) -> bool:
-        """Whether arrays are standardised; where not said, pictures (0..1) are not."""
+        """Whether arrays are standardised; by default images (0..1) are not."""
         if self.standardize is not None:
             return self.standardize
         file = self.data not in BUILT_IN
@@ -39,7 +39,7 @@ class DataSettings:
 
     @property
     def scaling(self) -> Literal["robust", "standard", "none"]:
-        """How the columns of a table are scaled."""
+        """The scaling of a table's columns."""
         if self.standardize is None:
             return "robust"
         return "standard" if self.standardize else "none"
@@ -47,7 +47,7 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """The layers, and how and where they compute."""
+    """The layers, and their precision and backend."""
 
     hidden: tuple[int, ...]
     activation: str
@@ -61,14 +61,14 @@ class ModelSettings:
 
     @property
     def where(self) -> dict[str, Any]:
-        """The options of a `Network` that say how and where it computes."""
+        """The options of a `Network` for dtype, seed, backend and device."""
         names = "dtype", "seed", "backend", "precision", "device"
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """What is minimised, by what, and for how long."""
+    """The loss, the optimizer and the options of the training."""
 
     loss: str | None
     label_smoothing: float
@@ -102,7 +102,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSettings:
-    """What is written."""
+    """The files and lines to write."""
 
     out: Path
     html: Path | None
@@ -112,12 +112,12 @@ class OutputSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All options, and which of them were given.
+    """All options, and the names of those on the command line.
 
     Attributes
     ----------
     given : set of str
-        The names of the options that are not defaults.
+        The names of the options on the command line.
     """
 
     data: DataSettings
@@ -129,7 +129,7 @@ class Settings:
 
     @classmethod
     def read(cls, values: Mapping[str, Any], given: frozenset[str]) -> Self:
-        """Return the options by name; those of a preset where it has others by default."""
+        """Return the options by name, with the defaults of a preset if one is chosen."""
         groups: dict[str, Any] = {
             "data": DataSettings,
             "model": ModelSettings,

@@ -36,7 +36,7 @@ _LAYER_LIMIT: Final = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """What a model file holds.
+    """The content of a model file.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ def write(path: Path, model: ModelFile) -> None:
     Raises
     ------
     ModelFileError
-        The file cannot be written; what was there before is still there.
+        The file cannot be written; the old content is untouched.
     """
     content, arrays = serialize.write(model.preprocessor)
     contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
@@ -86,7 +86,7 @@ def read(path: Path) -> ModelFile:
     Raises
     ------
     ModelFileError
-        The file is missing, damaged, or not one of fastnet's.
+        The file is missing, damaged, or not a model file.
     """
     source = "net.save or fastnet train"
     description, found = safetensors_file.unpack(path, _KIND, "model", source)
@@ -100,7 +100,7 @@ def read(path: Path) -> ModelFile:
 
 
 def _restore(description: dict[str, Any], found: dict[str, NDArray[Any]]) -> ModelFile:
-    """Return the model that description and tensors hold; every value of them is checked."""
+    """Return the model of a description and tensors, after checking every value."""
     # The architecture, and the tensors that it needs: before memory is taken for a network, what
     # that takes is known to be in the file.
     plan = make_plan(check_int("inputs", description["inputs"]), _layers(description["layers"]))
@@ -108,7 +108,7 @@ def _restore(description: dict[str, Any], found: dict[str, NDArray[Any]]) -> Mod
     tensors = {name: values for name, values in found.items() if not serialize.is_tensor(name)}
     _require_tensors(plan, dtype, tensors)
 
-    # What stands between a user's data and the network.
+    # Read the preprocessor.
     arrays = {name: values for name, values in found.items() if serialize.is_tensor(name)}
     if description["version"] == 1:
         kept = description.get("preprocessor"), description["schema"]
@@ -140,7 +140,7 @@ def _layers(descriptions: Any) -> tuple[Layer, ...]:
 
 
 def _require_fit(model: ModelFile) -> None:
-    """Raise unless a network has the inputs and the outputs that its preprocessor makes."""
+    """Raise unless the network's inputs and outputs are those of its preprocessor."""
     preprocessor, plan = model.preprocessor, model.plan
     if preprocessor.inputs != plan.inputs:
         raise ModelFileError(
@@ -166,7 +166,7 @@ def _require_fit(model: ModelFile) -> None:
 
 
 def _require_tensors(plan: Plan, dtype: np.dtype[Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Raise unless the file has just the tensors that the network needs, and they are sound."""
+    """Raise unless the file has exactly the network's tensors, with valid values."""
     wanted = {tensor.name: tensor.shape for tensor in (*plan.parameters, *plan.state)}
     odd = sorted(set(tensors).symmetric_difference(wanted))
     if odd:

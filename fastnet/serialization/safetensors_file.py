@@ -1,8 +1,8 @@
 """Containers: a safetensors file with a description and a checksum.
 
-Model files and checkpoints are containers. The metadata of the safetensors format has one entry,
-whose name says what the file is: a line with the SHA-256 over all the rest, since the format itself
-has no checksum, and a JSON text with everything that is no tensor. Nothing is ever unpickled.
+Model files and checkpoints are containers. Their safetensors metadata has one entry, named after
+the kind of file. It holds a line with the SHA-256 over everything else, since the format has no
+checksum, and a JSON text with all values that are no tensors. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def pack(kind: str, description: Mapping[str, Any], tensors: Tensors) -> bytes:
     Parameters
     ----------
     kind : str
-        What it is: the name of the metadata's entry.
+        The kind of file, which names the entry of the metadata.
     description : dict of plain JSON values
     tensors : dict of C-contiguous arrays
     """
@@ -56,14 +56,14 @@ def unpack(
     Parameters
     ----------
     kind : str
-        As for `pack`.
+        See `pack`.
     name, source : str
-        What a file of that kind is called, and where it comes from, for messages.
+        The name of that kind of file, and its origin, for messages.
 
     Raises
     ------
     ModelFileError
-        The file is missing, damaged, or something else.
+        The file is missing, damaged, or of another kind.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -84,7 +84,7 @@ def unpack(
                 raise ModelFileError(f"{foreign}: it has no description of a network.")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, TypeError, AttributeError) as error:
-        # The latter two: a type of numbers that NumPy does not have.
+        # The latter two mean a type of numbers that NumPy does not have.
         raise ModelFileError(f"{foreign}, or it is damaged: {error}.") from None
     except ModelFileError:
         raise
@@ -125,6 +125,6 @@ def checksum(text: str, tensors: Tensors) -> str:
     for name in sorted(tensors):
         values = np.ascontiguousarray(tensors[name])
         digest.update(f"\n{name} {values.dtype.str} {values.shape}\n".encode())
-        # As bytes: a type of numbers that comes from another package has no buffer of its own.
+        # Types of numbers from other packages have no buffer, so the bytes are hashed.
         digest.update(values.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Callbacks: code that training calls as it goes.
+"""Callbacks: code that runs during training.
 
 A callback is a `Callback`, or any function: ``fit(..., callbacks=[print])`` calls it with the `Run`
 after every epoch. ``run.stop("reason")`` ends training after the current epoch.
@@ -16,27 +16,27 @@ from fastnet.training.history import History
 from fastnet.utils.param_validation import check_float, check_int
 
 DEFAULT_VALIDATION: Final = 0.1
-"""Fraction of the rows to validate on where early stopping is asked for and nothing else said."""
+"""Fraction of the rows that is held out for early stopping by default."""
 
 _SMALLER_IS_BETTER: Final = ("loss", "mse", "rmse", "mae", "calibration_error")
 
 
 @dataclass
 class Run:
-    """One call of ``fit`` as callbacks see it.
+    """A running call of ``fit``, for callbacks.
 
     Attributes
     ----------
     network : Network
-        The one that trains.
+        The network in training.
     history : History
-        Complete up to the epoch that just ended.
+        History up to the newest finished epoch.
     epochs : int
-        Number of epochs asked for.
+        Number of epochs of this call.
     epoch : int
-        Number of the current one within this call, counting from 1.
+        Number of the current epoch within this call, counting from 1.
     batch, batches : int
-        Batches done in the current epoch, and their number.
+        Finished batches of the current epoch, and their total.
     """
 
     network: Model
@@ -60,11 +60,11 @@ class Run:
 class Callback:
     """Base class: override what you need.
 
-    Training calls ``on_train_begin`` once; ``on_progress`` about ten times a second, and
-    ``on_epoch_end`` after every epoch; and ``on_train_end`` once, in any case. Callbacks are called
-    in the order given. What one raises ends training, after each has had its ``on_train_end``. All
-    calls get the same `Run`. The weights may be read at any of them, and changed after an epoch.
-    ``fastnet.training.loggers`` has some; here is one that tells MLflow::
+    Training calls ``on_train_begin`` once, ``on_progress`` about ten times a second,
+    ``on_epoch_end`` after every epoch, and ``on_train_end`` once, even after an error. Callbacks
+    are called in the given order, always with the same `Run`. An exception in one ends training,
+    after every ``on_train_end`` was called. Every call may read the weights; ``on_epoch_end`` may
+    change them too. ``fastnet.training.loggers`` has some callbacks; here is one for MLflow::
 
         import mlflow
 
@@ -84,23 +84,23 @@ class Callback:
     """
 
     def on_train_begin(self, run: Run) -> None:
-        """Prepare: training starts."""
+        """Prepare for training."""
 
     def memory(self) -> dict[str, Any]:
-        """Return what a checkpoint has to keep, by name: arrays, and plain JSON values."""
+        """Return the state to keep in checkpoints: arrays and plain JSON values by name."""
         return {}
 
     def on_resume(self, run: Run, memory: dict[str, Any]) -> None:
-        """Take back what `memory` returned: after `on_train_begin`, if a run is gone on with."""
+        """Restore the state that `memory` returned; called after `on_train_begin` on resume."""
 
     def on_progress(self, run: Run) -> None:
-        """Take note of some batches done: about ten times a second, once an epoch at least."""
+        """React to finished batches, about ten times a second and at least once per epoch."""
 
     def on_epoch_end(self, run: Run) -> None:
-        """Look at an epoch that ended; ``run.logs`` has its metrics."""
+        """React to a finished epoch; ``run.logs`` has its metrics."""
 
     def on_train_end(self, run: Run) -> None:
-        """Clean up: training ended, for whatever reason; also called when it failed."""
+        """Clean up after training, also if it failed."""
 
 
 class EarlyStopping(Callback):
@@ -144,14 +144,14 @@ class EarlyStopping(Callback):
         self._weights: Any = None
 
     def check(self, names: tuple[str, ...]) -> None:
-        """Raise `InputError` unless the metric to watch is one of those an epoch will have."""
+        """Raise `InputError` unless `names` has the metric to monitor."""
         if self.monitor is not None and self.monitor not in names:
             raise InputError(
                 f"early stopping cannot monitor {self.monitor!r}{suggest(self.monitor, names)}"
             )
 
     def on_train_begin(self, run: Run) -> None:
-        """Forget earlier runs."""
+        """Reset the state of earlier runs."""
         self._forget()
 
     def memory(self) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class EarlyStopping(Callback):
         return best | {"settings": self._settings()}
 
     def on_resume(self, run: Run, memory: dict[str, Any]) -> None:
-        """Go on with the best so far."""
+        """Restore the best value and its weights."""
         if memory["settings"] != self._settings():
             raise InputError(f"its settings are {self._settings()}, and were {memory['settings']}.")
         best_epoch = memory["best_epoch"]

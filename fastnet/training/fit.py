@@ -1,7 +1,7 @@
-"""From the arguments of ``fit`` to a job for the trainer, with everything checked.
+"""Conversion of the arguments of ``fit`` to a checked job for the trainer.
 
-The network does not change here: `Network.fit` takes over what was learned once the place of the
-checkpoints is open.
+The network does not change here: `Network.fit` sets its new attributes once the checkpoint folder
+is open.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class FitOptions:
     checkpointer: Checkpointer
 
     def batch_of(self, count: int) -> int:
-        """Return the rows of a batch, of `count` rows in all."""
+        """Return the batch size for `count` rows."""
         return count if self.batch_size is None else min(count, self.batch_size)
 
     def validation_samples(
         self, validation_data: Any, preprocessor: Preprocessor
     ) -> Samples | None:
-        """Return the caller's own validation rows, checked and encoded."""
+        """Return the caller's validation rows, checked and encoded."""
         if validation_data is None:
             return None
         x, y, weight = samples.pair("validation_data", validation_data)
@@ -79,7 +79,7 @@ class FitOptions:
         return self.metrics if target is None else target.metrics_in_units(self.metrics, self.loss)
 
     def training_bytes(self, batch: int) -> int:
-        """Return the memory that training takes beside the rows; on a GPU it is not known."""
+        """Return the host memory that training takes beside the rows; 0 for a GPU."""
         model = self.model
         if model.backend == "cupy":
             return 0
@@ -94,14 +94,14 @@ class FitOptions:
 
 @dataclass(frozen=True)
 class PreparedFit:
-    """A job of which everything is checked.
+    """A checked job for the trainer.
 
     Attributes
     ----------
     preprocessor : Preprocessor
-        What the network is going to have.
+        The network's future preprocessor.
     fingerprint : callable
-        Returns what a checkpoint says of the rows.
+        Returns the fingerprint of the rows.
     """
 
     options: FitOptions
@@ -111,14 +111,14 @@ class PreparedFit:
     fingerprint: Callable[[], dict[str, Any]]
 
     def __post_init__(self) -> None:
-        """Check what needs the names of the metrics."""
+        """Check the arguments that need the names of the metrics."""
         for callback in self.job.callbacks:
             if isinstance(callback, EarlyStopping):
                 callback.check(self.job.names)
 
     @property
     def config(self) -> TrainConfig:
-        """How an epoch goes."""
+        """The settings of an epoch."""
         options = self.options
         assert isinstance(options.optimizer, Optimizer)
         seed, shuffle = options.model.seed, options.shuffle
@@ -126,7 +126,7 @@ class PreparedFit:
 
     @contextmanager
     def opened(self) -> Iterator[TrainingJob]:
-        """Open the place of the checkpoints; from here on the network may change."""
+        """Open the checkpoint folder; from here on the network may change."""
         options, checkpointer = self.options, self.options.checkpointer
         how = options.optimizer, self.batch_size, options.shuffle
         with checkpointer.opened(self.job, *how, self.fingerprint):
@@ -142,12 +142,12 @@ def prepare(
     validation_data: Any,
     fraction: float,
 ) -> PreparedFit:
-    """Return the job for rows in memory, of which `fraction` validates."""
+    """Return the job for rows in memory, with a fraction of them held out for validation."""
     if y is None:
         raise InputError("fit needs targets: give y.")
     model, loss = options.model, options.loss
 
-    # What makes inputs of x; x itself is converted once.
+    # Find or fit the preprocessor; x is converted once.
     preprocessor = model.preprocessor
     if isinstance(preprocessor, Passthrough):
         if model.optimizer_state is None and is_table(x):
@@ -159,7 +159,7 @@ def prepare(
             preprocessor = learn_scaler(model.plan, model.seed, *rows)
     metrics = options.metrics_in_units(preprocessor)
 
-    # Checked rows, to train and to validate on.
+    # Check the rows, and split training and validation rows.
     values, targets = preprocessor.encode(x, y, model.dtype)
     basis = model.plan, model.dtype, loss, values, targets
     train = Samples.check(*basis, sample_weight, options.class_weight)
@@ -173,7 +173,7 @@ def prepare(
     together = count if isinstance(options.optimizer, LBFGS) else batch
     memory.require(options.training_bytes(together), "training it")
 
-    # On the backend.
+    # Place them on the backend.
     data = model.backend_object.place(train.rows)
     evaluated = None
     if held_out is not None:

@@ -1,4 +1,4 @@
-"""History: what each epoch of training measured, and a picture of it."""
+"""`History`: the metrics of each epoch of training, and a plot of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastnet.errors import DataError
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """Return values as they were before JSON, which has no word for what is not finite."""
+    """Return values read from JSON, in which NaN and infinity are null, as floats."""
     return {name: float("nan") if v is None else float(v) for name, v in values.items()}
 
 
@@ -25,14 +25,13 @@ class History(Mapping[str, list[float]]):
     epochs : list of int
         Numbers of the epochs, counting from 1 since the network's training began.
     records : dict of str to list of float
-        ``loss`` (the mean over the epoch as it went, before each update), ``accuracy`` or ``r2``
-        likewise, ``val_loss`` and others when there are validation data, ``learning_rate`` (of the
-        last step).
+        ``loss`` (the mean of the batch losses before each update), ``accuracy`` or ``r2`` likewise,
+        ``val_loss`` and others with validation data, ``learning_rate`` (of the last step).
     seconds : float
         Wall-clock time of training.
     stop_reason : str
         Why training ended: ``"epochs"``, ``"early stopping"``, ``"interrupted"``, ``"converged"``
-        or ``"evaluations"`` (L-BFGS), or what a callback gave.
+        or ``"evaluations"`` (L-BFGS), or a callback's reason.
     best_epoch : int or None
         The epoch whose weights early stopping restored.
     """
@@ -64,12 +63,12 @@ class History(Mapping[str, list[float]]):
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> History:
-        """Read what ``fastnet train --log`` or the callback `JsonLines` wrote.
+        """Read a file of ``fastnet train --log`` or of the callback `JsonLines`.
 
         Raises
         ------
         DataError
-            The file is missing or holds something else.
+            The file is missing or is no such file.
         """
         history = cls()
         try:
@@ -91,7 +90,7 @@ class History(Mapping[str, list[float]]):
         Parameters
         ----------
         path : str or PathLike, optional
-            Where to save the picture; the ending (.png, .svg, .pdf) says how.
+            File to save; its ending (.png, .svg, .pdf) chooses the format.
 
         Returns
         -------

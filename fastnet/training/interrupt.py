@@ -1,4 +1,4 @@
-"""Interrupt: Ctrl-C, and SIGTERM where there are checkpoints, end training between two batches."""
+"""`Interrupt`: Ctrl-C, and SIGTERM with checkpoints, end training between two batches."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from types import FrameType
 from typing import Any, Final, NoReturn, Self
 
 TERMINATED: Final = 143
-"""Exit code after SIGTERM: 128 and its number, as shells have it."""
+"""Exit code after SIGTERM: 128 plus its number, as in shells."""
 
 
 class Interrupt:
     """Turns a signal into a flag while training runs in the main thread; a second one ends at once.
 
-    Python runs signal handlers in the main thread only, between two byte codes: so after the
-    current span at the latest.
+    Python runs signal handlers in the main thread, between two byte codes. So the flag is set after
+    the current span at the latest.
 
     Parameters
     ----------
     terminable : bool
-        Whether SIGTERM is awaited too. Without it, it ends the process as it always does.
+        Whether SIGTERM sets the flag too. Otherwise it ends the process at once.
     """
 
     def __init__(self, *, terminable: bool = False) -> None:
         self.pressed = False
         self._terminated = False
-        # A handler of the caller's own (or none at all) is left alone.
+        # Handlers of the caller, and ignored signals, stay as they are.
         self._usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
         if terminable:
             self._usual[signal.SIGTERM] = signal.SIG_DFL
@@ -52,7 +52,7 @@ class Interrupt:
         self._replaced.clear()
 
     def leave(self) -> NoReturn:
-        """End what was interrupted, as the signal would have: the network is whole now."""
+        """End the program as the signal would have, now that the network is consistent."""
         if self._terminated:
             raise SystemExit(TERMINATED)
         raise KeyboardInterrupt

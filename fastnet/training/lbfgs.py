@@ -1,4 +1,4 @@
-"""L-BFGS: SciPy's solver on fastnet's own loss and gradient."""
+"""L-BFGS: SciPy's solver on the loss and gradient of a backend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastnet.training.state import Checkpointer, TrainerState, TrainingJob
 
 
 class _StopError(Exception):
-    """A callback ended the run: unwinds SciPy's loop."""
+    """Leaves SciPy's loop after a callback ended the run."""
 
 
 def check(plan: Plan, checkpointer: Checkpointer) -> None:
@@ -41,11 +41,11 @@ def check(plan: Plan, checkpointer: Checkpointer) -> None:
 def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> History:
     """Minimise the full-batch loss plus penalties; an epoch is one iteration of the solver.
 
-    Batch normalisation uses the batch's own statistics, as in training. Dropout is refused: the
+    Batch normalisation uses the statistics of the batch, as in training. Dropout is refused: the
     solver needs the same function at every evaluation.
 
-    SciPy's solver cannot be stored. So with checkpoints it begins afresh, without its corrections,
-    after each of them, whether the run was interrupted there or not: the bits are the same.
+    SciPy's solver cannot be saved. So it restarts without its corrections after each checkpoint,
+    whether or not the run was interrupted there; both give the same bits.
     """
     from scipy.optimize import minimize
 
@@ -92,7 +92,7 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
             raise _StopError
 
     def solve(iterations: int) -> None:
-        """Go on from the parameters as they are, with a solver that knows nothing yet."""
+        """Continue from the present parameters with a new solver."""
         nonlocal used
         options: dict[str, Any] = {
             "maxiter": iterations,
@@ -126,6 +126,7 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
             run.stop(reason)
             run.history.stop_reason = reason
 
+    # Solve in stretches, from one checkpoint to the next.
     with run_callbacks(job, run), interrupt:
         checkpointer.restore(trainer)
         trainer.good = trainer.newest = model.snapshot(good)
@@ -137,7 +138,7 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
         except _StopError:
             pass
         except KeyboardInterrupt:
-            # The second one. The parameters may be a point that the solver only tries.
+            # After a second Ctrl-C the parameters may be a trial point of the solver.
             model.restore(good)
             interrupt.pressed = True
         if not interrupt.pressed:

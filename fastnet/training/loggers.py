@@ -1,4 +1,4 @@
-"""Loggers: callbacks that write what every epoch measured, as it goes."""
+"""Loggers: callbacks that write the metrics of each epoch."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fastnet.training.callbacks import Callback, Run
 
 
 class JsonLines(Callback):
-    """One JSON object a line for every epoch: ``{"epoch": 1, "loss": 0.53, ...}``.
+    """Writes one JSON object per epoch and line: ``{"epoch": 1, "loss": 0.53, ...}``.
 
-    Written line by line, so that it can be followed while training runs, and is complete up to the
-    last epoch whatever happens. A number that is not finite is null.
+    Each line is written at once, so the file can be followed during training and is complete up to
+    the last epoch after a crash. NaN and infinity are null.
 
     Parameters
     ----------
     path : str or PathLike
-        The file; one that is there is replaced.
+        The file; an existing one is replaced.
     append : bool, default False
-        Write behind what is there instead.
+        Append to an existing file instead.
     """
 
     def __init__(self, path: str | PathLike[str], *, append: bool = False) -> None:
@@ -52,14 +52,14 @@ class JsonLines(Callback):
 
 
 class TensorBoard(Callback):
-    """Scalars of every epoch for TensorBoard: ``loss/training``, ``loss/validation``, ...
+    """Writes scalars of each epoch for TensorBoard: ``loss/training``, ``loss/validation``, ...
 
-    Needs tensorboardX (``pip install 'fastnet-mlp[tensorboard]'``).
+    It needs tensorboardX (``pip install 'fastnet-mlp[tensorboard]'``).
 
     Parameters
     ----------
     folder : str or PathLike
-        Where the event files go; one folder for each run.
+        Folder of the event files; each run needs its own.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
@@ -73,7 +73,7 @@ class TensorBoard(Callback):
         self._writer: Any = None
 
     def on_train_begin(self, run: Run) -> None:
-        """Begin an event file."""
+        """Open an event file."""
         from tensorboardX import SummaryWriter
 
         self._writer = SummaryWriter(str(self.folder))
@@ -89,7 +89,7 @@ class TensorBoard(Callback):
         self._writer.flush()
 
     def on_train_end(self, run: Run) -> None:
-        """End the event file."""
+        """Close the event file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -1,9 +1,9 @@
 """The training loop: epochs, spans of batches, validation, divergence, interruption.
 
 `Network.fit` checks its arguments and calls `train`; `train` hands spans of batches to
-``engine.train_epoch``. A span is as many batches as take about a tenth of a second, so Ctrl-C and
-the progress bar are answered at once while tiny networks still train thousands of steps in one
-compiled call.
+``engine.train_epoch``. A span is as many batches as take about a tenth of a second. So Ctrl-C and
+the progress bar respond at once, while tiny networks still train thousands of steps in one compiled
+call.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 SPAN_SECONDS = 0.1
 FIRST_SPAN_FLOPS = 1e8
-"""How long a step takes is not known at first: an epoch of more work begins with one."""
+"""The time of a step is unknown at first, so an epoch of more work begins with a single step."""
 
 
 def train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> History:
@@ -42,9 +42,9 @@ def train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> Histo
     DivergenceError
         The loss or a weight is not finite; the network has the last good weights.
     KeyboardInterrupt
-        Ctrl-C was pressed; the network is whole, and ``network.history`` has the epochs done.
+        Ctrl-C was pressed; the network is usable, and ``network.history`` has the finished epochs.
     SystemExit
-        SIGTERM came, and there are checkpoints: the last one is of this moment.
+        SIGTERM came, and the last checkpoint is of this moment.
     """
     model, checkpointer = job.model, job.checkpointer
     trainer = TrainerState.begin(job, state, config.steps(len(job.rows)))
@@ -53,7 +53,7 @@ def train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> Histo
         checkpointer.restore(trainer)
         while run.epoch < job.epochs and run.stopped is None:
             run.epoch += 1
-            # One epoch; where it diverges, the last good parameters come back.
+            # Train one epoch; after a divergence restore the last good parameters.
             try:
                 tally = _train_epoch(trainer, config, interrupt)
                 if tally is not None and not model.is_finite():
@@ -64,14 +64,14 @@ def train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> Histo
                 raise
             if tally is None:
                 break
-            # What it measured.
+            # Compute the metrics.
             logs = measure(tally, job.loss, job.target_variance, "")
             if job.validation is not None:
-                # Metrics of the training rows stand beside the running loss, not in its place.
+                # The running loss takes precedence over metrics of the same name.
                 logs = logs | evaluate(job, job.validation) | logs
             last_step = np.array([1.0 - 1.0 / run.batches])
             logs["learning_rate"] = float(state.rates(last_step)[0])
-            # Everybody who follows training takes note.
+            # Tell history, schedule, callbacks and checkpoints about it.
             trainer.end_epoch()
             if isinstance(schedule, ReduceOnPlateau):
                 state.plateau.observe(schedule, logs.get("val_loss", logs["loss"]))
@@ -114,7 +114,7 @@ def evaluate(job: TrainingJob, held_out: EvaluationSet) -> dict[str, float]:
 
 @contextmanager
 def run_callbacks(job: TrainingJob, run: Run) -> Iterator[None]:
-    """Tell the callbacks that training begins, and in any case that it ends; keep the time."""
+    """Call ``on_train_begin`` and, even after an error, ``on_train_end``; measure the time."""
     job.engine.warm_up()
     _log.info(
         "training on %s begins: %d rows, %d epochs of %d batches, %d parameters",
@@ -126,7 +126,7 @@ def run_callbacks(job: TrainingJob, run: Run) -> Iterator[None]:
     )
     started = time.perf_counter()
     with ExitStack() as stack:
-        # Last in, first out: so each is called, whatever another raises.
+        # The stack calls each of them, last in, first out, whatever another raises.
         for callback in reversed(job.callbacks):
             stack.callback(callback.on_train_end, run)
         stack.callback(_keep_time, run, started)
@@ -164,11 +164,11 @@ def measure(tally: LossSums, loss: Loss, target_variance: float, prefix: str) ->
 def _train_epoch(
     trainer: TrainerState, config: TrainConfig, interrupt: Interrupt
 ) -> LossSums | None:
-    """Train through what is left of an epoch in spans; return its sums, or None if interrupted."""
+    """Train the rest of an epoch in spans; return its sums, or None if interrupted."""
     job, state, run = trainer.job, trainer.state, trainer.run
     batches = run.batches
     run.batch = trainer.done.steps
-    # Of the whole epoch, wherever it goes on: the same bits.
+    # Coefficients are computed for the whole epoch, so that a resumed one has the same bits.
     coefficients = config.optimizer.step_coefficients(
         state.updates + 1 - run.batch, state.rates(np.arange(batches) / batches)
     )
@@ -177,7 +177,7 @@ def _train_epoch(
     while run.batch < batches:
         span = min(span, batches - run.batch)
         began = time.perf_counter()
-        # Batch is added to batch, so that the sums do not depend on where the spans end.
+        # Sums grow batch by batch, so that they do not depend on where the spans end.
         job.engine.begin_tally(trainer.done)
         tally = job.engine.train_epoch(
             job.rows,

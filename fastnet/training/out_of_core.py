@@ -1,11 +1,10 @@
-"""Training on `Chunks`: rows that are read two chunks at a time.
+"""Training out of core on `Chunks`, of which two are in memory at a time.
 
-The trainer sees an engine whose ``train_epoch`` takes the batches of an epoch one window after the
-other. A window is two chunks in one array, on which the network's own engine works as it does on
-rows in memory: with the order ``random.permutation(rows, seed=seed, epoch=epoch * W + w)`` for
-window w of W. The chunks come in the order ``random.permutation(chunks, seed=seed, epoch=epoch,
-purpose=BLOCKS)``, and a window holds its two in that order. Every window but one begins and ends
-between two full batches, as chunks are multiples of the batch size.
+The trainer uses an engine whose ``train_epoch`` takes the batches of an epoch window by window. A
+window is two chunks in one array. The network's engine trains on it as on rows in memory, in the
+order ``random.permutation(rows, seed=seed, epoch=epoch * W + w)`` for window w of W. Chunks are
+read in the order ``random.permutation(chunks, seed=seed, epoch=epoch, purpose=BLOCKS)``. Every
+window but one begins and ends between two full batches, as chunks are multiples of the batch size.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ Array = NDArray[Any]
 
 
 class Windows:
-    """The rows of `Chunks` as a network's engine takes them, two chunks at a time.
+    """The rows of `Chunks`, two chunks at a time, in the form that an engine takes.
 
     Parameters
     ----------
@@ -49,20 +48,20 @@ class Windows:
     batch_size : int
     class_weight : dict of int to float, optional
     standardize : bool
-        Whether to learn a `Scaler`, where the model has none.
+        Whether to fit a `Scaler` if the model has none.
     checksums : bool, default False
-        Whether `fingerprint` is going to be asked for.
+        Whether `fingerprint` will be needed.
 
     Attributes
     ----------
     preprocessor : Preprocessor
-        What makes inputs of the rows; a `Scaler` where one was learned.
+        It turns rows into inputs; a `Scaler` if one was fitted.
     target_variance : float
 
     Raises
     ------
     InputError, DataError
-        A row does not fit; all rows are looked at.
+        A row is invalid; all rows are checked.
     """
 
     def __init__(
@@ -92,9 +91,9 @@ class Windows:
         return len(self._chunks)
 
     def _look(self, standardize: bool) -> float:
-        """Check all rows; learn the scaler where one is wanted. Return the targets' variance."""
+        """Check all rows, fit the scaler if needed, and return the variance of the targets."""
         learns = standardize and isinstance(self.preprocessor, Passthrough)
-        # Before the scaler, whose digits float32 would drop.
+        # The scaler needs the unrounded values: float32 would drop digits.
         raw, dtype = self.preprocessor, self._model.dtype
         if learns or isinstance(raw, Scaler):
             raw, dtype = Passthrough(raw.inputs, raw.target), np.dtype(np.float64)
@@ -117,7 +116,7 @@ class Windows:
         return float(np.mean(targets.variance))
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return the fingerprint of the rows, as they were before the scaler."""
+        """Return the fingerprint of the rows before scaling."""
         assert self._checksum is not None
         scaler = None
         if isinstance(self.preprocessor, Scaler):
@@ -136,7 +135,7 @@ class Windows:
             where = f"(of the rows from {place} on)"
             names = f"x {where}", f"y {where}", f"weight {where}"
             values, targets = preprocessor.encode(x, y, dtype, names[0])
-            # All weights of a piece may be 0, though not all there are.
+            # The weights of one piece may all be 0, those of all rows may not.
             nothing = weight is not None and not np.any(weight)
             given = None if nothing else weight
             checked = Samples.check(*basis, values, targets, given, self._class_weight, names=names)
@@ -157,12 +156,12 @@ class Windows:
         return start, min(start + self.chunk_rows, len(self))
 
     def rows_of(self, order: NDArray[np.intp], window: int) -> int:
-        """Return how many rows a window has."""
+        """Return the number of rows of a window."""
         pairs = (self.bounds(int(chunk)) for chunk in order[2 * window : 2 * window + 2])
         return sum(stop - start for start, stop in pairs)
 
     def read(self, order: NDArray[np.intp], window: int) -> Batch:
-        """Return the rows of a window, in memory that the next call uses again."""
+        """Return the rows of a window, in memory that the next call overwrites."""
         at = 0
         for chunk in order[2 * window : 2 * window + 2]:
             bounds = self.bounds(int(chunk))
@@ -186,13 +185,13 @@ class Windows:
 
 
 def rows_of_chunk(chunks: Chunks, batch_size: int) -> int:
-    """Return how many rows a chunk has: every one begins and ends between two batches."""
+    """Return the rows of a chunk, a multiple of the batch size."""
     size = chunks.chunk_rows
     return size if size >= len(chunks) else max(batch_size, size // batch_size * batch_size)
 
 
 class ChunkEngine:
-    """What the trainer takes for an engine: epochs go window by window, all else as ever."""
+    """An engine that trains epochs window by window and otherwise uses the network's engine."""
 
     def __init__(self, engine: Engine, backend: Backend, windows: Windows) -> None:
         self._engine, self._backend, self._windows = engine, backend, windows
@@ -203,7 +202,7 @@ class ChunkEngine:
         self.threads_for = engine.threads_for
 
     def begin_tally(self, sums: LossSums) -> None:
-        """Let the next tally go on from these sums."""
+        """Start the next tally from these sums."""
         self._sums = sums
 
     def train_epoch(
@@ -246,7 +245,7 @@ class ChunkEngine:
     def _rows_of(self, order: NDArray[np.intp], epoch: int, window: int) -> Batch:
         """Return the rows of a window on the backend; the newest one is kept."""
         if self._key != (epoch, window) or self._rows is None:
-            # A single window never changes its rows.
+            # The rows of a single window never change.
             if self._rows is None or self._windows.windows > 1:
                 self._rows = self._backend.place(self._windows.read(order, window))
             self._key = epoch, window
@@ -254,7 +253,7 @@ class ChunkEngine:
 
 
 def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> PreparedFit:
-    """Return the job for `Chunks`: what `fit.prepare` does with rows in memory."""
+    """Return the job for `Chunks`, as `fit.prepare` does for rows in memory."""
     model, loss = options.model, options.loss
     if isinstance(options.optimizer, LBFGS):
         raise InputError("lbfgs needs all data at once: choose another optimizer for Chunks.")
@@ -280,7 +279,7 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
         held_out = held_out.weighted()
         evaluated = EvaluationSet.of(held_out, model.backend_object, "val_")
     engine: Any = ChunkEngine(model.engine(options.threads), model.backend_object, windows)
-    data: Any = chunks  # which the trainer asks for their number, and hands to the engine
+    data: Any = chunks  # the trainer needs their number, the engine all of them
     job = TrainingJob(
         model,
         engine,
@@ -301,7 +300,7 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
 
 
 def _require_memory(options: FitOptions, chunks: Chunks, batch: int) -> None:
-    """Refuse, before all rows are looked at, what could not be held: two chunks and the model."""
+    """Raise, before any row is read, if two chunks and the model do not fit into memory."""
     size, model = rows_of_chunk(chunks, batch), options.model
     columns = model.inputs + chunks.target_columns + 1  # with the weights
     rows_bytes = min(2 * size, len(chunks)) * columns * model.dtype.itemsize

@@ -1,4 +1,4 @@
-"""A progress bar by rich: on a terminal, and silent elsewhere."""
+"""A progress bar by rich, which appears on terminals only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Progress(Callback):
         self._bar: Any = None
 
     def on_train_begin(self, run: Run) -> None:
-        """Open the bar when standard error is a terminal."""
+        """Open the bar if standard error is a terminal."""
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar

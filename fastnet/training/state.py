@@ -1,4 +1,4 @@
-"""What training works with, and its state while it runs."""
+"""The inputs of a training run, and its state while it runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOTHING: Final = LossSums(0.0, 0.0, 0.0, 0)
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Rows to evaluate, with their targets (and weights) on the host."""
+    """Rows to evaluate, with their targets and weights on the host."""
 
     rows: Batch
     targets: NDArray[Any]
@@ -37,13 +37,13 @@ class EvaluationSet:
 
     @classmethod
     def of(cls, checked: Samples, backend: Backend, prefix: str) -> Self:
-        """Return checked rows, moved to the backend."""
+        """Return checked rows on the backend."""
         return cls(backend.place(checked.rows), checked.targets, checked.rows.weight, prefix)
 
 
 @dataclass
 class TrainingJob:
-    """What one call of ``fit`` works with.
+    """The inputs of one call of ``fit``.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class TrainingJob:
     target_variance : float
         The variance of the targets, for R2.
     history : History
-        What the epochs measure.
+        The metrics of the epochs.
     checkpointer : Checkpointer
     """
 
@@ -72,7 +72,7 @@ class TrainingJob:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The metrics that an epoch is going to have."""
+        """The names of the metrics of an epoch."""
         own = ("loss",) if self.loss.metric is None else ("loss", self.loss.metric)
         if self.validation is None:
             return own
@@ -81,14 +81,14 @@ class TrainingJob:
 
 
 class Checkpointer(Protocol):
-    """What writes the checkpoints of a run, and restores the last one.
+    """An object that writes the checkpoints of a run and restores the last one.
 
     Attributes
     ----------
     active : bool
-        Whether there are checkpoints at all.
+        Whether the run has checkpoints.
     iterations : int or None
-        The epochs between two checkpoints, where they are counted in epochs.
+        The epochs between two checkpoints; None if time decides.
     """
 
     @property
@@ -104,26 +104,26 @@ class Checkpointer(Protocol):
         shuffle: bool,
         rows: Callable[[], dict[str, Any]],
     ) -> AbstractContextManager[Any]:
-        """Lock the place of the checkpoints and read what is there; nothing else changes yet.
+        """Lock the folder and read its newest checkpoint; nothing else changes yet.
 
-        `rows` returns the fingerprint of the rows to train and to validate on.
+        `rows` returns the fingerprint of the training and validation rows.
         """
         ...
 
     def restore(self, trainer: TrainerState) -> None:
-        """Put parameters, optimizer, history and callbacks where the checkpoint has them."""
+        """Restore parameters, optimizer, history and callbacks from the checkpoint."""
         ...
 
     def after_span(self, trainer: TrainerState) -> None:
-        """Take note of some batches done."""
+        """React to some finished batches."""
         ...
 
     def after_epoch(self, trainer: TrainerState) -> None:
-        """Take note of an epoch done."""
+        """React to a finished epoch."""
         ...
 
     def finish(self, trainer: TrainerState) -> None:
-        """Take note of the end, or of an interruption."""
+        """React to the end or to an interruption."""
         ...
 
 
@@ -148,15 +148,15 @@ NO_CHECKPOINTS: Final[Checkpointer] = _NoCheckpoints()
 
 @dataclass
 class TrainerState:
-    """The state of a running training: all that a checkpoint keeps.
+    """The state of a running training, which checkpoints save.
 
     Attributes
     ----------
     done : LossSums
-        The batches done of the current epoch, and their sums.
+        The finished batches of the current epoch, and their sums.
     newest, good : snapshots
-        Parameters that the current epoch began with, and the one before. Parameters are good once
-        a finite loss was computed with them: the newest have shown it from the second step on.
+        Parameters at the start of the current epoch and of the one before. Parameters are good
+        once they gave a finite loss; the newest are so from the second step on.
     """
 
     job: TrainingJob
@@ -168,13 +168,13 @@ class TrainerState:
 
     @classmethod
     def begin(cls, job: TrainingJob, state: OptimizerState, batches: int) -> Self:
-        """Return training at its beginning."""
+        """Return the state at the start of training."""
         run = Run(job.model, job.history, job.epochs, batches)
         snapshot = job.model.snapshot()
         return cls(job, state, run, snapshot, snapshot)
 
     def end_epoch(self) -> None:
-        """Take note of an epoch that went well."""
+        """Record an epoch that did not diverge."""
         self.state.epoch += 1
         self.done = NOTHING
         into = None if self.good is self.newest else self.good

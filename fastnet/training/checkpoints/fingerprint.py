@@ -1,8 +1,8 @@
-"""The fingerprint of a run, and the environment that it runs in.
+"""The fingerprint of a run, and its environment.
 
-The fingerprint is everything that decides the bits and that the caller chose: another one is
-another run, and resuming would mix the two. The environment (backend, versions, threads) may change
-between a crash and the resumption; then the numbers are right, but may round differently.
+The fingerprint covers everything that the caller chose and that decides the bits: a run resumes
+only with the same fingerprint. The environment (backend, versions, threads) may change between a
+crash and the resumption; then results are correct but may round differently.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fastnet.training.state import TrainingJob
 
 _CONTENT: Final = "content"
 _BITS_ARE_THE_SAME_FOR_ANY: Final = {"numba": ("threads", "kernel cache")}
-"""Facts about a backend that do not change a bit of its results."""
+"""Facts about a backend that do not change the bits of its results."""
 
 
 def of_run(
@@ -38,7 +38,7 @@ def of_run(
     shuffle: bool,
     rows: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return as JSON values what decides the bits of a run; `rows` by their checksums."""
+    """Return the fingerprint of a run as JSON values; `rows` has that of its rows."""
     model = job.model
     return {
         "layers": _plain([layers.to_dict(layer) for layer in model.layers]),
@@ -63,13 +63,13 @@ class Checksum:
         self._shape: list[int] | None = None  # of a row; None before the first piece
 
     def add(self, values: NDArray[Any]) -> None:
-        """Take in rows (B, ...)."""
+        """Add rows (B, ...)."""
         content = np.ascontiguousarray(values)
         self._hash.update(content.reshape(-1).view(np.uint8).data)
         self._rows, self._shape = self._rows + len(values), list(values.shape[1:])
 
     def to_json(self) -> dict[str, Any] | None:
-        """Return what differs when anything does; None where there were no rows."""
+        """Return the checksum as JSON values; None without rows."""
         if self._shape is None:
             return None
         return {"rows": self._rows, "shape": self._shape, _CONTENT: self._hash.hexdigest()}
@@ -82,7 +82,7 @@ class RowsChecksum:
         self._parts = {"x": Checksum(), "y": Checksum(), "sample_weight": Checksum()}
 
     def add(self, rows: Batch) -> None:
-        """Take in rows."""
+        """Add rows."""
         target = rows.target if rows.labels is None else rows.labels
         for part, values in zip(self._parts.values(), (rows.x, target, rows.weight), strict=True):
             if values is not None:
@@ -110,9 +110,9 @@ def of_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 
 
 def of_preprocessor(preprocessor: Preprocessor) -> dict[str, Any]:
-    """Return the fingerprint of what encodes a table: metrics depend on it too.
+    """Return the fingerprint of a table's preprocessor, on which metrics depend too.
 
-    What standardises arrays, and what version 0.1 did with tables, shows in the rows.
+    Scalers of arrays, and tables of version 0.1, already change the fingerprint of the rows.
     """
     table = isinstance(preprocessor, TablePreprocessor) and preprocessor.scaling != "float32"
     if not table:
@@ -134,7 +134,7 @@ def _plain(value: Any) -> Any:
 
 
 def environment(model: Model, engine: Engine, batch_size: int) -> dict[str, Any]:
-    """Return as texts what may change the rounding."""
+    """Return the facts that may change the rounding, as strings."""
     facts = {
         "fastnet": version,
         "machine": platform.machine(),
@@ -148,7 +148,7 @@ def environment(model: Model, engine: Engine, batch_size: int) -> dict[str, Any]
 
 
 def difference(here: dict[str, Any], there: dict[str, Any]) -> str | None:
-    """Return the first difference between two fingerprints as half a sentence, or None."""
+    """Return the first difference between two fingerprints as part of a sentence, or None."""
     for name, mine, other in _differences("", here, there):
         if name.endswith(f".{_CONTENT}"):
             return f"{name.removesuffix(f'.{_CONTENT}')} holds other values than there"
@@ -157,7 +157,7 @@ def difference(here: dict[str, Any], there: dict[str, Any]) -> str | None:
 
 
 def changes(here: dict[str, Any], there: dict[str, Any]) -> list[str]:
-    """Return what differs between two environments: ``"numpy 2.1 (was 2.0)"``."""
+    """Return the differences between two environments: ``"numpy 2.1 (was 2.0)"``."""
     return [
         f"{name} {_short(mine)} (was {_short(other)})"
         for name, mine, other in _differences("", here, there)

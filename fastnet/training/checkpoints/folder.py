@@ -20,7 +20,7 @@ from fastnet.utils import files
 
 FORMAT_VERSION: Final = 1
 KEPT: Final = 2
-"""The newest, and the one before it in case the disk damages the newest."""
+"""The newest checkpoint, and the one before it in case the disk damages the newest."""
 
 _KIND: Final = "fastnet-checkpoint"
 _NAME: Final = re.compile(r"checkpoint-(\d{10,})\.safetensors")
@@ -30,12 +30,12 @@ Content = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
 
 class Folder:
-    """Checkpoints by the number of steps that the run had taken.
+    """Checkpoints by the number of steps taken.
 
     Parameters
     ----------
     path : Path
-        Made when it is opened, if it is not there.
+        Created by `opened` if missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,14 +43,14 @@ class Folder:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Make the folder, and keep others from writing to it.
+        """Create the folder and lock it.
 
-        Temporary files of a process that died are removed: nobody else can be writing here.
+        Under the lock, temporary files can only be those of a process that died; they are removed.
 
         Raises
         ------
         CheckpointError
-            Nothing can be written there, or another run writes there now.
+            The folder cannot be written to, or another run writes to it now.
         """
         with ExitStack() as stack:
             try:
@@ -78,12 +78,12 @@ class Folder:
         return sorted(found, key=_number, reverse=True)
 
     def read(self) -> Content | None:
-        """Return the newest checkpoint that is whole, or None where there is none at all.
+        """Return the newest valid checkpoint, or None if the folder has no checkpoint.
 
         Raises
         ------
         CheckpointError
-            There are checkpoints, and none of them can be read.
+            There are checkpoints, but none can be read.
         """
         damaged = []
         files = self.files()
@@ -106,17 +106,17 @@ class Folder:
         return None
 
     def write(self, steps: int, description: dict[str, Any], tensors: dict[str, Any]) -> None:
-        """Write a checkpoint and remove those that are older than the one before it.
+        """Write a checkpoint, and remove all but the newest `KEPT`.
 
         Raises
         ------
         ModelFileError
-            It cannot be written. The checkpoints that were there still are.
+            It cannot be written. The other checkpoints are untouched.
         """
         content = safetensors_file.pack(_KIND, {"version": FORMAT_VERSION, **description}, tensors)
         name = f"checkpoint-{steps:010d}.safetensors"
         files.write_atomically(self.path / name, content)
-        # One that cannot be removed only takes space.
+        # A checkpoint that cannot be removed only takes space.
         with suppress(OSError):
             for file in self.files()[KEPT:]:
                 file.unlink(missing_ok=True)
@@ -132,14 +132,14 @@ if sys.platform == "win32":
 
     @contextmanager
     def _locked(folder: Path) -> Iterator[None]:
-        """Folders cannot be locked there; a file that is being written cannot be removed either."""
+        """Do nothing: this system locks no folders, and removes no file that is being written."""
         yield
 
 else:
 
     @contextmanager
     def _locked(folder: Path) -> Iterator[None]:
-        """Hold the lock of a folder; the system lets go of it however the process ends."""
+        """Hold the lock of a folder; the system releases it however the process ends."""
         import fcntl
 
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,6 +1,6 @@
-"""What is in a checkpoint, as the description and the tensors of a container, and back.
+"""`Checkpoint`: conversion to the description and tensors of a container, and back.
 
-A file may come from anywhere: every value is looked at before any of it reaches a model.
+A file may be hostile: every value is checked before any of it reaches a model.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ Tensors = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A moment of training.
+    """The state of training at one moment.
 
     Attributes
     ----------
     fingerprint, environment : dict of plain JSON values
         See `fastnet.training.checkpoints.fingerprint`; ``basis`` and ``surroundings`` in the file.
     parameters, good_parameters : (P,)
-        The second are those to go back to after a divergence.
+        The second are restored after a divergence.
     statistics, good_statistics : (S,)
-    moments : (slots, P)
+    moments : (n_moments, P)
     clocks : dict of int
-        ``step``, ``epoch``, ``updates`` and ``schedule_epoch`` of the training state.
+        ``step``, ``epoch``, ``updates`` and ``schedule_epoch`` of the optimizer state.
     plateau : dict
-        The memory of ``ReduceOnPlateau``.
+        The state of ``ReduceOnPlateau``.
     done : LossSums
-        Batches done of the current epoch, and their sums.
+        The finished batches of the current epoch, and their sums.
     stopped : str or None
         Why a callback ended the run.
     history : History
-        Of the epochs done.
+        The history of the finished epochs.
     seconds : float
-        Of training so far.
+        The time of training so far.
     callback_states : list of (str, dict)
-        Of each callback that has one: the name of its class, and the state.
+        The name of the class and the state of each callback with a state.
     """
 
     CLOCKS: ClassVar = ("step", "epoch", "updates", "schedule_epoch")
@@ -71,7 +71,7 @@ class Checkpoint:
     callback_states: list[tuple[str, dict[str, Any]]]
 
     def content(self, to_host: Callable[[Array], NDArray[Any]]) -> tuple[Description, Tensors]:
-        """Return it as description and tensors."""
+        """Return the checkpoint as description and tensors."""
         tensors: Tensors = {name: getattr(self, name) for name in _shapes(0, 0, 0)}
         tensors["history.epochs"] = np.array(self.history.epochs, np.int64)
         for index, values in enumerate(self.history.values()):
@@ -98,12 +98,12 @@ class Checkpoint:
 
     @classmethod
     def read(cls, place: Path, description: Description, tensors: Tensors) -> Self:
-        """Return the moment that description and tensors hold, of whatever model.
+        """Return the checkpoint of a description and tensors, for any model.
 
         Raises
         ------
         CheckpointError
-            It is no checkpoint that fastnet wrote.
+            fastnet did not write it.
         """
         try:
             tensors = dict(tensors)
@@ -134,7 +134,7 @@ class Checkpoint:
         return saved
 
     def require_fit(self, place: Path, model: Model, n_moments: int, batches: int) -> None:
-        """Raise `CheckpointError` unless all arrays have the network's shapes and are sound."""
+        """Raise `CheckpointError` unless all arrays have the network's shapes and valid values."""
         if self.done.steps > batches:
             raise _invalid(place, f"it has {self.done.steps} batches of an epoch of {batches}")
         shapes = _shapes(n_moments, model.plan.size, len(model.state))

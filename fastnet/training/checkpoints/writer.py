@@ -1,9 +1,9 @@
-"""Checkpoints: training that was killed goes on from the last one, to the same bits.
+"""Checkpoints: training that was killed resumes from the last one, with the same bits.
 
-A checkpoint holds parameters, running statistics, the optimizer's moments, the weights to go back
-to after a divergence, the clocks of training (which key shuffle, dropout and schedule), the sums of
-the epoch so far, the history and what callbacks remember. There is no other state: randomness is
-counted, not drawn.
+A checkpoint holds parameters, running statistics, the optimizer's moments, the weights to restore
+after a divergence, the counters that key shuffle, dropout and schedule, the sums of the epoch so
+far, the history and the states of callbacks. There is no other state: random numbers are functions
+of the counters.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _EVERY: Final = re.compile(rf"(\d+(?:\.\d+)?) *({'|'.join(_SECONDS)})?")
 
 @dataclass(frozen=True)
 class Every:
-    """How often a checkpoint is due: every so many epochs, or every so many seconds."""
+    """The interval between checkpoints, in epochs or in seconds."""
 
     epochs: int | None = None
     seconds: float = 0.0
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """Return what ``5``, ``"5"`` (epochs), ``"30s"``, ``"1.5min"`` or ``"1h"`` stand for."""
+        """Return the interval of ``5``, ``"5"`` (epochs), ``"30s"``, ``"1.5min"`` or ``"1h"``."""
         if isinstance(value, str):
             found = _EVERY.fullmatch(value.strip())
             if found and found[2] and float(found[1]) > 0:
@@ -67,20 +67,20 @@ class Every:
 class CheckpointWriter:
     """Writes the checkpoints of one call of ``fit``, and restores the last one.
 
-    A checkpoint that cannot be written while training runs is a warning, and tried again when the
-    next is due: the computation is worth more than its checkpoint.
+    If a checkpoint cannot be written during training, a warning says so and training continues:
+    the computation is worth more than its checkpoint.
 
     Parameters
     ----------
     folder : Folder
     every : Every
     resume : bool
-        Whether to go on from a checkpoint, if there is one.
+        Whether to resume from a checkpoint, if there is one.
 
     Attributes
     ----------
     saved : Checkpoint or None
-        The checkpoint to go on from.
+        The checkpoint from which the run resumes.
     """
 
     def __init__(self, folder: Folder, every: Every, resume: bool) -> None:
@@ -97,7 +97,7 @@ class CheckpointWriter:
 
     @property
     def iterations(self) -> int | None:
-        """The epochs between two checkpoints, where they are counted in epochs."""
+        """The epochs between two checkpoints; None if time decides."""
         return self._every.epochs
 
     @contextmanager
@@ -109,19 +109,19 @@ class CheckpointWriter:
         shuffle: bool,
         rows: Callable[[], dict[str, Any]],
     ) -> Iterator[None]:
-        """Lock the folder and read what is there; the network is not changed yet.
+        """Lock the folder and read its newest checkpoint; the network does not change yet.
 
         Parameters
         ----------
         rows : callable
-            Returns the fingerprint of the rows to train and to validate on, as plain JSON values.
+            Returns the fingerprint of the training and validation rows, as plain JSON values.
 
         Raises
         ------
         CheckpointError
             The folder cannot be written to, or its checkpoints cannot be read.
         InputError
-            A checkpoint is there and not to be resumed, or it is that of another run.
+            There is a checkpoint but `resume` is False, or it is that of another run.
         """
         model, place = job.model, self._folder.path
         self._fingerprint = fingerprint.of_run(job, optimizer, batch_size, shuffle, rows())
@@ -163,7 +163,7 @@ class CheckpointWriter:
             )
 
     def restore(self, trainer: TrainerState) -> None:
-        """Put network, training state, history and callbacks where the checkpoint has them."""
+        """Restore network, optimizer state, history and callbacks from the checkpoint."""
         self._began = self._newest = time.perf_counter()
         saved = self.saved
         if saved is None:
@@ -189,7 +189,7 @@ class CheckpointWriter:
         _log.info("gone on from epoch %d and %d batches in %s", epochs, batches, self._folder.path)
 
     def _recall(self, trainer: TrainerState, saved: Checkpoint) -> None:
-        """Give the callbacks back what they remembered."""
+        """Restore the states of the callbacks."""
         place = self._folder.path
         remembering = [callback for callback in trainer.job.callbacks if callback.memory()]
         names = [type(callback).__name__ for callback in remembering]
@@ -207,7 +207,7 @@ class CheckpointWriter:
                 ) from error
 
     def after_span(self, trainer: TrainerState) -> None:
-        """Write a checkpoint if time says that one is due."""
+        """Write a checkpoint if its time has come."""
         if self._every.epochs is None:
             self._if_time(trainer)
 
@@ -219,7 +219,7 @@ class CheckpointWriter:
             self._write(trainer)
 
     def finish(self, trainer: TrainerState) -> None:
-        """Write a checkpoint of the end, or of the moment of an interruption."""
+        """Write a checkpoint of the end or of an interruption."""
         if self._written != self._moment(trainer):
             self._write(trainer)
 
@@ -234,7 +234,8 @@ class CheckpointWriter:
     def _write(self, trainer: TrainerState) -> None:
         run, model = trainer.run, trainer.job.model
         if not model.is_finite():
-            return  # the divergence is about to be found
+            return  # the loop is about to find the divergence
+        # Collect the state of training on the host.
         to_host = model.backend_object.to_host
         good = trainer.newest if trainer.done.steps else trainer.good
         saved = Checkpoint(
@@ -257,6 +258,7 @@ class CheckpointWriter:
                 if (memory := callback.memory())
             ],
         )
+        # Write it; a failure is a warning.
         epochs, batches = self._moment(trainer)
         try:
             self._folder.write(epochs * run.batches + batches, *saved.content(to_host))
@@ -277,9 +279,9 @@ class CheckpointWriter:
 
 
 def knows_no_table(folder: Path) -> bool:
-    """Tell whether the newest checkpoint in a folder is of a run without a table's preprocessor.
+    """Return whether the newest checkpoint in a folder has no preprocessor of a table.
 
-    Of a run of ``fastnet train`` on a table, version 0.1 of fastnet began it.
+    If ``fastnet train`` wrote it for a table, it was version 0.1.
     """
     if not folder.is_dir():
         return False
@@ -289,7 +291,7 @@ def knows_no_table(folder: Path) -> bool:
 
 
 def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) -> Checkpointer:
-    """Return the checkpointer that the arguments of ``fit`` ask for."""
+    """Return the checkpointer for the arguments of ``fit``."""
     if folder is None:
         if resume:
             raise InputError("resume=True needs checkpoint=: the folder to go on from.")

@@ -1,1 +1,1 @@
-"""From what users hand over to checked arrays, and from outputs back to answers."""
+"""Conversion of users' data to checked arrays, and of outputs to predictions."""

@@ -1,9 +1,8 @@
-"""The Preprocessor protocol: from what users hand over to inputs, and from outputs to answers.
+"""The `Preprocessor` protocol: users' data becomes inputs, and outputs become predictions.
 
-Every network has a preprocessor, from its first day on. `Passthrough` checks arrays and takes them
-as they are, `Scaler` standardises them, `TablePreprocessor` encodes the columns of a table. What a
-user gives is checked and converted once, here; everything behind it works on finite arrays of the
-network's dtype.
+Every network always has a preprocessor. `Passthrough` only checks arrays, `Scaler` standardises
+them, `TablePreprocessor` encodes the columns of a table. Data is checked and converted once, here;
+all other code works on finite arrays of the network's dtype.
 """
 
 from __future__ import annotations
@@ -26,19 +25,16 @@ Description = tuple[dict[str, Any], dict[str, Array]]
 
 
 class Preprocessor(Protocol):
-    """What stands between a user's data and a network.
-
-    N rows, I inputs of the network, O outputs, T targets.
-    """
+    """Converts a user's data for a network with I inputs and O outputs for T targets; N rows."""
 
     @property
     def inputs(self) -> int:
-        """I, the number of inputs that it makes."""
+        """I, the number of inputs of the network."""
         ...
 
     @property
     def target(self) -> TableTarget | None:
-        """How targets are named, encoded and scaled; None where they are taken as they are."""
+        """The names, encoding and scale of the targets; None if they are used unchanged."""
         ...
 
     def transform(self, x: Any, dtype: np.dtype[Any], name: str = "x") -> Array:
@@ -52,7 +48,7 @@ class Preprocessor(Protocol):
         ...
 
     def transform_row(self, row: Any, dtype: np.dtype[Any]) -> Array:
-        """Return the inputs (I,) for one row, with the least delay."""
+        """Return the inputs (I,) for one row, with low latency."""
         ...
 
     def encode(self, x: Any, y: Any, dtype: np.dtype[Any], name: str = "x") -> tuple[Array, Any]:
@@ -64,17 +60,17 @@ class Preprocessor(Protocol):
         ...
 
     def input_scale(self) -> NDArray[np.float64] | None:
-        """Return by how much an input (I,) is divided; None where gradients are by the inputs."""
+        """Return the divisor of each input (I,); None if gradients are by the network's inputs."""
         ...
 
     def description(self) -> Description:
-        """Return what restores it, for model files and fingerprints."""
+        """Return a description that restores it, for model files and fingerprints."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Passthrough:
-    """Arrays of numbers, checked and taken as they are.
+    """The preprocessor that checks arrays of numbers and leaves them unchanged.
 
     Attributes
     ----------
@@ -110,12 +106,12 @@ class Passthrough:
         """Return None: inputs are not scaled."""
 
     def description(self) -> Description:
-        """Return the target, where there is one."""
+        """Return the description of the target, if there is one."""
         return describe_target(self.target)
 
 
 def encode_target(target: TableTarget | None, y: Any) -> Any:
-    """Return y as the network learns it, where it is given as values."""
+    """Return the encoded targets for values y."""
     if y is None:
         raise InputError("expected targets: give y.")
     return y if target is None else target.encode(y)
@@ -128,7 +124,7 @@ def require_own_unit(target: TableTarget | None) -> None:
 
 
 def describe_target(target: TableTarget | None) -> Description:
-    """Return a target as JSON values and arrays; nothing for None."""
+    """Return a target as JSON values and arrays, which are empty for None."""
     if target is None:
         return {}, {}
     content, arrays = target.description()

@@ -1,4 +1,4 @@
-"""What each column of a table is, learned from training rows."""
+"""The kind and the categories of each column of a table, learned from training rows."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TableColumn:
-    """One column.
+    """One column of a table.
 
     Attributes
     ----------
     name : str
     kind : {"numeric", "categorical", "empty"}
-        An empty one had no value at all in training; it becomes no input.
+        An empty column had no value in training; it makes no input.
     categories : tuple of str
-        The known texts of a categorical column. Two of them become one input, 1 and -1, others one
-        input each (one-hot); a text that is not among them, or missing, is 0 in all.
+        The known values of a categorical column. Two categories become one input, 1 and -1; more
+        become one input each (one-hot). An unseen or missing category becomes all zeros.
     indicator : bool
-        Whether a numeric column has a second input that tells where a number is missing.
+        Whether a numeric column has a second input that marks missing numbers.
     one_hot : bool, optional
-        Whether every category has an input of its own. Default: unless there are two.
+        Whether every category has its own input. Default: True unless there are two.
     """
 
     name: str
@@ -57,7 +57,7 @@ class TableColumn:
             raise DataError(f"column {self.name!r}: one input is for two categories.")
 
     def description(self) -> dict[str, Any]:
-        """Return it as JSON values; what is as by default is left out."""
+        """Return it as JSON values, without defaults."""
         content: dict[str, Any] = {"name": self.name, "kind": self.kind}
         if self.categories:
             content["categories"] = list(self.categories)
@@ -76,12 +76,12 @@ class TableColumn:
 
 
 def learn_column(name: str, column: Values, source: str) -> TableColumn:
-    """Return what a column of training rows is.
+    """Return the description of a column of training rows.
 
     Raises
     ------
     DataError
-        It has more different texts than categories may be, or an infinite number.
+        The column has too many categories, or an infinite number.
     """
     if not isinstance(column, Texts):
         missing = np.isnan(numbers_of(column, name, source))
@@ -100,7 +100,7 @@ def learn_column(name: str, column: Values, source: str) -> TableColumn:
 
 
 def codes_of(column: TableColumn, values: Values) -> NDArray[np.int64]:
-    """Return the number of each row's category, (N,); -1 where it is missing or not known."""
+    """Return the index of each row's category, (N,); -1 if it is missing or unseen."""
     texts = texts_of(values)
     index = {text: k for k, text in enumerate(column.categories)}
     table = np.array([*(index.get(value, -1) for value in texts.values), -1], np.int64)
@@ -108,5 +108,5 @@ def codes_of(column: TableColumn, values: Values) -> NDArray[np.int64]:
 
 
 def signs(codes: NDArray[np.int64]) -> Array:
-    """Return 1 for category 0, -1 for category 1, and 0 where there is none."""
+    """Return 1 for category 0, -1 for category 1, and 0 for none."""
     return np.array([1.0, -1.0, 0.0])[codes]

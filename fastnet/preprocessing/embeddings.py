@@ -1,9 +1,8 @@
-"""Numeric embeddings: further inputs made of one scaled number, for a linear map to combine.
+"""Numeric embeddings: further inputs for each scaled number, which a linear map combines.
 
-A small network of plain numbers is a smooth function of them; with these inputs it can follow steps
-and bumps (Gorishniy, Rubachev and Babenko, "On embeddings for numerical features in tabular deep
-learning", 2022). What is learned of an embedding is the linear map behind it: a block of the first
-layer.
+A small network is a smooth function of plain numbers; with these inputs it can follow steps and
+bumps (Gorishniy, Rubachev and Babenko, "On embeddings for numerical features in tabular deep
+learning", 2022). The learned part of an embedding is the linear map, a block of the first layer.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def check(name: str | None) -> str | None:
 
 
 def width(name: str | None, knots: int) -> int:
-    """Return how many inputs an embedding with so many knots adds for each column."""
+    """Return the number of inputs that an embedding with this many knots adds per column."""
     return {None: 0, "periodic": 2 * knots, "piecewise": knots - 1}[name]
 
 
@@ -43,7 +42,7 @@ def learn(name: str, z: Array, column: int, seed: int) -> Array:
     """Return the knots of one column from its scaled numbers (N,), NaN where one is missing.
 
     periodic : (8,) frequencies, drawn from a normal distribution, the same for the same seed
-    piecewise : (17,) the ends of 16 bins that hold equally many rows
+    piecewise : (17,) the ends of 16 bins with equally many rows
     """
     if name == "periodic":
         stream = 3 * 2**30 + column  # beside those of the layers
@@ -57,8 +56,8 @@ def write(out: NDArray[Any], name: str, x: Array, z: Array, knots: Array, steps:
     """Write the added inputs (N, `width`) of numbers x (N,), scaled z; 0 where one is missing.
 
     periodic : ``sin(2 pi c z), cos(2 pi c z)`` for each frequency c
-    piecewise : the share of each bin that lies below z, from 0 to 1; of a bin without width, where
-    many rows have one number, 1 where x is above its `step_points`
+    piecewise : the fraction of each bin that lies below z, from 0 to 1; a bin of width 0, in which
+    many rows have the same number, gives 1 where x is above its `step_points`
     """
     if name == "periodic":
         angles = 2.0 * np.pi * z[:, None] * knots
@@ -77,16 +76,16 @@ def step_points(
 ) -> Array:
     """Return the largest x that is scaled to no more than the lower end of each bin, (C, K - 1).
 
-    A bin has no width where many rows have one number, which lies on its end: whether a scaled
-    number is above it would hang on the last bit of a root, which is not everywhere the same. So
-    the number itself is compared, with the ends that are meant up to 8 units in the last place.
+    If many rows have the same number, a bin has width 0 at this number. Whether a scaled number is
+    above it would depend on the last bit of a square root, which is not the same everywhere. So the
+    unscaled number is compared, with a tolerance of 8 units in the last place.
 
     Parameters
     ----------
     apply : callable
-        The scaling, which rises with x.
+        The scaling, which increases with x.
     center, factor : (C,) float64
-        Of C columns of numbers.
+        The scales of C columns of numbers.
     knots : (C, K) float64
         The ends of their bins.
     """
@@ -95,7 +94,7 @@ def step_points(
     def below(x: Array) -> NDArray[np.bool_]:
         return np.asarray(apply(x, center[:, None], factor[:, None]) <= ends)
 
-    # Bisection over all finite numbers, which are in the order of these integers.
+    # Bisect over all finite numbers, which are in the order of these integers.
     largest = np.full(ends.shape, np.finfo(np.float64).max)
     high = largest.view(np.int64)
     low = -high
@@ -107,5 +106,5 @@ def step_points(
 
 
 def _number(order: NDArray[np.int64]) -> Array:
-    """Return the number with so many positive ones below it, or negative ones above it."""
+    """Return the float at this position in the order of all floats; 0 is at 0."""
     return np.copysign(np.abs(order).view(np.float64), order)

@@ -1,4 +1,4 @@
-"""What a network's first ``fit`` learns beside its weights: the preprocessor."""
+"""Fitting of the preprocessor in a network's first ``fit``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget, split_target, target_columns
 
 SCALED: Final = ("mse", "mae", "huber", "quantile", "gaussian_nll")
-"""Losses whose targets are scaled, where the outputs may be any number."""
+"""Losses with scaled targets, if the outputs may be any number."""
 
 
 def scales_targets(loss: Loss, output_activation: str) -> bool:
-    """Return whether a network with this loss and output learns scaled targets of a table."""
+    """Return whether a table's targets are scaled for this loss and output activation."""
     return loss.name in SCALED and output_activation == "identity"
 
 
@@ -37,19 +37,19 @@ def learn_table(
     fraction: float = 0.0,
     sample_weight: ArrayLike | None = None,
 ) -> TablePreprocessor:
-    """Return the preprocessor for a network that is about to train on its first table.
+    """Fit the preprocessor for a network that will train on its first table.
 
     Parameters
     ----------
     fraction : float
-        Fraction of the rows that are held back for validation: nothing is learned from them.
+        Fraction of the rows that are held out for validation; they are not used.
     sample_weight : (N,), optional
-        Nothing is learned from rows of weight 0.
+        Rows of weight 0 are not used.
 
     Raises
     ------
     InputError
-        The table becomes another number of inputs, or of classes, than the network has.
+        The table gives another number of inputs or classes than the network has.
     """
     inputs, names, values = split_target(frame, y)
     kept = training_rows(len(frame), fraction, seed, sample_weight)
@@ -75,7 +75,7 @@ def _learn_target(
     loss: Loss,
     kept: NDArray[np.intp] | None,
 ) -> TableTarget | None:
-    """Return the target; None for class numbers and numbers that need no preparation."""
+    """Return the target; None for class indices and numbers that need no encoding."""
     task: Literal["classification", "regression"] = "regression"
     if loss.metric == "accuracy":
         task = "classification"
@@ -101,7 +101,7 @@ def learn_scaler(
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | str | None = None,
 ) -> Scaler:
-    """Return the scaler of the rows that train: those neither held back nor of weight 0."""
+    """Fit the scaler to the training rows, which are neither held out nor of weight 0."""
     float64 = np.dtype(np.float64)
     rows, targets = passthrough.encode(x, y, float64)
     samples = Samples.check(plan, float64, loss, rows, targets, sample_weight, class_weight)
@@ -111,7 +111,7 @@ def learn_scaler(
 
 
 def require_plain(x: Any) -> None:
-    """Raise `InputError` for a table that only a preprocessor could make inputs of."""
+    """Raise `InputError` for a table that needs a `TablePreprocessor`."""
     if not as_frame(x).plain:
         raise InputError(
             "the network has no preprocessor yet, and the table has texts or missing values: call "

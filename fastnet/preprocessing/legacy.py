@@ -1,4 +1,4 @@
-"""What version 0.1 learned of a table, so that a run that it began can be resumed."""
+"""The preprocessing of tables in version 0.1, so that its checkpoints can be resumed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fastnet.preprocessing.target import TableTarget
 def learn_table_of_0_1(
     frame: Frame, target: TableTarget, rows: NDArray[np.intp] | None, *, standardize: bool
 ) -> TablePreprocessor:
-    """Return the preprocessor that does what ``fastnet train`` of version 0.1 did with a table.
+    """Fit the preprocessor that ``fastnet train`` of version 0.1 used for a table.
 
-    Every category has an input of 0 or 1, and numbers are rounded to float32; the mean and the
-    deviation of the encoded inputs standardise them.
+    Categories are one-hot encoded, and numbers are rounded to float32. The encoded inputs are then
+    standardised.
     """
     columns = []
     for name, values in frame.columns.items():

@@ -1,4 +1,4 @@
-"""OutputSchema: what a network's outputs stand for, and what their columns are called."""
+"""`OutputSchema`: the meaning of a network's outputs, and the names of their columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class OutputSchema:
-    """What the outputs of a network stand for.
+    """The meaning of the outputs of a network.
 
     Attributes
     ----------
@@ -26,9 +26,9 @@ class OutputSchema:
     activation : str
         The activation of the last layer.
     loss : Loss or None
-        The loss that the network was trained with.
+        The loss of the last training.
     labels : tuple of str, or None
-        The names of the classes, where they are known.
+        The names of the classes, if known.
     target : TableTarget or None
         The target columns of a table, and their scale.
     """
@@ -43,7 +43,7 @@ class OutputSchema:
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """Names of the classes, their numbers where no names are known; None for values."""
+        """Names of the classes, or else their numbers; None for regression."""
         outputs, names = self.outputs, self.labels
         if names is not None and (len(names) == outputs or (outputs == 1 and len(names) == 2)):
             return names
@@ -51,14 +51,14 @@ class OutputSchema:
 
     @property
     def answer_names(self) -> tuple[str, ...] | None:
-        """Names of the classes that can be confused; a single probability has "no" and "yes"."""
+        """Names of the classes of a confusion matrix; a single probability has "no" and "yes"."""
         if self.outputs == 1 and self.are_probabilities:
             return self.class_names or ("no", "yes")
         return self.class_names
 
     @property
     def are_probabilities(self) -> bool:
-        """Whether the outputs are probabilities of answers, not numbers."""
+        """Whether the outputs are probabilities of classes."""
         trained = self.loss is not None and self.loss.metric == "accuracy"
         return trained or self.class_names is not None
 
@@ -66,9 +66,9 @@ class OutputSchema:
     def column_names(self) -> list[str]:
         """Names of the columns of predictions.
 
-        ``prediction`` and ``probability_<class>`` for classes; else the targets, or ``prediction``,
-        and after them ``<target>_std``, or ``<target>_quantile_<q>`` for every quantile, where the
-        network was trained for those.
+        For classes they are ``prediction`` and ``probability_<class>``, else the names of the
+        targets, or ``prediction``. Networks trained for them add ``<target>_std``, or
+        ``<target>_quantile_<q>`` for every quantile.
         """
         names = self.class_names
         if names is not None:
@@ -82,12 +82,12 @@ class OutputSchema:
 
     @property
     def target_count(self) -> int:
-        """Number of target columns that the outputs describe."""
+        """Number of target columns."""
         return self.outputs // (self.loss.outputs_per_target if self.loss is not None else 1)
 
     @property
     def known_targets(self) -> tuple[str, ...]:
-        """Names of the target columns in training; empty where they had none."""
+        """Names of the target columns in training; empty if they had none."""
         return () if self.target is None else self.target.names
 
     @property
@@ -106,8 +106,7 @@ class OutputSchema:
     def log_variance_floors(self) -> NDArray[np.float64]:
         """Lower bounds of the logarithms of variances (T,), in the targets' unit.
 
-        The loss has one bound for all targets; where those are scaled, it is that of scaled
-        targets.
+        The loss has one bound for all targets, in their scaled unit.
         """
         floors = np.full(self.target_count, LOG_VARIANCE_FLOOR)
         if self.target is not None:
@@ -132,7 +131,7 @@ class OutputSchema:
         return outputs[:, :count], np.exp(0.5 * np.maximum(outputs[:, count:], floors))
 
     def quantiles(self, outputs: Array) -> dict[float, Array]:
-        """Return the quantiles by name, each (N, T), of outputs (N, Q T).
+        """Return the quantiles by level, each (N, T), of outputs (N, Q T).
 
         Raises
         ------
@@ -145,9 +144,10 @@ class OutputSchema:
         return dict(zip(names, np.split(outputs, len(names), axis=1), strict=True))
 
     def values(self, outputs: Array) -> Array:
-        """Return the columns of `column_names` (N, columns) but for ``prediction`` of classes.
+        """Return the columns of `column_names` (N, columns), without ``prediction`` of classes.
 
-        One probability becomes those of both classes; logarithms of variances become deviations.
+        A single probability becomes those of both classes; logarithms of variances become standard
+        deviations.
         """
         if self.class_names is not None:
             return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs

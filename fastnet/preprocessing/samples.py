@@ -1,4 +1,4 @@
-"""Samples: checked training or validation rows on the host, and how they are split."""
+"""`Samples`: checked training or validation rows on the host, and their split."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows on the host, and the targets as metrics take them: labels (N,), or (N, T)."""
+    """Rows on the host, with the targets for metrics: labels (N,), or (N, T)."""
 
     rows: Batch
     targets: Array
@@ -45,7 +45,7 @@ class Samples:
         Raises
         ------
         InputError
-            An argument does not fit; the message names it as in `names`.
+            An argument is invalid; the message names it as in `names`.
         """
         count = len(x)
         if not count:
@@ -68,7 +68,7 @@ class Samples:
         return Samples(Batch(*fields), self.targets[index])
 
     def weighted(self) -> Samples:
-        """Return the rows with weight: one of weight 0 is left out, its place in a batch too."""
+        """Return the rows without those of weight 0, so that batches hold no others."""
         weight = self.rows.weight
         if weight is None or weight.all():
             return self
@@ -87,7 +87,7 @@ class Samples:
 
 
 def pair(name: str, values: Any) -> tuple[Any, Any, Any]:
-    """Return (x, y, weight or None) of ``(x, y)`` or ``(x, y, weight)``."""
+    """Return (x, y, weight or None) from ``(x, y)`` or ``(x, y, weight)``."""
     if not isinstance(values, tuple | list) or len(values) not in (2, 3):
         raise InputError(f"{name} must be (x, y) or (x, y, sample_weight).")
     return values[0], values[1], values[2] if len(values) == 3 else None
@@ -109,10 +109,7 @@ def split_index(
 def training_rows(
     count: int, fraction: float, seed: int, sample_weight: ArrayLike | None = None
 ) -> NDArray[np.intp] | None:
-    """Return the rows that train, as `split_index` chooses them; None for all of them.
-
-    Rows of weight 0 do not train.
-    """
+    """Return the training rows of `split_index`, without rows of weight 0; None for all rows."""
     kept = np.arange(count) if not fraction else split_index(count, fraction, seed)[0]
     if sample_weight is not None:
         weight = np.asarray(sample_weight)

@@ -1,4 +1,4 @@
-"""How the inputs of a table's columns are scaled, and what that needs of the training rows.
+"""Scaling of the inputs of a table's columns, fitted to training rows.
 
 robust
     ``clip((x - center) * factor)`` with median, quartiles and the smooth
@@ -7,10 +7,10 @@ robust
 standard
     ``(x - center) / factor`` with mean and standard deviation.
 none
-    The formula of standard with the center 0 and the factor 1.
+    The formula of standard with center 0 and factor 1.
 float32
-    The formula of standard on numbers that are rounded to float32 first: what version 0.1 did with
-    tables without a preprocessor, whose model files still load.
+    The formula of standard on numbers rounded to float32, as in version 0.1, whose model files
+    still load.
 
 Inputs 0 and 1 of categories and indicators are scaled like numbers.
 """
@@ -32,20 +32,20 @@ Array = NDArray[np.float64]
 Scaling = Literal["robust", "standard", "none", "float32"]
 
 SCALINGS: Final = ("robust", "standard", "none")
-"""What can be learned."""
+"""The scalings that can be fitted."""
 
 SMOOTH_CLIP: Final = 3.0
-"""No number that is scaled robustly is larger."""
+"""Bound of numbers that are scaled robustly."""
 
 
 def clip(z: Any) -> Any:
-    """Return ``z / sqrt(1 + (z / 3)^2)``: almost z where it is small, and within -3 and 3."""
+    """Return ``z / sqrt(1 + (z / 3)^2)``, which is almost z near 0 and stays within -3 and 3."""
     bounded = np.clip(z, -1e300, 1e300)  # of infinity it would be NaN
     return bounded / np.hypot(1.0, bounded / SMOOTH_CLIP)
 
 
 def scale_robustly(numbers: Any, center: Any, factor: Any) -> Any:
-    """Return ``clip((x - center) * factor)``; NaN where a number is missing, and only there."""
+    """Return ``clip((x - center) * factor)``; NaN only where a number is missing."""
     most = sys.float_info.max  # a difference beyond it times 0 would be NaN
     with np.errstate(over="ignore", invalid="ignore"):  # a missing one may be a signalling NaN
         return clip(np.maximum(np.minimum(numbers - center, most), -most) * factor)
@@ -76,8 +76,8 @@ def learn_scale(
 ) -> tuple[Array, Array]:
     """Return center and factor of each scaled input of a column, (levels,) each.
 
-    robust: the median, and 1 / the difference of the quartiles; where that is 0, half of the range;
-    and the factor 0 where that is 0 too.
+    Robust scaling takes the median and 1 / the difference of the quartiles. If that is 0, it takes
+    2 / the range; the factor of a constant column is 0.
     """
     if scaling == "none" or column.kind == "empty":
         return np.zeros(column.levels), np.ones(column.levels)
@@ -100,7 +100,7 @@ def learn_scale(
 
 
 def _scale_of_shares(ones: NDArray[np.int64], count: int, scaling: Scaling) -> tuple[Array, Array]:
-    """Return center and factor of inputs that are 1 in so many of `count` rows and else 0."""
+    """Return center and factor of inputs that are 1 in `ones` of `count` rows and else 0."""
     if scaling == "standard":
         mean = ones / count
         deviation = np.sqrt(mean * (1.0 - mean))
@@ -135,12 +135,12 @@ def write_levels(
 ) -> tuple[Array, Array] | None:
     """Write the scaled inputs (N, levels) of a column.
 
-    Return numbers x (N,) and what they are scaled to, NaN where missing; None for other columns.
+    Return numbers x (N,) and their scaled values, NaN where missing; None for other columns.
 
     Parameters
     ----------
     scale : (levels,), (levels,)
-        Center and factor, as `learn_scale` gives them.
+        Center and factor from `learn_scale`.
     apply : callable
         A row of `APPLY`.
     """

@@ -1,4 +1,4 @@
-"""Means and standard deviations of columns, in float64: of a matrix, or of rows in pieces."""
+"""Means and standard deviations of columns, in float64, of a matrix or of rows in chunks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 CHUNK_ROWS = 4096
-"""Rows are converted to float64 so many at a time, which bounds the memory of the copies."""
+"""Number of rows converted to float64 at a time, which bounds the memory of the copies."""
 
 
 def mean_and_scale(rows: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation (of the population) of each column of finite rows (N, C).
 
-    The deviation of a constant column is given as 1.
+    A constant column gets the scale 1.
     """
     low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
-    # Two passes, as a sum of squares cancels; and around the middle of each column, so that the
+    # Two passes, since a sum of squares cancels, and around the middle of each column, so that the
     # deviation of a constant column is exactly 0.
     with np.errstate(over="ignore", invalid="ignore"):
         middle = low / 2 + high / 2
@@ -36,7 +36,7 @@ def _chunks(rows: Array) -> Iterator[NDArray[np.float64]]:
 
 
 class Moments:
-    """Mean and variance of columns over rows that come in pieces (Chan et al., 1979)."""
+    """Mean and variance of columns over rows that arrive in chunks (Chan et al., 1979)."""
 
     def __init__(self) -> None:
         self.weight = 0.0
@@ -45,12 +45,12 @@ class Moments:
         self._square: Array = np.zeros(1)
 
     def add(self, values: Array, weight: Array | None) -> None:
-        """Take in rows (B,) or (B, C)."""
+        """Add rows (B,) or (B, C)."""
         values = values.reshape(len(values), -1).astype(np.float64)
         if self._origin is None:
             self._origin = values[0].copy()
         w = np.ones(len(values)) if weight is None else weight.astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused later
             self._add(values - self._origin, w)
 
     def _add(self, values: Array, w: Array) -> None:

@@ -1,4 +1,4 @@
-"""TablePreprocessor: from a table to the inputs of a network, learned from training rows."""
+"""`TablePreprocessor`: encoding of a table as inputs of a network, fitted to training rows."""
 
 from __future__ import annotations
 
@@ -27,14 +27,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class TablePreprocessor:
-    """The preprocessor that encodes the columns of a table; stored with the network.
+    """The preprocessor that encodes the columns of a table; it is saved with the network.
 
     A number becomes ``clip((x - median) / (third - first quartile))`` with the smooth
-    ``clip(z) = z / sqrt(1 + (z / 3)^2)``, or what another `scaling` makes of it. A missing number
-    becomes 0, and where numbers were missing in training a second input says so. Texts become one
-    input for each category, or one of 1 and -1 for two categories, scaled likewise. A text that was
-    not there in training, and a missing one, is 0 in all of them before scaling. Columns are
-    matched by their names, where there are names, else by position.
+    ``clip(z) = z / sqrt(1 + (z / 3)^2)``, unless `scaling` says otherwise. A missing number becomes
+    0; a second input marks it if numbers were missing in training. Text is one-hot encoded, or as 1
+    and -1 for two categories, and scaled likewise. An unseen or missing category becomes all zeros
+    before scaling. Columns are matched by name, or by position if the table has no names.
 
     Attributes
     ----------
@@ -42,7 +41,7 @@ class TablePreprocessor:
     center, factor : (L,) float64
         The scale of every input that is no embedding; see `fastnet.preprocessing.scaling`.
     numeric_embedding : {None, "periodic", "piecewise"}
-        Further inputs of each number: sines and cosines, or its place among quantiles.
+        Further inputs of each number: sines and cosines, or its position between quantiles.
     knots : (numeric columns, K) float64
         Frequencies or ends of bins; K is 0 without an embedding.
     named : bool
@@ -75,7 +74,7 @@ class TablePreprocessor:
     scaling: Scaling = "robust"
 
     def __post_init__(self) -> None:
-        """Check everything: it may come from a hostile file."""
+        """Check all parts, which may come from a hostile file."""
         check_names("the table", [column.name for column in self.columns])
         embeddings.check(self.numeric_embedding)
         numeric = sum(column.kind == "numeric" for column in self.columns)
@@ -108,7 +107,7 @@ class TablePreprocessor:
         assert self.knots is not None
         return self.knots
 
-    # --- learning --------------------------------------------------------------------------------
+    # --- fitting ---------------------------------------------------------------------------------
 
     @classmethod
     def fit(
@@ -122,36 +121,36 @@ class TablePreprocessor:
         rows: NDArray[np.intp] | None = None,
         scaling: Literal["robust", "standard", "none"] = "robust",
     ) -> Self:
-        """Return the preprocessor for the columns of training rows.
+        """Fit the preprocessor to training rows.
 
         Parameters
         ----------
         table : data frame, dict of columns or (N, C) array
-            pandas, polars, Arrow or another frame that narwhals knows.
+            A pandas, polars, Arrow or other data frame that narwhals supports.
         target : str, sequence of str, array or None
-            A column of the table, or several, or the values themselves.
+            One or several columns of the table, or the values themselves.
         task : {"auto", "classification", "regression"}
-            "auto": texts are classes, and so are integers of at most ``max(20, sqrt(N))`` different
-            values.
+            See `fastnet.tables.train`.
         numeric_embedding : {None, "periodic", "piecewise"}
         seed : int
-            Draws the frequencies of "periodic".
+            Seed of the frequencies of "periodic".
         rows : (M,) intp, optional
-            The rows to learn from, where others are held back; labels come from all rows.
+            The training rows, if others are held out; labels come from all rows.
         scaling : {"robust", "standard", "none"}, default "robust"
-            By median and quartiles with a smooth clip, by mean and standard deviation, or not.
+            By median and quartiles with a smooth clip, by mean and standard deviation, or none.
 
         Raises
         ------
         DataError
-            A column holds neither numbers nor texts, an infinite number or too many different
-            texts; the message names it.
+            A column has values that are neither numbers nor text, an infinite number or too many
+            categories; the message names it.
 
         Warns
         -----
         FastNetWarning
-            A column has no value at all: it is ignored.
+            A column without any value is ignored.
         """
+        # Learn the kind of each column, and the target.
         if scaling not in SCALINGS:
             raise InputError(f"unknown scaling {scaling!r}{suggest(scaling, SCALINGS)}")
         frame, names, y = split_target(as_frame(table), target)
@@ -166,6 +165,7 @@ class TablePreprocessor:
                 warnings.warn(message, FastNetWarning, stacklevel=2)
         if all(column.kind == "empty" for column in columns):
             raise DataError(f"{frame.source} has no column with a value beside the target.")
+        # Learn scales and embeddings.
         scales = [learn_scale(c, frame.columns[c.name], frame.source, scaling) for c in columns]
         center, factor = (np.concatenate(parts) for parts in zip(*scales, strict=True))
         made = cls(tuple(columns), center, factor, None, None, frame.named, learned, scaling)
@@ -181,22 +181,19 @@ class TablePreprocessor:
         return replace(made, numeric_embedding=numeric_embedding, knots=np.array(knots))
 
     def with_target(self, target: TableTarget) -> Self:
-        """Return the same with a target."""
+        """Return the same preprocessor with a target."""
         return replace(self, target=target)
 
-    # --- what it makes ---------------------------------------------------------------------------
+    # --- transformation --------------------------------------------------------------------------
 
     @property
     def _places(self) -> list[int]:
-        """Where the scales of each column begin in `center`."""
+        """Index in `center` of the first scale of each column."""
         return list(np.cumsum([0, *(column.levels for column in self.columns)]))
 
     @cached_property
     def steps(self) -> Array:
-        """Where the bins without width are, in the columns' units; see `embeddings.step_points`.
-
-        (numeric columns, K - 1) for "piecewise", else (numeric columns, 0).
-        """
+        """The `embeddings.step_points` (numeric columns, K - 1); K - 1 is 0 unless "piecewise"."""
         if self.numeric_embedding != "piecewise" or not len(self._knots):
             return np.zeros((len(self._knots), 0))
         pairs = zip(self.columns, self._places, strict=False)
@@ -205,14 +202,14 @@ class TablePreprocessor:
         return embeddings.step_points(*scale, self._knots)
 
     def widths(self, column: TableColumn) -> int:
-        """Return how many inputs a column becomes."""
+        """Return the number of inputs of a column."""
         added = column.kind == "numeric" and self._knots.shape[1] > 0
         extra = embeddings.width(self.numeric_embedding, self._knots.shape[1]) if added else 0
         return column.levels + extra
 
     @property
     def label_names(self) -> tuple[str, ...] | None:
-        """The classes of the target, where it has any."""
+        """The classes of the target, if it has any."""
         return None if self.target is None else self.target.labels
 
     @property
@@ -236,13 +233,13 @@ class TablePreprocessor:
         return tuple(found)
 
     def transform(self, table: Any, dtype: DTypeLike = np.float32, name: str = "x") -> NDArray[Any]:
-        """Return the inputs (N, I) for the rows of a table; `name` is what messages call it.
+        """Return the inputs (N, I) for the rows of a table; messages call it `name`.
 
         Raises
         ------
         DataError
-            A column is missing (naming the near one), their number is wrong, or one that must hold
-            numbers has a text or an infinite number (naming column and row).
+            A column is missing, their number is wrong, or a numeric column has text or an infinite
+            number; the message names column and row, or the most similar column.
         """
         frame = as_frame(table, name)
         out = np.empty((len(frame), self.inputs), dtype)
@@ -297,7 +294,7 @@ class TablePreprocessor:
         return np.asarray(encoded if self.target is None else self.target.decode(encoded))
 
     def input_scale(self) -> None:
-        """Return None: gradients are by the inputs that it makes, called as in `feature_names`."""
+        """Return None: gradients are by the inputs in `feature_names`."""
 
     def description(self) -> Description:
         """Return columns, names and kinds as JSON values, and all numbers as arrays."""
@@ -315,9 +312,9 @@ class TablePreprocessor:
         return content, found | arrays
 
     def text_columns(self, names: Sequence[str], named: bool, source: str) -> set[str]:
-        """Return the columns of a file that hold texts whatever their cells are.
+        """Return the columns of a file that hold text whatever their cells are.
 
-        Those are the categories, and the labels: what a row means must not depend on the others.
+        These are the categories and the labels: a row's meaning must not depend on other rows.
         """
         matched = self.names_in(names, named=named, source=source)
         pairs = zip(self.columns, matched, strict=True)
@@ -331,12 +328,12 @@ class TablePreprocessor:
         return [frame.columns[name] if column.levels else None for column, name in pairs]
 
     def names_in(self, names: Sequence[str], *, named: bool, source: str) -> Sequence[str]:
-        """Return what a table of columns `names` calls each column of training.
+        """Return the name of each training column in a table with columns `names`.
 
         Raises
         ------
         DataError
-            A column is missing (naming the near one), or their number is wrong.
+            A column is missing, or their number is wrong; the message has the most similar name.
         """
         wanted = [column.name for column in self.columns]
         if self.named and named:
@@ -355,13 +352,13 @@ class TablePreprocessor:
         return names
 
     def encode_target(self, table: Any, y: Any) -> Any:
-        """Return the targets as the network learns them.
+        """Return the encoded targets.
 
         Parameters
         ----------
         table : data frame, dict of columns or array
         y : str or sequence of str, or values, or None
-            Columns of the table; None: those of training.
+            Columns of the table, or values; None means the columns of training.
         """
         if y is None:
             if self.target is None or not self.target.names:
@@ -371,12 +368,11 @@ class TablePreprocessor:
         return values if self.target is None else self.target.encode(values)
 
     def first_layer(self, embedding_size: int | None = 8, *, scale_rate: float = 1.0) -> Dense:
-        """Return a linear layer that learns each column by itself.
+        """Return a linear layer that embeds each column separately.
 
-        The inputs of a column with more than two categories, or of an embedded number, meet in
-        `embedding_size` outputs (in fewer, where there are fewer inputs): those are the column's
-        embedding, and its weights a table with a row for each category. Every other input is
-        multiplied by a number of its own, 1 at first.
+        The inputs of a column with more than two categories, or of an embedded number, are mapped
+        to an embedding of `embedding_size` outputs, or of fewer if there are fewer inputs. Every
+        other input is multiplied by its own learned factor, which starts at 1.
 
         Parameters
         ----------

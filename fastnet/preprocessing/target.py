@@ -1,4 +1,4 @@
-"""TableTarget: what a table's targets are called, and how they become what a network learns."""
+"""`TableTarget`: the names, the encoding and the scale of a table's targets."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class TableTarget:
     Attributes
     ----------
     names : tuple of str
-        Of the target columns; empty where the targets came apart from the table.
+        Names of the target columns; empty if the targets were not in the table.
     labels : tuple of str, or None
         The classes; None for numbers.
     center, scale : (T,) float64
-        A network learns ``(y - center) / scale`` of numbers; empty for classes.
+        The scaled targets are ``(y - center) / scale``; empty for classes.
     """
 
     names: tuple[str, ...]
@@ -56,24 +56,24 @@ class TableTarget:
 
     @property
     def task(self) -> Literal["classification", "regression"]:
-        """What is learned."""
+        """The task for this target."""
         return "regression" if self.labels is None else "classification"
 
     @cached_property
     def is_scaled(self) -> bool:
-        """Whether a network learns numbers in another unit than theirs."""
+        """Whether the targets are scaled."""
         return bool((self.center != 0).any() or (self.scale != 1).any())
 
     @classmethod
     def plain(
         cls, names: tuple[str, ...], labels: tuple[str, ...] | None = None, columns: int = 1
     ) -> TableTarget:
-        """Return the target of classes, or of numbers in their own unit."""
+        """Return the target for classes, or for numbers without scaling."""
         count = 0 if labels is not None else columns
         return cls(names, labels, np.zeros(count), np.ones(count))
 
     def unscaled(self) -> TableTarget:
-        """Return the same target in its own unit."""
+        """Return the same target without scaling."""
         return TableTarget.plain(self.names, self.labels, len(self.center))
 
     @classmethod
@@ -84,16 +84,16 @@ class TableTarget:
         task: Literal["auto", "classification", "regression"] = "auto",
         rows: NDArray[np.intp] | None = None,
     ) -> TableTarget:
-        """Return the target of the values of training rows.
+        """Return the target for the values of training rows.
 
         Parameters
         ----------
-        y : (N,) numbers or texts, or (N, T) numbers
+        y : (N,) numbers or strings, or (N, T) numbers
         task : {"auto", "classification", "regression"}
-            "auto": texts are classes, and so are integers of at most ``max(20, sqrt(N))`` different
-            values.
+            With "auto", text and integers with at most ``max(20, sqrt(N))`` different values are
+            classes.
         rows : (M,) intp, optional
-            The rows that scales are computed from; labels come from all rows.
+            The rows for the scales; labels come from all rows.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class TableTarget:
         return cls(names, None, *mean_and_scale(matrix))
 
     def encode(self, y: Any, source: str = "the table") -> Array:
-        """Return what the network learns: classes (N,) int64, or scaled (N, T) float64.
+        """Return class indices (N,) int64, or scaled targets (N, T) float64.
 
         `source` is what messages about labels call the rows.
 
@@ -148,12 +148,12 @@ class TableTarget:
     def decode(self, values: ArrayLike, loss: Loss | None = None) -> Array:
         """Return targets, or a network's outputs, (..., O) in the unit of the targets.
 
-        Classes are returned as they are.
+        Classes are returned unchanged.
 
         Parameters
         ----------
         loss : Loss, optional
-            What the outputs were trained with, for what they stand for; see `units`.
+            The loss of the training, which gives outputs their meaning; see `units`.
         """
         given = np.asarray(values)
         if self.labels is not None or not self.is_scaled:
@@ -164,10 +164,7 @@ class TableTarget:
     def metrics_in_units(
         self, metrics: list[tuple[str, Metric]], loss: Loss
     ) -> list[tuple[str, Metric]]:
-        """Return metrics that look at targets and outputs in the unit of the targets.
-
-        `loss` is what the outputs were trained with.
-        """
+        """Return metrics that decode targets and outputs first; `loss` is that of the training."""
         if self.labels is not None or not self.is_scaled:
             return metrics
 
@@ -185,7 +182,7 @@ class TableTarget:
         return {"names": list(self.names), "labels": labels}, arrays
 
     def units(self, outputs: int, loss: Loss | None = None) -> tuple[Array, Array]:
-        """Return the factor and the shift (O,) that bring scaled outputs into the targets' unit.
+        """Return the factor and the shift (O,) from scaled outputs to the targets' unit.
 
         O is a multiple of T, as quantiles are. After `GaussianNLL` the second half are logarithms
         of variances: ``log_variance + 2 log(scale)``.
@@ -203,7 +200,7 @@ def split_target(frame: Frame, target: Any) -> tuple[Frame, tuple[str, ...], Any
     Raises
     ------
     DataError
-        There is no such column; names the near one.
+        There is no such column; the message has the most similar name.
     """
     names = (target,) if isinstance(target, str) else target
     several = isinstance(names, list | tuple) and names
@@ -222,7 +219,7 @@ def split_target(frame: Frame, target: Any) -> tuple[Frame, tuple[str, ...], Any
 
 
 def target_columns(y: Any, name: str) -> list[Values]:
-    """Return one column or several of any array-like, series or frame."""
+    """Return the columns of any array-like, series or frame."""
     if isinstance(y, Texts):
         return [y]
     if isinstance(y, list | tuple) and all(isinstance(part, Texts | np.ndarray) for part in y):

@@ -1,7 +1,7 @@
-"""Checks at the public edge: what users hand over becomes `Batch`, or one clear sentence.
+"""Checks of users' data, which becomes a `Batch` or an error in one sentence.
 
-Kernels never check. Everything that reaches a backend has passed here: contiguous, of the network's
-dtype, finite, of the right shape, labels within the classes.
+Kernels never check. All arrays that reach a backend were checked here: they are contiguous, of the
+network's dtype, finite and of the right shape, with labels within the classes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 def dtype_of(value: Any) -> np.dtype[Any]:
     """Return float32 or float64 for a name, a type or a dtype."""
-    # Names and types only: np.dtype makes a float64 of None, and reads a text as a program.
+    # Only names and types, since np.dtype takes None as float64 and parses strings.
     known = isinstance(value, np.dtype | type) or value in ("float32", "float64", "f4", "f8")
     if known and np.dtype(value) in (np.float32, np.float64):
         dtype: np.dtype[Any] = np.dtype(value)
@@ -55,8 +55,8 @@ def inputs(name: str, values: ArrayLike, width: int | None, dtype: np.dtype[Any]
 
 def finite(name: str, array: Array) -> Array:
     """Return `array`, or name the first row and column that is not finite."""
-    # The sum of squares is finite only when all is, and BLAS has it in one pass. When it is not (it
-    # may overflow) every element is looked at.
+    # BLAS computes the sum of squares in one pass; if it is finite, so are all elements. It may
+    # overflow, and then every element is checked.
     with np.errstate(all="ignore"):
         flat = array.reshape(-1)
         total = np.dot(flat, flat)
@@ -78,7 +78,7 @@ def targets(
     outputs: int,
     dtype: np.dtype[Any],
 ) -> tuple[NDArray[np.int64] | None, Array | None]:
-    """Return ``(labels, None)`` or ``(None, target)``, whichever the loss takes.
+    """Return ``(labels, None)`` or ``(None, target)``, as the loss requires.
 
     labels are (N,) int64 within the classes, target is (N, T). `names` are those of x and y.
     """
@@ -114,7 +114,7 @@ def targets(
 def _class_targets(
     name: str, array: Array, classes: int, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.int64] | None, Array | None]:
-    """Return labels where the rows name one class each, else the probabilities."""
+    """Return labels if every row names one class, else probabilities."""
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 1:
@@ -189,7 +189,7 @@ def class_weights(
     weight: Array | None,
     dtype: np.dtype[Any],
 ) -> Array | None:
-    """Return the sample weights (N,) with each row's class weight multiplied in.
+    """Return the sample weights (N,) times the weights of the classes.
 
     ``"balanced"`` gives class k the weight ``N / (classes present * N_k)``.
     """
@@ -240,6 +240,6 @@ def _numeric(name: str, values: ArrayLike) -> Array:
 
 
 def _cast(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Return the array in that dtype; numbers out of its range become infinite, and are found."""
+    """Return the array in that dtype; numbers out of its range become infinite."""
     with np.errstate(all="ignore"):
         return np.ascontiguousarray(array, dtype)

@@ -67,6 +67,7 @@ def unpack(
     """
     from safetensors import SafetensorError, safe_open
 
+    # Read metadata and tensors, after a look at the header.
     foreign = f"{file} is not a fastnet {name}"
     try:
         if not file.is_file():
@@ -91,6 +92,7 @@ def unpack(
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModelFileError(f"{file} cannot be read: {reason}.") from error
+    # Verify the checksum, and parse the description.
     digest, _, text = metadata[kind].partition("\n")
     if digest != checksum(text, tensors):
         raise ModelFileError(f"{file} is damaged: its checksum does not match its content.")

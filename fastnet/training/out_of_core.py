@@ -254,6 +254,7 @@ class ChunkEngine:
 
 def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> PreparedFit:
     """Return the job for `Chunks`, as `fit.prepare` does for rows in memory."""
+    # Refuse arguments that need all rows at once.
     model, loss = options.model, options.loss
     if isinstance(options.optimizer, LBFGS):
         raise InputError("lbfgs needs all data at once: choose another optimizer for Chunks.")
@@ -261,6 +262,7 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
         raise InputError("class_weight='balanced' does not go with Chunks: give a dict.")
     if options.metrics and validation_data is None:
         raise InputError("with Chunks, metrics need validation_data.")
+    # Check the rows of the file, and fit the scaler.
     metrics = options.metrics_in_units(model.preprocessor)
     batch = options.batch_of(len(chunks))
     _require_memory(options, chunks, batch)
@@ -273,6 +275,7 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
         standardize=options.standardize,
         checksums=options.checkpointer.active,
     )
+    # Prepare validation rows, engine and job.
     held_out = options.validation_samples(validation_data, windows.preprocessor)
     evaluated = None
     if held_out is not None:

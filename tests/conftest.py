@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
 from fastnet.backends.base import Backend
+from fastnet.kernels.cache_dir import user_cache
 from tests.networks import Bench, usable_backends
+
+
+def usable_cache() -> Path:
+    """Return the user's cache, or a folder for the tests of users who have none that they can use.
+
+    Without it every process of the tests would compile the kernels, and warn of that.
+    """
+    try:
+        folder = user_cache()
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        folder = Path(tempfile.gettempdir(), f"fastnet-tests-cache-{os.getuid()}")
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+# Before any backend is looked for; processes that the tests start inherit it.
+os.environ["FASTNET_CACHE_DIR"] = str(usable_cache())
 
 BACKENDS = usable_backends()
 

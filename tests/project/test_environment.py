@@ -35,11 +35,10 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Train, save and load in a process whose environment has these changes."""
     kept = {key: os.environ[key] for key in ("PATH", "FASTNET_CACHE_DIR") if key in os.environ}
-    cache = {"FASTNET_CACHE_DIR": str(Path.home() / ".cache" / "fastnet")}
     return subprocess.run(
         [*before, sys.executable, "-c", PROGRAM, backend, name],
         cwd=folder,
-        env={**cache, **kept, "PYTHONPATH": str(ROOT), **changes},
+        env={**kept, "PYTHONPATH": str(ROOT), **changes},
         capture_output=True,
         text=True,
         check=False,

@@ -35,7 +35,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Train, save and load in a process whose environment has these changes."""
     kept = {key: os.environ[key] for key in ("PATH", "FASTNET_CACHE_DIR") if key in os.environ}
-    return subprocess.run(
+    done = subprocess.run(
         [*before, sys.executable, "-c", PROGRAM, backend, name],
         cwd=folder,
         env={**kept, "PYTHONPATH": str(ROOT), **changes},
@@ -43,6 +43,9 @@ def run(
         text=True,
         check=False,
     )
+    if "init_import_site" in done.stderr:
+        pytest.skip("this Python does not start in ASCII: its .pth files name other letters")
+    return done
 
 
 @pytest.fixture(scope="module", params=BACKENDS)

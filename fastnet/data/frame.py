@@ -204,8 +204,11 @@ def _of_series(nw: Any, series: Any, name: str, source: str) -> Values:
     if kind.is_numeric() or kind == nw.Boolean:
         # By way of float64 where it can be: a column of whole numbers with gaps has no dtype of
         # NumPy's own.
-        numbers = series.cast(nw.Float64) if kind != nw.Boolean else series.cast(nw.Int8)
-        return np.asarray(numbers.cast(nw.Float64).to_numpy(), np.float64)
+        numbers = series if kind != nw.Boolean else series.cast(nw.Int8)
+        try:
+            return np.asarray(numbers.cast(nw.Float64).to_numpy(), np.float64)
+        except ValueError:  # Arrow's, of whole numbers that float64 rounds
+            return column_of(np.array(series.to_list(), dtype=object), name, source)
     if kind in (nw.String, nw.Categorical) or isinstance(kind, nw.Enum):
         native = series.to_native()
         if hasattr(native, "unify_dictionaries"):

@@ -58,7 +58,7 @@ def test_files_of_polars_are_understood(tmp_path: Path) -> None:
     frame.write_ipc(path, compression="zstd")
     assert unpacked_bytes(path.read_bytes()) > 50_000 * 16
     assert len(read_frame(path)) == 50_000
-    assert fn.data.load(path, target="y").x.shape == (50_000, 3)
+    assert len(fn.data.load(path, target="y").x) == 50_000
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -14,7 +14,7 @@ import pytest
 import fastnet as fn
 from fastnet.data.frame import Frame, as_frame, is_table
 from fastnet.data.frame_files import read_frame
-from tests.data.tables import table
+from tests.data.tables import cells, table
 
 # --- columns that are texts whatever their cells are ----------------------------------------------
 
@@ -192,3 +192,15 @@ def test_rows_of_a_frame_are_rows_of_all_columns() -> None:
     for index in (slice(1, None), np.array([1, 2]), np.array([False, True, True])):
         assert table(frame.take(index)) == {"a": [2, 3], "w": [None, "v"]}
         assert len(frame.take(index)) == 2
+
+
+def test_whole_numbers_that_float64_rounds_are_the_same_in_every_container() -> None:
+    ids = [2**62 + 1, None, -(2**60)]
+    expected = [float(2**62), None, float(-(2**60))]
+    for frame in (
+        pa.table({"id": pa.array(ids, pa.int64())}),
+        pl.DataFrame({"id": ids}),
+        pd.DataFrame({"id": pd.array(ids, "Int64")}),
+        {"id": ids},
+    ):
+        assert cells(as_frame(frame).columns["id"]) == expected

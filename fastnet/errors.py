@@ -1,4 +1,4 @@
-"""The exceptions of fastnet. A message says what was expected, what was given and how to fix it."""
+"""The exceptions of fastnet: messages state the expected value, the given one and the remedy."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def calibrated_loss(model: Model) -> Loss:
 
 
 def uncalibrated(model: M) -> M:
-    """Return a copy of the network as it was before `Network.calibrate`."""
+    """Return a copy of the network without its calibration."""
     other = model.copy()
     if other.temperature is not None:
         apply_temperature(other, 1.0 / other.temperature)

@@ -99,7 +99,7 @@ class Passthrough:
         return self.transform(x, dtype, name), encode_target(self.target, y)
 
     def decode(self, outputs: Array, loss: Loss | None) -> Array:
-        """Return the outputs as they are: the targets of arrays are not scaled."""
+        """Return the outputs unchanged, since the targets of arrays are not scaled."""
         return outputs
 
     def input_scale(self) -> None:

@@ -95,8 +95,7 @@ class Scaler:
         Raises
         ------
         InputError
-            x does not have I columns, or a value is so far from the mean that `dtype` cannot hold
-            what becomes of it.
+            x does not have I columns, or a scaled value exceeds the range of `dtype`.
         """
         return self.scale_rows(validation.inputs(name, x, self.inputs, np.dtype(np.float64)), dtype)
 
@@ -121,7 +120,7 @@ class Scaler:
         return self.transform(x, dtype, name), encode_target(self.target, y)
 
     def decode(self, outputs: Array, loss: Loss | None) -> Array:
-        """Return the outputs as they are: the targets of arrays are not scaled."""
+        """Return the outputs unchanged, since the targets of arrays are not scaled."""
         return outputs
 
     def input_scale(self) -> NDArray[np.float64]:
@@ -129,6 +128,6 @@ class Scaler:
         return self.scale
 
     def description(self) -> Description:
-        """Return mean and scale as arrays, and the target where there is one."""
+        """Return mean and scale as arrays, and the description of the target, if there is one."""
         content, arrays = describe_target(self.target)
         return content, {"mean": self.mean, "scale": self.scale} | arrays

@@ -1,4 +1,4 @@
-"""From the descriptions in model files to preprocessors; both may come from a hostile file.
+"""Conversion of preprocessors to parts of a model file, and back; the file may be hostile.
 
 Each preprocessor describes itself (`Preprocessor.description`) as JSON values and arrays. A model
 file holds the JSON values under ``preprocessor``, and the arrays as tensors: ``scaler.mean``,
@@ -28,14 +28,14 @@ Arrays = Mapping[str, NDArray[Any]]
 TABLE: Final = "table."
 SCALER: Final = "scaler."
 TARGET: Final = "target."
-"""What the names of the tensors begin with."""
+"""Prefixes of the names of the tensors."""
 
 _SCALER_ARRAYS: Final = {"mean", "scale"}
 _TARGET_ARRAYS: Final = {"target_center", "target_scale"}
 
 
 def write(preprocessor: Preprocessor) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return the JSON values and the tensors that a model file holds of a preprocessor."""
+    """Return the JSON values and the tensors of a preprocessor for a model file."""
     content, arrays = preprocessor.description()
     if isinstance(preprocessor, TablePreprocessor):
         return content, {TABLE + name: values for name, values in arrays.items()}
@@ -44,7 +44,7 @@ def write(preprocessor: Preprocessor) -> tuple[dict[str, Any], dict[str, NDArray
 
 
 def is_tensor(name: str) -> bool:
-    """Tell whether a tensor of a model file belongs to its preprocessor."""
+    """Return whether a tensor of a model file belongs to its preprocessor."""
     return name.startswith((TABLE, SCALER, TARGET))
 
 
@@ -54,9 +54,9 @@ def read(data: Any, tensors: Arrays, inputs: int) -> Preprocessor:
     Parameters
     ----------
     data : JSON value
-        What the file has under ``preprocessor``.
+        The value under ``preprocessor`` in the file.
     tensors : dict of str to array
-        Those whose names `is_tensor` knows.
+        The tensors for whose names `is_tensor` is true.
     inputs : int
         The number of inputs of the network.
 
@@ -80,12 +80,12 @@ def read(data: Any, tensors: Arrays, inputs: int) -> Preprocessor:
 
 
 def read_version_1(data: Any, schema: Any, tensors: Arrays, inputs: int) -> Preprocessor:
-    """Return the preprocessor of a file that version 0.1 wrote; raises as `read` does.
+    """Return the preprocessor of a file of version 0.1; it raises the errors of `read`.
 
     Parameters
     ----------
     data, schema : JSON value
-        What the file has under ``preprocessor`` and ``schema``; None without one.
+        The values under ``preprocessor`` and ``schema`` in the file; None if missing.
     """
     if schema is None:
         return read({} if data is None else data, tensors, inputs)

@@ -245,7 +245,7 @@ class TablePreprocessor:
         out = np.empty((len(frame), self.inputs), dtype)
         at = number = 0
         parts = zip(self.columns, self._match(frame), self._places, strict=False)
-        with np.errstate(over="ignore"):  # what the dtype cannot hold is refused below
+        with np.errstate(over="ignore"):  # infinity is refused below
             for column, values, place in parts:
                 if values is None:
                     continue
@@ -266,7 +266,7 @@ class TablePreprocessor:
                         embeddings.write(block, self.numeric_embedding, *numbers, *knots)
                     number += 1
                 at += width
-        # Robust scaling is bounded; what else becomes too large for the dtype is refused.
+        # Robust scaling is bounded; other scalings may exceed the range of the dtype.
         return out if self.scaling == "robust" else validation.finite(f"{name} after scaling", out)
 
     def transform_row(self, row: Any, dtype: np.dtype[Any]) -> NDArray[Any]:

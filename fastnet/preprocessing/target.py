@@ -121,13 +121,13 @@ class TableTarget:
     def encode(self, y: Any, source: str = "the table") -> Array:
         """Return class indices (N,) int64, or scaled targets (N, T) float64.
 
-        `source` is what messages about labels call the rows.
+        Messages about labels call the rows `source`.
 
         Raises
         ------
         DataError
-            A label is not known (naming it and its row), or a value is missing, no number, or so
-            far from the others that it cannot be scaled.
+            A label is unknown (the message has it and its row), or a value is missing, no number,
+            or beyond float64 after scaling.
         """
         name = self.names[0] if self.names else "target"
         columns = target_columns(y, name)

@@ -81,7 +81,7 @@ def write(path: Path, model: ModelFile) -> None:
 
 
 def read(path: Path) -> ModelFile:
-    """Read what `write` wrote, or version 0.1 of fastnet.
+    """Read a model file of this version or of version 0.1.
 
     Raises
     ------
@@ -101,14 +101,13 @@ def read(path: Path) -> ModelFile:
 
 def _restore(description: dict[str, Any], found: dict[str, NDArray[Any]]) -> ModelFile:
     """Return the model of a description and tensors, after checking every value."""
-    # The architecture, and the tensors that it needs: before memory is taken for a network, what
-    # that takes is known to be in the file.
+    # Read the architecture, and check that the file has its tensors before memory is allocated.
     plan = make_plan(check_int("inputs", description["inputs"]), _layers(description["layers"]))
     dtype = validation.dtype_of(description["dtype"])
     tensors = {name: values for name, values in found.items() if not serialize.is_tensor(name)}
     _require_tensors(plan, dtype, tensors)
 
-    # Read the preprocessor.
+    # Read the preprocessor and the other parts.
     arrays = {name: values for name, values in found.items() if serialize.is_tensor(name)}
     if description["version"] == 1:
         kept = description.get("preprocessor"), description["schema"]

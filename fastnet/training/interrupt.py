@@ -26,7 +26,7 @@ class Interrupt:
     def __init__(self, *, terminable: bool = False) -> None:
         self.pressed = False
         self._terminated = False
-        # Handlers of the caller, and ignored signals, stay as they are.
+        # Handlers of the caller, and ignored signals, are not replaced.
         self._usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
         if terminable:
             self._usual[signal.SIGTERM] = signal.SIG_DFL

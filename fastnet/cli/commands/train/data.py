@@ -110,7 +110,7 @@ def load(settings: Settings) -> TrainingData:
         tested = None
         if test is not None:
             tested = Rows(test.name, test.x, labelled(test, target), target)
-            if tested.y is not None:  # an unknown label is told before the training, not after it
+            if tested.y is not None:  # raise for an unknown label before training
                 target.encode(tested.y, tested.name)
         return TrainingData(dataset.name, x, y, passthrough, tested)
     # Tables are encoded, by the scaling of version 0.1 if its checkpoint is resumed.

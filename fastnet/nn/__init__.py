@@ -1,1 +1,1 @@
-"""What a network is made of: layers, activations, losses, optimizers, metrics, and their plan."""
+"""The parts of a network: layers, activations, losses, optimizers, metrics, and their plan."""

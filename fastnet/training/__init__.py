@@ -1,1 +1,1 @@
-"""Training: from the arguments of fit to epochs, history, callbacks and checkpoints."""
+"""Training: fit, epochs, history, callbacks and checkpoints."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +14,12 @@ import pytest
 import fastnet as fn
 import fastnet.backends
 from fastnet.backends import AUTO_GPU_PARAMETERS, NAMES, choose, find
-from fastnet.backends.base import Backend, Engine
 from fastnet.nn.layers import Dense
 from fastnet.nn.plan import make_plan
 from tests.checkout import ROOT
+from tests.on_backends import BACKENDS, each_backend
 
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
 MISSING = [name for name in NAMES if name not in BACKENDS]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 SMALL = make_plan(4, (Dense(2),))
 LARGE = make_plan(AUTO_GPU_PARAMETERS, (Dense(1),))
@@ -113,49 +108,12 @@ def test_without_numba_everything_else_works() -> None:
     python(script)
 
 
-# --- one contract ---------------------------------------------------------------------------------
-
-
-def public(kind: type) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in inspect.getmembers(kind, inspect.isfunction)
-        if not name.startswith("_")
-    }
-
-
-@each_backend
-def test_every_backend_has_the_methods_of_the_contract(backend: str) -> None:
-    made = fn.get_backend(backend)
-    net = fn.Network([2, 1], backend=backend)
-    engine = type(net.engine())
-    for contract, kind in ((Backend, type(made)), (Engine, engine)):
-        for name, method in public(contract).items():
-            wanted = inspect.signature(method).parameters
-            found = inspect.signature(getattr(kind, name)).parameters
-            assert list(found)[: len(wanted)] == list(wanted), name
-            for parameter in wanted:
-                assert found[parameter].default == wanted[parameter].default, name
-                assert found[parameter].kind == wanted[parameter].kind, name
-
-
 @each_backend
 def test_every_backend_describes_itself(backend: str) -> None:
     described = fn.get_backend(backend).describe()
     assert described
     assert all(isinstance(text, str) and text for pair in described.items() for text in pair)
     assert isinstance(fn.get_backend(backend).install, str)
-
-
-@each_backend
-def test_arrays_go_there_and_back(backend: str) -> None:
-    made = fn.get_backend(backend)
-    for dtype in (np.float32, np.float64, np.int64):
-        values = np.arange(6, dtype=dtype).reshape(2, 3)
-        back = made.to_host(made.asarray(values))
-        assert isinstance(back, np.ndarray)
-        assert back.dtype == dtype
-        assert np.array_equal(back, values)
 
 
 def test_several_backends_live_side_by_side() -> None:
@@ -169,25 +127,7 @@ def test_several_backends_live_side_by_side() -> None:
         assert np.array_equal(net.predict(x), prediction)
 
 
-# --- what is loaded when --------------------------------------------------------------------------
-
-HEAVY = {
-    "numba",
-    "llvmlite",
-    "cupy",
-    "scipy",
-    "sklearn",
-    "matplotlib",
-    "rich",
-    "click",
-    "safetensors",
-    "pyarrow",
-    "pandas",
-    "onnx",
-    "torch",
-    "jax",
-    "threadpoolctl",
-}
+# --- the same in every process --------------------------------------------------------------------
 
 
 def python(script: str, *arguments: str, **environment: str) -> str:
@@ -203,47 +143,6 @@ def python(script: str, *arguments: str, **environment: str) -> str:
     assert result.returncode == 0, result.stderr
     return result.stdout
 
-
-def loaded_after(script: str) -> set[str]:
-    """Return the heavy packages that are loaded after a script."""
-    tail = "\nimport json, sys\nprint(json.dumps(sorted(m.split('.')[0] for m in sys.modules)))"
-    return HEAVY & set(json.loads(python(script + tail)))
-
-
-def test_importing_fastnet_loads_numpy_and_nothing_heavier() -> None:
-    assert loaded_after("import fastnet") == set()
-
-
-def test_the_search_for_heavy_packages_can_find_one() -> None:
-    assert "rich" in loaded_after("import fastnet, rich")
-
-
-def test_training_on_numpy_loads_nothing_heavier() -> None:
-    script = (
-        "import fastnet as fn\n"
-        "net = fn.Network([2, 1], backend='numpy')\n"
-        "net.fit([[0, 1], [1, 0]], [0, 1], epochs=2, standardize=True, early_stopping=2)\n"
-        "net.predict([[0, 1]])"
-    )
-    assert loaded_after(script) <= {"threadpoolctl"}
-
-
-def test_a_file_needs_safetensors_and_nothing_heavier(tmp_path: Path) -> None:
-    script = (
-        "import fastnet as fn\n"
-        f"fn.Network([2, 1], backend='numpy').save({str(tmp_path / 'm')!r})\n"
-        f"fn.load({str(tmp_path / 'm')!r}, backend='numpy')"
-    )
-    assert loaded_after(script) - {"threadpoolctl"} == {"safetensors"}
-
-
-def test_every_public_name_is_there() -> None:
-    for name in fn.__all__:
-        assert getattr(fn, name) is not None
-    assert len(set(fn.__all__)) == len(fn.__all__)
-
-
-# --- the same in every process --------------------------------------------------------------------
 
 RESULT = """
 import hashlib, sys

@@ -14,9 +14,7 @@ import pytest
 
 import fastnet as fn
 from tests.checkout import ROOT
-
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
+from tests.on_backends import BACKENDS, each_backend
 
 X = np.random.default_rng(0).standard_normal((200, 6))
 Y = np.tanh(X @ [1.0, -1.0, 0.5, 0.2, 0.0, 2.0])

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 import fastnet as fn
 from fastnet.preprocessing.scaler import Scaler
 from tests.closeness import assert_close
+from tests.on_backends import BACKENDS, each_backend, everything, on_host, same
 
 Array = NDArray[Any]
 
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 ALL_LAYERS = [
@@ -41,23 +40,6 @@ def all_layers(**options: Any) -> fn.Network:
 
 def train(net: fn.Network, epochs: int = 2) -> fn.History:
     return net.fit(X, LABELS, epochs=epochs, batch_size=8)
-
-
-def on_host(net: fn.Network, values: Any = None) -> Array:
-    """Return a copy of an array of the network's backend, by default of its parameters."""
-    return np.array(net.backend_object.to_host(net.parameters if values is None else values))
-
-
-def everything(net: fn.Network) -> list[Array]:
-    """Return parameters, running statistics and moments."""
-    arrays = [net.parameters, net.state]
-    if net.optimizer_state is not None:
-        arrays.append(net.optimizer_state.moments)
-    return [on_host(net, values) for values in arrays]
-
-
-def same(a: list[Array], b: list[Array]) -> bool:
-    return len(a) == len(b) and all(map(np.array_equal, a, b))
 
 
 # --- two ways to write one ------------------------------------------------------------------------

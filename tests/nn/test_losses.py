@@ -288,6 +288,7 @@ def test_what_is_no_loss_is_an_input_error(value: Any) -> None:
         (lambda: Huber(math.inf), "delta must be a positive number, got inf"),
         (lambda: Huber(math.nan), "delta must be a positive number, got nan"),
         (lambda: Quantile(()), r"quantiles must be several numbers, got \(\)"),
+        (lambda: Quantile(0.5), "quantiles must be several numbers, got 0.5"),
         (lambda: Quantile((0.0, 0.5)), "a quantile must be above 0 and below 1, got 0.0"),
         (lambda: Quantile((0.5, 1.0)), "a quantile must be above 0 and below 1, got 1.0"),
         (lambda: Quantile((0.5, 0.5)), "quantiles must increase"),

@@ -193,10 +193,10 @@ def test_a_learning_rate_must_be_positive(kind: type[Optimizer], rate: Any) -> N
         kind(rate)
 
 
-@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, "x"])
 @pytest.mark.parametrize("name", ["l1", "l2", "weight_decay"])
 @ROWS
-def test_penalties_must_be_0_or_more(kind: type[Optimizer], name: str, value: float) -> None:
+def test_penalties_must_be_0_or_more(kind: type[Optimizer], name: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"{name} must be at least 0, got {value!r}"):
         kind(**{name: value})
 
@@ -240,14 +240,16 @@ def test_nesterov_needs_momentum() -> None:
         ("l1", -1.0),
         ("l2", math.nan),
         ("history_size", 0),
+        ("history_size", 2.5),
+        ("tolerance", "x"),
         ("line_search_steps", 0),
         ("tolerance", -1e-9),
         ("gradient_tolerance", -1.0),
     ],
 )
-def test_lbfgs_checks_its_numbers(name: str, value: float) -> None:
+def test_lbfgs_checks_its_numbers(name: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"{name} must be .*at least"):
-        LBFGS(**{name: value})  # type: ignore[arg-type]
+        LBFGS(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["adm", "", "Adam"])

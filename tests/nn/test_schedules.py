@@ -229,6 +229,7 @@ def test_lengths_and_factors_must_be_positive(kind: Any, name: str, value: float
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Cosine(0.1, epochs="x"), "epochs must be a positive number, got 'x'"),
         (lambda: Cosine(0.1, end=-1.0), "end must be at least 0, got -1.0"),
         (lambda: OneCycle(0.1, rise=1.0), "rise must be above 0 and below 1, got 1.0"),
         (lambda: ReduceOnPlateau(0.1, factor=1.0), "factor must be above 0 and below 1, got 1.0"),

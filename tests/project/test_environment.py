@@ -9,11 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import fastnet as fn
 from tests.checkout import ROOT
-
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
+from tests.on_backends import BACKENDS
 
 PROGRAM = """
 import sys

@@ -25,7 +25,7 @@ NOT_INSTALLED = ("benchmarks/results/",)
 """Records of measurements: README shows them, and no installed program needs one."""
 
 HEAVY = {
-    "click", "cupy", "llvmlite", "matplotlib", "numba", "onnx", "pandas", "pyarrow", "rich",
+    "click", "cupy", "jax", "llvmlite", "matplotlib", "numba", "onnx", "pandas", "pyarrow", "rich",
     "safetensors", "scipy", "sklearn", "threadpoolctl", "torch",
 }  # fmt: skip
 
@@ -189,14 +189,16 @@ def test_importing_fastnet_loads_numpy_and_nothing_heavier() -> None:
     assert loaded & HEAVY == set()
 
 
-def test_training_on_numpy_loads_little_more() -> None:
+def test_training_on_numpy_loads_little_more_and_a_file_safetensors(tmp_path: Path) -> None:
     code = """
 import fastnet as fn
 net = fn.Network([2, 3, 1], backend="numpy")
-net.fit([[0, 1], [2, 3]], [[0], [1]], epochs=2)
+net.fit([[0, 1], [2, 3]], [[0], [1]], epochs=2, standardize=True, early_stopping=2)
 net.predict([[0, 1]])
 """
     assert loaded_by(code) & HEAVY <= {"threadpoolctl"}
+    code += f"net.save({str(tmp_path / 'm')!r}); fn.load({str(tmp_path / 'm')!r}, backend='numpy')"
+    assert loaded_by(code) & HEAVY - {"threadpoolctl"} == {"safetensors"}
 
 
 def test_a_heavy_import_would_be_seen() -> None:

@@ -31,6 +31,7 @@ from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
 from fastnet.serialization import safetensors_file
 from tests.checkout import ROOT
+from tests.on_backends import BACKENDS, each_backend
 
 Array = NDArray[Any]
 
@@ -38,9 +39,6 @@ Array = NDArray[Any]
 def unpack(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     return safetensors_file.unpack(path, "fastnet", "model", "a test")
 
-
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 X = np.random.default_rng(0).standard_normal((30, 4))
 LABELS = np.random.default_rng(1).integers(0, 3, 30)

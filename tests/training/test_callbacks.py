@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.training.progress import Progress
+from tests.on_backends import each_backend
 
 Array = NDArray[Any]
 
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 X = np.random.default_rng(0).standard_normal((40, 3))
 Y = X @ [1.0, -1.0, 0.5]

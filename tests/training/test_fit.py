@@ -21,11 +21,10 @@ from fastnet.nn.schedules import SCHEDULES
 from fastnet.preprocessing.scaler import Scaler
 from tests.closeness import assert_close
 from tests.networks import outputs_for
+from tests.on_backends import BACKENDS, each_backend, everything, on_host, same
 
 Array = NDArray[Any]
 
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
 only_numba = pytest.mark.skipif(
     "numba" not in BACKENDS, reason="this promise is the Numba backend's"
 )
@@ -55,22 +54,6 @@ def smooth(loss: Loss, output: str | None = None, **options: Any) -> fn.Network:
     outputs = 3 if loss.name == "cross_entropy" else outputs_for(loss, TARGETS)
     output = output or loss.output_activations[0]
     return fn.Network([INPUTS, 7, outputs], activation="tanh", output_activation=output, **options)
-
-
-def on_host(net: fn.Network, values: Any = None) -> Array:
-    """Return a copy of an array of the network's backend, by default of its parameters."""
-    return np.array(net.backend_object.to_host(net.parameters if values is None else values))
-
-
-def everything(net: fn.Network) -> list[Array]:
-    """Return parameters, running statistics and moments."""
-    assert net.optimizer_state is not None
-    arrays = net.parameters, net.state, net.optimizer_state.moments
-    return [on_host(net, values) for values in arrays]
-
-
-def same(a: list[Array], b: list[Array]) -> bool:
-    return len(a) == len(b) and all(map(np.array_equal, a, b))
 
 
 def loss_by_hand(loss: Loss, y: Array, target: Array) -> float:
@@ -362,7 +345,8 @@ def test_validation_does_not_change_training(backend: str) -> None:
 
 
 @each_backend
-def test_early_stopping_restores_the_best_weights(backend: str) -> None:
+@pytest.mark.parametrize("optimizer", [fn.Adam(0.01), fn.LBFGS()], ids=["adam", "lbfgs"])
+def test_early_stopping_restores_the_best_weights(optimizer: Any, backend: str) -> None:
     noise = np.random.default_rng(3)
     x, y = noise.standard_normal((60, INPUTS)), noise.integers(0, 3, 60)
     net = fn.Network([INPUTS, 32, 3], output_activation="softmax", backend=backend)
@@ -371,7 +355,7 @@ def test_early_stopping_restores_the_best_weights(backend: str) -> None:
         x[:30],
         y[:30],
         epochs=200,
-        optimizer=fn.Adam(0.01),
+        optimizer=optimizer,
         validation_data=(x[30:], y[30:]),
         early_stopping=4,
         callbacks=[lambda run: predictions.append(run.network.predict(x))],
@@ -725,9 +709,11 @@ def test_training_lets_go_of_its_data(backend: str) -> None:
 
 
 @each_backend
-def test_two_runs_with_the_same_set_up_are_the_same(backend: str) -> None:
-    nets = [classifier(backend=backend) for _ in range(2)]
-    a, b = (net.fit(X, LABELS, epochs=3, batch_size=16) for net in nets)
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_two_runs_with_the_same_set_up_are_the_same(optimizer: str, backend: str) -> None:
+    layers = LAYERS if optimizer == "adam" else [fn.Dense(3, "softmax")]  # without dropout
+    nets = [classifier(layers=layers, backend=backend) for _ in range(2)]
+    a, b = (net.fit(X, LABELS, epochs=3, batch_size=16, optimizer=optimizer) for net in nets)
     assert a.records == b.records
     assert same(everything(nets[0]), everything(nets[1]))
 

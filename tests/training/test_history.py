@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -135,19 +134,3 @@ def test_pictures_leave_the_state_of_pyplot_alone() -> None:
 def test_an_empty_history_has_an_empty_picture() -> None:
     pytest.importorskip("matplotlib")
     assert len(fn.History().plot().axes) == 1
-
-
-def test_without_matplotlib_the_error_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    original = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return original(name, *rest)
-
-    history = train()
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(fn.FastNetError, match=r"pip install 'fastnet-mlp\[plot\]'"):
-        history.plot()

@@ -16,9 +16,8 @@ import pytest
 
 import fastnet as fn
 from tests.checkout import ROOT
+from tests.on_backends import each_backend, on_host
 
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
 pytestmark = pytest.mark.usefixtures("usual_handler")
 
 X = np.random.default_rng(0).standard_normal((60, 3))
@@ -56,13 +55,18 @@ class Press(fn.Callback):
 
 
 @each_backend
-@pytest.mark.parametrize(("moment", "done"), [("progress", 2), ("epoch", 3)])
+@pytest.mark.parametrize(
+    ("optimizer", "moment", "done"),
+    [("adam", "progress", 2), ("adam", "epoch", 3), ("lbfgs", "epoch", 3)],
+)
 def test_an_interrupt_ends_training_and_keeps_what_was_done(
-    moment: str, done: int, backend: str
+    optimizer: str, moment: str, done: int, backend: str
 ) -> None:
-    net, press = network(backend), Press(moment, 3)
+    net, press, seen = network(backend), Press(moment, 3), []
+    look = [lambda run: seen.append(on_host(run.network)), press]
     with pytest.raises(KeyboardInterrupt):
-        net.fit(X, Y, epochs=1000, batch_size=16, callbacks=[press])
+        net.fit(X, Y, epochs=1000, batch_size=16, callbacks=look, optimizer=optimizer)
+    assert optimizer == "adam" or np.array_equal(on_host(net), seen[-1])
     assert press.ended
     assert net.history is not None
     assert net.history.epochs[:done] == list(range(1, done + 1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
-import signal
 from typing import Any
 
 import numpy as np
@@ -13,13 +11,12 @@ from numpy.typing import NDArray
 import fastnet as fn
 from fastnet.preprocessing.scaler import Scaler
 from tests.closeness import assert_close
+from tests.on_backends import each_backend, on_host
 
 pytest.importorskip("scipy")
 
 Array = NDArray[Any]
 
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 4))
@@ -49,10 +46,6 @@ def linear(backend: str = "numpy", **options: Any) -> fn.Network:
 def found(net: fn.Network) -> Array:
     to_host = net.backend_object.to_host
     return np.vstack([to_host(net.weights[0]), to_host(net.biases[0])])
-
-
-def on_host(net: fn.Network) -> Array:
-    return np.array(net.backend_object.to_host(net.parameters))
 
 
 # --- the minimum ----------------------------------------------------------------------------------
@@ -172,28 +165,6 @@ def test_validation_and_metrics_are_kept(backend: str) -> None:
     assert len(history["val_mae"]) == 5
 
 
-@each_backend
-def test_early_stopping_restores_the_best(backend: str) -> None:
-    x, y = RNG.standard_normal((40, 4)), RNG.integers(0, 2, 40)
-    layers = [fn.Dense(32, "tanh"), fn.Dense(2, "softmax")]
-    net = fn.Network(layers, inputs=4, backend=backend)
-    seen: list[Array] = []
-    history = net.fit(
-        x[:20],
-        y[:20],
-        optimizer="lbfgs",
-        epochs=200,
-        validation_data=(x[20:], y[20:]),
-        early_stopping=3,
-        callbacks=[lambda run: seen.append(run.network.predict(x))],
-    )
-    best = int(np.argmin(history["val_loss"]))
-    assert history.stop_reason == "early stopping"
-    assert history.best_epoch == best + 1
-    assert len(history.epochs) == best + 4
-    assert np.array_equal(net.predict(x), seen[best])
-
-
 def test_a_callback_can_stop_it_at_what_it_saw() -> None:
     seen: list[Array] = []
 
@@ -227,14 +198,6 @@ def test_batch_normalisation_uses_all_rows_and_moves_its_statistics(backend: str
     assert not np.array_equal(state, before)
 
 
-@each_backend
-def test_two_runs_are_the_same(backend: str) -> None:
-    nets = [linear(backend) for _ in range(2)]
-    a, b = (net.fit(X, REAL, optimizer="lbfgs", epochs=10) for net in nets)
-    assert a.records == b.records
-    assert np.array_equal(on_host(nets[0]), on_host(nets[1]))
-
-
 # --- what it cannot do ----------------------------------------------------------------------------
 
 
@@ -249,26 +212,6 @@ def test_dropout_is_refused_and_nothing_has_changed() -> None:
     assert still.fit(X, REAL, optimizer="lbfgs", epochs=2).epochs == [1, 2]
 
 
-def test_without_scipy_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name.startswith("scipy"):
-            raise ImportError(name)
-        return original(name, *rest)
-
-    net = linear()
-    before = on_host(net)
-    with monkeypatch.context() as patched:
-        patched.setattr(builtins, "__import__", without)
-        with pytest.raises(fn.FastNetError, match="pip install") as caught:
-            net.fit(X, REAL, optimizer="lbfgs", standardize=True)
-    assert "SciPy" in str(caught.value)
-    assert np.array_equal(on_host(net), before)
-    assert net.preprocessor.description() == ({}, {})
-    net.fit(X, REAL, optimizer="lbfgs", epochs=1)
-
-
 @each_backend
 def test_divergence_brings_the_last_good_weights_back(backend: str) -> None:
     net = linear(backend, dtype="float32")
@@ -277,21 +220,3 @@ def test_divergence_brings_the_last_good_weights_back(backend: str) -> None:
         net.fit(X * 1e25, REAL, optimizer="lbfgs", epochs=50)
     assert np.array_equal(on_host(net), before)
     assert net.fit(X, REAL, optimizer="lbfgs", epochs=5)["loss"]
-
-
-@each_backend
-def test_an_interrupt_ends_at_the_last_iteration(usual_handler: None, backend: str) -> None:
-    seen: list[Array] = []
-
-    def press(run: fn.Run) -> None:
-        seen.append(on_host(run.network))
-        if run.epoch == 3:
-            signal.raise_signal(signal.SIGINT)
-
-    net = linear(backend)
-    with pytest.raises(KeyboardInterrupt):
-        net.fit(X, REAL, optimizer="lbfgs", epochs=50, callbacks=[press])
-    assert net.history is not None
-    assert net.history.stop_reason == "interrupted"
-    assert net.history.epochs == [1, 2, 3]
-    assert np.array_equal(on_host(net), seen[-1])

@@ -15,9 +15,9 @@ import pytest
 import fastnet as fn
 from fastnet.utils import memory
 from tests.checkout import ROOT
+from tests.on_backends import BACKENDS
 from tools.fuzzing import Memory
 
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
 CPU = [name for name in BACKENDS if name != "cupy"]
 MB = 2**20
 

@@ -12,26 +12,23 @@ import pytest
 import fastnet as fn
 from fastnet.data import Chunks
 from fastnet.tables import TablePreprocessor
-from fastnet.training import loop
 from fastnet.utils import memory
+from tests.on_backends import BACKENDS
 from tests.tables.test_networks import INPUTS, TABLE
-from tests.training.checkpoints.test_resuming import Kill, KilledError, everything
+from tests.training.checkpoints.test_resuming import (  # noqa: F401
+    Kill,
+    KilledError,
+    everything,
+    short_spans,
+)
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(203, 3))
 MATRIX = np.column_stack([X, X[:, 0] * 2 - np.tanh(X[:, 1]), RNG.integers(0, 3, 203)])
 NUMBERS, WEIGHTS = MATRIX[:, :4], MATRIX
 EVERY_SPAN = {"checkpoint_every": "0.000001s", "resume": True}
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
 
 Fit = Callable[..., fn.Network]
-
-
-@pytest.fixture(autouse=True)
-def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make each batch a span of its own, after which a checkpoint can be written."""
-    monkeypatch.setattr(loop, "FIRST_SPAN_FLOPS", 0)
-    monkeypatch.setattr(loop, "SPAN_SECONDS", 0)
 
 
 def require_the_same_bits(fit: Fit, folder: Path, *moments: int) -> None:

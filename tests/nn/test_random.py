@@ -276,27 +276,15 @@ def test_permutations_are_frozen(count: int, seed: int, epoch: int, first: list[
     assert random.permutation(count, seed=seed, epoch=epoch)[: len(first)].tolist() == first
 
 
-def test_round_keys_are_frozen() -> None:
-    frozen = "2dce73e5 1348e23f fcf8e0ec a287aadb e9535be3 510c4549 63517a4d 9a6323a7"
-    assert random.feistel_keys(0, 0).tolist() == hexadecimal(frozen)
-
-
-def test_words_are_frozen() -> None:
+def test_words_masks_and_numbers_are_frozen() -> None:
+    keys = "2dce73e5 1348e23f fcf8e0ec a287aadb e9535be3 510c4549 63517a4d 9a6323a7"
+    assert random.feistel_keys(0, 0).tolist() == hexadecimal(keys)
     words = random.words(6, step=3, stream=2, purpose=abi.DROP, seed=2**40 + 5)
     frozen = "93ffd30c c0a8fe71 4834aae2 f548dea1 3ffda4c6 9ac856a3"
     assert words.tolist() == hexadecimal(frozen)
-
-
-def test_masks_are_frozen() -> None:
-    frozen = [[2, 2, 0, 0, 2], [0, 0, 2, 2, 2], [2, 2, 2, 0, 2]]
-    assert mask(3, 5, 0.5, step=1, stream=2, seed=3).tolist() == frozen
-
-
-def test_uniform_numbers_are_frozen() -> None:
-    frozen = ["0x1.989fa35785a72p-2", "0x1.78af58993601bp-1", "0x1.f1c99948b9641p-1"]
+    dropped = [[2, 2, 0, 0, 2], [0, 0, 2, 2, 2], [2, 2, 2, 0, 2]]
+    assert mask(3, 5, 0.5, step=1, stream=2, seed=3).tolist() == dropped
+    uniform = ["0x1.989fa35785a72p-2", "0x1.78af58993601bp-1", "0x1.f1c99948b9641p-1"]
     drawn = random.uniform(3, stream=0, purpose=abi.INITIALIZE, seed=0).tolist()
-    assert [number.hex() for number in drawn] == frozen
-
-
-def test_purposes_are_frozen() -> None:
+    assert [number.hex() for number in drawn] == uniform
     assert (abi.INITIALIZE, abi.SHUFFLE, abi.DROP, abi.SPLIT) == (0, 1, 2, 3)

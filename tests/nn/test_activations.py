@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet.errors import FastNetError, InputError
 from fastnet.nn import activations, initializers
 from fastnet.nn.activations import ACTIVATIONS, Activation
 from tests import reference
@@ -141,16 +140,3 @@ def test_each_row_names_a_known_initializer_and_a_formula(row: Activation) -> No
 @ROWS
 def test_a_name_finds_its_row(row: Activation) -> None:
     assert activations.get(row.name) is row
-
-
-@pytest.mark.parametrize("name", ["rellu", "", None, 3, ["relu"], "RELU "])
-def test_a_wrong_name_is_an_input_error_with_the_known_ones(name: Any) -> None:
-    with pytest.raises(InputError, match=r"unknown activation .*Known: .*relu") as error:
-        activations.get(name)
-    assert isinstance(error.value, FastNetError)
-    assert isinstance(error.value, ValueError)
-
-
-def test_a_near_miss_is_answered_with_the_nearest_name() -> None:
-    with pytest.raises(InputError, match="did you mean 'relu'"):
-        activations.get("rellu")

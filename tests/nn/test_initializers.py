@@ -7,8 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from fastnet.errors import InputError
-from fastnet.nn import initializers
 from fastnet.nn.initializers import INITIALIZERS, draw
 from tests.networks import dense_plan
 
@@ -94,9 +92,3 @@ def test_weights_are_frozen() -> None:
         [1.1567499792485163, 0.4750317970409492],
     ]
     np.testing.assert_array_equal(w, frozen)
-
-
-@pytest.mark.parametrize("name", ["glorot", "", "he_unifrom"])
-def test_a_wrong_name_is_an_input_error_with_the_known_ones(name: str) -> None:
-    with pytest.raises(InputError, match=r"unknown initializer .*Known: .*he_uniform"):
-        initializers.check(name)

@@ -266,18 +266,6 @@ def test_a_loss_that_does_not_fit_the_output_says_what_would(kind: type[Loss], o
         losses.get(kind.name, output)
 
 
-@pytest.mark.parametrize("name", ["msee", "", "cross entropy"])
-def test_a_wrong_name_is_an_input_error_with_the_known_ones(name: str) -> None:
-    with pytest.raises(InputError, match=r"unknown loss .*Known: .*mse"):
-        losses.get(name, "identity")
-
-
-@pytest.mark.parametrize("value", [3, ["mse"], MSE])
-def test_what_is_no_loss_is_an_input_error(value: Any) -> None:
-    with pytest.raises(InputError, match="must be a name or a Loss"):
-        losses.get(value, "identity")
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -218,15 +218,3 @@ def test_a_number_out_of_range_is_refused(kind: Any, name: str, value: Any, rule
 def test_nesterov_needs_momentum() -> None:
     with pytest.raises(InputError, match="nesterov needs a momentum above 0"):
         SGD(nesterov=True)
-
-
-@pytest.mark.parametrize("name", ["adm", "", "Adam"])
-def test_a_wrong_name_is_an_input_error_with_the_known_ones(name: str) -> None:
-    with pytest.raises(InputError, match=r"unknown optimizer .*Known: .*adam"):
-        optimizers.get(name)
-
-
-@pytest.mark.parametrize("value", [3, None, Adam, ["adam"]])
-def test_what_is_no_optimizer_is_an_input_error(value: Any) -> None:
-    with pytest.raises(InputError, match="must be a name or an Optimizer"):
-        optimizers.get(value)

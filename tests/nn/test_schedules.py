@@ -196,34 +196,20 @@ def test_a_schedule_is_taken_as_it_is(kind: type[Schedule]) -> None:
 # --- bad arguments --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [0.0, -0.1, math.nan, math.inf])
-@ROWS
-def test_a_start_must_be_positive(kind: type[Schedule], value: float) -> None:
-    with pytest.raises(InputError, match=f"start must be a positive number, got {value!r}"):
-        kind(value)
+POSITIVE = [
+    *((kind, "start") for kind in SCHEDULES.values()),
+    *((OneCycle, name) for name in ("epochs", "rise", "divide", "final_divide")),
+    (Step, "every"), (Step, "factor"), (Exponential, "factor"), (Cosine, "epochs"),
+    (WarmUp, "epochs"), (ReduceOnPlateau, "factor"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        (Step, "every"),
-        (Step, "factor"),
-        (Exponential, "factor"),
-        (Cosine, "epochs"),
-        (WarmUp, "epochs"),
-        (OneCycle, "epochs"),
-        (OneCycle, "rise"),
-        (OneCycle, "divide"),
-        (OneCycle, "final_divide"),
-        (ReduceOnPlateau, "factor"),
-    ],
-)
-def test_lengths_and_factors_must_be_positive(kind: Any, name: str, value: float) -> None:
-    with pytest.raises(
-        InputError, match=f"{name} must be (a positive number|above 0 .*), got {value!r}"
-    ):
-        kind(0.1, **{name: value})
+@pytest.mark.parametrize(("kind", "name"), POSITIVE)
+def test_starts_lengths_and_factors_must_be_positive(kind: Any, name: str, value: float) -> None:
+    rule = f"{name} must be (a positive number|above 0 .*), got {value!r}"
+    with pytest.raises(InputError, match=rule):
+        kind(**{"start": 0.1, name: value})
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_a_step_is_at_the_same_number_where_roots_are_rounded_otherwise(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(np, "hypot", another)
-        there = serialize.read(*stored, None, here.inputs)
+        there = serialize.read(*stored, here.inputs)
         assert np.array_equal(there.transform({"x": x}, np.float64)[:, 1:][:, flat],
                               expected[:, flat])  # fmt: skip
 

@@ -20,8 +20,8 @@ from fastnet.benchmarks.reports import charts, grids
 from fastnet.benchmarks.reports.html import page
 from fastnet.benchmarks.reports.report import Curve, Fall, Learner, Report, Startup, microseconds
 from fastnet.benchmarks.reports.table import show
-from fastnet.errors import DataNotFoundError, InputError
-from tests.benchmarks.test_benchmarks import PEAK, SHORT, Altered, Hurried, rival
+from fastnet.errors import DataNotFoundError
+from tests.benchmarks.test_benchmarks import PEAK, SHORT, Altered, Hurried, bench, rival
 from tests.html_pages import PHONE, Page, needs_chromium, widths_on_a_phone
 
 CURVE = Curve(
@@ -250,36 +250,11 @@ def test_only_the_parts_that_are_asked_for_are_measured(
     monkeypatch.setattr(command, "_PEAK_SECONDS", {True: 0.01, False: 0.01})
     monkeypatch.setattr(startup, "measure", lambda *a, **k: [Startup("x", "base", 1.0, [1.0])])
     file = tmp_path / "r.json"
-    code = command.run_bench(
-        parts=("startup",),
-        networks=(),
-        backends=("numpy",),
-        rivals=False,
-        json_path=str(file),
-        html_path=None,
-        threads=1,
-        quick=True,
-        console=Console(file=io.StringIO()),
-    )
+    code, _ = bench(parts=("startup",), networks=(), json_path=str(file))
     read = json.loads(file.read_text(encoding="utf-8"))
     assert code == 0
     parts = "tables", "startup", "widths", "kernels", "learning"
     assert [part for part in parts if read[part]] == ["startup"]
-
-
-def test_a_part_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(InputError, match="unknown part 'kernel'; did you mean 'kernels'"):
-        command.run_bench(
-            parts=("kernel",),
-            networks=(),
-            backends=(),
-            rivals=False,
-            json_path=None,
-            html_path=None,
-            threads=1,
-            quick=True,
-            console=Console(file=io.StringIO()),
-        )
 
 
 def test_the_command_line_knows_the_parts() -> None:

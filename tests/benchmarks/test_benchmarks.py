@@ -158,16 +158,12 @@ def bench(**changes: Any) -> tuple[int, str]:
 
 @pytest.mark.parametrize("rung", LADDER.values(), ids=LADDER)
 def test_the_ladder_counts_parameters_and_operations_as_the_plan_does(rung: Any) -> None:
+    assert not rung.batch or rung.rows % rung.batch == 0
     if rung.name == "wide":
         assert (rung.parameters, rung.flops(8192)) == (67_125_248, 22 * 4096**2 * 8192)
         return
     plan = problems.network(rung, "numpy").plan
     assert (rung.parameters, rung.flops(1)) == (plan.size, plan.flops)
-
-
-@pytest.mark.parametrize("rung", LADDER.values(), ids=LADDER)
-def test_the_rows_are_a_multiple_of_the_batch(rung: Any) -> None:
-    assert not rung.batch or rung.rows % rung.batch == 0
 
 
 def test_every_contender_is_given_what_fastnet_starts_from() -> None:
@@ -517,14 +513,23 @@ def test_the_exit_code_tells_of_a_failed_comparison(
     assert "skipped Other: why" in text
 
 
-def test_a_network_that_is_not_in_the_ladder_is_refused() -> None:
-    with pytest.raises(fn.InputError, match="unknown network 'imag'; did you mean 'image'"):
-        bench(networks=("imag",))
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"networks": ("imag",)}, "unknown network 'imag'; did you mean 'image'"),
+    ({"backends": ("nunpy",)}, "unknown backend 'nunpy'; did you mean 'numpy'"),
+    ({"parts": ("kernel",)}, "unknown part 'kernel'; did you mean 'kernels'"),
+    ({"threads": 0}, "threads must be"),
+    ({"threads": 1 << 20}, "threads must be"),
+    *(({name: path}, "folder") for name in ("json_path", "html_path") for path in ("no/out", ".")),
+]
 
 
-def test_a_backend_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(fn.InputError, match="unknown backend 'nunpy'; did you mean 'numpy'"):
-        bench(backends=("nunpy",))
+@pytest.mark.parametrize(("asked", "message"), REFUSED, ids=str)
+def test_what_cannot_be_done_is_refused_at_once(
+    asked: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(fn.InputError, match=message):
+        bench(**asked)
 
 
 def test_a_backend_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -533,20 +538,6 @@ def test_a_backend_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -
     )
     with pytest.raises(fn.BackendUnavailableError, match="it is switched off"):
         bench(backends=("numpy",))
-
-
-@pytest.mark.parametrize("threads", [0, 1 << 20])
-def test_more_threads_than_processors_are_refused(threads: int) -> None:
-    with pytest.raises(fn.InputError, match="threads must be"):
-        bench(threads=threads)
-
-
-@pytest.mark.parametrize("option", ["json_path", "html_path"])
-def test_a_file_that_cannot_be_written_is_refused_at_once(option: str, tmp_path: Path) -> None:
-    with pytest.raises(fn.InputError, match="folder"):
-        bench(**{option: str(tmp_path / "none" / "out")})
-    with pytest.raises(fn.InputError, match="folder"):
-        bench(**{option: str(tmp_path)})
 
 
 def test_a_network_for_gpus_alone_is_no_error(quick: None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("sklearn")
 
-import joblib
 from sklearn import datasets, neural_network
-from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import _multilayer_perceptron
 
@@ -162,18 +159,6 @@ def test_weighted_rows_take_the_same_steps(ours: Any, solver: str, backend: str)
     y = DIGIT if ours is MLPClassifier else REAL[:, 0]
     model = ours(**wanted, backend=backend).fit(X, y, sample_weight=WEIGHT)
     assert_same(model, THEIRS[ours](**wanted).fit(X, y, sample_weight=WEIGHT))
-
-
-@weighted
-@each_backend
-def test_a_row_of_weight_0_is_a_row_left_out(backend: str) -> None:
-    # With a shuffle and several batches: it has no place in a batch either.
-    weight = np.where(np.arange(400) % 3 == 0, 0.0, 1.0)
-    wanted = options(shuffle=True, batch_size=50)
-    model = MLPClassifier(**wanted, backend=backend).fit(X, DIGIT, sample_weight=weight)
-    kept = weight > 0
-    without = MLPClassifier(**wanted, backend=backend).fit(X[kept], DIGIT[kept])
-    assert np.array_equal(weights(model), weights(without))
 
 
 # --- it is fastnet that works ---------------------------------------------------------------------
@@ -352,52 +337,6 @@ def test_other_shapes_make_another_network() -> None:
     model.coefs_, model.intercepts_ = [np.ones((64, 1))], [np.zeros(1)]
     model.n_layers_ = 2
     assert_close(model.predict(X), X.sum(axis=1), terms=64)
-
-
-@each_backend
-def test_the_backend_may_change_between_calls(backend: str) -> None:
-    model = MLPClassifier(**options(), backend="numpy").fit(X, DIGIT)
-    before = model.predict_proba(X)
-    model.set_params(backend=backend)
-    assert_close(model.predict_proba(X), before, terms=100)
-    assert model._network.backend == backend
-
-
-def ways() -> dict[str, Callable[[Any], Any]]:
-    protocols: dict[str, Callable[[Any], Any]] = {
-        f"pickle {p}": lambda model, p=p: pickle.loads(pickle.dumps(model, p))
-        for p in range(2, pickle.HIGHEST_PROTOCOL + 1)
-    }
-    return {"copy": copy.copy, "deepcopy": copy.deepcopy, **protocols}
-
-
-@each_backend
-@pytest.mark.parametrize("way", ways().values(), ids=ways().keys())
-def test_a_copy_predicts_and_trains_on_by_itself(way: Any, backend: str) -> None:
-    model = MLPClassifier(**options(), backend=backend).fit(X, DIGIT)
-    before, wanted = weights(model).copy(), model.predict_proba(X)
-    other = way(model)
-    assert np.array_equal(other.predict_proba(X), wanted)
-    other.partial_fit(X, DIGIT)
-    assert np.array_equal(weights(model), before)
-    assert np.array_equal(model.predict_proba(X), wanted)
-    assert np.array_equal(weights(model.partial_fit(X, DIGIT)), weights(other))
-
-
-@each_backend
-def test_a_model_mapped_from_a_file_trains_on(backend: str, tmp_path: Any) -> None:
-    model = MLPClassifier(**options(), backend=backend).fit(X, DIGIT)
-    joblib.dump(model, tmp_path / "model.joblib")
-    other = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
-    assert np.array_equal(
-        weights(other.partial_fit(X, DIGIT)), weights(model.partial_fit(X, DIGIT))
-    )
-
-
-def test_a_clone_has_the_parameters_and_no_weights() -> None:
-    model = clone(MLPClassifier(**options(), backend="numpy").fit(X, DIGIT))
-    assert model.get_params()["backend"] == "numpy"
-    assert not hasattr(model, "coefs_")
 
 
 # --- where the weights are not in the host's memory -----------------------------------------------

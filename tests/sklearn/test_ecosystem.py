@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import subprocess
 import sys
@@ -20,7 +21,7 @@ pytest.importorskip("sklearn")
 import joblib
 import sklearn
 from scipy import sparse
-from sklearn import datasets
+from sklearn import datasets, neural_network
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
@@ -49,6 +50,11 @@ each_class = pytest.mark.parametrize("estimator", CLASSES)
 each_classifier = pytest.mark.parametrize("estimator", [FastNetClassifier, MLPClassifier])
 each_regressor = pytest.mark.parametrize("estimator", [FastNetRegressor, MLPRegressor])
 
+weighted = pytest.mark.skipif(
+    "sample_weight" not in inspect.signature(neural_network.MLPClassifier.fit).parameters,
+    reason="this scikit-learn's MLP takes no sample weights",
+)
+
 X, Y = datasets.load_iris(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
 LABELS = np.stack([Y == 0, Y > 0, X[:, 0] > 0], axis=1).astype(int)
@@ -63,6 +69,11 @@ def made(estimator: Any, **options: Any) -> Any:
         short = {"hidden_layer_sizes": (16,), "max_iter": 60, "learning_rate_init": 0.02}
         short["batch_size"] = 32
     return estimator(**{**short, "random_state": 0, **options})
+
+
+def weights(model: Any) -> Array:
+    """Return a copy of all weights and biases."""
+    return np.concatenate([np.ravel(a) for a in [*model.coefs_, *model.intercepts_]])
 
 
 def numbers(predicted: Array) -> Array:
@@ -138,6 +149,19 @@ def test_frames_pass_through_a_pipeline(estimator: Any, library: str) -> None:
     model = make_pipeline(columns, made(estimator)).fit(frame, Y)
     assert model[-1].feature_names_in_.tolist() == ["length", "width", "kind_a", "kind_b"]
     assert model.predict(frame).shape == (150,)
+
+
+@weighted
+@each_backend
+@each_class
+def test_a_row_of_weight_0_is_a_row_left_out(estimator: Any, backend: str) -> None:
+    # With a shuffle and several batches: it has no place in any of them.
+    weight = np.where(np.arange(150) % 3 == 0, 0.0, 1.0)
+    model = made(estimator, backend=backend).fit(X, Y, sample_weight=weight)
+    kept = weight > 0
+    assert np.array_equal(
+        weights(model), weights(made(estimator, backend=backend).fit(X[kept], Y[kept]))
+    )
 
 
 # --- search, pipelines, composition ---------------------------------------------------------------
@@ -232,11 +256,21 @@ def ways() -> dict[str, Callable[[Any], Any]]:
 @each_backend
 @pytest.mark.parametrize("way", ways().values(), ids=ways().keys())
 @each_class
-def test_every_copy_predicts_the_same(estimator: Any, way: Any, backend: str) -> None:
+def test_every_copy_predicts_the_same_and_trains_on(estimator: Any, way: Any, backend: str) -> None:
     for model in (made(estimator, backend=backend), made(estimator, backend=backend).fit(X, Y)):
         other = way(model)
         assert other.get_params() == model.get_params()
-    assert np.array_equal(other.predict(X), model.predict(X))
+    predicted = model.predict(X)
+    assert np.array_equal(other.predict(X), predicted)
+    if way is copy.copy and estimator in (FastNetClassifier, FastNetRegressor):
+        return  # a shallow copy shares the network
+
+    # It trains on by itself, and as the other does.
+    before = weights(model)
+    other.partial_fit(X, Y)
+    assert np.array_equal(weights(model), before)
+    assert np.array_equal(model.predict(X), predicted)
+    assert np.array_equal(weights(model.partial_fit(X, Y)), weights(other))
 
 
 @each_class
@@ -252,12 +286,15 @@ def test_a_model_from_a_backend_that_is_not_here_is_unpickled_and_moved(
     assert_close(numbers(other.set_params(backend="numpy").predict(X)), before, terms=100)
 
 
+@each_backend
 @each_class
-def test_a_trained_model_changes_its_backend(estimator: Any) -> None:
+def test_a_trained_model_changes_its_backend(estimator: Any, backend: str) -> None:
     model = made(estimator, backend="numpy").fit(X, Y)
     before = numbers(model.predict(X))
-    model.set_params(backend=BACKENDS[-1])
+    model.set_params(backend=backend)
     assert_close(numbers(model.predict(X)), before, terms=100)
+    network = "network_" if hasattr(model, "network_") else "_network"
+    assert getattr(model, network).backend == backend
     with pytest.raises(ValueError, match="unknown backend 'abacus'"):
         model.set_params(backend="abacus").predict(X)
 
@@ -273,6 +310,7 @@ def test_joblib_stores_a_model(estimator: Any, tmp_path: Path) -> None:
     before = (tmp_path / "mapped.joblib").read_bytes()
     mapped.partial_fit(X, Y)
     assert (tmp_path / "mapped.joblib").read_bytes() == before
+    assert np.array_equal(weights(mapped), weights(model.partial_fit(X, Y)))
 
 
 @each_backend

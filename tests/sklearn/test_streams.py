@@ -7,29 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 pytest.importorskip("sklearn")
 
-from sklearn import datasets
-
-import fastnet as fn
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
+from tests.sklearn.test_options import DIGIT, X, each_backend, each_class, flat
 
-Array = NDArray[Any]
-
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
-each_class = pytest.mark.parametrize("estimator", [FastNetClassifier, FastNetRegressor])
-
-X, DIGIT = datasets.load_digits(return_X_y=True)
-X, DIGIT = X[:300] / 16, DIGIT[:300]
 NOISE = np.random.default_rng(0).permutation(DIGIT)
-
-
-def flat(model: Any) -> Array:
-    network = model.network_
-    return np.array(network.backend_object.to_host(network.parameters))
 
 
 def first(estimator: Any) -> dict[str, Any]:

@@ -90,12 +90,6 @@ def test_metrics_are_in_the_unit_of_the_targets_too() -> None:
     assert net.history["val_mae"][-1] == pytest.approx(errors.mean(), rel=0.5)
 
 
-def test_columns_in_another_order_give_the_same_bits() -> None:
-    net = fitted()
-    turned = TABLE[[*reversed(INPUTS)]].assign(more=1)
-    assert np.array_equal(net.predict(turned), net.predict(TABLE))
-
-
 def test_the_target_may_come_apart_or_by_name() -> None:
     one = fn.Network([WIDTH, 4, 1], backend="numpy").fit(X, TABLE["price"], epochs=2)
     frame = TABLE[[*INPUTS, "price"]]
@@ -295,76 +289,6 @@ def test_a_bad_option_is_one_sentence(options: dict[str, Any], message: str) -> 
         fitted("class", loss="mse")
 
 
-# --- model files ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("target", ["price", "class"])
-def test_a_saved_network_takes_tables_like_before(tmp_path: Path, target: str) -> None:
-    net = fitted(target, preset="tabular", epochs=3, embedding_size=3, numeric_embedding="periodic")
-    net.save(tmp_path / "model.safetensors")
-    back = fn.load(tmp_path / "model.safetensors", backend="numpy")
-    assert np.array_equal(back.predict(TABLE), net.predict(TABLE))
-    assert back.evaluate(TABLE, target) == net.evaluate(TABLE, target)
-    assert back.label_names == net.label_names
-    assert back.layers == net.layers
-    text = (tmp_path / "model.safetensors").read_bytes()
-    assert b"pickle" not in text
-
-
-def forge(path: Path, change: Any) -> None:
-    """Rewrite a model file with another description and a checksum that fits."""
-    description, tensors = safetensors_file.unpack(path, "fastnet", "model", "a test")
-    change(description, tensors)
-    path.write_bytes(safetensors_file.pack("fastnet", description, tensors))
-
-
-FORGED: dict[str, tuple[Any, str]] = {
-    "no description": (lambda d, t: d.pop("preprocessor"), "the table to have"),
-    "no tensors": (lambda d, t: t.pop("table.center"), "center"),
-    "another tensor": (lambda d, t: t.update({"table.more": np.zeros(1)}), "expected center"),
-    "a column less": (lambda d, t: d["preprocessor"]["columns"].pop(), "scales of"),
-    "an unknown key": (lambda d, t: d["preprocessor"].update(code="x"), "exactly"),
-    "not finite": (lambda d, t: t["table.factor"].fill(np.inf), "finite"),
-    "another label": (
-        lambda d, t: d["preprocessor"]["target"]["labels"].append("free"),
-        "does not fit 2 outputs",
-    ),
-    "other inputs": (
-        lambda d, t: d["preprocessor"]["columns"].append({"name": "more", "kind": "numeric"})
-        or t.update({k: np.append(t[k], 1.0) for k in ("table.center", "table.factor")})
-        or t.update({"table.knots": np.zeros((3, 0))}),
-        "inputs, and the network has",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("change", "message"), FORGED.values(), ids=FORGED.keys())
-def test_a_forged_file_is_refused(tmp_path: Path, change: Any, message: str) -> None:
-    path = tmp_path / "model.safetensors"
-    fitted("class", epochs=1).save(path)
-    forge(path, change)
-    with pytest.raises(fn.ModelFileError, match=message):
-        fn.load(path)
-
-
-def test_a_forged_file_of_other_variances_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    net = fitted(y=TABLE[["price", "floor"]].to_numpy(), loss="gaussian_nll", epochs=1)
-    net.save(path)
-    assert np.array_equal(fn.load(path, backend="numpy").predict(X), net.predict(X))
-    forge(path, lambda d, t: t.update({k: t[k][:1] for k in ("table.target_center",
-                                                             "table.target_scale")}))  # fmt: skip
-    with pytest.raises(fn.ModelFileError, match="targets need 2 outputs .* the network has 4"):
-        fn.load(path)
-
-
-def test_a_file_that_was_written_again_without_a_change_is_not_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    fitted("class", epochs=1).save(path)
-    forge(path, lambda d, t: None)
-    fn.load(path, backend="numpy")
-
-
 # --- estimators -----------------------------------------------------------------------------------
 
 
@@ -469,17 +393,6 @@ def test_the_commands_take_tables(folder: Path, suffix: str, target: str) -> Non
         assert answers.tolist() == names.tolist()
     assert "kind (4 categories)" in command("info", "m.safetensors")
     assert "preprocessor" in json.loads(command("info", "m.safetensors", "--json"))
-
-
-def test_a_file_without_names_is_matched_by_position(folder: Path) -> None:
-    numbers = TABLE[["size", "floor", "price"]].fillna(0)
-    numbers.to_csv("plain.csv", index=False, header=False)
-    options = ("--epochs", "2", "--backend", "numpy", "--out", "m.safetensors", "--quiet")
-    command("train", "plain.csv", "--target", "-1", *options)
-    numbers[["size", "floor"]].to_csv("new.csv", index=False, header=False)
-    command("predict", "m.safetensors", "plain.csv", "--out", "a.csv", "--backend", "numpy")
-    command("predict", "m.safetensors", "new.csv", "--out", "b.csv", "--backend", "numpy")
-    assert Path("a.csv").read_text() == Path("b.csv").read_text()
 
 
 @pytest.mark.parametrize(

@@ -328,4 +328,4 @@ def test_the_symlinks_are_relative(name: str) -> None:
 
 @pytest.mark.parametrize("command", ["make demo", "make test"])
 def test_the_readme_begins_with_the_two_commands(command: str) -> None:
-    assert command in (ROOT / "README.md").read_text()
+    assert command in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -167,7 +167,7 @@ def bounded_above(requirements: list[str]) -> list[str]:
 
 
 def test_only_the_tools_of_developers_have_an_upper_bound() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     assert bounded_above(project["dependencies"]) == []
     # One series of a linter and of a compiler: one result for everybody.

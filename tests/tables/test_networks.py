@@ -13,7 +13,6 @@ from click.testing import CliRunner
 import fastnet as fn
 from fastnet.cli import group
 from fastnet.preprocessing.base import Passthrough
-from fastnet.serialization import safetensors_file
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from fastnet.tables import TablePreprocessor, read_frame
 from tests.closeness import assert_close

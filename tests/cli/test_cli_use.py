@@ -254,25 +254,6 @@ def test_a_split_that_is_not_there_is_refused(model: str, flowers: str) -> None:
     assert "flowers.csv has no test split" in said
 
 
-@pytest.mark.parametrize(
-    ("loss", "header"),
-    [
-        ("gaussian_nll", ["prediction", "prediction_std"]),
-        ("quantile", [f"prediction_quantile_{q}" for q in (0.1, 0.5, 0.9)]),
-    ],
-)
-def test_predict_names_deviations_and_quantiles(loss: str, header: list[str]) -> None:
-    x = np.linspace(-1, 1, 50, dtype=np.float32)[:, None]
-    np.savez("line.npz", x=x, y=2 * x[:, 0] + 0.25)
-    succeed("train", "line.npz", "--loss", loss, "--epochs", 3, "--quiet", *NUMPY)
-    written, rows = predictions("model.safetensors", "line.npz")
-    assert written == header
-    expected = fn.load("model.safetensors", backend="numpy").predict(x)
-    if loss == "gaussian_nll":
-        expected[:, 1] = np.exp(expected[:, 1] / 2)
-    np.testing.assert_allclose(np.array(rows, np.float32), expected, rtol=1e-5)
-
-
 # --- export ---------------------------------------------------------------------------------------
 
 

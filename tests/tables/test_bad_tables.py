@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import fastnet as fn
-from fastnet.cli import group
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from fastnet.tables import TablePreprocessor
+from tests.cli.calling import NUMPY, refused, succeed
 from tests.tables.test_networks import INPUTS, ROWS, TABLE
 
 pd = pytest.importorskip("pandas")
@@ -29,15 +28,6 @@ SHORT: dict[str, Any] = {"epochs": 1, "backend": "numpy"}
 
 def train(table: Any, target: Any, **options: Any) -> fn.Network:
     return fn.tables.train(table, target, **{"preset": None, "hidden": (4,)} | SHORT | options)
-
-
-def command(*arguments: str) -> str:
-    """Run a command that has to fail in one line; return the line."""
-    result = CliRunner().invoke(group, [*arguments, "--backend", "numpy"], prog_name="fastnet")
-    assert result.exit_code == 1, result.output
-    assert isinstance(result.exception, SystemExit), repr(result.exception)
-    line: str = result.stderr.strip().splitlines()[-1]
-    return line
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +71,7 @@ def test_what_a_table_may_have_at_prediction_is_predicted(
     assert np.isfinite(networks[target].evaluate(table, target)["loss"])
     assert len(estimators[target].predict(table[INPUTS[::-1]])) == ROWS
     table.to_csv("t.csv", index=False)
-    arguments = ["predict", f"{target}.safetensors", "t.csv", "--backend", "numpy"]
-    assert CliRunner().invoke(group, arguments).exit_code == 0
+    succeed("predict", f"{target}.safetensors", "t.csv", *NUMPY)
     assert len(pd.read_csv("predictions.csv")) == ROWS
 
 
@@ -101,7 +90,7 @@ def test_what_cannot_be_predicted_is_refused_everywhere(
         model.score(table[INPUTS], TABLE["class"])
     table.to_csv("t.csv", index=False)
     for name in ("predict", "evaluate", "plot"):
-        assert message in command(name, "class.safetensors", "t.csv")
+        assert message in refused(name, "class.safetensors", "t.csv", *NUMPY)
 
 
 def test_a_table_without_rows_or_columns(networks: dict[str, fn.Network], folder: Path) -> None:
@@ -113,7 +102,7 @@ def test_a_table_without_rows_or_columns(networks: dict[str, fn.Network], folder
             net.predict(none)
     TABLE[:0].to_csv("t.csv", index=False)
     for name in ("predict", "evaluate"):
-        assert "no rows" in command(name, "class.safetensors", "t.csv")
+        assert "no rows" in refused(name, "class.safetensors", "t.csv", *NUMPY)
 
 
 def test_a_target_that_is_not_there_is_named(networks: dict[str, fn.Network], folder: Path) -> None:
@@ -121,10 +110,12 @@ def test_a_target_that_is_not_there_is_named(networks: dict[str, fn.Network], fo
         networks["class"].evaluate(X, "class")
     X.to_csv("t.csv", index=False)
     for target in ("class", "price"):
-        said = command("evaluate", f"{target}.safetensors", "t.csv")
+        said = refused("evaluate", f"{target}.safetensors", "t.csv", *NUMPY)
         assert f"t.csv has no column '{target}' to compare with" in said
-        assert "no column to compare with" in command("plot", f"{target}.safetensors", "t.csv")
-    wrong = command("evaluate", "class.safetensors", "t.csv", "--target", "knid")
+        assert "no column to compare with" in refused(
+            "plot", f"{target}.safetensors", "t.csv", *NUMPY
+        )
+    wrong = refused("evaluate", "class.safetensors", "t.csv", "--target", "knid", *NUMPY)
     assert "no column 'knid'; did you mean 'kind'" in wrong
 
 
@@ -151,7 +142,7 @@ def test_what_cannot_be_learned_is_refused_by_name(
     table.to_csv("t.csv", index=False)
     for kind in ((), ("--preset", "tabular")):
         given = ("--target", target, "--epochs", "1", "--quiet", *kind)
-        assert message in command("train", "t.csv", *given)
+        assert message in refused("train", "t.csv", *given, *NUMPY)
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pd.DataFrame.convert_dtypes, pl.from_pandas,

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from fastnet.data.frame import Inputs
 from fastnet.network import Network
-from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.report import figures, measures
 from fastnet.report.measures import Confusion
 from fastnet.training.history import History
@@ -34,7 +33,7 @@ def plot_predictions(
     Parameters
     ----------
     x : (N, I), or a table
-    y : (N,) class indices, (N,) or (N, T) numbers, or, with a table, any target of ``fit``
+    y : (N,) class indices, (N,) or (N, T) numbers, or any other target of ``fit``
     path : str or PathLike, optional
         File to save; its ending (.png, .svg, .pdf) chooses the format.
 
@@ -42,9 +41,10 @@ def plot_predictions(
     -------
     matplotlib.figure.Figure
     """
-    if isinstance(network.preprocessor, TablePreprocessor):
-        y = network.preprocessor.targets(x, y)
-    found = measures.of_rows(network.output_schema, np.asarray(y), network.predict(x))
+    encoded = network.preprocessor.encode(x, y, network.dtype)[1]
+    target = network.preprocessor.target
+    true = encoded if target is None else target.decode(encoded)
+    found = measures.of_rows(network.output_schema, np.asarray(true), network.predict(x))
     shown: list[figures.Panel | Confusion] = []
     for one in found:
         shown += [one] if isinstance(one, Confusion) else figures.panels(one)

@@ -144,7 +144,7 @@ variables("ASCII files", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
 variables("another time zone", TZ="Asia/Kathmandu")
 variables("an odd terminal", COLUMNS="40", TERM="dumb", FORCE_COLOR="1", NO_COLOR=None)
 variables("no home", HOME=None, FASTNET_CACHE_DIR=None)
-variables("a home that is not there", HOME="/nonexistent/home", FASTNET_CACHE_DIR=None)
+variables("a home that is not there", HOME="/dev/null/home", FASTNET_CACHE_DIR=None)
 
 
 @condition("an odd path")

@@ -20,7 +20,7 @@ with atheris.instrument_imports(
     include=["fastnet.data", "zipfile", "gzip", "numpy.lib"], enable_loader_override=False
 ):
     import fastnet as fn
-    from fastnet.data import csv, idx, loading, matrices, npy, table  # noqa: F401
+    from fastnet.data import arrays, arrow, columns, csv, dataset, frame, idx, npy  # noqa: F401
 
 from tools.fuzzing import FORMATS
 

@@ -288,11 +288,6 @@ class TablePreprocessor:
         """Return outputs (..., O) in the unit of the targets."""
         return outputs if self.target is None else self.target.decode(outputs, loss)
 
-    def targets(self, x: Any, y: Any) -> NDArray[Any]:
-        """Return targets as class indices (N,), or as numbers in their unit."""
-        encoded = self.encode_target(x, y)
-        return np.asarray(encoded if self.target is None else self.target.decode(encoded))
-
     def input_scale(self) -> None:
         """Return None: gradients are by the inputs in `feature_names`."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import shlex
 import sys
@@ -390,24 +389,22 @@ def test_one_answer_without_names_is_no_or_yes() -> None:
 
 def test_the_command_plot_draws_histories_and_models(folder: Path) -> None:
     succeed("train", "digits", "--hidden", "8", "--epochs", 3, "--backend", "numpy", "--quiet",
-            "--history", "run.json", "--log", "run.jsonl")  # fmt: skip
-    assert json.loads((folder / "run.json").read_text())["epochs"] == [1, 2, 3]
-    assert len((folder / "run.jsonl").read_text().splitlines()) == 3
-    assert succeed("plot", "run.json").stdout.startswith("run.png: ")
+            "--log", "run.jsonl")  # fmt: skip
+    assert fn.History.read("run.jsonl").epochs == [1, 2, 3]
+    assert succeed("plot", "run.jsonl").stdout.startswith("run.png: ")
     succeed("plot", "run.jsonl", "--out", "log.svg")
     succeed("plot", "model.safetensors", "digits", "--backend", "numpy", "--out", "model.png")
     for name in ("run.png", "model.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
     assert ET.parse(folder / "log.svg").getroot().tag.endswith("svg")
-    assert fn.History.read("run.json").records == fn.History.read("run.jsonl").records
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["m.safetensors"], "a model is drawn on DATA"),
-        (["run.json", "digits"], "a history is drawn without DATA"),
-        (["run.json", "--out", "p.gif"], "expected a file that ends in .png, .svg, .pdf"),
+        (["run.jsonl", "digits"], "a log is drawn without DATA"),
+        (["run.jsonl", "--out", "p.gif"], "expected a file that ends in .png, .svg, .pdf"),
     ],
 )
 def test_plot_says_what_it_needs(folder: Path, arguments: list[str], message: str) -> None:

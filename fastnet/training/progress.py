@@ -20,7 +20,8 @@ class Progress(Callback):
         from rich.progress import Progress as Bar
 
         console = Console(stderr=True)
-        if not console.is_terminal:
+        # FORCE_COLOR makes rich take everything for a terminal: it asks for colours, not for a bar.
+        if not (console.is_terminal and console.file.isatty()):
             return
         self._bar = Bar(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),

@@ -297,7 +297,13 @@ def test_early_stopping_may_be_given_as_a_callback() -> None:
 # --- progress -------------------------------------------------------------------------------------
 
 
-def test_verbose_is_silent_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("colour", [None, "1"])
+def test_verbose_is_silent_where_there_is_no_terminal(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, colour: str | None
+) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    if colour is not None:
+        monkeypatch.setenv("FORCE_COLOR", colour)
     network().fit(X, Y, epochs=2, verbose=True)
     assert capfd.readouterr() == ("", "")
 
@@ -311,7 +317,8 @@ def test_on_a_terminal_progress_shows_epochs_and_losses(monkeypatch: pytest.Monk
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "150")
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
 
     class Refresh(fn.Callback):
         def on_epoch_end(self, run: fn.Run) -> None:

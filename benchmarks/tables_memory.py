@@ -79,7 +79,7 @@ def make_file(path: Path, size: int) -> None:
 
 def memory(field: str) -> int:
     """Return a field of ``/proc/self/status``, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     raise FastNetError(f"this system does not tell {field}.")

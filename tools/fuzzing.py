@@ -141,7 +141,7 @@ class Memory:
     def __enter__(self) -> Self:
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)  # what was freed before would be used again, unseen
-            Path("/proc/self/clear_refs").write_text("5")  # sets the peak back
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # sets the peak back
         self.rise = -self._read("VmRSS")
         return self
 
@@ -151,7 +151,7 @@ class Memory:
     @staticmethod
     def _read(name: str) -> float:
         try:
-            status = Path("/proc/self/status").read_text()
+            status = Path("/proc/self/status").read_text(encoding="utf-8")
         except OSError:
             return 0.0
         return int(re.findall(rf"{name}:\s+(\d+)", status)[0]) / 1024

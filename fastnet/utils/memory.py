@@ -38,7 +38,7 @@ def available_bytes() -> int | None:
 
 def _of_the_machine() -> int | None:
     try:
-        text = Path("/proc/meminfo").read_text()
+        text = Path("/proc/meminfo").read_text(encoding="utf-8")
     except OSError:
         return None
     return 1024 * sum(
@@ -53,7 +53,9 @@ def _of_the_process() -> int | None:
         import resource
 
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        used = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * os.sysconf(
+            "SC_PAGE_SIZE"
+        )
     except (ImportError, OSError, ValueError):
         return None
     return None if limit == resource.RLIM_INFINITY else max(0, limit - used)
@@ -63,7 +65,7 @@ def _of_the_group() -> int | None:
     """Return the container's limit, from control groups version 2, else version 1."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
-            return int(Path("/sys/fs/cgroup", name).read_text())
+            return int(Path("/sys/fs/cgroup", name).read_text(encoding="utf-8"))
         except (OSError, ValueError):  # "max" is no number
             continue
     return None

@@ -81,7 +81,7 @@ def test_without_time_every_part_is_skipped_and_the_file_says_so(tmp_path: Path)
     out = tmp_path / "gpu.json"
     done = CliRunner().invoke(__main__.main, ["--seconds", "1", "--out", str(out)])
     assert done.exit_code == 1
-    written = json.loads(out.read_text())
+    written = json.loads(out.read_text(encoding="utf-8"))
     assert written["format"] == "fastnet-gpu/1"
     assert {entry["status"] for entry in written["sections"].values()} == {"skipped"}
     assert list(written["sections"]) == list(sections.SECTIONS) == list(__main__.LIMITS)
@@ -99,7 +99,7 @@ def test_a_rehearsal_on_emulated_kernels_checks_and_times(
     ]
     sizes = ["--network", "xor", "--shrink", "1024", "--timing", "0.01"]
     done = CliRunner().invoke(__main__.main, ["--host", *options, *sizes, "--out", str(out)])
-    written = json.loads(out.read_text())
+    written = json.loads(out.read_text(encoding="utf-8"))
     assert written["environment"]["backend"] == {"kernels": "emulated"}
     (row,) = written["rows"]
     assert row["network"] == "xor" and row["us"] > 0 and row["parity"]["loss"] < 1e-5

@@ -31,7 +31,7 @@ def test_every_contender_is_timed_and_scored_on_every_problem(
     file = tmp_path / "results.json"
     done = CliRunner().invoke(main, ["--rounds", "2", "--threads", "1", "--json", str(file)])
     assert done.exit_code == 0, done.output
-    content = json.loads(file.read_text())
+    content = json.loads(file.read_text(encoding="utf-8"))
     assert "scikit-learn" in content["machine"]["packages"]
     found = {(row["problem"], row["contender"], row["dtype"]) for row in content["results"]}
     dtypes = "float32", "float64"

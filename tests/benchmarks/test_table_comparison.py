@@ -33,7 +33,7 @@ def test_every_contender_answers_for_every_fold(
     options = ["--folds", "2", "--table", "diabetes", "--table", "breast cancer"]
     done = CliRunner().invoke(tables.main, [*options, "--threads", "1", "--json", str(file)])
     assert done.exit_code == 0, done.output
-    content = json.loads(file.read_text())
+    content = json.loads(file.read_text(encoding="utf-8"))
     found = {(row["table"], row["contender"]) for row in content["results"]}
     assert found == {(name, c) for name in ("diabetes", "breast cancer") for c in quick}
     for row in content["results"]:
@@ -79,7 +79,7 @@ def test_scores_are_accuracy_and_r2() -> None:
 
 
 def test_there_are_at_least_six_real_tables_of_both_kinds() -> None:
-    content = json.loads(RECORDED.read_text())
+    content = json.loads(RECORDED.read_text(encoding="utf-8"))
     assert content["format"] == tables.FORMAT
     recorded = {(row["table"], row["task"]) for row in content["results"]}
     assert recorded == {(source.name, source.task) for source in table_data.SOURCES}

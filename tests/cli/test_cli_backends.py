@@ -234,4 +234,4 @@ def test_bench_measures() -> None:
     result = run("bench", "--quick", "--network", "xor", "--backend", "numpy", "--json", "r.json")
     assert result.exit_code == 0, result.output
     assert "xor" in result.stdout
-    assert json.loads(Path("r.json").read_text())
+    assert json.loads(Path("r.json").read_text(encoding="utf-8"))

@@ -37,7 +37,7 @@ def loss(model: str, data: str, *options: str) -> float:
 def write_csv(path: str, matrix: NDArray[Any], header: Sequence[str] = ()) -> None:
     lines = [",".join(header)] * bool(header)
     lines += [",".join(repr(cell) for cell in row) for row in matrix.tolist()]
-    Path(path).write_text("\n".join(lines) + "\n")
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 # --- every model with every file ------------------------------------------------------------------
@@ -211,7 +211,7 @@ def test_several_targets_are_apart_wherever_they_are(empty_folder: Path) -> None
 def test_class_numbers_in_arrays_are_the_classes_in_their_order(empty_folder: Path) -> None:
     words = np.array(["iris", "rosa"])[TARGETS["class"]]
     lines = [f"{a!r},{b!r},{word}" for (a, b), word in zip(X.tolist(), words, strict=True)]
-    Path("words.csv").write_text("\n".join(["a,b,y", *lines]) + "\n")
+    Path("words.csv").write_text("\n".join(["a,b,y", *lines]) + "\n", encoding="utf-8")
     succeed("train", "words.csv", "--target", "y", "--epochs", 2, "--hidden", 4, "--quiet", *NUMPY)
     np.savez("numbers.npz", x=X, y=TARGETS["class"])
     np.savez("texts.npz", x=X, y=words)

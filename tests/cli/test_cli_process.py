@@ -58,7 +58,7 @@ ERRORS = [
 def bad_files(model: str) -> None:
     from safetensors.numpy import save_file
 
-    Path("table.csv").write_text("time,speed\n1,2\nx,3\n3,4\n")
+    Path("table.csv").write_text("time,speed\n1,2\nx,3\n3,4\n", encoding="utf-8")
     save_file({"w": fn.load(model, backend="numpy").parameters}, "foreign.safetensors")
     content = bytearray(Path(model).read_bytes())
     content[-1] ^= 1

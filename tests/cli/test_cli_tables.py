@@ -78,7 +78,7 @@ def test_a_table_of_classes_has_every_output_of_training(
     said = run("evaluate", "model.safetensors", "classes.csv").stdout
     assert re.search(r"loss \S+ \(\S+ before calibration\)", said)
     assert "validation f1" in out
-    page = Path("r.html").read_text()
+    page = Path("r.html").read_text(encoding="utf-8")
     text = text_of(page)
     assert "48 validation rows" in text
     assert re.search(r"cheap dear cheap \d+ \d+ dear \d+ \d+", text)  # the matrix has names
@@ -93,7 +93,7 @@ def test_a_table_of_numbers_has_every_output_of_training(folder: Path) -> None:
     )
     mae = float(re.findall(r"validation mae (\S+)", out)[0])
     assert 20 < mae < 3000  # in the unit of the price
-    page = text_of(Path("r.html").read_text())
+    page = text_of(Path("r.html").read_text(encoding="utf-8"))
     assert "residuals of price" in page
     assert "8-16-1 (mish, identity)" in page  # what the preset chose
     assert "adam, learning rate 0.02 (cos_log)" in page
@@ -142,8 +142,8 @@ def test_a_run_that_was_ended_goes_on_to_the_same_model(
 def test_another_category_is_another_run(folder: Path) -> None:
     options = ("--target", "class", *PLAIN, "--checkpoint", "run", "--resume", "--quiet")
     train("classes.csv", *options)
-    text = Path("classes.csv").read_text().replace("flat", "apartment")
-    Path("classes.csv").write_text(text)
+    text = Path("classes.csv").read_text(encoding="utf-8").replace("flat", "apartment")
+    Path("classes.csv").write_text(text, encoding="utf-8")
     result = run("train", "classes.csv", *options, "--epochs", 12, "--learning-rate", "0.02")
     assert "is apartment here and flat there" in result.stderr
 
@@ -155,7 +155,7 @@ def test_a_picture_of_a_model_of_a_table(name: str, target: str, suffix: str, fo
     result = run("plot", "model.safetensors", f"{name}.csv", "--out", f"p.{suffix}")
     assert result.exit_code == 0, result.stderr
     if suffix == "svg":
-        drawn = Path("p.svg").read_text()
+        drawn = Path("p.svg").read_text(encoding="utf-8")
         for label in ("cheap", "dear") if name == "classes" else ("price", "residuals of price"):
             assert f"<!-- {label} -->" in drawn
 
@@ -183,7 +183,7 @@ def test_uncertain_predictions_of_a_table_are_in_its_unit(
     else:
         inside = price.between(answers[columns[0]], answers[columns[2]])
     assert inside.mean() > 0.6
-    assert "expected share" in text_of(Path("r.html").read_text())
+    assert "expected share" in text_of(Path("r.html").read_text(encoding="utf-8"))
     measured = json.loads(run("evaluate", "model.safetensors", "t.csv", "--json").stdout)
     net = fn.load("model.safetensors", backend="numpy")
     frame = read_frame("t.csv")
@@ -203,7 +203,7 @@ def test_a_row_of_text_codes_means_the_same_whatever_the_other_rows_are(folder: 
     expected = net.predict(table.assign(code=table["code"].replace("NA", None)))
     assert_close(net.predict(read_frame("t.csv", preprocessor=net.preprocessor)), expected)
     for count in (8, 3, 1):  # with words among them, and numbers only
-        Path("few.csv").write_text(table[:count].to_csv(index=False))
+        Path("few.csv").write_text(table[:count].to_csv(index=False), encoding="utf-8")
         answers = run("predict", "model.safetensors", "few.csv", "--out", "-").stdout
         assert_close(np.array(answers.split()[1:], np.float32), expected[:count, 0])
     assert expected[0] != expected[49]  # "00501" and "501", of the same size
@@ -218,7 +218,7 @@ def test_labels_and_columns_of_words_are_read_as_they_were_learned(folder: Path)
     train("t.csv", "--target", "class", *PLAIN, "--quiet")
     table[:2].to_csv("few.csv", index=False)
     assert json.loads(run("evaluate", "model.safetensors", "few.csv", "--json").stdout)
-    Path("few.csv").write_text("size,class\n1,007\nbig,08\n")
+    Path("few.csv").write_text("size,class\n1,007\nbig,08\n", encoding="utf-8")
     said = run("evaluate", "model.safetensors", "few.csv").stderr
     assert "few.csv: column 'size' must hold numbers, got 'big' in row 2" in said
 
@@ -227,11 +227,11 @@ def test_codes_without_a_header_are_found_by_position(folder: Path) -> None:
     matrix = np.array([["01", "1.0"], ["1", "2.0"], ["a", "3.0"]] * 20, object)
     net = fn.tables.train(matrix, np.arange(60) % 3.0, preset=None, epochs=2, backend="numpy")
     assert not net.preprocessor.named
-    Path("few.csv").write_text("01,1.0\n1,2.0\n")
+    Path("few.csv").write_text("01,1.0\n1,2.0\n", encoding="utf-8")
     frame = read_frame("few.csv", preprocessor=net.preprocessor)
     assert np.array_equal(net.predict(frame), net.predict(matrix[:2]))
     assert not np.array_equal(net.predict(read_frame("few.csv")), net.predict(matrix[:2]))
-    Path("few.csv").write_text("01,1.0,7\n")
+    Path("few.csv").write_text("01,1.0,7\n", encoding="utf-8")
     with pytest.raises(fn.DataError, match=r"few\.csv: expected 2 columns, got 3"):
         read_frame("few.csv", preprocessor=net.preprocessor)
 
@@ -244,7 +244,7 @@ def test_several_targets_of_a_table_are_named(folder: Path) -> None:
     assert result.stdout.splitlines()[0].split(",") == [
         f"{name}_quantile_{q}" for q in (0.1, 0.5, 0.9) for name in ("price", "rent")
     ]
-    page = text_of(Path("r.html").read_text())
+    page = text_of(Path("r.html").read_text(encoding="utf-8"))
     assert "price" in page and "rent" in page
     assert run("plot", "model.safetensors", "t.csv", "--out", "p.png").exit_code == 0
 
@@ -270,15 +270,15 @@ def test_info_tells_the_columns_and_the_calibration(folder: Path) -> None:
 def test_a_report_of_blocks_is_of_the_first_rows_and_says_so(folder: Path) -> None:
     options = ("--chunk-rows", "64", "--html", "r.html", "--quiet")
     train("labels.npy", "--target", "-1", *options)
-    text = text_of(Path("r.html").read_text())
+    text = text_of(Path("r.html").read_text(encoding="utf-8"))
     assert "the first 64 of 300 training rows, as none were held back" in text
     counts = re.search(r"5 15 5 (\d+) (\d+) 15 (\d+) (\d+)", text)
     assert counts is not None
     assert sum(map(int, counts.groups())) == 64
     train("numbers.npy", "--target", "-1", *options)
-    assert "the first 64 of 300" in text_of(Path("r.html").read_text())
+    assert "the first 64 of 300" in text_of(Path("r.html").read_text(encoding="utf-8"))
     train("numbers.npy", "--target", "-1", "--chunk-rows", "1000", "--html", "r.html", "--quiet")
-    assert "300 training rows" in text_of(Path("r.html").read_text())
+    assert "300 training rows" in text_of(Path("r.html").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("given", [("--calibrate",), ("--calibrate", "--validation", "0.2")])

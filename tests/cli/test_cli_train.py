@@ -36,7 +36,7 @@ def numbers(empty_folder: Path) -> str:
     x = rng.normal(size=(200, 3))
     y = x @ [1.0, -2.0, 0.5] + 0.1 * rng.normal(size=200)
     text = "a,b,c,y\n" + "".join(f"{r[0]},{r[1]},{r[2]},{t}\n" for r, t in zip(x, y, strict=True))
-    Path("numbers.csv").write_text(text)
+    Path("numbers.csv").write_text(text, encoding="utf-8")
     return "numbers.csv"
 
 
@@ -184,7 +184,7 @@ def test_the_output_layer_follows_the_loss(loss: str, outputs: int, activation: 
 
 
 def test_binary_cross_entropy_takes_two_classes_with_one_output() -> None:
-    Path("two.csv").write_text("a,t\n" + "0.1,no\n0.9,yes\n" * 20)
+    Path("two.csv").write_text("a,t\n" + "0.1,no\n0.9,yes\n" * 20, encoding="utf-8")
     train("two.csv", "--target", "t", "--loss", "binary_cross_entropy", "--label-smoothing", 0.1)
     net = fn.load("model.safetensors", backend="numpy")
     assert (net.outputs, net.label_names) == (1, ("no", "yes"))
@@ -208,7 +208,7 @@ def test_a_loss_or_metric_for_the_other_task_is_refused(
 
 
 def test_a_single_class_is_nothing_to_learn() -> None:
-    Path("one.csv").write_text("a,t\n1,yes\n2,yes\n")
+    Path("one.csv").write_text("a,t\n1,yes\n2,yes\n", encoding="utf-8")
     assert "one class only" in refused("train", "one.csv", "--target", "t", *QUICK)
 
 
@@ -267,7 +267,7 @@ def test_the_optimizer_has_the_options_and_else_its_own_defaults(
 
 
 def test_an_existing_model_is_replaced_and_the_line_says_so() -> None:
-    Path("model.safetensors").write_text("old")
+    Path("model.safetensors").write_text("old", encoding="utf-8")
     assert train("digits").endswith(", replacing the file that was there)\n")
     fn.load("model.safetensors", backend="numpy")
 
@@ -288,11 +288,11 @@ def test_a_file_that_could_not_be_written_is_refused_before_training(
 ) -> None:
     monkeypatch.setattr(fn.Network, "fit", lambda *args, **kwargs: pytest.fail("it trained"))
     Path("folder.json").mkdir()
-    before = Path(numbers).read_text()
+    before = Path(numbers).read_text(encoding="utf-8")
     said = refused("train", numbers, "--target", "y", option, path, *QUICK)
     assert said.startswith(f"fastnet: error: {option}: ")
     assert problem in said
-    assert Path(numbers).read_text() == before
+    assert Path(numbers).read_text(encoding="utf-8") == before
 
 
 def test_a_folder_without_permission_is_refused_before_training(
@@ -309,11 +309,11 @@ def test_a_folder_without_permission_is_refused_before_training(
 
 
 def test_divergence_is_one_line_and_the_old_model_stays() -> None:
-    Path("model.safetensors").write_text("old")
+    Path("model.safetensors").write_text("old", encoding="utf-8")
     said = refused("train", "digits", *QUICK, "--optimizer", "sgd", "--learning-rate", 1e9)
     assert said.startswith("fastnet: error: training diverged: ")
     assert said.endswith("No model was saved.\n")
-    assert Path("model.safetensors").read_text() == "old"
+    assert Path("model.safetensors").read_text(encoding="utf-8") == "old"
 
 
 def test_npz_and_npy_files_are_trained_on(numbers: str) -> None:

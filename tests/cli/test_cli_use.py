@@ -144,7 +144,7 @@ def test_evaluate_asks_for_the_loss_where_outputs_are_no_predictions() -> None:
 
 
 def test_two_classes_by_one_output_are_evaluated_and_predicted() -> None:
-    Path("two.csv").write_text("a,t\n" + "0.1,no\n0.9,yes\n" * 20)
+    Path("two.csv").write_text("a,t\n" + "0.1,no\n0.9,yes\n" * 20, encoding="utf-8")
     succeed("train", "two.csv", "--target", "t", "--loss", "binary_cross_entropy",
             "--epochs", 100, "--batch-size", 8, "--quiet", *NUMPY)  # fmt: skip
     result = succeed("evaluate", "model.safetensors", "two.csv", *NUMPY)
@@ -157,7 +157,7 @@ def test_two_classes_by_one_output_are_evaluated_and_predicted() -> None:
 
 
 def test_evaluate_without_the_target_says_what_is_missing(model: str) -> None:
-    Path("new.csv").write_text("length,width,colour\n1,2,red\n")
+    Path("new.csv").write_text("length,width,colour\n1,2,red\n", encoding="utf-8")
     said = refused("evaluate", model, "new.csv", *NUMPY)
     assert "new.csv has no column 'species' to compare with" in said
     said = refused("evaluate", model, "new.csv", "--target", "specie", *NUMPY)
@@ -185,7 +185,7 @@ def test_predict_finds_columns_by_name_and_needs_no_target(model: str, flowers: 
     for line in lines:
         length, width, colour = line.split(",")[:3]
         mixed += f"{colour},9,{width},{length}\n"
-    Path("mixed.csv").write_text(mixed)
+    Path("mixed.csv").write_text(mixed, encoding="utf-8")
     assert predictions(model, "mixed.csv")[1] == predictions(model, flowers)[1][:3]
 
 
@@ -200,7 +200,7 @@ def test_predict_of_float64_has_all_its_digits() -> None:
 
 
 def test_predict_replaces_a_file_but_never_what_it_reads(model: str, flowers: str) -> None:
-    Path("predictions.csv").write_text("old")
+    Path("predictions.csv").write_text("old", encoding="utf-8")
     succeed("predict", model, flowers, *NUMPY)
     assert Path("predictions.csv").read_text(encoding="utf-8").startswith("prediction,")
     for path in (flowers, model):
@@ -212,7 +212,7 @@ def test_predict_replaces_a_file_but_never_what_it_reads(model: str, flowers: st
 
 def test_a_link_keeps_pointing_where_it_points(model: str, flowers: str) -> None:
     Path("store").mkdir()
-    Path("store/real.csv").write_text("old")
+    Path("store/real.csv").write_text("old", encoding="utf-8")
     Path("link.csv").symlink_to("store/real.csv")
     succeed("predict", model, flowers, "--out", "link.csv", *NUMPY)
     assert Path("link.csv").is_symlink()
@@ -240,7 +240,7 @@ def test_predict_writes_into_a_device(model: str, flowers: str) -> None:
 def test_data_that_do_not_fit_are_one_line(
     command: str, content: str, problem: str, model: str
 ) -> None:
-    Path("new.csv").write_text(content)
+    Path("new.csv").write_text(content, encoding="utf-8")
     assert problem in refused(command, model, "new.csv", *NUMPY)
     assert not Path("predictions.csv").exists()
 

@@ -116,7 +116,9 @@ def _build(source: str) -> Path:
     entries = "\n".join(f"EMULATE({name})" for name in kernel_names(source))
     text = f'#include "{SHIM.name}"\n{source}\n#line 1 "entries"\n{entries}\n'
     command = [str(toolchain.compiler("C++")), *FLAGS, f"-I{SHIM.parent}"]
-    key = hashlib.sha256("\0".join([text, SHIM.read_text(), *command]).encode()).hexdigest()
+    key = hashlib.sha256(
+        "\0".join([text, SHIM.read_text(encoding="utf-8"), *command]).encode()
+    ).hexdigest()
     library = _cache() / f"{key[:24]}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:

@@ -15,7 +15,11 @@ from tests.pages import blocks
 pytest.importorskip("numba", reason="Numba is not installed")
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-REPOSITORY = str(re.findall(r'^REPOSITORY = "(.*)"', (ROOT / "docs/conf.py").read_text(), re.M)[0])
+REPOSITORY = str(
+    re.findall(r'^REPOSITORY = "(.*)"', (ROOT / "docs/conf.py").read_text(encoding="utf-8"), re.M)[
+        0
+    ]
+)
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 

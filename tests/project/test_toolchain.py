@@ -26,7 +26,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def shim(path: Path) -> None:
-    path.write_text("#!/bin/sh\necho not installed >&2\nexit 127\n")
+    path.write_text("#!/bin/sh\necho not installed >&2\nexit 127\n", encoding="utf-8")
     path.chmod(0o755)
 
 

@@ -358,7 +358,7 @@ def test_a_damaged_file_is_refused(folder: Path, suffix: str) -> None:
 
 
 def test_a_word_among_numbers_is_named_in_training(folder: Path) -> None:
-    Path("odd.csv").write_text("a,b\n1,x\n2,y\noops,x\n,y\n")
+    Path("odd.csv").write_text("a,b\n1,x\n2,y\noops,x\n,y\n", encoding="utf-8")
     with pytest.raises(fn.DataError, match="column 'a' must hold numbers, got 'oops' in row 3"):
         read_frame("odd.csv", learning=True)
     with pytest.raises(fn.DataNotFoundError):

@@ -22,7 +22,7 @@ def train(*callbacks: Any, epochs: int = 3, **options: Any) -> fn.History:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_every_epoch_is_a_line_of_json(tmp_path: Path) -> None:

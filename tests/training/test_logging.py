@@ -72,7 +72,7 @@ def test_every_warning_has_a_class_that_can_be_filtered() -> None:
         (path.relative_to(ROOT).as_posix(), name)
         for folder in ("fastnet", "kernels")
         for path in (ROOT / folder).rglob("*.py")
-        for name in warnings_given(path.read_text())
+        for name in warnings_given(path.read_text(encoding="utf-8"))
     }
     assert given
     assert [

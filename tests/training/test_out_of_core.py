@@ -364,7 +364,7 @@ def test_memory_stays_below_the_model_two_blocks_and_200_mb(tmp_path: Path) -> N
     arguments = ["--gigabytes", "0.3", "--backend", "numpy", "--json", str(out)]
     done = CliRunner().invoke(tables_memory.main, arguments)
     assert done.exit_code == 0, done.output
-    report = tables_memory.Report(**json.loads(out.read_text())["report"])
+    report = tables_memory.Report(**json.loads(out.read_text(encoding="utf-8"))["report"])
     assert report.peak <= report.limit
     # What training added is little more than the two blocks.
     assert report.peak - report.before < report.model + report.blocks + 50 * 2**20

@@ -68,11 +68,11 @@ def test_a_damaged_file_is_written_anew(folder: Path, content: str) -> None:
     folder.mkdir()
     (folder / "GPU.json").write_bytes(content.encode("latin-1"))
     assert Choices("GPU").choose("p", 2, (2.0, 1.0).__getitem__) == 1
-    assert json.loads((folder / "GPU.json").read_text()) == {"p": 1}
+    assert json.loads((folder / "GPU.json").read_text(encoding="utf-8")) == {"p": 1}
 
 
 def test_a_folder_that_cannot_be_written_costs_the_measurement_only(folder: Path) -> None:
-    folder.write_text("a file in its place")
+    folder.write_text("a file in its place", encoding="utf-8")
     choices = Choices("GPU")
     assert choices.choose("p", 2, (2.0, 1.0).__getitem__) == 1
     assert choices.choose("p", 2, never) == 1

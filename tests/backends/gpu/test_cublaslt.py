@@ -50,7 +50,7 @@ def header(name: str) -> str:
     found = files(rf"include/{name}$")
     if not found:
         pytest.skip("the headers of cuBLAS are not installed (nvidia-cublas)")
-    return found[0].read_text()
+    return found[0].read_text(encoding="utf-8")
 
 
 def defined(text: str, prefix: str) -> dict[str, int]:

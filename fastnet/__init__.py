@@ -10,6 +10,7 @@ Importing fastnet loads NumPy and nothing heavier; Numba, CuPy and the rest load
 
 from typing import TYPE_CHECKING, Any
 
+from fastnet import data
 from fastnet._version import version as __version__
 from fastnet.backends import available_backends, get_backend
 from fastnet.errors import (
@@ -35,7 +36,7 @@ from fastnet.training.history import History
 from fastnet.training.loggers import JsonLines, TensorBoard
 
 if TYPE_CHECKING:
-    from fastnet import data, tables
+    from fastnet import tables
 
 __all__ = [
     "LBFGS",
@@ -83,9 +84,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load ``fastnet.data`` and ``fastnet.tables`` on first use."""
-    if name in ("data", "tables"):
+    """Load ``fastnet.tables`` on first use."""
+    if name == "tables":
         import importlib
 
-        return importlib.import_module(f"fastnet.{name}")
+        return importlib.import_module("fastnet.tables")
     raise AttributeError(f"module 'fastnet' has no attribute {name!r}")

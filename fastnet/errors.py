@@ -66,9 +66,17 @@ class ResumeWarning(FastNetWarning):
 
 def suggest(name: object, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'? Known: ..."``, which ends every message about a wrong name."""
+    names = list(known)
+    return f"{nearest(str(name), names)} Known: {', '.join(names)}."
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """Return ``"; did you mean 'x'?"`` for the known name that is most like this one, else a stop.
+
+    Upper and lower case are the same; `cutoff` is the least likeness, from 0 to 1.
+    """
     import difflib  # here: only wrong names pay for it
 
-    names = list(known)
-    near = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"{hint} Known: {', '.join(names)}."
+    folded = {one.casefold(): one for one in reversed(list(known))}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=cutoff)
+    return f"; did you mean {folded[near[0]]!r}?" if near else "."

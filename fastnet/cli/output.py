@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -115,7 +114,7 @@ def check_writable(option: str, path: Path, inputs: Sequence[str] = ()) -> None:
     folder = path.parent
     if not folder.is_dir():
         raise InputError(f"{option}: there is no folder {str(folder)!r}; create it first.")
-    probe = folder / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    probe = folder / f".{path.name}.{os.urandom(4).hex()}.tmp"
     try:
         probe.touch()
         probe.unlink()

@@ -128,11 +128,6 @@ class Chunks:
         return len(self._targets) if self._y is None else self._y.columns
 
     @property
-    def input_names(self) -> tuple[str, ...]:
-        """Names of the inputs, where there are names."""
-        return tuple(self._x.names[i] for i in self._inputs) if self._x.names else ()
-
-    @property
     def target_names(self) -> tuple[str, ...]:
         """Names of the targets, where there are names."""
         return tuple(self._x.names[i] for i in self._targets) if self._x.names else ()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 
-from fastnet.errors import DataError, InputError
+from fastnet.errors import DataError, InputError, nearest
 
 Target = str | int | Sequence[str | int] | None
 """A target column's name, or its index where columns have no names; or several."""
@@ -42,10 +41,7 @@ def check_names(source: str, names: Sequence[str]) -> None:
 def column_hint(name: str, names: Iterable[str]) -> str:
     """Return the tail of a message about a wrong column: the near one, and the first twenty."""
     known = list(names)
-    folded = {known_name.casefold(): known_name for known_name in reversed(known)}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
-    hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
-    return f"{hint} Columns: {listing(known)}."
+    return f"{nearest(name, known)} Columns: {listing(known)}."
 
 
 def is_index(text: str) -> bool:

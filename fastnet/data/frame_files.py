@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import re
@@ -15,7 +14,7 @@ import numpy as np
 from fastnet.data.columns import Target, TextColumns, match_targets
 from fastnet.data.frame import Frame, Values, numbers_of
 from fastnet.data.text import Texts, has_commas, is_number, place, quoted
-from fastnet.errors import DataError, DataNotFoundError
+from fastnet.errors import DataError, DataNotFoundError, nearest
 
 FRAME_FILES: Final = {
     ".csv": ("csv", "read_csv"),
@@ -104,8 +103,7 @@ def _near_file(path: Path) -> str:
         names = os.listdir(path.parent)
     except OSError:
         return f": there is no folder {str(path.parent)!r}."
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else "."
+    return nearest(path.name, names, cutoff=0.6)  # endings are alike in themselves
 
 
 def learned(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -75,10 +75,6 @@ class Samples:
         if not weight.any():
             raise InputError("no row that is left has a weight above 0.")
         return self.take(np.flatnonzero(weight))
-
-    def with_inputs(self, x: Array) -> Samples:
-        """Return the same rows with other inputs."""
-        return replace(self, rows=replace(self.rows, x=x))
 
     def split(self, fraction: float, seed: int) -> tuple[Samples, Samples]:
         """Return training and validation rows: `fraction` of the rows, drawn by `seed`."""

@@ -78,6 +78,18 @@ class FitOptions:
         target = preprocessor.target
         return self.metrics if target is None else target.metrics_in_units(self.metrics, self.loss)
 
+    def job(
+        self,
+        engine: Any,
+        rows: Any,
+        validation: EvaluationSet | None,
+        metrics: list[tuple[str, Metric]],
+        target_variance: float,
+    ) -> TrainingJob:
+        """Return the job for rows on an engine; `metrics` are in the unit of the targets."""
+        options = self.loss, self.epochs, validation, metrics, self.callbacks
+        return TrainingJob(self.model, engine, rows, *options, target_variance)
+
     def training_bytes(self, batch: int) -> int:
         """Return the host memory that training takes beside the rows; 0 for a GPU."""
         model = self.model
@@ -183,17 +195,7 @@ def prepare(
     variance = 0.0
     if loss.metric == "r2":
         variance = metric_table.variance(train.targets, train.rows.weight)
-    job = TrainingJob(
-        model,
-        model.engine(options.threads),
-        data,
-        loss,
-        options.epochs,
-        evaluated,
-        metrics,
-        options.callbacks,
-        variance,
-    )
+    job = options.job(model.engine(options.threads), data, evaluated, metrics, variance)
 
     def rows_fingerprint() -> dict[str, Any]:
         return (

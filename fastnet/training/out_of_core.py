@@ -31,7 +31,7 @@ from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.statistics import Moments
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.fit import FitOptions, PreparedFit
-from fastnet.training.state import NOTHING, EvaluationSet, TrainingJob
+from fastnet.training.state import NOTHING, EvaluationSet
 from fastnet.utils import memory
 
 Array = NDArray[Any]
@@ -281,19 +281,9 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
     if held_out is not None:
         held_out = held_out.weighted()
         evaluated = EvaluationSet.of(held_out, model.backend_object, "val_")
-    engine: Any = ChunkEngine(model.engine(options.threads), model.backend_object, windows)
-    data: Any = chunks  # the trainer needs their number, the engine all of them
-    job = TrainingJob(
-        model,
-        engine,
-        data,
-        loss,
-        options.epochs,
-        evaluated,
-        metrics,
-        options.callbacks,
-        windows.target_variance,
-    )
+    engine = ChunkEngine(model.engine(options.threads), model.backend_object, windows)
+    # Of the chunks, the trainer needs only their number of rows.
+    job = options.job(engine, chunks, evaluated, metrics, windows.target_variance)
 
     def rows_fingerprint() -> dict[str, Any]:
         rows = None if held_out is None else held_out.rows

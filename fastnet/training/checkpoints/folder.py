@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import sys
 import warnings
 from collections.abc import Iterator
@@ -59,7 +58,7 @@ class Folder:
                 for file in self.path.iterdir():
                     if _TEMPORARY.fullmatch(file.name):
                         file.unlink(missing_ok=True)
-                probe = self.path / f".{secrets.token_hex(8)}.tmp"
+                probe = self.path / f".{os.urandom(8).hex()}.tmp"
                 probe.touch()
                 probe.unlink()
                 files.sync_folder(self.path.absolute().parent)

@@ -189,7 +189,8 @@ def _source(values: Any, name: str) -> Source:
         values = importlib.import_module("fastnet.data.npy").map_npy(path)
     shape = getattr(values, "shape", None)
     if shape is None or len(shape) not in (1, 2):
-        raise InputError(f"{name} must be a file or an array of rows, got the shape {shape}.")
+        got = type(values).__name__ if shape is None else f"the shape {shape}"
+        raise InputError(f"{name} must be a file or an array of rows, got {got}.")
     if np.dtype(values.dtype).kind not in "biuf":
         raise InputError(f"{name} must hold numbers, got {values.dtype}.")
     columns = 1 if len(shape) == 1 else int(shape[1])

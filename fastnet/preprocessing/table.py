@@ -45,8 +45,10 @@ class TablePreprocessor:
     knots : (numeric columns, K) float64
         Frequencies or ends of bins; K is 0 without an embedding.
     named : bool
+        Whether the training table named its columns; only then are new ones matched by name.
     target : TableTarget or None
     scaling : {"robust", "standard", "none", "float32"}
+        See `fit`; ``"float32"`` computes as version 0.1 did for the columns of a file.
 
     Raises
     ------

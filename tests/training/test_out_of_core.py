@@ -313,6 +313,7 @@ BAD: dict[str, tuple[Any, str]] = {
         "no column 'D'; did you mean 'd'",
     ),
     "three axes": (lambda n, p: Chunks(np.zeros((2, 2, 2)), target=0), "rows, got the shape"),
+    "a number": (lambda n, p: Chunks(np.zeros((4, 3)), 2), "y must be a file .*, got int"),
     "objects": (lambda n, p: Chunks(np.array([["a"]]), target=0), "must hold numbers"),
     "empty": (lambda n, p: Chunks(MATRIX[:0], target=0), "there are no rows"),
     "block rows": (lambda n, p: Chunks(MATRIX, target=0, chunk_rows=0), "chunk_rows must be"),

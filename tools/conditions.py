@@ -39,7 +39,7 @@ QUICK: Final = (
     "tests/cli/test_cli_process.py",
     "tests/data",
     "tests/export/test_export_c.py",
-    "tests/export/test_export_numpy.py",
+    "tests/export/test_export_python.py",
     "tests/kernels/test_kernel_cache.py",
     "tests/project",
     "tests/serialization/test_model_files.py",
@@ -343,6 +343,7 @@ def try_out(name: str, arguments: Sequence[str], logs: Path | None = None) -> tu
     except CannotTryError as error:
         return "not tried", str(error)
     if logs is not None:
+        logs.mkdir(parents=True, exist_ok=True)
         (logs / f"{name.replace(' ', '-')}.log").write_text(done.stdout, encoding="utf-8")
     lines = done.stdout.strip().splitlines() or ["pytest said nothing"]
     failures = [line for line in lines if line.startswith(("FAILED", "ERROR"))]

@@ -70,9 +70,10 @@ def test_the_tests_of_the_copy_run_and_a_failure_is_reported(
         (target / "test_it.py").write_text(text)
 
     monkeypatch.setattr(conditions, "copy_checkout", copy)
-    verdict, text = conditions.try_out("nothing odd", ["-p", "no:cacheprovider"], tmp_path)
+    logs = tmp_path / "logs" / "new"
+    verdict, text = conditions.try_out("nothing odd", ["-p", "no:cacheprovider"], logs)
     assert (verdict, text[:8]) == ("passes", "1 passed")
-    assert "1 passed" in (tmp_path / "nothing-odd.log").read_text(encoding="utf-8")
+    assert "1 passed" in (logs / "nothing-odd.log").read_text(encoding="utf-8")
     monkeypatch.setenv("WHERE", "here")
     verdict, text = conditions.try_out("nothing odd", ["-p", "no:cacheprovider"])
     assert verdict == "FAILS"
@@ -94,3 +95,7 @@ def test_what_cannot_be_set_up_is_neither_passed_nor_failed(
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert conditions.main(["one core"]) == 0
     assert "one core  not tried  needs taskset" in capsys.readouterr().out
+
+
+def test_the_quick_tests_are_there() -> None:
+    assert [path for path in conditions.QUICK if not (conditions.ROOT / path).exists()] == []

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.columns import TextColumns, check_names, unnamed
-from fastnet.data.frame import Frame, Values, words_of
+from fastnet.data.frame import Frame
 from fastnet.data.text import MISSING, Texts, is_number, parse_numbers
+from fastnet.data.values import Values, whole
 from fastnet.errors import DataError
 
 _DELIMITERS = (",", ";", "\t")  # in order of preference where two fit equally well
@@ -110,7 +111,11 @@ def read_csv(path: Path, text_columns: TextColumns | None = None) -> Frame:
     columns: Mapping[str, Values]
     matrix = None if texts else file.read_numbers()
     if matrix is not None:
-        columns = dict(zip(file.names, matrix.T, strict=True))
+        first = list(zip(*islice(file.rows(), _SAMPLE_RECORDS), strict=True))
+        columns = {
+            name: column if _have_points(cells) else whole(column)
+            for name, column, cells in zip(file.names, matrix.T, first, strict=True)
+        }
         return Frame(len(matrix), columns, file.named, file.source)
     growing = {name: _Growing(name in texts) for name in file.names}
     rows = _fill(file, growing)
@@ -135,6 +140,7 @@ class _Growing:
     def __init__(self, texts: bool) -> None:
         self.late = False
         self._index: dict[str, int] | None = {} if texts else None
+        self._points = False
         self._parts: list[NDArray[Any]] = []
 
     def add(self, cells: Sequence[str]) -> None:
@@ -144,6 +150,7 @@ class _Growing:
         if self._index is None:
             numbers = _numbers(cells)
             if numbers is not None:
+                self._points = self._points or _have_points(cells)
                 self._parts.append(numbers)
                 return
             if self._parts:
@@ -156,8 +163,10 @@ class _Growing:
 
     def values(self) -> Values:
         """Return the whole column."""
-        whole = np.concatenate(self._parts)
-        return whole if self._index is None else words_of(Texts(whole, tuple(self._index)))
+        joined = np.concatenate(self._parts)
+        if self._index is not None:
+            return Texts(joined, tuple(self._index), "cells")
+        return joined if self._points else whole(joined)
 
 
 def _fill(file: CsvFile, columns: Mapping[str, _Growing]) -> int:
@@ -170,6 +179,11 @@ def _fill(file: CsvFile, columns: Mapping[str, _Growing]) -> int:
             column.add(cells[place])
         count += len(chunk)
     return count
+
+
+def _have_points(cells: Sequence[str]) -> bool:
+    """Return whether any number is written as one of a fraction, as in "300.0"."""
+    return any("." in cell for cell in cells)
 
 
 def _numbers(cells: Sequence[str]) -> NDArray[np.float64] | None:

@@ -1,4 +1,4 @@
-"""Frame: columns by name, numbers or texts with missing values, from any kind of data frame.
+"""Frame: columns by name, of numbers, truths, times or texts, from any kind of data frame.
 
 pandas, polars, Arrow and other frames are read through narwhals, which is an optional extra and
 imported here only.
@@ -15,11 +15,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet.data.columns import check_names, unnamed
-from fastnet.data.text import MISSING, Texts, is_number, quoted
+from fastnet.data.text import Origin, Texts
+from fastnet.data.values import (
+    Values,
+    as_times,
+    column_of,
+    is_missing,
+    numbers_of,
+    unreadable,
+    word,
+)
 from fastnet.errors import DataError, InputError
-
-Values = NDArray[np.float64] | Texts
-"""A column of N rows: numbers, NaN where one is missing; or texts, code -1 where one is."""
 
 
 class Columns(Protocol):
@@ -36,9 +42,6 @@ Inputs = ArrayLike | Mapping[str, Any] | Columns
 
 _GIVEN: Final = "the table"
 
-NO_WORD: Final = MISSING - {"-", "none"}
-"""What a cell of a text file holds where a word is missing; the two others may be words."""
-
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -48,8 +51,8 @@ class Frame:
     ----------
     rows : int
         N.
-    columns : dict of str to (N,) float64 or Texts
-        Missing values are NaN and the code -1.
+    columns : dict of str to (N,) array or Texts
+        See `Values`.
     named : bool
         Whether the names are the data's own; else they are ``x0``, ``x1``, ...
     source : str
@@ -93,7 +96,7 @@ class Frame:
     def plain(self) -> bool:
         """Whether all columns are finite numbers: then it is as good as an array."""
         return all(
-            not isinstance(column, Texts) and np.isfinite(column).all()
+            not isinstance(column, Texts) and column.dtype.kind != "M" and np.isfinite(column).all()
             for column in self.columns.values()
         )
 
@@ -165,6 +168,12 @@ def _of_mapping(values: Mapping[Any, Any], source: str) -> Frame:
 def _of_values(column: Any, name: str, source: str) -> Values:
     if isinstance(column, Texts):
         return column
+    if hasattr(column, "dtype") and hasattr(column, "to_numpy"):
+        try:  # a series may be of a type that NumPy does not have
+            nw = importlib.import_module("narwhals")
+            return _of_series(nw, nw.from_native(column, series_only=True), name, source)
+        except (ImportError, TypeError):
+            pass
     try:
         array = np.asarray(column)
     except ValueError:
@@ -201,147 +210,45 @@ def _of_native(values: Any, source: str) -> Frame:
 
 def _of_series(nw: Any, series: Any, name: str, source: str) -> Values:
     kind = series.dtype
-    if kind.is_numeric() or kind == nw.Boolean:
-        # By way of float64 where it can be: a column of whole numbers with gaps has no dtype of
-        # NumPy's own.
-        numbers = series if kind != nw.Boolean else series.cast(nw.Int8)
+    if (kind.is_integer() or kind == nw.Boolean) and not series.null_count():
+        return column_of(series.to_numpy(), name, source)
+    if kind.is_numeric():
         try:
-            return np.asarray(numbers.cast(nw.Float64).to_numpy(), np.float64)
+            return np.asarray(series.cast(nw.Float64).to_numpy(), np.float64)
         except ValueError:  # Arrow's, of whole numbers that float64 rounds
             return column_of(np.array(series.to_list(), dtype=object), name, source)
-    if kind in (nw.String, nw.Categorical) or isinstance(kind, nw.Enum):
-        native = series.to_native()
-        if hasattr(native, "unify_dictionaries"):
-            return _of_arrow(native, name, source)
-        return _texts(series.cast(nw.String).to_list())
-    if kind in (nw.Object, nw.Unknown):
+    if kind in (nw.Categorical, nw.Enum) or isinstance(kind, nw.Enum):
+        return _of_words(nw, series, name, source, "categories")
+    if kind == nw.String:
+        return _of_words(nw, series, name, source, "words")
+    if kind == nw.Date or isinstance(kind, nw.Datetime):
+        local = series.cast(nw.Datetime("us")) if kind == nw.Date else series
+        return as_times(local.dt.replace_time_zone(None).to_numpy())
+    if isinstance(kind, nw.Duration):
+        return np.asarray(series.dt.total_nanoseconds().cast(nw.Float64).to_numpy()) / 1e9
+    if kind in (nw.Boolean, nw.Object, nw.Unknown):
         return column_of(np.array(series.to_list(), dtype=object), name, source)
-    raise _unreadable(name, str(kind), source)
+    raise unreadable(name, str(kind), source)
 
 
-def _of_arrow(column: Any, name: str, source: str) -> Texts:
+def _of_words(nw: Any, series: Any, name: str, source: str, origin: Origin) -> Texts:
+    native = series.to_native()
+    if hasattr(native, "unify_dictionaries"):
+        return _of_arrow(native, name, source, origin)
+    return Texts.of(
+        (cell if isinstance(cell, str) else None for cell in series.cast(nw.String).to_list()),
+        origin,
+    )
+
+
+def _of_arrow(column: Any, name: str, source: str, origin: Origin) -> Texts:
     """Return an Arrow column of texts or categories; one in many rows is held once."""
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     words = encoded.dictionary.to_pylist()
-    if not all(word is None or isinstance(word, str | int | float) for word in words):
-        raise _unreadable(name, str(column.type), source)
+    if not all(cell is None or isinstance(cell, str | int | float) for cell in words):
+        raise unreadable(name, str(column.type), source)
     # Categories may be numbers, as those of pandas.
-    texts = _texts([None if is_missing(word) else str(word) for word in words])
+    texts = Texts.of((None if is_missing(cell) else word(cell) for cell in words), origin)
     codes = np.append(texts.codes, -1)  # the last is that of a missing cell
     index = np.asarray(encoded.indices.fill_null(len(words)), np.int64)
-    return Texts(codes[index], texts.values)
-
-
-def column_of(array: NDArray[Any], name: str, source: str = _GIVEN) -> Values:
-    """Return a NumPy array (N,) as a column."""
-    if array.ndim != 1:
-        raise DataError(f"{source}: column {name!r} has the shape {array.shape}, expected (N,).")
-    kind = array.dtype.kind
-    if kind in "biuf":
-        return array.astype(np.float64)
-    if kind in "UT":
-        return _texts(array.tolist())
-    if kind != "O":
-        raise _unreadable(name, str(array.dtype), source)
-    cells = [None if is_missing(cell) else cell for cell in array.tolist()]
-    numbers = bool(cells) and all(
-        cell is None or isinstance(cell, int | float | np.number | np.bool_) for cell in cells
-    )
-    if numbers:
-        try:
-            return np.array([np.nan if cell is None else float(cell) for cell in cells])
-        except OverflowError:
-            raise DataError(
-                f"{source}: column {name!r} has a whole number that is too large for float64."
-            ) from None
-    if all(cell is None or isinstance(cell, str | int | float | np.generic) for cell in cells):
-        return _texts([None if cell is None else str(cell) for cell in cells])
-    odd = next(c for c in cells if not (c is None or isinstance(c, str | int | float)))
-    raise _unreadable(name, type(odd).__name__, source)
-
-
-def is_missing(cell: Any) -> bool:
-    """Tell whether a cell is None, NaN, or pandas' NA or NaT."""
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(cell, float | np.floating) and bool(np.isnan(cell))
-
-
-def _unreadable(name: str, kind: str, source: str) -> DataError:
-    return DataError(
-        f"{source}: column {name!r} holds {kind}: expected numbers or texts; turn it into one of "
-        "them, or leave it out."
-    )
-
-
-def _texts(cells: Sequence[Any]) -> Texts:
-    """Return cells as a column; None and NaN are missing, blanks around a text are dropped."""
-    index: dict[str, int] = {}
-    codes = np.empty(len(cells), np.int64)
-    for row, cell in enumerate(cells):
-        known = isinstance(cell, str)
-        codes[row] = index.setdefault(cell.strip(), len(index)) if known else -1
-    return Texts(codes, tuple(index))
-
-
-def of_cells(texts: Texts) -> Values:
-    """Return a column of a text file: numbers if all its cells are, "" and "NA" being missing.
-
-    A column with few words among many numbers stays texts, so that whoever needs numbers can name
-    the word.
-    """
-    gaps = np.array([value.lower() in MISSING for value in texts.values], bool)
-    if all(gap or is_number(value) for gap, value in zip(gaps, texts.values, strict=True)):
-        pairs = zip(gaps, texts.values, strict=True)
-        numbers = np.array([np.nan if gap else float(value) for gap, value in pairs], np.float64)
-        return numbers[texts.codes]
-    return words_of(texts)
-
-
-def words_of(texts: Texts) -> Texts:
-    """Return a column of a text file as texts, whatever they are, "" and "NA" being missing."""
-    gaps = np.array([value.lower() in NO_WORD for value in texts.values], bool)
-    codes = np.where(gaps, -1, np.cumsum(~gaps) - 1)
-    kept = tuple(value for gap, value in zip(gaps, texts.values, strict=True) if not gap)
-    return Texts(codes[texts.codes], kept)
-
-
-def numbers_of(column: Values, name: str, source: str) -> NDArray[np.float64]:
-    """Return a column as numbers, NaN where one is missing.
-
-    Raises
-    ------
-    DataError
-        Naming the first text that is no number, or number that is infinite, and its column.
-    """
-    numbers = column
-    if isinstance(column, Texts):
-        table = np.full(len(column.values) + 1, np.nan)
-        for code, value in enumerate(column.values):
-            if is_number(value):
-                table[code] = float(value)
-            elif value.lower() not in MISSING:
-                row = int(np.argmax(column.codes == code))
-                raise DataError(
-                    f"{source}: column {name!r} must hold numbers, got {quoted(value)} in row "
-                    f"{row + 1}."
-                )
-        numbers = table[column.codes]
-    assert isinstance(numbers, np.ndarray)
-    wrong = np.isinf(numbers)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DataError(
-            f"{source}: column {name!r} must hold finite numbers, got {numbers[row]} in row "
-            f"{row + 1}."
-        )
-    return numbers
-
-
-def texts_of(column: Values) -> Texts:
-    """Return a column as texts, numbers in their canonical form; code -1 where one is missing."""
-    if isinstance(column, Texts):
-        return column
-    missing = np.isnan(column)
-    texts = Texts.of_numbers(np.where(missing, 0.0, column))
-    return Texts(np.where(missing, -1, texts.codes), texts.values)
+    return Texts(codes[index], texts.values, origin)

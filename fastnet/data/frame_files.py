@@ -9,11 +9,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from fastnet.data.columns import Target, TextColumns, match_targets
-from fastnet.data.frame import Frame, Values, numbers_of
-from fastnet.data.text import Texts, has_commas, is_number, place, quoted
+from fastnet.data.frame import Frame
+from fastnet.data.values import read_texts
 from fastnet.errors import DataError, DataNotFoundError, nearest
 
 FRAME_FILES: Final = {
@@ -109,7 +107,7 @@ def _near_file(path: Path) -> str:
 def learned(
     frame: Frame, text_columns: TextColumns | None = None, *, but: Sequence[str] = ()
 ) -> Frame:
-    """Return a frame whose columns of texts are numbers where at least half of their cells are.
+    """Return a frame in which columns of texts are numbers or times where their texts are.
 
     Parameters
     ----------
@@ -122,36 +120,16 @@ def learned(
     Raises
     ------
     DataError
-        If not all cells of such a column are numbers then, or a column holds nothing but numbers
-        with commas.
+        See `read_texts`.
     """
     kept = {*but}
     if text_columns is not None:
         kept |= text_columns(tuple(frame.columns), frame.named, frame.source)
     columns = {
-        name: column if name in kept else _learned(column, name, frame.source)
+        name: column if name in kept else read_texts(column, name, frame.source)
         for name, column in frame.columns.items()
     }
     return Frame(frame.rows, columns, frame.named, frame.source)
-
-
-def _learned(column: Values, name: str, source: str) -> Values:
-    if not isinstance(column, Texts):
-        return column
-    numeric = np.array([*map(is_number, column.values), False])[column.codes]
-    known = np.count_nonzero(column.codes >= 0)
-    if numeric.sum() * 2 >= max(known, 1):
-        return numbers_of(column, name, source)
-    # Commas of decimals or of thousands; some cells may do without.
-    if column.values and all(is_number(cell) or has_commas(cell) for cell in column.values):
-        row = int(np.argmax([*map(has_commas, column.values)]))
-        row = int(np.argmax(column.codes == row))
-        cell = column.values[column.codes[row]]
-        raise DataError(
-            f"{place(source, row, name)}: {quoted(cell)} has a comma; write numbers with a decimal "
-            "point and without thousands separators."
-        )
-    return column
 
 
 def text_columns_of(preprocessor: Any, target: Target = None) -> TextColumns:

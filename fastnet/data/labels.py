@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.text import Texts, canonical, is_number, place, quoted
+from fastnet.data.text import Texts, canonical, is_number, matcher, place, quoted
 from fastnet.errors import DataError
 
 AUTO_CLASSES = 20
-"""Integers with at most this many values, or the root of the rows, are taken for classes."""
+"""Integers with at most this many values are taken for classes."""
 
 _NEAR: Final = 2**16  # most integers from the least to the greatest label of a table
 _BLOCK_ROWS: Final = 4096
@@ -30,8 +29,8 @@ def infer_labels(
     ----------
     column : (N,) numbers or texts
     task : {"auto", "classification", "regression"}
-        "auto" takes texts for classes, and integers when there are at most
-        ``max(20, sqrt(N))`` of them; everything else is a value.
+        "auto" takes texts and truths for classes, and integers when there are at most 20 of them;
+        everything else is a value, and so are floats without a fraction, such as prices.
     source, name : str
         File and column, for error messages.
 
@@ -58,11 +57,12 @@ def infer_labels(
             )
         return tuple(sorted(column.values))
     _check_finite(column, source, name)
-    values = np.unique(column)
-    limit = max(AUTO_CLASSES, math.sqrt(len(column)))
-    if task == "auto" and (len(values) > limit or (values != np.rint(values)).any()):
+    if task == "auto" and column.dtype.kind not in "biu":
         return None
-    return tuple(canonical(float(value)) for value in values)
+    values = np.unique(column)
+    if task == "auto" and len(values) > AUTO_CLASSES:
+        return None
+    return tuple(map(canonical, values.tolist()))
 
 
 def encode_labels(
@@ -83,9 +83,8 @@ def encode_labels(
         y = _classes_of_integers(column, label_names)
         if y is not None and (y >= 0).all():
             return y
-        texts = Texts.of_numbers(column.astype(np.float64))
-    index = {label: k for k, label in enumerate(label_names)}
-    codes = np.array([_class_of(value, index) for value in texts.values], dtype=np.int64)
+        texts = Texts.of_numbers(column)
+    codes = np.array([*map(matcher(label_names), texts.values), -1], dtype=np.int64)
     y = codes[texts.codes]
     if (y < 0).any():
         row = int(np.argmax(y < 0))
@@ -137,13 +136,6 @@ def _near_integers(label_names: tuple[str, ...]) -> tuple[float, NDArray[np.int6
     classes = np.full(int(high - low) + 2, -1, np.int64)
     classes[[int(number - low) for number in numbers]] = range(len(numbers))
     return low, classes
-
-
-def _class_of(value: str, index: dict[str, int]) -> int:
-    """Return the class of a label as it is written or, failing that, as the number it is."""
-    if value not in index and is_number(value) and math.isfinite(float(value)):
-        value = canonical(float(value))
-    return index.get(value, -1)
 
 
 def _check_finite(column: NDArray[Any], source: str, name: str) -> None:

@@ -20,6 +20,7 @@ from fastnet.data.arrays import Arrays, as_matrix
 from fastnet.data.columns import Target, listing, unnamed
 from fastnet.data.frame import Frame
 from fastnet.data.limits import require_possible
+from fastnet.data.values import whole
 from fastnet.errors import DataError, InputError
 
 _DAMAGE = (
@@ -74,7 +75,8 @@ def read_npy(path: Path) -> Frame:
     """
     source = str(path)
     matrix = as_matrix(np.array(map_npy(path)), source)
-    rows = np.ascontiguousarray(matrix.T, np.float64)
+    # All columns have one dtype; the integers among them may be labels.
+    rows = map(whole, np.ascontiguousarray(matrix.T, np.float64))
     columns = dict(zip(unnamed(matrix.shape[1]), rows, strict=True))
     return Frame(len(matrix), columns, False, source)
 

@@ -10,6 +10,7 @@ from typing import Any
 from fastnet.data.columns import check_names
 from fastnet.data.frame import Frame, as_frame
 from fastnet.data.limits import require_plausible
+from fastnet.data.text import Texts
 from fastnet.errors import DataError
 
 CELL_BYTES = 8
@@ -21,10 +22,14 @@ DAMAGE = (EOFError, KeyError, MemoryError, OSError, OverflowError, TypeError, Va
 
 @dataclass(frozen=True)
 class ParquetFile:
-    """A Parquet file whose column names are known; `file` is pyarrow's."""
+    """A Parquet file whose column names are known; `file` is pyarrow's.
+
+    `texts` are the names of the columns of texts, which are read encoded, as categories are.
+    """
 
     source: str
     names: tuple[str, ...]
+    texts: list[str]
     file: Any
 
 
@@ -37,16 +42,26 @@ def read_parquet(path: Path) -> Frame:
         If pyarrow is not installed, the file is damaged, or a column holds neither numbers nor
         texts.
     """
-    file = open_parquet(path).file
+    opened = open_parquet(path)
+    file = opened.file
     arrow = importlib.import_module("pyarrow")
     try:
         table = file.read()
         table.validate(full=True)  # pyarrow believes every offset in a column otherwise
-        return as_frame(table, source=str(path))
+        return _with_words(as_frame(table, source=str(path)), opened.texts)
     except DataError:
         raise
     except (arrow.ArrowException, *DAMAGE) as error:
         raise damaged(str(path), error) from error
+
+
+def _with_words(frame: Frame, names: list[str]) -> Frame:
+    columns = dict(frame.columns)
+    for name in names:
+        column = columns[name]
+        if isinstance(column, Texts):
+            columns[name] = Texts(column.codes, column.values)
+    return Frame(frame.rows, columns, frame.named, frame.source)
 
 
 def open_parquet(path: Path) -> ParquetFile:
@@ -78,7 +93,7 @@ def open_parquet(path: Path) -> ParquetFile:
         raise damaged(source, error) from error
     check_names(source, names)
     require_plausible(source, len(content), max(unpacked, cells * CELL_BYTES))
-    return ParquetFile(source, names, file)
+    return ParquetFile(source, names, texts, file)
 
 
 def is_text(types: Any, kind: Any) -> bool:

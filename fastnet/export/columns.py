@@ -34,6 +34,11 @@ class InputColumn:
     Attributes
     ----------
     name : str
+        The column's; the part of its times in brackets, if it is one.
+    source, part : str
+        The column's name, and the part of its times; "" for numbers.
+    truths : bool
+        Whether the numbers are 0 and 1, which true and false stand for.
     kind : {"numeric", "categorical", "empty"}
         A number x becomes its scaled value, then the inputs of its embedding, then its indicator;
         the first two are 0 where x is missing. An empty column becomes no input.
@@ -56,6 +61,9 @@ class InputColumn:
     """
 
     name: str
+    source: str
+    part: str
+    truths: bool
     kind: Literal["numeric", "categorical", "empty"]
     categories: tuple[str, ...]
     at: int
@@ -147,7 +155,10 @@ def _columns(preprocessor: TablePreprocessor) -> tuple[InputColumn, ...]:
         categorical = column.kind == "categorical"
         made.append(
             InputColumn(
+                column.label,
                 column.name,
+                column.part,
+                column.truths,
                 column.kind,
                 column.categories,
                 at,

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.frame import Values, numbers_of, texts_of
-from fastnet.data.text import MAX_CATEGORIES, Texts
-from fastnet.errors import DataError
+from fastnet.data.columns import column_hint
+from fastnet.data.frame import Frame
+from fastnet.data.text import MAX_CATEGORIES, TRUTHS, Texts, matcher, number_key, quoted
+from fastnet.data.times import PARTS, part_of
+from fastnet.data.values import Values, known_texts, numbers_of, read_texts, texts_of, times_of
+from fastnet.errors import DataError, FastNetWarning
 
 Array = NDArray[np.float64]
+
+_IDENTIFIER: Final = re.compile(r"(?i:(^|[_ ])(id|index)$|^unnamed: 0$)|[a-z]Id$")
+
+_FEW: Final = 20  # as many different texts are categories in any table
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,12 @@ class TableColumn:
         become one input each (one-hot). An unseen or missing category becomes all zeros.
     indicator : bool
         Whether a numeric column has a second input that marks missing numbers.
+    part : str
+        The number of `fastnet.data.times.PARTS` that a numeric column makes of times; "" for a
+        column of numbers.
+    truths : bool
+        Whether a numeric column held 0 and 1 alone, or truth values in any spelling, which it may
+        hold in any other spelling too.
     one_hot : bool, optional
         Whether every category has its own input. Default: True unless there are two.
     """
@@ -38,6 +54,8 @@ class TableColumn:
     categories: tuple[str, ...] = ()
     indicator: bool = False
     one_hot: bool | None = None
+    part: str = ""
+    truths: bool = False
 
     def __post_init__(self) -> None:
         if self.one_hot is None:
@@ -51,6 +69,10 @@ class TableColumn:
             raise DataError(f"column {self.name!r} lists a category twice.")
         if self.indicator and self.kind != "numeric":
             raise DataError(f"column {self.name!r}: an indicator is for numbers.")
+        if (self.part or self.truths) and self.kind != "numeric":
+            raise DataError(f"column {self.name!r}: only numbers are parts of times, or truths.")
+        if self.part and self.part not in PARTS:
+            raise DataError(f"column {self.name!r}: unknown part {self.part!r} of times.")
         if self.one_hot and self.kind != "categorical":
             raise DataError(f"column {self.name!r}: only categories are one-hot.")
         if not self.one_hot and len(self.categories) not in (0, 2):
@@ -65,7 +87,16 @@ class TableColumn:
             content["indicator"] = True
         if self.one_hot and len(self.categories) == 2:
             content["one_hot"] = True
+        if self.part:
+            content["part"] = self.part
+        if self.truths:
+            content["truths"] = True
         return content
+
+    @property
+    def label(self) -> str:
+        """The name of the column, and which part of its times this is."""
+        return f"{self.name} ({self.part})" if self.part else self.name
 
     @property
     def levels(self) -> int:
@@ -75,36 +106,142 @@ class TableColumn:
         return len(self.categories) if self.one_hot or not self.categories else 1
 
 
-def learn_column(name: str, column: Values, source: str) -> TableColumn:
-    """Return the description of a column of training rows.
+def learn_columns(frame: Frame, categorical: Collection[str] = ()) -> list[TableColumn]:
+    """Return the descriptions of the columns of training rows; times become several columns.
+
+    Parameters
+    ----------
+    frame : Frame
+    categorical : collection of str
+        Columns whose values are categories, whatever they are.
 
     Raises
     ------
     DataError
-        The column has too many categories, or an infinite number.
+        One of `categorical` is no column; or a column has too many categories, an infinite number,
+        or texts that `read_texts` refuses.
+
+    Warns
+    -----
+    FastNetWarning
+        A column has no value, numbers written as texts, or an identifier in each row.
     """
-    if not isinstance(column, Texts):
-        missing = np.isnan(numbers_of(column, name, source))
+    for name in categorical:
+        if name not in frame.columns:
+            raise DataError(
+                f"{frame.source} has no column {name!r}{column_hint(name, frame.columns)}"
+            )
+    made: list[TableColumn] = []
+    for name, values in frame.columns.items():
+        made += _learn_column(name, values, frame.source, categorical=name in categorical)
+    return made
+
+
+def _learn_column(name: str, given: Values, source: str, *, categorical: bool) -> list[TableColumn]:
+    values = texts_of(given) if categorical else _read(given, name, source)
+    where = f"{source}: column {name!r}"
+    if not isinstance(values, Texts):
+        missing = np.isnan(values)
         if missing.all():
-            return TableColumn(name, "empty")
-        return TableColumn(name, "numeric", indicator=bool(missing.any()))
-    used = np.unique(column.codes[column.codes >= 0])
-    if not used.size:
-        return TableColumn(name, "empty")
-    if used.size > MAX_CATEGORIES:
+            _warn(f"{where} has no value: it is ignored.")
+            return [TableColumn(name, "empty")]
+        if values.dtype.kind == "M":
+            return _parts(name, values)
+        known = numbers_of(values, name, source)[~missing]
+        truths = bool(np.isin(known, (0.0, 1.0)).all())
+        if isinstance(given, Texts) and given.origin == "words" and not truths:
+            _warn(
+                f"{where} holds numbers as texts, which are read as numbers: give "
+                f"categorical=[{name!r}] if they are names."
+            )
+        if _IDENTIFIER.search(name) and len(np.unique(known)) == len(values) > _FEW:
+            _warn(
+                f"{where} is a different number in each row: leave it out if it is an identifier."
+            )
+        return [TableColumn(name, "numeric", indicator=bool(missing.any()), truths=truths)]
+    texts = known_texts(values)
+    used = sorted(texts.values[k] for k in np.unique(texts.codes[texts.codes >= 0]))
+    if not used:
+        _warn(f"{where} has no value: it is ignored.")
+        return [TableColumn(name, "empty")]
+    if len(used) > MAX_CATEGORIES:
         raise DataError(
-            f"{source}: column {name!r} has {used.size:,} different texts, more than "
-            f"{MAX_CATEGORIES:,}: leave it out, or make numbers or fewer categories of it."
+            f"{where} has {len(used):,} different texts, more than {MAX_CATEGORIES:,}: leave it "
+            "out, or make numbers or fewer categories of it."
         )
-    return TableColumn(name, "categorical", tuple(sorted(column.values[k] for k in used)))
+    if len(used) > _FEW and 2 * len(used) > np.count_nonzero(texts.codes >= 0):
+        _warn(
+            f"{where} has {len(used):,} different texts in {len(texts):,} rows, such as "
+            f"{quoted(used[0])}: leave it out if it is an identifier."
+        )
+    # 1 and 1.0 are one category, called by the shorter spelling.
+    spelled: dict[str, str] = {}
+    for text in sorted(used, key=len):
+        spelled.setdefault(number_key(text), text)
+    return [TableColumn(name, "categorical", tuple(sorted(spelled.values())))]
+
+
+def _read(given: Values, name: str, source: str) -> Values:
+    """Return what `read_texts` does, and 0 and 1 for texts that are all truth values."""
+    values = read_texts(given, name, source)
+    if isinstance(values, Texts) and values.origin != "categories":
+        words = {value.lower() for value in known_texts(values).values}
+        both = {TRUTHS.get(word) for word in words} == {False, True}
+        if both or (words and words <= {"true", "false"}):
+            return numbers_of(values, name, source, truths=True)
+    return values
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, FastNetWarning, stacklevel=5)
+
+
+def _parts(name: str, times: NDArray[np.datetime64]) -> list[TableColumn]:
+    """Return a column for each part of times that differs in training; the first marks missing."""
+    parts = {part: part_of(times, part) for part in PARTS}
+    varied = [part for part, z in parts.items() if np.nanmin(z) < np.nanmax(z)]
+    chosen = varied or [PARTS[0]]
+    missing = bool(np.isnat(times).any())
+    return [
+        TableColumn(name, "numeric", indicator=missing and part == chosen[0], part=part)
+        for part in chosen
+    ]
+
+
+def values_of(column: TableColumn, values: Values, source: str) -> Values:
+    """Return the values that a description is about, of those of its column in a table."""
+    if column.kind == "numeric":
+        if column.part:
+            return part_of(times_of(values, column.name, source), column.part)
+        return numbers_of(values, column.name, source, truths=column.truths)
+    return values
 
 
 def codes_of(column: TableColumn, values: Values) -> NDArray[np.int64]:
     """Return the index of each row's category, (N,); -1 if it is missing or unseen."""
     texts = texts_of(values)
-    index = {text: k for k, text in enumerate(column.categories)}
-    table = np.array([*(index.get(value, -1) for value in texts.values), -1], np.int64)
+    table = np.array([*map(matcher(column.categories), texts.values), -1], np.int64)
     return table[texts.codes]
+
+
+def warn_of_unknown(
+    column: TableColumn, values: Values, codes: NDArray[np.int64], source: str
+) -> None:
+    """Warn if most of a column's values are categories that training did not have."""
+    if (codes >= 0).sum() * 2 >= len(codes):
+        return
+    texts = known_texts(texts_of(values), column.categories)
+    there = texts.codes >= 0
+    unknown = there & (codes < 0)
+    if 2 * unknown.sum() > there.sum():
+        row = int(np.argmax(unknown))
+        seen = ", ".join(map(quoted, column.categories[:5]))
+        more = ", ..." if len(column.categories) > 5 else ""
+        _warn(
+            f"{source}: column {column.name!r} has {int(unknown.sum()):,} values of "
+            f"{int(there.sum()):,} that were not there in training, such as "
+            f"{quoted(texts.values[texts.codes[row]])} in row {row + 1}; known are {seen}{more}."
+        )
 
 
 def signs(codes: NDArray[np.int64]) -> Array:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.errors import InputError, suggest
+from fastnet.errors import DataError, InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn import random
 
@@ -31,6 +31,17 @@ def check(name: str | None) -> str | None:
     if name is not None and name not in EMBEDDINGS:
         raise InputError(f"unknown numeric embedding {name!r}{suggest(name, EMBEDDINGS)}")
     return name
+
+
+def check_knots(name: str | None, knots: Array, numeric: int) -> None:
+    """Raise unless these are the knots of an embedding of that many columns."""
+    check(name)
+    if knots.ndim != 2 or len(knots) != numeric:
+        raise DataError(f"the table: expected the knots of {numeric} columns.")
+    if bool(knots.shape[1]) != (name is not None and numeric > 0):
+        raise DataError("the table: expected knots exactly where numbers are embedded.")
+    if name == "piecewise" and numeric and (knots.shape[1] < 2 or (np.diff(knots) < 0).any()):
+        raise DataError("the table: expected the ends of bins in rising order.")
 
 
 def width(name: str | None, knots: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -36,6 +36,7 @@ def learn_table(
     loss: Loss,
     fraction: float = 0.0,
     sample_weight: ArrayLike | None = None,
+    categorical: Sequence[str] = (),
 ) -> TablePreprocessor:
     """Fit the preprocessor for a network that will train on its first table.
 
@@ -45,6 +46,8 @@ def learn_table(
         Fraction of the rows that are held out for validation; they are not used.
     sample_weight : (N,), optional
         Rows of weight 0 are not used.
+    categorical : sequence of str
+        See `TablePreprocessor.fit`.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def learn_table(
     inputs, names, values = split_target(frame, y)
     kept = training_rows(len(frame), fraction, seed, sample_weight)
     target = _learn_target(plan, names, values, loss, kept)
-    made = TablePreprocessor.fit(inputs, rows=kept, seed=seed)
+    made = TablePreprocessor.fit(inputs, rows=kept, seed=seed, categorical=categorical)
     made = made if target is None else made.with_target(target)
     if made.inputs != plan.inputs:
         raise InputError(
@@ -80,7 +83,7 @@ def _learn_target(
     if loss.metric == "accuracy":
         task = "classification"
     columns = target_columns(values, names[0] if names else "target")
-    texts = isinstance(columns[0], Texts)
+    texts = isinstance(columns[0], Texts) or columns[0].dtype.kind == "b"
     scaled = scales_targets(loss, plan.output_activation.name)
     if not names and not (texts if task == "classification" else scaled):
         return None

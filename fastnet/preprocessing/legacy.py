@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.frame import Frame
-from fastnet.preprocessing.columns import TableColumn, learn_column
+from fastnet.data.text import Texts
+from fastnet.preprocessing.columns import TableColumn, learn_columns
 from fastnet.preprocessing.statistics import mean_and_scale
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
@@ -22,12 +23,13 @@ def learn_table_of_0_1(
     Categories are one-hot encoded, and numbers are rounded to float32. The encoded inputs are then
     standardised.
     """
-    columns = []
-    for name, values in frame.columns.items():
-        learned = learn_column(name, values, frame.source)
-        if learned.categories:
-            learned = TableColumn(name, "categorical", learned.categories, one_hot=True)
-        columns.append(learned)
+    texts = [name for name, values in frame.columns.items() if isinstance(values, Texts)]
+    columns = [
+        TableColumn(column.name, "categorical", column.categories, one_hot=True)
+        if column.categories
+        else column
+        for column in learn_columns(frame, texts)
+    ]
     levels = sum(column.levels for column in columns)
     made = TablePreprocessor(
         tuple(columns),

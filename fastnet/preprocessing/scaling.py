@@ -24,8 +24,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.frame import Values, numbers_of
-from fastnet.preprocessing.columns import TableColumn, codes_of, signs
+from fastnet.data.values import Values
+from fastnet.preprocessing.columns import TableColumn, codes_of, signs, values_of, warn_of_unknown
 from fastnet.preprocessing.statistics import mean_and_scale
 
 Array = NDArray[np.float64]
@@ -82,7 +82,7 @@ def learn_scale(
     if scaling == "none" or column.kind == "empty":
         return np.zeros(column.levels), np.ones(column.levels)
     if column.kind == "numeric":
-        numbers = numbers_of(values, column.name, source)
+        numbers: Any = values_of(column, values, source)
         missing = np.isnan(numbers)
         parts = [numbers[~missing], *([missing.astype(np.float64)] if column.indicator else [])]
     else:
@@ -132,6 +132,8 @@ def write_levels(
     scale: tuple[Array, Array],
     apply: Callable[[Any, Any, Any], Any],
     source: str,
+    *,
+    warns: bool = True,
 ) -> tuple[Array, Array] | None:
     """Write the scaled inputs (N, levels) of a column.
 
@@ -143,12 +145,14 @@ def write_levels(
         Center and factor from `learn_scale`.
     apply : callable
         A row of `APPLY`.
+    warns : bool, default True
+        Whether to warn if most categories are unknown.
     """
     center, factor = scale
     if column.kind == "empty":
         return None
     if column.kind == "numeric":
-        numbers = numbers_of(values, column.name, source)
+        numbers: Any = values_of(column, values, source)
         z = apply(numbers, center[0], factor[0])
         missing = np.isnan(numbers)
         out[:, 0] = np.where(missing, 0.0, z)
@@ -156,6 +160,8 @@ def write_levels(
             out[:, 1] = apply(missing.astype(np.float64), center[1], factor[1])
         return numbers, z
     codes = codes_of(column, values)
+    if warns:
+        warn_of_unknown(column, values, codes, source)
     if not column.one_hot:
         out[:, 0] = apply(signs(codes), center[0], factor[0])
         return None

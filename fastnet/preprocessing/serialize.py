@@ -154,7 +154,8 @@ def _target(data: Any, arrays: Arrays) -> TableTarget:
 
 
 def _column(
-    data: Any, optional: frozenset[str] = frozenset({"categories", "indicator", "one_hot"})
+    data: Any,
+    optional: frozenset[str] = frozenset({"categories", "indicator", "one_hot", "part", "truths"}),
 ) -> TableColumn:
     fields = read_fields(data, "a column of the table", {"name", "kind"}, optional)
     kind: Any = read_value(fields["kind"], "the kind of a column", str)  # TableColumn checks it
@@ -165,6 +166,8 @@ def _column(
         read_texts(fields.get("categories", []), "'categories'"),
         read_value(fields.get("indicator", False), "'indicator'", bool),
         None if one_hot is None else read_value(one_hot, "'one_hot'", bool),
+        read_value(fields.get("part", ""), "'part'", str),
+        read_value(fields.get("truths", False), "'truths'", bool),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,13 +11,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastnet.data.columns import MAX_COLUMNS, check_names, column_hint
-from fastnet.data.frame import Frame, Values, as_frame, numbers_of
-from fastnet.errors import DataError, FastNetWarning, InputError, suggest
+from fastnet.data.frame import Frame, as_frame
+from fastnet.data.values import Values
+from fastnet.errors import DataError, InputError, suggest
 from fastnet.nn.layers import Block, Dense
 from fastnet.nn.losses import Loss
 from fastnet.preprocessing import embeddings, validation
 from fastnet.preprocessing.base import Description
-from fastnet.preprocessing.columns import TableColumn, learn_column
+from fastnet.preprocessing.columns import TableColumn, learn_columns, values_of
 from fastnet.preprocessing.scaling import APPLY, SCALINGS, Scaling, learn_scale, write_levels
 from fastnet.preprocessing.target import TableTarget, split_target
 
@@ -77,27 +77,20 @@ class TablePreprocessor:
 
     def __post_init__(self) -> None:
         """Check all parts, which may come from a hostile file."""
-        check_names("the table", [column.name for column in self.columns])
-        embeddings.check(self.numeric_embedding)
+        check_names("the table", [column.label for column in self.columns])
         numeric = sum(column.kind == "numeric" for column in self.columns)
         if self.knots is None:
             object.__setattr__(self, "knots", np.zeros((numeric, 0)))
         knots, levels = self._knots, sum(column.levels for column in self.columns)
         if self.center.shape != (levels,) or self.factor.shape != (levels,):
             raise DataError(f"the table: expected the scales of {levels} inputs.")
-        if knots.ndim != 2 or len(knots) != numeric:
-            raise DataError(f"the table: expected the knots of {numeric} columns.")
-        if bool(knots.shape[1]) != (self.numeric_embedding is not None and numeric > 0):
-            raise DataError("the table: expected knots exactly where numbers are embedded.")
+        embeddings.check_knots(self.numeric_embedding, knots, numeric)
         if not all(np.isfinite(part).all() for part in (self.center, self.factor, knots)):
             raise DataError("the table: expected finite numbers.")
         if self.scaling not in APPLY:
             raise DataError(f"the table: unknown scaling {self.scaling!r}.")
         if (self.factor < 0).any() or (self.scaling != "robust" and (self.factor == 0).any()):
             raise DataError("the table: expected factors of at least 0.")
-        bins = self.numeric_embedding == "piecewise" and numeric
-        if bins and (knots.shape[1] < 2 or (np.diff(knots) < 0).any()):
-            raise DataError("the table: expected the ends of bins in rising order.")
         if not 0 < self.inputs <= MAX_COLUMNS:
             raise DataError(f"the table becomes {self.inputs:,} inputs, expected 1 to 100,000.")
         targets = self.target.names if self.target else ()
@@ -122,6 +115,7 @@ class TablePreprocessor:
         seed: int = 0,
         rows: NDArray[np.intp] | None = None,
         scaling: Literal["robust", "standard", "none"] = "robust",
+        categorical: Sequence[str] = (),
     ) -> Self:
         """Fit the preprocessor to training rows.
 
@@ -140,6 +134,8 @@ class TablePreprocessor:
             The training rows, if others are held out; labels come from all rows.
         scaling : {"robust", "standard", "none"}, default "robust"
             By median and quartiles with a smooth clip, by mean and standard deviation, or none.
+        categorical : sequence of str
+            Columns whose numbers are names, such as postal codes.
 
         Raises
         ------
@@ -150,7 +146,8 @@ class TablePreprocessor:
         Warns
         -----
         FastNetWarning
-            A column without any value is ignored.
+            A column has no value and is ignored, holds numbers written as texts, or looks like an
+            identifier.
         """
         # Learn the kind of each column, and the target.
         if scaling not in SCALINGS:
@@ -160,11 +157,7 @@ class TablePreprocessor:
             raise DataError(f"{frame.source} has no rows.")
         learned = None if y is None else TableTarget.learn(y, names, task, rows)
         frame = frame if rows is None else frame.take(rows)
-        columns = [learn_column(k, v, frame.source) for k, v in frame.columns.items()]
-        for column in columns:
-            if column.kind == "empty":
-                message = f"{frame.source}: column {column.name!r} has no value: it is ignored."
-                warnings.warn(message, FastNetWarning, stacklevel=2)
+        columns = learn_columns(frame, categorical)
         if all(column.kind == "empty" for column in columns):
             raise DataError(f"{frame.source} has no column with a value beside the target.")
         # Learn scales and embeddings.
@@ -177,7 +170,7 @@ class TablePreprocessor:
             return made
         knots = []
         for number, (column, place) in enumerate(numbers):
-            x = numbers_of(frame.columns[column.name], column.name, frame.source)
+            x: Any = values_of(column, frame.columns[column.name], frame.source)
             z = APPLY[scaling](x, center[place], factor[place])
             knots.append(embeddings.learn(numeric_embedding, z, number, seed))
         return replace(made, numeric_embedding=numeric_embedding, knots=np.array(knots))
@@ -230,7 +223,7 @@ class TablePreprocessor:
                 found.append(f"{column.name}={column.categories[0]}")
             elif column.kind == "numeric":
                 extra = self.widths(column) - column.levels
-                found += [column.name, *(f"{column.name} ({k + 1})" for k in range(extra))]
+                found += [column.label, *(f"{column.label} ({k + 1})" for k in range(extra))]
                 found += [f"{column.name} is missing"] * column.indicator
         return tuple(found)
 
@@ -242,8 +235,17 @@ class TablePreprocessor:
         DataError
             A column is missing, their number is wrong, or a numeric column has text or an infinite
             number; the message names column and row, or the most similar column.
+
+        Warns
+        -----
+        FastNetWarning
+            Most values of a column are categories that training did not have.
         """
-        frame = as_frame(table, name)
+        return self._encoded(as_frame(table, name), dtype, name)
+
+    def _encoded(
+        self, frame: Frame, dtype: DTypeLike, name: str, *, warns: bool = True
+    ) -> NDArray[Any]:
         out = np.empty((len(frame), self.inputs), dtype)
         at = number = 0
         parts = zip(self.columns, self._match(frame), self._places, strict=False)
@@ -255,7 +257,7 @@ class TablePreprocessor:
                 part = slice(place, place + column.levels)
                 how = (self.center[part], self.factor[part]), APPLY[self.scaling], frame.source
                 levels = np.empty((len(frame), column.levels), dtype)
-                numbers = write_levels(levels, column, values, *how)
+                numbers = write_levels(levels, column, values, *how, warns=warns)
                 extra = at + 1 + width - column.levels
                 if numbers is None:
                     out[:, at : at + width] = levels
@@ -272,12 +274,15 @@ class TablePreprocessor:
         return out if self.scaling == "robust" else validation.finite(f"{name} after scaling", out)
 
     def transform_row(self, row: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return the inputs (I,) for one row: a dict of values, or values in training order."""
+        """Return the inputs (I,) for one row: a dict of values, or values in training order.
+
+        There is no warning of unknown categories, which single rows have now and then.
+        """
         if isinstance(row, Mapping):
             table: Any = {name: np.array([value], object) for name, value in row.items()}
         else:
             table = row if isinstance(row, Frame) else np.array([list(row)], object)
-        return np.asarray(self.transform(table, dtype, "row")[0])
+        return np.asarray(self._encoded(as_frame(table, "row"), dtype, "row", warns=False)[0])
 
     def encode(
         self, x: Any, y: Any, dtype: np.dtype[Any], name: str = "x"
@@ -315,7 +320,7 @@ class TablePreprocessor:
         """
         matched = self.names_in(names, named=named, source=source)
         pairs = zip(self.columns, matched, strict=True)
-        categorical = {name for column, name in pairs if column.kind == "categorical"}
+        categorical = {name for c, name in pairs if c.kind == "categorical" or c.part}
         return categorical | ({*names}.difference(matched) if self.label_names else set())
 
     def _match(self, frame: Frame) -> list[Values | None]:
@@ -332,21 +337,23 @@ class TablePreprocessor:
         DataError
             A column is missing, or their number is wrong; the message has the most similar name.
         """
-        wanted = [column.name for column in self.columns]
+        columns = [column.name for column in self.columns]
         if self.named and named:
             known = set(names)
             for column in self.columns:
                 if column.kind != "empty" and column.name not in known:
                     hint = column_hint(column.name, names)
                     raise DataError(f"{source} has no column {column.name!r}{hint}")
-            return wanted
+            return columns
+        wanted = list(dict.fromkeys(columns))
         targets = self.target.names if self.target else ()
         # A table that still holds the target, where it was in training.
         if targets and not named and set(names) == {*wanted, *targets}:
-            return wanted
+            return columns
         if len(names) != len(wanted):
             raise DataError(f"{source}: expected {len(wanted)} columns, got {len(names)}.")
-        return names
+        given = dict(zip(wanted, names, strict=True))
+        return [given[name] for name in columns]
 
     def encode_target(self, table: Any, y: Any) -> Any:
         """Return the encoded targets.

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet.data.columns import column_hint
-from fastnet.data.frame import Frame, Values, column_of, numbers_of, texts_of
+from fastnet.data.frame import Frame
 from fastnet.data.labels import encode_labels, infer_labels
 from fastnet.data.text import Texts
+from fastnet.data.values import Values, column_of, known_texts, numbers_of, read_texts
 from fastnet.errors import DataError, InputError
 from fastnet.nn.losses import GaussianNLL, Loss
 from fastnet.nn.metrics import Metric
@@ -90,8 +91,7 @@ class TableTarget:
         ----------
         y : (N,) numbers or strings, or (N, T) numbers
         task : {"auto", "classification", "regression"}
-            With "auto", text and integers with at most ``max(20, sqrt(N))`` different values are
-            classes.
+            With "auto", texts, truths and integers with at most 20 different values are classes.
         rows : (M,) intp, optional
             The rows for the scales; labels come from all rows.
 
@@ -103,7 +103,10 @@ class TableTarget:
         name = names[0] if names else "target"
         columns = target_columns(y, name)
         if len(columns) == 1:
-            texts_or_numbers = _complete(columns[0], name)
+            given = columns[0]
+            if isinstance(given, Texts) and given.origin == "cells" and task != "classification":
+                given = read_texts(given, name, "the table")
+            texts_or_numbers = _complete(given, name)
             labels = infer_labels(texts_or_numbers, task, "the table", name)
             if labels is not None:
                 if len(labels) == 1:
@@ -134,7 +137,9 @@ class TableTarget:
         if self.labels is not None:
             if len(columns) != 1:
                 raise DataError(f"expected one column of labels, got {len(columns)}.")
-            return encode_labels(_complete(columns[0], name), self.labels, source, name)
+            return encode_labels(
+                _complete(columns[0], name, self.labels), self.labels, source, name
+            )
         matrix = _numbers(columns, name)
         if matrix.shape[1] != len(self.center):
             raise DataError(f"expected {len(self.center)} target columns, got {matrix.shape[1]}.")
@@ -159,7 +164,8 @@ class TableTarget:
         if self.labels is not None or not self.is_scaled:
             return given
         factor, shift = self.units(given.shape[-1], loss)
-        return (given * factor + shift).astype(given.dtype)
+        # In float64: a target with a large offset would lose its digits.
+        return given * factor + shift
 
     def metrics_in_units(
         self, metrics: list[tuple[str, Metric]], loss: Loss
@@ -234,13 +240,20 @@ def target_columns(y: Any, name: str) -> list[Values]:
     raise InputError(f"the target must have the shape (N,) or (N, T), got {array.shape}.")
 
 
-def _complete(column: Values, name: str) -> Values:
-    """Return a column; raise `DataError` naming its first row without a value."""
-    gaps = column.codes < 0 if isinstance(column, Texts) else np.isnan(column)
+def _complete(column: Values, name: str, labels: tuple[str, ...] = ()) -> Values:
+    """Return a column; raise `DataError` naming its first row without a value.
+
+    A cell such as "NA" is a value if it is one of the `labels`.
+    """
+    if isinstance(column, Texts):
+        column = known_texts(column, labels)
+        gaps = column.codes < 0
+    else:
+        gaps = np.isnat(column) if column.dtype.kind == "M" else np.isnan(column)
     if gaps.any():
         row = int(np.argmax(gaps)) + 1
         raise DataError(f"the target {name!r} is missing in row {row}: leave such rows out.")
-    return texts_of(column) if isinstance(column, Texts) else column
+    return column
 
 
 def _numbers(columns: list[Values], name: str) -> NDArray[np.float64]:

@@ -22,8 +22,8 @@ from fastnet.errors import InputError
 from fastnet.nn import losses
 from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.sklearn import tables
-from fastnet.sklearn.estimator import FLOATS, Array, FastNetEstimator
-from fastnet.sklearn.parameters import dense, extending
+from fastnet.sklearn.estimator import Array, FastNetEstimator
+from fastnet.sklearn.parameters import FLOATS, dense, extending
 
 
 class FastNetClassifier(ClassifierMixin, FastNetEstimator):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastnet.errors import InputError
 from fastnet.network import Network
@@ -25,7 +25,6 @@ from fastnet.training.callbacks import DEFAULT_VALIDATION, Callback, EarlyStoppi
 from fastnet.training.history import History
 
 Array = NDArray[Any]
-FLOATS: Final = (np.float64, np.float32)
 
 
 class FastNetEstimator(BaseEstimator):
@@ -355,8 +354,7 @@ class FastNetEstimator(BaseEstimator):
         if self._tabular:
             tables.match(self, X)
             return self._network().predict(tables.frame_of(X))
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=FLOATS, reset=False)
-        return self._network().predict(dense(X))
+        return self._network().predict(tables.matrix(self, X))
 
     def _network(self) -> Network:
         """Return the network on the backend of the present parameters."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.errors import InputError, suggest
@@ -19,6 +20,9 @@ from fastnet.training.callbacks import EarlyStopping, Run
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
+
+FLOATS: Final = (np.float64, np.float32)
+"""The dtypes of arrays that estimators take."""
 
 NORMALIZATIONS: Final[dict[str, type[BatchNorm] | type[LayerNorm]]] = {
     "batch": BatchNorm,

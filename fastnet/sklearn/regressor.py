@@ -12,8 +12,8 @@ from sklearn.utils.validation import column_or_1d, validate_data
 from fastnet.errors import InputError
 from fastnet.nn import losses
 from fastnet.nn.losses import CrossEntropy, GaussianNLL, Loss, Quantile
-from fastnet.sklearn.estimator import FLOATS, Array, FastNetEstimator
-from fastnet.sklearn.parameters import extending
+from fastnet.sklearn.estimator import Array, FastNetEstimator
+from fastnet.sklearn.parameters import FLOATS, extending
 
 
 class FastNetRegressor(RegressorMixin, FastNetEstimator):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
-from fastnet.data.frame import Frame, as_frame, is_missing, is_table
-from fastnet.errors import InputError
+from fastnet.data.frame import Frame, as_frame, is_table
+from fastnet.data.values import is_missing, numbers_of
+from fastnet.errors import FastNetWarning, InputError
 from fastnet.nn.layers import Layer
 from fastnet.preprocessing.samples import training_rows
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
 from fastnet.sklearn import parameters
-from fastnet.sklearn.parameters import dense
+from fastnet.sklearn.parameters import FLOATS, dense
 from fastnet.tables import preset
 from fastnet.tables.preset import Built, Overrides, Preset
 
@@ -33,12 +35,57 @@ _OVERRIDES: Final = (
 
 def prepares(model: Any, X: Any) -> bool:
     """Return whether a `TablePreprocessor` encodes the columns of X."""
+    model._medians = None
     if model.table is not None:
         return bool(model.table)
     options = (model.preset, model.embedding_size, model.numeric_embedding)
     if any(option is not None for option in options):
         return True
-    return is_table(X) and not as_frame(X).plain
+    if not is_table(X):
+        return False
+    frame = as_frame(X)
+    if not frame.plain:
+        return True
+    # Kept for gaps that come at prediction.
+    numbers = {name: numbers_of(column, name, "X") for name, column in frame.columns.items()}
+    model._medians = {name: float(np.median(column)) for name, column in numbers.items()}
+    return False
+
+
+def matrix(model: Any, X: Any) -> Any:
+    """Return the rows (N, I) for a network without a preprocessor of tables."""
+    values = filled(model, X)
+    if values is None:
+        kinds = ["csr", "csc"]
+        X = validate_data(model, X, accept_sparse=kinds, dtype=FLOATS, reset=False)
+        values = dense(X)
+    return values
+
+
+def filled(model: Any, X: Any) -> NDArray[np.float64] | None:
+    """Return a frame with gaps as an array (N, I), with medians of training for them; else None.
+
+    A fold of a cross-validation may have had no gaps where another has some.
+    """
+    medians = getattr(model, "_medians", None)
+    if medians is None or not is_table(X):
+        return None
+    frame = as_frame(X)
+    if frame.plain or list(frame.columns) != list(medians):  # scikit-learn names what is wrong
+        return None
+    columns, gaps = {}, []
+    for name, values in frame.columns.items():
+        numbers = numbers_of(values, name, "X")
+        missing = np.isnan(numbers)
+        columns[name] = np.where(missing, medians[name], numbers)
+        gaps += [name] * bool(missing.any())
+    warnings.warn(
+        f"X has missing values in {', '.join(map(repr, gaps))}, where training had none: the "
+        "median of training stands for them. Give table=True to learn from gaps.",
+        FastNetWarning,
+        stacklevel=4,
+    )
+    return np.stack([*columns.values()], axis=1)
 
 
 def frame_of(X: Any) -> Frame:

@@ -19,6 +19,7 @@ from fastnet.preprocessing.samples import training_rows
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.tables import preset as presets
 from fastnet.tables.preset import Built, Preset, outputs_for
+from fastnet.training.checkpoints.writer import known_categories
 
 HIDDEN: Final = (128, 64)
 """The hidden layers of a network without a preset."""
@@ -34,6 +35,7 @@ def train(
     activation: str | None = None,
     embedding_size: int | None = None,
     numeric_embedding: Literal["periodic", "piecewise"] | None = None,
+    categorical: Sequence[str] = (),
     loss: str | Loss | None = None,
     dtype: str = "float32",
     seed: int = 0,
@@ -51,8 +53,8 @@ def train(
     target : str, sequence of str, or array
         The name of the target column, or several names, or the values themselves.
     task : {"auto", "classification", "regression"}
-        With "auto", text and integers with at most ``max(20, sqrt(N))`` different values are
-        classes; other numbers are regressed.
+        With "auto", texts, truth values and integers with at most 20 different values are classes;
+        other numbers are regressed, and so are floats without a fraction, such as prices.
     preset : {"tabular", None}, default "tabular"
         The published settings of RealMLP-TD-S, or None for a plain network.
     hidden : sequence of int, optional
@@ -64,6 +66,8 @@ def train(
         default: categories are one-hot encoded.
     numeric_embedding : {None, "periodic", "piecewise"}
         Further inputs for each number.
+    categorical : sequence of str
+        Columns whose numbers are names, such as postal codes.
     loss : str or Loss, optional
         Default: the preset's; cross_entropy for classes, mse for numbers.
     dtype, seed, backend
@@ -101,6 +105,10 @@ def train(
         numeric_embedding=numeric_embedding,
         seed=seed,
         rows=training_rows(len(frame), held_back, seed, sample_weight),
+        categorical=(
+            *categorical,
+            *known_categories(fit.get("checkpoint"), fit.get("resume", False)),
+        ),
     )
 
     # Choose layers, loss, optimizer and options of fit: the preset's or plain ones.

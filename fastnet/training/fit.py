@@ -165,7 +165,8 @@ def prepare(
         if model.optimizer_state is None and is_table(x):
             x = as_frame(x)
             learned = model.plan, model.seed, x, y, loss, fraction, sample_weight
-            preprocessor = learn_table(*learned)
+            categories = options.checkpointer.categories
+            preprocessor = learn_table(*learned, categorical=categories)
         elif options.standardize:
             rows = preprocessor, x, y, loss, fraction, sample_weight, options.class_weight
             preprocessor = learn_scaler(model.plan, model.seed, *rows)

@@ -89,10 +89,14 @@ class Checkpointer(Protocol):
         Whether the run has checkpoints.
     iterations : int or None
         The epochs between two checkpoints; None if time decides.
+    categories : tuple of str
+        The categorical columns of the run to resume.
     """
 
     @property
     def active(self) -> bool: ...
+    @property
+    def categories(self) -> tuple[str, ...]: ...
     @property
     def iterations(self) -> int | None: ...
 
@@ -131,6 +135,7 @@ class _NoCheckpoints:
     """A checkpointer that does nothing."""
 
     active: bool = False
+    categories: tuple[str, ...] = ()
     iterations: int | None = None
 
     def opened(self, *_: Any) -> AbstractContextManager[Any]:

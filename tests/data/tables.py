@@ -8,11 +8,13 @@ import numpy as np
 
 from fastnet.data.frame import Frame
 from fastnet.data.text import Texts
+from fastnet.data.values import known_texts
 
 
 def cells(column: Any) -> list[Any]:
     """Return a column as a list; None where a value is missing."""
     if isinstance(column, Texts):
+        column = known_texts(column)
         return [None if code < 0 else column.values[code] for code in column.codes]
     return [None if np.isnan(number) else float(number) for number in column]
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import fastnet as fn
 from fastnet.data.csv import open_csv, read_csv
-from fastnet.data.frame import of_cells
 from fastnet.data.frame_files import read_frame
 from fastnet.data.text import Texts
+from fastnet.data.values import of_cells
 from tests.data.tables import cells, table
 
 # --- the form of the file -------------------------------------------------------------------------

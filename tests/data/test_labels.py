@@ -27,7 +27,7 @@ def by_numbers(column: NDArray[Any], labels: Sequence[str]) -> Any:
 
 def by_texts(column: NDArray[Any], labels: Sequence[str]) -> Any:
     """The naive twin: each number as the text it would be."""
-    return encode_labels(Texts.of_numbers(column.astype(np.float64)), tuple(labels), "t.csv", "y")
+    return encode_labels(Texts.of_numbers(column), tuple(labels), "t.csv", "y")
 
 
 def outcome(encode: Any, column: NDArray[Any], labels: Sequence[str]) -> Any:

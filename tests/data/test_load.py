@@ -208,7 +208,9 @@ BARE = "0,1,2\n1,3,4\n0,5,7\n"
 def new_rows(write: Any, trained: str, text: str, given: str | None) -> tuple[Any, Any]:
     """Return what the commands make of a new file, for a network of the columns of another."""
     target = "x0" if trained == BARE else "y"
-    made = TablePreprocessor.fit(read_frame(write(trained)), target, scaling="none")
+    frame = read_frame(write(trained))
+    task = "classification" if trained == CODES else "auto"
+    made = TablePreprocessor.fit(frame, target, task=task, scaling="none")
     net = fn.Network([made.inputs, 2])
     net.preprocessor = made
     rows = load_for(net, str(write(text, "new.csv")), target=given, folder=None, split="auto")
@@ -228,7 +230,6 @@ def new_rows(write: Any, trained: str, text: str, given: str | None) -> tuple[An
         ),
         (NAMED, "color,a\nblue,7\n", None, [[7, 1, 0, 0]], None),
         (NAMED, "color,a,is\nblue,7,dog\n", "is", [[7, 1, 0, 0]], [1]),
-        (NAMED, "color,a\n1,2\n", None, [[2, 0, 0, 0]], None),
         (PLAIN, "5,6\n", None, [[5, 6]], None),
         (PLAIN, "5,6,1\n", "-1", [[5, 6]], [1]),
         (CODES, "a,is\n5,08\n", "is", [[5]], [1]),

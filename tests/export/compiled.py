@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,9 +15,12 @@ from numpy.typing import NDArray
 import fastnet as fn
 from fastnet.export import export
 from fastnet.export.c.tables import RowStruct
-from fastnet.export.columns import table_of
+from fastnet.export.columns import InputColumn, table_of
+from fastnet.preprocessing.columns import TableColumn, values_of
+from fastnet.tables import as_frame
+from tests import toolchain
 
-COMPILER = shutil.which(os.environ.get("CC", "cc"))
+COMPILER = toolchain.compiler("C")
 STRICT = (
     "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion",
     "-Wmissing-prototypes", "-Wstrict-prototypes", "-O1",
@@ -78,13 +79,23 @@ def encode_row(
     return loaded.net_encode(ctypes.byref(row), ctypes.c_void_p(x.ctypes.data)), x
 
 
+def cells_of(column: InputColumn, rows: Mapping[str, Any]) -> Sequence[Any]:
+    """Return a column of rows as all formats but that for NumPy take it: numbers and texts."""
+    cells = rows[column.source]
+    if not (column.part or column.truths):
+        return list(cells)
+    description = TableColumn(column.source, "numeric", part=column.part, truths=column.truths)
+    numbers: Any = values_of(description, as_frame({"x": cells}).columns["x"], "rows")
+    return [None if np.isnan(number) else number for number in numbers.tolist()]
+
+
 def encode(
     loaded: ctypes.CDLL, net: fn.Network, table: Mapping[str, Sequence[Any]]
 ) -> NDArray[Any]:
     """Return x (N, I) for the columns of a table."""
     used = table_of(net)
     assert used is not None
-    columns = [table[column.name] for column in used.columns if column.kind != "empty"]
+    columns = [cells_of(column, table) for column in used.columns if column.kind != "empty"]
     made = [encode_row(loaded, net, cells) for cells in zip(*columns, strict=True)]
     assert [result for result, _ in made] == [0] * len(made)
     return np.array([x for _, x in made], net.dtype).reshape(-1, net.inputs)

@@ -80,7 +80,7 @@ def as_numbers(table: InputTable, rows: Mapping[str, Any]) -> NDArray[np.float64
     count = len(next(iter(rows.values())))
     x = np.full((count, len(table.columns)), np.nan)
     for j, column in enumerate(table.columns):
-        for i, cell in enumerate(rows[column.name]):
+        for i, cell in enumerate(compiled.cells_of(column, rows)):
             if column.kind == "categorical" and cell is not None:
                 known = cell in column.categories
                 x[i, j] = column.categories.index(cell) if known else -1

@@ -6,6 +6,7 @@ import ctypes
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.export import FORMATS, from_torch, to_torch, usage
+from fastnet.export.columns import table_of
 from fastnet.preprocessing.columns import TableColumn
 from fastnet.preprocessing.scaling import APPLY
 from fastnet.tables import TablePreprocessor
@@ -35,14 +37,16 @@ def training() -> dict[str, Any]:
     """Return a table with a column of every kind, and targets that follow from it."""
     rng = np.random.default_rng(7)
 
-    def words(*names: str) -> NDArray[Any]:
+    def words(*names: Any) -> NDArray[Any]:
         return rng.choice(np.array(names, object), ROWS)
 
     table: dict[str, Any] = {
         "size": rng.normal(1e6, 20, ROWS),
         "gap": np.where(rng.random(ROWS) < 0.3, np.nan, rng.normal(size=ROWS)),
         "floor": rng.integers(0, 4, ROWS),
-        "two": words("yes", "no"),
+        "two": words("left", "right"),
+        "flag": words(True, False),
+        "when": np.datetime64("2023-11-05T06:30", "m") + rng.integers(0, 9**6, ROWS),
         "one": words("same"),
         ODD: words(*ODD_NAMES),
         "nothing": np.full(ROWS, None),
@@ -50,9 +54,10 @@ def training() -> dict[str, Any]:
         "constant": np.full(ROWS, -1e308),
         "number": words("1", "2", "30", "4.5"),
     }
-    table["two"][::7] = None
+    table["two"][::7] = table["flag"][::5] = None
+    table["when"][::11] = "NaT"
     size = (table["size"] - 1e6) * 30
-    table["price"] = size + 500.0 * (table["two"] == "yes") - 200
+    table["price"] = size + 500.0 * (table["two"] == "left") - 200
     table["rent"] = table["floor"] * 2.0 + rng.normal(size=ROWS)
     table["class"] = np.where(size > 300, "dear", np.where(size > -100, "usual", "cheap"))
     table["new"] = np.where(size > 0, ODD_NAMES[1], ODD_NAMES[3])
@@ -71,6 +76,8 @@ def asked() -> dict[str, list[Any]]:
         table[name][:6] = [None, np.nan, 1e308, -1e308, 1e-300, 0.0]
     for name in ("two", "one", ODD, "city", "number"):
         table[name][:3] = [None, "unheard of", ""]
+    table["flag"][:5] = [None, "yes", "1.0", "F", "false"]
+    table["flag"] = [None if flag is None else str(flag) for flag in table["flag"]]
     return table
 
 
@@ -106,6 +113,7 @@ CASES: dict[str, tuple[str | list[str], dict[str, Any]]] = {
 def network(target: str | list[str], dtype: str, **options: Any) -> fn.Network:
     names = [target] if isinstance(target, str) else target
     given = {"preset": None, "epochs": 1, "hidden": (9,), "batch_size": 64} | options
+    given["categorical"] = ["number"]
     table = {name: v for name, v in TABLE.items() if name in X or name in names}
     with warnings.catch_warnings(action="ignore", category=fn.FastNetWarning):  # an empty column
         return spread(fn.tables.train(table, target, dtype=dtype, backend="numpy", **given))
@@ -138,7 +146,7 @@ by_each_format = pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS
 
 def difference(y: NDArray[Any], net: fn.Network) -> float:
     """Return the difference from a network's predictions, as a multiple of the largest allowed."""
-    return relative_difference(y, net.predict(ASKED)) / LIMIT[net.dtype.name]
+    return relative_difference(y, net.predict(ASKED).astype(net.dtype)) / LIMIT[net.dtype.name]
 
 
 # --- the same outputs -----------------------------------------------------------------------------
@@ -269,12 +277,13 @@ def test_texts_alone_need_no_embedding_of_numbers(answer: Answer, tmp_path: Path
 def test_deviations_have_the_floors_of_their_targets(tmp_path: Path) -> None:
     net = network(["price", "rent"], "float32", loss="gaussian_nll")
     net.biases[-1][2:] = -1000
-    mean, std = net.output_schema.mean_and_std(net.predict(ASKED))
+    outputs = net.predict(ASKED).astype("f4")
+    mean, std = net.output_schema.mean_and_std(outputs)
     assert std[0, 0] > 50 * std[0, 1]
     module = python_module(net)
     assert relative_difference(module.predict_std(module.encode(ASKED))[1], std) <= LIMIT["float32"]
     loaded = compiled.library(tmp_path, net)
-    for row, (y, want) in enumerate(zip(net.predict(ASKED), np.hstack([mean, std]), strict=True)):
+    for row, (y, want) in enumerate(zip(outputs, np.hstack([mean, std]), strict=True)):
         y = np.ascontiguousarray(y)
         loaded.net_deviations(ctypes.c_void_p(y.ctypes.data))
         assert relative_difference(y[None], want[None]) <= LIMIT["float32"], row
@@ -293,7 +302,12 @@ def test_the_scale_of_targets_is_folded_into_the_last_layer() -> None:
 def test_the_usage_says_what_each_format_takes(tmp_path: Path) -> None:
     said = {to: usage(NETWORKS["regression_float32"], tmp_path / "net", to=to) for to in FORMATS}
     assert "predict(encode(table))" in said["numpy"]
-    assert "x (rows, 10) float64" in said["onnx"] and "index of a category" in said["onnx"]
+    used = table_of(NETWORKS["regression_float32"])
+    assert used is not None
+    assert (
+        f"x (rows, {len(used.columns)}) float64" in said["onnx"]
+        and "index of a category" in said["onnx"]
+    )
     assert "net_encode(&row, x)" in said["c"] and "cc -O3 -c" in said["c"]
     assert "net.preprocessor.transform(table, 'float32')" in said["torch"]
     plain = fn.Network([2, 1], backend="numpy")
@@ -330,6 +344,27 @@ def test_data_frames_are_encoded_too(kind: str) -> None:
         assert difference(module.predict(module.encode(FRAMES[kind](table))), net) <= 1
 
 
+DATES = ["2031-02-28", "2024/12/31 23:59:30", "1969-07-20T20:17+00:00", "2024-02", "NA",
+         datetime(2024, 3, 1, 5, tzinfo=UTC), date(2022, 1, 1), np.datetime64(9, "s")]  # fmt: skip
+TRUTHS = ["yes", "T", "0", 1.0, 0, True, np.False_, "off", "", None, "NaN", "TRUE"]
+
+
+def test_every_spelling_of_a_date_and_a_truth_is_read_as_by_the_network() -> None:
+    table = {"when": X["when"], "flag": X["flag"]}
+    net = for_table(table)
+    assert net.preprocessor is not None
+    for k in range(12):
+        asked = {"when": [*DATES, None][k % 9 : k % 9 + 1], "flag": TRUTHS[k : k + 1]}
+        expected = net.preprocessor.transform(asked, net.dtype)
+        assert np.array_equal(python_module(net).encode(asked), expected)
+    assert "flag" in net.preprocessor.feature_names
+    for asked in ({"when": ["31.12.2024"], "flag": [1]}, {"when": [1.5], "flag": [1]},
+                  {"when": ["2024-01-01"], "flag": ["maybe"]}):  # fmt: skip
+        for refuse in (python_module(net).encode, net.preprocessor.transform):
+            with pytest.raises((ValueError, fn.DataError), match="must hold"):
+                refuse(asked)
+
+
 SPELLED = ["", "NA", "-", "None", "nan", "?", "-nan", "1", " 2.50 ", "+1e5", "-.5", "1.", "007",
            "\u00a03", "a", " a ", "inf"]  # fmt: skip
 CELLS: dict[str, st.SearchStrategy[Any]] = {
@@ -353,9 +388,10 @@ def columns(draw: st.DrawFn) -> Any:
 
 # A network whose categories are what tables write for no value, and numbers.
 WORDS = ["-", "none", "NA", "a", "?", "inf", "1", "2.5", "007", "100000", "0", "True"] * 4
-READER = for_table({"x": [*range(47), None], "word": WORDS})
+READER = for_table({"x": [*range(47), None], "word": WORDS}, categorical=["word"])
 
 
+@pytest.mark.filterwarnings("ignore:.*not there in training")
 @given(number=columns(), word=columns())
 @settings(max_examples=300)
 def test_cells_are_read_and_refused_as_by_the_network(number: Any, word: Any) -> None:
@@ -389,11 +425,11 @@ def test_an_array_has_its_columns_in_the_order_of_training() -> None:
     [
         ("size", ["big"], "'size' must hold numbers, got 'big'"),
         ("size", [np.inf], "'size' must hold finite numbers"),
-        ("size", [b"1"], "'size' must hold numbers or texts"),
-        ("size", np.array([1], "M8[ns]"), r"must hold numbers or texts, got datetime64\[ns\]"),
-        ("city", [["a"]], "'city' must hold numbers or texts"),
+        ("size", [b"1"], "'size' must hold numbers, texts or dates"),
+        ("size", np.array([1], "M8[ns]"), "must hold numbers, got np.datetime64"),
+        ("city", [["a"]], "'city' must hold numbers, texts or dates"),
         ("city", None, "the table has no column 'city'"),
-        (None, np.zeros((1, 3)), r"expected the shape \(N, 10\), got \(1, 3\)"),
+        (None, np.zeros((1, 3)), r"expected the shape \(N, 12\), got \(1, 3\)"),
     ],
 )
 def test_encode_names_what_is_wrong(column: str | None, cells: Any, message: str) -> None:

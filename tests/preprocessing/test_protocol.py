@@ -163,7 +163,8 @@ def raw(table: dict[str, Array]) -> list[Array]:
         np.isnan(table["gaps"])[:, None].astype(float),
         table["same"][:, None],
         np.stack([table["kind"] == word for word in ("flat", "house", "hut")], 1).astype(float),
-        ((table["new"] == "no") * 1.0 - (table["new"] == "yes") * 1.0)[:, None],
+        np.where(table["new"] == None, np.nan, table["new"] == "yes")[:, None].astype(float),  # noqa: E711
+        (table["new"] == None)[:, None].astype(float),  # noqa: E711
     ]
 
 
@@ -187,7 +188,7 @@ def test_a_scaling_is_its_formula(scaling: Any, dtype: np.dtype[Any]) -> None:
         "gaps": np.array([np.nan, 7.0, -7.0]),
         "same": np.array([4.0, 5.0, 4.0]),
         "kind": np.array(["hut", "castle", None], object),
-        "new": np.array([None, "yes", "perhaps"], object),
+        "new": np.array([None, "yes", "no"], object),
     }
     for table in (TABLE, other):
         expected = by_hand(table, scaling)

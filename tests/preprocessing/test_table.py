@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import warnings
 from contextlib import nullcontext
+from datetime import time
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fastnet as fn
-from fastnet.data.frame import of_cells, words_of
 from fastnet.data.text import Texts
+from fastnet.data.values import known_texts, of_cells
 from fastnet.tables import Frame, TableColumn, TablePreprocessor, as_frame
 from tests.closeness import assert_close
 
@@ -146,7 +147,7 @@ def test_one_hot_inputs_are_scaled_as_the_columns_they_are(count: int) -> None:
 
 def test_unknown_and_missing_categories_are_zero_where_none_is_frequent() -> None:
     made = TablePreprocessor.fit({"k": list("abcdefgh")})
-    assert not made.transform({"k": ["z", None]}).any()
+    assert not made.transform({"k": ["z", None, "a"]})[:2].any()
 
 
 def test_blanks_around_a_text_do_not_count() -> None:
@@ -155,7 +156,7 @@ def test_blanks_around_a_text_do_not_count() -> None:
 
 
 def test_numbers_where_categories_were_are_their_texts() -> None:
-    made = TablePreprocessor.fit({"k": ["1", "2", "30"]})
+    made = TablePreprocessor.fit({"k": ["1", "2", "30"]}, categorical=["k"])
     assert made.columns[0].kind == "categorical"
     assert np.array_equal(made.transform({"k": [30.0]}), made.transform({"k": ["30"]}))
 
@@ -194,8 +195,8 @@ def test_none_leaves_numbers_and_categories_as_they_are() -> None:
         [0, 1, -1, 0, 1, 0],
         [-3, 0, 1, 0, 0, 1],
     ]
-    unseen = made.transform({"x": [1e6], "t": ["w"], "k": [None]})
-    assert unseen.tolist() == [[1e6, 0, 0, 0, 0, 0]]
+    unseen = made.transform({"x": [1e6, 0], "t": ["w", "u"], "k": [None, None]})
+    assert unseen[0].tolist() == [1e6, 0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("scaling", ["standard", "none"])
@@ -268,13 +269,17 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda: TablePreprocessor.fit({"x": [1.0, -math.inf]}),
         "column 'x' must hold finite numbers, got -inf in row 2",
     ),
-    "dates": (
-        lambda: TablePreprocessor.fit(pl.DataFrame({"day": pd.date_range("2020", periods=3)})),
-        "column 'day' holds Datetime",
+    "dates where numbers were": (
+        lambda: GOOD.transform({"size": np.array(["2020-01-01"], "M8[D]"), "kind": ["a"]}),
+        "column 'size' must hold numbers, got dates",
     ),
-    "dates in NumPy": (
-        lambda: TablePreprocessor.fit({"day": np.array(["2020-01-01"], "M8[D]")}),
-        "column 'day' holds datetime64",
+    "a date as a target": (
+        lambda: TablePreprocessor.fit({"x": [1.0, 2.0], "t": np.array([1, 2], "M8[D]")}, "t"),
+        "column 't' must hold numbers, got dates",
+    ),
+    "times of day": (
+        lambda: TablePreprocessor.fit(pl.DataFrame({"at": [time(7), time(8)]})),
+        "column 'at' holds Time",
     ),
     "lists": (
         lambda: TablePreprocessor.fit(pl.DataFrame({"l": [[1], [2]]})),
@@ -392,14 +397,14 @@ def test_cells_of_text_files_are_numbers_where_all_that_are_there_are() -> None:
     numbers = of_cells(Texts.of(["1", "", "NA", "2.5", "nan"]))
     assert isinstance(numbers, np.ndarray)
     assert np.array_equal(numbers, [1, np.nan, np.nan, 2.5, np.nan], equal_nan=True)
-    words = of_cells(Texts.of(["a", "", "none", "?", "a"]))
+    words = known_texts(of_cells(Texts.of(["a", "", "none", "?", "a"])))  # type: ignore[arg-type]
     assert isinstance(words, Texts)
     assert words.codes.tolist() == [0, -1, 1, -1, 0]
     assert words.values == ("a", "none")
 
 
 def test_words_of_text_files_are_texts_though_all_be_numbers() -> None:
-    words = words_of(Texts.of(["1", "", "NA", "01", "-", "1"]))
+    words = known_texts(Texts.of(["1", "", "NA", "01", "-", "1"], "cells"))
     assert words.codes.tolist() == [0, -1, -1, 1, 2, 0]
     assert words.values == ("1", "01", "-")
 

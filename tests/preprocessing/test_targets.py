@@ -44,16 +44,16 @@ def learn(tmp_path: Path) -> Learn:
     ("cells", "labels"),
     [
         ([10, -1, 2, 10], ("-1", "2", "10")),
-        (["1.0", "0.0", "1"], ("0", "1")),
+        (["1.0", "0.0", "1"], None),
+        (["yes", "no", "yes"], ("no", "yes")),
         ([0, 1, 0.5], None),
         ([i % 20 for i in range(100)], tuple(map(str, range(20)))),
         ([i % 21 for i in range(100)], None),
-        ([i % 30 for i in range(900)], tuple(map(str, range(30)))),
-        ([i % 31 for i in range(900)], None),
+        ([i % 21 for i in range(9000)], None),
         ([f"w{i % 45:02}" for i in range(100)], tuple(f"w{i:02}" for i in range(45))),
     ],
-    ids=["in numeric order", "with a point", "no integers", "20 of 100", "21 of 100",
-         "root of the rows", "above the root", "texts"],
+    ids=["in numeric order", "with a point", "truths", "no integers", "20 of 100",
+         "21 of 100", "21 of many", "texts"],
 )  # fmt: skip
 def test_texts_and_few_integers_are_classes(
     cells: list[Any], labels: tuple[str, ...] | None, learn: Learn
@@ -65,8 +65,8 @@ def test_texts_and_few_integers_are_classes(
 
 
 def test_texts_that_nearly_all_differ_are_not_taken_for_classes(learn: Learn) -> None:
-    prices = [f"${i}" for i in range(60)]
-    with pytest.raises(fn.DataError, match=r"60 different texts in 60 rows, such as '\$0'"):
+    prices = [f"about {i}" for i in range(60)]
+    with pytest.raises(fn.DataError, match=r"60 different texts in 60 rows, such as 'about 0'"):
         learn(prices)
     assert len(learn(prices, task="classification").labels or ()) == 60
 
@@ -124,7 +124,7 @@ def test_classification_has_one_target(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "labels", [["no", "yes", "no"], [0, 1, 0], [True, False, True], [3.0, 7.0, 3.0]]
+    "labels", [["no", "yes", "no"], [0, 1, 0], [True, False, True], ["3", "7", "3"]]
 )
 def test_labels_become_class_numbers_of_every_kind_of_series(labels: list[Any]) -> None:
     for y in (labels, np.array(labels), pd.Series(labels), pl.Series(labels), pa.array(labels)):

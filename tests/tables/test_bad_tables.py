@@ -5,6 +5,8 @@ What is refused is told in tests/preprocessing/test_table.py, at the door that a
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 import fastnet as fn
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from fastnet.tables import TablePreprocessor
-from tests.cli.calling import NUMPY, refused, succeed
+from tests.cli.calling import NUMPY, refused, run
 from tests.tables.test_networks import INPUTS, ROWS, TABLE
 
 pd = pytest.importorskip("pandas")
@@ -67,11 +69,18 @@ def test_what_a_table_may_have_at_prediction_is_predicted(
 ) -> None:
     """An unknown category, another order, a column without values, and one more."""
     table = TABLE.assign(kind="castle", size=np.nan, more="x")[[*TABLE.columns[::-1], "more"]]
-    assert np.isfinite(networks[target].predict(table)).all()
-    assert np.isfinite(networks[target].evaluate(table, target)["loss"])
-    assert len(estimators[target].predict(table[INPUTS[::-1]])) == ROWS
+    seen = "'kind' has .* not there in training, such as 'castle' in row 1; known are 'flat', 'h"
+    for call in (
+        lambda: np.isfinite(networks[target].predict(table)).all(),
+        lambda: np.isfinite(networks[target].evaluate(table, target)["loss"]),
+        lambda: len(estimators[target].predict(table[INPUTS[::-1]])) == ROWS,
+    ):
+        with pytest.warns(fn.FastNetWarning, match=seen):
+            assert call()
     table.to_csv("t.csv", index=False)
-    succeed("predict", f"{target}.safetensors", "t.csv", *NUMPY)
+    with warnings.catch_warnings(action="always"):
+        said = run("predict", f"{target}.safetensors", "t.csv", *NUMPY).stderr
+    assert re.search(f"fastnet: warning: .*{seen}", said)
     assert len(pd.read_csv("predictions.csv")) == ROWS
 
 

@@ -76,8 +76,9 @@ def test_predictions_are_in_the_unit_of_the_targets(backend: Any) -> None:
     assert net.evaluate(TABLE, "price")["r2"] > 0.8
     outputs = net.predict(TABLE)
     assert abs(outputs.mean() - TABLE["price"].mean()) < 200
-    assert_close(net.predict_one(dict(TABLE.iloc[3])), outputs[3], terms=1000)
-    assert_close(net.predict_one(TABLE.iloc[3][INPUTS].tolist()), outputs[3], terms=1000)
+    for row in (dict(TABLE.iloc[3]), TABLE.iloc[3][INPUTS].tolist()):
+        one = net.predict_one(row)
+        assert_close(one.astype("f4"), outputs[3].astype("f4"), terms=1000)
 
 
 def test_metrics_are_in_the_unit_of_the_targets_too() -> None:
@@ -301,12 +302,19 @@ def test_estimators_take_frames_with_texts_and_gaps(options: dict[str, Any]) -> 
     assert np.array_equal(model.predict_proba(turned), model.predict_proba(X))
 
 
-def test_frames_of_plain_numbers_stay_what_they_were() -> None:
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas])
+def test_frames_of_plain_numbers_stay_what_they_were(make: Any) -> None:
     numbers = TABLE[["floor", "price"]]
-    model = FastNetClassifier(epochs=1, random_state=0).fit(numbers, TABLE["class"])
+    model = FastNetClassifier(epochs=1, random_state=0).fit(make(numbers), TABLE["class"])
     assert isinstance(model.network_.preprocessor, Passthrough)
     with pytest.raises(ValueError, match="feature names"):
-        model.predict(numbers[["price", "floor"]])
+        model.predict(make(numbers[["price", "floor"]]))
+    # Gaps that training did not have are the median.
+    gaps = numbers.astype(float).where(TABLE["kind"] != "hut")
+    assert gaps.isna().to_numpy().any()
+    with pytest.warns(fn.FastNetWarning, match="in 'floor', 'price', where training had none"):
+        found = model.predict_proba(make(gaps))
+    assert np.array_equal(found, model.predict_proba(make(gaps.fillna(numbers.median()))))
     model.set_params(table=True).fit(numbers, TABLE["class"])
     assert model.predict(numbers[["price", "floor"]]).shape == (ROWS,)
 
@@ -386,7 +394,7 @@ def test_the_commands_take_tables(folder: Path, suffix: str, target: str) -> Non
     answers = pd.read_csv("p.csv")["prediction"]
     expected = net.predict(TABLE)
     if target == "price":
-        assert np.array_equal(answers.to_numpy(np.float32), expected[:, 0])
+        assert np.array_equal(answers.to_numpy(), expected[:, 0])
     else:
         names = np.array(net.label_names)[expected.argmax(axis=1)]
         assert answers.tolist() == names.tolist()

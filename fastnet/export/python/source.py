@@ -23,6 +23,11 @@ from fastnet.export.steps import Affine, Normalize, Step, activations_of, shown,
 from fastnet.network import Network
 from fastnet.nn.losses import GaussianNLL
 
+_TABLE_IMPORTS: Final = [
+    "import re",
+    "from datetime import date, datetime, timedelta",
+    "from decimal import Decimal",
+]
 _ABOUT_TABLES: Final = (
     "encode(table) returns x for a dict or a data frame of columns by name, or an array of columns",
     "in the order of COLUMNS: predict(encode(table)). Outputs are in the unit of the targets.",
@@ -79,6 +84,7 @@ def _head(network: Network, table: InputTable | None) -> str:
         "",
         "import base64",
         "import io",
+        *([] if table is None else _TABLE_IMPORTS),
         "",
         "import numpy as np",
         "",
@@ -86,8 +92,9 @@ def _head(network: Network, table: InputTable | None) -> str:
         f"INPUTS = {network.inputs}",
     ]
     if table is not None:
-        columns = [(column.name, column.kind, column.categories) for column in table.columns]
-        lines.append(_tuple("COLUMNS", columns, "name, kind and categories of each column"))
+        columns = [(c.source, c.kind, c.part or c.truths, c.categories) for c in table.columns]
+        about = "name, kind, part of a date or whether true is 1, categories"
+        lines.append(_tuple("COLUMNS", columns, about))
         lines.append(_tuple("FEATURES", table.features, "names of the inputs, in order"))
     if labels:
         lines.append(_tuple("LABELS", labels, "names of the classes, in order"))

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.text import MISSING
+from fastnet.data.text import MISSING, TRUTHS
+from fastnet.data.times import DATE
 from fastnet.export.columns import LARGEST, LARGEST_SCALED, InputTable
 from fastnet.preprocessing.scaling import SMOOTH_CLIP, Scaling
 
@@ -54,6 +55,9 @@ _SCALED: Final[dict[Scaling, str]] = {
 
 _ENCODE: Final = f'''\
 MISSING = {sorted(MISSING)!r}
+TRUTHS = {TRUTHS!r}
+DATE = r"{DATE.pattern}"
+NUMBERS = (int, float, np.number, np.bool_, Decimal)
 
 
 @np.errstate(all="ignore")
@@ -64,15 +68,20 @@ def encode(table):
     texts, one that is no known category is encoded as a missing one.
     """
     if isinstance(table, np.ndarray):
-        if table.ndim != 2 or table.shape[1] != len(COLUMNS):
-            raise ValueError(f"expected the shape (N, {{len(COLUMNS)}}), got {{table.shape}}.")
-        table = {{name: values for (name, _, _), values in zip(COLUMNS, table.T)}}
+        names = list(dict.fromkeys(name for name, _, _, _ in COLUMNS))
+        if table.ndim != 2 or table.shape[1] != len(names):
+            raise ValueError(f"expected the shape (N, {{len(names)}}), got {{table.shape}}.")
+        table = dict(zip(names, table.T))
     parts, number = [], 0
-    for index, (name, kind, categories) in enumerate(COLUMNS):
+    for index, (name, kind, about, categories) in enumerate(COLUMNS):
         if kind != "empty" and name not in getattr(table, "column_names", table):
             raise ValueError(f"the table has no column {{name!r}}.")
         if kind == "numeric":
-            parts += _of_numbers(_numbers(table[name], name), number)
+            if isinstance(about, str):
+                numbers = part_of(_times(table[name], name), about)
+            else:
+                numbers = _numbers(table[name], name, about)
+            parts += _of_numbers(numbers, number)
             number += 1
         elif kind == "categorical":
             parts.append(_of_codes(_codes(table[name], name, categories), f"{{index}}"))
@@ -82,7 +91,7 @@ def encode(table):
     return x
 '''
 
-_COLUMNS: Final = '''\
+_COLUMNS: Final = r'''\
 def _of_numbers(numbers, k):
     center, factor = TENSORS["center"][k], TENSORS["factor"][k]
     SCALED
@@ -106,38 +115,60 @@ def _of_codes(codes, name):
 
 
 def _cells(column, name):
-    """Return the cells of a column, all numbers or all texts; None where one is missing."""
+    """Return the cells of a column, all numbers, all times or all texts; None where missing."""
     array = np.asarray(column)
+    if array.dtype.kind in "Mm":
+        array = array.astype(array.dtype.kind + "8[us]")
     cells = [None if _is_missing(cell) else cell for cell in array.tolist()]
+    cells = [_time(cell) if isinstance(cell, (date, np.datetime64)) else cell for cell in cells]
     known = [cell for cell in cells if cell is not None]
-    odd = [cell for cell in known if not isinstance(cell, (str, int, float, np.generic))]
-    if odd or array.dtype.kind not in "biufOUT" or array.ndim != 1:
+    if known and all(isinstance(cell, timedelta) for cell in known):
+        return [None if cell is None else cell.total_seconds() for cell in cells]
+    odd = [cell for cell in known if not isinstance(cell, (str, np.datetime64, *NUMBERS))]
+    if odd or array.dtype.kind not in "biufOUTMm" or array.ndim != 1:
         held = type(odd[0]).__name__ if odd else f"{array.dtype} of shape {array.shape}"
-        raise ValueError(f"the column {name!r} must hold numbers or texts, got {held}.")
-    if all(isinstance(cell, (int, float, np.number, np.bool_)) for cell in known):
+        raise ValueError(f"the column {name!r} must hold numbers, texts or dates, got {held}.")
+    if all(isinstance(cell, (bool, np.bool_)) for cell in known):
         return cells
-    return [None if cell is None else str(cell).strip() for cell in cells]
+    if all(isinstance(cell, np.datetime64) for cell in known):
+        return cells
+    if all(isinstance(cell, NUMBERS) for cell in known):
+        return [None if cell is None else float(cell) for cell in cells]
+    return [None if cell is None else _text(cell) for cell in cells]
 
 
 def _is_missing(cell):
     return cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
 
 
-def _numbers(column, name):
+def _text(cell):
+    if isinstance(cell, np.datetime64):
+        days = cell.astype("M8[D]")
+        return str(cell if cell - days else days)
+    if isinstance(cell, (str, bool, np.bool_, int, np.integer)):
+        return str(cell).strip()
+    number = float(cell)  # spelled like 3 or -0.5
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _numbers(column, name, truths=False):
     """Return the numbers (N,) of a column; NaN where one is missing."""
     numbers = np.asarray(column)
     if numbers.dtype.kind not in "biuf":
-        numbers = np.array([_number(cell, name) for cell in _cells(column, name)])
+        numbers = np.array([_number(cell, name, truths) for cell in _cells(column, name)])
     numbers = numbers.astype(float)
     if np.isinf(numbers).any():
         raise ValueError(f"the column {name!r} must hold finite numbers.")
     return numbers
 
 
-def _number(cell, name):
+def _number(cell, name, truths):
     if cell is None or (isinstance(cell, str) and cell.lower() in MISSING):
         return np.nan
-    if isinstance(cell, str) and not _is_number(cell):
+    if isinstance(cell, (str, np.datetime64)) and not _is_number(cell):
+        low = str(cell).lower()
+        if low in ("true", "false") or (truths and low in TRUTHS):
+            return TRUTHS[low]
         raise ValueError(f"the column {name!r} must hold numbers, got {cell!r}.")
     return float(cell)
 
@@ -145,22 +176,89 @@ def _number(cell, name):
 def _is_number(text):
     try:
         float(text)
-    except ValueError:
+    except (TypeError, ValueError):
         return False
     return text.isascii() and "_" not in text
 
 
 def _codes(column, name, categories):
-    """Return the index of each cell's category, -1 where it is missing or not known."""
+    """Return the index of each cell's category, -1 where it is missing or not known.
+
+    A category may be spelled otherwise: 1 and "1.0" are one, and of two truths true and "yes".
+    """
     index = {category: code for code, category in enumerate(categories)}
-    return np.array([index.get(_category(cell), -1) for cell in _cells(column, name)], int)
+    keys = [_key(category) for category in categories]
+    numbers = {key: code for code, key in enumerate(keys) if keys.count(key) == 1}
+    truths = [TRUTHS.get(key.lower()) for key in keys]
+    pair = sorted(truths, key=str) == [False, True]
+
+    def match(cell):
+        if cell is None:
+            return -1
+        text = _text(cell)
+        key = _key(text)
+        truth = TRUTHS.get(key.lower())
+        if text in index or key in numbers:
+            return index[text] if text in index else numbers[key]
+        if pair and truth is not None:
+            return truths.index(truth)
+        return numbers.get(str(int(text == "True")), -1) if text in ("True", "False") else -1
+
+    return np.array([match(cell) for cell in _cells(column, name)], int)
 
 
-def _category(cell):
-    if cell is None or isinstance(cell, str):
-        return cell
-    number = float(cell)  # spelled like 3 or -0.5
-    return str(int(number)) if number.is_integer() else repr(number)
+def _key(text):
+    """Return a plain number in one spelling; any other text unchanged."""
+    if len(text) >= 16 or not re.fullmatch(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?", text):
+        return text
+    return _text(float(text))
+
+'''
+
+_TIMES: Final = r'''\
+def _time(cell):
+    cell = cell.replace(tzinfo=None) if isinstance(cell, datetime) else cell
+    return np.datetime64(cell, "us")
+
+
+def _times(column, name):
+    """Return times (N,), also of texts such as 2024-12-31; NaT where one is missing."""
+    times = []
+    for cell in _cells(column, name):
+        if isinstance(cell, str):
+            match = re.fullmatch(DATE, cell) and cell.isascii()
+            whole = cell.replace("/", "-") if len(cell) > 7 else f"{cell}-01"
+            try:
+                missing = cell.lower() in MISSING
+                cell = None if missing else _time(datetime.fromisoformat(whole if match else ""))
+            except ValueError:
+                raise ValueError(f"the column {name!r} must hold dates, got {cell!r}.") from None
+        elif not (cell is None or isinstance(cell, np.datetime64)):
+            raise ValueError(f"the column {name!r} must hold dates, got {cell!r}.")
+        times.append("NaT" if cell is None else cell)
+    return np.array(times, "M8[us]")
+
+
+def part_of(times, part):
+    """Return a part of times, or the sine or cosine of its place in its period; NaN if missing."""
+    known = np.where(np.isnat(times), np.datetime64(0, "us"), times)
+    days, months = known.astype("M8[D]"), known.astype("M8[M]")
+    day = np.timedelta64(1, "D")
+    name, _, wave = part.partition(", ")
+    if name == "elapsed days":
+        value = (known - np.datetime64(0, "us")) / day
+    elif name == "year":
+        value = known.astype("M8[Y]").astype(int) + 1970.0
+    else:
+        value, period = {
+            "month": (months.astype(int) % 12, 12),
+            "day": ((days - months) / day, 31),
+            "weekday": ((days.astype(int) + 3) % 7, 7),
+            "hour": ((known - days) / np.timedelta64(1, "h"), 24),
+        }[name]
+        angle = 2.0 * np.pi * value / period
+        value = np.round(np.sin(angle) if wave == "sine" else np.cos(angle), 12)
+    return np.where(np.isnat(times), np.nan, value)
 '''
 
 _EMBED: Final = {"periodic": _PERIODIC, "piecewise": _PIECEWISE}
@@ -170,9 +268,9 @@ def functions(table: InputTable) -> list[str]:
     """Return the functions that encode a table."""
     columns = _COLUMNS.replace("    SCALED\n", _SCALED[table.scaling])
     if table.embedding is None:
-        return [_ENCODE, columns.replace("    EMBED\n", "")]
+        return [_ENCODE, columns.replace("    EMBED\n", ""), _TIMES]
     line = "parts.append(embed(numbers, z, k))"
-    return [_EMBED[table.embedding], _ENCODE, columns.replace("EMBED", line)]
+    return [_EMBED[table.embedding], _ENCODE, columns.replace("EMBED", line), _TIMES]
 
 
 def tensors(table: InputTable) -> dict[str, NDArray[np.float64]]:

@@ -118,7 +118,9 @@ def of_preprocessor(preprocessor: Preprocessor) -> dict[str, Any]:
     if not table:
         return {"preprocessor": None}
     content, arrays = preprocessor.description()
-    return {"preprocessor": content | of_arrays(arrays)}
+    # What a column of 0 and 1 may hold later does not change a run, and older ones do not say it.
+    columns = [{k: v for k, v in c.items() if k != "truths"} for c in content["columns"]]
+    return {"preprocessor": content | {"columns": columns} | of_arrays(arrays)}
 
 
 def _plain(value: Any) -> Any:

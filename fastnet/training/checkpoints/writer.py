@@ -96,6 +96,11 @@ class CheckpointWriter:
     active = True
 
     @property
+    def categories(self) -> tuple[str, ...]:
+        """The categorical columns of the run to resume."""
+        return known_categories(self._folder.path, self._resume)
+
+    @property
     def iterations(self) -> int | None:
         """The epochs between two checkpoints; None if time decides."""
         return self._every.epochs
@@ -283,11 +288,28 @@ def knows_no_table(folder: Path) -> bool:
 
     If ``fastnet train`` wrote it for a table, it was version 0.1.
     """
-    if not folder.is_dir():
-        return False
-    content = Folder(folder).read()
+    basis = _basis(folder)
+    return basis.get("preprocessor", basis) is None
+
+
+def known_categories(folder: str | PathLike[str] | None, resume: bool) -> tuple[str, ...]:
+    """Return the categorical columns of the table of a run that will be resumed.
+
+    What a column is must not change within a run, even if a new version would decide otherwise.
+    """
+    if folder is None or not resume:
+        return ()
+    table = _basis(Path(folder)).get("preprocessor") or {}
+    columns = table.get("columns", []) if isinstance(table, dict) else []
+    kinds = [column for column in columns if isinstance(column, dict) and "name" in column]
+    return tuple(str(c["name"]) for c in kinds if c.get("kind") == "categorical")
+
+
+def _basis(folder: Path) -> dict[str, Any]:
+    """Return the fingerprint in the newest checkpoint of a folder; empty without one."""
+    content = Folder(folder).read() if folder.is_dir() else None
     basis = None if content is None else content[0].get("basis")
-    return isinstance(basis, dict) and basis.get("preprocessor", basis) is None
+    return basis if isinstance(basis, dict) else {}
 
 
 def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) -> Checkpointer:

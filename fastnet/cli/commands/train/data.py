@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,14 +16,14 @@ from fastnet.cli.load import Rows, labelled
 from fastnet.data import BUILT_IN, Chunks, Dataset
 from fastnet.data.frame import Frame
 from fastnet.data.labels import AUTO_CLASSES
-from fastnet.data.text import canonical
+from fastnet.data.text import MAX_CATEGORIES, canonical
 from fastnet.errors import InputError
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.legacy import learn_table_of_0_1
 from fastnet.preprocessing.samples import training_rows
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
-from fastnet.training.checkpoints.writer import knows_no_table
+from fastnet.training.checkpoints.writer import known_categories, knows_no_table
 
 _CHUNK_FILES: Final = (".npy", ".parquet")
 _SHOWN: Final = 10_000
@@ -125,6 +124,7 @@ def load(settings: Settings) -> TrainingData:
         seed=settings.model.seed,
         rows=kept,
         scaling=wanted.scaling,
+        categorical=known_categories(training.checkpoint, training.resume),
     )
     return TrainingData(dataset.name, x, y, preprocessor.with_target(target))
 
@@ -161,10 +161,9 @@ def _load_chunks(settings: Settings) -> TrainingData:
 
 def _labels(chunks: Chunks, task: str) -> tuple[str, ...] | None:
     """Return the classes of a file's target; None for regression."""
-    most = max(AUTO_CLASSES, int(math.sqrt(len(chunks))))
-    values = chunks.target_values(most)
+    values = chunks.target_values(AUTO_CLASSES if task == "auto" else MAX_CATEGORIES)
     if values is not None and (task == "classification" or (values == values.round()).all()):
         return tuple(canonical(float(value)) for value in values)
     if task == "classification":
-        raise InputError(f"the target has more than {most:,} different values: no classes.")
+        raise InputError(f"the target has more than {MAX_CATEGORIES:,} values: no classes.")
     return None

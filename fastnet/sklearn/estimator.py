@@ -87,7 +87,7 @@ class FastNetEstimator(BaseEstimator):
     ----------
     network_ : Network
     history_ : History
-        All epochs so far; ``stop_reason`` and ``best_epoch`` belong to the newest call.
+        All epochs so far; what it says of early stopping belongs to the newest call.
     stopped_ : bool
         Whether early stopping has ended a series of `partial_fit`.
     n_features_in_ : int
@@ -245,8 +245,8 @@ class FastNetEstimator(BaseEstimator):
             values = {name: record[index] for name, record in history.records.items()}
             self.history_.append(epoch, values)
         self.history_.seconds += history.seconds
-        self.history_.stop_reason = history.stop_reason
-        self.history_.best_epoch = history.best_epoch
+        for name in ("stop_reason", "best_epoch", "monitor", "mode"):
+            setattr(self.history_, name, getattr(history, name))
 
     def _how(self, network: Network, first: bool, once: bool, *, validates: bool) -> dict[str, Any]:
         """Return optimizer, epochs, batch size and early stopping of this call."""

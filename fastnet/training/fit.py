@@ -123,10 +123,13 @@ class PreparedFit:
     fingerprint: Callable[[], dict[str, Any]]
 
     def __post_init__(self) -> None:
-        """Check the arguments that need the names of the metrics."""
+        """Tell early stopping the metrics and their directions."""
+        own = dict(self.options.metrics)
+        stems = {name: name.removeprefix("val_") for name in self.job.names}
+        modes = {name: metric_table.mode_of(stem, own.get(stem)) for name, stem in stems.items()}
         for callback in self.job.callbacks:
             if isinstance(callback, EarlyStopping):
-                callback.check(self.job.names)
+                callback.prepare(modes)
 
     @property
     def config(self) -> TrainConfig:

@@ -34,6 +34,8 @@ class History(Mapping[str, list[float]]):
         or ``"evaluations"`` (L-BFGS), or a callback's reason.
     best_epoch : int or None
         The epoch whose weights early stopping restored.
+    monitor, mode : str or None
+        The metric that early stopping monitored, and its direction: ``"min"`` or ``"max"``.
     """
 
     epochs: list[int] = field(default_factory=list)
@@ -41,6 +43,8 @@ class History(Mapping[str, list[float]]):
     seconds: float = 0.0
     stop_reason: str = "epochs"
     best_epoch: int | None = None
+    monitor: str | None = None
+    mode: str | None = None
 
     def __getitem__(self, name: str) -> list[float]:
         return self.records[name]

@@ -157,7 +157,8 @@ class Network(Model):
         epochs : int
             Passes over the data; iterations for L-BFGS.
         batch_size : int or None
-            Rows in a step; the last batch of an epoch may be smaller. None means all rows.
+            Rows in a step; the last batch of an epoch may be smaller. None means all rows. With
+            `BatchNorm`, a last batch of a single row is left out of the epoch.
         validation_data : (x, y) or (x, y, sample_weight), optional
             Held-out rows, which are evaluated after each epoch.
         validation_split : float, default 0
@@ -279,7 +280,9 @@ class Network(Model):
             raise InputError("lbfgs needs all data at once: use fit, or another optimizer.")
         if isinstance(self.preprocessor, Passthrough) and is_table(x):
             require_plain(x)
-        batch = self.backend_object.place(self._samples(chosen_loss, x, y, sample_weight).rows)
+        rows = self._samples(chosen_loss, x, y, sample_weight).rows
+        self.plan.require_batch(len(rows))
+        batch = self.backend_object.place(rows)
         self.loss, self.temperature = chosen_loss, None
         config = TrainConfig(chosen_loss, chosen, len(batch), self.seed, shuffle=False)
         job = TrainingJob(self, self.engine(), batch, chosen_loss)

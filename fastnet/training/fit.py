@@ -53,8 +53,11 @@ class FitOptions:
     checkpointer: Checkpointer
 
     def batch_of(self, count: int) -> int:
-        """Return the batch size for `count` rows."""
-        return count if self.batch_size is None else min(count, self.batch_size)
+        """Return the batch size for `count` rows; refuse what batch normalisation cannot use."""
+        batch = count if self.batch_size is None else min(count, self.batch_size)
+        together = count if isinstance(self.optimizer, LBFGS) else batch
+        self.model.plan.require_batch(together)
+        return batch
 
     def validation_samples(
         self, validation_data: Any, preprocessor: Preprocessor
@@ -136,8 +139,8 @@ class PreparedFit:
         """The settings of an epoch."""
         options = self.options
         assert isinstance(options.optimizer, Optimizer)
-        seed, shuffle = options.model.seed, options.shuffle
-        return TrainConfig(options.loss, options.optimizer, self.batch_size, seed, shuffle)
+        how = self.batch_size, options.model.seed, options.shuffle, options.model.plan.least_rows
+        return TrainConfig(options.loss, options.optimizer, *how)
 
     @contextmanager
     def opened(self) -> Iterator[TrainingJob]:

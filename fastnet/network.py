@@ -26,6 +26,7 @@ from fastnet.nn.plan import make_plan
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.learn import require_plain
 from fastnet.preprocessing.samples import Samples
+from fastnet.preprocessing.weights import ClassWeight
 from fastnet.serialization import model_file
 from fastnet.serialization.model_file import ModelFile
 from fastnet.training import fit, lbfgs, loop, out_of_core
@@ -129,8 +130,8 @@ class Network(Model):
         metrics: Sequence[str | Callable[[Any, Any], float]] = (),
         callbacks: Sequence[Callback | Callable[[Run], Any]] = (),
         sample_weight: ArrayLike | None = None,
-        class_weight: Mapping[int, float] | str | None = None,
-        standardize: bool = False,
+        class_weight: ClassWeight | None = None,
+        standardize: bool | Literal["running"] = False,
         shuffle: bool = True,
         threads: int | None = None,
         verbose: bool = False,
@@ -170,12 +171,18 @@ class Network(Model):
             Computed after each epoch on the validation data, or else on the training data.
         callbacks : sequence of Callback or f(run)
         sample_weight : (N,), optional
-            Weights, at least 0; a row of weight 0 is left out. The loss of a batch is divided by
-            the sum of its weights.
+            Weights, at least 0, of which only the ratios matter: a row of weight 0 is left out,
+            one of weight 2 counts like two rows, in the `Scaler` too. The loss of a batch is
+            divided by the sum of its weights.
         class_weight : dict of int to float, or "balanced", optional
-        standardize : bool, default False
+            Weights of classes in the loss, which multiply those of the training rows; validation
+            rows have none. ``"balanced"`` gives all classes the same total among the training rows.
+            With one sigmoid output the classes are 0 and 1; with several, give a list of dicts.
+        standardize : bool or "running", default False
             Fit a `Scaler` to the training rows and apply it to all inputs from now on. A network
-            that has one keeps it.
+            that has one keeps it. With ``"running"``, further calls add their rows to its mean and
+            deviation (Chan et al., 1979): for streams, whose first rows may be few. The weights of
+            the network stay as they are while the scale moves, by less and less.
         shuffle : bool, default True
         threads : int, optional
             Number of threads; chosen by measurement unless given.
@@ -223,7 +230,7 @@ class Network(Model):
             metrics=metric_table.get(metrics, chosen_loss, self.plan.outputs),
             callbacks=fit.make_callbacks(callbacks, early_stopping, verbose),
             class_weight=class_weight,
-            standardize=bool(standardize),
+            standardize=fit.check_standardize(standardize),
             threads=None if threads is None else check_int("threads", threads),
             checkpointer=checkpointer,
         )

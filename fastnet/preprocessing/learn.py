@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from fastnet.preprocessing.samples import Samples, training_rows
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget, split_target, target_columns
+from fastnet.preprocessing.weights import ClassWeight
 
 SCALED: Final = ("mse", "mae", "huber", "quantile", "gaussian_nll")
 """Losses with scaled targets, if the outputs may be any number."""
@@ -93,21 +93,40 @@ def _learn_target(
 def learn_scaler(
     plan: Plan,
     seed: int,
-    passthrough: Passthrough,
+    before: Passthrough | Scaler,
     x: Any,
     y: Any,
     loss: Loss,
     fraction: float = 0.0,
     sample_weight: ArrayLike | None = None,
-    class_weight: Mapping[int, float] | str | None = None,
+    class_weight: ClassWeight | None = None,
+    *,
+    counts_weights: bool = True,
 ) -> Scaler:
-    """Fit the scaler to the training rows, which are neither held out nor of weight 0."""
+    """Fit the scaler to the training rows, which are neither held out nor of weight 0.
+
+    Sample weights count, since they stand for rows; class weights do not, unless they are 0.
+
+    Parameters
+    ----------
+    before : Passthrough or Scaler
+        A scaler counts its rows so far too.
+    counts_weights : bool, default True
+        False as in version 0.1.
+    """
     float64 = np.dtype(np.float64)
-    rows, targets = passthrough.encode(x, y, float64)
-    samples = Samples.check(plan, float64, loss, rows, targets, sample_weight, class_weight)
+    rows, targets = Passthrough(before.inputs, before.target).encode(x, y, float64)
+    samples = Samples.check(plan, float64, loss, rows, targets, sample_weight)
     if fraction:
         samples, _ = samples.split(fraction, seed)
-    return Scaler.fit(samples.weighted().rows.x, passthrough.target)
+    samples = samples.weighted()
+    by_class = samples.with_class_weight(class_weight, loss, plan.outputs).rows.weight
+    if by_class is not None and by_class.any():  # else `fit` refuses them
+        samples = samples.take(np.flatnonzero(by_class))
+    x, weight = samples.rows.x, samples.rows.weight if counts_weights else None
+    if isinstance(before, Scaler):
+        return before.plus(x, weight)
+    return Scaler.fit(x, before.target, sample_weight=weight)
 
 
 def require_plain(x: Any) -> None:

@@ -59,6 +59,7 @@ class FastNetEstimator(BaseEstimator):
     metrics : sequence of str or f(target, output)
     callbacks : sequence of Callback or f(run)
     standardize : bool, default False
+        Scale inputs to mean 0 and deviation 1; `partial_fit` goes on counting (see `Network.fit`).
     warm_start : bool, default False
         Whether `fit` continues with the network and the optimizer's moments of the last call.
     dtype : {None, "float32", "float64"}
@@ -203,7 +204,6 @@ class FastNetEstimator(BaseEstimator):
         y = self._targets(y, first=first, once=once)
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         x, y, weight = with_weight(dense(X), y, weight)
-        weight = self._row_weights(y, weight, once=once)
         # Choose the network and the options of its fit.
         pair = self._held_back(*val)
         validates = pair is not None
@@ -222,7 +222,8 @@ class FastNetEstimator(BaseEstimator):
                 metrics=self.metrics,
                 callbacks=callbacks,
                 sample_weight=weight,
-                standardize=self.standardize,
+                class_weight=self._class_weights(once=once),
+                standardize="running" if once and self.standardize else self.standardize,
                 shuffle=self.shuffle,
                 threads=self.threads,
                 verbose=self.verbose,
@@ -343,9 +344,8 @@ class FastNetEstimator(BaseEstimator):
     def _loss(self) -> Loss:
         raise NotImplementedError
 
-    def _row_weights(self, y: Array, weight: Array | None, *, once: bool) -> Array | None:
-        """Return the sample weights times the class weights."""
-        return weight
+    def _class_weights(self, *, once: bool) -> Any:
+        """Return the class weights by the network's classes."""
 
     # --- prediction ------------------------------------------------------------------------------
 

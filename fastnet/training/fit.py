@@ -6,10 +6,10 @@ is open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
@@ -25,8 +25,11 @@ from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.preprocessing import samples
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.learn import learn_scaler, learn_table
+from fastnet.preprocessing.legacy import weigh_classes_as_0_1
 from fastnet.preprocessing.samples import Samples
+from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.preprocessing.weights import ClassWeight
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.progress import Progress
@@ -47,8 +50,8 @@ class FitOptions:
     shuffle: bool
     metrics: list[tuple[str, Metric]]
     callbacks: list[Callback]
-    class_weight: Mapping[int, float] | str | None
-    standardize: bool
+    class_weight: ClassWeight | None
+    standardize: bool | Literal["running"]
     threads: int | None
     checkpointer: Checkpointer
 
@@ -147,8 +150,8 @@ class PreparedFit:
         """Open the checkpoint folder; from here on the network may change."""
         options, checkpointer = self.options, self.options.checkpointer
         how = options.optimizer, self.batch_size, options.shuffle
+        self.job.checkpointer = checkpointer
         with checkpointer.opened(self.job, *how, self.fingerprint):
-            self.job.checkpointer = checkpointer
             yield self.job
 
 
@@ -164,27 +167,36 @@ def prepare(
     if y is None:
         raise InputError("fit needs targets: give y.")
     model, loss = options.model, options.loss
+    as_0_1 = options.checkpointer.weighs_as_0_1
 
     # Find or fit the preprocessor; x is converted once.
     preprocessor = model.preprocessor
-    if isinstance(preprocessor, Passthrough):
-        if model.optimizer_state is None and is_table(x):
-            x = as_frame(x)
-            learned = model.plan, model.seed, x, y, loss, fraction, sample_weight
-            preprocessor = learn_table(*learned)
-        elif options.standardize:
-            rows = preprocessor, x, y, loss, fraction, sample_weight, options.class_weight
-            preprocessor = learn_scaler(model.plan, model.seed, *rows)
+    rows = x, y, loss, fraction, sample_weight
+    if isinstance(preprocessor, Passthrough) and model.optimizer_state is None and is_table(x):
+        x = as_frame(x)
+        preprocessor = learn_table(model.plan, model.seed, x, *rows[1:])
+    elif options.standardize and (
+        isinstance(preprocessor, Passthrough)
+        or (isinstance(preprocessor, Scaler) and options.standardize == "running")
+    ):
+        how = model.plan, model.seed, preprocessor, *rows, options.class_weight
+        preprocessor = learn_scaler(*how, counts_weights=not as_0_1)
     metrics = options.metrics_in_units(preprocessor)
 
     # Check the rows, and split training and validation rows.
     values, targets = preprocessor.encode(x, y, model.dtype)
     basis = model.plan, model.dtype, loss, values, targets
-    train = Samples.check(*basis, sample_weight, options.class_weight)
+    train = Samples.check(*basis, sample_weight)
     held_out = options.validation_samples(validation_data, preprocessor)
+    classes = options.class_weight, loss, model.outputs
+    if as_0_1 and options.class_weight is not None:
+        train = weigh_classes_as_0_1(train, options.class_weight, loss, model.outputs)
     if fraction:
         train, held_out = train.split(fraction, model.seed)
     train = train.weighted()
+    if not as_0_1:
+        # What the classes weigh is decided on the training rows, and concerns no others.
+        train = train.with_class_weight(*classes).weighted()
     held_out = None if held_out is None else held_out.weighted()
     count = len(train)
     batch = options.batch_of(count)
@@ -211,6 +223,15 @@ def prepare(
         )
 
     return PreparedFit(options, job, batch, preprocessor, rows_fingerprint)
+
+
+def check_standardize(value: Any) -> bool | Literal["running"]:
+    """Return the argument `standardize` of ``fit``: a boolean or "running"."""
+    if isinstance(value, str):
+        if value != "running":
+            raise InputError(f"standardize must be True, False or 'running', got {value!r}.")
+        return "running"
+    return bool(value)
 
 
 class _Function(Callback):

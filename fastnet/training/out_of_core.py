@@ -9,9 +9,9 @@ window but one begins and ends between two full batches, as chunks are multiples
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.samples import Samples
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.statistics import Moments
+from fastnet.preprocessing.weights import ClassWeight
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.fit import FitOptions, PreparedFit
 from fastnet.training.state import NOTHING, EvaluationSet
@@ -47,10 +48,12 @@ class Windows:
     loss : Loss
     batch_size : int
     class_weight : dict of int to float, optional
-    standardize : bool
-        Whether to fit a `Scaler` if the model has none.
+    standardize : bool or "running"
+        Whether to fit a `Scaler` if the model has none, or to go on counting with the one it has.
     checksums : bool, default False
         Whether `fingerprint` will be needed.
+    as_0_1 : bool, default False
+        Whether the scaler leaves out the weights, as in version 0.1.
 
     Attributes
     ----------
@@ -70,15 +73,16 @@ class Windows:
         model: Model,
         loss: Loss,
         batch_size: int,
-        class_weight: Mapping[int, float] | None,
+        class_weight: ClassWeight | None,
         *,
-        standardize: bool,
+        standardize: bool | Literal["running"],
         checksums: bool = False,
+        as_0_1: bool = False,
     ) -> None:
         if loss.name == "cross_entropy" and chunks.target_columns != 1:
             raise InputError("for cross_entropy, Chunks need one column of class numbers.")
         self._chunks, self._model, self._loss = chunks, model, loss
-        self._class_weight = class_weight
+        self._class_weight, self._as_0_1 = class_weight, as_0_1
         self.preprocessor: Preprocessor = model.preprocessor
         self.chunk_rows = rows_of_chunk(chunks, batch_size)
         self.count = -(-len(chunks) // self.chunk_rows)
@@ -90,29 +94,34 @@ class Windows:
     def __len__(self) -> int:
         return len(self._chunks)
 
-    def _look(self, standardize: bool) -> float:
+    def _look(self, standardize: bool | Literal["running"]) -> float:
         """Check all rows, fit the scaler if needed, and return the variance of the targets."""
-        learns = standardize and isinstance(self.preprocessor, Passthrough)
+        before = self.preprocessor
+        goes_on = standardize == "running" and isinstance(before, Scaler)
+        learns = goes_on or (standardize and isinstance(before, Passthrough))
         # The scaler needs the unrounded values: float32 would drop digits.
         raw, dtype = self.preprocessor, self._model.dtype
         if learns or isinstance(raw, Scaler):
             raw, dtype = Passthrough(raw.inputs, raw.target), np.dtype(np.float64)
-        inputs, targets, total = Moments(), Moments(), 0.0
-        for checked in self._checked(0, len(self), raw, dtype):
+        inputs, targets, total = getattr(before, "moments", None) or Moments(), Moments(), 0.0
+        for plain in self._checked(0, len(self), raw, dtype):
+            checked = self._weighed(plain)
             weight = checked.rows.weight
             total += len(checked) if weight is None else float(weight.sum())
             if self._checksum is not None:
                 self._checksum.add(checked.rows)
             if learns:
-                inputs.add(checked.rows.x, None)
+                # A class weighs the loss alone, unless it is left out by the weight 0.
+                count = None if self._as_0_1 else plain.rows.weight
+                if weight is not None and not weight.all() and not self._as_0_1:
+                    count = (weight > 0) * (1.0 if count is None else count)
+                inputs = inputs.plus(checked.rows.x, count)
             if self._loss.metric == "r2":
-                targets.add(checked.targets, weight)
+                targets = targets.plus(checked.targets, weight)
         if not total:
             raise InputError("the weights are 0 everywhere: there is nothing to learn from.")
-        if learns:
-            deviation = np.sqrt(inputs.variance)
-            scale = np.where(deviation == 0, 1.0, deviation)
-            self.preprocessor = Scaler(inputs.mean, scale, self.preprocessor.target)
+        if learns and getattr(before, "moments", inputs) is not None:
+            self.preprocessor = Scaler.of(inputs, before.target)
         return float(np.mean(targets.variance))
 
     def fingerprint(self) -> dict[str, Any]:
@@ -138,11 +147,16 @@ class Windows:
             # The weights of one piece may all be 0, those of all rows may not.
             nothing = weight is not None and not np.any(weight)
             given = None if nothing else weight
-            checked = Samples.check(*basis, values, targets, given, self._class_weight, names=names)
+            checked = Samples.check(*basis, values, targets, given, names=names, piece=True)
             if nothing:
                 zeros = np.zeros(len(x), self._model.dtype)
                 checked = replace(checked, rows=replace(checked.rows, weight=zeros))
             yield checked
+
+    def _weighed(self, samples: Samples) -> Samples:
+        """Return rows with the weights of their classes."""
+        options = self._class_weight, self._loss, self._model.outputs
+        return samples.with_class_weight(*options, piece=True)
 
     def order(self, seed: int, epoch: int, *, shuffle: bool) -> NDArray[np.intp]:
         """Return the chunks in the order in which an epoch reads them."""
@@ -166,7 +180,7 @@ class Windows:
         for chunk in order[2 * window : 2 * window + 2]:
             bounds = self.bounds(int(chunk))
             for checked in self._checked(*bounds, self.preprocessor, self._model.dtype):
-                part = checked.rows
+                part = self._weighed(checked).rows
                 buffers = self._buffers or self._make_buffers(part)
                 for into, values in zip(buffers.fields, part.fields, strict=True):
                     if into is not None:
@@ -274,6 +288,7 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
         options.class_weight,
         standardize=options.standardize,
         checksums=options.checkpointer.active,
+        as_0_1=options.checkpointer.weighs_as_0_1,
     )
     # Prepare validation rows, engine and job.
     held_out = options.validation_samples(validation_data, windows.preprocessor)

@@ -89,12 +89,17 @@ class Checkpointer(Protocol):
         Whether the run has checkpoints.
     iterations : int or None
         The epochs between two checkpoints; None if time decides.
+    weighs_as_0_1 : bool
+        Whether the run resumes from a checkpoint of version 0.1, in which class weights were part
+        of validation metrics, and the scaler did not count sample weights.
     """
 
     @property
     def active(self) -> bool: ...
     @property
     def iterations(self) -> int | None: ...
+    @property
+    def weighs_as_0_1(self) -> bool: ...
 
     def opened(
         self,
@@ -132,6 +137,7 @@ class _NoCheckpoints:
 
     active: bool = False
     iterations: int | None = None
+    weighs_as_0_1: bool = False
 
     def opened(self, *_: Any) -> AbstractContextManager[Any]:
         """Open nothing."""

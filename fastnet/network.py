@@ -132,6 +132,7 @@ class Network(Model):
         sample_weight: ArrayLike | None = None,
         class_weight: ClassWeight | None = None,
         standardize: bool | Literal["running"] = False,
+        standardize_targets: bool = False,
         shuffle: bool = True,
         threads: int | None = None,
         verbose: bool = False,
@@ -183,6 +184,10 @@ class Network(Model):
             that has one keeps it. With ``"running"``, further calls add their rows to its mean and
             deviation (Chan et al., 1979): for streams, whose first rows may be few. The weights of
             the network stay as they are while the scale moves, by less and less.
+        standardize_targets : bool, default False
+            Scale numeric targets to mean 0 and deviation 1, for mse, mae, huber, quantile and
+            gaussian_nll: the loss is that of the scaled targets, while predictions and metrics are
+            in the targets' unit. A network that scales them keeps the scale. Tables always do.
         shuffle : bool, default True
         threads : int, optional
             Number of threads; chosen by measurement unless given.
@@ -231,6 +236,7 @@ class Network(Model):
             callbacks=fit.make_callbacks(callbacks, early_stopping, verbose),
             class_weight=class_weight,
             standardize=fit.check_standardize(standardize),
+            standardize_targets=bool(standardize_targets),
             threads=None if threads is None else check_int("threads", threads),
             checkpointer=checkpointer,
         )

@@ -82,7 +82,8 @@ def roc_auc(target: Array, output: Array, weight: Array | None = None) -> float:
 
 def mse(target: Array, output: Array, weight: Array | None = None) -> float:
     """Mean squared error over rows and outputs."""
-    return float(np.average(np.mean(_errors(target, output) ** 2, axis=1), weights=weight))
+    with np.errstate(over="ignore"):
+        return float(np.average(np.mean(_errors(target, output) ** 2, axis=1), weights=weight))
 
 
 def rmse(target: Array, output: Array, weight: Array | None = None) -> float:
@@ -96,8 +97,16 @@ def mae(target: Array, output: Array, weight: Array | None = None) -> float:
 
 
 def r2(target: Array, output: Array, weight: Array | None = None) -> float:
-    """``1 - mse / variance(target)``: 1 is perfect, 0 as good as the mean; outputs are pooled."""
-    return r2_from(mse(target, output, weight), variance(target, weight))
+    """``1 - mse / variance(target)``: 1 is perfect, 0 as good as the mean.
+
+    Of several outputs it is the mean of theirs, each with its own variance, as in scikit-learn.
+    """
+    t = np.asarray(target, np.float64).reshape(len(target), -1)
+    each = [
+        r2_from(mse(t[:, k], output[:, [k]], weight), variance(t[:, k], weight))
+        for k in range(t.shape[1])
+    ]
+    return float(np.mean(each))
 
 
 _CONFIDENCE_BINS: Final = 15
@@ -260,8 +269,9 @@ def _require_fit(name: str, loss: Loss, outputs: int) -> None:
 def variance(target: Array, weight: Array | None = None) -> float:
     """Return the mean squared distance of the targets from the means of their columns."""
     t = np.asarray(target, np.float64).reshape(len(target), -1)
-    centred = t - np.average(t, axis=0, weights=weight)
-    return float(np.average(np.mean(centred**2, axis=1), weights=weight))
+    with np.errstate(all="ignore"):  # infinity is a variance too
+        centred = t - np.average(t, axis=0, weights=weight)
+        return float(np.average(np.mean(centred**2, axis=1), weights=weight))
 
 
 def r2_from(mean_squared_error: float, target_spread: float) -> float:

@@ -75,20 +75,34 @@ class Samples:
         return Samples(Batch(*fields), self.targets[index])
 
     def with_class_weight(
-        self, values: ClassWeight | None, loss: Loss, outputs: int, *, piece: bool = False
+        self,
+        values: ClassWeight | None,
+        loss: Loss,
+        outputs: int,
+        *,
+        dtype: np.dtype[Any] | None = None,
+        piece: bool = False,
     ) -> Samples:
         """Return training rows with their weights times those of their classes.
 
         Validation rows have none: their metrics are those of the rows as they come.
+
+        Parameters
+        ----------
+        dtype : dtype, optional
+            That of the weights; by default that of x.
+        piece : bool, default False
+            As for `check`.
         """
         if values is None:
             return self
         rows, how = self.rows, {"rescales": not piece}
+        dtype = rows.x.dtype if dtype is None else dtype
         by_row = weights.of_classes(values, rows, loss, outputs)
-        made = weights.rounded("class_weight", by_row, rows.x.dtype, **how)
+        made = weights.rounded("class_weight", by_row, dtype, **how)
         if rows.weight is not None:
             both = made.astype(np.float64) * rows.weight
-            made = weights.rounded("sample_weight times class_weight", both, rows.x.dtype, **how)
+            made = weights.rounded("sample_weight times class_weight", both, dtype, **how)
         return replace(self, rows=replace(rows, weight=made))
 
     def weighted(self) -> Samples:

@@ -16,7 +16,6 @@ from fastnet.preprocessing.base import (
     as_row,
     describe_target,
     encode_target,
-    require_own_unit,
 )
 from fastnet.preprocessing.statistics import CHUNK_ROWS, Moments, mean_and_deviation
 from fastnet.preprocessing.target import TableTarget
@@ -42,8 +41,6 @@ class Scaler:
     ------
     InputError
         Mean and scale are not two vectors of one length, all finite, and the scales positive.
-    DataError
-        The target is scaled.
 
     Examples
     --------
@@ -72,7 +69,6 @@ class Scaler:
             )
         if not np.isfinite([self.mean, self.scale]).all() or not (self.scale > 0).all():
             raise InputError("Scaler: expected finite means and positive finite scales.")
-        require_own_unit(self.target)
 
     @classmethod
     def fit(
@@ -150,8 +146,8 @@ class Scaler:
         return self.transform(x, dtype, name), encode_target(self.target, y)
 
     def decode(self, outputs: Array, loss: Loss | None) -> Array:
-        """Return the outputs unchanged, since the targets of arrays are not scaled."""
-        return outputs
+        """Return outputs (..., O) in the unit of the targets."""
+        return outputs if self.target is None else self.target.decode(outputs, loss)
 
     def input_scale(self) -> NDArray[np.float64]:
         """Return the scale."""

@@ -24,7 +24,7 @@ from fastnet.nn.metrics import Metric
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.preprocessing import samples
 from fastnet.preprocessing.base import Passthrough, Preprocessor
-from fastnet.preprocessing.learn import learn_scaler, learn_table
+from fastnet.preprocessing.learn import learn_scaler, learn_table, require_scalable
 from fastnet.preprocessing.legacy import weigh_classes_as_0_1
 from fastnet.preprocessing.samples import Samples
 from fastnet.preprocessing.scaler import Scaler
@@ -52,6 +52,7 @@ class FitOptions:
     callbacks: list[Callback]
     class_weight: ClassWeight | None
     standardize: bool | Literal["running"]
+    standardize_targets: bool
     threads: int | None
     checkpointer: Checkpointer
 
@@ -83,6 +84,14 @@ class FitOptions:
             raise InputError("the columns of a table are scaled already: no standardize=True.")
         target = preprocessor.target
         return self.metrics if target is None else target.metrics_in_units(self.metrics, self.loss)
+
+    def scales(self, preprocessor: Preprocessor) -> bool:
+        """Return whether to learn the scale of the targets; a network that has one keeps it."""
+        if not self.standardize_targets:
+            return False
+        require_scalable(self.loss, self.model.plan.output_activation.name)
+        target = preprocessor.target
+        return target is None or (target.labels is None and not target.is_scaled)
 
     def job(
         self,
@@ -175,12 +184,14 @@ def prepare(
     if isinstance(preprocessor, Passthrough) and model.optimizer_state is None and is_table(x):
         x = as_frame(x)
         preprocessor = learn_table(model.plan, model.seed, x, *rows[1:])
-    elif options.standardize and (
-        isinstance(preprocessor, Passthrough)
-        or (isinstance(preprocessor, Scaler) and options.standardize == "running")
-    ):
-        how = model.plan, model.seed, preprocessor, *rows, options.class_weight
-        preprocessor = learn_scaler(*how, counts_weights=not as_0_1)
+    elif isinstance(preprocessor, Passthrough | Scaler):
+        first = isinstance(preprocessor, Passthrough) and bool(options.standardize)
+        inputs, targets = first or options.standardize == "running", options.scales(preprocessor)
+        if inputs or targets:
+            how = model.plan, model.seed, preprocessor, *rows, options.class_weight
+            preprocessor = learn_scaler(
+                *how, inputs=inputs, targets=targets, counts_weights=not as_0_1
+            )
     metrics = options.metrics_in_units(preprocessor)
 
     # Check the rows, and split training and validation rows.

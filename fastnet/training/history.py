@@ -26,7 +26,9 @@ class History(Mapping[str, list[float]]):
         Numbers of the epochs, counting from 1 since the network's training began.
     records : dict of str to list of float
         ``loss`` (the mean of the batch losses before each update), ``accuracy`` or ``r2`` likewise,
-        ``val_loss`` and others with validation data, ``learning_rate`` (of the last step).
+        ``val_loss`` and others with validation data, ``learning_rate`` (of the last step). R2 of
+        several outputs is the mean of theirs; ``r2`` alone, of the training batches, pools them:
+        it is 1 - the mean squared error of all outputs / the mean of their variances.
     seconds : float
         Wall-clock time of training.
     stop_reason : str

@@ -26,6 +26,7 @@ from fastnet.nn.batch import Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS
 from fastnet.preprocessing.base import Passthrough, Preprocessor
+from fastnet.preprocessing.learn import scaled_target
 from fastnet.preprocessing.samples import Samples
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.statistics import Moments
@@ -50,6 +51,8 @@ class Windows:
     class_weight : dict of int to float, optional
     standardize : bool or "running"
         Whether to fit a `Scaler` if the model has none, or to go on counting with the one it has.
+    scales_targets : bool, default False
+        Whether to fit the scale of the targets.
     checksums : bool, default False
         Whether `fingerprint` will be needed.
     as_0_1 : bool, default False
@@ -76,6 +79,7 @@ class Windows:
         class_weight: ClassWeight | None,
         *,
         standardize: bool | Literal["running"],
+        scales_targets: bool = False,
         checksums: bool = False,
         as_0_1: bool = False,
     ) -> None:
@@ -88,13 +92,13 @@ class Windows:
         self.count = -(-len(chunks) // self.chunk_rows)
         self.windows = -(-self.count // 2)
         self._checksum = fingerprint.RowsChecksum() if checksums else None
-        self.target_variance = self._look(standardize)
+        self.target_variance = self._look(standardize, scales_targets)
         self._buffers: Batch | None = None
 
     def __len__(self) -> int:
         return len(self._chunks)
 
-    def _look(self, standardize: bool | Literal["running"]) -> float:
+    def _look(self, standardize: bool | Literal["running"], scales_targets: bool) -> float:
         """Check all rows, fit the scaler if needed, and return the variance of the targets."""
         before = self.preprocessor
         goes_on = standardize == "running" and isinstance(before, Scaler)
@@ -104,7 +108,8 @@ class Windows:
         if learns or isinstance(raw, Scaler):
             raw, dtype = Passthrough(raw.inputs, raw.target), np.dtype(np.float64)
         inputs, targets, total = getattr(before, "moments", None) or Moments(), Moments(), 0.0
-        for plain in self._checked(0, len(self), raw, dtype):
+        exact = np.dtype(np.float64) if scales_targets else self._model.dtype
+        for plain in self._checked(0, len(self), raw, dtype, exact):
             checked = self._weighed(plain)
             weight = checked.rows.weight
             total += len(checked) if weight is None else float(weight.sum())
@@ -116,30 +121,45 @@ class Windows:
                 if weight is not None and not weight.all() and not self._as_0_1:
                     count = (weight > 0) * (1.0 if count is None else count)
                 inputs = inputs.plus(checked.rows.x, count)
-            if self._loss.metric == "r2":
+            if self._loss.metric == "r2" or scales_targets:
                 targets = targets.plus(checked.targets, weight)
         if not total:
             raise InputError("the weights are 0 everywhere: there is nothing to learn from.")
         if learns and getattr(before, "moments", inputs) is not None:
             self.preprocessor = Scaler.of(inputs, before.target)
-        return float(np.mean(targets.variance))
+        variance = targets.variance
+        if scales_targets:
+            assert isinstance(self.preprocessor, Passthrough | Scaler)
+            scale = np.where(variance == 0, 1.0, np.sqrt(variance))
+            target = scaled_target(before.target, targets.mean, scale)
+            self.preprocessor = replace(self.preprocessor, target=target)
+            variance = variance / scale**2
+        return float(np.mean(variance))
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the fingerprint of the rows before scaling."""
         assert self._checksum is not None
-        scaler = None
-        if isinstance(self.preprocessor, Scaler):
-            arrays = {"mean": self.preprocessor.mean, "scale": self.preprocessor.scale}
-            scaler = fingerprint.of_arrays(arrays)
+        made, arrays = self.preprocessor, {}
+        if isinstance(made, Scaler):
+            arrays = {"mean": made.mean, "scale": made.scale}
+        target = made.target
+        if isinstance(made, Passthrough | Scaler) and target is not None and target.is_scaled:
+            arrays |= {"target_center": target.center, "target_scale": target.scale}
+        scaler = fingerprint.of_arrays(arrays) or None
         rows = self._checksum.to_json()
         table = fingerprint.of_preprocessor(self.preprocessor)
         return {**table, **rows, "scaler": scaler, "chunk_rows": self.chunk_rows}
 
     def _checked(
-        self, start: int, stop: int, preprocessor: Preprocessor, dtype: np.dtype[Any]
+        self,
+        start: int,
+        stop: int,
+        preprocessor: Preprocessor,
+        dtype: np.dtype[Any],
+        targets_dtype: np.dtype[Any],
     ) -> Iterator[Samples]:
         """Yield checked and encoded rows, about a megabyte at a time."""
-        basis = self._model.plan, self._model.dtype, self._loss
+        basis = self._model.plan, targets_dtype, self._loss
         for place, x, y, weight in self._chunks.pieces(start, stop):
             where = f"(of the rows from {place} on)"
             names = f"x {where}", f"y {where}", f"weight {where}"
@@ -149,14 +169,14 @@ class Windows:
             given = None if nothing else weight
             checked = Samples.check(*basis, values, targets, given, names=names, piece=True)
             if nothing:
-                zeros = np.zeros(len(x), self._model.dtype)
+                zeros = np.zeros(len(x), targets_dtype)
                 checked = replace(checked, rows=replace(checked.rows, weight=zeros))
             yield checked
 
     def _weighed(self, samples: Samples) -> Samples:
         """Return rows with the weights of their classes."""
         options = self._class_weight, self._loss, self._model.outputs
-        return samples.with_class_weight(*options, piece=True)
+        return samples.with_class_weight(*options, dtype=self._model.dtype, piece=True)
 
     def order(self, seed: int, epoch: int, *, shuffle: bool) -> NDArray[np.intp]:
         """Return the chunks in the order in which an epoch reads them."""
@@ -179,7 +199,8 @@ class Windows:
         at = 0
         for chunk in order[2 * window : 2 * window + 2]:
             bounds = self.bounds(int(chunk))
-            for checked in self._checked(*bounds, self.preprocessor, self._model.dtype):
+            dtypes = self._model.dtype, self._model.dtype
+            for checked in self._checked(*bounds, self.preprocessor, *dtypes):
                 part = self._weighed(checked).rows
                 buffers = self._buffers or self._make_buffers(part)
                 for into, values in zip(buffers.fields, part.fields, strict=True):
@@ -277,7 +298,6 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
     if options.metrics and validation_data is None:
         raise InputError("with Chunks, metrics need validation_data.")
     # Check the rows of the file, and fit the scaler.
-    metrics = options.metrics_in_units(model.preprocessor)
     batch = options.batch_of(len(chunks))
     _require_memory(options, chunks, batch)
     windows = Windows(
@@ -287,10 +307,12 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
         batch,
         options.class_weight,
         standardize=options.standardize,
+        scales_targets=options.scales(model.preprocessor),
         checksums=options.checkpointer.active,
         as_0_1=options.checkpointer.weighs_as_0_1,
     )
     # Prepare validation rows, engine and job.
+    metrics = options.metrics_in_units(windows.preprocessor)
     held_out = options.validation_samples(validation_data, windows.preprocessor)
     evaluated = None
     if held_out is not None:

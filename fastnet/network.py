@@ -26,6 +26,7 @@ from fastnet.nn.plan import make_plan
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.learn import require_plain
 from fastnet.preprocessing.samples import Samples
+from fastnet.preprocessing.weights import ClassWeight
 from fastnet.serialization import model_file
 from fastnet.serialization.model_file import ModelFile
 from fastnet.training import fit, lbfgs, loop, out_of_core
@@ -129,8 +130,9 @@ class Network(Model):
         metrics: Sequence[str | Callable[[Any, Any], float]] = (),
         callbacks: Sequence[Callback | Callable[[Run], Any]] = (),
         sample_weight: ArrayLike | None = None,
-        class_weight: Mapping[int, float] | str | None = None,
-        standardize: bool = False,
+        class_weight: ClassWeight | None = None,
+        standardize: bool | Literal["running"] = False,
+        standardize_targets: bool = False,
         shuffle: bool = True,
         threads: int | None = None,
         verbose: bool = False,
@@ -157,7 +159,8 @@ class Network(Model):
         epochs : int
             Passes over the data; iterations for L-BFGS.
         batch_size : int or None
-            Rows in a step; the last batch of an epoch may be smaller. None means all rows.
+            Rows in a step; the last batch of an epoch may be smaller. None means all rows. With
+            `BatchNorm`, a last batch of a single row is left out of the epoch.
         validation_data : (x, y) or (x, y, sample_weight), optional
             Held-out rows, which are evaluated after each epoch.
         validation_split : float, default 0
@@ -169,12 +172,22 @@ class Network(Model):
             Computed after each epoch on the validation data, or else on the training data.
         callbacks : sequence of Callback or f(run)
         sample_weight : (N,), optional
-            Weights, at least 0; a row of weight 0 is left out. The loss of a batch is divided by
-            the sum of its weights.
+            Weights, at least 0, of which only the ratios matter: a row of weight 0 is left out,
+            one of weight 2 counts like two rows, in the `Scaler` too. The loss of a batch is
+            divided by the sum of its weights.
         class_weight : dict of int to float, or "balanced", optional
-        standardize : bool, default False
+            Weights of classes in the loss, which multiply those of the training rows; validation
+            rows have none. ``"balanced"`` gives all classes the same total among the training rows.
+            With one sigmoid output the classes are 0 and 1; with several, give a list of dicts.
+        standardize : bool or "running", default False
             Fit a `Scaler` to the training rows and apply it to all inputs from now on. A network
-            that has one keeps it.
+            that has one keeps it. With ``"running"``, further calls add their rows to its mean and
+            deviation (Chan et al., 1979): for streams, whose first rows may be few. The weights of
+            the network stay as they are while the scale moves, by less and less.
+        standardize_targets : bool, default False
+            Scale numeric targets to mean 0 and deviation 1, for mse, mae, huber, quantile and
+            gaussian_nll: the loss is that of the scaled targets, while predictions and metrics are
+            in the targets' unit. A network that scales them keeps the scale. Tables always do.
         shuffle : bool, default True
         threads : int, optional
             Number of threads; chosen by measurement unless given.
@@ -222,7 +235,8 @@ class Network(Model):
             metrics=metric_table.get(metrics, chosen_loss, self.plan.outputs),
             callbacks=fit.make_callbacks(callbacks, early_stopping, verbose),
             class_weight=class_weight,
-            standardize=bool(standardize),
+            standardize=fit.check_standardize(standardize),
+            standardize_targets=bool(standardize_targets),
             threads=None if threads is None else check_int("threads", threads),
             checkpointer=checkpointer,
         )
@@ -279,7 +293,9 @@ class Network(Model):
             raise InputError("lbfgs needs all data at once: use fit, or another optimizer.")
         if isinstance(self.preprocessor, Passthrough) and is_table(x):
             require_plain(x)
-        batch = self.backend_object.place(self._samples(chosen_loss, x, y, sample_weight).rows)
+        rows = self._samples(chosen_loss, x, y, sample_weight).rows
+        self.plan.require_batch(len(rows))
+        batch = self.backend_object.place(rows)
         self.loss, self.temperature = chosen_loss, None
         config = TrainConfig(chosen_loss, chosen, len(batch), self.seed, shuffle=False)
         job = TrainingJob(self, self.engine(), batch, chosen_loss)

@@ -50,6 +50,8 @@ class TrainConfig:
         The key of the shuffle and of the dropout masks.
     shuffle : bool
         Whether each epoch visits the rows in a new order.
+    least_rows : int
+        The plan's `least_rows`: a last batch of fewer rows is left out of its epoch.
     """
 
     loss: Loss
@@ -57,10 +59,16 @@ class TrainConfig:
     batch_size: int
     seed: int
     shuffle: bool
+    least_rows: int = 1
 
     def steps(self, rows: int) -> int:
-        """Return the number of batches in an epoch; the last one may be smaller."""
-        return -(-rows // self.batch_size)
+        """Return the number of batches in an epoch; the last one may be smaller.
+
+        Engines train on so many batches as they are told, so the batch that is left out of an epoch
+        is decided here alone.
+        """
+        whole, rest = divmod(rows, self.batch_size)
+        return whole + (rest >= self.least_rows if rest else 0)
 
 
 @dataclass(frozen=True)

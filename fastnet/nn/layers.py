@@ -140,6 +140,10 @@ class BatchNorm(Layer):
     statistics: ``running = (1 - momentum) running + momentum batch``, with the unbiased variance.
     Prediction uses the running statistics.
 
+    A single row has no variance. So batches of training need two rows at least: a last batch of one
+    row is left out of its epoch (with `shuffle`, another row in each), and ``batch_size=1`` or a
+    single row in ``partial_fit`` is refused. Sample weights do not count in the statistics.
+
     Parameters
     ----------
     activation : str, default "identity"

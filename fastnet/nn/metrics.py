@@ -6,8 +6,10 @@ labels or (N, T) other targets, `output` (N, O) the predictions, `weight` (N,) o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from fastnet.utils.param_validation import check_list
 
 Array = NDArray[Any]
 Metric = Callable[[Array, Array, Array | None], float]
+Mode = Literal["min", "max"]
+"""Whether smaller or larger values of a metric are better."""
 
 
 def accuracy(target: Array, output: Array, weight: Array | None = None) -> float:
@@ -78,7 +82,8 @@ def roc_auc(target: Array, output: Array, weight: Array | None = None) -> float:
 
 def mse(target: Array, output: Array, weight: Array | None = None) -> float:
     """Mean squared error over rows and outputs."""
-    return float(np.average(np.mean(_errors(target, output) ** 2, axis=1), weights=weight))
+    with np.errstate(over="ignore"):
+        return float(np.average(np.mean(_errors(target, output) ** 2, axis=1), weights=weight))
 
 
 def rmse(target: Array, output: Array, weight: Array | None = None) -> float:
@@ -92,8 +97,16 @@ def mae(target: Array, output: Array, weight: Array | None = None) -> float:
 
 
 def r2(target: Array, output: Array, weight: Array | None = None) -> float:
-    """``1 - mse / variance(target)``: 1 is perfect, 0 as good as the mean; outputs are pooled."""
-    return r2_from(mse(target, output, weight), variance(target, weight))
+    """``1 - mse / variance(target)``: 1 is perfect, 0 as good as the mean.
+
+    Of several outputs it is the mean of theirs, each with its own variance, as in scikit-learn.
+    """
+    t = np.asarray(target, np.float64).reshape(len(target), -1)
+    each = [
+        r2_from(mse(t[:, k], output[:, [k]], weight), variance(t[:, k], weight))
+        for k in range(t.shape[1])
+    ]
+    return float(np.mean(each))
 
 
 _CONFIDENCE_BINS: Final = 15
@@ -147,6 +160,71 @@ _NEEDS: Final = {
 }
 
 
+# The words of a name that tell the direction, as scikit-learn names its functions.
+_WORDS: Final[dict[str, Mode]] = {
+    **dict.fromkeys(
+        ("loss", "error", "mae", "mse", "rmse", "msle", "rmsle", "mape", "smape"), "min"
+    ),
+    **dict.fromkeys(("deviance", "deviation", "distance", "divergence", "perplexity"), "min"),
+    **dict.fromkeys(("nll", "brier", "cost", "pinball"), "min"),
+    **dict.fromkeys(("accuracy", "acc", "precision", "recall", "sensitivity", "f1"), "max"),
+    **dict.fromkeys(("specificity", "auc", "r2", "d2", "jaccard", "iou", "kappa", "mcc"), "max"),
+    "score": "max",
+}
+_TURNED: Final = frozenset(("neg", "negative", "negated", "minus", "inverse", "reduction"))
+
+
+def mode_of(name: str, metric: Any = None) -> Mode | None:
+    """Return whether smaller or larger values of a metric are better; None if nothing says so.
+
+    A caller's function says so by an attribute `mode`, ``"min"`` or ``"max"``, or by its name: with
+    a word such as loss, error, mae or deviance it is minimised, with accuracy, auc, r2 or score
+    maximised. A name that says both or neither, or turns a word by ``neg``, says nothing, unless it
+    ends in loss or error.
+
+    Raises
+    ------
+    InputError
+        The attribute `mode` is something else.
+    """
+    own = getattr(metric, "mode", None)
+    if own is not None:
+        if own not in ("min", "max"):
+            raise InputError(
+                f"the mode of the metric {name!r} must be 'min' or 'max', got {own!r}."
+            )
+        return "min" if own == "min" else "max"
+    words = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_")
+    if not _TURNED.isdisjoint(words):
+        return None
+    said = {_WORDS[word] for word in words if word in _WORDS}
+    if words[-1] in ("loss", "error"):
+        return "min"
+    return said.pop() if len(said) == 1 else None
+
+
+@dataclass(frozen=True)
+class OwnMetric:
+    """A caller's function ``f(target, output)`` as a `Metric`."""
+
+    name: str
+    function: Callable[[Array, Array], float]
+
+    @property
+    def mode(self) -> Any:
+        """The direction that the function carries; None if it carries none."""
+        return getattr(self.function, "mode", None)
+
+    def __call__(self, target: Array, output: Array, weight: Array | None = None) -> float:
+        """Return the function's value, which knows of no weights."""
+        value = self.function(target, output)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            message = f"the metric {self.name!r} must return a number, got {value!r}."
+            raise InputError(message) from None
+
+
 def get(metrics: Any, loss: Loss, outputs: int) -> list[tuple[str, Metric]]:
     """Return names and functions of metrics, each given by name or as ``f(target, output)``.
 
@@ -159,7 +237,7 @@ def get(metrics: Any, loss: Loss, outputs: int) -> list[tuple[str, Metric]]:
     for metric in check_list("metrics", metrics):
         if callable(metric):
             name = getattr(metric, "__name__", type(metric).__name__)
-            made.append((name, _own(name, metric)))
+            made.append((name, OwnMetric(name, metric)))
         elif isinstance(metric, str) and metric in METRICS:
             _require_fit(metric, loss, outputs)
             made.append((metric, METRICS[metric]))
@@ -188,24 +266,12 @@ def _require_fit(name: str, loss: Loss, outputs: int) -> None:
         )
 
 
-def _own(name: str, function: Callable[[Array, Array], float]) -> Metric:
-    """Return a caller's function as a `Metric`."""
-
-    def metric(target: Array, output: Array, weight: Array | None = None) -> float:
-        value = function(target, output)
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            raise InputError(f"the metric {name!r} must return a number, got {value!r}.") from None
-
-    return metric
-
-
 def variance(target: Array, weight: Array | None = None) -> float:
     """Return the mean squared distance of the targets from the means of their columns."""
     t = np.asarray(target, np.float64).reshape(len(target), -1)
-    centred = t - np.average(t, axis=0, weights=weight)
-    return float(np.average(np.mean(centred**2, axis=1), weights=weight))
+    with np.errstate(all="ignore"):  # infinity is a variance too
+        centred = t - np.average(t, axis=0, weights=weight)
+        return float(np.average(np.mean(centred**2, axis=1), weights=weight))
 
 
 def r2_from(mean_squared_error: float, target_spread: float) -> float:

@@ -104,8 +104,9 @@ class Optimizer(ABC):
         """
         table = np.zeros((len(rates), abi.COEFFICIENTS))
         table[:, abi.RATE] = rates
-        table[:, abi.DECAY] = rates * self.weight_decay
-        self._fill_coefficients(table, np.arange(first_step, first_step + len(rates)), rates)
+        with np.errstate(all="ignore"):  # infinity makes the weights so, which training checks
+            table[:, abi.DECAY] = rates * self.weight_decay
+            self._fill_coefficients(table, np.arange(first_step, first_step + len(rates)), rates)
         return table
 
     def _fill_coefficients(
@@ -342,6 +343,10 @@ class Lion(Optimizer):
     """Move by the sign of an interpolated momentum (Chen et al., 2023).
 
     ``w -= rate sign(beta1 m + (1 - beta1) g)``; ``m = beta2 m + (1 - beta2) g``.
+
+    Where a gradient is zero up to rounding, as that of a bias in front of batch normalisation, its
+    sign is one of the rounding, and the parameter moves by the whole rate all the same. So backends
+    and numbers of threads that round differently may differ there by whole steps, not by digits.
     """
 
     learning_rate: float | Schedule = 1e-4

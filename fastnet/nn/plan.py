@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn import activations, initializers
 from fastnet.nn.activations import Activation
@@ -106,6 +107,24 @@ class Plan:
     def uses_batch_statistics(self) -> bool:
         """Whether rows of a batch influence one another (batch normalisation)."""
         return any(isinstance(layer, BatchNorm) for layer in self.layers)
+
+    @cached_property
+    def least_rows(self) -> int:
+        """Number of rows that a batch of training must have: two for batch normalisation.
+
+        A single row has no variance. It would be normalised to 0, and its values would move the
+        running statistics as much as a whole batch does.
+        """
+        return 2 if self.uses_batch_statistics else 1
+
+    def require_batch(self, rows: int) -> None:
+        """Raise `InputError` unless a network can be trained on batches of so many rows."""
+        if rows < self.least_rows:
+            raise InputError(
+                f"batch normalisation needs at least {self.least_rows} rows in a batch of "
+                f"training, got {rows}: give more rows or a larger batch_size, or normalise by "
+                f"LayerNorm."
+            )
 
     def initial_parameters(self, seed: int, dtype: Any) -> NDArray[Any]:
         """Return the flat initial parameters (P,) for `seed`."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.errors import DataError, InputError
+from fastnet.errors import InputError
 from fastnet.nn.losses import Loss
 from fastnet.preprocessing import validation
 from fastnet.preprocessing.target import TableTarget
@@ -82,10 +82,6 @@ class Passthrough:
     inputs: int
     target: TableTarget | None = None
 
-    def __post_init__(self) -> None:
-        """Check the target, which may come from a hostile file."""
-        require_own_unit(self.target)
-
     def transform(self, x: Any, dtype: np.dtype[Any], name: str = "x") -> Array:
         """Return x as a finite, C-contiguous array (N, I)."""
         return validation.inputs(name, x, self.inputs, dtype)
@@ -99,8 +95,8 @@ class Passthrough:
         return self.transform(x, dtype, name), encode_target(self.target, y)
 
     def decode(self, outputs: Array, loss: Loss | None) -> Array:
-        """Return the outputs unchanged, since the targets of arrays are not scaled."""
-        return outputs
+        """Return outputs (..., O) in the unit of the targets."""
+        return outputs if self.target is None else self.target.decode(outputs, loss)
 
     def input_scale(self) -> None:
         """Return None: inputs are not scaled."""
@@ -115,12 +111,6 @@ def encode_target(target: TableTarget | None, y: Any) -> Any:
     if y is None:
         raise InputError("expected targets: give y.")
     return y if target is None else target.encode(y)
-
-
-def require_own_unit(target: TableTarget | None) -> None:
-    """Raise `DataError` for a scaled target: nothing would bring outputs back into its unit."""
-    if target is not None and target.labels is None and target.is_scaled:
-        raise DataError("expected the targets of arrays in their own unit, not scaled.")
 
 
 def describe_target(target: TableTarget | None) -> Description:

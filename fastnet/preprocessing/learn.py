@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -16,8 +17,12 @@ from fastnet.nn.plan import Plan
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.samples import Samples, training_rows
 from fastnet.preprocessing.scaler import Scaler
+from fastnet.preprocessing.statistics import mean_and_scale
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget, split_target, target_columns
+from fastnet.preprocessing.weights import ClassWeight
+
+Array = NDArray[Any]
 
 SCALED: Final = ("mse", "mae", "huber", "quantile", "gaussian_nll")
 """Losses with scaled targets, if the outputs may be any number."""
@@ -96,21 +101,65 @@ def _learn_target(
 def learn_scaler(
     plan: Plan,
     seed: int,
-    passthrough: Passthrough,
+    before: Passthrough | Scaler,
     x: Any,
     y: Any,
     loss: Loss,
     fraction: float = 0.0,
     sample_weight: ArrayLike | None = None,
-    class_weight: Mapping[int, float] | str | None = None,
-) -> Scaler:
-    """Fit the scaler to the training rows, which are neither held out nor of weight 0."""
+    class_weight: ClassWeight | None = None,
+    *,
+    inputs: bool = True,
+    targets: bool = False,
+    counts_weights: bool = True,
+) -> Passthrough | Scaler:
+    """Fit the scale of inputs or targets to the rows that are neither held out nor of weight 0.
+
+    Sample weights count, since they stand for rows; class weights do not, unless they are 0.
+
+    Parameters
+    ----------
+    before : Passthrough or Scaler
+        A scaler counts its rows so far too.
+    inputs, targets : bool
+        What to scale.
+    counts_weights : bool, default True
+        False as in version 0.1.
+    """
     float64 = np.dtype(np.float64)
-    rows, targets = passthrough.encode(x, y, float64)
-    samples = Samples.check(plan, float64, loss, rows, targets, sample_weight, class_weight)
+    rows, given = Passthrough(before.inputs, before.target).encode(x, y, float64)
+    samples = Samples.check(plan, float64, loss, rows, given, sample_weight)
     if fraction:
         samples, _ = samples.split(fraction, seed)
-    return Scaler.fit(samples.weighted().rows.x, passthrough.target)
+    samples = samples.weighted()
+    by_class = samples.with_class_weight(class_weight, loss, plan.outputs).rows.weight
+    if by_class is not None and by_class.any():  # else `fit` refuses them
+        samples = samples.take(np.flatnonzero(by_class))
+    values, weight = samples.rows.x, samples.rows.weight if counts_weights else None
+    if targets:
+        scale = mean_and_scale(samples.targets, samples.rows.weight)
+        before = replace(before, target=scaled_target(before.target, *scale))
+    if not inputs:
+        return before
+    if isinstance(before, Scaler):
+        return before.plus(values, weight)
+    return Scaler.fit(values, before.target, sample_weight=weight)
+
+
+def scaled_target(target: TableTarget | None, mean: Array, scale: Array) -> TableTarget:
+    """Return the target of arrays with that mean and scale (T,)."""
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+        raise InputError("y is too large to be scaled: its deviation is not finite in float64.")
+    return TableTarget(() if target is None else target.names, None, mean, scale)
+
+
+def require_scalable(loss: Loss, output_activation: str) -> None:
+    """Raise `InputError` for a loss or an output that knows no other unit of its targets."""
+    if not scales_targets(loss, output_activation):
+        raise InputError(
+            f"standardize_targets goes with the losses {', '.join(SCALED)} and the output "
+            f"activation 'identity', got {loss.name!r} and {output_activation!r}."
+        )
 
 
 def require_plain(x: Any) -> None:

@@ -1,4 +1,4 @@
-"""The preprocessing of tables in version 0.1, so that its checkpoints can be resumed."""
+"""The preprocessing and weights of version 0.1, so that its checkpoints can be resumed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from fastnet.data.frame import Frame
 from fastnet.data.text import Texts
+from fastnet.nn.losses import Loss
 from fastnet.preprocessing.columns import TableColumn, learn_columns
+from fastnet.preprocessing.samples import Samples
 from fastnet.preprocessing.statistics import mean_and_scale
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
+from fastnet.preprocessing.weights import ClassWeight
 
 
 def learn_table_of_0_1(
@@ -44,3 +47,18 @@ def learn_table_of_0_1(
     encoded = made.transform(frame if rows is None else frame.take(rows), np.float32)
     mean, scale = mean_and_scale(encoded)
     return replace(made, center=mean, factor=scale)
+
+
+def weigh_classes_as_0_1(
+    samples: Samples, class_weight: ClassWeight, loss: Loss, outputs: int
+) -> Samples:
+    """Return all rows with class weights, before some of them are held out for validation.
+
+    "balanced" counts all rows, whatever their weight.
+    """
+    weight = samples.rows.weight
+    alike = replace(samples, rows=replace(samples.rows, weight=None))
+    made = alike.with_class_weight(class_weight, loss, outputs)
+    by_class = made.rows.weight
+    both = by_class if weight is None or by_class is None else weight * by_class
+    return replace(made, rows=replace(made.rows, weight=both))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from fastnet.nn import random
 from fastnet.nn.batch import Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.plan import Plan
-from fastnet.preprocessing import validation
+from fastnet.preprocessing import validation, weights
+from fastnet.preprocessing.weights import ClassWeight
 
 Array = NDArray[Any]
 
@@ -36,11 +36,16 @@ class Samples:
         x: Array,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
-        class_weight: Mapping[int, float] | str | None = None,
         *,
         names: tuple[str, str, str] = ("x", "y", "sample_weight"),
+        piece: bool = False,
     ) -> Samples:
         """Return checked rows for inputs (N, I) that a preprocessor made.
+
+        Parameters
+        ----------
+        piece : bool, default False
+            Whether these are some rows of many, whose weights must keep their common scale.
 
         Raises
         ------
@@ -51,8 +56,10 @@ class Samples:
         if not count:
             raise InputError(f"{names[0]} is empty: there are no rows.")
         labels, target = validation.targets(names[:2], y, count, loss, plan.outputs, dtype)
-        weight = validation.sample_weights(names[2], sample_weight, count, dtype)
-        weight = validation.class_weights(class_weight, labels, plan.outputs, weight, dtype)
+        given = weights.check(names[2], sample_weight, count)
+        weight: Array | None = None
+        if given is not None:
+            weight = weights.rounded(names[2], given, dtype, rescales=not piece)
         if labels is not None:
             return cls(Batch(x, labels, None, weight), labels)
         assert target is not None
@@ -66,6 +73,37 @@ class Samples:
         """Return the rows of that index."""
         fields = (None if a is None else a[index] for a in self.rows.fields)
         return Samples(Batch(*fields), self.targets[index])
+
+    def with_class_weight(
+        self,
+        values: ClassWeight | None,
+        loss: Loss,
+        outputs: int,
+        *,
+        dtype: np.dtype[Any] | None = None,
+        piece: bool = False,
+    ) -> Samples:
+        """Return training rows with their weights times those of their classes.
+
+        Validation rows have none: their metrics are those of the rows as they come.
+
+        Parameters
+        ----------
+        dtype : dtype, optional
+            That of the weights; by default that of x.
+        piece : bool, default False
+            As for `check`.
+        """
+        if values is None:
+            return self
+        rows, how = self.rows, {"rescales": not piece}
+        dtype = rows.x.dtype if dtype is None else dtype
+        by_row = weights.of_classes(values, rows, loss, outputs)
+        made = weights.rounded("class_weight", by_row, dtype, **how)
+        if rows.weight is not None:
+            both = made.astype(np.float64) * rows.weight
+            made = weights.rounded("sample_weight times class_weight", both, dtype, **how)
+        return replace(self, rows=replace(rows, weight=made))
 
     def weighted(self) -> Samples:
         """Return the rows without those of weight 0, so that batches hold no others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,14 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastnet.errors import InputError
 from fastnet.nn.losses import Loss
-from fastnet.preprocessing import validation
+from fastnet.preprocessing import validation, weights
 from fastnet.preprocessing.base import (
     Description,
     as_row,
     describe_target,
     encode_target,
-    require_own_unit,
 )
-from fastnet.preprocessing.statistics import CHUNK_ROWS, mean_and_scale
+from fastnet.preprocessing.statistics import CHUNK_ROWS, Moments, mean_and_deviation
 from fastnet.preprocessing.target import TableTarget
 
 Array = NDArray[Any]
@@ -34,13 +33,14 @@ class Scaler:
     scale : (I,) float64
         Standard deviation (of the population); 1 for a column that is constant.
     target : TableTarget or None
+    moments : Moments or None
+        Mean, variance and weight of the rows so far, to which `plus` adds further ones. Model files
+        do not hold them, so a scaler that was loaded stays as it is.
 
     Raises
     ------
     InputError
         Mean and scale are not two vectors of one length, all finite, and the scales positive.
-    DataError
-        The target is scaled.
 
     Examples
     --------
@@ -52,6 +52,7 @@ class Scaler:
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
     target: TableTarget | None = None
+    moments: Moments | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check the values, which may come from a hostile file."""
@@ -68,21 +69,46 @@ class Scaler:
             )
         if not np.isfinite([self.mean, self.scale]).all() or not (self.scale > 0).all():
             raise InputError("Scaler: expected finite means and positive finite scales.")
-        require_own_unit(self.target)
 
     @classmethod
-    def fit(cls, x: ArrayLike, target: TableTarget | None = None) -> Scaler:
+    def fit(
+        cls,
+        x: ArrayLike,
+        target: TableTarget | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+    ) -> Scaler:
         """Return the scaler of the columns of `x` (N, I), computed in float64.
+
+        A row of weight 2 counts like two rows, one of weight 0 like none.
 
         Raises
         ------
         InputError
-            x is not a matrix of finite numbers with at least one row.
+            x is not a matrix of finite numbers with at least one row, or a weight is invalid.
         """
         rows = validation.inputs("x", x, None, np.dtype(np.float64))
         if not len(rows):
             raise InputError("x is empty: there are no rows.")
-        return cls(*mean_and_scale(rows), target)
+        weight = weights.check("sample_weight", sample_weight, len(rows))
+        if weight is not None:
+            weight = weights.rounded("sample_weight", weight, rows.dtype)
+        mean, deviation = mean_and_deviation(rows, weight)
+        total = float(len(rows)) if weight is None else float(weight.sum())
+        scale = np.where(deviation == 0, 1.0, deviation)
+        return cls(mean, scale, target, Moments.of(total, mean, deviation))
+
+    @classmethod
+    def of(cls, moments: Moments, target: TableTarget | None = None) -> Scaler:
+        """Return the scaler of the rows that moments were computed of."""
+        deviation = np.sqrt(moments.variance)
+        return cls(moments.mean, np.where(deviation == 0, 1.0, deviation), target, moments)
+
+    def plus(self, rows: NDArray[np.float64], weight: Array | None) -> Scaler:
+        """Return the scaler of the rows so far and further checked rows (N, I)."""
+        if self.moments is None:
+            return self
+        return Scaler.of(self.moments.plus(rows, weight), self.target)
 
     @property
     def inputs(self) -> int:
@@ -120,8 +146,8 @@ class Scaler:
         return self.transform(x, dtype, name), encode_target(self.target, y)
 
     def decode(self, outputs: Array, loss: Loss | None) -> Array:
-        """Return the outputs unchanged, since the targets of arrays are not scaled."""
-        return outputs
+        """Return outputs (..., O) in the unit of the targets."""
+        return outputs if self.target is None else self.target.decode(outputs, loss)
 
     def input_scale(self) -> NDArray[np.float64]:
         """Return the scale."""

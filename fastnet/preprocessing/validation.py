@@ -6,15 +6,14 @@ network's dtype, finite and of the right shape, with labels within the classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.errors import InputError, suggest
+from fastnet.errors import InputError
 from fastnet.nn.losses import Loss
-from fastnet.utils.param_validation import check_float, check_int
+from fastnet.utils.param_validation import check_int
 
 Array = NDArray[Any]
 
@@ -39,7 +38,7 @@ def seed_of(value: Any) -> int:
 
 def inputs(name: str, values: ArrayLike, width: int | None, dtype: np.dtype[Any]) -> Array:
     """Return `values` as a finite, contiguous array (N, `width`); None: of any width."""
-    array = _numeric(name, values)
+    array = numeric(name, values)
     if array.ndim == 1 and not array.size:
         raise InputError(f"{name} is empty: there are no rows.")
     if array.ndim != 2:
@@ -50,7 +49,7 @@ def inputs(name: str, values: ArrayLike, width: int | None, dtype: np.dtype[Any]
         )
     if width is not None and array.shape[1] != width:
         raise InputError(f"{name} must have {width} columns, got {array.shape[1]}.")
-    return finite(name, _cast(array, dtype))
+    return finite(name, cast(array, dtype))
 
 
 def finite(name: str, array: Array) -> Array:
@@ -83,7 +82,7 @@ def targets(
     labels are (N,) int64 within the classes, target is (N, T). `names` are those of x and y.
     """
     name = names[1]
-    array = _numeric(name, values)
+    array = numeric(name, values)
     if array.ndim == 0 or len(array) != rows:
         got = "a single number" if array.ndim == 0 else f"{len(array)}"
         raise InputError(f"{name} must have as many rows as {names[0]}, {rows}, got {got}.")
@@ -103,7 +102,7 @@ def targets(
             + (f" or ({rows},)" if columns == 1 else "")
             + f" for the loss {loss.name!r} and {outputs} outputs, got {np.shape(values)}."
         )
-    target = finite(name, _cast(array, dtype))
+    target = finite(name, cast(array, dtype))
     if loss.name == "binary_cross_entropy":
         _require_range(name, target, 0, 1, loss)
     elif loss.name == "poisson":
@@ -118,7 +117,7 @@ def _class_targets(
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 1:
-        labels = _cast(finite(name, array), np.dtype(np.int64))
+        labels = cast(finite(name, array), np.dtype(np.int64))
         if not np.array_equal(labels, array):
             row = int(np.flatnonzero(labels != array)[0])
             raise InputError(
@@ -137,7 +136,7 @@ def _class_targets(
             f"{name} must hold labels (N,) or one column for each of the {classes} classes, got "
             f"the shape {array.shape}."
         )
-    target = finite(name, _cast(array, dtype))
+    target = finite(name, cast(array, dtype))
     _require_range(name, target, 0, 1, None)
     sums = target.sum(axis=1)
     wrong = np.flatnonzero(np.abs(sums - 1) > 1e-3)
@@ -163,61 +162,7 @@ def _require_range(name: str, target: Array, low: float, high: float, loss: Loss
         )
 
 
-def sample_weights(
-    name: str, values: ArrayLike | None, rows: int, dtype: np.dtype[Any]
-) -> Array | None:
-    """Return weights (N,), at least 0 and not all 0."""
-    if values is None:
-        return None
-    array = _numeric(name, values)
-    if array.shape != (rows,):
-        raise InputError(f"{name} must have the shape ({rows},), got {array.shape}.")
-    weights = finite(name, _cast(array, dtype))
-    negative = np.flatnonzero(weights < 0)
-    if negative.size:
-        row = negative[0]
-        raise InputError(f"{name} must not be negative, got {weights[row]:g} at row {row}.")
-    if not weights.any():
-        raise InputError(f"{name} is 0 everywhere: there is nothing to learn from.")
-    return weights
-
-
-def class_weights(
-    values: Mapping[int, float] | str | None,
-    labels: NDArray[np.int64] | None,
-    classes: int,
-    weight: Array | None,
-    dtype: np.dtype[Any],
-) -> Array | None:
-    """Return the sample weights (N,) times the weights of the classes.
-
-    ``"balanced"`` gives class k the weight ``N / (classes present * N_k)``.
-    """
-    if values is None:
-        return weight
-    if labels is None:
-        raise InputError("class_weight needs class labels: use loss='cross_entropy' with labels.")
-    if isinstance(values, str):
-        if values != "balanced":
-            raise InputError(f"unknown class_weight {values!r}{suggest(values, ['balanced'])}")
-        counts = np.bincount(labels, minlength=classes)
-        present = np.count_nonzero(counts)
-        table = len(labels) / (present * np.maximum(counts, 1.0))
-    else:
-        if not isinstance(values, Mapping):
-            message = f"class_weight must be a dict or 'balanced', got {values!r}."
-            raise InputError(message)
-        table = np.ones(classes)
-        for label, value in values.items():
-            key = check_int("a class of class_weight", label, least=0)
-            if key >= classes:
-                raise InputError(f"class_weight names the class {key}, of 0 to {classes - 1}.")
-            table[key] = check_float(f"class_weight[{label}]", value, least=0)
-    by_row = table[labels].astype(dtype)
-    return by_row if weight is None else weight * by_row
-
-
-def _numeric(name: str, values: ArrayLike) -> Array:
+def numeric(name: str, values: ArrayLike) -> Array:
     """Return `values` as an array of booleans, integers or floats."""
     if hasattr(values, "toarray"):
         raise InputError(f"{name} is a sparse matrix: give a dense one ({name}.toarray()).")
@@ -239,7 +184,7 @@ def _numeric(name: str, values: ArrayLike) -> Array:
     return array
 
 
-def _cast(array: Array, dtype: np.dtype[Any]) -> Array:
+def cast(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return the array in that dtype; numbers out of its range become infinite."""
     with np.errstate(all="ignore"):
         return np.ascontiguousarray(array, dtype)

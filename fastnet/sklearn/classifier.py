@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     check_classification_targets,
@@ -38,7 +38,8 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
         Parameters of `fastnet.sklearn.estimator.FastNetEstimator`. ``loss`` is ``"cross_entropy"``
         or ``"binary_cross_entropy"``, or an instance of these losses.
     class_weight : dict, list of dict, or "balanced", optional
-        Weights by label, as elsewhere in scikit-learn; they multiply the sample weights.
+        Weights by label, as elsewhere in scikit-learn; they multiply the sample weights of training
+        rows, in the loss alone.
     label_smoothing : float, optional
         Fraction of the target that is distributed over all classes.
 
@@ -129,23 +130,16 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
         labels: Array = encoder.transform(y)
         return labels
 
-    def _row_weights(self, y: Array, weight: Array | None, *, once: bool) -> Array | None:
-        if self.class_weight is None:
-            return weight
-        if self._several:
-            by_row = compute_sample_weight(self.class_weight, y)
-        elif self.class_weight != "balanced":
-            by_row = compute_sample_weight(self.class_weight, self.classes_[y])
-        elif once:
+    def _class_weights(self, *, once: bool) -> Any:
+        given = self.class_weight
+        if given == "balanced" and once:
             raise InputError(
                 "class_weight='balanced' needs all rows at once: for partial_fit, give a dict."
             )
-        else:
-            # Classes are counted by weight, so that a row of weight 2 counts like two.
-            total = np.bincount(y, weight)
-            by_row = total.sum() / (np.count_nonzero(total) * total[y])
-        weights: Array = by_row if weight is None else weight * by_row
-        return weights
+        if given is None or isinstance(given, str) or self._several:
+            return given
+        by_class = compute_class_weight(given, classes=self.classes_, y=self.classes_)
+        return dict(enumerate(by_class.tolist()))
 
     def _outputs(self) -> tuple[int, str]:
         if isinstance(self._loss(), CrossEntropy):

@@ -58,6 +58,7 @@ class FastNetEstimator(BaseEstimator):
     metrics : sequence of str or f(target, output)
     callbacks : sequence of Callback or f(run)
     standardize : bool, default False
+        Scale inputs to mean 0 and deviation 1; `partial_fit` goes on counting (see `Network.fit`).
     warm_start : bool, default False
         Whether `fit` continues with the network and the optimizer's moments of the last call.
     dtype : {None, "float32", "float64"}
@@ -86,7 +87,7 @@ class FastNetEstimator(BaseEstimator):
     ----------
     network_ : Network
     history_ : History
-        All epochs so far; ``stop_reason`` and ``best_epoch`` belong to the newest call.
+        All epochs so far; what it says of early stopping belongs to the newest call.
     stopped_ : bool
         Whether early stopping has ended a series of `partial_fit`.
     n_features_in_ : int
@@ -202,7 +203,6 @@ class FastNetEstimator(BaseEstimator):
         y = self._targets(y, first=first, once=once)
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         x, y, weight = with_weight(dense(X), y, weight)
-        weight = self._row_weights(y, weight, once=once)
         # Choose the network and the options of its fit.
         pair = self._held_back(*val)
         validates = pair is not None
@@ -221,7 +221,8 @@ class FastNetEstimator(BaseEstimator):
                 metrics=self.metrics,
                 callbacks=callbacks,
                 sample_weight=weight,
-                standardize=self.standardize,
+                class_weight=self._class_weights(once=once),
+                standardize="running" if once and self.standardize else self.standardize,
                 shuffle=self.shuffle,
                 threads=self.threads,
                 verbose=self.verbose,
@@ -244,8 +245,8 @@ class FastNetEstimator(BaseEstimator):
             values = {name: record[index] for name, record in history.records.items()}
             self.history_.append(epoch, values)
         self.history_.seconds += history.seconds
-        self.history_.stop_reason = history.stop_reason
-        self.history_.best_epoch = history.best_epoch
+        for name in ("stop_reason", "best_epoch", "monitor", "mode"):
+            setattr(self.history_, name, getattr(history, name))
 
     def _how(self, network: Network, first: bool, once: bool, *, validates: bool) -> dict[str, Any]:
         """Return optimizer, epochs, batch size and early stopping of this call."""
@@ -342,9 +343,8 @@ class FastNetEstimator(BaseEstimator):
     def _loss(self) -> Loss:
         raise NotImplementedError
 
-    def _row_weights(self, y: Array, weight: Array | None, *, once: bool) -> Array | None:
-        """Return the sample weights times the class weights."""
-        return weight
+    def _class_weights(self, *, once: bool) -> Any:
+        """Return the class weights by the network's classes."""
 
     # --- prediction ------------------------------------------------------------------------------
 

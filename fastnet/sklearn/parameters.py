@@ -101,6 +101,7 @@ class StreamStopping(EarlyStopping):
 
     def on_train_begin(self, run: Run) -> None:
         """Keep the state of the last call."""
+        self._tell(run)
 
     def on_train_end(self, run: Run) -> None:
         """Restore the best weights if training stopped in this call."""

@@ -10,6 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from fastnet.errors import InputError
+from fastnet.network import Network
 from fastnet.nn import losses
 from fastnet.nn.losses import CrossEntropy, GaussianNLL, Loss, Quantile
 from fastnet.sklearn.estimator import Array, FastNetEstimator
@@ -27,6 +28,9 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
         ``"quantile"`` several quantiles (`predict_quantiles`).
     output_activation : str, optional
         Default: exp for poisson, sigmoid for binary_cross_entropy, else identity.
+    standardize_targets : bool, default False
+        Scale the targets to mean 0 and deviation 1; predictions are in their unit. The rows of
+        `fit` give the scale, so `partial_fit` cannot come first.
 
     Examples
     --------
@@ -38,9 +42,16 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
     """
 
     @extending(FastNetEstimator)
-    def __init__(self, *args: Any, output_activation: str | None = None, **shared: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        output_activation: str | None = None,
+        standardize_targets: bool = False,
+        **shared: Any,
+    ) -> None:
         super().__init__(*args, **shared)
         self.output_activation = output_activation
+        self.standardize_targets = standardize_targets
 
     def partial_fit(
         self,
@@ -63,6 +74,15 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
             return self
         val, first = (X_val, y_val, sample_weight_val), not hasattr(self, "network_")
         return self._train(X, y, sample_weight, val, first=first, once=True)
+
+    def _how(self, network: Network, first: bool, once: bool, *, validates: bool) -> dict[str, Any]:
+        if once and first and self.standardize_targets:
+            raise InputError(
+                "standardize_targets=True needs fit before partial_fit: the first rows of a stream "
+                "tell no scale of its targets."
+            )
+        how = super()._how(network, first, once, validates=validates)
+        return how | {"standardize_targets": self.standardize_targets}
 
     # --- targets ---------------------------------------------------------------------------------
 

@@ -6,19 +6,25 @@ after every epoch. ``run.stop("reason")`` ends training after the current epoch.
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fastnet.errors import InputError, suggest
 from fastnet.model import Model
+from fastnet.nn.metrics import Mode, mode_of
 from fastnet.training.history import History
 from fastnet.utils.param_validation import check_float, check_int
 
 DEFAULT_VALIDATION: Final = 0.1
 """Fraction of the rows that is held out for early stopping by default."""
 
-_SMALLER_IS_BETTER: Final = ("loss", "mse", "rmse", "mae", "calibration_error")
+_log = logging.getLogger(__name__)
+
+_MINIMISED_BY_0_1: Final = ("loss", "mse", "rmse", "mae", "calibration_error")
+"""Version 0.1 maximised whatever else it monitored, and its checkpoints do not say so."""
 
 
 @dataclass
@@ -106,6 +112,8 @@ class Callback:
 class EarlyStopping(Callback):
     """Stop when a metric has not improved for a while, and restore the best weights.
 
+    The history says which metric was monitored and in which direction.
+
     Parameters
     ----------
     patience : int, default 5
@@ -115,7 +123,9 @@ class EarlyStopping(Callback):
     min_delta : float, default 0
         Smallest change that counts as an improvement.
     mode : {"min", "max"}, optional
-        Default: "min" for losses and errors, "max" for the rest.
+        Whether smaller or larger values are better. Default: the metric's own attribute ``mode``,
+        or what its name says (see `fastnet.nn.metrics.mode_of`). ``fit`` refuses a metric whose
+        direction nothing tells.
     restore_best : bool, default True
     """
 
@@ -135,6 +145,9 @@ class EarlyStopping(Callback):
             raise InputError(f"mode must be 'min' or 'max', got {mode!r}.")
         self.mode = mode
         self.restore_best = restore_best
+        # Until `prepare` knows the metrics and refuses one without a direction.
+        self._monitored = monitor or "loss"
+        self._mode = mode or mode_of(self._monitored.removeprefix("val_")) or "min"
         self._forget()
 
     def _forget(self) -> None:
@@ -143,16 +156,43 @@ class EarlyStopping(Callback):
         self._waited = 0
         self._weights: Any = None
 
-    def check(self, names: tuple[str, ...]) -> None:
-        """Raise `InputError` unless `names` has the metric to monitor."""
-        if self.monitor is not None and self.monitor not in names:
+    def prepare(self, modes: Mapping[str, Mode | None]) -> None:
+        """Choose the metric to monitor and its direction.
+
+        Parameters
+        ----------
+        modes : dict of str to {"min", "max", None}
+            The metrics of each epoch, and their directions if known.
+
+        Raises
+        ------
+        InputError
+            There is no such metric, or nothing tells its direction.
+        """
+        name = self.monitor
+        if name is None:
+            name = "val_loss" if "val_loss" in modes else "loss"
+        if name not in modes:
+            raise InputError(f"early stopping cannot monitor {name!r}{suggest(name, modes)}")
+        mode = self.mode or modes[name]
+        if mode is None:
+            stem = name.removeprefix("val_")
             raise InputError(
-                f"early stopping cannot monitor {self.monitor!r}{suggest(self.monitor, names)}"
+                f"early stopping cannot tell whether a smaller or a larger {name!r} is better: "
+                f"write EarlyStopping(..., monitor={name!r}, mode='min') or mode='max', or give "
+                f"the metric its direction, as in {stem}.mode = 'min'."
             )
+        self._monitored, self._mode = name, mode
 
     def on_train_begin(self, run: Run) -> None:
         """Reset the state of earlier runs."""
         self._forget()
+        self._tell(run)
+
+    def _tell(self, run: Run) -> None:
+        """Say in the history and the log what is monitored."""
+        run.history.monitor, run.history.mode = self._monitored, self._mode
+        _log.info("early stopping monitors %s (%s)", self._monitored, self._mode)
 
     def memory(self) -> dict[str, Any]:
         """Return the best value and its weights, and the settings."""
@@ -163,8 +203,13 @@ class EarlyStopping(Callback):
 
     def on_resume(self, run: Run, memory: dict[str, Any]) -> None:
         """Restore the best value and its weights."""
-        if memory["settings"] != self._settings():
-            raise InputError(f"its settings are {self._settings()}, and were {memory['settings']}.")
+        there = dict(memory["settings"])
+        if there["mode"] is None:
+            lower = self._monitored.removeprefix("val_") in _MINIMISED_BY_0_1
+            there["mode"] = "min" if lower else "max"
+        if there != self._settings():
+            raise InputError(f"its settings are {self._settings()}, and were {there}.")
+        self._tell(run)
         best_epoch = memory["best_epoch"]
         self._best_epoch = None if best_epoch is None else check_int("best_epoch", best_epoch)
         self._best = float(memory["best"])
@@ -180,16 +225,13 @@ class EarlyStopping(Callback):
             self._weights = weights
 
     def _settings(self) -> dict[str, Any]:
-        names = ("patience", "monitor", "min_delta", "mode", "restore_best")
-        return {name: getattr(self, name) for name in names}
+        names = ("patience", "monitor", "min_delta", "restore_best")
+        return {name: getattr(self, name) for name in names} | {"mode": self._mode}
 
     def on_epoch_end(self, run: Run) -> None:
         """Compare, keep the weights, or stop."""
-        name = self.monitor or ("val_loss" if "val_loss" in run.history else "loss")
-        value = run.logs[name]
-        stem = name.removeprefix("val_")
-        lower = stem in _SMALLER_IS_BETTER if self.mode is None else self.mode == "min"
-        value = value if lower else -value
+        value = run.logs[self._monitored]
+        value = value if self._mode == "min" else -value
         if value < self._best - self.min_delta:
             self._best, self._best_epoch, self._waited = value, run.history.epochs[-1], 0
             if self.restore_best:

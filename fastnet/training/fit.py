@@ -6,10 +6,10 @@ is open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
@@ -24,9 +24,12 @@ from fastnet.nn.metrics import Metric
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.preprocessing import samples
 from fastnet.preprocessing.base import Passthrough, Preprocessor
-from fastnet.preprocessing.learn import learn_scaler, learn_table
+from fastnet.preprocessing.learn import learn_scaler, learn_table, require_scalable
+from fastnet.preprocessing.legacy import weigh_classes_as_0_1
 from fastnet.preprocessing.samples import Samples
+from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.preprocessing.weights import ClassWeight
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.progress import Progress
@@ -47,14 +50,18 @@ class FitOptions:
     shuffle: bool
     metrics: list[tuple[str, Metric]]
     callbacks: list[Callback]
-    class_weight: Mapping[int, float] | str | None
-    standardize: bool
+    class_weight: ClassWeight | None
+    standardize: bool | Literal["running"]
+    standardize_targets: bool
     threads: int | None
     checkpointer: Checkpointer
 
     def batch_of(self, count: int) -> int:
-        """Return the batch size for `count` rows."""
-        return count if self.batch_size is None else min(count, self.batch_size)
+        """Return the batch size for `count` rows; refuse what batch normalisation cannot use."""
+        batch = count if self.batch_size is None else min(count, self.batch_size)
+        together = count if isinstance(self.optimizer, LBFGS) else batch
+        self.model.plan.require_batch(together)
+        return batch
 
     def validation_samples(
         self, validation_data: Any, preprocessor: Preprocessor
@@ -77,6 +84,14 @@ class FitOptions:
             raise InputError("the columns of a table are scaled already: no standardize=True.")
         target = preprocessor.target
         return self.metrics if target is None else target.metrics_in_units(self.metrics, self.loss)
+
+    def scales(self, preprocessor: Preprocessor) -> bool:
+        """Return whether to learn the scale of the targets; a network that has one keeps it."""
+        if not self.standardize_targets:
+            return False
+        require_scalable(self.loss, self.model.plan.output_activation.name)
+        target = preprocessor.target
+        return target is None or (target.labels is None and not target.is_scaled)
 
     def job(
         self,
@@ -123,26 +138,29 @@ class PreparedFit:
     fingerprint: Callable[[], dict[str, Any]]
 
     def __post_init__(self) -> None:
-        """Check the arguments that need the names of the metrics."""
+        """Tell early stopping the metrics and their directions."""
+        own = dict(self.options.metrics)
+        stems = {name: name.removeprefix("val_") for name in self.job.names}
+        modes = {name: metric_table.mode_of(stem, own.get(stem)) for name, stem in stems.items()}
         for callback in self.job.callbacks:
             if isinstance(callback, EarlyStopping):
-                callback.check(self.job.names)
+                callback.prepare(modes)
 
     @property
     def config(self) -> TrainConfig:
         """The settings of an epoch."""
         options = self.options
         assert isinstance(options.optimizer, Optimizer)
-        seed, shuffle = options.model.seed, options.shuffle
-        return TrainConfig(options.loss, options.optimizer, self.batch_size, seed, shuffle)
+        how = self.batch_size, options.model.seed, options.shuffle, options.model.plan.least_rows
+        return TrainConfig(options.loss, options.optimizer, *how)
 
     @contextmanager
     def opened(self) -> Iterator[TrainingJob]:
         """Open the checkpoint folder; from here on the network may change."""
         options, checkpointer = self.options, self.options.checkpointer
         how = options.optimizer, self.batch_size, options.shuffle
+        self.job.checkpointer = checkpointer
         with checkpointer.opened(self.job, *how, self.fingerprint):
-            self.job.checkpointer = checkpointer
             yield self.job
 
 
@@ -158,28 +176,39 @@ def prepare(
     if y is None:
         raise InputError("fit needs targets: give y.")
     model, loss = options.model, options.loss
+    as_0_1 = options.checkpointer.weighs_as_0_1
 
     # Find or fit the preprocessor; x is converted once.
     preprocessor = model.preprocessor
-    if isinstance(preprocessor, Passthrough):
-        if model.optimizer_state is None and is_table(x):
-            x = as_frame(x)
-            learned = model.plan, model.seed, x, y, loss, fraction, sample_weight
-            categories = options.checkpointer.categories
-            preprocessor = learn_table(*learned, categorical=categories)
-        elif options.standardize:
-            rows = preprocessor, x, y, loss, fraction, sample_weight, options.class_weight
-            preprocessor = learn_scaler(model.plan, model.seed, *rows)
+    rows = x, y, loss, fraction, sample_weight
+    if isinstance(preprocessor, Passthrough) and model.optimizer_state is None and is_table(x):
+        x = as_frame(x)
+        categories = options.checkpointer.categories
+        preprocessor = learn_table(model.plan, model.seed, x, *rows[1:], categorical=categories)
+    elif isinstance(preprocessor, Passthrough | Scaler):
+        first = isinstance(preprocessor, Passthrough) and bool(options.standardize)
+        inputs, targets = first or options.standardize == "running", options.scales(preprocessor)
+        if inputs or targets:
+            how = model.plan, model.seed, preprocessor, *rows, options.class_weight
+            preprocessor = learn_scaler(
+                *how, inputs=inputs, targets=targets, counts_weights=not as_0_1
+            )
     metrics = options.metrics_in_units(preprocessor)
 
     # Check the rows, and split training and validation rows.
     values, targets = preprocessor.encode(x, y, model.dtype)
     basis = model.plan, model.dtype, loss, values, targets
-    train = Samples.check(*basis, sample_weight, options.class_weight)
+    train = Samples.check(*basis, sample_weight)
     held_out = options.validation_samples(validation_data, preprocessor)
+    classes = options.class_weight, loss, model.outputs
+    if as_0_1 and options.class_weight is not None:
+        train = weigh_classes_as_0_1(train, options.class_weight, loss, model.outputs)
     if fraction:
         train, held_out = train.split(fraction, model.seed)
     train = train.weighted()
+    if not as_0_1:
+        # What the classes weigh is decided on the training rows, and concerns no others.
+        train = train.with_class_weight(*classes).weighted()
     held_out = None if held_out is None else held_out.weighted()
     count = len(train)
     batch = options.batch_of(count)
@@ -206,6 +235,15 @@ def prepare(
         )
 
     return PreparedFit(options, job, batch, preprocessor, rows_fingerprint)
+
+
+def check_standardize(value: Any) -> bool | Literal["running"]:
+    """Return the argument `standardize` of ``fit``: a boolean or "running"."""
+    if isinstance(value, str):
+        if value != "running":
+            raise InputError(f"standardize must be True, False or 'running', got {value!r}.")
+        return "running"
+    return bool(value)
 
 
 class _Function(Callback):

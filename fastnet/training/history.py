@@ -26,7 +26,9 @@ class History(Mapping[str, list[float]]):
         Numbers of the epochs, counting from 1 since the network's training began.
     records : dict of str to list of float
         ``loss`` (the mean of the batch losses before each update), ``accuracy`` or ``r2`` likewise,
-        ``val_loss`` and others with validation data, ``learning_rate`` (of the last step).
+        ``val_loss`` and others with validation data, ``learning_rate`` (of the last step). R2 of
+        several outputs is the mean of theirs; ``r2`` alone, of the training batches, pools them:
+        it is 1 - the mean squared error of all outputs / the mean of their variances.
     seconds : float
         Wall-clock time of training.
     stop_reason : str
@@ -34,6 +36,8 @@ class History(Mapping[str, list[float]]):
         or ``"evaluations"`` (L-BFGS), or a callback's reason.
     best_epoch : int or None
         The epoch whose weights early stopping restored.
+    monitor, mode : str or None
+        The metric that early stopping monitored, and its direction: ``"min"`` or ``"max"``.
     """
 
     epochs: list[int] = field(default_factory=list)
@@ -41,6 +45,8 @@ class History(Mapping[str, list[float]]):
     seconds: float = 0.0
     stop_reason: str = "epochs"
     best_epoch: int | None = None
+    monitor: str | None = None
+    mode: str | None = None
 
     def __getitem__(self, name: str) -> list[float]:
         return self.records[name]

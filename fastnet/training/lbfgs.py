@@ -59,9 +59,12 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
     interrupt = Interrupt(terminable=checkpointer.active)
     learns = plan.learns()
 
+    # What overflows makes the loss infinite, which is checked.
+    @np.errstate(all="ignore")
     def put(values: NDArray[np.float64]) -> None:
         engine.parameters[...] = asarray(values.astype(model.dtype))
 
+    @np.errstate(all="ignore")
     def objective(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         put(values)
         tally = engine.gradient(job.rows, job.loss, training=True)

@@ -19,7 +19,7 @@ import numpy as np
 from fastnet.backends.base import LossSums, TrainConfig
 from fastnet.errors import DivergenceError
 from fastnet.nn.losses import Loss
-from fastnet.nn.metrics import r2_from, variance
+from fastnet.nn.metrics import r2, r2_from, variance
 from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.schedules import ReduceOnPlateau
 from fastnet.training.callbacks import Run
@@ -102,13 +102,17 @@ def train_once(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> 
 def evaluate(job: TrainingJob, held_out: EvaluationSet) -> dict[str, float]:
     """Return loss, score and the job's metrics for these rows, with their prefix."""
     loss, prefix = job.loss, held_out.prefix
+    targets, weight = held_out.targets, held_out.weight
     tally, outputs = job.engine.evaluate(held_out.rows, loss)
-    spread_of = variance(held_out.targets, held_out.weight) if loss.metric == "r2" else 0.0
+    spread_of = variance(targets, weight) if loss.metric == "r2" else 0.0
     values = measure(tally, loss, spread_of, prefix)
-    if job.metrics:
+    several = loss.metric == "r2" and targets.shape[1] > 1
+    if job.metrics or several:
         outputs = job.model.backend_object.to_host(outputs)
+    if several:  # the tally pools the errors of all outputs
+        values[f"{prefix}r2"] = r2(targets, outputs, weight)
     for name, metric in job.metrics:
-        values[prefix + name] = metric(held_out.targets, outputs, held_out.weight)
+        values[prefix + name] = metric(targets, outputs, weight)
     return values
 
 

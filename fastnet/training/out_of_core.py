@@ -9,9 +9,9 @@ window but one begins and ends between two full batches, as chunks are multiples
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,11 @@ from fastnet.nn.batch import Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS
 from fastnet.preprocessing.base import Passthrough, Preprocessor
+from fastnet.preprocessing.learn import scaled_target
 from fastnet.preprocessing.samples import Samples
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.statistics import Moments
+from fastnet.preprocessing.weights import ClassWeight
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.fit import FitOptions, PreparedFit
 from fastnet.training.state import NOTHING, EvaluationSet
@@ -47,10 +49,14 @@ class Windows:
     loss : Loss
     batch_size : int
     class_weight : dict of int to float, optional
-    standardize : bool
-        Whether to fit a `Scaler` if the model has none.
+    standardize : bool or "running"
+        Whether to fit a `Scaler` if the model has none, or to go on counting with the one it has.
+    scales_targets : bool, default False
+        Whether to fit the scale of the targets.
     checksums : bool, default False
         Whether `fingerprint` will be needed.
+    as_0_1 : bool, default False
+        Whether the scaler leaves out the weights, as in version 0.1.
 
     Attributes
     ----------
@@ -70,67 +76,90 @@ class Windows:
         model: Model,
         loss: Loss,
         batch_size: int,
-        class_weight: Mapping[int, float] | None,
+        class_weight: ClassWeight | None,
         *,
-        standardize: bool,
+        standardize: bool | Literal["running"],
+        scales_targets: bool = False,
         checksums: bool = False,
+        as_0_1: bool = False,
     ) -> None:
         if loss.name == "cross_entropy" and chunks.target_columns != 1:
             raise InputError("for cross_entropy, Chunks need one column of class numbers.")
         self._chunks, self._model, self._loss = chunks, model, loss
-        self._class_weight = class_weight
+        self._class_weight, self._as_0_1 = class_weight, as_0_1
         self.preprocessor: Preprocessor = model.preprocessor
         self.chunk_rows = rows_of_chunk(chunks, batch_size)
         self.count = -(-len(chunks) // self.chunk_rows)
         self.windows = -(-self.count // 2)
         self._checksum = fingerprint.RowsChecksum() if checksums else None
-        self.target_variance = self._look(standardize)
+        self.target_variance = self._look(standardize, scales_targets)
         self._buffers: Batch | None = None
 
     def __len__(self) -> int:
         return len(self._chunks)
 
-    def _look(self, standardize: bool) -> float:
+    def _look(self, standardize: bool | Literal["running"], scales_targets: bool) -> float:
         """Check all rows, fit the scaler if needed, and return the variance of the targets."""
-        learns = standardize and isinstance(self.preprocessor, Passthrough)
+        before = self.preprocessor
+        goes_on = standardize == "running" and isinstance(before, Scaler)
+        learns = goes_on or (standardize and isinstance(before, Passthrough))
         # The scaler needs the unrounded values: float32 would drop digits.
         raw, dtype = self.preprocessor, self._model.dtype
         if learns or isinstance(raw, Scaler):
             raw, dtype = Passthrough(raw.inputs, raw.target), np.dtype(np.float64)
-        inputs, targets, total = Moments(), Moments(), 0.0
-        for checked in self._checked(0, len(self), raw, dtype):
+        inputs, targets, total = getattr(before, "moments", None) or Moments(), Moments(), 0.0
+        exact = np.dtype(np.float64) if scales_targets else self._model.dtype
+        for plain in self._checked(0, len(self), raw, dtype, exact):
+            checked = self._weighed(plain)
             weight = checked.rows.weight
             total += len(checked) if weight is None else float(weight.sum())
             if self._checksum is not None:
                 self._checksum.add(checked.rows)
             if learns:
-                inputs.add(checked.rows.x, None)
-            if self._loss.metric == "r2":
-                targets.add(checked.targets, weight)
+                # A class weighs the loss alone, unless it is left out by the weight 0.
+                count = None if self._as_0_1 else plain.rows.weight
+                if weight is not None and not weight.all() and not self._as_0_1:
+                    count = (weight > 0) * (1.0 if count is None else count)
+                inputs = inputs.plus(checked.rows.x, count)
+            if self._loss.metric == "r2" or scales_targets:
+                targets = targets.plus(checked.targets, weight)
         if not total:
             raise InputError("the weights are 0 everywhere: there is nothing to learn from.")
-        if learns:
-            deviation = np.sqrt(inputs.variance)
-            scale = np.where(deviation == 0, 1.0, deviation)
-            self.preprocessor = Scaler(inputs.mean, scale, self.preprocessor.target)
-        return float(np.mean(targets.variance))
+        if learns and getattr(before, "moments", inputs) is not None:
+            self.preprocessor = Scaler.of(inputs, before.target)
+        variance = targets.variance
+        if scales_targets:
+            assert isinstance(self.preprocessor, Passthrough | Scaler)
+            scale = np.where(variance == 0, 1.0, np.sqrt(variance))
+            target = scaled_target(before.target, targets.mean, scale)
+            self.preprocessor = replace(self.preprocessor, target=target)
+            variance = variance / scale**2
+        return float(np.mean(variance))
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the fingerprint of the rows before scaling."""
         assert self._checksum is not None
-        scaler = None
-        if isinstance(self.preprocessor, Scaler):
-            arrays = {"mean": self.preprocessor.mean, "scale": self.preprocessor.scale}
-            scaler = fingerprint.of_arrays(arrays)
+        made, arrays = self.preprocessor, {}
+        if isinstance(made, Scaler):
+            arrays = {"mean": made.mean, "scale": made.scale}
+        target = made.target
+        if isinstance(made, Passthrough | Scaler) and target is not None and target.is_scaled:
+            arrays |= {"target_center": target.center, "target_scale": target.scale}
+        scaler = fingerprint.of_arrays(arrays) or None
         rows = self._checksum.to_json()
         table = fingerprint.of_preprocessor(self.preprocessor)
         return {**table, **rows, "scaler": scaler, "chunk_rows": self.chunk_rows}
 
     def _checked(
-        self, start: int, stop: int, preprocessor: Preprocessor, dtype: np.dtype[Any]
+        self,
+        start: int,
+        stop: int,
+        preprocessor: Preprocessor,
+        dtype: np.dtype[Any],
+        targets_dtype: np.dtype[Any],
     ) -> Iterator[Samples]:
         """Yield checked and encoded rows, about a megabyte at a time."""
-        basis = self._model.plan, self._model.dtype, self._loss
+        basis = self._model.plan, targets_dtype, self._loss
         for place, x, y, weight in self._chunks.pieces(start, stop):
             where = f"(of the rows from {place} on)"
             names = f"x {where}", f"y {where}", f"weight {where}"
@@ -138,11 +167,16 @@ class Windows:
             # The weights of one piece may all be 0, those of all rows may not.
             nothing = weight is not None and not np.any(weight)
             given = None if nothing else weight
-            checked = Samples.check(*basis, values, targets, given, self._class_weight, names=names)
+            checked = Samples.check(*basis, values, targets, given, names=names, piece=True)
             if nothing:
-                zeros = np.zeros(len(x), self._model.dtype)
+                zeros = np.zeros(len(x), targets_dtype)
                 checked = replace(checked, rows=replace(checked.rows, weight=zeros))
             yield checked
+
+    def _weighed(self, samples: Samples) -> Samples:
+        """Return rows with the weights of their classes."""
+        options = self._class_weight, self._loss, self._model.outputs
+        return samples.with_class_weight(*options, dtype=self._model.dtype, piece=True)
 
     def order(self, seed: int, epoch: int, *, shuffle: bool) -> NDArray[np.intp]:
         """Return the chunks in the order in which an epoch reads them."""
@@ -165,8 +199,9 @@ class Windows:
         at = 0
         for chunk in order[2 * window : 2 * window + 2]:
             bounds = self.bounds(int(chunk))
-            for checked in self._checked(*bounds, self.preprocessor, self._model.dtype):
-                part = checked.rows
+            dtypes = self._model.dtype, self._model.dtype
+            for checked in self._checked(*bounds, self.preprocessor, *dtypes):
+                part = self._weighed(checked).rows
                 buffers = self._buffers or self._make_buffers(part)
                 for into, values in zip(buffers.fields, part.fields, strict=True):
                     if into is not None:
@@ -263,7 +298,6 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
     if options.metrics and validation_data is None:
         raise InputError("with Chunks, metrics need validation_data.")
     # Check the rows of the file, and fit the scaler.
-    metrics = options.metrics_in_units(model.preprocessor)
     batch = options.batch_of(len(chunks))
     _require_memory(options, chunks, batch)
     windows = Windows(
@@ -273,9 +307,12 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
         batch,
         options.class_weight,
         standardize=options.standardize,
+        scales_targets=options.scales(model.preprocessor),
         checksums=options.checkpointer.active,
+        as_0_1=options.checkpointer.weighs_as_0_1,
     )
     # Prepare validation rows, engine and job.
+    metrics = options.metrics_in_units(windows.preprocessor)
     held_out = options.validation_samples(validation_data, windows.preprocessor)
     evaluated = None
     if held_out is not None:

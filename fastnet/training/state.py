@@ -91,6 +91,9 @@ class Checkpointer(Protocol):
         The epochs between two checkpoints; None if time decides.
     categories : tuple of str
         The categorical columns of the run to resume.
+    weighs_as_0_1 : bool
+        Whether the run resumes from a checkpoint of version 0.1, in which class weights were part
+        of validation metrics, and the scaler did not count sample weights.
     """
 
     @property
@@ -99,6 +102,8 @@ class Checkpointer(Protocol):
     def categories(self) -> tuple[str, ...]: ...
     @property
     def iterations(self) -> int | None: ...
+    @property
+    def weighs_as_0_1(self) -> bool: ...
 
     def opened(
         self,
@@ -137,6 +142,7 @@ class _NoCheckpoints:
     active: bool = False
     categories: tuple[str, ...] = ()
     iterations: int | None = None
+    weighs_as_0_1: bool = False
 
     def opened(self, *_: Any) -> AbstractContextManager[Any]:
         """Open nothing."""

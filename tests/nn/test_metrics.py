@@ -264,3 +264,26 @@ def test_an_error_in_a_metric_comes_out() -> None:
 
     with pytest.raises(ZeroDivisionError, match="mine"):
         classifier().evaluate(X, LABELS, metrics=[broken])
+
+
+# --- directions -----------------------------------------------------------------------------------
+
+DIRECTIONS = {
+    "min": "loss mse rmse mae calibration_error hinge_loss MeanSquaredError brier_score_loss "
+    "mean_poisson_deviance cross_entropy_loss dice_loss smape log_mape root_error_2",
+    "max": "accuracy balanced_accuracy precision recall f1 roc_auc r2 r2_score AveragePrecision "
+    "my_score top3_accuracy",
+    None: "income mean_absolute negative_log_loss_ratio neg_mean_absolute_error brier_score "
+    "d2_absolute_error_score loss_reduction acid rerror",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [(name, mode) for mode, names in DIRECTIONS.items() for name in names.split()]
+)
+def test_a_name_tells_the_direction_or_nothing(name: str, mode: str | None) -> None:
+    assert metrics.mode_of(name) == mode
+
+
+def test_every_metric_of_the_table_has_a_direction() -> None:
+    assert None not in {metrics.mode_of(name) for name in metrics.METRICS}

@@ -240,10 +240,10 @@ HOSTILE_ARRAYS: dict[str, tuple[str, Any, str]] = {
         lambda d, a: d["target"].update(labels=["a", "b"]),
         "a scale of exactly",
     ),
-    "a scaled target": (
+    "a scale of 0": (
         "passthrough with target",
-        lambda d, a: a["target.target_center"].fill(5),
-        "in their own unit",
+        lambda d, a: a["target.target_scale"].fill(0),
+        "positive scales",
     ),
     "target's labels": (
         "scaler with target",

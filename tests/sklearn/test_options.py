@@ -327,6 +327,21 @@ def test_labels_may_be_smoothed() -> None:
     assert model.network_.loss == fn.losses.CrossEntropy(0.2)
 
 
+def test_scaled_targets_give_predictions_in_their_unit() -> None:
+    y = REAL * [1e4, 1e-3] + [5e5, 2.0]
+    model = regressor(standardize_targets=True).fit(X, y)
+    assert_close(
+        (model.predict(X) - y.mean(axis=0)) / y.std(axis=0),
+        regressor().fit(X, (y - y.mean(axis=0)) / y.std(axis=0)).predict(X),
+        terms=1e8,  # the mean of large targets rounds more coarsely than their deviations
+    )
+    assert model.score(X, y) == pytest.approx(model.network_.evaluate(X, y)["r2"], rel=1e-9)
+    before = model.network_.preprocessor.target
+    assert model.partial_fit(X[:5], y[:5]).network_.preprocessor.target is before
+    with pytest.raises(ValueError, match="standardize_targets=True needs fit before partial_fit"):
+        regressor(standardize_targets=True).partial_fit(X, y)
+
+
 def test_standardised_inputs_belong_to_the_network() -> None:
     x = X * 1000 + 5
     model = regressor(standardize=True).fit(x, REAL)

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+import fastnet as fn
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from tests.sklearn.test_options import DIGIT, X, each_backend, each_class, flat
 
@@ -136,3 +137,5 @@ def test_what_needs_all_rows_is_refused() -> None:
         FastNetClassifier(class_weight="balanced").partial_fit(X, DIGIT, classes=range(10))
     with pytest.raises(ValueError, match="optimizer='lbfgs' needs all data at once"):
         FastNetRegressor(optimizer="lbfgs").partial_fit(X, DIGIT)
+    with pytest.raises(fn.InputError, match="at least 2 rows in a batch"):
+        FastNetRegressor(normalization="batch").partial_fit(X[:1], DIGIT[:1])

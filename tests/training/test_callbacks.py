@@ -271,6 +271,62 @@ def test_without_validation_the_training_loss_is_watched() -> None:
     assert history.best_epoch == int(np.argmin(losses)) + 1 == len(losses) - 2
 
 
+def directed(name: str, mode: str | None = None) -> Any:
+    """Return a metric of that name that falls, rises above its beginning, and falls again."""
+    values = iter((5.0, 4.0, 6.0, 6.0, 6.0))
+
+    def metric(target: Array, output: Array) -> float:
+        return next(values)
+
+    metric.__name__ = name
+    if mode is not None:
+        metric.mode = mode  # type: ignore[attr-defined]
+    return metric
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [
+        (directed("absolute_percentage_error"), 2),
+        (directed("weighted_deviance"), 2),
+        (directed("top_two_accuracy"), 3),
+        (directed("dollars", "min"), 2),
+        (directed("dollars", "max"), 3),
+        (directed("my_error", "max"), 3),
+    ],
+)
+@pytest.mark.parametrize("held_back", [0.0, 0.2])
+def test_the_direction_is_that_of_the_metric(metric: Any, best: int, held_back: float) -> None:
+    again = directed(metric.__name__, getattr(metric, "mode", None))
+    name = "val_" * (held_back > 0) + again.__name__
+    stopping = fn.EarlyStopping(5, monitor=name)
+    options = {"metrics": [again], "validation_split": held_back, "early_stopping": stopping}
+    history = network().fit(X, Y, epochs=5, **options)
+    assert history.best_epoch == best
+    assert (history.monitor, history.mode) == (name, "min" if best == 2 else "max")
+
+
+@pytest.mark.parametrize("name", ["dollars", "neg_mean_squared_error", "brier_score", "mean"])
+def test_a_metric_without_a_direction_is_refused(name: str) -> None:
+    net = network()
+    before = net.parameters.copy()
+    stopping = fn.EarlyStopping(2, monitor=name)
+    with pytest.raises(fn.InputError, match=f"{name}.*mode='min'.*{name}.mode = 'min'"):
+        net.fit(X, Y, metrics=[directed(name)], callbacks=[stopping])
+    assert net.history is None
+    assert np.array_equal(net.parameters, before)
+    with pytest.raises(fn.InputError, match="must be 'min' or 'max', got 'least'"):
+        net.fit(X, Y, metrics=[directed(name, "least")], callbacks=[stopping])
+
+
+def test_the_log_says_what_early_stopping_monitors(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="fastnet"):
+        history = network().fit(X, Y, epochs=2, validation_split=0.2, early_stopping=2)
+    assert "early stopping monitors val_loss (min)" in caplog.text
+    assert (history.monitor, history.mode) == ("val_loss", "min")
+    assert network().fit(X, Y, epochs=1).monitor is None
+
+
 def test_an_early_stopping_can_be_used_again() -> None:
     stopping = watching(2, mode="min")
     first = stopped(stopping, 1, 1, 1, 1)

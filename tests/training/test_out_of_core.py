@@ -267,7 +267,7 @@ def test_moments_of_pieces_are_those_of_all_rows(offset: float) -> None:
     values, weight = RNG.normal(size=(100, 3)) + offset, RNG.random(100)
     moments = Moments()
     for start in range(0, 100, 7):
-        moments.add(values[start : start + 7], weight[start : start + 7])
+        moments = moments.plus(values[start : start + 7], weight[start : start + 7])
     mean = np.average(values, axis=0, weights=weight)
     assert_close(moments.mean, mean, terms=100)
     variance = np.average((values - mean) ** 2, axis=0, weights=weight)
@@ -277,7 +277,7 @@ def test_moments_of_pieces_are_those_of_all_rows(offset: float) -> None:
 def test_a_constant_column_has_no_variance() -> None:
     moments = Moments()
     for _ in range(5):
-        moments.add(np.full((7, 1), 0.1), None)
+        moments = moments.plus(np.full((7, 1), 0.1), None)
     assert moments.variance.tolist() == [0]
     assert moments.mean.tolist() == [0.1]
 

@@ -298,6 +298,20 @@ def test_a_run_goes_on_to_where_it_would_have_ended(
     assert history.stop_reason == record["stop_reason"]
 
 
+def test_a_run_that_is_interrupted_again_weighs_as_it_began(tmp_path: Path) -> None:
+    name, folder = "every-layer-adam", copied("every-layer-adam", tmp_path)
+
+    def stop(run: fn.Run) -> None:
+        if any(path.stat().st_mtime_ns > before for path in folder.glob("checkpoint*")):
+            raise KeyboardInterrupt
+
+    before = max(path.stat().st_mtime_ns for path in folder.glob("checkpoint*"))
+    with pytest.raises(KeyboardInterrupt):
+        go_on(name, folder, "numpy", callbacks=(stop,), checkpoint_every=1)
+    net = go_on(name, folder, "numpy")
+    same_end(net, name, *steps_of(FITS[name], name))
+
+
 @pytest.mark.parametrize("name", FITS)
 def test_a_run_that_began_anew_would_be_noticed(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "anew"

@@ -27,6 +27,10 @@ from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.training.state import TrainingJob
 
 _CONTENT: Final = "content"
+WEIGHTS: Final = "weights"
+_NOT_IN_0_1: Final = (WEIGHTS, "checkpoint_every")
+"""Parts that version 0.1 did not write: there is nothing to compare where they are missing."""
+
 _BITS_ARE_THE_SAME_FOR_ANY: Final = {"numba": ("threads", "kernel cache")}
 """Facts about a backend that do not change the bits of its results."""
 
@@ -40,6 +44,8 @@ def of_run(
 ) -> dict[str, Any]:
     """Return the fingerprint of a run as JSON values; `rows` has that of its rows."""
     model = job.model
+    # L-BFGS begins afresh after each checkpoint, so their distance decides the bits.
+    solver = isinstance(optimizer, LBFGS)
     return {
         "layers": _plain([layers.to_dict(layer) for layer in model.layers]),
         "inputs": model.inputs,
@@ -50,6 +56,8 @@ def of_run(
         "batch_size": batch_size,
         "shuffle": shuffle,
         "metrics": [name for name, _ in job.metrics],
+        "checkpoint_every": job.checkpointer.iterations if solver else None,
+        WEIGHTS: "count rows",
         **rows,
     }
 
@@ -151,6 +159,7 @@ def environment(model: Model, engine: Engine, batch_size: int) -> dict[str, Any]
 
 def difference(here: dict[str, Any], there: dict[str, Any]) -> str | None:
     """Return the first difference between two fingerprints as part of a sentence, or None."""
+    here = {k: v for k, v in here.items() if k in there or k not in _NOT_IN_0_1}
     for name, mine, other in _differences("", here, there):
         if name.endswith(f".{_CONTENT}"):
             return f"{name.removesuffix(f'.{_CONTENT}')} holds other values than there"

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Self
@@ -105,6 +106,12 @@ class CheckpointWriter:
         """The epochs between two checkpoints; None if time decides."""
         return self._every.epochs
 
+    @cached_property
+    def weighs_as_0_1(self) -> bool:
+        """Whether the run that resumes was begun by version 0.1, for which weights meant less."""
+        basis = _newest_basis(self._folder.path) if self._resume else None
+        return basis is not None and fingerprint.WEIGHTS not in basis
+
     @contextmanager
     def opened(
         self,
@@ -130,6 +137,8 @@ class CheckpointWriter:
         """
         model, place = job.model, self._folder.path
         self._fingerprint = fingerprint.of_run(job, optimizer, batch_size, shuffle, rows())
+        if self.weighs_as_0_1:
+            del self._fingerprint[fingerprint.WEIGHTS]
         self._environment = fingerprint.environment(model, job.engine, batch_size)
         batches = 1 if isinstance(optimizer, LBFGS) else -(-len(job.rows) // batch_size)
         with self._folder.opened():
@@ -288,8 +297,8 @@ def knows_no_table(folder: Path) -> bool:
 
     If ``fastnet train`` wrote it for a table, it was version 0.1.
     """
-    basis = _basis(folder)
-    return basis.get("preprocessor", basis) is None
+    basis = _newest_basis(folder)
+    return basis is not None and basis.get("preprocessor", basis) is None
 
 
 def known_categories(folder: str | PathLike[str] | None, resume: bool) -> tuple[str, ...]:
@@ -299,17 +308,17 @@ def known_categories(folder: str | PathLike[str] | None, resume: bool) -> tuple[
     """
     if folder is None or not resume:
         return ()
-    table = _basis(Path(folder)).get("preprocessor") or {}
+    table = (_newest_basis(Path(folder)) or {}).get("preprocessor") or {}
     columns = table.get("columns", []) if isinstance(table, dict) else []
     kinds = [column for column in columns if isinstance(column, dict) and "name" in column]
     return tuple(str(c["name"]) for c in kinds if c.get("kind") == "categorical")
 
 
-def _basis(folder: Path) -> dict[str, Any]:
-    """Return the fingerprint in the newest checkpoint of a folder; empty without one."""
+def _newest_basis(folder: Path) -> dict[str, Any] | None:
+    """Return the fingerprint in the newest checkpoint of a folder, if there is one."""
     content = Folder(folder).read() if folder.is_dir() else None
     basis = None if content is None else content[0].get("basis")
-    return basis if isinstance(basis, dict) else {}
+    return basis if isinstance(basis, dict) else None
 
 
 def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) -> Checkpointer:

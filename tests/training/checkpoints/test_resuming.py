@@ -450,6 +450,19 @@ def test_resume_needs_a_folder_and_not_a_checkpoint(folder: Path) -> None:
     )
 
 
+def test_lbfgs_resumes_with_the_same_distance_of_checkpoints_only(folder: Path) -> None:
+    options: dict[str, Any] = {"checkpoint": folder, "resume": True, "optimizer": fn.LBFGS()}
+    net = fn.Network([4, 5, 1], activation="tanh", dtype="float64", backend="numpy")
+    net.fit(X, REAL, epochs=6, checkpoint_every=3, **options)
+    with pytest.raises(fn.InputError, match="checkpoint_every is 2 here and 3 there"):
+        net.copy().fit(X, REAL, epochs=12, checkpoint_every=2, **options)
+    assert len(net.copy().fit(X, REAL, epochs=12, checkpoint_every=3, **options).epochs) == 12
+    # Other optimizers give the same bits whatever the distance.
+    options |= {"checkpoint": folder / "adam", "optimizer": fn.Adam()}
+    for every, epochs in ((2, 2), ("5min", 3)):
+        net.copy().fit(X, REAL, epochs=epochs, checkpoint_every=every, **options)
+
+
 def test_lbfgs_needs_a_number_of_iterations(folder: Path) -> None:
     with pytest.raises(fn.InputError, match="number of iterations"):
         fit(real("numpy"), REAL, optimizer="lbfgs", checkpoint=folder)

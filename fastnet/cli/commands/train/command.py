@@ -300,7 +300,8 @@ def _conclude(
     for name, value in tested.items():
         click.echo(f"test {name} {output.short(value)}")
     if history.best_epoch is not None:
-        click.echo(f"weights of epoch {history.best_epoch}, the best of {epochs}")
+        by = f"{history.monitor} ({history.mode})"
+        click.echo(f"weights of epoch {history.best_epoch}, the best of {epochs} by {by}")
     rows = len(data) - round(len(data) * settings.training.validation_split)
     speed = f", {rows * epochs / history.seconds:,.0f} samples/s" if history.seconds else ""
     click.echo(f"time {history.seconds:.2f} s for {epochs} epochs{speed}")

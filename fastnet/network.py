@@ -133,7 +133,7 @@ class Network(Model):
         standardize: bool = False,
         shuffle: bool = True,
         threads: int | None = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_every: int | str = writer.DEFAULT_EVERY,
         resume: bool = False,
@@ -178,8 +178,9 @@ class Network(Model):
         shuffle : bool, default True
         threads : int, optional
             Number of threads; chosen by measurement unless given.
-        verbose : bool, default False
-            Show a progress bar if standard error is a terminal.
+        verbose : bool or int, default False
+            Show progress: a bar on a terminal, a live line in a notebook, else a line on standard
+            error for every epoch, or for every `verbose`-th.
         checkpoint : str or path, optional
             Folder for checkpoints of this run, created if missing. They are written during
             training, at the end, and on Ctrl-C and SIGTERM.

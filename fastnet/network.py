@@ -316,11 +316,19 @@ class Network(Model):
         """
         return self.output_schema.quantiles(self.predict(x))
 
+    def predict_labels(self, x: Inputs) -> NDArray[Any]:
+        """Return the most probable label of each row (N,): texts or numbers, as in training.
+
+        A network that knows no labels returns the classes' indices. One sigmoid output means the
+        second label above 1/2; several ones are answers of their own, (N, O) of bool.
+        """
+        return self.output_schema.labels_of(self.predict(x))
+
     def predict_one(self, row: ArrayLike | Mapping[str, Any]) -> NDArray[Any]:
         """Return the outputs (O,) for one row (I,), with low latency.
 
-        Only the length of an array is checked. For a table, the row is a dict of values, or a
-        sequence of values in the order of training.
+        Only the length of an array is checked. For a table, a row with names (a dict, a Series of
+        pandas, a named tuple, a record) goes by name, other values by the order of training.
         """
         values = self.preprocessor.transform_row(row, self.dtype)
         return self.preprocessor.decode(self.engine().predict_one(values), self.loss)

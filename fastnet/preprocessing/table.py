@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastnet.data.columns import MAX_COLUMNS, check_names, column_hint
-from fastnet.data.frame import Frame, Values, as_frame, numbers_of
+from fastnet.data.frame import Frame, Values, as_frame, is_table, numbers_of
+from fastnet.data.records import are_records, columns_of
 from fastnet.errors import DataError, FastNetWarning, InputError, suggest
 from fastnet.nn.layers import Block, Dense
 from fastnet.nn.losses import Loss
@@ -272,12 +273,15 @@ class TablePreprocessor:
         return out if self.scaling == "robust" else validation.finite(f"{name} after scaling", out)
 
     def transform_row(self, row: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return the inputs (I,) for one row: a dict of values, or values in training order."""
-        if isinstance(row, Mapping):
-            table: Any = {name: np.array([value], object) for name, value in row.items()}
+        """Return the inputs (I,) for one row: values with names, or values in training order."""
+        if are_records([row]):
+            table: Any = columns_of([row], "row")
         else:
-            table = row if isinstance(row, Frame) else np.array([list(row)], object)
-        return np.asarray(self.transform(table, dtype, "row")[0])
+            table = row if is_table(row) else np.array([list(row)], object)
+        rows = self.transform(table, dtype, "row")
+        if len(rows) != 1:
+            raise InputError(f"row must be one row, got a table of {len(rows)}: use predict.")
+        return np.asarray(rows[0])
 
     def encode(
         self, x: Any, y: Any, dtype: np.dtype[Any], name: str = "x"

@@ -173,6 +173,41 @@ class Model:
             f"seed={self.seed}, backend={self.backend!r})  # {self.plan.size:,} parameters"
         )
 
+    def summary(self) -> str:
+        """Return a text: layers, shapes, activations, numbers of parameters, inputs and outputs.
+
+        A console or a notebook shows it as it is; in a program, print it.
+
+        Examples
+        --------
+        >>> import fastnet as fn
+        >>> layers = [fn.Dense(8, "relu"), fn.Dense(3, "softmax")]
+        >>> fn.Network(layers, inputs=4, backend="numpy").summary()
+        layer     activation  shape   parameters
+        0  dense  relu        4 -> 8          40
+        1  dense  softmax     8 -> 3          27
+        <BLANKLINE>
+        parameters  67
+        inputs      4, as they are
+        outputs     3 (softmax)
+        loss        not trained yet
+        computed    in float32 on numpy
+        """
+        text: str = self._described().text()
+        return text
+
+    def _repr_html_(self) -> str:
+        """Return the summary for a notebook."""
+        content: str = self._described().html(type(self).__name__)
+        return content
+
+    def _described(self) -> Any:
+        # Imported here, because `import fastnet` would take 6 % longer with it.
+        from fastnet.report.summary import Described
+
+        what = self.preprocessor, self.output_schema, self.temperature
+        return Described(self.plan, self.dtype, self.backend, *what)
+
     # --- moving and copying ----------------------------------------------------------------------
 
     def to(self, backend: str, *, precision: str | None = None, device: int | None = None) -> Self:

@@ -135,7 +135,7 @@ class Network(Model):
         standardize_targets: bool = False,
         shuffle: bool = True,
         threads: int | None = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_every: int | str = writer.DEFAULT_EVERY,
         resume: bool = False,
@@ -191,8 +191,9 @@ class Network(Model):
         shuffle : bool, default True
         threads : int, optional
             Number of threads; chosen by measurement unless given.
-        verbose : bool, default False
-            Show a progress bar if standard error is a terminal.
+        verbose : bool or int, default False
+            Show progress: a bar on a terminal, a live line in a notebook, else a line on standard
+            error for every epoch, or for every `verbose`-th.
         checkpoint : str or path, optional
             Folder for checkpoints of this run, created if missing. They are written during
             training, at the end, and on Ctrl-C and SIGTERM.
@@ -331,11 +332,19 @@ class Network(Model):
         """
         return self.output_schema.quantiles(self.predict(x))
 
+    def predict_labels(self, x: Inputs) -> NDArray[Any]:
+        """Return the most probable label of each row (N,): texts or numbers, as in training.
+
+        A network that knows no labels returns the classes' indices. One sigmoid output means the
+        second label above 1/2; several ones are answers of their own, (N, O) of bool.
+        """
+        return self.output_schema.labels_of(self.predict(x))
+
     def predict_one(self, row: ArrayLike | Mapping[str, Any]) -> NDArray[Any]:
         """Return the outputs (O,) for one row (I,), with low latency.
 
-        Only the length of an array is checked. For a table, the row is a dict of values, or a
-        sequence of values in the order of training.
+        Only the length of an array is checked. For a table, a row with names (a dict, a Series of
+        pandas, a named tuple, a record) goes by name, other values by the order of training.
         """
         values = self.preprocessor.transform_row(row, self.dtype)
         return self.preprocessor.decode(self.engine().predict_one(values), self.loss)

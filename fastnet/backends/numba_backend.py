@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastnet.backends.aligned import aligned
 from fastnet.backends.base import Backend, Engine
 from fastnet.backends.threads import cores
+from fastnet.kernels.cache_dir import kernel_cache
 from fastnet.nn.batch import Array
 from fastnet.nn.layers import Dense
 from fastnet.nn.plan import Plan, make_plan
@@ -75,10 +76,8 @@ class NumbaBackend(Backend):
 
 def _kernel_cache() -> str:
     """Return the folder of compiled kernels, or why there is none."""
-    from fastnet.kernels.cpu.jit import cache_folder
-
     try:
-        return str(cache_folder())
+        return str(kernel_cache())
     except OSError as error:
         return f"none: {error}"
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastnet.errors import DataError, DataNotFoundError
-from fastnet.kernels.cache_dir import user_cache
+from fastnet.kernels.cache_dir import make_private, user_cache
 from fastnet.utils.files import replacing
 
 _TIMEOUT_SECONDS = 30.0
@@ -21,14 +21,13 @@ def cache_folder() -> Path:
     Raises
     ------
     DataNotFoundError
-        If the user has no home folder, and no variable names another one.
+        If the user has no home folder, and no variable names another one; or if
+        ``FASTNET_CACHE_DIR`` is a relative path.
     """
     try:
         return user_cache()
     except FileNotFoundError as error:
-        raise DataNotFoundError(
-            "There is no home folder for a cache: set FASTNET_CACHE_DIR or XDG_CACHE_HOME."
-        ) from error
+        raise DataNotFoundError(f"There is no folder for downloads: {error}.") from error
 
 
 def download(
@@ -63,7 +62,7 @@ def download(
     reasons = []
     for address in addresses:
         try:
-            _make_private(path.parent)
+            make_private(path.parent)
             _download(address, path, sha256, size, timeout)
             return
         except DataError:
@@ -89,10 +88,3 @@ def _download(address: str, path: Path, sha256: str, size: int, timeout: float) 
             raise DataError(f"{address} is not the expected file (its SHA-256 is not {sha256}).")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _make_private(folder: Path) -> None:
-    """Make a folder and those above it; ``Path.mkdir`` gives its mode to the last one only."""
-    if not folder.is_dir():
-        _make_private(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet.data.columns import check_names, unnamed
+from fastnet.data.records import are_records, columns_of
 from fastnet.data.text import Origin, Texts
 from fastnet.data.values import (
     Values,
@@ -36,8 +37,8 @@ class Columns(Protocol):
         """Its columns, or their names."""
 
 
-Inputs = ArrayLike | Mapping[str, Any] | Columns
-"""What x may be: an array (N, I), or a table, as a data frame or a dict of columns."""
+Inputs = ArrayLike | Mapping[str, Any] | Columns | Sequence[Mapping[str, Any]]
+"""What x may be: an array (N, I), or a table: a data frame, a dict of columns, a list of dicts."""
 
 
 _GIVEN: Final = "the table"
@@ -104,11 +105,12 @@ class Frame:
 def is_table(values: object) -> bool:
     """Tell whether something is a `Frame`, a data frame of any library or a dict of columns.
 
-    It looks at the interface alone: that needs no import, and arrays are what comes mostly.
+    A list of rows with names is one too. It looks at the interface alone: that needs no import, and
+    arrays are what comes mostly.
     """
     if hasattr(values, "toarray"):  # a sparse matrix, of which one kind is a mapping
         return False
-    if isinstance(values, Frame | Mapping):
+    if isinstance(values, Frame | Mapping) or are_records(values):
         return True
     # Series have the protocol too; only frames have several named columns.
     if hasattr(values, "collect_schema"):  # a lazy one would compute its columns
@@ -122,7 +124,7 @@ def as_frame(values: Any, name: str = "x", *, source: str = _GIVEN) -> Frame:
 
     Parameters
     ----------
-    values : data frame, dict of columns or array
+    values : data frame, dict of columns, list of rows with names, or array
     name : str
         What messages call an array.
     source : str
@@ -141,6 +143,8 @@ def as_frame(values: Any, name: str = "x", *, source: str = _GIVEN) -> Frame:
         raise InputError(f"{name} is a sparse matrix: give a dense one ({name}.toarray()).")
     if isinstance(values, Mapping):
         return _of_mapping(values, source)
+    if are_records(values):
+        return _of_mapping(columns_of(values, name), source)
     if is_table(values):
         return _of_native(values, source)
     try:

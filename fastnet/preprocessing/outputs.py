@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,3 +162,40 @@ class OutputSchema:
             return (outputs[:, 0] > 0.5).astype(np.intp)
         best: NDArray[np.intp] = np.argmax(outputs, axis=1)
         return best
+
+    def labels_of(self, outputs: Array) -> Array:
+        """Return the label of each row (N,) for outputs (N, O).
+
+        Labels that are numbers become numbers; without labels they are the classes' indices. One
+        output of sigmoid stands for the second of two labels above 1/2. Several of them are answers
+        of their own: then the result is (N, O) of bool.
+
+        Raises
+        ------
+        InputError
+            The outputs are no probabilities.
+        """
+        if not self.are_probabilities and self.activation != "sigmoid":
+            raise InputError(
+                "the network predicts numbers and no classes, so there are no labels: use predict."
+            )
+        if self.outputs > 1 and self.class_names is None:
+            return outputs > 0.5
+        answers = self.answers(outputs)
+        names = None if self.labels is None else self.class_names
+        return answers if names is None else _numbers_or_texts(names)[answers]
+
+
+def _numbers_or_texts(names: tuple[str, ...]) -> Array:
+    """Return labels as truths, whole numbers or floats if they are their texts, else as texts."""
+    if names == ("False", "True"):
+        return np.array([False, True])
+    for kind in (int, float):
+        try:
+            numbers = [kind(name) for name in names]
+        except ValueError:
+            continue
+        if all(str(number) == name for number, name in zip(numbers, names, strict=True)):
+            with suppress(OverflowError):
+                return np.array(numbers, np.int64 if kind is int else np.float64)
+    return np.array(names)

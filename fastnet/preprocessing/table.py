@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastnet.data.columns import MAX_COLUMNS, check_names, column_hint
-from fastnet.data.frame import Frame, as_frame
+from fastnet.data.frame import Frame, as_frame, is_table
+from fastnet.data.records import are_records, columns_of
 from fastnet.data.values import Values
 from fastnet.errors import DataError, InputError, suggest
 from fastnet.nn.layers import Block, Dense
@@ -274,15 +275,14 @@ class TablePreprocessor:
         return out if self.scaling == "robust" else validation.finite(f"{name} after scaling", out)
 
     def transform_row(self, row: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return the inputs (I,) for one row: a dict of values, or values in training order.
-
-        There is no warning of unknown categories, which single rows have now and then.
-        """
-        if isinstance(row, Mapping):
-            table: Any = {name: np.array([value], object) for name, value in row.items()}
-        else:
-            table = row if isinstance(row, Frame) else np.array([list(row)], object)
-        return np.asarray(self._encoded(as_frame(table, "row"), dtype, "row", warns=False)[0])
+        """Return the inputs (I,) for one row: values with names, or values in training order."""
+        table: Any = columns_of([row], "row") if are_records([row]) else row
+        table = table if is_table(table) else np.array([list(row)], object)
+        # Unknown categories are no surprise in single rows.
+        rows = self._encoded(as_frame(table, "row"), dtype, "row", warns=False)
+        if len(rows) != 1:
+            raise InputError(f"row must be one row, got a table of {len(rows)}: use predict.")
+        return np.asarray(rows[0])
 
     def encode(
         self, x: Any, y: Any, dtype: np.dtype[Any], name: str = "x"

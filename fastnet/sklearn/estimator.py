@@ -70,8 +70,8 @@ class FastNetEstimator(BaseEstimator):
     threads : int, optional
     random_state : int, RandomState or None
         An int is the network's seed.
-    verbose : bool, default False
-        Show a progress bar.
+    verbose : bool or int, default False
+        Show progress, as `fastnet.Network.fit` does.
     preset : {None, "tabular"}
         Settings that do well on many tables (RealMLP-TD-S); non-default parameters override them.
     table : bool, optional
@@ -125,7 +125,7 @@ class FastNetEstimator(BaseEstimator):
         device: int | None = None,
         threads: int | None = None,
         random_state: Any = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
         preset: str | None = None,
         table: bool | None = None,
         embedding_size: int | None = None,

@@ -32,7 +32,7 @@ from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.weights import ClassWeight
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import fingerprint
-from fastnet.training.progress import Progress
+from fastnet.training.progress import progress
 from fastnet.training.state import Checkpointer, EvaluationSet, TrainingJob
 from fastnet.utils import memory
 from fastnet.utils.param_validation import check_int, check_list
@@ -257,12 +257,11 @@ class _Function(Callback):
 
 
 def make_callbacks(
-    callbacks: Any, early_stopping: int | EarlyStopping | None, verbose: bool
+    callbacks: Any, early_stopping: int | EarlyStopping | None, verbose: bool | int
 ) -> list[Callback]:
     """Return the callbacks of one call of ``fit``."""
-    made: list[Callback] = []
-    if verbose:
-        made.append(Progress())
+    shown = progress(verbose)
+    made: list[Callback] = [] if shown is None else [shown]
     for callback in check_list("callbacks", callbacks):
         if isinstance(callback, Callback):
             made.append(callback)

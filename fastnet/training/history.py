@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
-from fastnet.errors import DataError
+from fastnet.errors import DataError, InputError
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
@@ -108,6 +109,42 @@ class History(Mapping[str, list[float]]):
         found = measures.curves(self.epochs, self.records, self.best_epoch)
         return figures.draw([panel for curve in found for panel in figures.panels(curve)], path)
 
+    def to_frame(self, library: Literal["pandas", "polars"] | None = None) -> Any:
+        """Return a data frame with a row for each epoch: ``epoch``, ``loss``, ...
+
+        Parameters
+        ----------
+        library : {"pandas", "polars"}, optional
+            Default: pandas if that is installed, else polars.
+
+        Raises
+        ------
+        InputError
+            The library is not installed.
+        """
+        names = ("pandas", "polars") if library is None else (library,)
+        if not set(names) <= {"pandas", "polars"}:
+            raise InputError(f"library must be 'pandas' or 'polars', got {library!r}.")
+        for name in names:
+            try:
+                frames = importlib.import_module(name)
+            except ImportError:
+                continue
+            return frames.DataFrame({"epoch": self.epochs, **self.records})
+        raise InputError(
+            f"a data frame needs {' or '.join(names)}: pip install {names[0]}, or use epochs and "
+            "records."
+        )
+
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items())
         return f"<History of {len(self.epochs)} epochs, {self.seconds:.2f} s: {values}>"
+
+    def _repr_html_(self) -> str:
+        """Return curves and a table for a notebook."""
+        # Imported here, as for `plot`.
+        from fastnet.report import summary
+
+        best = "" if self.best_epoch is None else f", the best was {self.best_epoch}"
+        title = f"{len(self.epochs)} epochs in {self.seconds:.2f} s, ended by: {self.stop_reason}"
+        return summary.history_html(title + best, self.epochs, self.records, self.best_epoch)

@@ -1,7 +1,8 @@
 """CPU kernels in Numba: compiled on first use, cached on disk, one specialisation for each dtype.
 
 =================  ==========================================================================
-``jit``            the compiler flags, and a disk cache whose faults are never errors
+``jit``            the compiler flags, and what is compiled as part of what
+``disk_cache``     compiled kernels on disk: found by content, and a fault there is never an error
 ``vectors``        the width of this machine's vectors, and their code
 ``lanes``          vectors as values in kernels: arithmetic, comparisons, loads and stores
 ``elementary``     exp, expm1, log, log1p and tanh of a vector

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import fastnet as fn
 from fastnet import backends
 from fastnet.cli import group
+from fastnet.kernels import code_files
 from tests.cli.calling import run
 
 REASON = "no NVIDIA driver was found."
@@ -59,7 +60,7 @@ def test_backends_answers_where_there_is_no_home() -> None:
         result = CliRunner(env=gone).invoke(group, ["backends", "--json"])
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout)
-    assert content["machine"]["data cache"].lower().startswith("none: there is no home")
+    assert content["machine"]["data cache"].startswith("none: There is no folder for downloads")
     numba = content["backends"]["numba"]
     assert not numba["usable"] or numba["details"]["kernel cache"].startswith("none: there is no")
 
@@ -84,6 +85,28 @@ def test_warm_up_compiles_what_can_be_compiled(
     assert "compiled" not in run("backends").stdout
     content = json.loads(run("backends", "--json", "--warm-up").stdout)
     assert content["backends"]["numpy"]["warm_up_seconds"] == 1.25
+
+
+def test_clear_cache_removes_compiled_kernels_and_nothing_else(
+    without: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    without("numba", "cupy")
+    monkeypatch.setenv("FASTNET_CACHE_DIR", str(tmp_path / "cache"))
+    code_files.write(tmp_path / "cache" / "kernels", "epoch.run.0", bytes(1_500_000), {})
+    (tmp_path / "cache" / "download.gz").write_bytes(b"kept")
+    result = run("backends", "--clear-cache")
+    folder = tmp_path / "cache" / "kernels"
+    said = f"removed 2 files (1.5 MB) of compiled kernels from {folder}\n"
+    assert (result.exit_code, result.stderr) == (0, f"fastnet: {said}")
+    assert sorted(path.name for path in (tmp_path / "cache").rglob("*")) == [
+        "download.gz",
+        "kernels",
+    ]
+    assert "removed 0 files" in run("backends", "--clear-cache", "--json").stderr
+    monkeypatch.setenv("FASTNET_CACHE_DIR", "relative")
+    refused = run("backends", "--clear-cache")
+    assert refused.exit_code == 1
+    assert "FASTNET_CACHE_DIR must be an absolute path, got 'relative'" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fastnet.kernels import code_files
+from fastnet.kernels.cache_dir import kernel_cache
 from tests.checkout import ROOT
 
 pytest.importorskip("numba", reason="Numba is not installed")
+
+posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions as POSIX has them")
 
 PROGRAM = """
 from fastnet.kernels.cpu import jit
@@ -36,10 +45,10 @@ def program(tmp_path: Path) -> Path:
 def run(program: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the program in a process of its own; return it when it succeeded."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("FASTNET_", "XDG_", "HOME"))}
-    root = str(ROOT)
     done = subprocess.run(
         [sys.executable, str(program)],
-        env={**kept, "PYTHONPATH": root, **environment},
+        env={**kept, "PYTHONPATH": str(ROOT), **environment},
+        cwd=program.parent,
         capture_output=True,
         text=True,
         timeout=120,
@@ -76,7 +85,7 @@ def test_the_default_place_is_in_the_users_cache(program: Path, tmp_path: Path) 
     assert list((tmp_path / "xdg" / "fastnet" / "kernels").glob("*.nbi"))
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions as POSIX has them")
+@posix
 def test_a_folder_that_others_can_write_to_is_not_used(program: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "kernels"
     folder.mkdir(parents=True)
@@ -85,6 +94,233 @@ def test_a_folder_that_others_can_write_to_is_not_used(program: Path, tmp_path: 
     assert was_compiled(done)
     assert "can be written by" in done.stderr
     assert not list(folder.iterdir())
+
+
+# --- found by content -----------------------------------------------------------------------------
+
+
+def test_installations_of_one_content_share_an_entry_and_others_have_their_own(
+    program: Path, tmp_path: Path
+) -> None:
+    """Whatever the folders and times of their files are."""
+    folder = tmp_path / "cache"
+
+    def install(name: str, text: str, seconds: float) -> Path:
+        copy = tmp_path / name / "program.py"
+        copy.parent.mkdir()
+        copy.write_text(text)
+        os.utime(copy, (seconds, seconds))
+        return copy
+
+    same = [install("one", PROGRAM, 1.6e9), install("two", PROGRAM, 1.7e9)]
+    other = install("three", PROGRAM.replace("a + b", "a + b + 0"), 1.6e9)
+    for compiled in (same[0], other):
+        assert was_compiled(run(compiled, FASTNET_CACHE_DIR=str(folder)))
+    files = {file: file.stat().st_mtime_ns for file in (folder / "kernels").iterdir()}
+    for loaded in (*same, other, same[0]):
+        assert was_loaded(run(loaded, FASTNET_CACHE_DIR=str(folder)))
+    assert {file: file.stat().st_mtime_ns for file in (folder / "kernels").iterdir()} == files
+
+
+def test_bounds_checked_code_is_another_entry(program: Path, tmp_path: Path) -> None:
+    folder = str(tmp_path / "cache")
+    run(program, FASTNET_CACHE_DIR=folder)
+    assert was_compiled(run(program, FASTNET_CACHE_DIR=folder, NUMBA_BOUNDSCHECK="1"))
+    assert was_loaded(run(program, FASTNET_CACHE_DIR=folder))
+
+
+# --- loaded only from where the user alone can write ----------------------------------------------
+
+
+class Evil:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+def plant(folder: Path, real: Path, mark: Path) -> None:
+    """Write a whole entry, as whoever knows the format would, whose code leaves `mark`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    code = pickle.dumps(Evil(mark))
+    digest = hashlib.sha256(code).hexdigest()
+    for index in real.glob("*.nbi"):
+        (folder / f"{index.stem}.{digest[:16]}.nbc").write_bytes(code)
+        (folder / index.name).write_text(json.dumps({"sha256": digest}))
+
+
+@pytest.fixture
+def real(program: Path, tmp_path: Path) -> Path:
+    """A cache with the entry of the program."""
+    run(program, FASTNET_CACHE_DIR=str(tmp_path / "real"))
+    return tmp_path / "real" / "kernels"
+
+
+def test_what_is_planted_would_be_run(program: Path, tmp_path: Path, real: Path) -> None:
+    """The control of the tests below: in the user's own private folder it is trusted."""
+    plant(real, real, tmp_path / "mark")
+    assert was_compiled(run(program, FASTNET_CACHE_DIR=str(real.parent)))
+    assert (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+@pytest.mark.parametrize("name", ["FASTNET_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"])
+@pytest.mark.parametrize("value", ["cache", "./cache", ".", "~/cache"])
+def test_a_relative_variable_never_leads_to_the_current_folder(
+    name: str, value: str, platform: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for other in ("FASTNET_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(name, value)
+    try:
+        found = kernel_cache()
+    except FileNotFoundError as error:
+        assert name in ("FASTNET_CACHE_DIR", "HOME")
+        assert "FASTNET_CACHE_DIR" in str(error)
+    else:
+        assert found.is_relative_to(tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("XDG_CACHE_HOME", "store/fastnet/kernels"),
+        ("FASTNET_CACHE_DIR", "store/kernels"),
+        ("HOME", "store/.cache/fastnet/kernels"),
+    ],
+)
+def test_nothing_of_the_current_folder_is_run(
+    name: str, place: str, program: Path, tmp_path: Path, real: Path
+) -> None:
+    plant(program.parent / place, real, tmp_path / "mark")
+    home = {"HOME": str(tmp_path / "home")}
+    assert was_compiled(run(program, **{**home, name: "store"}))
+    assert not (tmp_path / "mark").exists()
+
+
+def open_index(real: Path, tmp_path: Path) -> None:
+    next(real.glob("*.nbi")).chmod(0o666)
+
+
+def open_code(real: Path, tmp_path: Path) -> None:
+    for file in real.glob("*.nbc"):
+        file.chmod(0o620)
+
+
+def open_folder_above(real: Path, tmp_path: Path) -> None:
+    real.parent.chmod(0o777)
+
+
+def linked_file(real: Path, tmp_path: Path) -> None:
+    for file in real.iterdir():
+        file.symlink_to(file.rename(tmp_path / file.name))
+
+
+def link_through_an_open_folder(real: Path, tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "open" / "way").symlink_to(real.rename(tmp_path / "elsewhere"))
+    real.symlink_to(tmp_path / "open" / "way")
+
+
+@posix
+@pytest.mark.parametrize(
+    "change",
+    [open_index, open_code, open_folder_above, linked_file, link_through_an_open_folder],
+    ids=lambda change: change.__name__,
+)
+def test_what_others_can_write_is_not_run(
+    change: Callable[[Path, Path], None], program: Path, tmp_path: Path, real: Path
+) -> None:
+    plant(real, real, tmp_path / "mark")
+    change(real, tmp_path)
+    done = run(program, FASTNET_CACHE_DIR=str(tmp_path / "real"))
+    assert was_compiled(done)
+    assert done.stderr.count("CacheWarning") == 1
+    assert not (tmp_path / "mark").exists()
+
+
+@posix
+def test_what_belongs_to_somebody_else_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code_files.write(tmp_path, "entry", b"code", {})
+    assert code_files.read(tmp_path, "entry") == b"code"
+    owner = (tmp_path / "entry.nbi").stat().st_uid
+    monkeypatch.setattr(code_files, "_trusted", lambda: {owner + 1})
+    with pytest.raises(PermissionError, match="belongs to somebody else"):
+        code_files.read(tmp_path, "entry")
+    monkeypatch.setattr(code_files, "require_private", lambda folder: None)
+    with pytest.raises(PermissionError, match=r"entry\.nbi belongs to somebody else"):
+        code_files.read(tmp_path, "entry")
+
+
+@posix
+def test_folders_above_may_be_those_of_temporary_files_and_of_links(tmp_path: Path) -> None:
+    """The controls of what is refused: the sticky bit, a private group, a link of one's own."""
+    folder = tmp_path / "shared" / "mine" / "kernels"
+    code_files.write(folder, "entry", b"code", {})
+    (tmp_path / "shared").chmod(0o1777)
+    assert code_files.read(folder, "entry") == b"code"
+    (tmp_path / "way").symlink_to(folder.parent)
+    assert code_files.read(tmp_path / "way" / "kernels", "entry") == b"code"
+    folder.parent.chmod(0o775)
+    private = folder.parent.stat().st_gid in (0, folder.parent.stat().st_uid)
+    if private:
+        assert code_files.read(folder, "entry") == b"code"
+    else:
+        with pytest.raises(PermissionError, match="mine can be written by somebody else"):
+            code_files.read(folder, "entry")
+    (tmp_path / "shared").chmod(0o777)
+    with pytest.raises(PermissionError, match="shared can be written by somebody else"):
+        code_files.read(folder, "entry")
+
+
+def test_an_entry_that_changed_is_not_returned(tmp_path: Path) -> None:
+    code_files.write(tmp_path, "entry", b"code", {})
+    (code,) = tmp_path.glob("*.nbc")
+    code.write_bytes(b"c0de")
+    with pytest.raises(ValueError, match="SHA-256"):
+        code_files.read(tmp_path, "entry")
+    (tmp_path / "entry.nbi").write_bytes(pickle.dumps(Evil(tmp_path / "mark")))
+    with pytest.raises(ValueError, match="damaged"):
+        code_files.read(tmp_path, "entry")
+    assert not (tmp_path / "mark").exists()
+
+
+# --- bounded in size ------------------------------------------------------------------------------
+
+
+def test_what_was_not_used_for_longest_goes_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ["a", "b", "c", "d"]
+    for age, name in enumerate(names):
+        code_files.write(tmp_path, name, name.encode() * 1000, {})
+        for file in tmp_path.glob(f"{name}.*"):
+            os.utime(file, (1e9 + age, 1e9 + age))
+    assert code_files.read(tmp_path, "a") == b"a" * 1000  # now the newest
+    monkeypatch.setattr(code_files, "MOST_BYTES", 3500)
+    code_files.write(tmp_path, "e", b"e" * 1000, {})
+    assert [name for name in [*names, "e"] if code_files.read(tmp_path, name)] == ["a", "d", "e"]
+
+
+def test_files_of_earlier_versions_and_unfinished_ones_count(tmp_path: Path) -> None:
+    for name in ("old.py311.nbi", "old.py311.1.nbc", "x.nbc.0123.tmp", "not-ours.txt"):
+        (tmp_path / name).write_bytes(bytes(100))
+    code_files.prune(tmp_path, 100)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert code_files.clear(tmp_path) == (1, 100)
+    assert [file.name for file in tmp_path.iterdir()] == ["not-ours.txt"]
+    assert code_files.clear(tmp_path / "missing") == (0, 0)
+
+
+# --- faults ---------------------------------------------------------------------------------------
 
 
 def test_a_place_that_cannot_be_made_costs_one_warning(program: Path, tmp_path: Path) -> None:
@@ -113,12 +349,6 @@ def test_a_damaged_file_is_replaced(
     damaged.write_bytes(content)
     assert was_compiled(run(program, FASTNET_CACHE_DIR=str(folder)))
     assert was_loaded(run(program, FASTNET_CACHE_DIR=str(folder)))
-
-
-def test_bounds_checked_code_is_another_entry(program: Path, tmp_path: Path) -> None:
-    folder = str(tmp_path / "cache")
-    run(program, FASTNET_CACHE_DIR=folder)
-    assert was_compiled(run(program, FASTNET_CACHE_DIR=folder, NUMBA_BOUNDSCHECK="1"))
 
 
 def test_processes_that_compile_at_once_do_not_disturb_each_other(

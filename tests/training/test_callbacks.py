@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet.training.progress import Progress
 from tests.on_backends import each_backend
 
 Array = NDArray[Any]
@@ -348,41 +346,3 @@ def test_early_stopping_may_be_given_as_a_callback() -> None:
     options = {"metrics": [Scripted(5, 4, 6, 6, 6)], "epochs": 5}
     history = network().fit(X, Y, callbacks=[watching(2, mode="min")], **options)
     assert (history.best_epoch, len(history.epochs)) == (2, 4)
-
-
-# --- progress -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("colour", [None, "1"])
-def test_verbose_is_silent_where_there_is_no_terminal(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, colour: str | None
-) -> None:
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
-    if colour is not None:
-        monkeypatch.setenv("FORCE_COLOR", colour)
-    network().fit(X, Y, epochs=2, verbose=True)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_on_a_terminal_progress_shows_epochs_and_losses(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "150")
-    for name in ("NO_COLOR", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-
-    class Refresh(fn.Callback):
-        def on_epoch_end(self, run: fn.Run) -> None:
-            bar._bar.refresh()
-
-    bar = Progress()
-    network().fit(X, Y, epochs=2, callbacks=[bar, Refresh()])
-    shown = terminal.getvalue()
-    for part in ("1/2", "2/2", "loss"):
-        assert part in shown
-    assert bar._bar is None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from fastnet.kernels.cache_dir import user_cache
+from fastnet.kernels.cache_dir import make_private, product_cache
 from fastnet.utils.files import replacing
 
 GAIN: Final = 0.95
@@ -51,7 +51,7 @@ class Choices:
             return
         self._known = {**_read(self._path), **self._known}
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self._path.parent)
             with replacing(self._path, private=True) as file:
                 json.dump(self._known, file, indent=0, sort_keys=True)
         except OSError:
@@ -61,7 +61,7 @@ class Choices:
 def _file(name: str) -> Path | None:
     """Return the file of a GPU, or None where there is no home: each process measures anew."""
     try:
-        return user_cache() / "products" / f"{name}.json"
+        return product_cache() / f"{name}.json"
     except OSError:
         return None
 

@@ -14,7 +14,9 @@ from fastnet._version import version
 from fastnet.backends.base import Backend
 from fastnet.cli import options, output
 from fastnet.data.download import cache_folder
-from fastnet.errors import DataNotFoundError
+from fastnet.errors import DataNotFoundError, FastNetError
+from fastnet.kernels import code_files
+from fastnet.kernels.cache_dir import kernel_cache
 from fastnet.utils.machine import cores
 
 
@@ -30,8 +32,16 @@ from fastnet.utils.machine import cores
     default=False,
     help="Compile the kernels now, so that the first training starts at once.",
 )
-def command(as_json: bool, warm_up: bool) -> None:
+@options.option(
+    "--clear-cache",
+    is_flag=True,
+    default=False,
+    help="Remove the compiled CPU kernels from the user's cache; the next training compiles anew.",
+)
+def command(as_json: bool, warm_up: bool, clear_cache: bool) -> None:
     """Show which backends can run here, and why others cannot: versions, threads, caches."""
+    if clear_cache:
+        _clear_cache()
     found = {name: _look(backends.find(name), warm_up) for name in backends.NAMES}
     machine = _machine()
     rule = (
@@ -45,6 +55,16 @@ def command(as_json: bool, warm_up: bool) -> None:
     click.echo()
     output.facts((name, _describe(said)) for name, said in found.items())
     click.echo(f"\n--backend auto takes {rule}.")
+
+
+def _clear_cache() -> None:
+    """Remove compiled kernels, and say how much that was."""
+    try:
+        folder = kernel_cache()
+        files, size = code_files.clear(folder)
+    except OSError as error:
+        raise FastNetError(f"the cache of compiled kernels cannot be cleared: {error}.") from None
+    output.message(f"removed {files} files ({size / 1e6:.1f} MB) of compiled kernels from {folder}")
 
 
 def _look(backend: Backend, warm_up: bool) -> dict[str, Any]:

@@ -12,17 +12,11 @@ from fastnet.network import Network, load
 from fastnet.nn import layers
 from fastnet.nn.memory import training_bytes
 from fastnet.nn.optimizers import Adam
-from fastnet.preprocessing.base import Passthrough
-from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.report.measures import LAYER_COLUMNS, layer_rows
+from fastnet.report.summary import INPUTS
 from fastnet.tables import TableColumn
 
-_INPUTS: Final[dict[type, str]] = {
-    Passthrough: "as they are",
-    Scaler: "standardised",
-    TablePreprocessor: "made of a table's columns",
-}
 _MOST: Final = 20  # names of a long list that are shown
 
 
@@ -55,7 +49,7 @@ def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
         ("parameters", f"{network.plan.size:,} {network.dtype.name}"),
         ("seed", network.seed),
         ("training takes", f"{output.size(fixed)}, and {output.size(per_row)} a row of a batch"),
-        ("inputs", f"{network.inputs}, {_INPUTS[type(preprocessor)]}"),
+        ("inputs", f"{network.inputs}, {INPUTS[type(preprocessor)]}"),
         ("outputs", f"{network.outputs} ({network.plan.output_activation.name})"),
     ]
     if network.temperature is not None:

@@ -41,7 +41,7 @@ def test_without_a_home_each_process_measures_anew(monkeypatch: pytest.MonkeyPat
     def homeless() -> Path:
         raise FileNotFoundError("there is no home folder for a cache: set FASTNET_CACHE_DIR")
 
-    monkeypatch.setattr(autotune, "user_cache", homeless)
+    monkeypatch.setattr(autotune, "product_cache", homeless)
     choices = Choices("GPU")
     assert choices.choose("a product", 3, (1.0, 0.5, 0.7).__getitem__) == 1
     assert choices.choose("a product", 3, never) == 1

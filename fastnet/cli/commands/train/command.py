@@ -34,6 +34,7 @@ from fastnet.training.callbacks import Callback
 from fastnet.training.checkpoints.writer import DEFAULT_EVERY, Every
 from fastnet.training.history import History
 from fastnet.training.loggers import JsonLines
+from fastnet.training.progress import Bar
 
 
 @click.command(
@@ -134,7 +135,6 @@ def _fit(settings: Settings, data: TrainingData, made: Training) -> None:
         class_weight=training.class_weight,
         standardize=arrays and settings.data.standardizes_arrays,
         threads=training.threads,
-        verbose=not settings.output.quiet,
         checkpoint=training.checkpoint,
         checkpoint_every=training.checkpoint_every or DEFAULT_EVERY,
         resume=training.resume,
@@ -182,7 +182,7 @@ def _callbacks(settings: Settings) -> list[Callback]:
     """Return the callbacks that report the training."""
     log = settings.output.log
     logs: list[Callback] = [] if log is None else [JsonLines(log)]
-    return logs if settings.output.quiet else [EpochLines(settings.training.epochs), *logs]
+    return logs if settings.output.quiet else [Bar(), EpochLines(settings.training.epochs), *logs]
 
 
 def _facts(settings: Settings, data: TrainingData, made: Training) -> list[tuple[str, object]]:

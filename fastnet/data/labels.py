@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -63,6 +64,12 @@ def infer_labels(
     if task == "auto" and len(values) > AUTO_CLASSES:
         return None
     return tuple(map(canonical, values.tolist()))
+
+
+def class_names(classes: Iterable[Any]) -> tuple[str, ...]:
+    """Return the names of classes that an estimator knows by value, as `infer_labels` has them."""
+    floats = float | np.floating
+    return tuple(canonical(float(c)) if isinstance(c, floats) else str(c) for c in classes)
 
 
 def encode_labels(

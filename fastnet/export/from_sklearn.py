@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from fastnet.data.labels import class_names
 from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.nn import losses
@@ -69,7 +70,7 @@ def from_sklearn(estimator: Any, *, backend: str = "auto") -> Network:
         network.preprocessor = scaler
     network.loss = losses.get(None, network.plan.output_activation.name)
     if kind == "MLPClassifier" and (last == 1 or network.loss.name == "cross_entropy"):
-        network.label_names = tuple(str(label) for label in estimator.classes_)
+        network.label_names = class_names(estimator.classes_)
     return network
 
 

@@ -199,6 +199,7 @@ class FastNetEstimator(BaseEstimator):
         # Check and encode rows, targets and weights.
         if first:
             self._tabular = tables.prepares(self, X)
+            self._columns = tables.column_names(y)
         X, y = self._rows(X, y, reset=first)
         y = self._targets(y, first=first, once=once)
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
@@ -225,7 +226,7 @@ class FastNetEstimator(BaseEstimator):
                 standardize="running" if once and self.standardize else self.standardize,
                 shuffle=self.shuffle,
                 threads=self.threads,
-                verbose=self.verbose,
+                verbose=parameters.plain(self.verbose),
                 **how,
             )
         except KeyboardInterrupt:
@@ -276,7 +277,7 @@ class FastNetEstimator(BaseEstimator):
         config = tables.chosen(self)
         if config is not None and not validates:
             return config.validation_split
-        stops = self.early_stopping is not None and self.early_stopping is not False
+        stops = parameters.early_stopping(self.early_stopping, stream=False) is not None
         return DEFAULT_VALIDATION if stops and not validates else 0.0
 
     def _new_network(self, x: Any, y: Array, fraction: float) -> Network:
@@ -295,7 +296,7 @@ class FastNetEstimator(BaseEstimator):
             if self.preset is not None:
                 layers = tables.build(self, table, once=False, validates=False).layers
             elif self.embedding_size or self.numeric_embedding:
-                layers.insert(0, table.first_layer(self.embedding_size))
+                layers.insert(0, table.first_layer(parameters.plain(self.embedding_size)))
             preprocessor = table
 
         dtype = "float32" if self._tabular else x.dtype
@@ -310,6 +311,7 @@ class FastNetEstimator(BaseEstimator):
         )
         if preprocessor is not None:
             network.preprocessor = preprocessor
+        tables.name_outputs(self, network)
         return network
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:

@@ -18,8 +18,9 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastnet.data.labels import class_names
 from fastnet.errors import DivergenceError, FastNetWarning
 from fastnet.network import Network
 from fastnet.nn.layers import Dense
@@ -63,6 +64,16 @@ class _OnFastnet(BaseMultilayerPerceptron):
 
     # --- the network and its parameters ----------------------------------------------------------
 
+    @property
+    def network_(self) -> Network:
+        """The fitted network, with the present ``coefs_`` and ``intercepts_``: to save, to export.
+
+        Its outputs are those of ``predict_proba`` or ``predict``; change its parameters through
+        the estimator.
+        """
+        check_is_fitted(self, "coefs_")
+        return self._linked()
+
     def _linked(self) -> Network:
         """Return the network with the present values of ``coefs_`` and ``intercepts_``."""
         given = [*self.coefs_, *self.intercepts_]
@@ -92,12 +103,15 @@ class _OnFastnet(BaseMultilayerPerceptron):
         names = [objectives.ACTIVATIONS[self.activation]] * (len(widths) - 1)
         names.append(objectives.ACTIVATIONS[self.out_activation_])
         dtype = np.result_type(*self.coefs_)
-        return Network(
+        network = Network(
             [Dense(units, name, "zeros") for units, name in zip(widths, names, strict=True)],
             inputs=np.shape(self.coefs_[0])[0],
             dtype=dtype if dtype == np.float32 else np.float64,
             backend=self.backend,
         )
+        if is_classifier(self) and (widths[-1] == 1 or self.out_activation_ == "softmax"):
+            network.label_names = class_names(self.classes_)
+        return network
 
     def _publish(self, network: Network) -> None:
         """Set ``coefs_`` and ``intercepts_`` to the network's parameters."""

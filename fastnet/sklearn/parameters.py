@@ -32,13 +32,18 @@ NORMALIZATIONS: Final[dict[str, type[BatchNorm] | type[LayerNorm]]] = {
 _OF_THE_OPTIMIZER: Final = ("learning_rate", "l1", "l2", "weight_decay", "clip_norm")
 
 
+def plain(value: Any) -> Any:
+    """Return a parameter as Python's own values: searches draw NumPy's numbers and arrays."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
 def hidden_layers(model: Any) -> list[Layer]:
     """Return the hidden layers; an int makes a dense layer with the model's options."""
-    given = model.hidden_layers
+    given = plain(model.hidden_layers)
     entries = list(given) if isinstance(given, Sequence) else [given]
-    plain = sum(not isinstance(entry, Layer) for entry in entries)
-    activations = iter(_each("activation", model.activation, str, plain))
-    rates = iter(_each("dropout", model.dropout, (int, float), plain))
+    count = sum(not isinstance(entry, Layer) for entry in entries)
+    activations = iter(_each("activation", plain(model.activation), str, count))
+    rates = iter(_each("dropout", plain(model.dropout), (int, float), count))
     layers: list[Layer] = []
     for entry in entries:
         if isinstance(entry, Layer):
@@ -119,6 +124,7 @@ def early_stopping(value: Any, *, stream: bool) -> EarlyStopping | None:
     stream : bool
         Whether its state is kept from call to call.
     """
+    value = plain(value)
     if value is None or value is False:
         return None
     kind = StreamStopping if stream else EarlyStopping

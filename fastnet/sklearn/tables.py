@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
 from fastnet.data.frame import Frame, as_frame, is_table
+from fastnet.data.labels import class_names
 from fastnet.data.values import is_missing, numbers_of
 from fastnet.errors import FastNetWarning, InputError
+from fastnet.network import Network
 from fastnet.nn.layers import Layer
 from fastnet.preprocessing.samples import training_rows
 from fastnet.preprocessing.table import TablePreprocessor
@@ -88,6 +91,25 @@ def filled(model: Any, X: Any) -> NDArray[np.float64] | None:
     return np.stack([*columns.values()], axis=1)
 
 
+def column_names(y: Any) -> tuple[str, ...]:
+    """Return the names of a data frame's columns; none where they are not texts, or not unique."""
+    names = getattr(y, "column_names", getattr(y, "columns", ()))
+    found = tuple(names) if is_table(y) else ()
+    texts = all(isinstance(name, str) for name in found)
+    return found if texts and len(set(found)) == len(found) else ()
+
+
+def name_outputs(model: Any, network: Network) -> None:
+    """Give a new network the names of the classes, or of several target columns."""
+    names: tuple[str, ...] = model._columns
+    made: Any = network.preprocessor
+    if hasattr(model, "classes_") and not model._several:
+        network.label_names = class_names(model.classes_)
+    elif len(names) > 1:
+        target = made.target or TableTarget.plain(names, None, len(names))
+        network.preprocessor = replace(made, target=replace(target, names=names))
+
+
 def frame_of(X: Any) -> Frame:
     """Return X as a frame."""
     return as_frame(dense(X), "X")
@@ -137,7 +159,7 @@ def chosen(model: Any) -> Preset | None:
 def is_given(model: Any, name: str) -> bool:
     """Return whether a parameter differs from its default."""
     default = inspect.signature(type(model)).parameters[name].default
-    value = getattr(model, name)
+    value = parameters.plain(getattr(model, name))
     return bool(type(value) is not type(default) or value != default)
 
 
@@ -158,7 +180,8 @@ def build(model: Any, made: TablePreprocessor, *, once: bool, validates: bool) -
     config = chosen(model)
     assert config is not None
     outputs, activation = model._outputs()
-    given = {name: getattr(model, name) for name in _OVERRIDES if is_given(model, name)}
+    own = {name: parameters.plain(getattr(model, name)) for name in _OVERRIDES}
+    given = {name: value for name, value in own.items() if is_given(model, name)}
     hidden = given.pop("hidden_layers", config.hidden)
     sizes = [hidden] if isinstance(hidden, int) else list(hidden)
     if any(isinstance(size, Layer) for size in sizes):

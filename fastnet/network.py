@@ -261,6 +261,7 @@ class Network(Model):
             if target is not None and target.labels is not None:
                 self.label_names = target.labels
             self.loss, self.temperature, self.history = chosen_loss, None, job.history
+            self.history.task = None if target is None else target.task
             state = self._state_for(chosen)
             if isinstance(chosen, LBFGS):
                 return lbfgs.train_lbfgs(job, chosen, state)

@@ -13,7 +13,9 @@ Needs scikit-learn 1.6 or newer (``pip install 'fastnet-mlp[sklearn]'``).
 
 try:
     import sklearn  # noqa: F401
-except ImportError as error:
+except ModuleNotFoundError as error:
+    if error.name != "sklearn":
+        raise
     message = "fastnet.sklearn needs scikit-learn: pip install 'fastnet-mlp[sklearn]'."
     raise ImportError(message, name="sklearn") from error
 

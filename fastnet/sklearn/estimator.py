@@ -27,7 +27,7 @@ from fastnet.training.history import History
 Array = NDArray[Any]
 
 
-class FastNetEstimator(BaseEstimator):
+class FastNetEstimator(parameters.Suggests, BaseEstimator):
     """A network as a scikit-learn estimator.
 
     Parameters
@@ -226,7 +226,7 @@ class FastNetEstimator(BaseEstimator):
                 standardize="running" if once and self.standardize else self.standardize,
                 shuffle=self.shuffle,
                 threads=self.threads,
-                verbose=parameters.plain(self.verbose),
+                verbose=self.verbose,
                 **how,
             )
         except KeyboardInterrupt:
@@ -296,7 +296,9 @@ class FastNetEstimator(BaseEstimator):
             if self.preset is not None:
                 layers = tables.build(self, table, once=False, validates=False).layers
             elif self.embedding_size or self.numeric_embedding:
-                layers.insert(0, table.first_layer(parameters.plain(self.embedding_size)))
+                layers.insert(
+                    0, table.first_layer(self.embedding_size and int(self.embedding_size))
+                )
             preprocessor = table
 
         dtype = "float32" if self._tabular else x.dtype

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.training.callbacks import EarlyStopping, Run
+from fastnet.utils.param_validation import plain
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,9 +33,57 @@ NORMALIZATIONS: Final[dict[str, type[BatchNorm] | type[LayerNorm]]] = {
 _OF_THE_OPTIMIZER: Final = ("learning_rate", "l1", "l2", "weight_decay", "clip_norm")
 
 
-def plain(value: Any) -> Any:
-    """Return a parameter as Python's own values: searches draw NumPy's numbers and arrays."""
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+FOREIGN: Final = {
+    "hidden_layer_sizes": "hidden_layers",
+    "hidden": "hidden_layers",
+    "hidden_units": "hidden_layers",
+    "layers": "hidden_layers",
+    "max_iter": "epochs",
+    "max_epochs": "epochs",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "learning_rate_init": "learning_rate",
+    "lr": "learning_rate",
+    "solver": "optimizer",
+    "alpha": "l2",
+    "n_iter_no_change": "early_stopping",
+    "patience": "early_stopping",
+    "validation_fraction": "validation_split",
+    "seed": "random_state",
+    "dropout_rate": "dropout",
+    "batch_norm": "normalization",
+    "n_jobs": "threads",
+}
+"""What other libraries call the parameters."""
+
+
+class Suggests:
+    """A base class whose unknown parameters are answered with the right name."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make an estimator; raise `TypeError` for a parameter that it does not have."""
+        known = inspect.signature(cls).parameters
+        for name in kwargs:
+            if name not in known:
+                raise TypeError(f"{cls.__name__} has no parameter {name!r}{_hint(name, known)}")
+        return super().__new__(cls)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name; raise `ValueError` for one that there is not."""
+        try:
+            super().set_params(**params)  # type: ignore[misc]
+        except ValueError as error:
+            known = inspect.signature(type(self)).parameters
+            strange = [name for name in params if name.partition("__")[0] not in known]
+            if not strange:
+                raise
+            raise ValueError(f"{error} {_hint(strange[0], known).lstrip('; :')}") from None
+        return self
+
+
+def _hint(name: str, known: Mapping[str, Any]) -> str:
+    right = FOREIGN.get(name)
+    return f"; did you mean {right!r}?" if right in known else suggest(name, known)
 
 
 def hidden_layers(model: Any) -> list[Layer]:

@@ -24,6 +24,7 @@ from fastnet.sklearn import parameters
 from fastnet.sklearn.parameters import FLOATS, dense
 from fastnet.tables import preset
 from fastnet.tables.preset import Built, Overrides, Preset
+from fastnet.utils.param_validation import plain
 
 _NOT_WITH_A_PRESET: Final = ("normalization", "dropout", "initializer", "standardize")
 _OVERRIDES: Final = (
@@ -159,7 +160,7 @@ def chosen(model: Any) -> Preset | None:
 def is_given(model: Any, name: str) -> bool:
     """Return whether a parameter differs from its default."""
     default = inspect.signature(type(model)).parameters[name].default
-    value = parameters.plain(getattr(model, name))
+    value = plain(getattr(model, name))
     return bool(type(value) is not type(default) or value != default)
 
 
@@ -180,7 +181,7 @@ def build(model: Any, made: TablePreprocessor, *, once: bool, validates: bool) -
     config = chosen(model)
     assert config is not None
     outputs, activation = model._outputs()
-    own = {name: parameters.plain(getattr(model, name)) for name in _OVERRIDES}
+    own = {name: plain(getattr(model, name)) for name in _OVERRIDES}
     given = {name: value for name, value in own.items() if is_given(model, name)}
     hidden = given.pop("hidden_layers", config.hidden)
     sizes = [hidden] if isinstance(hidden, int) else list(hidden)

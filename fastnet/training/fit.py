@@ -35,7 +35,7 @@ from fastnet.training.checkpoints import fingerprint
 from fastnet.training.progress import progress
 from fastnet.training.state import Checkpointer, EvaluationSet, TrainingJob
 from fastnet.utils import memory
-from fastnet.utils.param_validation import check_int, check_list
+from fastnet.utils.param_validation import check_int, check_list, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +260,7 @@ def make_callbacks(
     callbacks: Any, early_stopping: int | EarlyStopping | None, verbose: bool | int
 ) -> list[Callback]:
     """Return the callbacks of one call of ``fit``."""
-    shown = progress(verbose)
+    shown = progress(plain(verbose))
     made: list[Callback] = [] if shown is None else [shown]
     for callback in check_list("callbacks", callbacks):
         if isinstance(callback, Callback):
@@ -269,6 +269,9 @@ def make_callbacks(
             made.append(_Function(callback))
         else:
             raise InputError(f"a callback must be a Callback or a function, got {callback!r}.")
+    early_stopping = plain(early_stopping)
+    if early_stopping is True:
+        early_stopping = EarlyStopping()
     if early_stopping is not None and early_stopping is not False:
         made.append(
             early_stopping

@@ -39,6 +39,8 @@ class History(Mapping[str, list[float]]):
         The epoch whose weights early stopping restored.
     monitor, mode : str or None
         The metric that early stopping monitored, and its direction: ``"min"`` or ``"max"``.
+    task : str or None
+        ``"classification"`` or ``"regression"`` of a table's target.
     """
 
     epochs: list[int] = field(default_factory=list)
@@ -48,6 +50,7 @@ class History(Mapping[str, list[float]]):
     best_epoch: int | None = None
     monitor: str | None = None
     mode: str | None = None
+    task: str | None = None
 
     def __getitem__(self, name: str) -> list[float]:
         return self.records[name]

@@ -7,14 +7,22 @@ import numbers
 import operator
 from typing import Any, Final
 
+import numpy as np
+
 from fastnet.errors import InputError
 
 LARGEST: Final = 2**31 - 1
 """The widest layer: sizes and their products stay within 64 bits."""
 
 
+def plain(value: Any) -> Any:
+    """Return an argument as Python's own values: searches draw NumPy's numbers and arrays."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
 def check_int(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
     """Return `value` as an int within the bounds; raise `InputError` for anything else."""
+    value = plain(value)
     try:
         number = operator.index(value)
     except TypeError:
@@ -28,6 +36,7 @@ def check_int(name: str, value: Any, *, least: int = 1, most: int | None = None)
 
 def check_list(name: str, values: Any) -> list[Any]:
     """Return a list or tuple as a list; raise `InputError` for anything else, strings included."""
+    values = plain(values)
     if not isinstance(values, list | tuple):
         raise InputError(f"{name} must be a list or a tuple, got {values!r}.")
     return list(values)
@@ -43,6 +52,7 @@ def check_float(
     most: float | None = None,
 ) -> float:
     """Return `value` as a finite float within the bounds; raise `InputError` for anything else."""
+    value = plain(value)
     bounds = [
         (text, bound, within)
         for text, bound, within in (

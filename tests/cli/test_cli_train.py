@@ -109,6 +109,8 @@ def test_a_number_of_a_table_is_regressed(numbers: str) -> None:
                  "--backend", "numpy", "--validation", 0.2)  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "inputs    columns of a table, scaled robustly" in result.stdout
+    said = "target    y: regressed, by its values; else give --task classification"
+    assert said in result.stdout
     assert "3 inputs, 1 output" in result.stdout
     assert "mse by adam, learning rate 0.001, batches of 16" in result.stdout
     assert float(re.search(r"validation r2 (\S+)", result.stdout)[1]) > 0.9

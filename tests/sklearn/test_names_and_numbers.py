@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV
 import fastnet as fn
 from fastnet.export import from_sklearn
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor, MLPClassifier
+from fastnet.sklearn.parameters import FOREIGN
 
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(120, 3))
@@ -99,3 +100,37 @@ def test_a_search_draws_numpys_numbers() -> None:
 def test_a_preset_takes_numpys_numbers() -> None:
     options = SHORT | {"preset": "tabular", "hidden_layers": np.array([8]), "epochs": np.int64(1)}
     assert FastNetRegressor(**options).fit(X, PLACE).network_.weights[-1].shape == (8, 1)
+
+
+@pytest.mark.parametrize("estimator", [FastNetClassifier, FastNetRegressor])
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [("hidden_layer_sizes", "hidden_layers"), ("max_iter", "epochs"), ("alpha", "l2"),
+     ("droput", "dropout"), ("learning_rat", "learning_rate")],
+)  # fmt: skip
+def test_the_names_of_others_are_answered_with_ours(estimator: Any, name: str, right: str) -> None:
+    with pytest.raises(TypeError, match=f"no parameter '{name}'; did you mean '{right}'"):
+        estimator(**{name: 1})
+    with pytest.raises(ValueError, match=f"'{name}'.* did you mean '{right}'"):
+        estimator().set_params(**{name: 1})
+    with pytest.raises(TypeError, match="no parameter 'zzz'"):
+        estimator(zzz=1)
+    assert estimator().set_params(epochs=3).epochs == 3
+
+
+def test_every_name_that_is_suggested_is_a_parameter() -> None:
+    for estimator in (FastNetClassifier, FastNetRegressor):
+        assert set(FOREIGN.values()) <= set(estimator().get_params())
+        assert not set(FOREIGN) & set(estimator().get_params())
+
+
+def test_networks_take_numpys_numbers_too() -> None:
+    def fit(false: Any, true: Any, number: Any, rate: Any, names: Any) -> Any:
+        net = fn.Network([3, 4, 2], output_activation="softmax", backend="numpy")
+        net.fit(X, PLACE % 2, epochs=number, early_stopping=false, verbose=false, metrics=names,
+                optimizer=fn.Adam(rate))  # fmt: skip
+        net.fit(X, PLACE % 2, epochs=number, early_stopping=true)
+        return net.parameters
+
+    drawn = np.False_, np.True_, np.int8(2), np.array(0.125), np.array(["f1"])
+    assert np.array_equal(fit(*drawn), fit(False, True, 2, 0.125, ["f1"]))

@@ -414,3 +414,11 @@ def test_the_commands_take_tables(folder: Path, suffix: str, target: str) -> Non
 def test_what_does_not_go_together_is_refused(folder: Path, arguments: Any, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         command("train", *arguments)
+
+
+@pytest.mark.parametrize(("target", "task"), [("price", "regression"), ("class", "classification")])
+def test_the_history_says_what_was_decided(target: str, task: str) -> None:
+    history = fitted(target, epochs=1).history
+    assert history is not None and history.task == task
+    arrays = fn.Network([1, 1], backend="numpy").fit([[1.0], [2.0]], [1.0, 2.0], epochs=1)
+    assert arrays.task is None

@@ -166,7 +166,7 @@ def test_a_network_of_arrays_refuses_names(x: Any) -> None:
         (["fir", "oak", "pine"], str),
         (["fir", "oak"], str),
         ([3, 7, 40], int),
-        ([False, True], int),
+        ([False, True], bool),
         (["03", "7", "40"], str),
         (["1", "x"], str),
     ],

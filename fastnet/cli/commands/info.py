@@ -55,7 +55,7 @@ def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
     if network.temperature is not None:
         found.append(("calibrated", f"at temperature {network.temperature:.4g}"))
     if isinstance(preprocessor, TablePreprocessor):
-        described = [_describe(column) for column in preprocessor.columns]
+        described = list(dict.fromkeys(map(_describe, preprocessor.columns)))
         place = "" if preprocessor.named else f"{len(described)}, by position: "
         found.append(("columns", place + _listing(described)))
     if preprocessor.target is not None:
@@ -66,6 +66,8 @@ def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
 
 
 def _describe(column: TableColumn) -> str:
+    if column.part:
+        return f"{column.name} (dates)"
     if column.kind != "categorical":
         return column.name if column.kind == "numeric" else f"{column.name} (ignored)"
     return f"{column.name} ({len(column.categories)} categories)"

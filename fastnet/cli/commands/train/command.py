@@ -219,11 +219,23 @@ def _facts(settings: Settings, data: TrainingData, made: Training) -> list[tuple
     return [
         ("data", rows),
         ("inputs", _inputs(settings, network)),
+        *_target(settings, network),
         ("network", f"{described}, {network.dtype.name}, seed {network.seed}"),
         ("training", f"{how}, {training.epochs} epochs"),
         ("backend", f"{network.backend}, {_threads(training, network, data)}"),
         *kept,
     ]
+
+
+def _target(settings: Settings, network: Network) -> list[tuple[str, str]]:
+    """Return the line about a table's target: what is decided from its values is said."""
+    target = network.preprocessor.target
+    if not isinstance(network.preprocessor, TablePreprocessor) or target is None:
+        return []
+    how = "classified" if target.labels is not None else "regressed"
+    other = "regression" if target.labels is not None else "classification"
+    decided = f", by its values; else give --task {other}" if settings.data.task == "auto" else ""
+    return [("target", f"{', '.join(target.names)}: {how}{decided}")]
 
 
 def _inputs(settings: Settings, network: Network) -> str:

@@ -296,9 +296,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
             if self.preset is not None:
                 layers = tables.build(self, table, once=False, validates=False).layers
             elif self.embedding_size or self.numeric_embedding:
-                layers.insert(
-                    0, table.first_layer(self.embedding_size and int(self.embedding_size))
-                )
+                layers.insert(0, tables.first_layer(self, table))
             preprocessor = table
 
         dtype = "float32" if self._tabular else x.dtype

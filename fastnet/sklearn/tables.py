@@ -176,6 +176,11 @@ def preprocessor(
     return made
 
 
+def first_layer(model: Any, made: TablePreprocessor) -> Layer:
+    """Return the layer that embeds the columns of a table."""
+    return made.first_layer(plain(model.embedding_size))
+
+
 def build(model: Any, made: TablePreprocessor, *, once: bool, validates: bool) -> Built:
     """Return the preset's layers and options for a table, with the model's parameters."""
     config = chosen(model)

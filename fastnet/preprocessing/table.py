@@ -32,9 +32,9 @@ class TablePreprocessor:
 
     A number becomes ``clip((x - median) / (third - first quartile))`` with the smooth
     ``clip(z) = z / sqrt(1 + (z / 3)^2)``, unless `scaling` says otherwise. A missing number becomes
-    0; a second input marks it if numbers were missing in training. Text is one-hot encoded, or as 1
-    and -1 for two categories, and scaled likewise. An unseen or missing category becomes all zeros
-    before scaling. Columns are matched by name, or by position if the table has no names.
+    0; a second input marks it if numbers were missing in training. Truth values are 0 and 1, and
+    times become several numbers. Text is one-hot encoded, or as 1 and -1 for two categories, and
+    scaled likewise; an unseen or missing category is all zeros before. Columns are matched by name.
 
     Attributes
     ----------

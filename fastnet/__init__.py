@@ -83,6 +83,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """Return the public names alone, for completion."""
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     """Load ``fastnet.tables`` on first use."""
     if name == "tables":

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from fastnet import backends
 from fastnet.backends.base import Backend, Engine
+from fastnet.errors import InputError
 from fastnet.nn import losses
 from fastnet.nn.batch import Array
 from fastnet.nn.layers import Layer
@@ -22,6 +23,27 @@ from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.utils import memory
+
+
+class Views(list[Array]):
+    """Views into the parameters of a network; assignment to one of them changes the network."""
+
+    def __init__(self, views: list[Array], backend: Backend) -> None:
+        super().__init__(views)
+        self._backend = backend
+
+    def __setitem__(self, index: Any, values: Any) -> None:
+        """Copy `values`, which have the shape of that view, to the network."""
+        view: Any = self[index]
+        if isinstance(view, list):
+            raise InputError("assign to one layer at a time, as in net.weights[0] = values.")
+        if values is view:  # after ``net.weights[0] *= 2``
+            return
+        host = self._backend.to_host(values) if isinstance(values, type(view)) else values
+        array = validation.finite("the values", np.asarray(host, view.dtype))
+        if array.shape != view.shape:
+            raise InputError(f"expected values of shape {view.shape}, got {array.shape}.")
+        view[...] = self._backend.asarray(array)
 
 
 class Model:
@@ -136,22 +158,23 @@ class Model:
         return self.backend_object.name
 
     @property
-    def weights(self) -> list[Array]:
-        """The weights (I, O) of every dense layer, as views into `parameters`."""
+    def weights(self) -> Views:
+        """The weights (I, O) of every dense layer; ``net.weights[0] = w`` sets those of one."""
         return self._views(lambda name, shape: len(shape) == 2)
 
     @property
-    def biases(self) -> list[Array]:
-        """The biases (O,) of every dense layer, as views into `parameters`."""
+    def biases(self) -> Views:
+        """The biases (O,) of every dense layer; ``net.biases[0] = b`` sets those of one."""
         dense = {t.name.rsplit(".", 1)[0] for t in self.plan.parameters if len(t.shape) == 2}
         return self._views(lambda name, shape: len(shape) == 1 and name in dense)
 
-    def _views(self, wanted: Callable[[str, tuple[int, ...]], bool]) -> list[Array]:
-        return [
+    def _views(self, wanted: Callable[[str, tuple[int, ...]], bool]) -> Views:
+        chosen = [
             tensor.view(self.parameters)
             for tensor in self.plan.parameters
             if wanted(tensor.name.rsplit(".", 1)[0], tensor.shape)
         ]
+        return Views(chosen, self.backend_object)
 
     def named_parameters(self) -> dict[str, Array]:
         """Return all parameters by name (``layers.0.weight``, ...), as views."""

@@ -219,7 +219,6 @@ BAD_OPTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("validation_data[2]", "negative"),
     ),
     "stopping 0": ({"early_stopping": 0}, ("early_stopping", "at least 1")),
-    "stopping True": ({"early_stopping": True}, ("early_stopping", "True")),
     "stopping text": ({"early_stopping": "5"}, ("early_stopping", "'5'")),
     "weight short": ({"sample_weight": ONES[:5]}, ("sample_weight", "(12,)", "(5,)")),
     "weight matrix": ({"sample_weight": ONES[:, None]}, ("sample_weight", "(12, 1)")),

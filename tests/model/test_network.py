@@ -406,3 +406,32 @@ def test_parameters_that_are_assigned_are_the_networks(backend: str) -> None:
     train(net)
     assert np.array_equal(on_host(other), before)
     assert not np.array_equal(on_host(net), before)
+
+
+@each_backend
+@each_dtype
+def test_an_assignment_to_weights_or_biases_changes_the_network(backend: str, dtype: str) -> None:
+    net = all_layers(dtype=dtype, backend=backend)
+    before = on_host(net, net.parameters).copy()
+    net.weights[1] = np.full((6, 5), 2.5)
+    net.biases[-1] = [1, 2, 3]
+    net.weights[0] *= 2
+    assert (on_host(net, net.named_parameters()["layers.3.weight"]) == 2.5).all()
+    assert on_host(net, net.named_parameters()["layers.5.bias"]).tolist() == [1, 2, 3]
+    assert np.array_equal(on_host(net, net.weights[0]).ravel(), 2 * before[:24])
+    net.weights[2] = net.weights[2]
+    kept = on_host(net, net.parameters).copy()
+    for wrong, message in (
+        (np.ones((5, 6)), r"expected values of shape \(6, 5\), got \(5, 6\)"),
+        (1.0, r"expected values of shape \(6, 5\), got \(\)"),
+        (np.full((6, 5), np.nan), "the values holds nan at row 0, column 0"),
+    ):
+        with pytest.raises(fn.InputError, match=message):
+            net.weights[1] = wrong
+    with pytest.raises(fn.InputError, match="one layer at a time"):
+        net.weights[:2] = [1, 2]
+    assert np.array_equal(on_host(net, net.parameters), kept)
+
+
+def test_completion_shows_the_public_names_alone() -> None:
+    assert dir(fn) == sorted(fn.__all__)

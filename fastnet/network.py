@@ -165,9 +165,9 @@ class Network(Model):
             Held-out rows, which are evaluated after each epoch.
         validation_split : float, default 0
             Fraction of the rows to hold out for validation, drawn by the network's seed.
-        early_stopping : int or EarlyStopping, optional
-            Stop after this many epochs without a better validation loss (training loss without
-            validation), and restore the best weights.
+        early_stopping : int, True or EarlyStopping, optional
+            Stop after this many epochs (True: 5) without a better validation loss (training loss
+            without validation), and restore the best weights.
         metrics : sequence of str or f(target, output)
             Computed after each epoch on the validation data, or else on the training data.
         callbacks : sequence of Callback or f(run)

@@ -6,7 +6,7 @@ network's dtype, finite and of the right shape, with labels within the classes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,10 @@ from fastnet.nn.losses import Loss
 from fastnet.utils.param_validation import check_int
 
 Array = NDArray[Any]
+
+TABLES: Final = (
+    "missing values and texts are handled in the columns of a data frame or a dict of columns"
+)
 
 
 def dtype_of(value: Any) -> np.dtype[Any]:
@@ -173,15 +177,32 @@ def numeric(name: str, values: ArrayLike) -> Array:
     except (ValueError, OverflowError):
         raise InputError(f"{name} must be a rectangular array of numbers.") from None
     if array.dtype == object:
+        if array.ndim == 0:
+            got = type(values).__name__
+            taken = ": fit, predict and evaluate take them" if got == "Chunks" else ""
+            raise InputError(f"{name} must be an array of numbers, got {got}{taken}.")
         try:
             array = array.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
-            raise InputError(f"{name} must hold numbers, got Python objects.") from None
+            raise InputError(_no_number(name, array)) from None
     if array.dtype.kind not in "biuf":
         kind = {"U": "text", "S": "bytes", "c": "complex numbers", "M": "dates"}
         got = kind.get(array.dtype.kind, str(array.dtype))
         raise InputError(f"{name} must hold numbers, got {got}.")
     return array
+
+
+def _no_number(name: str, array: Array) -> str:
+    """Return the message about the first cell of an array of objects that holds no number."""
+    for index in np.ndindex(array.shape):
+        cell = array[index]
+        try:
+            float(cell)
+        except (TypeError, ValueError, OverflowError):
+            place = f"row {index[0]}" + (f", column {index[1]}" if len(index) > 1 else "")
+            shown = repr(cell) if cell is None or isinstance(cell, str) else type(cell).__name__
+            return f"{name} must hold numbers, got {shown} at {place} (counted from 0); {TABLES}."
+    return f"{name} must hold numbers."
 
 
 def cast(array: Array, dtype: np.dtype[Any]) -> Array:

@@ -276,5 +276,9 @@ def _floats(matrix: NDArray[Any], source: str) -> NDArray[Any]:
             row, column = (int(i) for i in np.argwhere(bad)[0])
             value = floats[start + row, column]
             where = place(source, start + row, f"x{column}")
-            raise DataError(f"{where}: {value} is not a finite number.")
+            gaps = "; in tables (csv, npy, parquet) values may be missing"
+            raise DataError(
+                f"{where}: {value} is not a finite number: replace it, or leave the row out"
+                f"{gaps if np.isnan(value) else ''}."
+            )
     return floats

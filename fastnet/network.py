@@ -29,7 +29,7 @@ from fastnet.preprocessing.samples import Samples
 from fastnet.preprocessing.weights import ClassWeight
 from fastnet.serialization import model_file
 from fastnet.serialization.model_file import ModelFile
-from fastnet.training import fit, lbfgs, loop, out_of_core
+from fastnet.training import chunk_pass, fit, lbfgs, loop, out_of_core
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import writer
 from fastnet.training.fit import FitOptions
@@ -247,10 +247,8 @@ class Network(Model):
         # Check and convert the rows; the network does not change yet.
         if isinstance(x, Chunks):
             if y is not None or sample_weight is not None or fraction:
-                raise InputError(
-                    "Chunks hold their own targets and weights: leave out y and sample_weight, and "
-                    "give validation_data where validation_split was."
-                )
+                instead = "give validation_data where validation_split was."
+                raise InputError(f"{out_of_core.OWN_TARGETS}, and {instead}")
             prepared = out_of_core.prepare(options, x, validation_data)
         else:
             prepared = fit.prepare(options, x, y, sample_weight, validation_data, fraction)
@@ -306,34 +304,40 @@ class Network(Model):
     # --- prediction ------------------------------------------------------------------------------
 
     @overload
-    def predict(self, x: Inputs, *, return_std: Literal[False] = False) -> NDArray[Any]: ...
+    def predict(
+        self, x: Inputs | Chunks, *, return_std: Literal[False] = False
+    ) -> NDArray[Any]: ...
 
     @overload
     def predict(
-        self, x: Inputs, *, return_std: Literal[True]
+        self, x: Inputs | Chunks, *, return_std: Literal[True]
     ) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
     def predict(
-        self, x: Inputs, *, return_std: bool = False
+        self, x: Inputs | Chunks, *, return_std: bool = False
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return the outputs (N, O) for x (N, I), which are probabilities after softmax or sigmoid.
 
         With `return_std`, a network trained with ``gaussian_nll`` returns means and standard
-        deviations of the targets, each (N, T).
+        deviations of the targets, each (N, T). Of `Chunks`, a part of x is in memory at a time.
         """
-        values = self.preprocessor.transform(x, self.dtype)
-        outputs = self.engine().predict(self.backend_object.asarray(values))
-        y = self.preprocessor.decode(self.backend_object.to_host(outputs), self.loss)
+        if isinstance(x, Chunks):
+            outputs = chunk_pass.predict(self, x)
+        else:
+            values = self.preprocessor.transform(x, self.dtype)
+            made = self.engine().predict(self.backend_object.asarray(values))
+            outputs = self.backend_object.to_host(made)
+        y = self.preprocessor.decode(outputs, self.loss)
         return self.output_schema.mean_and_std(y) if return_std else y
 
-    def predict_quantiles(self, x: Inputs) -> dict[float, NDArray[Any]]:
+    def predict_quantiles(self, x: Inputs | Chunks) -> dict[float, NDArray[Any]]:
         """Return the quantiles of a network trained with ``quantile``.
 
         The keys are the levels, the values (N, T): ``{0.1: ..., 0.5: ..., 0.9: ...}``.
         """
         return self.output_schema.quantiles(self.predict(x))
 
-    def predict_labels(self, x: Inputs) -> NDArray[Any]:
+    def predict_labels(self, x: Inputs | Chunks) -> NDArray[Any]:
         """Return the most probable label of each row (N,): texts or numbers, as in training.
 
         A network that knows no labels returns the classes' indices. One sigmoid output means the
@@ -352,18 +356,26 @@ class Network(Model):
 
     def evaluate(
         self,
-        x: Inputs,
-        y: ArrayLike,
+        x: Inputs | Chunks,
+        y: ArrayLike | None = None,
         *,
         loss: str | Loss | None = None,
         metrics: Sequence[str | Callable[[Any, Any], float]] = (),
         sample_weight: ArrayLike | None = None,
     ) -> dict[str, float]:
-        """Return ``{"loss": ..., "accuracy": ...}`` (or ``"r2"``) and further `metrics`."""
+        """Return ``{"loss": ..., "accuracy": ...}`` (or ``"r2"``) and further `metrics`.
+
+        `Chunks` hold their own targets and weights. A part of their rows is in memory at a time;
+        further `metrics` keep the targets and outputs of all rows.
+        """
         chosen_loss = self.loss_or_own(loss)
         made_metrics = metric_table.get(metrics, chosen_loss, self.plan.outputs)
         if self.preprocessor.target is not None:
             made_metrics = self.preprocessor.target.metrics_in_units(made_metrics, chosen_loss)
+        if isinstance(x, Chunks):
+            if y is not None or sample_weight is not None:
+                raise InputError(out_of_core.OWN_TARGETS + ".")
+            return chunk_pass.evaluate(self, x, chosen_loss, made_metrics)
         checked = self._samples(chosen_loss, x, y, sample_weight)
         rows = EvaluationSet.of(checked, self.backend_object, "")
         job = TrainingJob(self, self.engine(), rows.rows, chosen_loss, metrics=made_metrics)
@@ -465,7 +477,7 @@ class Network(Model):
         return self.optimizer_state
 
     def _samples(
-        self, loss: Loss, x: Inputs, y: ArrayLike, sample_weight: ArrayLike | None
+        self, loss: Loss, x: Inputs, y: ArrayLike | None, sample_weight: ArrayLike | None
     ) -> Samples:
         """Return the rows, checked and encoded."""
         values, targets = self.preprocessor.encode(x, y, self.dtype)

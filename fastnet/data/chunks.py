@@ -51,7 +51,7 @@ class Source(Protocol):
 
 
 class Chunks:
-    """Rows for ``Network.fit`` that need not fit into memory.
+    """Rows for ``fit``, ``predict`` and ``evaluate`` of a `Network` that need not fit into memory.
 
     In each epoch the chunks come in an order drawn by the network's seed, two at a time, and the
     rows of these two are shuffled together; so the rows of a batch come from two chunks. Everything
@@ -144,15 +144,25 @@ class Chunks:
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[int, Array, Array, Array | None]]:
         """Yield place, x, y and weight of rows from `start` to `stop`, a megabyte at a time."""
+        for first, last, values in self._ranges(start, stop):
+            y = values[:, self._targets] if self._y is None else self._y.read(first, last)
+            weight = None if self._weight is None else values[:, self._weight]
+            y = self._classes(y[:, 0] if y.shape[1] == 1 else y, first)
+            yield first, self._inputs_of(values), y, weight
+
+    def inputs(self, start: int, stop: int) -> Iterator[tuple[int, Array]]:
+        """Yield place and x of rows as `pieces` does; targets and weights may be anything."""
+        for first, _, values in self._ranges(start, stop):
+            yield first, self._inputs_of(values)
+
+    def _ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, Array]]:
         step = max(1, _PIECE_BYTES // self._x.row_bytes)
         for first in range(start, stop, step):
             last = min(first + step, stop)
-            values = self._x.read(first, last)
-            y = values[:, self._targets] if self._y is None else self._y.read(first, last)
-            weight = None if self._weight is None else values[:, self._weight]
-            whole_table = len(self._inputs) == self._x.columns
-            x = values if whole_table else values[:, self._inputs]
-            yield first, x, self._classes(y[:, 0] if y.shape[1] == 1 else y, first), weight
+            yield first, last, self._x.read(first, last)
+
+    def _inputs_of(self, values: Array) -> Array:
+        return values if len(self._inputs) == self._x.columns else values[:, self._inputs]
 
     def _classes(self, y: Array, first: int) -> Array:
         """Return labels as the numbers of their classes."""

@@ -16,6 +16,7 @@ from fastnet.data.arrays import Arrays, as_matrix
 from fastnet.data.columns import Target, TextColumns, match_targets, missing_target
 from fastnet.data.frame import Frame
 from fastnet.data.frame_files import FRAME_FILES, kind_of_file, learned, read_frame, text_columns_of
+from fastnet.data.selection import Names, select
 from fastnet.data.text import Texts, place
 from fastnet.data.values import Values, numbers_of, of_cells
 from fastnet.errors import DataError, DataNotFoundError, InputError, suggest
@@ -113,6 +114,8 @@ def load(
     *,
     target: Target = None,
     task: Task = "auto",
+    features: Names = None,
+    drop: Names = None,
     learning: bool = True,
     text_columns: TextColumns | None = None,
     preprocessor: Any = None,
@@ -134,6 +137,8 @@ def load(
         beside it.
     task : {"auto", "classification", "regression"}
         With "classification" the cells of the target may be texts although most are numbers.
+    features, drop : str or sequence of str, optional
+        The columns of a table that are inputs, or those that are none.
     learning : bool, default True
         Whether it is about to be learned from. Then tables in text or Arrow files need a target,
         and a column of texts of which at least half are numbers must hold numbers only.
@@ -163,6 +168,7 @@ def load(
     if isinstance(source, str) and source in BUILT_IN:
         if target not in (None, "label") or task == "regression":
             raise InputError(f"{source} is for classification of its target 'label'.")
+        _require_table(source, features, drop)
         return _of_arrays(_function(source.replace("-", "_"), "read")(folder), source)
     if folder is not None:
         raise InputError(f"folder is for {', '.join(BUILT_IN)} only; give the path as the source.")
@@ -180,6 +186,7 @@ def load(
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
         if arrays is not None:
+            _require_table(path.name, features, drop)
             dataset = _of_arrays(arrays, path.name)
             _check_task(task, len(dataset.target_names))
             return dataset
@@ -191,10 +198,16 @@ def load(
         names = match_targets(target, tuple(frame.columns), frame.named, frame.source)
     elif learning and kind != ".npy":
         raise missing_target(tuple(frame.columns), frame.source)
+    frame = select(frame, features=features, drop=drop, targets=names)
     if learning:
         frame = learned(frame, text_columns, but=names if task == "classification" else ())
     dataset = Dataset(path.name, frame, None)
     return dataset.with_targets(names, task) if names else dataset
+
+
+def _require_table(source: str, features: Names, drop: Names) -> None:
+    if features is not None or drop is not None:
+        raise InputError(f"features and drop go with tables, and {source} holds arrays.")
 
 
 def _check_task(task: Task, targets: int) -> None:
@@ -276,5 +289,9 @@ def _floats(matrix: NDArray[Any], source: str) -> NDArray[Any]:
             row, column = (int(i) for i in np.argwhere(bad)[0])
             value = floats[start + row, column]
             where = place(source, start + row, f"x{column}")
-            raise DataError(f"{where}: {value} is not a finite number.")
+            gaps = "; in tables (csv, npy, parquet) values may be missing"
+            raise DataError(
+                f"{where}: {value} is not a finite number: replace it, or leave the row out"
+                f"{gaps if np.isnan(value) else ''}."
+            )
     return floats

@@ -259,7 +259,8 @@ def _numbers_in(texts: Texts, name: str, source: str, truths: bool) -> NDArray[n
             row = int(np.argmax(texts.codes == code))
             kind = "true or false, as in training" if truths else "numbers"
             raise DataError(
-                f"{source}: column {name!r} must hold {kind}, got {quoted(value)} in row {row + 1}."
+                f"{source}: column {name!r} must hold {kind}, got {quoted(value)} in row "
+                f"{row + 1}: correct the cell, or leave it empty if its value is unknown."
             )
     return table[texts.codes]
 

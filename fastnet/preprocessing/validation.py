@@ -6,7 +6,7 @@ network's dtype, finite and of the right shape, with labels within the classes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,10 @@ from fastnet.nn.losses import Loss
 from fastnet.utils.param_validation import check_int
 
 Array = NDArray[Any]
+
+TABLES: Final = (
+    "fitted to a data frame or a dict of columns, a network takes texts and missing values"
+)
 
 
 def dtype_of(value: Any) -> np.dtype[Any]:
@@ -49,11 +53,14 @@ def inputs(name: str, values: ArrayLike, width: int | None, dtype: np.dtype[Any]
         )
     if width is not None and array.shape[1] != width:
         raise InputError(f"{name} must have {width} columns, got {array.shape[1]}.")
-    return finite(name, cast(array, dtype))
+    return finite(name, cast(array, dtype), missing=f"; {TABLES}")
 
 
-def finite(name: str, array: Array) -> Array:
-    """Return `array`, or name the first row and column that is not finite."""
+def finite(name: str, array: Array, missing: str = "") -> Array:
+    """Return `array`, or name the first row and column that is not finite.
+
+    `missing` is the end of the message about NaN.
+    """
     # BLAS computes the sum of squares in one pass; if it is finite, so are all elements. It may
     # overflow, and then every element is checked.
     with np.errstate(all="ignore"):
@@ -65,7 +72,8 @@ def finite(name: str, array: Array) -> Array:
     value = array[tuple(wrong[0])]
     raise InputError(
         f"{name} holds {value} at {place} ({len(wrong)} such in all; counted from 0): "
-        f"remove or replace values that are not finite in {array.dtype}."
+        f"remove or replace values that are not finite in {array.dtype}"
+        f"{missing if np.isnan(value) else ''}."
     )
 
 
@@ -173,15 +181,35 @@ def numeric(name: str, values: ArrayLike) -> Array:
     except (ValueError, OverflowError):
         raise InputError(f"{name} must be a rectangular array of numbers.") from None
     if array.dtype == object:
+        if array.ndim == 0:
+            got = type(values).__name__
+            taken = ": fit, predict and evaluate take them" if got == "Chunks" else ""
+            raise InputError(f"{name} must hold numbers, got {got}{taken}.")
         try:
             array = array.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
-            raise InputError(f"{name} must hold numbers, got Python objects.") from None
+            raise InputError(
+                f"{name} must hold numbers, got objects{_first_word(array)}."
+            ) from None
     if array.dtype.kind not in "biuf":
         kind = {"U": "text", "S": "bytes", "c": "complex numbers", "M": "dates"}
         got = kind.get(array.dtype.kind, str(array.dtype))
-        raise InputError(f"{name} must hold numbers, got {got}.")
+        word = _first_word(array) if array.dtype.kind == "U" else ""
+        raise InputError(f"{name} must hold numbers, got {got}{word}.")
     return array
+
+
+def _first_word(array: Array) -> str:
+    """Return the end of the message about an array: its first cell that is no number."""
+    for index in np.ndindex(array.shape):
+        cell = array[index]
+        try:
+            float(cell)
+        except (TypeError, ValueError, OverflowError):
+            place = f"row {index[0]}" + (f", column {index[1]}" if len(index) > 1 else "")
+            got = repr(str(cell)) if isinstance(cell, str) else type(cell).__name__
+            return f", {got} at {place} (counted from 0); {TABLES}"
+    return ""
 
 
 def cast(array: Array, dtype: np.dtype[Any]) -> Array:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from numpy.typing import ArrayLike
 
 from fastnet.data.frame import as_frame
+from fastnet.data.selection import select
 from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.nn import losses, optimizers
@@ -17,6 +18,7 @@ from fastnet.nn.losses import CrossEntropy, Loss
 from fastnet.preprocessing.learn import scales_targets
 from fastnet.preprocessing.samples import training_rows
 from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.preprocessing.target import split_target
 from fastnet.tables import preset as presets
 from fastnet.tables.preset import Built, Preset, outputs_for
 from fastnet.training.checkpoints.writer import known_categories
@@ -36,6 +38,8 @@ def train(
     embedding_size: int | None = None,
     numeric_embedding: Literal["periodic", "piecewise"] | None = None,
     categorical: Sequence[str] = (),
+    features: str | Sequence[str] | None = None,
+    drop: str | Sequence[str] | None = None,
     loss: str | Loss | None = None,
     dtype: str = "float32",
     seed: int = 0,
@@ -68,6 +72,8 @@ def train(
         Further inputs for each number.
     categorical : sequence of str
         Columns whose numbers are names, such as postal codes.
+    features, drop : str or sequence of str, optional
+        The columns that are inputs, or those that are none; the network ignores all others.
     loss : str or Loss, optional
         Default: the preset's; cross_entropy for classes, mse for numbers.
     dtype, seed, backend
@@ -91,6 +97,8 @@ def train(
     (('high', 'low'), (1, 2))
     """
     frame = as_frame(table)
+    targets = split_target(frame, target)[1]
+    frame = select(frame, features=features, drop=drop, targets=targets)
     chosen = None if preset is None else presets.get(preset)
     validates = validation_data is not None
     held_back = fit.get("validation_split")

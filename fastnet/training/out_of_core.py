@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,14 @@ from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.statistics import Moments
 from fastnet.preprocessing.weights import ClassWeight
 from fastnet.training.checkpoints import fingerprint
+from fastnet.training.chunk_pass import checked_rows
 from fastnet.training.fit import FitOptions, PreparedFit
 from fastnet.training.state import NOTHING, EvaluationSet
 from fastnet.utils import memory
 
 Array = NDArray[Any]
+
+OWN_TARGETS: Final = "Chunks hold their own targets and weights: leave out y and sample_weight"
 
 
 class Windows:
@@ -158,20 +161,9 @@ class Windows:
         dtype: np.dtype[Any],
         targets_dtype: np.dtype[Any],
     ) -> Iterator[Samples]:
-        """Yield checked and encoded rows, about a megabyte at a time."""
-        basis = self._model.plan, targets_dtype, self._loss
-        for place, x, y, weight in self._chunks.pieces(start, stop):
-            where = f"(of the rows from {place} on)"
-            names = f"x {where}", f"y {where}", f"weight {where}"
-            values, targets = preprocessor.encode(x, y, dtype, names[0])
-            # The weights of one piece may all be 0, those of all rows may not.
-            nothing = weight is not None and not np.any(weight)
-            given = None if nothing else weight
-            checked = Samples.check(*basis, values, targets, given, names=names, piece=True)
-            if nothing:
-                zeros = np.zeros(len(x), targets_dtype)
-                checked = replace(checked, rows=replace(checked.rows, weight=zeros))
-            yield checked
+        """Return an iterator over checked and encoded rows, about a megabyte at a time."""
+        how = self._model, self._loss, preprocessor, (start, stop), dtype, targets_dtype
+        return checked_rows(self._chunks, *how)
 
     def _weighed(self, samples: Samples) -> Samples:
         """Return rows with the weights of their classes."""

@@ -90,7 +90,14 @@ def load(settings: Settings) -> TrainingData:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
     if wanted.chunk_rows is not None:
         return _load_chunks(settings)
-    dataset = data.load(wanted.data, target=wanted.target, task=wanted.task, folder=wanted.data_dir)
+    dataset = data.load(
+        wanted.data,
+        target=wanted.target,
+        task=wanted.task,
+        features=wanted.features,
+        drop=wanted.drop,
+        folder=wanted.data_dir,
+    )
     if dataset.y is None:
         raise InputError(
             f"{dataset.name} needs a target: name what to learn with --target (the column's "
@@ -141,7 +148,7 @@ def _load_chunks(settings: Settings) -> TrainingData:
     wanted = settings.data
     if Path(wanted.data).suffix.lower() not in _CHUNK_FILES:
         raise click.UsageError("--chunk-rows goes with .npy and .parquet files.")
-    for name in ("validation", "class_weight", "metric", "calibrate"):
+    for name in ("features", "drop", "validation", "class_weight", "metric", "calibrate"):
         if name in settings.given:
             option = name.replace("_", "-")
             raise click.UsageError(f"--{option} does not go with --chunk-rows.")

@@ -43,6 +43,19 @@ _OPTIONS: Final = (
         help="auto: text and integers with few different values are classes.",
     ),
     option(
+        "--features",
+        metavar="COL,...",
+        section=_DATA,
+        show_default="all but the target",
+        help="The columns of a table that are inputs; the model ignores all others.",
+    ),
+    option(
+        "--drop",
+        metavar="COL,...",
+        section=_DATA,
+        help="Columns of a table that are no inputs, such as identifiers.",
+    ),
+    option(
         "--validation",
         type=_SHARE,
         metavar="FRACTION",

@@ -24,6 +24,8 @@ class DataSettings:
     data: str
     target: str | None
     task: Literal["auto", "classification", "regression"]
+    features: str | None
+    drop: str | None
     data_dir: str | None
     standardize: bool | None
     chunk_rows: int | None

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnet.errors import InputError
 from fastnet.nn.losses import Loss
-from fastnet.utils.param_validation import check_int
+from fastnet.utils.param_validation import check_int, shown
 
 Array = NDArray[Any]
 
@@ -36,7 +36,7 @@ def seed_of(value: Any) -> int:
     """Return a seed: a whole number from 0 up to 2**64 - 1."""
     number = check_int("seed", value, least=0)
     if number >= 2**64:
-        raise InputError(f"seed must be below 2**64, got {number}.")
+        raise InputError(f"seed must be below 2**64, got {shown(number)}.")
     return number
 
 

@@ -60,8 +60,13 @@ def write(path: Path, model: ModelFile) -> None:
     Raises
     ------
     ModelFileError
-        The file cannot be written; the old content is untouched.
+        The network has too many layers, or the file cannot be written; old content is untouched.
     """
+    if len(model.plan.layers) > _LAYER_LIMIT:
+        raise ModelFileError(
+            f"the network has {len(model.plan.layers):,} layers, and a model file holds at most "
+            f"{_LAYER_LIMIT:,}."
+        )
     content, arrays = serialize.write(model.preprocessor)
     contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     labels = model.label_names
@@ -145,6 +150,11 @@ def _require_fit(model: ModelFile) -> None:
         raise ModelFileError(
             f"the preprocessor makes {preprocessor.inputs} inputs, and the network has "
             f"{plan.inputs}."
+        )
+    if model.loss is not None and plan.outputs % model.loss.outputs_per_target:
+        raise ModelFileError(
+            f"the loss {model.loss.name} needs {model.loss.outputs_per_target} outputs for each "
+            f"target, and the network has {plan.outputs}."
         )
     target = preprocessor.target
     if target is None:

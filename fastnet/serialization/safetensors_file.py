@@ -38,6 +38,11 @@ def pack(kind: str, description: Mapping[str, Any], tensors: Tensors) -> bytes:
     from safetensors.numpy import save
 
     text = json.dumps(description)
+    if not _is_text(description):
+        raise ModelFileError(
+            "a name of a column, category or label holds a lone surrogate, half of a character, "
+            "which is not valid text: rename it."
+        )
     content = save(dict(tensors), metadata={kind: f"{checksum(text, tensors)}\n{text}"})
     size = int.from_bytes(content[:8], "little")
     if not _is_modest(content[8 : 8 + size]):
@@ -102,7 +107,18 @@ def unpack(
         description = None
     if not isinstance(description, dict):
         raise ModelFileError(f"{foreign}: its description cannot be read.")
+    if not _is_text(description):
+        raise ModelFileError(f"{file}: a text in it holds a lone surrogate, half of a character.")
     return description, tensors
+
+
+def _is_text(description: Mapping[str, Any]) -> bool:
+    """Return whether UTF-8 can hold all texts; JSON can escape one half of a surrogate pair."""
+    try:
+        json.dumps(description, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_modest(header: bytes) -> bool:

@@ -28,10 +28,27 @@ def check_int(name: str, value: Any, *, least: int = 1, most: int | None = None)
     except TypeError:
         number = least - 1
     if isinstance(value, bool) or number < least:
-        raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+        raise InputError(f"{name} must be a whole number of at least {least}, got {shown(value)}.")
     if most is not None and number > most:
-        raise InputError(f"{name} must be at most {most}, got {value!r}.")
+        raise InputError(f"{name} must be at most {most}, got {shown(value)}.")
     return number
+
+
+def shown(value: Any) -> str:
+    """Return the repr of a value for a message; a number of many digits has its size instead."""
+    if isinstance(value, numbers.Rational) and not isinstance(value, bool):
+        bits = max(int(value.numerator).bit_length(), int(value.denominator).bit_length())
+        if bits > 256:  # repr refuses thousands of digits with an error of its own
+            return f"a number of {bits:,} bits"
+    return repr(value)
+
+
+def to_float(value: Any) -> float:
+    """Return a real number as a float, infinite if float64 cannot hold it."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def check_list(name: str, values: Any) -> list[Any]:
@@ -64,9 +81,10 @@ def check_float(
         if bound is not None
     ]
     good = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if good and math.isfinite(value) and all(within(value, b) for _, b, within in bounds):
-        return float(value)
+    number = to_float(value) if good else math.nan
+    if math.isfinite(number) and all(within(value, b) for _, b, within in bounds):
+        return number
     wanted = " and ".join(f"{text} {bound:g}" for text, bound, _ in bounds) or "a number"
     if wanted == "above 0":
         wanted = "a positive number"
-    raise InputError(f"{name} must be {wanted}, got {value!r}.")
+    raise InputError(f"{name} must be {wanted}, got {shown(value)}.")

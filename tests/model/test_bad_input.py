@@ -376,6 +376,8 @@ BAD_STOPPING: dict[str, tuple[Callable[[], Any], str]] = {
     "patience float": (lambda: fn.EarlyStopping(2.0), "patience"),
     "min_delta": (lambda: fn.EarlyStopping(min_delta=-1), "min_delta"),
     "mode": (lambda: fn.EarlyStopping(mode="least"), "mode"),
+    "a rate beyond float64": (lambda: fn.SGD(3 * 10**320), "rate"),
+    "a rate of too many digits": (lambda: fn.Adam(-(10**6000)), "bits"),
 }
 
 

@@ -507,6 +507,16 @@ FORGED: dict[str, tuple[Callable[..., Any], str]] = {
     "loss list": (setting(loss=[1]), "description"),
     "loss unknown": (setting(loss={"loss": "hinge"}), "hinge"),
     "loss of another output": (setting(loss={"loss": "poisson"}), "poisson"),
+    "quantiles that do not fit": (
+        setting(loss={"loss": "quantile", "quantiles": [0.2, 0.7]}),
+        "quantile",
+    ),
+    "an odd number for means and variances": (setting(loss={"loss": "gaussian_nll"}), "gaussian"),
+    "temperature beyond float64": (setting(temperature=7 * 10**350), "temperature"),
+    "a rate beyond float64": (layer(0, bias_rate=10**500), "bias_rate"),
+    "a seed beyond all numbers": (setting(seed=10**4000), "seed"),
+    "half a character": (setting(label_names=["x", "y", "z\udc80"]), "lone surrogate"),
+    "half a character in a key": (setting(**{"\ud83d": 1}), "lone surrogate"),
     "a tensor less": (without("layers.0.weight"), "layers.0.weight"),
     "a tensor more": (tensor("layers.9.weight", lambda t: t), "layers.9.weight"),
     "a statistic less": (without("layers.1.running_var"), "layers.1.running_var"),
@@ -688,6 +698,18 @@ def test_an_interrupt_while_writing_leaves_the_old_file_alone(
         net.save(path)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_what_could_not_be_read_back_is_not_saved(path: Path) -> None:
+    deep = fn.Network([2, *[1] * 1100, 3], backend="numpy")
+    with pytest.raises(fn.ModelFileError, match="1,101 layers.*at most 1,000"):
+        deep.save(path)
+    net = fn.Network([2, *[1] * 999, 3], backend="numpy")
+    net.save(path)
+    assert len(fn.load(path).layers) == 1000
+    net.label_names = ("a", "b", "\ud912")
+    with pytest.raises(fn.ModelFileError, match="lone surrogate"):
+        net.save(path)
 
 
 def test_a_network_that_is_saved_leaves_one_file(path: Path) -> None:

@@ -19,7 +19,7 @@ from fastnet.errors import CheckpointError, FastNetError, InputError
 from fastnet.model import Model
 from fastnet.nn.batch import Array
 from fastnet.training.history import History
-from fastnet.utils.param_validation import check_int, check_list
+from fastnet.utils.param_validation import check_int, check_list, shown, to_float
 
 Description = dict[str, Any]
 Tensors = dict[str, NDArray[Any]]
@@ -205,9 +205,9 @@ def _table(description: Description, name: str) -> dict[str, Any]:
 
 
 def _number(value: Any, *, infinite: bool = False) -> float:
-    number = float(value) if isinstance(value, int | float) else math.nan
+    number = to_float(value) if isinstance(value, int | float) else math.nan
     if not math.isfinite(number) and not (infinite and math.isinf(number)):
-        raise InputError(f"expected a number, got {value!r}.")
+        raise InputError(f"expected a number, got {shown(value)}.")
     return number
 
 

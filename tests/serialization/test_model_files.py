@@ -561,7 +561,7 @@ def two_targets(description: dict[str, Any], tensors: dict[str, Array]) -> None:
 
 def another_column(description: dict[str, Any], tensors: dict[str, Array]) -> None:
     description["preprocessor"]["columns"].append({"name": "more", "kind": "numeric"})
-    tensors["table.knots"] = np.zeros((2, 0))
+    tensors["table.knots"] = np.zeros((3, 0))
     for name in ("table.center", "table.factor"):
         tensors[name] = np.append(tensors[name], 1.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,12 +17,15 @@ from fastnet.nn.batch import Array
 from fastnet.nn.layers import Layer
 from fastnet.nn.losses import Loss
 from fastnet.nn.memory import initial_bytes
-from fastnet.nn.optimizer_state import OptimizerState
+from fastnet.nn.optimizer_state import OptimizerState, continue_with
+from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.plan import Plan
 from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.utils import memory
+
+T = TypeVar("T")
 
 
 class Views(list[Array]):
@@ -97,7 +100,7 @@ class Model:
     def _set_backend(self, backend: Backend, precision: str) -> None:
         backends.check_precision(backend, precision, self.dtype)
         self.backend_object, self.precision = backend, precision
-        self._engines = threading.local()
+        self._local = threading.local()
 
     def initialize(self, seed: int | None = None) -> None:
         """Reset weights and optimizer state to their initial values, with a new `seed` if given."""
@@ -108,7 +111,7 @@ class Model:
         self._state: Array = own(self.plan.initial_state(self.dtype))
         self.optimizer_state: OptimizerState | None = None
         self.temperature = None
-        self._engines = threading.local()
+        self._local = threading.local()
 
     # --- properties ------------------------------------------------------------------------------
 
@@ -288,7 +291,7 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        del state["_engines"], state["backend_object"]
+        del state["_local"], state["backend_object"]
         to_host = self.backend_object.to_host
         state["_parameters"], state["_state"] = to_host(self.parameters), to_host(self.state)
         if self.optimizer_state is not None:
@@ -308,14 +311,36 @@ class Model:
 
     # --- computation -----------------------------------------------------------------------------
 
-    def engine(self, threads: int | None = None) -> Engine:
-        """Return this thread's own engine, so that Python threads can share one network."""
-        try:
-            engine: Engine = self._engines.engine
-        except AttributeError:
-            engine = self.backend_object.engine(
-                self.plan, self.parameters, self.state, precision=self.precision
-            )
-            self._engines.engine = engine
+    def engine(self, threads: int | None = None, *, use: str = "main") -> Engine:
+        """Return this thread's own engine, so that Python threads can share one network.
+
+        Engines for different uses keep their activations apart.
+        """
+
+        def make() -> Engine:
+            where = self.plan, self.parameters, self.state
+            return self.backend_object.engine(*where, precision=self.precision)
+
+        engine = self.of_this_thread(f"engine for {use}", make)
         engine.threads = threads
         return engine
+
+    def of_this_thread(self, name: str, make: Callable[[], T]) -> T:
+        """Return an object that this thread alone uses, made on first use.
+
+        It ends with the arrays of the network: copies, other backends and `initialize` begin anew.
+        """
+        kept: dict[str, T] = self._local.__dict__
+        if name not in kept:
+            kept[name] = make()
+        return kept[name]
+
+    def state_for(self, optimizer: Optimizer | LBFGS) -> OptimizerState:
+        """Set and return the optimizer state from which training continues."""
+
+        def zeros(shape: tuple[int, ...]) -> Array:
+            return self.backend_object.own(np.zeros(shape, self.dtype))
+
+        before, size = self.optimizer_state, self.plan.size
+        self.optimizer_state = continue_with(before, optimizer, size, zeros)
+        return self.optimizer_state

@@ -18,9 +18,10 @@ from fastnet.inspection import calibration, input_gradients
 from fastnet.model import Model
 from fastnet.nn import metrics as metric_table
 from fastnet.nn import optimizers
+from fastnet.nn.batch import Array
+from fastnet.nn.gradients import Gradients
 from fastnet.nn.layers import Layer, chain
 from fastnet.nn.losses import Loss
-from fastnet.nn.optimizer_state import OptimizerState, continue_with
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.plan import make_plan
 from fastnet.preprocessing.base import Passthrough
@@ -35,6 +36,7 @@ from fastnet.training.checkpoints import writer
 from fastnet.training.fit import FitOptions
 from fastnet.training.history import History
 from fastnet.training.state import EvaluationSet, TrainingJob
+from fastnet.training.steps import Steps
 from fastnet.utils.param_validation import check_float, check_int
 
 Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike]
@@ -260,7 +262,7 @@ class Network(Model):
                 self.label_names = target.labels
             self.loss, self.temperature, self.history = chosen_loss, None, job.history
             self.history.task = None if target is None else target.task
-            state = self._state_for(chosen)
+            state = self.state_for(chosen)
             if isinstance(chosen, LBFGS):
                 return lbfgs.train_lbfgs(job, chosen, state)
             return loop.train(job, prepared.config, state)
@@ -299,7 +301,105 @@ class Network(Model):
         self.loss, self.temperature = chosen_loss, None
         config = TrainConfig(chosen_loss, chosen, len(batch), self.seed, shuffle=False)
         job = TrainingJob(self, self.engine(), batch, chosen_loss)
-        return loop.train_once(job, config, self._state_for(chosen))
+        return loop.train_once(job, config, self.state_for(chosen))
+
+    # --- a training loop of one's own ------------------------------------------------------------
+
+    def forward(self, x: Inputs, *, training: bool = True) -> Array:
+        """Return the outputs (B, O) for the rows x, and keep what `backward` needs.
+
+        Parameters
+        ----------
+        x : (B, I), or a table
+            What `predict` takes: the preprocessor encodes it.
+        training : bool, default True
+            Whether dropout is active, and batch normalisation uses the statistics of these rows
+            and moves the running ones, as in `fit`. Two passes before the same update draw the same
+            dropout masks.
+
+        Returns
+        -------
+        (B, O) array of the backend, of the network's dtype
+            A copy. If the targets are scaled, outputs are in the scaled unit that the network
+            learns; `predict` returns the targets' own.
+
+        Examples
+        --------
+        A step on the fourth power of the error, a loss that fastnet does not have:
+
+        >>> import fastnet as fn, numpy as np
+        >>> net = fn.Network([1, 8, 1], activation="tanh", backend="numpy", seed=0)
+        >>> x = np.linspace(-1, 1, 16)[:, None]
+        >>> for step in range(1000):
+        ...     error = net.forward(x) - x**2
+        ...     gradients = net.backward(4 * error**3 / len(x))
+        ...     net.update(fn.Adam(0.02))
+        >>> float(np.abs(net.predict(x) - x**2).max()) < 0.1
+        True
+        """
+        return self._steps().forward(self, x, training=training)
+
+    def backward(self, output_gradient: ArrayLike, *, logits: bool = False) -> Gradients:
+        """Return the gradients of all parameters for the newest `forward`.
+
+        Nothing is accumulated: each call starts from 0, and several calls may follow one `forward`.
+        Add up what they return, and give the sum to `update`, where gradients should accumulate.
+
+        Parameters
+        ----------
+        output_gradient : (B, O), of NumPy or of the backend
+            The derivative of the loss by each output of `forward`. A mean over rows has its
+            ``1 / B`` here.
+        logits : bool, default False
+            Whether it is the derivative by the last layer's pre-activations instead, such as
+            ``probabilities - targets`` for softmax and cross-entropy.
+
+        Returns
+        -------
+        Gradients
+            A mapping from the names of ``net.named_parameters()`` to arrays of the same shapes,
+            with all of them in `flat` (P,), in the order of ``net.parameters``. Penalties, decay
+            and clipping are not in it: they belong to the optimizer, and `update` applies them.
+
+        Raises
+        ------
+        InputError
+            There was no `forward`, the parameters have changed since, or the gradient has another
+            shape or holds NaN.
+        """
+        return self._steps().backward(self, output_gradient, logits=logits)
+
+    def update(
+        self,
+        optimizer: str | Optimizer = "adam",
+        *,
+        gradients: Gradients | Mapping[str, ArrayLike] | ArrayLike | None = None,
+        steps_per_epoch: int = 1,
+    ) -> None:
+        """Take one step of the optimizer: clipping, penalties, decay and rates as in `fit`.
+
+        Moments and counters live in `optimizer_state` and carry over from call to call, `fit` and
+        `partial_fit` included, while the class of the optimizer stays the same.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer, default "adam"
+            A learning-rate schedule counts `steps_per_epoch` updates as one epoch.
+        gradients : Gradients, dict by name, or (P,), optional
+            Default: those that the newest `backward` returned, with what was changed in them since.
+        steps_per_epoch : int, default 1
+
+        Raises
+        ------
+        InputError
+            There are no gradients, they do not fit, or the parameters have changed since `forward`.
+        DivergenceError
+            A weight became infinite or NaN; the weights are unchanged.
+        """
+        self._steps().update(self, optimizer, gradients, steps_per_epoch)
+
+    def _steps(self) -> Steps:
+        return self.of_this_thread("steps", Steps)
 
     # --- prediction ------------------------------------------------------------------------------
 
@@ -464,17 +564,6 @@ class Network(Model):
         model_file.write(Path(path), content)
 
     # --- internals -------------------------------------------------------------------------------
-
-    def _state_for(self, optimizer: Optimizer | LBFGS) -> OptimizerState:
-        """Set and return the optimizer state from which training continues."""
-
-        def zeros(shape: tuple[int, ...]) -> NDArray[Any]:
-            values: NDArray[Any] = self.backend_object.own(np.zeros(shape, self.dtype))
-            return values
-
-        before, size = self.optimizer_state, self.plan.size
-        self.optimizer_state = continue_with(before, optimizer, size, zeros)
-        return self.optimizer_state
 
     def _samples(
         self, loss: Loss, x: Inputs, y: ArrayLike | None, sample_weight: ArrayLike | None

@@ -41,6 +41,10 @@ POISSON: Final = 5
 GAUSSIAN_NLL: Final = 6
 QUANTILE: Final = 7
 
+# In place of a loss, for a gradient that was computed elsewhere: of the output layer's y or z.
+GRADIENT_OF_Y: Final = -1
+GRADIENT_OF_Z: Final = -2
+
 # Optimizers.
 SGD: Final = 0
 RMSPROP: Final = 1

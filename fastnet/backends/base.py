@@ -2,7 +2,7 @@
 
 A `Backend` is stateless: it says whether it can run, moves arrays and builds engines. One process
 can use several backends side by side. An `Engine` owns the workspace of one network on one backend.
-It must provide `forward`, `backward`, `update` and the six smaller abstract methods. `Engine`
+It must provide `forward`, `backward`, `update` and the seven smaller abstract methods. `Engine`
 composes `train_step`, `train_epoch`, `evaluate`, `gradient` and `predict` of these, and that
 composition is the definition. A backend may override any of them with something faster; the tests
 compare every override with the composed form.
@@ -163,6 +163,14 @@ class Engine(ABC):
         """Set `gradients` to those of the mean loss of the batch whose x `forward` just saw.
 
         Also adds the batch's sums to `tally`. A batch whose weights are all 0 has the gradient 0.
+        """
+
+    @abstractmethod
+    def backward_from(self, x: Array, gradient: Array, *, logits: bool) -> None:
+        """Set `gradients` from the gradient (B, O) of the outputs for the x of `forward`.
+
+        With `logits` it is the gradient of the last layer's pre-activations. Neither array is
+        changed, `tally` neither, and several calls may follow one `forward`.
         """
 
     @abstractmethod

@@ -203,6 +203,14 @@ class NumbaEngine(Engine):
         self.evaluate_batch(batch, loss)
         self._run(kernels.BACKWARD, int(self._training), len(batch), x=batch.x.ctypes.data)
 
+    def backward_from(self, x: Array, gradient: Array, *, logits: bool) -> None:
+        last = self.plan.ops[-1]
+        start, size = int(last["y"]) * self._rows, len(x) * self.plan.outputs
+        self._kept["deltas"][start : start + size] = gradient.reshape(-1)
+        self._prepared = ()
+        self._set(loss=abi.GRADIENT_OF_Z if logits else abi.GRADIENT_OF_Y)
+        self._run(kernels.BACKWARD, int(self._training), len(x), x=x.ctypes.data)
+
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
         self._set_optimizer(optimizer, moments)
         self._point(coefficients=np.ascontiguousarray(coefficients, np.float64))

@@ -21,7 +21,8 @@ from fastnet.kernels import abi
 from fastnet.nn import activations, random
 from fastnet.nn.activations import Activation
 from fastnet.nn.batch import Array, Batch
-from fastnet.nn.losses import Loss, LossArrays
+from fastnet.nn.loss_arrays import LossArrays
+from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan
 
@@ -228,17 +229,26 @@ class NumpyEngine(Engine):
 
     @_quietly
     def backward(self, batch: Batch, loss: Loss) -> None:
-        count = len(batch)
         self.evaluate_batch(batch, loss)
+        self._propagate(batch.x, logits=loss.fused_activation == self._layers[-1].activation.name)
+
+    @_quietly
+    def backward_from(self, x: Array, gradient: Array, *, logits: bool) -> None:
+        np.copyto(self._layers[-1].dz[: len(x)], gradient)
+        self._propagate(x, logits=logits)
+
+    def _propagate(self, first: Array, *, logits: bool) -> None:
+        """Set `gradients` from the last layer's dz, which with `logits` need not become that of z.
+
+        `first` is the input of the first layer.
+        """
+        count = len(first)
         for index in range(len(self._layers) - 1, -1, -1):
             layer = self._layers[index]
-            x = self._layers[index - 1].y[:count] if index else batch.x
+            x = self._layers[index - 1].y[:count] if index else first
             dx = self._layers[index - 1].dz[:count] if index else None
             dz, y, z = layer.dz[:count], layer.y[:count], layer.z[:count]
-            fused = (
-                index == len(self._layers) - 1 and loss.fused_activation == layer.activation.name
-            )
-            if not fused:
+            if not (logits and index == len(self._layers) - 1):
                 layer.activation.backward(dz, dz, y, z, *self._scratch_for(z))
             kind = layer.op["kind"]
             if kind == abi.DENSE:

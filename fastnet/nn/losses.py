@@ -19,52 +19,19 @@ from itertools import pairwise
 from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn.activations import ACTIVATIONS
+from fastnet.nn.loss_arrays import LossArrays, derivative_by_outputs
 from fastnet.utils.param_validation import check_float
 from fastnet.utils.serialize import build, describe
 
 Array = NDArray[Any]
-Labels = NDArray[np.int64]
 
 LOG_VARIANCE_FLOOR: Final = math.log(1e-6)
 """`GaussianNLL` treats smaller variances as 1e-6, as PyTorch's ``GaussianNLLLoss`` does."""
-
-
-@dataclass(slots=True)
-class LossArrays:
-    """The arrays that a loss reads and writes for one batch of B rows.
-
-    Attributes
-    ----------
-    y, z : (B, O)
-        The network's outputs and their pre-activations.
-    labels : (B,) int64, or None
-        Class indices.
-    target : (B, T), or None
-        Targets of the other losses.
-    d : (B, O)
-        Output: the gradient of each row's loss.
-    row : (B,)
-        Output: the loss or the score of each row.
-    s, t : (B, O)
-        Scratch.
-    best : (B,) intp
-        Scratch.
-    """
-
-    y: Array
-    z: Array
-    labels: Labels | None
-    target: Array | None
-    d: Array
-    row: Array
-    s: Array
-    t: Array
-    best: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -111,6 +78,65 @@ class Loss(ABC):
     @abstractmethod
     def gradient(self, h: LossArrays) -> None:
         """Write the loss of each row to `row` and its gradient to `d`."""
+
+    def value_and_gradient(
+        self,
+        output: Any,
+        target: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        logits: bool = False,
+    ) -> tuple[float, Array]:
+        """Return the loss of some rows as ``fit`` computes it, and its derivative by the outputs.
+
+        Parameters
+        ----------
+        output : (B, O) of float
+            Outputs of the network, such as `Network.forward` returns. An array of CuPy is copied to
+            the host and its derivative back.
+        target : (B, T) of float, (B,) where T is 1, or (B,) of int
+            Class indices, for ``cross_entropy``; else numbers.
+        sample_weight : (B,) of float, optional
+        logits : bool, default False
+            Return the derivative by the pre-activations of the `fused_activation`, which neither
+            overflows nor cancels: what ``fit`` uses, and what ``net.backward(..., logits=True)``
+            takes.
+
+        Returns
+        -------
+        (float, (B, O) array)
+
+        Examples
+        --------
+        >>> import fastnet as fn
+        >>> fn.losses.MSE().value_and_gradient([[1.0], [3.0]], [2.0, 2.0])
+        (1.0, array([[-1.],
+               [ 1.]]))
+        """
+        if hasattr(output, "get") and hasattr(output, "set"):
+            value, found = self.value_and_gradient(
+                output.get(), target, sample_weight, logits=logits
+            )
+            gradient = output.copy()
+            gradient.set(found)
+            return value, gradient
+        if logits and self.fused_activation is None:
+            raise InputError(f"the loss {self.name!r} has no form by logits: leave out logits.")
+        labels = self.name == "cross_entropy"
+        h = LossArrays.of(output, target, self.fused_activation, self.outputs_per_target, labels)
+        self.gradient(h)
+        if self.fused_activation is not None and not logits:
+            derivative_by_outputs(self.fused_activation, h.d, h.y)
+        if sample_weight is None:
+            return float(h.row.sum(dtype=np.float64) / len(h.y)), h.d * (1.0 / len(h.y))
+        weight = np.asarray(sample_weight, h.y.dtype)
+        total = float(weight.sum(dtype=np.float64))
+        if weight.shape != (len(h.y),) or not total > 0 or weight.min() < 0:
+            raise InputError(
+                f"sample_weight must be {len(h.y)} numbers, at least 0 and not all of them 0."
+            )
+        value = float((h.row * weight).sum(dtype=np.float64) / total)
+        return value, h.d * weight[:, None] * (1.0 / total)
 
     def score_rows(self, h: LossArrays) -> None:
         """Write the score of each row to `row`, by default its mean squared error."""

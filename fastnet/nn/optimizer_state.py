@@ -30,6 +30,8 @@ class OptimizerState:
     schedule_epoch : int
         The epoch at which the learning-rate schedule started.
     plateau : Plateau
+    batch : int
+        Steps that ``net.update`` has taken in the current epoch; `fit` begins with a whole one.
     """
 
     optimizer: Optimizer | LBFGS
@@ -39,6 +41,7 @@ class OptimizerState:
     updates: int = 0
     schedule_epoch: int = 0
     plateau: Plateau = field(default_factory=Plateau)
+    batch: int = 0
 
     def rates(self, epoch_share: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the learning rates at these fractions (0 to 1) of the current epoch."""
@@ -52,6 +55,13 @@ class OptimizerState:
         """Count completed steps."""
         self.step += steps
         self.updates += steps
+
+    def advance_alone(self, steps_per_epoch: int) -> None:
+        """Count a step that no epoch of ``fit`` took."""
+        self.advance(1)
+        self.batch += 1
+        if self.batch >= steps_per_epoch:
+            self.epoch, self.batch = self.epoch + 1, 0
 
     def forget(self) -> None:
         """Set the moments to 0, after they led to a divergence."""
@@ -76,5 +86,5 @@ def continue_with(
         return OptimizerState(optimizer, moments, step, epoch, schedule_epoch=epoch)
     if state.optimizer != optimizer:
         state.optimizer, state.schedule_epoch = optimizer, state.epoch
-        state.plateau = Plateau()
+        state.plateau, state.batch = Plateau(), 0
     return state

@@ -186,7 +186,7 @@ class TrainerState:
 
     def end_epoch(self) -> None:
         """Record an epoch that did not diverge."""
-        self.state.epoch += 1
+        self.state.epoch, self.state.batch = self.state.epoch + 1, 0
         self.done = NOTHING
         into = None if self.good is self.newest else self.good
         self.good, self.newest = self.newest, self.job.model.snapshot(into)

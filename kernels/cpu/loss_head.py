@@ -14,7 +14,7 @@ from fastnet.kernels.cpu.vectors import lanes_of
 
 _SOFTMAX, _SIGMOID, _EXP = abi.SOFTMAX, abi.SIGMOID, abi.EXP
 _CROSS_ENTROPY, _BINARY_CROSS_ENTROPY = abi.CROSS_ENTROPY, abi.BINARY_CROSS_ENTROPY
-_POISSON = abi.POISSON
+_POISSON, _GRADIENT_OF_Z = abi.POISSON, abi.GRADIENT_OF_Z
 
 
 @inner
@@ -106,4 +106,5 @@ def is_fused(loss: Any, code: Any) -> Any:
         (loss == _CROSS_ENTROPY and code == _SOFTMAX)
         or (loss == _BINARY_CROSS_ENTROPY and code == _SIGMOID)
         or (loss == _POISSON and code == _EXP)
+        or loss == _GRADIENT_OF_Z
     )

@@ -11,6 +11,7 @@ import pytest
 from fastnet.errors import InputError
 from fastnet.nn import losses
 from fastnet.nn.activations import ACTIVATIONS
+from fastnet.nn.loss_arrays import LossArrays
 from fastnet.nn.losses import (
     LOSSES,
     MSE,
@@ -19,7 +20,6 @@ from fastnet.nn.losses import (
     GaussianNLL,
     Huber,
     Loss,
-    LossArrays,
     Poisson,
     Quantile,
 )

@@ -40,6 +40,7 @@ class GpuEngine(Engine):
         self._epochs = Epochs(self.gpu)
 
     def reserve(self, rows: int) -> None:
+        self.runtime.activate()
         self.memory.reserve(rows)
 
     def empty(self, shape: tuple[int, ...]) -> Array:
@@ -75,7 +76,11 @@ class GpuEngine(Engine):
 
     def backward(self, batch: Batch, loss: Loss) -> None:
         self.evaluate_batch(batch, loss)
-        self.gpu.backward(self.gpu.first_input(batch), loss)
+        self.gpu.backward(self.gpu.first_input(batch.x), logits=self.gpu.gives_logits(loss))
+
+    def backward_from(self, x: Array, gradient: Array, *, logits: bool) -> None:
+        self.gpu.write_gradient(gradient)
+        self.gpu.backward(self.gpu.first_input(x), logits=logits)
 
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
         self.memory.upload_coefficients(np.reshape(coefficients, (1, abi.COEFFICIENTS)))

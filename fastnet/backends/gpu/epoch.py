@@ -122,7 +122,7 @@ class Epochs:
         logits = loss.fused_activation == "softmax" and last.activation == abi.SOFTMAX
         gpu.forward(batch.x, training=True, logits=logits)
         gpu.loss_head(batch, loss, softmax=logits)
-        gpu.backward(gpu.first_input(batch), loss)
+        gpu.backward(gpu.first_input(batch.x), logits=gpu.gives_logits(loss))
         gpu.update(config.optimizer, moments)
         gpu.add_tally(batch, advance=config.batch_size)
 

@@ -198,15 +198,26 @@ class GpuStep:
         self.memory.tally.fill(0)
         return LossSums(loss, score, weight, int(steps))
 
+    def gives_logits(self, loss: Loss) -> bool:
+        """Return whether `loss_head` writes the gradient with respect to z."""
+        return activations.BY_CODE[self.layers[-1].activation].name == loss.fused_activation
+
     # --- backward --------------------------------------------------------------------------------
 
-    def first_input(self, batch: Batch) -> Array:
-        """Return the input of the first layer in the last forward pass, as cells."""
-        narrowed = batch.x.dtype != self.runtime.cells
-        return self.memory.x_cells[: len(batch)] if narrowed else batch.x
+    def first_input(self, x: Array) -> Array:
+        """Return the input of the first layer in the last forward pass, which was x, as cells."""
+        return self.memory.x_cells[: len(x)] if x.dtype != self.runtime.cells else x
 
-    def backward(self, first: Array, loss: Loss) -> None:
-        """Compute the gradients of all layers from the one that `loss_head` has written.
+    def write_gradient(self, gradient: Array) -> None:
+        """Write the gradient (B, O) of the outputs where `loss_head` writes it."""
+        cells = self.layers[-1].dz[: len(gradient)]
+        if cells.dtype == gradient.dtype:
+            self.runtime.copy(cells, gradient)
+        else:
+            self.runtime.launch("narrow", (1, gradient.size), cells, gradient, gradient.size)
+
+    def backward(self, first: Array, *, logits: bool) -> None:
+        """Compute the gradients of all layers from the last one's dz, of y or with `logits` of z.
 
         `first` is the input of the first layer, as cells.
         """
@@ -216,16 +227,13 @@ class GpuStep:
             x = first if below is None else below.y[:count]
             dx = None if below is None else below.dz[:count]
             if layer.kind == abi.DENSE:
-                fused = loss.fused_activation if index == last else None
-                self._dense_backward(layer, below, x, fused)
+                self._dense_backward(layer, below, x, logits=logits and index == last)
             elif layer.kind == abi.DROPOUT:
                 self._dropout_backward(layer, dx, count)
             else:
                 self._norm_backward(layer, dx, count)
 
-    def _dense_backward(
-        self, layer: Layer, below: Layer | None, x: Array, fused: str | None
-    ) -> None:
+    def _dense_backward(self, layer: Layer, below: Layer | None, x: Array, *, logits: bool) -> None:
         """``dz = dy f'(z)``; ``dw = x.T @ dz``; ``db = sum(dz)``; ``dx = dz @ w.T``."""
         runtime, shape = self.runtime, (len(x), layer.outputs)
         dz, y, z = layer.dz[: len(x)], layer.y[: len(x)], layer.z[: len(x)]
@@ -235,8 +243,8 @@ class GpuStep:
             runtime.gemm(*product, transpose_a=True)
         else:
             activation = layer.activation
-            if activations.BY_CODE[activation].name == fused:
-                activation = abi.IDENTITY  # The loss has given the gradient with respect to z.
+            if logits:
+                activation = abi.IDENTITY  # dz has the gradient with respect to z already.
             elif activation == abi.SOFTMAX:
                 runtime.launch("softmax_backward", shape, dz, y, *shape)
                 activation = abi.IDENTITY

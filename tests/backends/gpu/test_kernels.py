@@ -15,6 +15,7 @@ from fastnet.backends.gpu.runtime import Runtime
 from fastnet.kernels import abi
 from fastnet.kernels.cuda import loader
 from fastnet.nn.activations import ACTIVATIONS, Activation
+from fastnet.nn.loss_arrays import LossArrays
 from fastnet.nn.losses import (
     LOG_VARIANCE_FLOOR,
     LOSSES,
@@ -24,7 +25,6 @@ from fastnet.nn.losses import (
     GaussianNLL,
     Huber,
     Loss,
-    LossArrays,
     Quantile,
 )
 from tests.closeness import assert_close

@@ -36,6 +36,18 @@ def test_labels_and_origin_are_in_the_file(tmp_path: Path) -> None:
     assert model.graph.name == "flowers"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["softplus", "sigmoid", "silu", "mish", "exp"])
+def test_small_outputs_keep_their_digits(name: str, dtype: str, tmp_path: Path) -> None:
+    net = fn.Network([1, 1], output_activation=name, dtype=dtype, backend="numpy")
+    net.weights[0], net.biases[0] = [[1.0]], [0.0]
+    z = np.linspace(-30, 5, 700).astype(dtype)[:, None]
+    got, want = by_onnx(net, z, tmp_path), net.predict(z)
+    worst = np.abs(got / want - 1).max()
+    assert worst < 32 * np.finfo(dtype).eps
+    assert np.abs(got * np.float32(1.0001) / want - 1).max() > 32 * np.finfo("f4").eps
+
+
 @pytest.mark.filterwarnings("ignore:.*it is ignored")
 def test_columns_and_categories_are_in_the_metadata() -> None:
     net = for_table({"size": [1.0, 2.0] * 3, ODD_NAMES[0]: [*ODD_NAMES, None], "none": [None] * 6})

@@ -52,9 +52,30 @@ def _gelu(g: Graph, z: str) -> str:
     return g.op("Mul", g.op("Mul", z, g.op("Add", h, 1.0)), 0.5)
 
 
+def _sigmoid(g: Graph, z: str) -> str:
+    """Add the logistic function; the runtime's own loses the digits of small values."""
+    e = g.op("Exp", g.op("Neg", g.op("Abs", z)))
+    above = g.op("Where", g.op("Less", z, 0.0), e, 1.0)
+    return g.op("Div", above, g.op("Add", e, 1.0))
+
+
 def _softplus(g: Graph, z: str) -> str:
-    above = g.op("Log", g.op("Add", g.op("Exp", g.op("Neg", g.op("Abs", z))), 1.0))
+    """Add ``max(z, 0) + log(1 + e)`` of ``e = exp(-|z|)``, which keeps the digits of small values.
+
+    ``log(1 + e) = 2 artanh(e / (2 + e))``, by its series up to the 33rd power: the argument is at
+    most 1/3, so what is left out is below the rounding of float64.
+    """
+    e = g.op("Exp", g.op("Neg", g.op("Abs", z)))
+    s = g.op("Div", e, g.op("Add", e, 2.0))
+    square = g.op("Mul", s, s)
+    series = g.op("Mul", square, 1 / _LAST_POWER)
+    for power in range(_LAST_POWER - 2, 1, -2):
+        series = g.op("Mul", square, g.op("Add", series, 1 / power))
+    above = g.op("Mul", g.op("Mul", s, 2.0), g.op("Add", series, 1.0))
     return g.op("Add", g.op("Relu", z), above)
+
+
+_LAST_POWER: Final = 33  # (1/3)^33 is below the rounding of float64
 
 
 _ACTIVATIONS: Final[dict[str, Callable[[Graph, str], str]]] = {
@@ -64,10 +85,10 @@ _ACTIVATIONS: Final[dict[str, Callable[[Graph, str], str]]] = {
     "elu": _elu,
     "selu": _selu,
     "gelu": _gelu,
-    "silu": lambda g, z: g.op("Mul", z, g.op("Sigmoid", z)),
+    "silu": lambda g, z: g.op("Mul", z, _sigmoid(g, z)),
     "mish": lambda g, z: g.op("Mul", z, g.op("Tanh", _softplus(g, z))),
     "tanh": lambda g, z: g.op("Tanh", z),
-    "sigmoid": lambda g, z: g.op("Sigmoid", z),
+    "sigmoid": _sigmoid,
     "softplus": _softplus,
     "exp": lambda g, z: g.op("Exp", z),
     "softmax": lambda g, z: g.op("Softmax", z, axis=1),

@@ -311,17 +311,17 @@ class Model:
 
     # --- computation -----------------------------------------------------------------------------
 
-    def engine(self, threads: int | None = None, *, use: str = "main") -> Engine:
+    def engine(self, threads: int | None = None, *, use: str = "engine") -> Engine:
         """Return this thread's own engine, so that Python threads can share one network.
 
         Engines for different uses keep their activations apart.
         """
-
-        def make() -> Engine:
+        try:  # a prediction of one row takes little longer than a function that makes one
+            engine: Engine = self._local.__dict__[use]
+        except KeyError:
             where = self.plan, self.parameters, self.state
-            return self.backend_object.engine(*where, precision=self.precision)
-
-        engine = self.of_this_thread(f"engine for {use}", make)
+            engine = self.backend_object.engine(*where, precision=self.precision)
+            self._local.__dict__[use] = engine
         engine.threads = threads
         return engine
 

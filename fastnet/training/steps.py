@@ -64,7 +64,7 @@ class Steps:
         if model.backend != "cupy":
             _, per_row = training_bytes(model.plan, model.dtype.itemsize, optimizers.SGD())
             memory.require(per_row * count, "the forward pass")
-        engine = model.engine(use="steps")
+        engine = model.engine(use="engine of steps")
         engine.reserve(count)
         state = model.optimizer_state
         step = 0 if state is None else state.step
@@ -84,7 +84,7 @@ class Steps:
                 f"{given.shape}."
             )
         gradient = model.backend_object.asarray(np.ascontiguousarray(given))
-        engine = model.engine(use="steps")
+        engine = model.engine(use="engine of steps")
         engine.backward_from(kept.x, gradient, logits=logits)
         flat = engine.gradients.copy()
         learns = model.plan.learns()
@@ -118,7 +118,7 @@ class Steps:
             gradients = kept.gradients
         flat = _flat(model, gradients)
         # From here on the network changes; a step that makes a weight infinite is taken back.
-        engine = model.engine(use="steps")
+        engine = model.engine(use="engine of steps")
         good = model.parameters.copy()
         state = model.state_for(chosen)
         engine.gradients[...] = flat

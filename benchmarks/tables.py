@@ -29,6 +29,7 @@ from fastnet.benchmarks import machine, table_data
 from fastnet.benchmarks.pinning import limited_pools, on_cores
 from fastnet.benchmarks.table_data import Table
 from fastnet.data.text import Texts
+from fastnet.data.values import known_texts
 from fastnet.tables import Frame
 
 Array = NDArray[Any]
@@ -145,12 +146,13 @@ def boosting(fold: Fold, seed: int) -> Array:
 def _pandas(frame: Frame) -> Any:
     import pandas
 
-    columns = {
-        name: np.array([*column.values, None], object)[column.codes]
-        if isinstance(column, Texts)
-        else column
-        for name, column in frame.columns.items()
-    }
+    columns: dict[str, Array] = {}
+    for name, column in frame.columns.items():
+        if isinstance(column, Texts):
+            texts = known_texts(column)  # missing for the others what is missing for fastnet
+            columns[name] = np.array([*texts.values, None], object)[texts.codes]
+        else:
+            columns[name] = column
     return pandas.DataFrame(columns)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.columns import column_hint
+from fastnet.data.columns import no_column
 from fastnet.data.limits import require_plausible
 from fastnet.data.parquet import CELL_BYTES, DAMAGE, damaged
 from fastnet.errors import DataError, DataNotFoundError, InputError
@@ -137,7 +137,7 @@ class Chunks:
         if isinstance(name, str) and name in names:
             return names.index(name)
         if isinstance(name, str) and names:
-            raise DataError(f"x has no column {name!r}{column_hint(name, names)}")
+            raise no_column("x", name, names)
         if isinstance(name, int) and not isinstance(name, bool) and -count <= name < count:
             return name % count
         raise InputError(f"x has {count} columns: expected an index of one, got {name!r}.")

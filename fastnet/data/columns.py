@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from fastnet.errors import DataError, InputError, nearest
 
 Target = str | int | Sequence[str | int] | None
 """A target column's name, or its index where columns have no names; or several."""
+
+Names = str | Sequence[str] | None
+"""A column's name or several; in one text they are separated by commas."""
 
 TextColumns = Callable[[Sequence[str], bool, str], set[str]]
 """``text_columns(names, named, source)``: the columns that are texts, even if all are numbers."""
@@ -42,6 +45,27 @@ def column_hint(name: str, names: Iterable[str]) -> str:
     """Return the tail of a message about a wrong column: the near one, and the first twenty."""
     known = list(names)
     return f"{nearest(name, known)} Columns: {listing(known)}."
+
+
+def no_column(source: str, name: str, names: Iterable[str]) -> DataError:
+    """Return the error for a column that a table does not have; it names the nearest."""
+    return DataError(f"{source} has no column {name!r}{column_hint(name, names)}")
+
+
+def named_columns(given: Names, names: Collection[str], source: str) -> list[str]:
+    """Return the columns that a caller names, one or several; in a text they are cut at commas.
+
+    Raises
+    ------
+    DataError
+        There is no such column; the message has the most similar name.
+    """
+    if isinstance(given, str):
+        given = [given] if given in names else [part.strip() for part in given.split(",")]
+    for name in given or ():
+        if name not in names:
+            raise no_column(source, name, names)
+    return list(given or ())
 
 
 def is_index(text: str) -> bool:

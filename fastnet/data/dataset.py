@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.arrays import Arrays, as_matrix
-from fastnet.data.columns import Target, TextColumns, match_targets, missing_target
+from fastnet.data.columns import Names, Target, TextColumns, match_targets, missing_target
 from fastnet.data.frame import Frame
 from fastnet.data.frame_files import FRAME_FILES, kind_of_file, learned, read_frame, text_columns_of
-from fastnet.data.selection import Names, select
+from fastnet.data.selection import select
 from fastnet.data.text import Texts, place
 from fastnet.data.values import Values, numbers_of, of_cells
 from fastnet.errors import DataError, DataNotFoundError, InputError, suggest

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastnet.data.columns import column_hint
+from fastnet.data.columns import Names, named_columns
 from fastnet.data.frame import Frame
 from fastnet.errors import DataError, InputError
-
-Names = str | Sequence[str] | None
-"""A column's name or several; in one text they are separated by commas."""
 
 
 def select(
@@ -40,21 +37,12 @@ def select(
             f"{frame.source} has columns without names: features and drop choose columns by name."
         )
     inputs = frame.without(targets).columns
-    named = _names(frame, drop if features is None else features, targets)
+    given = drop if features is None else features
+    named = named_columns(given, [*inputs, *targets], frame.source)
+    for name in targets:
+        if name in named:
+            raise InputError(f"the column {name!r} is a target: leave it out of features and drop.")
     left = {name for name in inputs if (name in named) == (drop is None)}
     if not left:
         raise DataError(f"{frame.source}: no column is left as an input.")
     return frame.without([name for name in inputs if name not in left])
-
-
-def _names(frame: Frame, given: Names, targets: Sequence[str]) -> set[str]:
-    if isinstance(given, str):
-        whole = given in frame.columns
-        given = [given] if whole else [part.strip() for part in given.split(",")]
-    columns = frame.without(targets).columns
-    for name in given or ():
-        if name in targets:
-            raise InputError(f"the column {name!r} is a target: leave it out of features and drop.")
-        if name not in columns:
-            raise DataError(f"{frame.source} has no column {name!r}{column_hint(name, columns)}")
-    return set(given or ())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.columns import column_hint
+from fastnet.data.columns import Names, named_columns
 from fastnet.data.frame import Frame
 from fastnet.data.text import MAX_CATEGORIES, TRUTHS, Texts, matcher, number_key, quoted
 from fastnet.data.times import PARTS, part_of
@@ -106,13 +105,13 @@ class TableColumn:
         return len(self.categories) if self.one_hot or not self.categories else 1
 
 
-def learn_columns(frame: Frame, categorical: Collection[str] = ()) -> list[TableColumn]:
+def learn_columns(frame: Frame, categorical: Names = ()) -> list[TableColumn]:
     """Return the descriptions of the columns of training rows; times become several columns.
 
     Parameters
     ----------
     frame : Frame
-    categorical : collection of str
+    categorical : str or sequence of str
         Columns whose values are categories, whatever they are.
 
     Raises
@@ -126,14 +125,10 @@ def learn_columns(frame: Frame, categorical: Collection[str] = ()) -> list[Table
     FastNetWarning
         A column has no value, numbers written as texts, or an identifier in each row.
     """
-    for name in categorical:
-        if name not in frame.columns:
-            raise DataError(
-                f"{frame.source} has no column {name!r}{column_hint(name, frame.columns)}"
-            )
+    chosen = named_columns(categorical, frame.columns, frame.source)
     made: list[TableColumn] = []
     for name, values in frame.columns.items():
-        made += _learn_column(name, values, frame.source, categorical=name in categorical)
+        made += _learn_column(name, values, frame.source, categorical=name in chosen)
     return made
 
 

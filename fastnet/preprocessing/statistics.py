@@ -50,35 +50,6 @@ def mean_and_deviation(
     return mean, deviation
 
 
-def weighted_quantile(values: Array, weight: Array | None, q: Array) -> NDArray[np.float64]:
-    """Return quantiles of values (N,), as ``np.quantile`` does of rows that are repeated.
-
-    Weights are divided by the smallest positive one, so that a row of weight 1 stands for one row
-    and one of weight 2 for two. As in ``np.quantile``, quantile q is at the position
-    ``q * (rows - 1)`` in the sorted rows, and between two rows it is interpolated. Weights that are
-    no multiples of the smallest stand for fractions of rows.
-
-    Parameters
-    ----------
-    weight : (N,) or None
-        Weights, at least 0 and not all 0.
-    q : (Q,), from 0 to 1
-    """
-    values = values.astype(np.float64)
-    if weight is not None:
-        values, weight = values[weight > 0], weight[weight > 0]
-    if weight is None or (weight == weight[0]).all():
-        return np.asarray(np.quantile(values, q))
-    order = np.argsort(values, kind="stable")
-    values, counts = values[order], weight[order].astype(np.float64) / float(weight.min())
-    # The rows that a value stands for are at positions from its first to its last.
-    last = np.cumsum(counts) - 1.0
-    first = np.maximum(last - (counts - 1.0), np.concatenate([[0.0], last[:-1]]))
-    places = np.stack([first, last], axis=1).ravel()
-    found: NDArray[np.float64] = np.interp(q * last[-1], places, np.repeat(values, 2))
-    return found
-
-
 def _relative(weight: Array) -> NDArray[np.float64]:
     """Return positive weights in float64, at most about 1, so that no sum of them overflows."""
     exponent = np.frexp(float(weight.max()))[1]

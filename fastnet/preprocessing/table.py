@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastnet.data.columns import MAX_COLUMNS, check_names, column_hint
+from fastnet.data.columns import MAX_COLUMNS, Names, check_names, no_column
 from fastnet.data.frame import Frame, as_frame, is_table
 from fastnet.data.records import are_records, columns_of
 from fastnet.data.values import Values
@@ -116,7 +116,7 @@ class TablePreprocessor:
         seed: int = 0,
         rows: NDArray[np.intp] | None = None,
         scaling: Literal["robust", "standard", "none"] = "robust",
-        categorical: Sequence[str] = (),
+        categorical: Names = (),
     ) -> Self:
         """Fit the preprocessor to training rows.
 
@@ -135,7 +135,7 @@ class TablePreprocessor:
             The training rows, if others are held out; labels come from all rows.
         scaling : {"robust", "standard", "none"}, default "robust"
             By median and quartiles with a smooth clip, by mean and standard deviation, or none.
-        categorical : sequence of str
+        categorical : str or sequence of str
             Columns whose numbers are names, such as postal codes.
 
         Raises
@@ -342,8 +342,7 @@ class TablePreprocessor:
             known = set(names)
             for column in self.columns:
                 if column.kind != "empty" and column.name not in known:
-                    hint = column_hint(column.name, names)
-                    raise DataError(f"{source} has no column {column.name!r}{hint}")
+                    raise no_column(source, column.name, names)
             return columns
         wanted = list(dict.fromkeys(columns))
         targets = self.target.names if self.target else ()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.data.columns import column_hint
+from fastnet.data.columns import no_column
 from fastnet.data.frame import Frame
 from fastnet.data.labels import encode_labels, infer_labels
 from fastnet.data.text import Texts
@@ -216,9 +216,7 @@ def split_target(frame: Frame, target: Any) -> tuple[Frame, tuple[str, ...], Any
         return frame, (), target  # a list of labels
     for name in names:
         if name not in frame.columns:
-            raise DataError(
-                f"{frame.source} has no column {name!r}{column_hint(name, frame.columns)}"
-            )
+            raise no_column(frame.source, name, frame.columns)
     columns = [frame.columns[name] for name in names]
     values = columns[0] if len(columns) == 1 else columns
     return frame.without(names), tuple(names), values

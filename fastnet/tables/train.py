@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from numpy.typing import ArrayLike
 
+from fastnet.data.columns import Names, named_columns
 from fastnet.data.frame import as_frame
 from fastnet.data.selection import select
 from fastnet.errors import InputError
@@ -37,7 +38,7 @@ def train(
     activation: str | None = None,
     embedding_size: int | None = None,
     numeric_embedding: Literal["periodic", "piecewise"] | None = None,
-    categorical: Sequence[str] = (),
+    categorical: Names = (),
     features: str | Sequence[str] | None = None,
     drop: str | Sequence[str] | None = None,
     loss: str | Loss | None = None,
@@ -70,7 +71,7 @@ def train(
         default: categories are one-hot encoded.
     numeric_embedding : {None, "periodic", "piecewise"}
         Further inputs for each number.
-    categorical : sequence of str
+    categorical : str or sequence of str
         Columns whose numbers are names, such as postal codes.
     features, drop : str or sequence of str, optional
         The columns that are inputs, or those that are none; the network ignores all others.
@@ -114,7 +115,7 @@ def train(
         seed=seed,
         rows=training_rows(len(frame), held_back, seed, sample_weight),
         categorical=(
-            *categorical,
+            *named_columns(categorical, frame.columns, frame.source),
             *known_categories(fit.get("checkpoint"), fit.get("resume", False)),
         ),
     )

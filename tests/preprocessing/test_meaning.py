@@ -153,6 +153,17 @@ def test_a_category_that_is_a_number_is_one_however_it_is_written(trained: str) 
         assert np.array_equal(made.transform(pd.DataFrame({"c": column})), expected), name
 
 
+def test_columns_of_categories_are_named_one_by_one_or_in_one_text() -> None:
+    table = {"zip": [1, 2, 3], "area": [7, 8, 9], "y": [0.5, 1.5, 2.5]}
+    for named, kinds in (("zip", "cn"), ("zip,area", "cc"), (["area"], "nc"), ((), "nn")):
+        made = TablePreprocessor.fit(table, "y", categorical=named)
+        assert [column.kind[0] for column in made.columns] == list(kinds)
+        net = fn.tables.train(table, "y", categorical=named, preset=None, epochs=1, backend="numpy")
+        assert net.preprocessor.feature_names == made.feature_names
+        with pytest.raises(fn.DataError, match="no column 'aera'; did you mean 'area'"):
+            fn.tables.train(table, "y", categorical=["aera"], preset=None)
+
+
 def test_spellings_that_only_look_alike_are_different_categories() -> None:
     words = ["1", "01", "1e0", "12345678901234567890", "12345678901234567891", "a"]
     made = TablePreprocessor.fit({"c": words}, categorical=["c"])

@@ -17,7 +17,7 @@ from fastnet.data import Chunks
 from fastnet.preprocessing import weights
 from fastnet.preprocessing.samples import split_index
 from fastnet.preprocessing.scaler import Scaler
-from fastnet.preprocessing.statistics import Moments, mean_and_scale, weighted_quantile
+from fastnet.preprocessing.statistics import Moments, mean_and_scale
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from tests.closeness import assert_close
 
@@ -222,28 +222,6 @@ def test_mean_and_deviation_count_a_row_of_weight_two_twice(scale: float, seed: 
     mean, deviation = mean_and_scale(constant, np.array([1.0, 3.0, 0.0, 0.1, 1.0]))
     assert mean.tolist() == [0.1]
     assert deviation.tolist() == [1.0]
-
-
-@given(
-    seed=st.integers(0, 200), count=st.integers(1, 30), scale=st.sampled_from([1.0, 0.7, 1e-200])
-)
-def test_quantiles_are_those_of_repeated_rows(seed: int, count: int, scale: float) -> None:
-    rng = np.random.default_rng(seed)
-    values, times = rng.normal(size=count).round(1), rng.integers(0, 5, count)
-    times[0] = 1
-    q = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
-    expected = np.quantile(values.repeat(times), q)
-    assert_close(weighted_quantile(values, times * scale, q), expected, terms=count)
-    assert np.array_equal(weighted_quantile(values, None, q), np.quantile(values, q))
-    assert np.array_equal(weighted_quantile(values, np.full(count, 3.0), q), np.quantile(values, q))
-
-
-def test_a_quantile_of_weights_that_are_no_multiples_lies_between() -> None:
-    values, q = np.array([3.0, 1.0, 2.0]), np.array([0.5])
-    medians = [
-        float(weighted_quantile(values, np.array([1.0, w, 1.0]), q)[0]) for w in (1, 1.5, 2, 2.5, 3)
-    ]
-    assert medians == [2.0, 1.75, 1.5, 1.25, 1.0]
 
 
 @pytest.mark.parametrize("by", ["memory", "chunks", "estimator", "zero class"])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fastnet.errors import DataError, InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn import random
+from fastnet.preprocessing.statistics import quantiles
 
 Array = NDArray[np.float64]
 
@@ -49,18 +50,19 @@ def width(name: str | None, knots: int) -> int:
     return {None: 0, "periodic": 2 * knots, "piecewise": knots - 1}[name]
 
 
-def learn(name: str, z: Array, column: int, seed: int) -> Array:
+def learn(name: str, z: Array, column: int, seed: int, times: Array | None = None) -> Array:
     """Return the knots of one column from its scaled numbers (N,), NaN where one is missing.
 
     periodic : (8,) frequencies, drawn from a normal distribution, the same for the same seed
-    piecewise : (17,) the ends of 16 bins with equally many rows
+    piecewise : (17,) the ends of 16 bins with equally many rows, each counted `times` (N,)
     """
     if name == "periodic":
         stream = 3 * 2**30 + column  # beside those of the layers
         drawn = random.normal(FREQUENCIES, stream=stream, purpose=abi.INITIALIZE, seed=seed)
         return drawn * FREQUENCY_DEVIATION
-    known = z[~np.isnan(z)]
-    return np.quantile(known, np.linspace(0, 1, BINS + 1))
+    known = ~np.isnan(z)
+    often = None if times is None else times[known]
+    return quantiles(z[known], np.linspace(0, 1, BINS + 1), often)
 
 
 def write(out: NDArray[Any], name: str, x: Array, z: Array, knots: Array, steps: Array) -> None:

@@ -50,7 +50,7 @@ def learn_table(
     fraction : float
         Fraction of the rows that are held out for validation; they are not used.
     sample_weight : (N,), optional
-        Rows of weight 0 are not used.
+        How often each row counts; see `TablePreprocessor.fit`.
     categorical : sequence of str
         See `TablePreprocessor.fit`.
 
@@ -60,9 +60,10 @@ def learn_table(
         The table gives another number of inputs or classes than the network has.
     """
     inputs, names, values = split_target(frame, y)
-    kept = training_rows(len(frame), fraction, seed, sample_weight)
-    target = _learn_target(plan, names, values, loss, kept)
-    made = TablePreprocessor.fit(inputs, rows=kept, seed=seed, categorical=categorical)
+    kept = training_rows(len(frame), fraction, seed), sample_weight
+    target = _learn_target(plan, names, values, loss, *kept)
+    how: dict[str, Any] = {"rows": kept[0], "sample_weight": kept[1]}
+    made = TablePreprocessor.fit(inputs, **how, seed=seed, categorical=categorical)
     made = made if target is None else made.with_target(target)
     if made.inputs != plan.inputs:
         raise InputError(
@@ -81,7 +82,8 @@ def _learn_target(
     names: tuple[str, ...],
     values: Any,
     loss: Loss,
-    kept: NDArray[np.intp] | None,
+    rows: NDArray[np.intp] | None,
+    sample_weight: ArrayLike | None,
 ) -> TableTarget | None:
     """Return the target; None for class indices and numbers that need no encoding."""
     task: Literal["classification", "regression"] = "regression"
@@ -94,7 +96,7 @@ def _learn_target(
         return None
     if task == "classification" and len(columns) > 1:
         return TableTarget.plain(names, None, len(columns))
-    target = TableTarget.learn(values, names, task, kept)
+    target = TableTarget.learn(values, names, task, rows, sample_weight)
     return target if scaled else target.unscaled()
 
 

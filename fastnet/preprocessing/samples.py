@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,8 @@ from fastnet.preprocessing import validation, weights
 from fastnet.preprocessing.weights import ClassWeight
 
 Array = NDArray[Any]
+
+_NO_ROW: Final = "no row that is left has a weight above 0."
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Samples:
         if weight is None or weight.all():
             return self
         if not weight.any():
-            raise InputError("no row that is left has a weight above 0.")
+            raise InputError(_NO_ROW)
         return self.take(np.flatnonzero(weight))
 
     def split(self, fraction: float, seed: int) -> tuple[Samples, Samples]:
@@ -140,13 +142,46 @@ def split_index(
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def training_rows(
-    count: int, fraction: float, seed: int, sample_weight: ArrayLike | None = None
-) -> NDArray[np.intp] | None:
-    """Return the training rows of `split_index`, without rows of weight 0; None for all rows."""
-    kept = np.arange(count) if not fraction else split_index(count, fraction, seed)[0]
-    if sample_weight is not None:
-        weight = np.asarray(sample_weight)
-        if weight.shape == (count,) and weight.dtype.kind in "biuf":  # else it is refused later
-            kept = kept[weight[kept] != 0]
-    return None if len(kept) in (0, count) else kept
+def training_rows(count: int, fraction: float, seed: int) -> NDArray[np.intp] | None:
+    """Return the training rows of `split_index`; None for all rows."""
+    return split_index(count, fraction, seed)[0] if fraction else None
+
+
+def counted_rows(
+    count: int, rows: NDArray[np.intp] | None, sample_weight: ArrayLike | None
+) -> tuple[NDArray[np.intp] | None, weights.Weights | None]:
+    """Return the rows that count, and how often (M,), at least 1; None for all rows, or once each.
+
+    A row of the smallest positive weight counts once, one of twice that weight counts twice.
+
+    Parameters
+    ----------
+    rows : (R,) intp or None
+        The training rows, of `count` rows.
+    sample_weight : (count,) or None
+        Rows of weight 0 do not count.
+
+    Raises
+    ------
+    InputError
+        The weights are invalid, or no row is left.
+    """
+    weight = weights.check("sample_weight", sample_weight, count)
+    if weight is None:
+        return rows, None
+    kept = np.arange(count) if rows is None else rows
+    kept = kept[weight[kept] > 0]
+    if not len(kept):
+        raise InputError(_NO_ROW)
+    weight, rows = weight[kept], None if len(kept) == count else kept
+    low, high = float(weight.min()), float(weight.max())
+    if low == high:
+        return rows, None
+    with np.errstate(over="ignore"):
+        times = weight / low
+        if not np.isfinite(times.sum()):
+            raise InputError(
+                f"sample_weight has weights from {low:g} to {high:g}, too far apart: give rows "
+                f"that shall not count the weight 0."
+            )
+    return rows, times

@@ -26,13 +26,15 @@ from numpy.typing import NDArray
 
 from fastnet.data.values import Values
 from fastnet.preprocessing.columns import TableColumn, codes_of, signs, values_of, warn_of_unknown
-from fastnet.preprocessing.statistics import mean_and_scale
+from fastnet.preprocessing.statistics import mean_and_scale, quantiles
 
 Array = NDArray[np.float64]
 Scaling = Literal["robust", "standard", "none", "float32"]
 
 SCALINGS: Final = ("robust", "standard", "none")
 """The scalings that can be fitted."""
+
+_QUARTILES: Final = np.linspace(0.0, 1.0, 5)
 
 SMOOTH_CLIP: Final = 3.0
 """Bound of numbers that are scaled robustly."""
@@ -72,47 +74,50 @@ APPLY: Final[dict[Scaling, Callable[[Any, Any, Any], Any]]] = {
 
 
 def learn_scale(
-    column: TableColumn, values: Values, source: str, scaling: Scaling = "robust"
+    column: TableColumn,
+    values: Values,
+    source: str,
+    scaling: Scaling = "robust",
+    times: Array | None = None,
 ) -> tuple[Array, Array]:
     """Return center and factor of each scaled input of a column, (levels,) each.
 
     Robust scaling takes the median and 1 / the difference of the quartiles. If that is 0, it takes
-    2 / the range; the factor of a constant column is 0.
+    2 / the range; the factor of a constant column is 0. `times` (N,) is how often each row counts.
     """
     if scaling == "none" or column.kind == "empty":
         return np.zeros(column.levels), np.ones(column.levels)
     if column.kind == "numeric":
         numbers: Any = values_of(column, values, source)
         missing = np.isnan(numbers)
-        parts = [numbers[~missing], *([missing.astype(np.float64)] if column.indicator else [])]
+        parts = [(numbers[~missing], None if times is None else times[~missing])]
+        if column.indicator:
+            parts.append((missing.astype(np.float64), times))
     else:
         codes = codes_of(column, values)
         if column.one_hot:
-            ones = np.bincount(codes[codes >= 0], minlength=column.levels)
-            return _scale_of_shares(ones, len(codes), scaling)
-        parts = [signs(codes)]
+            known = codes >= 0
+            each = None if times is None else times[known]
+            ones = np.bincount(codes[known], each, minlength=column.levels)
+            return _scale_of_shares(ones, len(codes) if times is None else times.sum(), scaling)
+        parts = [(signs(codes), times)]
     if scaling == "standard":
-        scales = [mean_and_scale(part[:, None]) for part in parts]
+        scales = [mean_and_scale(part[:, None], often) for part, often in parts]
         center, factor = (np.concatenate(each) for each in zip(*scales, strict=True))
         return center, factor
-    summaries = [np.quantile(part, [0.0, 0.25, 0.5, 0.75, 1.0]) for part in parts]
+    summaries = [quantiles(part, _QUARTILES, often) for part, often in parts]
     return _from_quantiles(*np.array(summaries).T)
 
 
-def _scale_of_shares(ones: NDArray[np.int64], count: int, scaling: Scaling) -> tuple[Array, Array]:
+def _scale_of_shares(ones: NDArray[Any], count: float, scaling: Scaling) -> tuple[Array, Array]:
     """Return center and factor of inputs that are 1 in `ones` of `count` rows and else 0."""
     if scaling == "standard":
         mean = ones / count
         deviation = np.sqrt(mean * (1.0 - mean))
         return mean, np.where(deviation == 0, 1.0, deviation)
-    zeros, last = count - ones, count - 1
-
-    def quantile(q: float) -> Array:
-        whole, fraction = divmod(q * last, 1.0)
-        below, above = whole >= zeros, whole + (fraction > 0) >= zeros
-        return np.where(below == above, below, fraction).astype(np.float64)
-
-    return _from_quantiles(*(quantile(q) for q in (0.0, 0.25, 0.5, 0.75, 1.0)))
+    # In sorted rows, the last 0 is at the position count - ones - 1, and the first 1 is the next.
+    places = _QUARTILES[:, None] * (count - 1)
+    return _from_quantiles(*np.clip(places - (count - ones - 1), 0.0, 1.0))
 
 
 def _from_quantiles(

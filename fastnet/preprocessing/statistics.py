@@ -50,6 +50,30 @@ def mean_and_deviation(
     return mean, deviation
 
 
+def quantiles(values: Array, q: Array, times: Array | None = None) -> NDArray[np.float64]:
+    """Return quantiles of values (N,), as ``np.quantile`` does of rows that are repeated.
+
+    As there, quantile q is at the position ``q * (rows - 1)`` in the sorted rows, and between two
+    rows it is interpolated.
+
+    Parameters
+    ----------
+    q : (Q,), from 0 to 1
+    times : (N,), optional
+        How often each row counts, at least 1; not always a whole number.
+    """
+    if times is None:
+        return np.asarray(np.quantile(values, q))
+    order = np.argsort(values, kind="stable")
+    values, times = values[order], times[order]
+    # The rows that a value stands for are at positions from its first to its last.
+    last = np.cumsum(times) - 1.0
+    first = np.maximum(last - (times - 1.0), np.concatenate([[0.0], last[:-1]]))
+    places = np.stack([first, last], axis=1).ravel()
+    found: NDArray[np.float64] = np.interp(q * last[-1], places, np.repeat(values, 2))
+    return found
+
+
 def _relative(weight: Array) -> NDArray[np.float64]:
     """Return positive weights in float64, at most about 1, so that no sum of them overflows."""
     exponent = np.frexp(float(weight.max()))[1]

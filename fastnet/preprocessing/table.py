@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastnet.data.columns import MAX_COLUMNS, Names, check_names, no_column
 from fastnet.data.frame import Frame, as_frame, is_table
@@ -20,6 +20,7 @@ from fastnet.nn.losses import Loss
 from fastnet.preprocessing import embeddings, validation
 from fastnet.preprocessing.base import Description
 from fastnet.preprocessing.columns import TableColumn, learn_columns, values_of
+from fastnet.preprocessing.samples import counted_rows
 from fastnet.preprocessing.scaling import APPLY, SCALINGS, Scaling, learn_scale, write_levels
 from fastnet.preprocessing.target import TableTarget, split_target
 
@@ -115,6 +116,7 @@ class TablePreprocessor:
         numeric_embedding: Literal["periodic", "piecewise"] | None = None,
         seed: int = 0,
         rows: NDArray[np.intp] | None = None,
+        sample_weight: ArrayLike | None = None,
         scaling: Literal["robust", "standard", "none"] = "robust",
         categorical: Names = (),
     ) -> Self:
@@ -133,6 +135,9 @@ class TablePreprocessor:
             Seed of the frequencies of "periodic".
         rows : (M,) intp, optional
             The training rows, if others are held out; labels come from all rows.
+        sample_weight : (N,), optional
+            How often each row counts, in ratio to the smallest positive weight; rows of weight 0 do
+            not count at all.
         scaling : {"robust", "standard", "none"}, default "robust"
             By median and quartiles with a smooth clip, by mean and standard deviation, or none.
         categorical : str or sequence of str
@@ -156,13 +161,17 @@ class TablePreprocessor:
         frame, names, y = split_target(as_frame(table), target)
         if not len(frame):
             raise DataError(f"{frame.source} has no rows.")
-        learned = None if y is None else TableTarget.learn(y, names, task, rows)
+        learned = None
+        if y is not None:
+            learned = TableTarget.learn(y, names, task, rows, sample_weight)
+        rows, times = counted_rows(len(frame), rows, sample_weight)
         frame = frame if rows is None else frame.take(rows)
         columns = learn_columns(frame, categorical)
         if all(column.kind == "empty" for column in columns):
             raise DataError(f"{frame.source} has no column with a value beside the target.")
         # Learn scales and embeddings.
-        scales = [learn_scale(c, frame.columns[c.name], frame.source, scaling) for c in columns]
+        how = frame.source, scaling, times
+        scales = [learn_scale(column, frame.columns[column.name], *how) for column in columns]
         center, factor = (np.concatenate(parts) for parts in zip(*scales, strict=True))
         made = cls(tuple(columns), center, factor, None, None, frame.named, learned, scaling)
         embeddings.check(numeric_embedding)
@@ -173,7 +182,7 @@ class TablePreprocessor:
         for number, (column, place) in enumerate(numbers):
             x: Any = values_of(column, frame.columns[column.name], frame.source)
             z = APPLY[scaling](x, center[place], factor[place])
-            knots.append(embeddings.learn(numeric_embedding, z, number, seed))
+            knots.append(embeddings.learn(numeric_embedding, z, number, seed, times))
         return replace(made, numeric_embedding=numeric_embedding, knots=np.array(knots))
 
     def with_target(self, target: TableTarget) -> Self:

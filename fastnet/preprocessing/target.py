@@ -17,6 +17,7 @@ from fastnet.data.values import Values, column_of, known_texts, numbers_of, read
 from fastnet.errors import DataError, InputError
 from fastnet.nn.losses import GaussianNLL, Loss
 from fastnet.nn.metrics import Metric
+from fastnet.preprocessing.samples import counted_rows
 from fastnet.preprocessing.statistics import mean_and_scale
 
 Array = NDArray[Any]
@@ -84,6 +85,7 @@ class TableTarget:
         names: tuple[str, ...] = (),
         task: Literal["auto", "classification", "regression"] = "auto",
         rows: NDArray[np.intp] | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> TableTarget:
         """Return the target for the values of training rows.
 
@@ -94,6 +96,8 @@ class TableTarget:
             With "auto", texts, truths and integers with at most 20 different values are classes.
         rows : (M,) intp, optional
             The rows for the scales; labels come from all rows.
+        sample_weight : (N,), optional
+            Weights of the rows in the scales.
 
         Raises
         ------
@@ -118,8 +122,9 @@ class TableTarget:
         elif task == "classification":
             raise InputError(f"classification needs one target column, got {len(columns)}.")
         matrix = _numbers(columns, name)
+        rows, times = counted_rows(len(matrix), rows, sample_weight)
         matrix = matrix if rows is None else matrix[rows]
-        return cls(names, None, *mean_and_scale(matrix))
+        return cls(names, None, *mean_and_scale(matrix, times))
 
     def encode(self, y: Any, source: str = "the table") -> Array:
         """Return class indices (N,) int64, or scaled targets (N, T) float64.

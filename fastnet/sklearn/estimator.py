@@ -208,7 +208,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         pair = self._held_back(*val)
         validates = pair is not None
         fraction = self._share(validates, once)
-        network = self._new_network(x, y, fraction) if first else self._network()
+        network = self._new_network(x, y, weight, fraction) if first else self._network()
         how = self._how(network, first, once, validates=fraction > 0 or validates)
         stopping = how.pop("early_stopping")
         callbacks = [*self.callbacks, *([] if stopping is None else [stopping])]
@@ -280,7 +280,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         stops = parameters.early_stopping(self.early_stopping, stream=False) is not None
         return DEFAULT_VALIDATION if stops and not validates else 0.0
 
-    def _new_network(self, x: Any, y: Array, fraction: float) -> Network:
+    def _new_network(self, x: Any, y: Array, weight: Any, fraction: float) -> Network:
         units, activation = self._outputs()
         seed = self.random_state
         if seed is None or isinstance(seed, np.random.RandomState):
@@ -292,7 +292,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         layers = [*hidden, parameters.output_layer(self, units, activation)]
         if self._tabular:
             scales = scales_targets(self._loss(), activation)
-            table = tables.preprocessor(self, x, y, fraction, seed, scales)
+            table = tables.preprocessor(self, x, y, weight, fraction, seed, scales)
             if self.preset is not None:
                 layers = tables.build(self, table, once=False, validates=False).layers
             elif self.embedding_size or self.numeric_embedding:

@@ -165,14 +165,14 @@ def is_given(model: Any, name: str) -> bool:
 
 
 def preprocessor(
-    model: Any, frame: Frame, y: NDArray[Any], fraction: float, seed: int, scales: bool
+    model: Any, frame: Frame, y: Any, weight: Any, fraction: float, seed: int, scales: bool
 ) -> TablePreprocessor:
     """Return the preprocessor of a first call's rows; `scales` says whether targets are scaled."""
-    rows = training_rows(len(frame), fraction, seed)
-    embedding = model.numeric_embedding
-    made = TablePreprocessor.fit(frame, numeric_embedding=embedding, seed=seed, rows=rows)
+    embedding, rows = model.numeric_embedding, training_rows(len(frame), fraction, seed)
+    counted: dict[str, Any] = {"rows": rows, "sample_weight": weight}
+    made = TablePreprocessor.fit(frame, numeric_embedding=embedding, seed=seed, **counted)
     if scales and task(model) == "regression":
-        made = made.with_target(TableTarget.learn(y, (), "regression", rows))
+        made = made.with_target(TableTarget.learn(y, (), "regression", **counted))
     return made
 
 

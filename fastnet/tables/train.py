@@ -113,7 +113,8 @@ def train(
         task=task,
         numeric_embedding=numeric_embedding,
         seed=seed,
-        rows=training_rows(len(frame), held_back, seed, sample_weight),
+        rows=training_rows(len(frame), held_back, seed),
+        sample_weight=sample_weight,
         categorical=(
             *named_columns(categorical, frame.columns, frame.source),
             *known_categories(fit.get("checkpoint"), fit.get("resume", False)),

@@ -183,8 +183,11 @@ def prepare(
     rows = x, y, loss, fraction, sample_weight
     if isinstance(preprocessor, Passthrough) and model.optimizer_state is None and is_table(x):
         x = as_frame(x)
-        categories = options.checkpointer.categories
-        preprocessor = learn_table(model.plan, model.seed, x, *rows[1:], categorical=categories)
+        preprocessor = learn_table(
+            *(model.plan, model.seed, x, y, loss, fraction),
+            sample_weight=None if as_0_1 else sample_weight,
+            categorical=options.checkpointer.categories,
+        )
     elif isinstance(preprocessor, Passthrough | Scaler):
         first = isinstance(preprocessor, Passthrough) and bool(options.standardize)
         inputs, targets = first or options.standardize == "running", options.scales(preprocessor)

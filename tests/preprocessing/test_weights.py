@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,8 @@ from fastnet.data import Chunks
 from fastnet.preprocessing import weights
 from fastnet.preprocessing.samples import split_index
 from fastnet.preprocessing.scaler import Scaler
-from fastnet.preprocessing.statistics import Moments, mean_and_scale
+from fastnet.preprocessing.statistics import Moments, mean_and_scale, quantiles
+from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from tests.closeness import assert_close
 
@@ -222,6 +224,91 @@ def test_mean_and_deviation_count_a_row_of_weight_two_twice(scale: float, seed: 
     mean, deviation = mean_and_scale(constant, np.array([1.0, 3.0, 0.0, 0.1, 1.0]))
     assert mean.tolist() == [0.1]
     assert deviation.tolist() == [1.0]
+
+
+@given(seed=st.integers(0, 200), count=st.integers(1, 30))
+def test_quantiles_are_those_of_repeated_rows(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    values, times = rng.normal(size=count).round(1), rng.integers(1, 5, count)
+    q = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
+    expected = np.quantile(values.repeat(times), q)
+    assert_close(quantiles(values, q, times.astype(np.float64)), expected, terms=count)
+    assert np.array_equal(quantiles(values, q), np.quantile(values, q))
+
+
+def test_a_quantile_of_counts_that_are_no_whole_numbers_lies_between() -> None:
+    values, q = np.array([3.0, 1.0, 2.0]), np.array([0.5])
+    counts = [np.array([1.0, w, 1.0]) for w in (1, 1.5, 2, 2.5, 3)]
+    assert [float(quantiles(values, q, w)[0]) for w in counts] == [2.0, 1.75, 1.5, 1.25, 1.0]
+
+
+def mixed_table(index: Array) -> dict[str, Any]:
+    """A table with gaps, a category of three, one of two, and a column of 0 and 1."""
+    rng = np.random.default_rng(2)
+    gaps = np.where(rng.random(COUNT) < 0.2, np.nan, rng.gamma(2.0, size=COUNT))
+    return {
+        "gaps": gaps[index],
+        "three": rng.choice(["a", "b", "c"], COUNT)[index],
+        "two": rng.choice(["no way", "perhaps"], COUNT)[index],
+        "flag": rng.integers(0, 2, COUNT)[index],
+    }
+
+
+def numbers_of(made: TablePreprocessor) -> Array:
+    assert made.target is not None
+    parts = (made.center, made.factor, made.knots, made.target.center, made.target.scale)
+    return np.concatenate([np.ravel(part) for part in parts])
+
+
+@pytest.mark.parametrize("scaling", ["robust", "standard"])
+@pytest.mark.parametrize("scale", [1.0, 0.7, 1e-200, 1e200])
+def test_a_table_preprocessor_counts_a_row_of_weight_two_twice(scaling: Any, scale: float) -> None:
+    how: dict[str, Any] = {"scaling": scaling, "numeric_embedding": "piecewise"}
+    times = np.where(np.arange(COUNT) % 9 == 4, 0, TIMES)  # some rows of weight 0
+    table, index = mixed_table(np.arange(COUNT)), np.repeat(np.arange(COUNT), times)
+    table["two"][times == 0] = "only in rows that do not count"
+    made = TablePreprocessor.fit(table, REAL, sample_weight=times * scale, **how)
+    expected = TablePreprocessor.fit(mixed_table(index), REAL[index], **how)
+    assert made.feature_names == expected.feature_names
+    assert_close(numbers_of(made), numbers_of(expected), terms=4 * COUNT)
+    equal = TablePreprocessor.fit(mixed_table(np.arange(COUNT)), REAL, **how)
+    same = TablePreprocessor.fit(
+        mixed_table(np.arange(COUNT)), REAL, sample_weight=np.full(COUNT, scale), **how
+    )
+    assert np.array_equal(numbers_of(same), numbers_of(equal))
+    assert np.abs(numbers_of(equal) - numbers_of(expected)).max() > 0.01  # else nothing was tested
+
+
+@pytest.mark.parametrize("by", ["train", "fit", "estimator"])
+def test_weights_of_a_table_mean_repeated_rows_at_every_door(by: str) -> None:
+    def preprocessor(index: Array, weight: Array | None) -> TablePreprocessor:
+        table, y = mixed_table(index), REAL[index]
+        how: dict[str, Any] = {"sample_weight": weight, "validation_split": 0.0, "epochs": 1}
+        if by == "train":
+            return fn.tables.train(table, y, backend="numpy", **how).preprocessor
+        if by == "fit":
+            net = fn.Network([7, 1], backend="numpy")
+            net.fit(table, y, loss="mse", **how)
+            return net.preprocessor
+        del how["epochs"], how["validation_split"]
+        model = FastNetRegressor(epochs=1, table=True, backend="numpy", validation_split=0.0)
+        return model.fit(pd.DataFrame(table), y, **how).network_.preprocessor
+
+    every, index = np.arange(COUNT), np.repeat(np.arange(COUNT), TIMES)
+    made, expected = preprocessor(every, TIMES * 0.3), preprocessor(index, None)
+    assert_close(numbers_of(made), numbers_of(expected), terms=4 * COUNT)
+    unweighted = numbers_of(preprocessor(every, None))
+    assert np.abs(numbers_of(made) - unweighted).max() > 0.01  # else nothing was tested
+
+
+def test_weights_of_a_table_that_are_too_far_apart_are_refused() -> None:
+    with pytest.raises(fn.InputError, match="sample_weight has weights from 1e-200 to 1e\\+200"):
+        TablePreprocessor.fit({"x": [1.0, 2.0, 3.0]}, sample_weight=[1e-200, 1e200, 1.0])
+    with pytest.raises(fn.InputError, match="at row 1"):
+        TablePreprocessor.fit({"x": [1.0, 2.0, 3.0]}, sample_weight=[1.0, -1.0, 1.0])
+    with pytest.raises(fn.InputError, match="no row that is left has a weight above 0"):
+        rows = np.array([0, 1])
+        TablePreprocessor.fit({"x": [1.0, 2.0, 3.0]}, rows=rows, sample_weight=[0, 0, 1.0])
 
 
 @pytest.mark.parametrize("by", ["memory", "chunks", "estimator", "zero class"])

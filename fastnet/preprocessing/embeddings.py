@@ -7,7 +7,7 @@ learning", 2022). The learned part of an embedding is the linear map, a block of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from fastnet.errors import DataError, InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn import random
+from fastnet.nn.layers import Block, Dense
+from fastnet.preprocessing.columns import TableColumn
 from fastnet.preprocessing.statistics import quantiles
 
 Array = NDArray[np.float64]
@@ -63,6 +65,26 @@ def learn(name: str, z: Array, column: int, seed: int, times: Array | None = Non
     known = ~np.isnan(z)
     often = None if times is None else times[known]
     return quantiles(z[known], np.linspace(0, 1, BINS + 1), often)
+
+
+def first_layer(
+    columns: Sequence[TableColumn],
+    widths: Sequence[int],
+    embedding_size: int | None,
+    scale_rate: float,
+) -> Dense:
+    """Return `TablePreprocessor.first_layer` for columns that become so many inputs each."""
+    blocks: list[Block] = []
+    for column, width in zip(columns, widths, strict=True):
+        if column.one_hot and width > 1 and embedding_size is not None:
+            blocks.append(Block(width, min(embedding_size, width), "standard_normal"))
+            continue
+        together = width - column.levels + 1 if column.kind == "numeric" else 1
+        if together > 1:
+            blocks.append(Block(together, min(embedding_size or 8, together)))
+            width -= together
+        blocks += [Block(1, 1, "ones", scale_rate)] * width
+    return Dense(sum(block.outputs for block in blocks), bias_rate=0.0, blocks=tuple(blocks))
 
 
 def write(out: NDArray[Any], name: str, x: Array, z: Array, knots: Array, steps: Array) -> None:

@@ -15,7 +15,7 @@ from fastnet.data.frame import Frame, as_frame, is_table
 from fastnet.data.records import are_records, columns_of
 from fastnet.data.values import Values
 from fastnet.errors import DataError, InputError, suggest
-from fastnet.nn.layers import Block, Dense
+from fastnet.nn.layers import Dense
 from fastnet.nn.losses import Loss
 from fastnet.preprocessing import embeddings, validation
 from fastnet.preprocessing.base import Description
@@ -136,8 +136,7 @@ class TablePreprocessor:
         rows : (M,) intp, optional
             The training rows, if others are held out; labels come from all rows.
         sample_weight : (N,), optional
-            How often each row counts, in ratio to the smallest positive weight; rows of weight 0 do
-            not count at all.
+            How often each row counts, in ratio to one another.
         scaling : {"robust", "standard", "none"}, default "robust"
             By median and quartiles with a smooth clip, by mean and standard deviation, or none.
         categorical : str or sequence of str
@@ -161,10 +160,9 @@ class TablePreprocessor:
         frame, names, y = split_target(as_frame(table), target)
         if not len(frame):
             raise DataError(f"{frame.source} has no rows.")
-        learned = None
-        if y is not None:
-            learned = TableTarget.learn(y, names, task, rows, sample_weight)
-        rows, times = counted_rows(len(frame), rows, sample_weight)
+        counted = rows, sample_weight
+        learned = None if y is None else TableTarget.learn(y, names, task, *counted)
+        rows, times = counted_rows(len(frame), *counted)
         frame = frame if rows is None else frame.take(rows)
         columns = learn_columns(frame, categorical)
         if all(column.kind == "empty" for column in columns):
@@ -393,16 +391,5 @@ class TablePreprocessor:
         scale_rate : float, default 1
             Factor on the learning rate of these factors.
         """
-        blocks: list[Block] = []
-        for column in self.columns:
-            width = self.widths(column)
-            if column.one_hot and width > 1 and embedding_size is not None:
-                blocks.append(Block(width, min(embedding_size, width), "standard_normal"))
-                continue
-            together = width - column.levels + 1 if column.kind == "numeric" else 1
-            if together > 1:
-                blocks.append(Block(together, min(embedding_size or 8, together)))
-                width -= together
-            blocks += [Block(1, 1, "ones", scale_rate)] * width
-        units = sum(block.outputs for block in blocks)
-        return Dense(units, bias_rate=0.0, blocks=tuple(blocks))
+        widths = [self.widths(column) for column in self.columns]
+        return embeddings.first_layer(self.columns, widths, embedding_size, scale_rate)

@@ -102,6 +102,10 @@ class Frame:
         )
 
 
+class NoNarwhalsError(InputError):
+    """A data frame of a library came, and narwhals is not installed to read it."""
+
+
 def is_table(values: object) -> bool:
     """Tell whether something is a `Frame`, a data frame of any library or a dict of columns.
 
@@ -190,7 +194,7 @@ def _of_native(values: Any, source: str) -> Frame:
     try:
         nw = importlib.import_module("narwhals")
     except ImportError:
-        raise InputError(
+        raise NoNarwhalsError(
             "data frames need narwhals: pip install 'fastnet-mlp[data]', or give arrays."
         ) from None
     try:

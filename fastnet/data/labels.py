@@ -66,10 +66,14 @@ def infer_labels(
     return tuple(map(canonical, values.tolist()))
 
 
-def class_names(classes: Iterable[Any]) -> tuple[str, ...]:
-    """Return the names of classes that an estimator knows by value, as `infer_labels` has them."""
+def class_names(classes: Iterable[Any]) -> tuple[str, ...] | None:
+    """Return the names of classes that an estimator knows by value, as `infer_labels` has them.
+
+    None for a single class: its network has the output of two, and the other one has no name.
+    """
     floats = float | np.floating
-    return tuple(canonical(float(c)) if isinstance(c, floats) else str(c) for c in classes)
+    names = tuple(canonical(float(c)) if isinstance(c, floats) else str(c) for c in classes)
+    return names if len(names) > 1 else None
 
 
 def encode_labels(

@@ -230,6 +230,11 @@ def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
                     f"the blocks of layers[{index}] must have {width} inputs in all, got {blocks}."
                 )
             width = layer.units
+        if row.output_only and width == 1:
+            raise InputError(
+                f"{row.name} of one output is 1 for every row: give one output 'sigmoid' for yes "
+                f"or no, or have two outputs."
+            )
     if not layers or not isinstance(layers[-1], Dense):
         raise InputError("the last layer must be Dense: it makes the outputs.")
 

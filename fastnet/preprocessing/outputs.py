@@ -46,7 +46,7 @@ class OutputSchema:
     def class_names(self) -> tuple[str, ...] | None:
         """Names of the classes, or else their numbers; None for regression."""
         outputs, names = self.outputs, self.labels
-        if names is not None and (len(names) == outputs or (outputs == 1 and len(names) == 2)):
+        if names is not None and len(names) == max(outputs, 2):  # one probability is of two classes
             return names
         return tuple(map(str, range(outputs))) if self.activation == "softmax" else None
 

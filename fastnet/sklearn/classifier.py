@@ -31,6 +31,7 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
 
     Two classes share one sigmoid output, or have two softmax outputs with ``loss="cross_entropy"``.
     More classes have one softmax output each, labels of a multi-label problem one sigmoid output.
+    A single class has the network of two, the second of which never comes; it is every answer.
 
     Parameters
     ----------
@@ -143,11 +144,11 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
 
     def _outputs(self) -> tuple[int, str]:
         if isinstance(self._loss(), CrossEntropy):
-            return len(self.classes_), "softmax"
+            return max(2, len(self.classes_)), "softmax"
         return (len(self.classes_) if self._several else 1), "sigmoid"
 
     def _loss(self) -> Loss:
-        yes_or_no = self._several or len(self.classes_) == 2
+        yes_or_no = self._several or len(self.classes_) <= 2
         loss, smoothing = self.loss, self.label_smoothing
         config = tables.chosen(self)
         if loss is None and config is not None and not self._several:
@@ -171,19 +172,16 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
 
     def predict(self, X: Any) -> Array:
         """Return the classes (N,), or the label indicators (N, L)."""
-        outputs = self._predicted(X)
         if self._several:
-            return (outputs > 0.5).astype(np.int64)
-        if outputs.shape[1] == len(self.classes_):
-            labels = np.argmax(outputs, axis=1)
-        else:
-            labels = (outputs[:, 0] > 0.5).astype(np.intp)
-        named: Array = self.classes_[labels]
+            return (self._predicted(X) > 0.5).astype(np.int64)
+        named: Array = self.classes_[np.argmax(self.predict_proba(X), axis=1)]
         return named
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probabilities of the classes (N, C), or of the labels (N, L)."""
         outputs = self._predicted(X)
+        if len(self.classes_) == 1 and not self._several:
+            return np.ones((len(outputs), 1), outputs.dtype)
         if self._several or outputs.shape[1] == len(self.classes_):
             return outputs
         return np.hstack([1 - outputs, outputs])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
-from fastnet.data.frame import Frame, as_frame, is_table
+from fastnet.data.frame import Frame, NoNarwhalsError, as_frame, is_table
 from fastnet.data.labels import class_names
 from fastnet.data.values import is_missing, numbers_of
 from fastnet.errors import FastNetWarning, InputError
@@ -47,7 +47,12 @@ def prepares(model: Any, X: Any) -> bool:
         return True
     if not is_table(X):
         return False
-    frame = as_frame(X)
+    try:
+        frame = as_frame(X)
+    except NoNarwhalsError:  # frames of numbers are read by scikit-learn
+        if np.asarray(X).dtype.kind not in "biuf":
+            raise
+        return False
     if not frame.plain:
         return True
     # Kept for gaps that come at prediction.

@@ -56,6 +56,8 @@ def test_the_names_of_the_classes_come_with_it() -> None:
     assert net.loss == fn.losses.CrossEntropy()
     net = from_sklearn(fitted(MLPClassifier(**OPTIONS), TEXTS == "ham"))
     assert net.label_names == ("False", "True")
+    one = from_sklearn(fitted(MLPClassifier(**OPTIONS), TEXTS[[0] * 60]))
+    assert (one.outputs, one.label_names) == (1, None)
     several = from_sklearn(fitted(MLPClassifier(**OPTIONS), NUMBERS > 0))
     assert several.label_names is None
 
@@ -66,6 +68,13 @@ def test_a_standard_scaler_becomes_the_scaler(options: dict[str, bool]) -> None:
     net = from_sklearn(model)
     assert scaling_of(net) is not None
     assert relative_difference(net.predict(X), model.predict(X)) <= LIMIT["float64"]
+
+
+def test_a_softmax_of_one_output_is_refused() -> None:
+    mlp = fitted(MLPClassifier(**OPTIONS), TEXTS)
+    mlp.coefs_[-1], mlp.intercepts_[-1] = mlp.coefs_[-1][:, :1], mlp.intercepts_[-1][:1]
+    with pytest.raises(fn.InputError, match="1 for every row"):
+        from_sklearn(mlp, backend="numpy")
 
 
 def test_training_goes_on() -> None:

@@ -151,6 +151,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     ),
     "another form of GELU": ([linear(3, 4), module("GELU", approximate="none")], "='none'"),
     "softmax over rows": ([linear(3, 4), module("Softmax", dim=0)], "softmax is over the units"),
+    "softmax of one output": ([linear(3, 1), module("Softmax", dim=1)], "1 for every row"),
     "log-softmax": ([linear(3, 4), module("LogSoftmax")], "give output_activation='softmax'"),
     "an activation without a layer": ([module("ReLU"), linear(3, 4)], "activation belongs to"),
     "two activations": ([linear(3, 4), module("ReLU"), module("Tanh")], "activation belongs to"),

@@ -337,6 +337,10 @@ BAD_NETWORKS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
         lambda: fn.Network([fn.Dense(2), fn.Dropout(0.5)], inputs=3),
         ("last layer", "Dense"),
     ),
+    "softmax of one output": (
+        lambda: fn.Network([3, 1], output_activation="softmax"),
+        ("1 for every row", "'sigmoid'", "two outputs"),
+    ),
     "softmax inside": (
         lambda: fn.Network([fn.Dense(2, "softmax"), fn.Dense(2)], inputs=3),
         ("layers[0]", "softmax", "last"),

@@ -92,6 +92,7 @@ def test_units_become_a_plain_int(units: Any) -> None:
         (lambda: make_plan(2, (Dense(2), 3)), r"layers\[1\] must be a layer such as"),
         (lambda: make_plan(2, (Dense(2, "softmax"), Dense(2))), r"layers\[0\] .* only the last"),
         (lambda: make_plan(2, (BatchNorm("softmax"), Dense(2))), r"layers\[0\] .* only the last"),
+        (lambda: make_plan(2, (Dense(1, "softmax"),)), "1 for every row: .* 'sigmoid' .* two out"),
     ],
 )
 def test_a_bad_argument_is_an_input_error_in_a_sentence(make: Any, message: str) -> None:
@@ -126,7 +127,8 @@ any_layer = st.one_of(
 def plans(draw: st.DrawFn) -> Plan:
     """Draw any chain of layers."""
     hidden = draw(st.lists(any_layer, max_size=7))
-    output = Dense(draw(st.integers(1, 9)), draw(st.sampled_from(sorted(ACTIVATIONS))))
+    row = ACTIVATIONS[draw(st.sampled_from(sorted(ACTIVATIONS)))]
+    output = Dense(draw(st.integers(2 if row.output_only else 1, 9)), row.name)
     return make_plan(draw(st.integers(1, 9)), (*hidden, output))
 
 

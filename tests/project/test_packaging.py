@@ -174,6 +174,14 @@ def test_only_the_tools_of_developers_have_an_upper_bound() -> None:
     assert {name for name in extras if bounded_above(extras[name])} == {"dev", "nvrtc"}
 
 
+def test_who_installs_the_estimators_can_give_them_data_frames() -> None:
+    # scikit-learn itself brings narwhals from some version on, and the extra takes older ones.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    assert {line.partition(">=")[0] for line in extras["sklearn"]} == {"narwhals", "scikit-learn"}
+    assert set(extras["sklearn"]) & set(extras["data"]) == {"narwhals>=1.20"}
+
+
 def loaded_by(statement: str) -> set[str]:
     """Return the names of the top-level modules that a fresh interpreter has after it."""
     code = f"{statement}\nimport sys; print('\\n'.join(sys.modules))"

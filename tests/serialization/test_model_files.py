@@ -490,6 +490,7 @@ FORGED: dict[str, tuple[Callable[..., Any], str]] = {
     "units beyond all numbers": (layer(0, units=10**40), ""),
     "units of a gigabyte": (layer(0, units=10**9), ""),
     "rate": (layer(2, rate=1.5), "rate"),
+    "softmax of one output": (layer(5, units=1), "1 for every row"),
     "no last layer": (layers({"layer": "dropout", "rate": 0.5}), "last layer"),
     "inputs 0": (setting(inputs=0), "inputs"),
     "inputs true": (setting(inputs=True), "whole number"),

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 import fastnet as fn
 from fastnet.backends.numba_backend import NumbaBackend
 from fastnet.backends.threads import cores
+from fastnet.data import frame as data_frame
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor, MLPClassifier, MLPRegressor
 from tests.checkout import ROOT
 from tests.closeness import assert_close
@@ -47,6 +49,7 @@ BACKENDS = [name for name, reason in fn.available_backends().items() if reason i
 CLASSES = [FastNetClassifier, FastNetRegressor, MLPClassifier, MLPRegressor]
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_class = pytest.mark.parametrize("estimator", CLASSES)
+each_of_fastnets = pytest.mark.parametrize("estimator", [FastNetClassifier, FastNetRegressor])
 each_classifier = pytest.mark.parametrize("estimator", [FastNetClassifier, MLPClassifier])
 each_regressor = pytest.mark.parametrize("estimator", [FastNetRegressor, MLPRegressor])
 
@@ -149,6 +152,50 @@ def test_frames_pass_through_a_pipeline(estimator: Any, library: str) -> None:
     model = make_pipeline(columns, made(estimator)).fit(frame, Y)
     assert model[-1].feature_names_in_.tolist() == ["length", "width", "kind_a", "kind_b"]
     assert model.predict(frame).shape == (150,)
+
+
+def without_narwhals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let fastnet find none; scikit-learn itself uses it from 1.9 on."""
+
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(data_frame, "importlib", SimpleNamespace(import_module=missing))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@each_class
+def test_frames_of_numbers_need_no_narwhals(
+    estimator: Any, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = frames_of(library)
+    frame = frames.DataFrame({name: X[:, k] for k, name in enumerate("abcd")})
+    expected = made(estimator).fit(frame, Y).predict(frame)
+    without_narwhals(monkeypatch)
+    model = made(estimator).fit(frame, frames.Series(Y))
+    assert np.array_equal(model.predict(frame), expected)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+
+
+@each_of_fastnets
+def test_weights_in_a_series_need_no_narwhals(
+    estimator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pandas, weight = pytest.importorskip("pandas"), np.arange(150) % 3
+    expected = made(estimator).fit(X, Y, weight).predict(X)
+    without_narwhals(monkeypatch)
+    assert np.array_equal(made(estimator).fit(X, Y, pandas.Series(weight)).predict(X), expected)
+
+
+@pytest.mark.parametrize("cell", ["red", None])
+@each_of_fastnets
+def test_other_frames_say_how_to_get_it(
+    estimator: Any, cell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pytest.importorskip("pandas").DataFrame({"a": ["blue", cell] * 20})
+    without_narwhals(monkeypatch)
+    with pytest.raises(fn.InputError, match=r"narwhals: pip install 'fastnet-mlp\[data\]'"):
+        estimator().fit(frame, np.arange(40) % 2)
 
 
 @weighted
@@ -378,3 +425,34 @@ except ImportError as error:
 def test_one_row_is_predicted_as_it_is_among_others(backend: str) -> None:
     model = made(FastNetRegressor, backend=backend).fit(X, REAL)
     assert_close(model.predict(X[:1]), model.predict(X)[:1], terms=16)
+
+
+@each_backend
+@pytest.mark.parametrize("label", [7, "tea"])
+@each_classifier
+def test_data_of_one_class_give_that_class(estimator: Any, label: Any, backend: str) -> None:
+    y = np.full(150, label)
+    model = made(estimator, backend=backend).fit(X, y)
+    assert np.array_equal(model.predict(X), y)
+    assert model.score(X, y) == 1
+    assert model.network_.layers[-1].activation == "sigmoid"
+    assert model.network_.label_names is None
+    assert model.network_.predict_labels(X).tolist() == [0] * 150
+
+
+def test_a_network_that_has_learned_little_knows_one_class_too() -> None:
+    # The outputs of new weights lie on both sides of 1/2.
+    model = made(FastNetClassifier, epochs=1, learning_rate=1e-9)
+    outputs = model.fit(X, np.zeros(150)).network_.predict(X)
+    assert outputs.min() < 0.5 < outputs.max()
+    assert np.array_equal(model.predict(X), np.zeros(150))
+
+
+def test_the_probabilities_of_one_class_have_their_usual_shapes() -> None:
+    # scikit-learn's perceptron has two columns for one class; elsewhere each class has one.
+    theirs, ours, fastnets = (
+        made(estimator).fit(X, np.zeros(150)).predict_proba(X)
+        for estimator in (neural_network.MLPClassifier, MLPClassifier, FastNetClassifier)
+    )
+    assert ours.shape == theirs.shape == (150, 2)
+    assert fastnets.tolist() == [[1.0]] * 150

@@ -103,7 +103,9 @@ def test_hidden_layers_have_short_forms(options: dict[str, Any], layers: tuple[A
         (NAMES, {}, fn.Dense(1, "sigmoid")),
         (NAMES, {"loss": "cross_entropy"}, fn.Dense(2, "softmax")),
         (LABELS, {}, fn.Dense(3, "sigmoid")),
-        (np.ones(300), {}, fn.Dense(1, "softmax")),
+        (np.ones(300), {}, fn.Dense(1, "sigmoid")),
+        (np.ones(300), {"loss": "cross_entropy"}, fn.Dense(2, "softmax")),
+        (np.full(300, "even"), {"loss": "cross_entropy"}, fn.Dense(2, "softmax")),
     ],
 )
 def test_the_outputs_suit_the_classes(y: Array, options: dict[str, Any], outputs: Any) -> None:

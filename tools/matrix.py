@@ -1,9 +1,10 @@
 """Run the tests that depend on versions with other versions of Python and of the dependencies.
 
 ``python -m tools.matrix`` makes an environment for each Python it finds, with the newest
-dependencies, and one with the oldest Python and the lowest versions that ``pyproject.toml`` allows;
-it installs the checkout there, runs `TESTS` with an empty kernel cache, and prints a line for each.
-Nothing is left behind. It needs a package index, and some minutes for each environment.
+dependencies, one with the oldest Python and the lowest versions that ``pyproject.toml`` allows, and
+one for each scikit-learn of `SCIKIT_LEARN`, with the tests of the estimators. It installs the
+checkout there, runs the tests with an empty kernel cache, and prints a line for each. Nothing is
+left behind. It needs a package index, and some minutes for each environment.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,25 +36,45 @@ TESTS: Final = (
 )
 """What uses the insides of a dependency, or what its versions differ in."""
 
+ESTIMATORS: Final = (
+    "sklearn/test_conformance",
+    "sklearn/test_drop_in",
+    "sklearn/test_ecosystem",
+    "sklearn/test_options",
+)
+"""What depends on scikit-learn: its own checks of estimators among them."""
+
+SCIKIT_LEARN: Final = ("1.6", "1.7", "1.8", "newest")
+
 TOOLS: Final = ("pytest>=8", "pytest-benchmark>=5", "hypothesis>=6.100")
 MINORS: Final = range(11, 30)
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A Python, and the requirements of fastnet there."""
+    """A Python, and what is installed and tested there."""
 
     python: str
+    name: str = "newest"
     requirements: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return "lowest" if self.requirements else "newest"
+    extras: str = "onnx"
+    tests: Sequence[str] = TESTS
 
 
 def lowest(project: dict[str, Any]) -> tuple[str, ...]:
     """Return the dependencies at the lowest versions allowed: ``numpy>=2.0`` is numpy 2.0."""
     return tuple(each.replace(">=", "==") for each in project["project"]["dependencies"])
+
+
+def environments(found: Sequence[str], project: dict[str, Any]) -> Iterator[Environment]:
+    """Yield the environments to go through, for these Pythons."""
+    yield Environment(found[0], "lowest", lowest(project))
+    yield from map(Environment, found)
+    for version in SCIKIT_LEARN:
+        pinned = () if version == "newest" else (f"scikit-learn=={version}.*",)
+        needed = *pinned, "pandas", "polars"
+        extras, name = "onnx,sklearn,data", f"scikit-learn-{version}"
+        yield Environment(found[0], name, needed, extras, ESTIMATORS)
 
 
 def pythons() -> Iterator[str]:
@@ -82,12 +103,12 @@ def call(*command: str | Path, **changes: str) -> subprocess.CompletedProcess[st
     )
 
 
-def try_out(environment: Environment, tests: Sequence[str], folder: Path) -> tuple[bool, str]:
+def try_out(environment: Environment, folder: Path) -> tuple[bool, str]:
     """Install and test in a new environment in `folder`; return whether all is well, and why."""
     python = folder / "bin" / "python"
     changes = {"FASTNET_CACHE_DIR": str(folder / "cache"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    packages = ("-e", f"{ROOT}[onnx]", *environment.requirements, *TOOLS)
-    files = [str(Path("tests") / f"{name}.py") for name in tests]
+    packages = ("-e", f"{ROOT}[{environment.extras}]", *environment.requirements, *TOOLS)
+    files = [str(Path("tests") / f"{name}.py") for name in environment.tests]
     for command in (
         (environment.python, "-m", "venv", folder),
         (python, "-m", "pip", "install", "-q", *packages),
@@ -101,10 +122,12 @@ def try_out(environment: Environment, tests: Sequence[str], folder: Path) -> tup
 
 def versions(folder: Path) -> str:
     """Return the versions of Python and of what fastnet needs in an environment."""
-    names = "numpy numba llvmlite safetensors click rich threadpoolctl"
+    names = "numpy numba llvmlite safetensors click rich threadpoolctl scikit-learn"
     program = (
-        "import platform; from importlib.metadata import version; "
-        f"print(platform.python_version(), *(f'{{n}} {{version(n)}}' for n in '{names}'.split()))"
+        "import platform; from importlib.metadata import distributions; "
+        "there = {each.name: each.version for each in distributions()}; "
+        f"names = [n for n in '{names}'.split() if n in there]; "
+        "print(platform.python_version(), *(f'{n} {there[n]}' for n in names))"
     )
     return call(folder / "bin" / "python", "-c", program).stdout.strip()
 
@@ -113,21 +136,23 @@ def main() -> int:
     """Go through the environments; 1 if one of them fails."""
     parser = argparse.ArgumentParser("python -m tools.matrix", description=__doc__)
     parser.add_argument("--python", action="append", help="these only, not each that is found")
-    parser.add_argument("--only", choices=("lowest", "newest"))
-    parser.add_argument("--tests", nargs="+", default=TESTS, help="names of other tests")
+    parser.add_argument("--only", metavar="NAME", help="newest, lowest, scikit-learn-1.6, ...")
+    parser.add_argument("--tests", nargs="+", help="names of other tests")
     arguments = parser.parse_args()
     found = arguments.python or list(pythons())
     if not found:
         parser.error("no Python from 3.11 on was found: name one with --python")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    environments = [Environment(found[0], lowest(project)), *map(Environment, found)]
+    chosen = [e for e in environments(found, project) if arguments.only in (None, e.name)]
+    if not chosen:
+        parser.error(f"there is no environment {arguments.only!r}")
     failed = False
-    for environment in environments:
-        if arguments.only not in (None, environment.name):
-            continue
+    for environment in chosen:
+        if arguments.tests:
+            environment = replace(environment, tests=arguments.tests)
         start = time.monotonic()
         with tempfile.TemporaryDirectory() as name:
-            well, text = try_out(environment, arguments.tests, Path(name))
+            well, text = try_out(environment, Path(name))
             there = versions(Path(name)) if well else environment.python
         failed = failed or not well
         verdict = "passes" if well else "FAILS"

@@ -22,7 +22,18 @@ def test_the_lowest_versions_are_those_of_the_project() -> None:
 
 
 def test_each_named_test_is_there() -> None:
-    assert all((ROOT / "tests" / f"{name}.py").is_file() for name in matrix.TESTS)
+    names = matrix.TESTS + matrix.ESTIMATORS
+    assert all((ROOT / "tests" / f"{name}.py").is_file() for name in names)
+
+
+def test_there_is_an_environment_for_the_lowest_and_the_newest_scikit_learn() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    made = {each.name: each for each in matrix.environments(["python3"], project)}
+    assert list(made)[:2] == ["lowest", "newest"]
+    least = next(e for e in project["project"]["optional-dependencies"]["sklearn"] if "scikit" in e)
+    version = least.partition(">=")[2]
+    assert f"scikit-learn=={version}.*" in made[f"scikit-learn-{version}"].requirements
+    assert not any("==" in each for each in made["scikit-learn-newest"].requirements)
 
 
 def test_each_python_that_is_found_is_new_enough() -> None:
@@ -54,5 +65,5 @@ def test_an_environment_that_fails_says_why(
     failed = subprocess.CompletedProcess([], 1, "No matching distribution")
     monkeypatch.setattr(matrix, "call", lambda *command, **changes: failed)
     environment = matrix.Environment(sys.executable)
-    well, text = matrix.try_out(environment, matrix.TESTS, tmp_path)
+    well, text = matrix.try_out(environment, tmp_path)
     assert (well, text.strip()) == (False, "No matching distribution")

@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 
 from fastnet import backends
 from fastnet.backends.base import Backend, Engine
+from fastnet.backends.function_engine import FunctionEngine
 from fastnet.errors import InputError
-from fastnet.nn import losses
+from fastnet.nn import function_loss, losses
 from fastnet.nn.batch import Array
+from fastnet.nn.function_loss import AnyLoss, FunctionLoss
 from fastnet.nn.layers import Layer
 from fastnet.nn.losses import Loss
 from fastnet.nn.memory import initial_bytes
@@ -69,7 +71,7 @@ class Model:
     preprocessor : Preprocessor
         It turns a user's data into inputs.
     loss : Loss or None
-        The loss of the last training.
+        The loss of the last training; a name, a loss or a function may be assigned.
     label_names : tuple of str or None
     temperature : float or None
         The temperature by which calibration has divided the last layer.
@@ -90,7 +92,7 @@ class Model:
         memory.require(initial_bytes(plan, self.dtype.itemsize), "the network")
         self.seed = validation.seed_of(seed)
         self.preprocessor: Preprocessor = Passthrough(plan.inputs)
-        self.loss: Loss | None = None
+        self._loss: Loss | None = None
         self.label_names: tuple[str, ...] | None = None
         self.temperature: float | None = None
         chosen = backends.choose(backend, plan, precision=precision, device=device)
@@ -187,10 +189,24 @@ class Model:
         """Return the running statistics by name (``layers.1.running_mean``, ...), as views."""
         return {tensor.name: tensor.view(self.state) for tensor in self.plan.state}
 
-    def loss_or_own(self, loss: str | Loss | None) -> Loss:
-        """Return the loss of that name, by default the loss of the last training."""
+    @property
+    def loss(self) -> Loss | None:
+        """The loss of the last training; a name, a loss or a function may be assigned."""
+        return self._loss
+
+    @loss.setter
+    def loss(self, loss: AnyLoss | None) -> None:
+        self._loss = function_loss.read(loss, self.plan.output_activation.name)
+
+    @property
+    def default_loss(self) -> Loss:
+        """The usual loss of the output activation."""
+        return losses.get(None, self.plan.output_activation.name)
+
+    def loss_or_own(self, loss: AnyLoss | None) -> Loss:
+        """Return the loss of that name or function, by default the loss of the last training."""
         chosen = self.loss if loss is None else loss
-        return losses.get(chosen, self.plan.output_activation.name)
+        return function_loss.get(chosen, self.plan.output_activation.name)
 
     def __repr__(self) -> str:
         layers = ", ".join(str(layer) for layer in self.layers)
@@ -323,6 +339,13 @@ class Model:
             engine = self.backend_object.engine(*where, precision=self.precision)
             self._local.__dict__[use] = engine
         engine.threads = threads
+        return engine
+
+    def engine_for(self, loss: Loss, threads: int | None = None) -> Engine:
+        """Return this thread's engine for all that needs the loss, which may be a function."""
+        engine = self.engine(threads)
+        if isinstance(loss, FunctionLoss):
+            return FunctionEngine(engine, self.backend_object)
         return engine
 
     def of_this_thread(self, name: str, make: Callable[[], T]) -> T:

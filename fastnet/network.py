@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -13,12 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from fastnet.backends.base import TrainConfig
 from fastnet.data.chunks import Chunks
 from fastnet.data.frame import Inputs, is_table
-from fastnet.errors import InputError
+from fastnet.errors import DivergenceError, InputError
 from fastnet.inspection import calibration, input_gradients
 from fastnet.model import Model
 from fastnet.nn import metrics as metric_table
 from fastnet.nn import optimizers
 from fastnet.nn.batch import Array
+from fastnet.nn.function_loss import AnyLoss
 from fastnet.nn.gradients import Gradients
 from fastnet.nn.layers import Layer, chain
 from fastnet.nn.losses import Loss
@@ -54,6 +56,8 @@ class Network(Model):
         Number of inputs, if `layers` holds layers.
     activation, output_activation : str
         Activations of the hidden layers and of the last one, if `layers` holds sizes.
+    loss : str, Loss or f(output, target), optional
+        The loss of the first training; see `fit`.
     dtype : {"float32", "float64"}
     seed : int, default 0
         Seed of the initial weights, the order of the batches and the dropout masks, which are the
@@ -75,7 +79,8 @@ class Network(Model):
     history : History or None
         History of the newest call of `fit`.
     loss : Loss or None
-        Loss of the last training, the default of `evaluate` and `gradients`. Saved with the model.
+        Loss of the last training, the default of all methods that need one; assign a name, a loss
+        or a function to change it. Saved with the model, but of a function only its name.
     preprocessor : Preprocessor
         It turns x into inputs. `Passthrough` checks arrays; a `Scaler`, set by
         ``fit(standardize=True)``, standardises them; a `TablePreprocessor`, set by the first
@@ -104,6 +109,7 @@ class Network(Model):
         inputs: int | None = None,
         activation: str | None = None,
         output_activation: str | None = None,
+        loss: AnyLoss | None = None,
         dtype: str | type | np.dtype[Any] = "float32",
         seed: int = 0,
         backend: str = "auto",
@@ -113,6 +119,7 @@ class Network(Model):
         plan = make_plan(*_read_layers(layers, inputs, activation, output_activation))
         where: dict[str, Any] = {"backend": backend, "precision": precision, "device": device}
         super().__init__(plan, dtype=dtype, seed=seed, **where)
+        self.loss = loss
         self.history: History | None = None
 
     # --- training --------------------------------------------------------------------------------
@@ -122,7 +129,7 @@ class Network(Model):
         x: Inputs | Chunks,
         y: ArrayLike | None = None,
         *,
-        loss: str | Loss | None = None,
+        loss: AnyLoss | None = None,
         optimizer: str | Optimizer | LBFGS = "adam",
         epochs: int = 10,
         batch_size: int | None = 128,
@@ -154,9 +161,14 @@ class Network(Model):
             a table, labels may be strings, and numeric targets of mse, mae, huber, quantile and
             gaussian_nll are scaled: the loss is that of the scaled targets, while predictions and
             metrics are in the targets' unit.
-        loss : str or Loss, optional
-            Default: the loss of the last call, or that of the output activation (softmax:
-            cross_entropy, sigmoid: binary_cross_entropy, exp: poisson, else mse).
+        loss : str, Loss or f(output, target), optional
+            Default: `loss` of the network, or that of the output activation (softmax:
+            cross_entropy, sigmoid: binary_cross_entropy, exp: poisson, else mse). A function takes
+            outputs (B, O), after the last activation, and targets (B, T), y as it is given, as
+            arrays of the backend. It returns the loss of each row (B,) and the derivative (B, O) of
+            each by the row's outputs, of which `fit` makes the (weighted) mean; or one number and
+            its derivative, without sample weights. It is called from Python at every step, so
+            small networks train slower than with a loss of fastnet.
         optimizer : str, Optimizer or LBFGS
         epochs : int
             Passes over the data; iterations for L-BFGS.
@@ -272,7 +284,7 @@ class Network(Model):
         x: Inputs,
         y: ArrayLike,
         *,
-        loss: str | Loss | None = None,
+        loss: AnyLoss | None = None,
         optimizer: str | Optimizer = "adam",
         sample_weight: ArrayLike | None = None,
     ) -> float:
@@ -298,10 +310,18 @@ class Network(Model):
         rows = self._samples(chosen_loss, x, y, sample_weight).rows
         self.plan.require_batch(len(rows))
         batch = self.backend_object.place(rows)
-        self.loss, self.temperature = chosen_loss, None
         config = TrainConfig(chosen_loss, chosen, len(batch), self.seed, shuffle=False)
-        job = TrainingJob(self, self.engine(), batch, chosen_loss)
-        return loop.train_once(job, config, self.state_for(chosen))
+        job = TrainingJob(self, self.engine_for(chosen_loss), batch, chosen_loss)
+        kept = None if self.optimizer_state is None else replace(self.optimizer_state)
+        try:
+            value = loop.train_once(job, config, self.state_for(chosen))
+        except DivergenceError:
+            raise
+        except BaseException:  # in a caller's loss, before anything was updated
+            self.optimizer_state = kept
+            raise
+        self.loss, self.temperature = chosen_loss, None
+        return value
 
     # --- a training loop of one's own ------------------------------------------------------------
 
@@ -459,7 +479,7 @@ class Network(Model):
         x: Inputs | Chunks,
         y: ArrayLike | None = None,
         *,
-        loss: str | Loss | None = None,
+        loss: AnyLoss | None = None,
         metrics: Sequence[str | Callable[[Any, Any], float]] = (),
         sample_weight: ArrayLike | None = None,
     ) -> dict[str, float]:
@@ -478,7 +498,8 @@ class Network(Model):
             return chunk_pass.evaluate(self, x, chosen_loss, made_metrics)
         checked = self._samples(chosen_loss, x, y, sample_weight)
         rows = EvaluationSet.of(checked, self.backend_object, "")
-        job = TrainingJob(self, self.engine(), rows.rows, chosen_loss, metrics=made_metrics)
+        engine = self.engine_for(chosen_loss)
+        job = TrainingJob(self, engine, rows.rows, chosen_loss, metrics=made_metrics)
         return loop.evaluate(job, rows)
 
     def gradients(
@@ -486,14 +507,15 @@ class Network(Model):
         x: Inputs,
         y: ArrayLike,
         *,
-        loss: str | Loss | None = None,
+        loss: AnyLoss | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Return the gradients of the loss that `evaluate` reports, by parameter name.
 
         As in prediction, dropout is off and batch normalisation uses its running statistics.
         """
-        chosen_loss, engine = self.loss_or_own(loss), self.engine()
+        chosen_loss = self.loss_or_own(loss)
+        engine = self.engine_for(chosen_loss)
         checked = self._samples(chosen_loss, x, y, sample_weight)
         engine.gradient(self.backend_object.place(checked.rows), chosen_loss)
         flat = self.backend_object.to_host(engine.gradients)
@@ -535,7 +557,7 @@ class Network(Model):
         float
             The total temperature by which the last layer is now divided.
         """
-        checked = self._samples(self.loss_or_own(None), x, y, sample_weight)
+        checked = self._samples(calibration.likelihood(self), x, y, sample_weight)
         found = calibration.fit_temperature(self, checked)
         calibration.apply_temperature(self, found)
         self.temperature = found * (self.temperature or 1.0)
@@ -547,7 +569,8 @@ class Network(Model):
         """Write the network to one ``.safetensors`` file, which `fastnet.load` reads.
 
         The file holds weights, architecture, preprocessor, loss and label names, but neither code
-        nor the optimizer's moments. An existing file is replaced atomically.
+        nor the optimizer's moments; of a loss that is a function, its name. An existing file is
+        replaced atomically.
         """
         to_host = self.backend_object.to_host
         named = {**self.named_parameters(), **self.named_state()}
@@ -574,8 +597,16 @@ class Network(Model):
         return checked.weighted()
 
 
-def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
+def load(
+    path: str | PathLike[str], *, backend: str = "auto", loss: AnyLoss | None = None
+) -> Network:
     """Load a network that ``net.save`` wrote, on any backend.
+
+    Parameters
+    ----------
+    loss : str, Loss or f(output, target), optional
+        The network's loss; default: that of the file. A file holds of a function only its name: a
+        network whose loss it was predicts without it, and needs it to train and to evaluate.
 
     Raises
     ------
@@ -594,7 +625,8 @@ def load(path: str | PathLike[str], *, backend: str = "auto") -> Network:
     )
     for name, view in {**network.named_parameters(), **network.named_state()}.items():
         view[...] = content.tensors[name]
-    network.preprocessor, network.loss = content.preprocessor, content.loss
+    network.preprocessor = content.preprocessor
+    network.loss = content.loss if loss is None else loss
     network.label_names, network.temperature = content.label_names, content.temperature
     return network.to(backend)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -218,6 +219,16 @@ class Engine(ABC):
         """Return how many threads share a step on `batch` rows at most."""
         return 1
 
+    def bounded(self) -> AbstractContextManager[Any]:
+        """Bound the threads that a library starts in the steps within this context to `threads`."""
+        return nullcontext()
+
+    def rehearse(self, rows: Batch, loss: Loss) -> None:
+        """Raise `InputError` if the loss cannot be computed on rows like these; change nothing.
+
+        Only a caller's function can fail: whatever else reaches an engine was checked.
+        """
+
     def warm_up(self) -> None:
         """Compile or load the kernels, so that this does not count as training time."""
 
@@ -267,16 +278,17 @@ class Engine(ABC):
         # The sums of the epoch, batch by batch: a batch whose loss is not finite ends it.
         done, weight = 0, 0.0
         loss = score = 0.0
-        for k, row in enumerate(coefficients):
-            start = (first + k) * config.batch_size
-            batch = self.gather(rows, order, start, min(start + config.batch_size, len(rows)))
-            self.train_step(batch, config, moments, row, step + k)
-            tally = self.read_tally()
-            loss, score = loss + tally.loss, score + tally.score
-            weight += tally.weight
-            if not tally.steps:
-                break
-            done += 1
+        with self.bounded():
+            for k, row in enumerate(coefficients):
+                start = (first + k) * config.batch_size
+                batch = self.gather(rows, order, start, min(start + config.batch_size, len(rows)))
+                self.train_step(batch, config, moments, row, step + k)
+                tally = self.read_tally()
+                loss, score = loss + tally.loss, score + tally.score
+                weight += tally.weight
+                if not tally.steps:
+                    break
+                done += 1
         return LossSums(loss, score, weight, done)
 
     def gradient(

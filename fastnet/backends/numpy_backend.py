@@ -7,6 +7,7 @@ of a dropout mask. B rows, I inputs, O outputs.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from fastnet.backends.base import Backend, Engine, LossSums, TrainConfig, zeros_tally
+from fastnet.backends.base import Backend, Engine, LossSums, zeros_tally
 from fastnet.backends.numpy_update import Update
 from fastnet.backends.threads import blas_pools
 from fastnet.kernels import abi
@@ -326,23 +327,9 @@ class NumpyEngine(Engine):
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
         self._update(optimizer, moments, coefficients)
 
-    def train_epoch(
-        self,
-        rows: Batch,
-        config: TrainConfig,
-        moments: Array,
-        coefficients: NDArray[Any],
-        *,
-        epoch: int,
-        step: int,
-        first: int = 0,
-    ) -> LossSums:
-        place = {"epoch": epoch, "step": step, "first": first}
-        if self.threads is None:
-            return super().train_epoch(rows, config, moments, coefficients, **place)
+    def bounded(self) -> AbstractContextManager[Any]:
         # Only BLAS runs several threads here.
-        with threadpool_limits(self.threads, user_api="blas"):
-            return super().train_epoch(rows, config, moments, coefficients, **place)
+        return nullcontext() if self.threads is None else threadpool_limits(self.threads, "blas")
 
     def threads_for(self, batch: int) -> int:
         if self.threads is not None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fastnet.errors import InputError
 from fastnet.model import Model
+from fastnet.nn.function_loss import FunctionLoss
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.nn.plan import make_plan
@@ -73,6 +74,12 @@ def apply_temperature(model: Model, temperature: float) -> None:
     for name, values in model.named_parameters().items():
         if name.rpartition(".")[0] == last:
             values *= 1.0 / temperature
+
+
+def likelihood(model: Model) -> Loss:
+    """Return the loss for which `fit_temperature` needs targets: a function's could be any."""
+    own = model.loss
+    return model.default_loss if isinstance(own, FunctionLoss) else model.loss_or_own(None)
 
 
 def calibrated_loss(model: Model) -> Loss:

@@ -66,6 +66,11 @@ class Loss(ABC):
         return self.fused_activation or "identity"
 
     @property
+    def title(self) -> str:
+        """The name as a reader sees it."""
+        return self.name
+
+    @property
     def hyperparameters(self) -> tuple[float, ...]:
         """The numbers that the kernels need beside the arrays."""
         return ()
@@ -511,7 +516,9 @@ def get(loss: str | Loss | None, output_activation: str) -> Loss:
             raise InputError(f"unknown loss {loss!r}{suggest(loss, LOSSES)}")
         loss = LOSSES[loss]()
     if not isinstance(loss, Loss):
-        raise InputError(f"loss must be a name or a Loss, got {type(loss).__name__}.")
+        own = callable(loss) and not isinstance(loss, type)
+        whose = ": functions are losses of fn.Network alone" if own else ""
+        raise InputError(f"loss must be a name or a Loss, got {type(loss).__name__}{whose}.")
     if output_activation not in loss.output_activations:
         fitting = " or ".join(map(repr, loss.output_activations[:3]))
         raise InputError(

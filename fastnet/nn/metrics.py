@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.errors import InputError, suggest
+from fastnet.nn.function_loss import FunctionLoss
 from fastnet.nn.losses import Loss
 from fastnet.utils.param_validation import check_list
 
@@ -160,6 +161,8 @@ _NEEDS: Final = {
 }
 
 
+_ARTICLES: Final = {"answer": "an ", "two classes": ""}
+
 # The words of a name that tell the direction, as scikit-learn names its functions.
 _WORDS: Final[dict[str, Mode]] = {
     **dict.fromkeys(
@@ -240,7 +243,7 @@ def get(metrics: Any, loss: Loss, outputs: int) -> list[tuple[str, Metric]]:
             made.append((name, OwnMetric(name, metric)))
         elif isinstance(metric, str) and metric in METRICS:
             _require_fit(metric, loss, outputs)
-            made.append((metric, METRICS[metric]))
+            made.append((metric, _on_targets_of(loss, metric)))
         else:
             raise InputError(f"unknown metric {metric!r}{suggest(metric, METRICS)}")
     names = [name for name, _ in made]
@@ -250,9 +253,22 @@ def get(metrics: Any, loss: Loss, outputs: int) -> list[tuple[str, Metric]]:
     return made
 
 
+def _on_targets_of(loss: Loss, name: str) -> Metric:
+    """Return a metric of fastnet; of a caller's loss, it compares targets that are comparable."""
+    metric = METRICS[name]
+    if not isinstance(loss, FunctionLoss):
+        return metric
+    return lambda target, output, weight: metric(
+        loss.comparable(name, target, output.shape[1]), output, weight
+    )
+
+
 def _require_fit(name: str, loss: Loss, outputs: int) -> None:
-    need, answers = _NEEDS[name], loss.metric == "accuracy"
-    classes = outputs if loss.name == "cross_entropy" else 2 if outputs == 1 else 0
+    need, answers, classed = _NEEDS[name], loss.metric == "accuracy", loss.name == "cross_entropy"
+    if isinstance(loss, FunctionLoss):  # the activation says what the outputs are
+        classed = loss.activation == "softmax"
+        answers = classed or (loss.activation == "sigmoid" and need != "number")
+    classes = outputs if classed else 2 if outputs == 1 else 0
     fits = {
         "answer": answers,
         "class": answers and classes > 0,
@@ -261,8 +277,8 @@ def _require_fit(name: str, loss: Loss, outputs: int) -> None:
     }
     if not fits[need]:
         raise InputError(
-            f"the metric {name!r} needs {need if need[0] == 't' else 'a ' + need} to compare, "
-            f"which the loss {loss.name!r} with {outputs} outputs does not give."
+            f"the metric {name!r} needs {_ARTICLES.get(need, 'a ')}{need} to compare, "
+            f"which the loss {loss.title!r} with {outputs} outputs does not give."
         )
 
 

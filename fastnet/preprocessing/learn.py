@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastnet.data.frame import Frame, as_frame
 from fastnet.data.text import Texts
 from fastnet.errors import InputError
+from fastnet.nn.function_loss import FunctionLoss
 from fastnet.nn.losses import Loss
 from fastnet.nn.plan import Plan
 from fastnet.preprocessing.base import Passthrough
@@ -91,6 +92,8 @@ def _learn_target(
         task = "classification"
     columns = target_columns(values, names[0] if names else "target")
     texts = isinstance(columns[0], Texts) or columns[0].dtype.kind == "b"
+    if texts and isinstance(loss, FunctionLoss) and loss.activation in ("softmax", "sigmoid"):
+        task = "classification"
     scaled = scales_targets(loss, plan.output_activation.name)
     if not names and not (texts if task == "classification" else scaled):
         return None
@@ -160,7 +163,7 @@ def require_scalable(loss: Loss, output_activation: str) -> None:
     if not scales_targets(loss, output_activation):
         raise InputError(
             f"standardize_targets goes with the losses {', '.join(SCALED)} and the output "
-            f"activation 'identity', got {loss.name!r} and {output_activation!r}."
+            f"activation 'identity', got {loss.title!r} and {output_activation!r}."
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet.errors import InputError
+from fastnet.nn.function_loss import FunctionLoss
 from fastnet.nn.losses import Loss
 from fastnet.utils.param_validation import check_int, shown
 
@@ -87,7 +88,8 @@ def targets(
 ) -> tuple[NDArray[np.int64] | None, Array | None]:
     """Return ``(labels, None)`` or ``(None, target)``, as the loss requires.
 
-    labels are (N,) int64 within the classes, target is (N, T). `names` are those of x and y.
+    labels are (N,) int64 within the classes, target is (N, T). `names` are those of x and y. A
+    caller's function may take any number of target columns.
     """
     name = names[1]
     array = numeric(name, values)
@@ -104,6 +106,8 @@ def targets(
     columns = outputs // loss.outputs_per_target
     if array.ndim == 1:
         array = array[:, None]
+    if isinstance(loss, FunctionLoss) and array.ndim == 2 and array.shape[1]:
+        columns = array.shape[1]
     if array.ndim != 2 or array.shape[1] != columns:
         raise InputError(
             f"{name} must have the shape ({rows}, {columns})"

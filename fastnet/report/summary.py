@@ -77,7 +77,7 @@ class Described:
         more = f", and {len(names) - _MOST} more" if len(names) > _MOST else ""
         outputs = f"{schema.outputs} ({schema.activation})"
         found.append(("outputs", f"{outputs}: {shown}{more}" if names else outputs))
-        found.append(("loss", "not trained yet" if schema.loss is None else schema.loss.name))
+        found.append(("loss", "not trained yet" if schema.loss is None else schema.loss.title))
         if self.temperature is not None:
             found.append(("calibrated", f"at temperature {self.temperature:.4g}"))
         return [*found, ("computed", f"in {self.dtype.name} on {self.backend}")]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.errors import FastNetError, ModelFileError
-from fastnet.nn import layers, losses
+from fastnet.nn import function_loss, layers
 from fastnet.nn.layers import Layer
 from fastnet.nn.losses import GaussianNLL, Loss
 from fastnet.nn.plan import Plan, make_plan
@@ -77,7 +77,7 @@ def write(path: Path, model: ModelFile) -> None:
         "dtype": model.dtype.name,
         "seed": model.seed,
         "label_names": labels and [str(name) for name in labels],
-        "loss": None if model.loss is None else losses.to_dict(model.loss),
+        "loss": None if model.loss is None else function_loss.to_dict(model.loss),
         "temperature": model.temperature,
         "preprocessor": content,
     }
@@ -127,7 +127,7 @@ def _restore(description: dict[str, Any], found: dict[str, NDArray[Any]]) -> Mod
         seed=validation.seed_of(description["seed"]),
         tensors=tensors,
         preprocessor=preprocessor,
-        loss=None if loss is None else losses.from_dict(loss, plan.output_activation.name),
+        loss=None if loss is None else function_loss.from_dict(loss, plan.output_activation.name),
         label_names=None if labels is None else tuple(map(str, check_list("label_names", labels))),
         temperature=temperature
         if temperature is None

@@ -71,7 +71,7 @@ def evaluate(
 
     Sums are kept, and the targets and outputs of all rows where there are `metrics`.
     """
-    engine, backend = model.engine(), model.backend_object
+    engine, backend = model.engine_for(loss), model.backend_object
     total, moments, kept = NOTHING, Moments(), list[tuple[Array, Array, Array | None]]()
     squares: Any = 0.0
     several = loss.metric == "r2" and chunks.target_columns > 1

@@ -228,7 +228,9 @@ def prepare(
     variance = 0.0
     if loss.metric == "r2":
         variance = metric_table.variance(train.targets, train.rows.weight)
-    job = options.job(model.engine(options.threads), data, evaluated, metrics, variance)
+    engine = model.engine_for(loss, options.threads)
+    engine.rehearse(train.rows.part(0, batch), loss)
+    job = options.job(engine, data, evaluated, metrics, variance)
 
     def rows_fingerprint() -> dict[str, Any]:
         return (

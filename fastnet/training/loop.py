@@ -88,9 +88,13 @@ def train_once(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> 
     """Take one step on all rows of the job; return the loss before it."""
     model, good = job.model, job.model.snapshot()
     coefficients = config.optimizer.step_coefficients(state.updates + 1, state.rates(np.zeros(1)))
-    tally = job.engine.train_epoch(
-        job.rows, config, state.moments, coefficients, epoch=state.epoch, step=state.step
-    )
+    try:
+        tally = job.engine.train_epoch(
+            job.rows, config, state.moments, coefficients, epoch=state.epoch, step=state.step
+        )
+    except BaseException:  # a caller's loss may raise after the forward pass moved statistics
+        model.restore(good)
+        raise
     if not tally.steps or not model.is_finite():
         model.restore(good)
         state.forget()

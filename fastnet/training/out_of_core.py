@@ -165,6 +165,12 @@ class Windows:
         how = self._model, self._loss, preprocessor, (start, stop), dtype, targets_dtype
         return checked_rows(self._chunks, *how)
 
+    def first(self, most: int) -> Batch:
+        """Return the first rows, at most so many."""
+        dtypes = self._model.dtype, self._model.dtype
+        checked = next(self._checked(0, min(most, len(self)), self.preprocessor, *dtypes))
+        return self._weighed(checked).rows
+
     def _weighed(self, samples: Samples) -> Samples:
         """Return rows with the weights of their classes."""
         options = self._class_weight, self._loss, self._model.outputs
@@ -310,7 +316,9 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
     if held_out is not None:
         held_out = held_out.weighted()
         evaluated = EvaluationSet.of(held_out, model.backend_object, "val_")
-    engine = ChunkEngine(model.engine(options.threads), model.backend_object, windows)
+    of_loss = model.engine_for(loss, options.threads)
+    of_loss.rehearse(windows.first(batch), loss)
+    engine = ChunkEngine(of_loss, model.backend_object, windows)
     # Of the chunks, the trainer needs only their number of rows.
     job = options.job(engine, chunks, evaluated, metrics, windows.target_variance)
 

@@ -139,7 +139,9 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if not is_dataclass(value):
         return value
-    named = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    parts = {field.name: getattr(value, field.name) for field in fields(value)}
+    # Of a function there is its name, in a part of its own.
+    named = {name: _plain(part) for name, part in parts.items() if not callable(part)}
     return {"name": getattr(value, "name", type(value).__name__), **named}
 
 

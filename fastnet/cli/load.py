@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet import data
-from fastnet.cli.options import Name
+from fastnet.cli.sources import Reading, file_of
 from fastnet.data import BUILT_IN, Dataset
 from fastnet.data.frame import Frame
 from fastnet.data.text import Texts, is_number
@@ -19,8 +19,6 @@ from fastnet.network import Network
 from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
-
-SPLIT: Final = Name("split", ("auto", "train", "test"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,24 +54,26 @@ class Rows:
         return self.target.decode(self.target.encode(self.y))
 
 
-def load_for(
-    network: Network, source: str, *, target: str | None, folder: str | None, split: str
-) -> Rows:
+def load_for(network: Network, source: str, reading: Reading, target: str | None = None) -> Rows:
     """Load a data set or a file for a network.
 
     ``split="auto"`` takes the test split, if there is one.
     """
+    folder, split = reading.folder, reading.split
     if folder is not None and source not in BUILT_IN:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
     preprocessor = network.preprocessor
     known = preprocessor.target
+    file, name = file_of(source)
     dataset = data.load(
-        source,
+        file,
         target=target,
         learning=False,
         preprocessor=preprocessor if isinstance(preprocessor, TablePreprocessor) else None,
         usual_target=known.names[0].split("[")[0] if known and known.names else "y",
         folder=folder,
+        name=name,
+        **reading.form.keywords,
     )
     if split == "test" and dataset.test is None:
         raise InputError(f"{dataset.name} has no test split: leave out --split.")

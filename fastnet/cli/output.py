@@ -103,6 +103,8 @@ def check_writable(option: str, path: Path, inputs: Sequence[str] = ()) -> None:
     inputs : sequence of str
         Files that the command reads and must not replace.
     """
+    if str(path) == "-":
+        raise InputError(f"{option}: expected the name of a file, got '-'.")
     if path.exists():
         if path.is_dir():
             raise InputError(f"{option}: {path} is a folder; name a file in it.")

@@ -15,9 +15,17 @@ from numpy.typing import NDArray
 from fastnet.data.arrays import Arrays, as_matrix
 from fastnet.data.columns import Names, Target, TextColumns, match_targets, missing_target
 from fastnet.data.frame import Frame
-from fastnet.data.frame_files import FRAME_FILES, kind_of_file, learned, read_frame, text_columns_of
+from fastnet.data.frame_files import (
+    FRAME_FILES,
+    kind_of_file,
+    learned,
+    read_file,
+    require_default,
+    text_columns_of,
+)
 from fastnet.data.selection import select
 from fastnet.data.text import Texts, place
+from fastnet.data.text_format import TextFormat
 from fastnet.data.values import Values, numbers_of, of_cells
 from fastnet.errors import DataError, DataNotFoundError, InputError, suggest
 
@@ -121,6 +129,11 @@ def load(
     preprocessor: Any = None,
     usual_target: str = "y",
     folder: str | os.PathLike[str] | None = None,
+    sep: str | None = None,
+    decimal: str = ".",
+    thousands: str | None = None,
+    encoding: str = "utf-8",
+    name: str | None = None,
 ) -> Dataset:
     """Load a data set: its inputs and targets as they stand in the file.
 
@@ -128,8 +141,8 @@ def load(
     ----------
     source : str or path
         ``digits``, ``fashion-mnist``, or a ``.csv``, ``.tsv``, ``.npz``, ``.npy``, ``.parquet``,
-        ``.arrow``, ``.feather`` or IDX file (such as ``train-images-idx3-ubyte.gz``). A file called
-        like a data set is ``./digits``.
+        ``.arrow``, ``.feather`` or IDX file (such as ``train-images-idx3-ubyte.gz``). Text may be
+        compressed (``.csv.gz``). A file called like a data set is ``./digits``.
     target : str, int or sequence of these, optional
         What is to be learned. Tables: a column's name, or several with commas; without a header,
         and in NPY files: a name ``x0``, ``x1``, ... or an index, negative from the end. NPZ: the
@@ -148,6 +161,10 @@ def load(
         The array of an NPZ file that holds the targets where `target` is None.
     folder : str or path, optional
         Where the files of ``fashion-mnist`` are, or in its subfolder ``fashion-mnist``.
+    sep, decimal, thousands, encoding : str
+        How a text file is written; see `fastnet.tables.read_frame`.
+    name : str, optional
+        What messages call a text file; default: its path.
 
     Raises
     ------
@@ -165,10 +182,12 @@ def load(
     """
     if task not in _TASKS:
         raise InputError(f"There is no task {task!r}{suggest(task, _TASKS)}")
+    form = TextFormat(sep, decimal, thousands, encoding)
     if isinstance(source, str) and source in BUILT_IN:
         if target not in (None, "label") or task == "regression":
             raise InputError(f"{source} is for classification of its target 'label'.")
         _require_table(source, features, drop)
+        require_default(form, source)
         return _of_arrays(_function(source.replace("-", "_"), "read")(folder), source)
     if folder is not None:
         raise InputError(f"folder is for {', '.join(BUILT_IN)} only; give the path as the source.")
@@ -187,12 +206,13 @@ def load(
             raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
         if arrays is not None:
             _require_table(path.name, features, drop)
+            require_default(form, path.name)
             dataset = _of_arrays(arrays, path.name)
             _check_task(task, len(dataset.target_names))
             return dataset
     if preprocessor is not None and text_columns is None:
         text_columns = text_columns_of(preprocessor, target)
-    frame = read_frame(path, text_columns=text_columns)
+    frame = read_file(path, form, text_columns, source=name)
     names: tuple[str, ...] = ()
     if target is not None:
         names = match_targets(target, tuple(frame.columns), frame.named, frame.source)
@@ -201,7 +221,7 @@ def load(
     frame = select(frame, features=features, drop=drop, targets=names)
     if learning:
         frame = learned(frame, text_columns, but=names if task == "classification" else ())
-    dataset = Dataset(path.name, frame, None)
+    dataset = Dataset(name or path.name, frame, None)
     return dataset.with_targets(names, task) if names else dataset
 
 

@@ -11,12 +11,15 @@ from typing import Any, Final
 
 from fastnet.data.columns import Target, TextColumns, match_targets
 from fastnet.data.frame import Frame
+from fastnet.data.text_format import DEFAULT, GZIP, TextFormat
 from fastnet.data.values import read_texts
-from fastnet.errors import DataError, DataNotFoundError, nearest
+from fastnet.errors import DataError, DataNotFoundError, InputError, nearest
 
 FRAME_FILES: Final = {
     ".csv": ("csv", "read_csv"),
     ".tsv": ("csv", "read_csv"),
+    ".csv.gz": ("csv", "read_csv"),
+    ".tsv.gz": ("csv", "read_csv"),
     ".parquet": ("parquet", "read_parquet"),
     ".feather": ("arrow", "read_arrow"),
     ".arrow": ("arrow", "read_arrow"),
@@ -33,6 +36,10 @@ def read_frame(
     learning: bool = False,
     text_columns: TextColumns | None = None,
     preprocessor: Any = None,
+    sep: str | None = None,
+    decimal: str = ".",
+    thousands: str | None = None,
+    encoding: str = "utf-8",
 ) -> Frame:
     """Return a file's columns; values may be missing.
 
@@ -40,7 +47,7 @@ def read_frame(
     ----------
     path : str or path
         A ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` or ``.arrow`` file, or a matrix in a
-        ``.npy`` file.
+        ``.npy`` file. Text may be compressed: ``.csv.gz``, ``.tsv.gz``.
     learning : bool, default False
         Whether columns are about to be learned from it: then a column of texts of which at least
         half are numbers must hold numbers only.
@@ -50,6 +57,10 @@ def read_frame(
     preprocessor : TablePreprocessor, optional
         The one that the table is for, ``net.preprocessor``: gives the `text_columns`, which are its
         categories and its labels.
+    sep, decimal, thousands, encoding : str
+        How a text file is written: the character between cells (default: comma, semicolon or tab,
+        whichever fits), the sign before a fraction, the one between groups of three digits (a blank
+        stands for any kind of blank), and the encoding, such as ``"cp1252"``.
 
     Raises
     ------
@@ -58,22 +69,58 @@ def read_frame(
     DataError
         The file is damaged or of another kind, a cell is wrong (naming row and column), or a column
         of the preprocessor is missing.
+    InputError
+        The file cannot be written in that way, or is no text.
     """
-    file = Path(path)
-    module, name = FRAME_FILES[kind_of_file(file, FRAME_FILES)]
+    form = TextFormat(sep, decimal, thousands, encoding)
     if preprocessor is not None and text_columns is None:
         text_columns = text_columns_of(preprocessor)
+    frame = read_file(Path(path), form, text_columns)
+    return learned(frame, text_columns) if learning else frame
+
+
+def read_file(
+    path: Path,
+    form: TextFormat = DEFAULT,
+    text_columns: TextColumns | None = None,
+    *,
+    as_written: Callable[[str], bool] = lambda name: False,
+    source: str | None = None,
+) -> Frame:
+    """Return a file's columns as they stand; its arguments and errors are those of `read_frame`.
+
+    Parameters
+    ----------
+    as_written : callable
+        Whether the column of a name holds texts that are no numbers, whatever they look like.
+    source : str, optional
+        What messages call a text file; default: its path.
+    """
+    kind = kind_of_file(path, FRAME_FILES)
+    module, name = FRAME_FILES[kind]
     # Only the reader of this kind of file is imported.
     reader: Callable[..., Frame] = getattr(importlib.import_module(f"fastnet.data.{module}"), name)
     try:
-        frame = reader(file, text_columns) if module == "csv" else reader(file)
+        if module == "csv":
+            frame = reader(path, text_columns, form=form, as_written=as_written, source=source)
+        else:
+            require_default(form, path.name)
+            frame = reader(path)
     except DataError:
         raise
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     if not len(frame):
-        raise DataError(f"{file} has no rows.")
-    return learned(frame, text_columns) if learning else frame
+        raise DataError(f"{path} has no rows.")
+    return frame
+
+
+def require_default(form: TextFormat, source: str) -> None:
+    """Raise `InputError` if somebody says how a file is written that is no text."""
+    if form != DEFAULT:
+        raise InputError(
+            f"sep, decimal, thousands and encoding go with text, and {source} is none."
+        )
 
 
 def kind_of_file(path: Path, known: Collection[str]) -> str:
@@ -90,10 +137,16 @@ def kind_of_file(path: Path, known: Collection[str]) -> str:
         raise DataNotFoundError(f"There is no file {str(path)!r}{_near_file(path)}")
     if not path.is_file():
         raise DataError(f"{path} is not a file.")
-    kind = "IDX" if _IDX_NAME.search(path.name.lower()) else path.suffix.lower()
+    kind = "IDX" if _IDX_NAME.search(path.name.lower()) else ending(path)
     if kind not in known:
         raise DataError(f"{path}: expected one of {', '.join(known)}, got {kind!r}.")
     return kind
+
+
+def ending(path: Path) -> str:
+    """Return the suffix of a path in lower case; of a compressed file, with what it holds."""
+    last = path.suffix.lower()
+    return Path(path.stem).suffix.lower() + last if last == GZIP else last
 
 
 def _near_file(path: Path) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 import fastnet as fn
 from fastnet.cli.load import load_for
+from fastnet.cli.sources import Reading
 from fastnet.data import BUILT_IN, Dataset, load
 from fastnet.data.frame_files import read_frame
 from fastnet.errors import DataError, DataNotFoundError, InputError
@@ -65,7 +66,7 @@ def test_a_path_may_be_a_text_or_a_path(write: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_other_sources_are_refused(write: Any, tmp_path: Path) -> None:
-    kinds = ".csv, .tsv, .parquet, .feather, .arrow, .npy, .npz, IDX, got '.xlsx'"
+    kinds = ".csv, .tsv, .csv.gz, .tsv.gz, .parquet, .feather, .arrow, .npy, .npz, IDX, got '.xlsx'"
     with pytest.raises(DataError, match=f"expected one of {kinds}"):
         load(write(b"PK", "table.xlsx"))
     with pytest.raises(DataError, match="is not a file"):
@@ -213,7 +214,7 @@ def new_rows(write: Any, trained: str, text: str, given: str | None) -> tuple[An
     made = TablePreprocessor.fit(frame, target, task=task, scaling="none")
     net = fn.Network([made.inputs, 2])
     net.preprocessor = made
-    rows = load_for(net, str(write(text, "new.csv")), target=given, folder=None, split="auto")
+    rows = load_for(net, str(write(text, "new.csv")), Reading(), given)
     targets = None if rows.y is None else rows.true_values.tolist()
     return made.transform(rows.x).tolist(), targets
 

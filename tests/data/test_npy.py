@@ -16,6 +16,7 @@ from click.testing import CliRunner
 import fastnet as fn
 from fastnet.cli import group
 from fastnet.cli.load import load_for
+from fastnet.cli.sources import Reading
 from fastnet.data import load
 from fastnet.errors import DataError, InputError
 from tests.data.tables import cells, table
@@ -131,8 +132,7 @@ def test_a_model_of_labels_that_are_words_takes_class_indices_too(npz: Any) -> N
     net = fn.load(model, backend="numpy")
 
     def classes(y: Any) -> list[int]:
-        wanted = {"target": None, "folder": None, "split": "auto"}
-        return load_for(net, str(npz(x=X[: len(y)], y=y)), **wanted).true_values.tolist()
+        return load_for(net, str(npz(x=X[: len(y)], y=y)), Reading()).true_values.tolist()
 
     assert classes(words) == [1, 0, 2, 1, 0, 2]
     assert classes(Y) == Y.tolist()

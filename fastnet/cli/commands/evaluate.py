@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnet.cli import load as model_data
 from fastnet.cli import options, output
+from fastnet.cli.sources import Reading, reading_options
 from fastnet.errors import InputError
 from fastnet.inspection.calibration import calibrated_loss, uncalibrated
 from fastnet.network import Network, load
@@ -49,14 +50,7 @@ _FOR_NUMBERS = ("r2", "mae", "rmse")
     multiple=True,
     help=f"A further metric; repeatable: {', '.join(METRICS)}.",
 )
-@options.option(
-    "--split",
-    type=model_data.SPLIT,
-    metavar="auto|train|test",
-    default="auto",
-    help="The split, for data with a test split. auto: test.",
-)
-@options.option("--data-dir", metavar="FOLDER", help="Folder of the fashion-mnist files.")
+@reading_options
 @options.backend_option(options.OTHER)
 @options.option("--json", "as_json", is_flag=True, default=False, help="Write JSON.")
 def command(
@@ -65,8 +59,7 @@ def command(
     target: str | None,
     loss: str | None,
     metric: tuple[str, ...],
-    split: str,
-    data_dir: str | None,
+    reading: Reading,
     backend: str,
     as_json: bool,
 ) -> None:
@@ -78,7 +71,7 @@ def command(
     """
     # Load the model and the data, and refuse what cannot be compared.
     network = load(model, backend=backend)
-    dataset = model_data.load_for(network, data, target=target, folder=data_dir, split=split)
+    dataset = model_data.load_for(network, data, reading, target)
     if dataset.y is None:
         known = () if dataset.target is None else dataset.target.names
         wanted = f"column {' or '.join(map(repr, known))}" if known else "target"

@@ -9,6 +9,7 @@ import click
 
 from fastnet.cli import load as model_data
 from fastnet.cli import options, output
+from fastnet.cli.sources import Reading, reading_options
 from fastnet.errors import InputError
 from fastnet.network import load
 from fastnet.plotting import SUFFIXES, plot_history, plot_predictions
@@ -36,22 +37,14 @@ _LOG: Final = ".jsonl"
     help=f"The picture to write, {', '.join(SUFFIXES)}; an existing file is replaced.",
 )
 @options.option("--target", metavar="COL", show_default="as in training", help="The target column.")
-@options.option(
-    "--split",
-    type=model_data.SPLIT,
-    metavar="auto|train|test",
-    default="auto",
-    help="The split, for data with a test split. auto: test.",
-)
-@options.option("--data-dir", metavar="FOLDER", help="Folder of the fashion-mnist files.")
+@reading_options
 @options.backend_option(options.OTHER)
 def command(
     source: str,
     data: str | None,
     out: Path | None,
     target: str | None,
-    split: str,
-    data_dir: str | None,
+    reading: Reading,
     backend: str,
 ) -> None:
     """Draw learning curves, or compare predictions with targets.
@@ -76,7 +69,7 @@ def command(
         )
     else:
         network = load(source, backend=backend)
-        dataset = model_data.load_for(network, data, target=target, folder=data_dir, split=split)
+        dataset = model_data.load_for(network, data, reading, target)
         if dataset.y is None:
             raise InputError(f"{dataset.name} has no column to compare with; name it by --target.")
         plot_predictions(network, dataset.x, dataset.y, out)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from fastnet.cli import load as model_data
 from fastnet.cli import options, output
+from fastnet.cli.sources import STANDARD, Reading, reading_options
 from fastnet.network import Network, load
 
 _BLOCK: Final = 8192  # rows formatted at a time
-_STDOUT: Final = Path("-")
 
 
 @click.command(
@@ -38,18 +38,9 @@ _STDOUT: Final = Path("-")
     default="predictions.csv",
     help="The CSV file to write or replace; - for standard output.",
 )
-@options.option(
-    "--split",
-    type=model_data.SPLIT,
-    metavar="auto|train|test",
-    default="auto",
-    help="The split, for data with a test split. auto: test.",
-)
-@options.option("--data-dir", metavar="FOLDER", help="Folder of the fashion-mnist files.")
+@reading_options
 @options.backend_option(options.OTHER)
-def command(
-    model: str, data: str, out: Path, split: str, data_dir: str | None, backend: str
-) -> None:
+def command(model: str, data: str, out: Path, reading: Reading, backend: str) -> None:
     """Write a MODEL's predictions for the rows of DATA.
 
     DATA may be anything that 'train' takes; columns are found by name, and the target may be
@@ -57,12 +48,12 @@ def command(
     each class. A model trained with gaussian_nll adds a column with the standard deviation; one
     trained with quantile has a column for each quantile.
     """
-    if out != _STDOUT:
+    if out != Path(STANDARD):
         output.check_writable("--out", out, [model, data])
     network = load(model, backend=backend)
-    dataset = model_data.load_for(network, data, target=None, folder=data_dir, split=split)
+    dataset = model_data.load_for(network, data, reading)
     outputs = network.predict(dataset.x)
-    if out == _STDOUT:
+    if out == Path(STANDARD):
         for text in _csv(network, outputs):
             sys.stdout.buffer.write(text.encode("utf-8"))  # not in the terminal's encoding
         return

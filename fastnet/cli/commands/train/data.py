@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastnet import data
 from fastnet.cli.commands.train.settings import DataSettings, Settings
 from fastnet.cli.load import Rows, labelled
+from fastnet.cli.sources import file_of
 from fastnet.data import BUILT_IN, Chunks, Dataset
 from fastnet.data.frame import Frame
 from fastnet.data.labels import AUTO_CLASSES
@@ -90,13 +91,16 @@ def load(settings: Settings) -> TrainingData:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
     if wanted.chunk_rows is not None:
         return _load_chunks(settings)
+    file, name = file_of(wanted.data)
     dataset = data.load(
-        wanted.data,
+        file,
         target=wanted.target,
         task=wanted.task,
         features=wanted.features,
         drop=wanted.drop,
         folder=wanted.data_dir,
+        name=name,
+        **wanted.form.keywords,
     )
     if dataset.y is None:
         raise InputError(

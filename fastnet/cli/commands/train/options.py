@@ -11,6 +11,7 @@ import click
 from fastnet.backends.base import PRECISIONS
 from fastnet.cli.commands.train.build import SCHEDULES
 from fastnet.cli.options import F, Name, Sizes, backend_option, option
+from fastnet.cli.sources import format_options
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.losses import LOSSES
 from fastnet.nn.metrics import METRICS
@@ -55,6 +56,7 @@ _OPTIONS: Final = (
         section=_DATA,
         help="Columns of a table that are no inputs, such as identifiers.",
     ),
+    format_options(_DATA),
     option(
         "--validation",
         type=_SHARE,

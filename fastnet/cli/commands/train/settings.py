@@ -9,7 +9,9 @@ from typing import Any, Final, Literal, Self
 
 import click
 
+from fastnet.cli.sources import text_format
 from fastnet.data import BUILT_IN
+from fastnet.data.text_format import TextFormat
 from fastnet.tables import PRESETS, Preset
 from fastnet.training.callbacks import DEFAULT_VALIDATION
 
@@ -27,6 +29,7 @@ class DataSettings:
     features: str | None
     drop: str | None
     data_dir: str | None
+    form: TextFormat
     standardize: bool | None
     chunk_rows: int | None
     numeric_embedding: Literal["periodic", "piecewise"] | None
@@ -132,6 +135,7 @@ class Settings:
     @classmethod
     def read(cls, values: Mapping[str, Any], given: frozenset[str]) -> Self:
         """Return the options by name, with the defaults of a preset if one is chosen."""
+        values = {**values, "form": text_format(dict(values))}
         groups: dict[str, Any] = {
             "data": DataSettings,
             "model": ModelSettings,

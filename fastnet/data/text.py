@@ -145,13 +145,16 @@ def place(source: str, row: int, column: str) -> str:
     return f"{source}, row {row + 1}, column {quoted(column)}"
 
 
-def is_number(cell: str) -> bool:
-    """Tell whether `cell` is a decimal number; Python's ``1_000`` and non-ASCII digits are not."""
+def is_number(cell: str | bytes) -> bool:
+    """Tell whether `cell` is a decimal number.
+
+    Bytes are not, nor are Python's ``1_000`` and digits beyond ASCII.
+    """
     try:
         float(cell)
     except ValueError:
         return False
-    return cell.isascii() and "_" not in cell
+    return isinstance(cell, str) and cell.isascii() and "_" not in cell
 
 
 def parse_numbers(cells: Sequence[str]) -> NDArray[np.float64] | None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastnet.data.text import is_number
 from fastnet.errors import InputError
 from fastnet.nn.function_loss import FunctionLoss
 from fastnet.nn.losses import Loss
@@ -190,6 +191,9 @@ def numeric(name: str, values: ArrayLike) -> Array:
             taken = ": fit, predict and evaluate take them" if got == "Chunks" else ""
             raise InputError(f"{name} must hold numbers, got {got}{taken}.")
         try:
+            # Python's float takes bytes and texts such as 1_000 too.
+            if not all(is_number(c) for c in array.flat if isinstance(c, str | bytes)):
+                raise TypeError
             array = array.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
             raise InputError(
@@ -208,8 +212,11 @@ def _first_word(array: Array) -> str:
     for index in np.ndindex(array.shape):
         cell = array[index]
         try:
+            number = not isinstance(cell, str | bytes) or is_number(cell)
             float(cell)
         except (TypeError, ValueError, OverflowError):
+            number = False
+        if not number:
             place = f"row {index[0]}" + (f", column {index[1]}" if len(index) > 1 else "")
             got = repr(str(cell)) if isinstance(cell, str) else type(cell).__name__
             return f", {got} at {place} (counted from 0); {TABLES}"

@@ -83,12 +83,30 @@ def test_a_saturated_activation_neither_overflows_nor_becomes_nan(
     assert_same_outputs(answer(net, x, tmp_path), net, x)
 
 
-@pytest.mark.parametrize("answer", [ANSWERS[n] for n in ("c", "numpy", "onnx")])
+@pytest.mark.parametrize("answer", [ANSWERS[n] for n in ("c", "onnx")])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_nan_stays_visible(answer: Answer, name: str, dtype: str, tmp_path: Path) -> None:
-    net = fn.Network([1, 1], output_activation=name, dtype=dtype, backend="numpy")
-    assert np.isnan(answer(net, [[np.nan]], tmp_path)).all()
+def test_what_is_not_finite_has_no_answer(
+    answer: Answer, name: str, dtype: str, tmp_path: Path
+) -> None:
+    # These formats can refuse nothing; after the activation an infinite input might look plausible.
+    net = fn.Network([2, 2], output_activation=name, dtype=dtype, backend="numpy", seed=2)
+    rows = [[1.0, 2.0], [np.nan, 1.0], [np.inf, 1.0], [1.0, -np.inf], [0.5, 1.0]]
+    y = answer(net, rows, tmp_path)
+    assert np.isnan(y).all(axis=1).tolist() == [False, True, True, True, False]
+    assert np.isfinite(y[[0, 4]]).all()
+    for row in rows[1:4]:
+        with pytest.raises(fn.InputError, match="finite"):
+            net.predict([row])
+
+
+@pytest.mark.parametrize("answer", [ANSWERS[n] for n in ("c", "onnx")])
+def test_what_is_too_large_after_scaling_has_no_answer(answer: Answer, tmp_path: Path) -> None:
+    net = fn.Network([1, 1], output_activation="sigmoid", backend="numpy")
+    standardise(net, np.zeros(1), np.full(1, 1e-3))
+    assert np.isnan(answer(net, [[1e37], [1.0]], tmp_path))[:, 0].tolist() == [True, False]
+    with pytest.raises(fn.InputError, match="after scaling"):
+        net.predict([[1e37]])
 
 
 @by_each_format

@@ -200,6 +200,28 @@ def test_an_infinite_number_is_refused_and_stays_visible(infinite: float, tmp_pa
         net.predict({"a": [infinite], "t": ["u"], "b": [1.0]})
 
 
+# All that `str.strip` takes away, in UTF-8.
+BLANKS = [chr(c) for c in range(1, 0x10000) if chr(c).isspace()]
+
+
+@pytest.mark.filterwarnings("ignore:.*not there in training")
+def test_blanks_around_a_text_do_not_count(tmp_path: Path) -> None:
+    net = for_table({"t": ["u", "two\u00a0words", "", "\u0420"] * 3})
+    loaded = compiled.library(tmp_path, net)
+
+    def inputs(text: str | None) -> bytes:
+        return compiled.encode_row(loaded, net, [text])[1].tobytes()
+
+    kept = ["\u200b", "\ufeff", "\u1681", "\u200c", "\u2027", "\u2060", "\u3001", "\u0180", "x"]
+    for word in ("u", "two\u00a0words", "", "\u0420"):
+        for blank in [*BLANKS, *kept]:
+            for text in (blank + word, word + blank, f"{blank}{blank}{word} {blank}"):
+                x = net.preprocessor.transform({"t": [text]}, net.dtype)
+                assert inputs(text) == x.tobytes(), ascii(text)
+    assert len({inputs(text) for text in ("u", "two\u00a0words", "", "\u0420", None)}) == 5
+    assert inputs("two words") == inputs("u u") == inputs(None)
+
+
 def test_a_text_is_a_category_byte_for_byte(tmp_path: Path) -> None:
     net = for_table({"t": ["u", "", "w"]})
     loaded = compiled.library(tmp_path, net)
@@ -207,7 +229,7 @@ def test_a_text_is_a_category_byte_for_byte(tmp_path: Path) -> None:
     missing = compiled.encode_row(loaded, net, [None])[1]
     rows = [*known.values(), missing]
     assert len({row.tobytes() for row in rows}) == 4
-    for text in ("U", " u", "uu", "NULL"):
+    for text in ("U", "u u", "uu", "NULL"):
         assert (compiled.encode_row(loaded, net, [text])[1] == missing).all()
 
 

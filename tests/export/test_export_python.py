@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,15 @@ import pytest
 import fastnet as fn
 from fastnet.export import export
 from tests.export.formats import python_module
-from tests.exports import ODD_NAMES, assert_same_outputs, disturbed, for_table
+from tests.exports import (
+    LIMIT,
+    ODD_NAMES,
+    assert_same_outputs,
+    disturbed,
+    for_table,
+    relative_difference,
+    standardise,
+)
 
 RUNNER = """
 import sys
@@ -96,3 +106,64 @@ def test_a_wrong_shape_is_refused() -> None:
     made = python_module(fn.Network([2, 1], backend="numpy"))
     with pytest.raises(ValueError, match=r"x must have the shape \(N, 2\), got \(3,\)"):
         made.predict(np.zeros(3))
+
+
+PLAIN = fn.Network([2, 3, 2], output_activation="softmax", backend="numpy", seed=1)
+DOUBLE = fn.Network([2, 3, 1], dtype="float64", backend="numpy", seed=1)
+SCALED = fn.Network([2, 3, 1], backend="numpy", seed=1)
+standardise(SCALED, [1.0, -2.0], [0.5, 1e-3])
+ROWS: dict[str, Any] = {
+    "lists": [[1, 2.5]],
+    "truths": [[True, False]],
+    "integers": np.array([[2**60 + 1, 1]]),
+    "half": np.array([[1, 2]], np.float16),
+    "big-endian": np.array([[1, 2]], ">f8"),
+    "a matrix": np.array([[1, 2], [3, 4]]).T,
+    "numbers as objects": np.array([[1, Decimal("2.5")]], object),
+    "texts as objects": np.array([["1", " 2.5"]], object),
+    "no rows": np.zeros((0, 2)),
+    "a mask of nothing": np.ma.masked_array([[1.0, 2.0]], False),
+    "one row": [1, 2],
+    "a number": 3.0,
+    "three columns": np.zeros((1, 3)),
+    "ragged": [[1, 2], [1]],
+    "nan": [[np.nan, 1]],
+    "none": [[None, 1]],
+    "inf": [[np.inf, 1]],
+    "beyond float32": [[1e39, 1]],
+    "beyond float32 when scaled": [[0, 1e37]],
+    "beyond float64": [[10**400, 1]],
+    "texts": [["1", "2"]],
+    "a text of Python": np.array([["1_000", 2]], object),
+    "other digits": np.array([["\u0661", 2]], object),
+    "bytes": [[b"1", b"2"]],
+    "bytes as objects": np.array([[b"1", 2]], object),
+    "dates": np.array([["2020-01-01", "2021-01-01"]], "M8[D]"),
+    "durations": np.array([[1, 2]], "m8[s]"),
+    "complex": [[1j, 2]],
+    "records": np.zeros(2, [("a", "f4"), ("b", "f4")]),
+    "masked": np.ma.masked_array([[1.0, 2.0]], [[True, False]]),
+}
+
+
+@pytest.mark.parametrize("net", [PLAIN, DOUBLE, SCALED], ids=["float32", "float64", "scaled"])
+@pytest.mark.parametrize("x", ROWS.values(), ids=ROWS)
+def test_rows_are_answered_and_refused_as_by_the_network(x: Any, net: fn.Network) -> None:
+    made = python_module(net)
+    try:
+        expected = net.predict(x)
+    except fn.InputError:
+        with pytest.raises(ValueError, match=r"x (must|holds|has)|inhomogeneous"):
+            made.predict(x)
+    else:
+        y = made.predict(x)
+        assert y.shape == expected.shape
+        assert not len(y) or relative_difference(y, expected) <= LIMIT[net.dtype.name]
+
+
+def test_some_rows_are_answered_and_some_refused() -> None:
+    assert len(python_module(PLAIN).predict(ROWS["texts as objects"])) == 1
+    with pytest.raises(fn.InputError, match="'1_000' at row 0, column 0"):
+        PLAIN.predict(ROWS["a text of Python"])
+    with pytest.raises(ValueError, match="finite in float32"):
+        python_module(SCALED).predict(ROWS["beyond float32 when scaled"])

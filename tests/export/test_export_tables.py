@@ -366,7 +366,8 @@ def test_every_spelling_of_a_date_and_a_truth_is_read_as_by_the_network() -> Non
 
 
 SPELLED = ["", "NA", "-", "None", "nan", "?", "-nan", "1", " 2.50 ", "+1e5", "-.5", "1.", "007",
-           "\u00a03", "a", " a ", "inf"]  # fmt: skip
+           "\u00a03", "a", " a ", "inf", "1_000", "\u0661", "a\u00a0", "\u3000a\v", 'say "a"',
+           "it's", "two words", "two\u00a0words", "a,b", "a\0", "\ufeffa"]  # fmt: skip
 CELLS: dict[str, st.SearchStrategy[Any]] = {
     "texts": st.sampled_from(SPELLED),
     "numbers": st.sampled_from(
@@ -387,8 +388,9 @@ def columns(draw: st.DrawFn) -> Any:
 
 
 # A network whose categories are what tables write for no value, and numbers.
-WORDS = ["-", "none", "NA", "a", "?", "inf", "1", "2.5", "007", "100000", "0", "True"] * 4
-READER = for_table({"x": [*range(47), None], "word": WORDS}, categorical=["word"])
+WORDS = ["-", "none", "NA", "a", "?", "inf", "1", "2.5", "007", "100000", "0", "True", "a,b",
+         'say "a"', "it's", "two words", " blanks\u00a0"] * 4  # fmt: skip
+READER = for_table({"x": [*range(len(WORDS) - 1), None], "word": WORDS}, categorical=["word"])
 
 
 @pytest.mark.filterwarnings("ignore:.*not there in training")
@@ -420,6 +422,30 @@ def test_an_array_has_its_columns_in_the_order_of_training() -> None:
     assert len(np.unique(expected)) == 60
 
 
+@pytest.mark.parametrize("names", [["x", "x", "word"], ["x", "word", "more", "more"]])
+@pytest.mark.parametrize("library", ["pandas", "arrow"])
+def test_a_name_of_two_columns_is_refused_as_by_the_network(names: list[str], library: str) -> None:
+    cells = [["a"] if name == "word" else [1.0] for name in names]
+    if library == "pandas":
+        frame = pytest.importorskip("pandas").DataFrame([[c[0] for c in cells]], columns=names)
+    else:
+        frame = pytest.importorskip("pyarrow").table(cells, names=names)
+    for refuse in (READER.preprocessor.transform, python_module(READER).encode):
+        with pytest.raises(ValueError, match="has two columns named '(x|more)'"):
+            refuse(frame)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [None, 3, "ab", [{"x": 1.0, "word": "a"}], {"x": 1.0, "word": "a"},
+     {"x": [[1.0]], "word": [["a"]]}, {"x": np.ma.masked_array([1.0], [True]), "word": ["a"]}],
+    ids=["none", "number", "text", "records", "a row", "two axes", "masked"],
+)  # fmt: skip
+def test_what_is_no_table_is_refused_in_a_sentence(table: Any) -> None:
+    with pytest.raises(ValueError, match="expected a dict or a data|has the shape|masked"):
+        python_module(READER).encode(table)
+
+
 @pytest.mark.parametrize(
     ("column", "cells", "message"),
     [
@@ -427,7 +453,7 @@ def test_an_array_has_its_columns_in_the_order_of_training() -> None:
         ("size", [np.inf], "'size' must hold finite numbers"),
         ("size", [b"1"], "'size' must hold numbers, texts or dates"),
         ("size", np.array([1], "M8[ns]"), "must hold numbers, got np.datetime64"),
-        ("city", [["a"]], "'city' must hold numbers, texts or dates"),
+        ("city", [["a"]], "'city' has the shape"),
         ("city", None, "the table has no column 'city'"),
         (None, np.zeros((1, 3)), r"expected the shape \(N, 12\), got \(1, 3\)"),
     ],

@@ -32,9 +32,10 @@ _STEPS: Final[dict[type[Step], str]] = {
 
 _ABOUT_TABLES: Final = (
     "NAME_encode(row, x) writes x for the row of a table. A number that is NAN is missing, and",
-    "so is a text that is NULL. Texts are UTF-8 without blanks around them; one that is not in",
-    "NAME_categories_FIELD is treated as missing. The result is 0, or k where the number in",
-    "field k, from 1, is infinite or too large: then all of x is NAN, and so is y.",
+    "so is a text that is NULL. Texts are UTF-8; blanks around them do not count, and one that is",
+    "not in NAME_categories_FIELD, spelled as there, is treated as missing. The result is 0, or k",
+    "where the number in field k, from 1, is infinite or too large: then all of x is NAN, and so",
+    "is y.",
 )
 
 
@@ -147,6 +148,7 @@ def _predict(network: Network, steps: Sequence[Step]) -> str:
             "first[i] = (REAL)(((double)x[i] - input_mean[i]) / input_scale[i]);"
         )
         widths["first"], source = network.inputs, "first"
+    lines.append(f"for (size_t i = 0; i < {network.inputs}; i++) gap += {source}[i] - {source}[i];")
     for index, step in enumerate(steps):
         # The last step writes y; the others write the buffer that the one before did not.
         width = len(step.b)
@@ -163,6 +165,8 @@ def _predict(network: Network, steps: Sequence[Step]) -> str:
         if step.activation != "identity":
             lines.append(f"apply_{step.activation}({into}, {width});")
         source = into
-    declared = [f"REAL {name}[{width}];" for name, width in widths.items()]
+    lines.append(f"for (size_t o = 0; o < {network.outputs}; o++) y[o] += gap;")
+    declared = ["REAL gap = 0; /* NAN if an input is not finite: there is no answer to it. */"]
+    declared += [f"REAL {name}[{width}];" for name, width in widths.items()]
     body = "".join(f"  {line}\n" for line in (*declared, *lines))
     return f"void NAME_predict(const REAL *x, REAL *y) {{\n{body}}}\n"

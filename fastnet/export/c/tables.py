@@ -59,11 +59,32 @@ _SCALED: Final[dict[Scaling, str]] = {
 }
 
 _INDEX_OF: Final = """\
-/* The index of a text in a list; -1 where it is NULL or not in the list. */
+/* The bytes of the blank of Unicode that a text begins with; 0 if it begins with something else. */
+static size_t blank(const char *text) {
+  const unsigned char *s = (const unsigned char *)text;
+  if ((s[0] >= 9 && s[0] <= 13) || (s[0] >= 28 && s[0] <= 32)) return 1;
+  if (s[0] == 0xC2) return s[1] == 0x85 || s[1] == 0xA0 ? 2 : 0;
+  if (s[0] == 0xE1) return s[1] == 0x9A && s[2] == 0x80 ? 3 : 0;
+  if (s[0] == 0xE3) return s[1] == 0x80 && s[2] == 0x80 ? 3 : 0;
+  if (s[0] != 0xE2) return 0;
+  if (s[1] == 0x81) return s[2] == 0x9F ? 3 : 0;
+  if (s[1] != 0x80) return 0;
+  return (s[2] >= 0x80 && s[2] <= 0x8A) || s[2] == 0xA8 || s[2] == 0xA9 || s[2] == 0xAF ? 3 : 0;
+}
+
+/* The index of a text, without blanks around it, in a list; -1 where it is NULL or not there. */
 static int index_of(const char *text, const char *const *list, int n) {
+  size_t length = 0, at = 0;
   int k;
-  for (k = 0; text != NULL && k < n; k++) {
-    if (strcmp(text, list[k]) == 0) return k;
+  if (text == NULL) return -1;
+  while (blank(text)) text += blank(text);
+  while (text[at] != 0) {
+    size_t skipped = blank(text + at);
+    at += skipped ? skipped : 1;
+    if (!skipped) length = at;
+  }
+  for (k = 0; k < n; k++) {
+    if (strlen(list[k]) == length && memcmp(text, list[k], length) == 0) return k;
   }
   return -1;
 }

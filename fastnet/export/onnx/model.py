@@ -120,9 +120,11 @@ def content(network: Network, name: str) -> bytes:
         value = g.op("Sub", value, g.constant(scaling[0], "input.mean"))
         value = g.op("Div", value, g.constant(scaling[1], "input.scale"))
         value = g.cast(value)
+    # 0, or NaN if an input is not finite: there is no answer to it, and a graph can refuse nothing.
+    gap = g.op("ReduceMean", g.op("Sub", value, value), axes=[1], keepdims=1)
     for index, step in enumerate(steps_of(network)):
         value = _ACTIVATIONS[step.activation](g, _step(g, index, step, value))
-    g.op("Identity", value, name="y")
+    g.op("Add", value, gap, name="y")
 
     # The file: the graph, its versions, and names as metadata.
     graph = helper.make_graph(

@@ -45,7 +45,7 @@ def content(network: Network, name: str) -> bytes:
     functions = [templates.STEPS[kind] for kind in dict.fromkeys(map(type, steps))]
     for activation in activations_of(steps):
         functions += [text for text in templates.ACTIVATIONS[activation] if text not in functions]
-    functions.append(_predict(network, steps))
+    functions += [templates.CHECKS, _predict(network, steps)]
     functions += [templates.LABELS] if labels else []
     functions += [templates.DEVIATIONS] if deviations else []
     functions += tables.functions(table) if table is not None else []
@@ -105,10 +105,13 @@ def _head(network: Network, table: InputTable | None) -> str:
 
 def _predict(network: Network, steps: Sequence[Step]) -> str:
     """Return the function that predicts: a line for each step."""
-    scaled, lines = scaling_of(network) is not None, []
-    if scaled:
+    lines = ["x = _finite(_numeric(x), DTYPE)"]
+    if scaling_of(network) is not None:
         # In double: a large mean would cost single precision its digits.
-        lines.append('x = ((x - TENSORS["mean"]) / TENSORS["scale"]).astype(DTYPE)')
+        lines = [
+            "x = _finite(_numeric(x), float)",
+            'x = _finite((x - TENSORS["mean"]) / TENSORS["scale"], DTYPE)',
+        ]
     for index, step in enumerate(steps):
         if isinstance(step, Normalize):
             value = f'normalize(x, "{index}", {step.epsilon!r})'
@@ -117,12 +120,7 @@ def _predict(network: Network, steps: Sequence[Step]) -> str:
         called = step.activation != "identity"
         lines.append(f"x = {step.activation}({value})" if called else f"x = {value}")
     body = "\n    ".join(lines)
-    return templates.PREDICT.format(
-        inputs=network.inputs,
-        outputs=network.outputs,
-        dtype="np.float64" if scaled else "DTYPE",
-        lines=body,
-    )
+    return templates.PREDICT.format(inputs=network.inputs, outputs=network.outputs, lines=body)
 
 
 def _tuple(variable: str, values: Sequence[object], comment: str) -> str:

@@ -72,9 +72,10 @@ def encode(table):
         if table.ndim != 2 or table.shape[1] != len(names):
             raise ValueError(f"expected the shape (N, {{len(names)}}), got {{table.shape}}.")
         table = dict(zip(names, table.T))
+    there = _names(table)
     parts, number = [], 0
     for index, (name, kind, about, categories) in enumerate(COLUMNS):
-        if kind != "empty" and name not in getattr(table, "column_names", table):
+        if kind != "empty" and name not in there:
             raise ValueError(f"the table has no column {{name!r}}.")
         if kind == "numeric":
             if isinstance(about, str):
@@ -92,6 +93,17 @@ def encode(table):
 '''
 
 _COLUMNS: Final = r'''\
+def _names(table):
+    """Return the names of a table's columns, which are all different."""
+    if not (hasattr(table, "keys") or (hasattr(table, "columns") and hasattr(table, "shape"))):
+        raise ValueError("expected a dict or a data frame of columns, or an array (N, C).")
+    names = list(getattr(table, "column_names", getattr(table, "columns", table)))
+    twice = [name for k, name in enumerate(names) if name in names[:k]]
+    if twice:
+        raise ValueError(f"the table has two columns named {twice[0]!r}.")
+    return names
+
+
 def _of_numbers(numbers, k):
     center, factor = TENSORS["center"][k], TENSORS["factor"][k]
     SCALED
@@ -114,9 +126,21 @@ def _of_codes(codes, name):
     return x
 
 
+def _array_of(column, name):
+    """Return a column as an array (N,)."""
+    if isinstance(column, np.ma.MaskedArray) and np.ma.is_masked(column):
+        raise ValueError(f"the column {name!r} has masked values.")
+    array = np.asarray(column)
+    if array.dtype.kind == "U" and hasattr(column, "to_list"):  # NumPy ends texts before NULs
+        array = np.array(column.to_list(), object)
+    if array.ndim != 1:
+        raise ValueError(f"the column {name!r} has the shape {array.shape}, expected (N,).")
+    return array
+
+
 def _cells(column, name):
     """Return the cells of a column, all numbers, all times or all texts; None where missing."""
-    array = np.asarray(column)
+    array = _array_of(column, name)
     if array.dtype.kind in "Mm":
         array = array.astype(array.dtype.kind + "8[us]")
     cells = [None if _is_missing(cell) else cell for cell in array.tolist()]
@@ -125,8 +149,8 @@ def _cells(column, name):
     if known and all(isinstance(cell, timedelta) for cell in known):
         return [None if cell is None else cell.total_seconds() for cell in cells]
     odd = [cell for cell in known if not isinstance(cell, (str, np.datetime64, *NUMBERS))]
-    if odd or array.dtype.kind not in "biufOUTMm" or array.ndim != 1:
-        held = type(odd[0]).__name__ if odd else f"{array.dtype} of shape {array.shape}"
+    if odd or array.dtype.kind not in "biufOUTMm":
+        held = type(odd[0]).__name__ if odd else str(array.dtype)
         raise ValueError(f"the column {name!r} must hold numbers, texts or dates, got {held}.")
     if all(isinstance(cell, (bool, np.bool_)) for cell in known):
         return cells
@@ -153,7 +177,7 @@ def _text(cell):
 
 def _numbers(column, name, truths=False):
     """Return the numbers (N,) of a column; NaN where one is missing."""
-    numbers = np.asarray(column)
+    numbers = _array_of(column, name)
     if numbers.dtype.kind not in "biuf":
         numbers = np.array([_number(cell, name, truths) for cell in _cells(column, name)])
     numbers = numbers.astype(float)

@@ -74,14 +74,43 @@ def normalize(x, name, epsilon):
 PREDICT: Final = """\
 @np.errstate(all="ignore")  # a number that overflows is infinite, as in fastnet
 def predict(x):
-    \"\"\"Return the outputs (N, {outputs}) for x (N, {inputs}).\"\"\"
-    x = np.asarray(x, {dtype})
-    if x.ndim != 2 or x.shape[1] != INPUTS:
-        raise ValueError(f"x must have the shape (N, {{INPUTS}}), got {{x.shape}}.")
+    \"\"\"Return the outputs (N, {outputs}) for finite numbers x (N, {inputs}).\"\"\"
     {lines}
     return x
 """
 """For `str.format`."""
+
+CHECKS: Final = '''\
+def _numeric(x):
+    """Return x as an array of numbers (N, INPUTS)."""
+    if np.ma.is_masked(x):
+        raise ValueError("x has masked values.")
+    array = np.asarray(x)
+    if array.dtype == object and all(map(_may_be_number, array.flat)):
+        try:
+            array = array.astype(float)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"x must hold numbers, got {array.dtype}.")
+    if array.ndim != 2 or array.shape[1] != INPUTS:
+        raise ValueError(f"x must have the shape (N, {INPUTS}), got {array.shape}.")
+    return array
+
+
+def _may_be_number(cell):
+    plain = isinstance(cell, str) and cell.isascii() and "_" not in cell
+    return plain or not isinstance(cell, (str, bytes))
+
+
+def _finite(x, dtype):
+    """Return x in a dtype, in which all of it must be finite."""
+    x = x.astype(dtype)
+    if not np.isfinite(x).all():
+        raise ValueError(f"x holds numbers that are not finite in {x.dtype}.")
+    return x
+'''
+"""The source that refuses what the network refuses."""
 
 LABELS: Final = '''\
 def predict_labels(x):

@@ -1,11 +1,9 @@
-"""The site and the examples: every piece of code in them runs, and shows what it gives."""
+"""The site: every piece of code on it runs, and shows what it gives."""
 
 from __future__ import annotations
 
 import re
-import runpy
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from fastnet.nn.losses import LOSSES
 from fastnet.nn.metrics import METRICS
 from fastnet.nn.optimizers import OPTIMIZERS
 from tests.checkout import ROOT, tracked_files
-from tests.pages import Block, blocks, check_session, run_notebook, run_page, shell_lines
+from tests.pages import Block, blocks, check_session, run_page, shell_lines
 
 pytest.importorskip("numba", reason="Numba is not installed")
 
@@ -30,8 +28,6 @@ PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts
 WITH_CODE = [
     path for path in [ROOT / "README.md", *PAGES] if list(blocks(path.read_text(encoding="utf-8")))
 ]
-SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
-NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
 
 def name(path: Path) -> str:
@@ -137,38 +133,7 @@ def test_the_guide_lists_every_layer_loss_optimizer_and_metric() -> None:
     assert {"swish", "hinge"} - listed == {"swish", "hinge"}
 
 
-# --- examples -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=name)
-def test_an_example_runs(
-    script: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [script.name])
-    runpy.run_path(str(script), run_name="__main__")
-    assert capsys.readouterr().out
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
-def test_a_notebook_runs(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert run_notebook(notebook) > 3
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
-def test_a_notebook_is_stored_without_results(notebook: Path) -> None:
-    text = notebook.read_text(encoding="utf-8")
-    assert not re.search(r'"outputs": \[\s*[^\]\s]', text)
-    assert not re.search(r'"execution_count": \d', text)
-
-
-def test_there_are_scripts_and_a_notebook() -> None:
-    assert len(SCRIPTS) >= 3
-    assert len(NOTEBOOKS) == 1
+# --- links ---------------------------------------------------------------------------------------
 
 
 def links(text: str) -> list[str]:

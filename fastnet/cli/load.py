@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import click
@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet import data
+from fastnet.cli import output
 from fastnet.cli.sources import Reading, file_of
 from fastnet.data import BUILT_IN, Dataset
 from fastnet.data.frame import Frame
 from fastnet.data.text import Texts, is_number
+from fastnet.data.values import Values
 from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.preprocessing.base import Preprocessor
@@ -31,20 +33,33 @@ class Rows:
     x, y : arguments of ``evaluate``; y is None without targets
     target : TableTarget or None
         The name and the classes of y.
+    ids : Values or None
+        What says which row it is.
+    weight : (N,) or None
+        The weights of the rows, where they are asked for.
     """
 
     name: str
     x: Any
     y: Any
     target: TableTarget | None
+    ids: Values | None = None
+    weight: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, index: slice | NDArray[Any]) -> Rows:
         """Return some rows."""
-        y = None if self.y is None else self.y[index]
-        return Rows(self.name, self.x[index], y, self.target)
+        columns: Any = (self.y, self.ids, self.weight)
+        taken = (None if values is None else values[index] for values in columns)
+        y, ids, weight = taken
+        return Rows(self.name, self.x[index], y, self.target, ids, weight)
+
+    @property
+    def samples(self) -> Any:
+        """The rows as ``fit(validation_data=...)`` takes them."""
+        return (self.x, self.y) if self.weight is None else (self.x, self.y, self.weight)
 
     @property
     def true_values(self) -> NDArray[Any]:
@@ -54,10 +69,26 @@ class Rows:
         return self.target.decode(self.target.encode(self.y))
 
 
-def load_for(network: Network, source: str, reading: Reading, target: str | None = None) -> Rows:
+def load_for(
+    network: Network,
+    source: str,
+    reading: Reading,
+    target: str | None = None,
+    *,
+    id: str | None = None,
+    weight: str | None = None,
+    weighs: bool = False,
+) -> Rows:
     """Load a data set or a file for a network.
 
     ``split="auto"`` takes the test split, if there is one.
+
+    Parameters
+    ----------
+    id, weight : str, optional
+        Columns with these roles; default: those of training, if the file has them.
+    weighs : bool, default False
+        Whether the weights of the rows count; else the column may hold anything.
     """
     folder, split = reading.folder, reading.split
     if folder is not None and source not in BUILT_IN:
@@ -72,6 +103,8 @@ def load_for(network: Network, source: str, reading: Reading, target: str | None
         preprocessor=preprocessor if isinstance(preprocessor, TablePreprocessor) else None,
         usual_target=known.names[0].split("[")[0] if known and known.names else "y",
         folder=folder,
+        id=id,
+        weight=weight,
         name=name,
         **reading.form.keywords,
     )
@@ -81,7 +114,14 @@ def load_for(network: Network, source: str, reading: Reading, target: str | None
         dataset = dataset.test
     if target is None and known is not None:
         dataset = _with_known_targets(dataset, known, preprocessor)
-    return rows_of(network, dataset)
+    rows = rows_of(network, dataset)
+    weights = dataset.sample_weight if weighs else None
+    known_weight = getattr(preprocessor, "weight", None)
+    if weighs and weights is None and known_weight is not None:
+        output.message(
+            f"{rows.name} has no column {known_weight!r} with weights: all rows weigh the same."
+        )
+    return replace(rows, ids=dataset.ids, weight=weights)
 
 
 def _with_known_targets(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -9,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from fastnet import backends
+from fastnet.data.text import is_number
 from fastnet.errors import suggest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -16,8 +19,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 if TYPE_CHECKING:
     _Text = click.ParamType[str]
     _Sizes = click.ParamType[tuple[int, ...]]
+    _Weights = click.ParamType[str | dict[str, float]]
 else:  # generic since click 8.3
-    _Text = _Sizes = click.ParamType
+    _Text = _Sizes = _Weights = click.ParamType
 
 OTHER: Final = "Other"
 
@@ -116,6 +120,35 @@ class Sizes(_Sizes):
                 f"expected sizes of layers such as 128,64 (or none), got {value!r}.", param, ctx
             )
         return tuple(map(int, parts))
+
+
+class ClassWeights(_Weights):
+    """A type for weights of classes such as ``yes=10,no=1``, or ``balanced``.
+
+    A label that has a comma is put into double quotes, as in a CSV file.
+    """
+
+    name = "class weights"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | dict[str, float]:
+        if isinstance(value, dict) or value == "balanced":
+            return value  # type: ignore[no-any-return]
+        made: dict[str, float] = {}
+        for part in next(csv.reader([value], skipinitialspace=True), []):
+            label, _, number = part.rpartition("=")
+            if not label or not is_number(number) or not 0 <= float(number) < math.inf:
+                self.fail(
+                    f"expected balanced, or labels with weights of at least 0 such as yes=10,no=1, "
+                    f"got {value!r}.",
+                    param,
+                    ctx,
+                )
+            if label in made:
+                self.fail(f"the label {label!r} is there twice.", param, ctx)
+            made[label] = float(number)
+        return made
 
 
 BACKEND: Final = Name("backend", ("auto", *backends.NAMES))

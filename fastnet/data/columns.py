@@ -60,11 +60,17 @@ def named_columns(given: Names, names: Collection[str], source: str) -> list[str
     DataError
         There is no such column; the message has the most similar name.
     """
-    if isinstance(given, str):
-        given = [given] if given in names else [part.strip() for part in given.split(",")]
-    for name in given or ():
+    found = cut(given, names)
+    for name in found:
         if name not in names:
             raise no_column(source, name, names)
+    return found
+
+
+def cut(given: Names, names: Collection[str]) -> list[str]:
+    """Return the names that a caller gives, cut at commas unless the whole text is one of them."""
+    if isinstance(given, str):
+        return [given] if given in names else [part.strip() for part in given.split(",")]
     return list(given or ())
 
 

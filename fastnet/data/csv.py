@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -98,7 +98,7 @@ def read_csv(
     *,
     form: TextFormat = DEFAULT,
     source: str | None = None,
-    as_written: Callable[[str], bool] = lambda name: False,
+    as_written: Callable[[Sequence[str]], set[str]] | None = None,
 ) -> Frame:
     """Return the columns of a CSV file, which may be compressed by gzip.
 
@@ -114,8 +114,9 @@ def read_csv(
         How the file is written.
     source : str, optional
         What messages call the file; default: its path.
-    as_written : callable
-        Whether the cells of the column of a name are texts that are no numbers in any spelling.
+    as_written : callable, optional
+        ``as_written(names)`` returns the columns that are texts as they stand, and no numbers in
+        any spelling.
 
     Raises
     ------
@@ -125,7 +126,7 @@ def read_csv(
     """
     file = open_csv(path, form=form, source=source)
     texts = set() if text_columns is None else text_columns(file.names, file.named, file.source)
-    written = {name for name in file.names if as_written(name)}
+    written = set() if as_written is None else as_written(file.names)
     columns: Mapping[str, Values]
     matrix = None if texts or written else file.read_numbers()
     if matrix is not None:

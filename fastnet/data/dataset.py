@@ -6,6 +6,7 @@ import importlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -23,7 +24,7 @@ from fastnet.data.frame_files import (
     require_default,
     text_columns_of,
 )
-from fastnet.data.selection import select
+from fastnet.data.roles import Roles, weights_of
 from fastnet.data.text import Texts, place
 from fastnet.data.text_format import TextFormat
 from fastnet.data.values import Values, numbers_of, of_cells
@@ -58,6 +59,10 @@ class Dataset:
         Name of each column of `y`.
     test : Dataset or None
         The official test split, where the data set has one.
+    ids, weight : (N,) array, Texts or None
+        The columns of a table that say which row it is, and how much it weighs, as they stand.
+    weight_name : str
+        Name of the column of weights.
 
     Raises
     ------
@@ -71,6 +76,9 @@ class Dataset:
     label_names: tuple[str, ...] | None = None
     target_names: tuple[str, ...] = ()
     test: Dataset | None = None
+    ids: Values | None = None
+    weight: Values | None = None
+    weight_name: str = ""
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -91,8 +99,16 @@ class Dataset:
 
     def take(self, index: slice | NDArray[Any]) -> Dataset:
         """Return the rows of an index, a mask or a slice; without the test split."""
-        y = None if self.y is None else self.y[index]
-        return replace(self, x=self.x[index], y=y, test=None)
+        columns = (self.y, self.ids, self.weight)
+        y, ids, weight = (None if values is None else values[index] for values in columns)
+        return replace(self, x=self.x[index], y=y, test=None, ids=ids, weight=weight)
+
+    @property
+    def sample_weight(self) -> NDArray[np.float64] | None:
+        """The weights (N,) as numbers; raises `DataError` for one that is missing or negative."""
+        if self.weight is None:
+            return None
+        return weights_of(self.weight, self.weight_name, self.name)
 
     def with_targets(self, names: Sequence[str], task: Task = "auto") -> Dataset:
         """Return the same table with some of its columns as the targets.
@@ -122,6 +138,8 @@ def load(
     *,
     target: Target = None,
     task: Task = "auto",
+    id: str | None = None,
+    weight: str | None = None,
     features: Names = None,
     drop: Names = None,
     learning: bool = True,
@@ -150,6 +168,9 @@ def load(
         beside it.
     task : {"auto", "classification", "regression"}
         With "classification" the cells of the target may be texts although most are numbers.
+    id, weight : str, optional
+        The columns of a table that say which row it is, and how much it weighs: no inputs. Default:
+        those of the preprocessor, if the table has them.
     features, drop : str or sequence of str, optional
         The columns of a table that are inputs, or those that are none.
     learning : bool, default True
@@ -183,10 +204,11 @@ def load(
     if task not in _TASKS:
         raise InputError(f"There is no task {task!r}{suggest(task, _TASKS)}")
     form = TextFormat(sep, decimal, thousands, encoding)
+    roles = Roles(id, weight, features, drop)
     if isinstance(source, str) and source in BUILT_IN:
         if target not in (None, "label") or task == "regression":
             raise InputError(f"{source} is for classification of its target 'label'.")
-        _require_table(source, features, drop)
+        roles.require_none(source)
         require_default(form, source)
         return _of_arrays(_function(source.replace("-", "_"), "read")(folder), source)
     if folder is not None:
@@ -205,29 +227,27 @@ def load(
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
         if arrays is not None:
-            _require_table(path.name, features, drop)
+            roles.require_none(path.name)
             require_default(form, path.name)
             dataset = _of_arrays(arrays, path.name)
             _check_task(task, len(dataset.target_names))
             return dataset
     if preprocessor is not None and text_columns is None:
         text_columns = text_columns_of(preprocessor, target)
-    frame = read_file(path, form, text_columns, source=name)
+    roles = roles.with_known(preprocessor)
+    written = partial(roles.as_written, form=form)
+    frame = read_file(path, form, text_columns, as_written=written, source=name)
     names: tuple[str, ...] = ()
     if target is not None:
         names = match_targets(target, tuple(frame.columns), frame.named, frame.source)
     elif learning and kind != ".npy":
         raise missing_target(tuple(frame.columns), frame.source)
-    frame = select(frame, features=features, drop=drop, targets=names)
+    frame, ids, weights = roles.split(frame, names)
     if learning:
         frame = learned(frame, text_columns, but=names if task == "classification" else ())
-    dataset = Dataset(name or path.name, frame, None)
+    apart = ids, weights, roles.weight or ""
+    dataset = Dataset(name or path.name, frame, None, None, (), None, *apart)
     return dataset.with_targets(names, task) if names else dataset
-
-
-def _require_table(source: str, features: Names, drop: Names) -> None:
-    if features is not None or drop is not None:
-        raise InputError(f"features and drop go with tables, and {source} holds arrays.")
 
 
 def _check_task(task: Task, targets: int) -> None:

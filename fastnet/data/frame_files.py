@@ -84,15 +84,15 @@ def read_file(
     form: TextFormat = DEFAULT,
     text_columns: TextColumns | None = None,
     *,
-    as_written: Callable[[str], bool] = lambda name: False,
+    as_written: Callable[[Sequence[str]], set[str]] | None = None,
     source: str | None = None,
 ) -> Frame:
     """Return a file's columns as they stand; its arguments and errors are those of `read_frame`.
 
     Parameters
     ----------
-    as_written : callable
-        Whether the column of a name holds texts that are no numbers, whatever they look like.
+    as_written : callable, optional
+        See `fastnet.data.csv.read_csv`.
     source : str, optional
         What messages call a text file; default: its path.
     """

@@ -122,7 +122,7 @@ def restore_table(data: Any, arrays: Arrays) -> TablePreprocessor:
         Anything is missing, unknown, of a wrong type or size, or contradicts something else.
     """
     names = {"columns", "embedding", "named", "target"}
-    fields = read_fields(data, "the table", names, {"scaling"})
+    fields = read_fields(data, "the table", names, {"scaling", "id", "weight"})
     columns, target = read_value(fields["columns"], "columns", list), fields["target"]
     if not 0 < len(columns) <= MAX_COLUMNS:
         raise DataError("the table: expected a list of columns.")
@@ -143,6 +143,11 @@ def restore_table(data: Any, arrays: Arrays) -> TablePreprocessor:
         read_value(fields["named"], "'named'", bool),
         None if target is None else _target(target, arrays),
         scaling,
+        **{
+            name: read_value(fields[name], f"the {name}", str)
+            for name in ("id", "weight")
+            if name in fields
+        },
     )
 
 

@@ -51,6 +51,8 @@ class TablePreprocessor:
     target : TableTarget or None
     scaling : {"robust", "standard", "none", "float32"}
         See `fit`; ``"float32"`` computes as version 0.1 did for the columns of a file.
+    id, weight : str or None
+        The columns of the training table that said which row it was, and how much it weighed.
 
     Raises
     ------
@@ -76,6 +78,8 @@ class TablePreprocessor:
     named: bool = True
     target: TableTarget | None = None
     scaling: Scaling = "robust"
+    id: str | None = None
+    weight: str | None = None
 
     def __post_init__(self) -> None:
         """Check all parts, which may come from a hostile file."""
@@ -96,8 +100,11 @@ class TablePreprocessor:
         if not 0 < self.inputs <= MAX_COLUMNS:
             raise DataError(f"the table becomes {self.inputs:,} inputs, expected 1 to 100,000.")
         targets = self.target.names if self.target else ()
-        if taken := {column.name for column in self.columns}.intersection(targets):
-            raise DataError(f"the table: {taken.pop()!r} is an input and a target.")
+        apart = [*targets, *(name for name in (self.id, self.weight) if name is not None)]
+        if taken := {column.name for column in self.columns}.intersection(apart):
+            raise DataError(f"the table: {taken.pop()!r} is an input and something else.")
+        if len(set(apart)) != len(apart):
+            raise DataError("the table: a column is a target and the id or the weight.")
 
     @property
     def _knots(self) -> Array:
@@ -317,6 +324,9 @@ class TablePreprocessor:
         }
         if self.scaling != "robust":
             content["scaling"] = self.scaling
+        for name in ("id", "weight"):
+            if getattr(self, name) is not None:
+                content[name] = getattr(self, name)
         found = {"center": self.center, "factor": self.factor, "knots": self.knots}
         return content, found | arrays
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final, Literal
 
 from numpy.typing import ArrayLike
 
 from fastnet.data.columns import Names, named_columns
 from fastnet.data.frame import as_frame
-from fastnet.data.selection import select
+from fastnet.data.roles import Roles, weights_of
 from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.nn import losses, optimizers
@@ -39,6 +39,8 @@ def train(
     embedding_size: int | None = None,
     numeric_embedding: Literal["periodic", "piecewise"] | None = None,
     categorical: Names = (),
+    id: str | None = None,
+    weight: str | None = None,
     features: str | Sequence[str] | None = None,
     drop: str | Sequence[str] | None = None,
     loss: str | Loss | None = None,
@@ -73,6 +75,9 @@ def train(
         Further inputs for each number.
     categorical : str or sequence of str
         Columns whose numbers are names, such as postal codes.
+    id, weight : str, optional
+        The columns that say which row it is, and how much it weighs: no inputs. The network
+        remembers them for ``fastnet predict`` and ``fastnet evaluate``.
     features, drop : str or sequence of str, optional
         The columns that are inputs, or those that are none; the network ignores all others.
     loss : str or Loss, optional
@@ -99,7 +104,12 @@ def train(
     """
     frame = as_frame(table)
     targets = split_target(frame, target)[1]
-    frame = select(frame, features=features, drop=drop, targets=targets)
+    roles = Roles(id, weight, features, drop)
+    frame, _, weights = roles.split(frame, targets)
+    if weights is not None:
+        if sample_weight is not None:
+            raise InputError("give weight or sample_weight, not both.")
+        sample_weight = weights_of(weights, roles.weight or "", frame.source)
     chosen = None if preset is None else presets.get(preset)
     validates = validation_data is not None
     held_back = fit.get("validation_split")
@@ -140,6 +150,7 @@ def train(
     network = Network(
         built.layers, inputs=preprocessor.inputs, dtype=dtype, seed=seed, backend=backend
     )
+    preprocessor = replace(preprocessor, id=id, weight=weight)
     network.preprocessor = in_units(preprocessor, built.loss, network)
 
     names_of_target = preprocessor.target.names if preprocessor.target else ()

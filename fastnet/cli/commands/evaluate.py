@@ -37,6 +37,12 @@ _FOR_NUMBERS = ("r2", "mae", "rmse")
     help="The target column.",
 )
 @options.option(
+    "--weight",
+    metavar="COL",
+    show_default="as in training",
+    help="The column with the weights of the rows.",
+)
+@options.option(
     "--loss",
     type=options.Name("loss", LOSSES),
     metavar="NAME",
@@ -57,6 +63,7 @@ def command(
     model: str,
     data: str,
     target: str | None,
+    weight: str | None,
     loss: str | None,
     metric: tuple[str, ...],
     reading: Reading,
@@ -65,13 +72,15 @@ def command(
 ) -> None:
     """Evaluate a MODEL on DATA with targets.
 
+    Weights of rows count where training had them, and the column is there.
+
     A classifier is evaluated by loss, accuracy and other metrics, in total and for each class; a
     regressor by r2, mean absolute error and root mean squared error. For a calibrated model, loss
     (without label smoothing) and calibration error are also given as before calibration.
     """
     # Load the model and the data, and refuse what cannot be compared.
     network = load(model, backend=backend)
-    dataset = model_data.load_for(network, data, reading, target)
+    dataset = model_data.load_for(network, data, reading, target, weight=weight, weighs=True)
     if dataset.y is None:
         known = () if dataset.target is None else dataset.target.names
         wanted = f"column {' or '.join(map(repr, known))}" if known else "target"
@@ -95,13 +104,12 @@ def command(
     if loss is None and network.temperature is not None:
         measured_by = calibrated_loss(network)
     # Evaluate, and write the results.
-    values = network.evaluate(dataset.x, dataset.y, loss=measured_by, metrics=chosen)
+    how: dict[str, Any] = {"loss": measured_by, "sample_weight": dataset.weight}
+    values = network.evaluate(dataset.x, dataset.y, metrics=chosen, **how)
     before = {}
     if network.temperature is not None:
         undone = uncalibrated(network)
-        measured = undone.evaluate(
-            dataset.x, dataset.y, loss=measured_by, metrics=["calibration_error"]
-        )
+        measured = undone.evaluate(dataset.x, dataset.y, metrics=["calibration_error"], **how)
         before = {name: measured[name] for name in ("loss", "calibration_error")}
     classes = [] if names is None else _by_class(network, dataset, names)
     if as_json:
@@ -130,16 +138,22 @@ def _by_class(network: Network, dataset: Any, names: tuple[str, ...]) -> list[di
     if targets.dtype.kind not in "iu":
         return []
     answer = network.output_schema.answers(network.predict(dataset.x))
-    count = len(names)
-    hits = np.bincount(targets[targets == answer], minlength=count)
-    present, predicted = np.bincount(targets, minlength=count), np.bincount(answer, minlength=count)
+    count, weight = len(names), dataset.weight
+    rows = np.bincount(targets, minlength=count)
+    present, predicted = (np.bincount(of, weight, count) for of in (targets, answer))
+    right = targets == answer
+    hits = np.bincount(targets[right], None if weight is None else weight[right], count)
     return [
         {
             "class": name,
-            "rows": int(present[k]),
-            "precision": float(hits[k] / max(predicted[k], 1)),
-            "recall": float(hits[k] / max(present[k], 1)),
-            "f1": float(2 * hits[k] / max(present[k] + predicted[k], 1)),
+            "rows": int(rows[k]),
+            "precision": _ratio(hits[k], predicted[k]),
+            "recall": _ratio(hits[k], present[k]),
+            "f1": _ratio(2 * hits[k], present[k] + predicted[k]),
         }
         for k, name in enumerate(names)
     ]
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 0.0

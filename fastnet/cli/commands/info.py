@@ -60,6 +60,9 @@ def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
         found.append(("columns", place + _listing(described)))
     if preprocessor.target is not None:
         found.append(("target", ", ".join(preprocessor.target.names) or "given apart"))
+    for role in ("id", "weight"):
+        if getattr(preprocessor, role, None) is not None:
+            found.append((role, getattr(preprocessor, role)))
     if labels is not None:
         found.append(("labels", _listing([repr(name) for name in labels])))
     return found

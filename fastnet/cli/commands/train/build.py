@@ -42,7 +42,9 @@ def build(settings: Settings, data: TrainingData) -> Training:
     if settings.preset is not None and isinstance(preprocessor, TablePreprocessor):
         # Options of the command line replace those of the preset.
         overrides = _overrides(settings, data)
-        built = settings.preset.build(preprocessor, data.target.task, overrides)
+        validates = data.validation is not None
+        how = preprocessor, data.target.task, overrides
+        built = settings.preset.build(*how, validates=validates)
         layers, loss, optimizer = built.layers, built.loss, built.optimizer
         stopping = built.fit.get("early_stopping")
     else:

@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from fastnet.cli import INTERRUPTED, options, output
 from fastnet.cli.commands.train import data as training_data
 from fastnet.cli.commands.train.build import Training, build
-from fastnet.cli.commands.train.data import TrainingData
+from fastnet.cli.commands.train.data import TrainingData, class_weights
 from fastnet.cli.commands.train.epoch_lines import EpochLines
 from fastnet.cli.commands.train.options import train_options
 from fastnet.cli.commands.train.report import command_line, write_page
@@ -119,7 +119,8 @@ def run(settings: Settings, command: str) -> int:
 
 
 def _fit(settings: Settings, data: TrainingData, made: Training) -> None:
-    training = settings.training
+    training, held_out = settings.training, data.validation
+    weights = training.class_weight
     arrays = not isinstance(data.preprocessor, TablePreprocessor)
     made.network.fit(
         data.x,
@@ -129,10 +130,12 @@ def _fit(settings: Settings, data: TrainingData, made: Training) -> None:
         epochs=training.epochs,
         batch_size=training.batch_size,
         validation_split=training.validation_split if data.y is not None else 0.0,
+        validation_data=None if held_out is None else held_out.samples,
         early_stopping=made.early_stopping,
         metrics=training.metric,
         callbacks=_callbacks(settings),
-        class_weight=training.class_weight,
+        sample_weight=data.weight,
+        class_weight=class_weights(weights, data.target) if isinstance(weights, dict) else weights,
         standardize=arrays and settings.data.standardizes_arrays,
         threads=training.threads,
         checkpoint=training.checkpoint,
@@ -151,8 +154,11 @@ def _check_outputs(settings: Settings) -> None:
     """Refuse, before any work, options and files that would fail after it."""
     training, written = settings.training, settings.output
     holds_back = settings.data.chunk_rows is None  # else --calibrate is refused with the data
+    holds_back = holds_back and settings.data.validation_data is None
     if training.calibrate and holds_back and not training.validation_split:
-        raise click.UsageError("--calibrate needs rows held back: give --validation a share.")
+        raise click.UsageError(
+            "--calibrate needs rows held back: give --validation a share, or --validation-data."
+        )
     if training.checkpoint is None:
         for name, given in (
             ("--resume", training.resume),
@@ -197,6 +203,8 @@ def _facts(settings: Settings, data: TrainingData, made: Training) -> list[tuple
     if fraction and data.y is not None:
         why = " (for --early-stopping)" if training.validation is None else ""
         rows += f"; {fraction:g} of the rows for validation{why}"
+    if data.validation is not None:
+        rows += f"; {len(data.validation):,} rows of {data.validation.name} for validation"
 
     # Describe the network.
     dense = [layer for layer in network.layers if isinstance(layer, Dense)]
@@ -273,11 +281,12 @@ def _undisturbed() -> Iterator[None]:
 def _calibrate(settings: Settings, data: TrainingData, network: Network) -> None:
     """Fit the temperature on the validation rows, and write its effect."""
     fraction, seed = settings.training.validation_split, settings.model.seed
-    rows = data.take(split_index(len(data), fraction, seed)[1])
-    loss = calibrated_loss(network)
-    before = network.evaluate(rows.x, rows.y, loss=loss, metrics=["calibration_error"])
-    temperature = network.calibrate(rows.x, rows.y)
-    after = network.evaluate(rows.x, rows.y, loss=loss, metrics=["calibration_error"])
+    rows = data.validation or data.take(split_index(len(data), fraction, seed)[1])
+    weight, loss = rows.weight, calibrated_loss(network)
+    how: dict[str, Any] = {"loss": loss, "metrics": ["calibration_error"], "sample_weight": weight}
+    before = network.evaluate(rows.x, rows.y, **how)
+    temperature = network.calibrate(rows.x, rows.y, sample_weight=weight)
+    after = network.evaluate(rows.x, rows.y, **how)
     changes = (
         f"{name.replace('_', ' ')} {output.short(before[name])} -> {output.short(after[name])}"
         for name in ("loss", "calibration_error")

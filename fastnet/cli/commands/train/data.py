@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +16,11 @@ from fastnet.cli.commands.train.settings import DataSettings, Settings
 from fastnet.cli.load import Rows, labelled
 from fastnet.cli.sources import file_of
 from fastnet.data import BUILT_IN, Chunks, Dataset
+from fastnet.data.columns import listing
 from fastnet.data.frame import Frame
 from fastnet.data.labels import AUTO_CLASSES
-from fastnet.data.text import MAX_CATEGORIES, canonical
-from fastnet.errors import InputError
+from fastnet.data.text import MAX_CATEGORIES, canonical, matcher, quoted
+from fastnet.errors import InputError, nearest
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.legacy import learn_table_of_0_1
 from fastnet.preprocessing.samples import training_rows
@@ -43,6 +45,10 @@ class TrainingData:
         The preprocessor of a new network for these rows; it describes the target.
     test : Rows or None
         The official test split, if the data set has one.
+    weight : (N,) or None
+        The weights of the rows.
+    validation : Rows or None
+        Rows to validate on that are no part of these.
     """
 
     name: str
@@ -50,6 +56,8 @@ class TrainingData:
     y: Any
     preprocessor: Preprocessor
     test: Rows | None = None
+    weight: NDArray[np.float64] | None = None
+    validation: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -76,7 +84,8 @@ class TrainingData:
     def take(self, index: NDArray[np.intp]) -> Rows:
         """Return some rows; of a file, all rows between the first and the last are read."""
         if not isinstance(self.x, Chunks):
-            return Rows(self.name, self.x, self.y, self.target).take(index)
+            rows = Rows(self.name, self.x, self.y, self.target, weight=self.weight)
+            return rows.take(index)
         first = int(index.min())
         pieces = [(x, y) for _, x, y, _ in self.x.pieces(first, int(index.max()) + 1)]
         x, y = (np.concatenate(parts)[index - first] for parts in zip(*pieces, strict=True))
@@ -96,6 +105,8 @@ def load(settings: Settings) -> TrainingData:
         file,
         target=wanted.target,
         task=wanted.task,
+        id=wanted.id,
+        weight=wanted.weight,
         features=wanted.features,
         drop=wanted.drop,
         folder=wanted.data_dir,
@@ -107,9 +118,12 @@ def load(settings: Settings) -> TrainingData:
             f"{dataset.name} needs a target: name what to learn with --target (the column's "
             "index, -1 for the last; npz: the array's name)."
         )
-    kept = training_rows(dataset.rows, settings.training.validation_split, settings.model.seed)
+    weight, split = dataset.sample_weight, settings.training.validation_split
+    kept = training_rows(dataset.rows, split, settings.model.seed, weight)
     target = _target(dataset, wanted, kept)
     y = labelled(dataset, target)
+    if isinstance(settings.training.class_weight, dict):
+        class_weights(settings.training.class_weight, target)  # raise before training
     # Arrays are used directly.
     x = dataset.x
     if not isinstance(x, Frame):
@@ -122,13 +136,15 @@ def load(settings: Settings) -> TrainingData:
             tested = Rows(test.name, test.x, labelled(test, target), target)
             if tested.y is not None:  # raise for an unknown label before training
                 target.encode(tested.y, tested.name)
-        return TrainingData(dataset.name, x, y, passthrough, tested)
+        held_out = _validation(settings, dataset, target)
+        return TrainingData(dataset.name, x, y, passthrough, tested, None, held_out)
     # Tables are encoded, by the scaling of version 0.1 if its checkpoint is resumed.
     training = settings.training
     if training.resume and training.checkpoint and knows_no_table(training.checkpoint):
         standardize = wanted.standardize is not False
         old = learn_table_of_0_1(x, target, kept, standardize=standardize)
-        return TrainingData(dataset.name, x, y, old)
+        held_out = _validation(settings, dataset, target, old)
+        return TrainingData(dataset.name, x, y, old, None, weight, held_out)
     preprocessor = TablePreprocessor.fit(
         x,
         numeric_embedding=wanted.numeric_embedding,
@@ -137,7 +153,67 @@ def load(settings: Settings) -> TrainingData:
         scaling=wanted.scaling,
         categorical=known_categories(training.checkpoint, training.resume),
     )
-    return TrainingData(dataset.name, x, y, preprocessor.with_target(target))
+    preprocessor = replace(preprocessor, target=target, id=wanted.id, weight=wanted.weight)
+    held_out = _validation(settings, dataset, target, preprocessor)
+    return TrainingData(dataset.name, x, y, preprocessor, None, weight, held_out)
+
+
+def _validation(
+    settings: Settings,
+    dataset: Dataset,
+    target: TableTarget,
+    preprocessor: TablePreprocessor | None = None,
+) -> Rows | None:
+    """Load the file of ``--validation-data``, and compare it with the training data.
+
+    Raises
+    ------
+    DataError, InputError
+        A column is missing, or a value is wrong.
+    """
+    wanted = settings.data
+    if wanted.validation_data is None:
+        return None
+    file, name = file_of(wanted.validation_data)
+    columns = isinstance(dataset.x, Frame)
+    found = data.load(
+        file,
+        target=list(dataset.target_names) if columns else wanted.target,
+        weight=wanted.weight,
+        learning=False,
+        preprocessor=preprocessor,
+        name=name,
+        **(wanted.form.keywords if columns else {}),
+    )
+    if isinstance(found.x, Frame) != columns or found.y is None:
+        raise InputError(
+            f"--validation-data: {found.name} must be of the kind of {dataset.name}, with targets."
+        )
+    rows = Rows(found.name, found.x, labelled(found, target), target, weight=found.sample_weight)
+    encoder = preprocessor or Passthrough(dataset.x.shape[1])
+    encoder.transform(rows.x, np.dtype(settings.model.dtype), rows.name)
+    target.encode(rows.y, rows.name)
+    return rows
+
+
+def class_weights(given: Mapping[str, float], target: TableTarget) -> dict[int, float]:
+    """Return the weights of classes by their index.
+
+    Raises
+    ------
+    InputError
+        There is no such class, or there are none at all.
+    """
+    if target.labels is None:
+        raise InputError("--class-weight goes with classes, and the target holds numbers.")
+    index = matcher(target.labels)
+    for label in given:
+        if index(label) < 0:
+            raise InputError(
+                f"--class-weight: there is no class {quoted(label)}"
+                f"{nearest(label, target.labels)} Classes: {listing(target.labels)}."
+            )
+    return {index(label): weight for label, weight in given.items()}
 
 
 def _target(dataset: Dataset, wanted: DataSettings, kept: NDArray[np.intp] | None) -> TableTarget:

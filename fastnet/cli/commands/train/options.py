@@ -10,7 +10,7 @@ import click
 
 from fastnet.backends.base import PRECISIONS
 from fastnet.cli.commands.train.build import SCHEDULES
-from fastnet.cli.options import F, Name, Sizes, backend_option, option
+from fastnet.cli.options import ClassWeights, F, Name, Sizes, backend_option, option
 from fastnet.cli.sources import format_options
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.losses import LOSSES
@@ -44,6 +44,18 @@ _OPTIONS: Final = (
         help="auto: text and integers with few different values are classes.",
     ),
     option(
+        "--id",
+        metavar="COL",
+        section=_DATA,
+        help="The column that says which row it is: no input, and the first column of predictions.",
+    ),
+    option(
+        "--weight",
+        metavar="COL",
+        section=_DATA,
+        help="The column with the weights of the rows, for training and evaluation: no input.",
+    ),
+    option(
         "--features",
         metavar="COL,...",
         section=_DATA,
@@ -66,6 +78,13 @@ _OPTIONS: Final = (
         help="Fraction of the training rows to hold out and evaluate after each epoch.",
     ),
     option(
+        "--validation-data",
+        type=click.Path(),
+        metavar="FILE",
+        section=_DATA,
+        help="A file with the same columns to evaluate after each epoch, instead of --validation.",
+    ),
+    option(
         "--standardize/--no-standardize",
         default=None,
         section=_DATA,
@@ -82,10 +101,11 @@ _OPTIONS: Final = (
     ),
     option(
         "--class-weight",
-        type=Name("class weight", ("balanced",)),
-        metavar="balanced",
+        type=ClassWeights(),
+        metavar="balanced|LABEL=X,...",
         section=_DATA,
-        help="balanced: weight classes by the inverse of their frequency.",
+        help="Weights of classes in the loss. balanced: by the inverse of their frequency; others "
+        "than the named labels weigh 1.",
     ),
     option(
         "--data-dir", metavar="FOLDER", section=_DATA, help="Folder of the fashion-mnist files."

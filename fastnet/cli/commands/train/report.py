@@ -96,6 +96,8 @@ def _rows_to_show(settings: Settings, data: TrainingData, network: Network) -> S
     test, count, fraction = data.test, data.at_hand, settings.training.validation_split
     if test is not None and test.y is not None:
         what, rows = f"{len(test):,} test rows", test
+    elif data.validation is not None:
+        what, rows = f"{len(data.validation):,} validation rows", data.validation
     elif fraction and data.y is not None:
         held_out = split_index(len(data), fraction, settings.model.seed)[1]
         what, rows = f"{len(held_out):,} validation rows", data.take(held_out)

@@ -26,8 +26,11 @@ class DataSettings:
     data: str
     target: str | None
     task: Literal["auto", "classification", "regression"]
+    id: str | None
+    weight: str | None
     features: str | None
     drop: str | None
+    validation_data: str | None
     data_dir: str | None
     form: TextFormat
     standardize: bool | None
@@ -77,7 +80,7 @@ class TrainingSettings:
 
     loss: str | None
     label_smoothing: float
-    class_weight: str | None
+    class_weight: str | dict[str, float] | None
     optimizer: str
     learning_rate: float | None
     schedule: str
@@ -146,9 +149,14 @@ class Settings:
             name: kind(**{field.name: values[field.name] for field in fields(kind)})
             for name, kind in groups.items()
         }
+        if values["validation_data"] is not None:
+            if "validation" in given:
+                raise click.UsageError("give --validation-data or --validation, not both.")
+            made["training"] = replace(made["training"], validation=0.0)
         preset = None if values["preset"] is None else PRESETS[values["preset"]]
         if preset is not None:
-            made["training"] = _with_preset(made["training"], preset, given)
+            decided = given if values["validation_data"] is None else given | {"validation"}
+            made["training"] = _with_preset(made["training"], preset, decided)
         return cls(**made, preset=preset, given=given)
 
 

@@ -119,8 +119,8 @@ def load(settings: Settings) -> TrainingData:
             "index, -1 for the last; npz: the array's name)."
         )
     weight, split = dataset.sample_weight, settings.training.validation_split
-    kept = training_rows(dataset.rows, split, settings.model.seed, weight)
-    target = _target(dataset, wanted, kept)
+    kept = training_rows(dataset.rows, split, settings.model.seed)
+    target = _target(dataset, wanted, kept, weight)
     y = labelled(dataset, target)
     if isinstance(settings.training.class_weight, dict):
         class_weights(settings.training.class_weight, target)  # raise before training
@@ -150,6 +150,7 @@ def load(settings: Settings) -> TrainingData:
         numeric_embedding=wanted.numeric_embedding,
         seed=settings.model.seed,
         rows=kept,
+        sample_weight=weight,
         scaling=wanted.scaling,
         categorical=known_categories(training.checkpoint, training.resume),
     )
@@ -216,11 +217,16 @@ def class_weights(given: Mapping[str, float], target: TableTarget) -> dict[int, 
     return {index(label): weight for label, weight in given.items()}
 
 
-def _target(dataset: Dataset, wanted: DataSettings, kept: NDArray[np.intp] | None) -> TableTarget:
+def _target(
+    dataset: Dataset,
+    wanted: DataSettings,
+    kept: NDArray[np.intp] | None,
+    weight: NDArray[np.float64] | None,
+) -> TableTarget:
     """Return the description of the target: classes, or numbers and their scale."""
     if dataset.label_names is not None:
         return TableTarget.plain(dataset.target_names, dataset.label_names)
-    return TableTarget.learn(dataset.y, dataset.target_names, wanted.task, kept)
+    return TableTarget.learn(dataset.y, dataset.target_names, wanted.task, kept, weight)
 
 
 def _load_chunks(settings: Settings) -> TrainingData:

@@ -149,7 +149,6 @@ def _columns(preprocessor: TablePreprocessor) -> tuple[InputColumn, ...]:
         numeric = column.kind == "numeric"
         knots = steps = none
         if numeric:
-            assert preprocessor.knots is not None
             knots, steps = preprocessor.knots[number], preprocessor.steps[number]
         states = np.array(1.0 if column.one_hot else [1.0, -1.0])
         categorical = column.kind == "categorical"

@@ -28,6 +28,9 @@ FREQUENCIES: Final = 8
 FREQUENCY_DEVIATION: Final = 0.25
 BINS: Final = 16
 
+NO_KNOTS: Final = np.zeros((0, 0))
+"""Stands for the knots of a table without embeddings, whatever its number of columns."""
+
 
 def check(name: str | None) -> str | None:
     """Return the name of an embedding, or None."""

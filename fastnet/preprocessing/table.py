@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -74,7 +74,7 @@ class TablePreprocessor:
     center: Array
     factor: Array
     numeric_embedding: Literal["periodic", "piecewise"] | None = None
-    knots: Array | None = None
+    knots: Array = field(default_factory=lambda: embeddings.NO_KNOTS)
     named: bool = True
     target: TableTarget | None = None
     scaling: Scaling = "robust"
@@ -85,9 +85,9 @@ class TablePreprocessor:
         """Check all parts, which may come from a hostile file."""
         check_names("the table", [column.label for column in self.columns])
         numeric = sum(column.kind == "numeric" for column in self.columns)
-        if self.knots is None:
+        if self.knots is embeddings.NO_KNOTS:
             object.__setattr__(self, "knots", np.zeros((numeric, 0)))
-        knots, levels = self._knots, sum(column.levels for column in self.columns)
+        knots, levels = self.knots, sum(column.levels for column in self.columns)
         if self.center.shape != (levels,) or self.factor.shape != (levels,):
             raise DataError(f"the table: expected the scales of {levels} inputs.")
         embeddings.check_knots(self.numeric_embedding, knots, numeric)
@@ -105,11 +105,6 @@ class TablePreprocessor:
             raise DataError(f"the table: {taken.pop()!r} is an input and something else.")
         if len(set(apart)) != len(apart):
             raise DataError("the table: a column is a target and the id or the weight.")
-
-    @property
-    def _knots(self) -> Array:
-        assert self.knots is not None
-        return self.knots
 
     # --- fitting ---------------------------------------------------------------------------------
 
@@ -178,7 +173,8 @@ class TablePreprocessor:
         how = frame.source, scaling, times
         scales = [learn_scale(column, frame.columns[column.name], *how) for column in columns]
         center, factor = (np.concatenate(parts) for parts in zip(*scales, strict=True))
-        made = cls(tuple(columns), center, factor, None, None, frame.named, learned, scaling)
+        scale = tuple(columns), center, factor
+        made = cls(*scale, named=frame.named, target=learned, scaling=scaling)
         embeddings.check(numeric_embedding)
         numbers = [(c, made._places[k]) for k, c in enumerate(columns) if c.kind == "numeric"]
         if numeric_embedding is None or not numbers:
@@ -204,17 +200,17 @@ class TablePreprocessor:
     @cached_property
     def steps(self) -> Array:
         """The `embeddings.step_points` (numeric columns, K - 1); K - 1 is 0 unless "piecewise"."""
-        if self.numeric_embedding != "piecewise" or not len(self._knots):
-            return np.zeros((len(self._knots), 0))
+        if self.numeric_embedding != "piecewise" or not len(self.knots):
+            return np.zeros((len(self.knots), 0))
         pairs = zip(self.columns, self._places, strict=False)
         places = [place for column, place in pairs if column.kind == "numeric"]
         scale = APPLY[self.scaling], self.center[places], self.factor[places]
-        return embeddings.step_points(*scale, self._knots)
+        return embeddings.step_points(*scale, self.knots)
 
     def widths(self, column: TableColumn) -> int:
         """Return the number of inputs of a column."""
-        added = column.kind == "numeric" and self._knots.shape[1] > 0
-        extra = embeddings.width(self.numeric_embedding, self._knots.shape[1]) if added else 0
+        added = column.kind == "numeric" and self.knots.shape[1] > 0
+        extra = embeddings.width(self.numeric_embedding, self.knots.shape[1]) if added else 0
         return column.levels + extra
 
     @property
@@ -280,7 +276,7 @@ class TablePreprocessor:
                     out[:, at], out[:, extra : at + width] = levels[:, 0], levels[:, 1:]
                     if extra > at + 1:
                         assert self.numeric_embedding is not None
-                        knots = self._knots[number], self.steps[number]
+                        knots = self.knots[number], self.steps[number]
                         block = out[:, at + 1 : extra]
                         embeddings.write(block, self.numeric_embedding, *numbers, *knots)
                     number += 1
@@ -314,7 +310,6 @@ class TablePreprocessor:
 
     def description(self) -> Description:
         """Return columns, names and kinds as JSON values, and all numbers as arrays."""
-        assert self.knots is not None
         target, arrays = (None, {}) if self.target is None else self.target.description()
         content: dict[str, Any] = {
             "columns": [column.description() for column in self.columns],

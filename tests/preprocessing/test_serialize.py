@@ -92,7 +92,8 @@ def tables(draw: st.DrawFn) -> TablePreprocessor:
     center = np.array(draw(st.lists(st.floats(-9, 9), min_size=levels, max_size=levels)))
     scaling: Any = draw(st.sampled_from(["robust", "standard", "none", "float32"]))
     named, factor = draw(st.booleans()), np.full(levels, 0.25)
-    return TablePreprocessor(tuple(made), center, factor, None, None, named, target, scaling)
+    scale = tuple(made), center, factor
+    return TablePreprocessor(*scale, named=named, target=target, scaling=scaling)
 
 
 @given(tables())

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -125,11 +125,18 @@ def check_writable(option: str, path: Path, inputs: Sequence[str] = ()) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[str]]:
-    """Open a text file that appears under its name only when it is complete."""
+def replacing(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
+    """Open a file that appears under its name only when it is complete; text is UTF-8."""
     if path.exists() and not path.is_file():
-        with open(path, "w", encoding="utf-8", newline="") as file:
+        options: dict[str, Any] = {} if mode == "wb" else {"encoding": "utf-8", "newline": ""}
+        with open(path, mode, **options) as file:
             yield file
         return
-    with files.replacing(path) as file:
+    with files.replacing(path, mode) as file:
         yield file
+
+
+def require_ending(option: str, path: Path | None, *known: str) -> None:
+    """Raise `click.UsageError` unless a file has one of these endings: they say what it holds."""
+    if path is not None and not path.name.lower().endswith(known):
+        raise click.UsageError(f"{option}: expected a file that ends in {' or '.join(known)}.")

@@ -35,6 +35,11 @@ class Format(NamedTuple):
     suffix: str
     summary: str
 
+    @property
+    def ending(self) -> str:
+        """What the name of a file ends in at least, such as ``.safetensors``."""
+        return Path(self.suffix).suffix or self.suffix
+
 
 FORMATS: Final = {
     "c": Format("c.source", ".c", "one C99 file that needs the standard library only"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.columns import Names, named_columns
+from fastnet.data.columns import Names, named_columns, no_column
 from fastnet.data.frame import Frame
 from fastnet.data.text import MAX_CATEGORIES, TRUTHS, Texts, matcher, number_key, quoted
 from fastnet.data.times import PARTS, part_of
@@ -242,3 +243,33 @@ def warn_of_unknown(
 def signs(codes: NDArray[np.int64]) -> Array:
     """Return 1 for category 0, -1 for category 1, and 0 for none."""
     return np.array([1.0, -1.0, 0.0])[codes]
+
+
+def known_columns(
+    columns: Sequence[TableColumn], names: Sequence[str], source: str
+) -> Sequence[str]:
+    """Return the name of each column in a table with `names`; raise `DataError` if one is missing.
+
+    A column that had no value in training may be missing.
+    """
+    known = set(names)
+    for column in columns:
+        if column.kind != "empty" and column.name not in known:
+            raise no_column(source, column.name, names)
+    return [column.name for column in columns]
+
+
+def columns_by_position(
+    columns: Sequence[TableColumn], names: Sequence[str], source: str, targets: Sequence[str]
+) -> Sequence[str]:
+    """Return the name of each column in a table whose columns come in the order of training.
+
+    The table may still hold the targets, where they were in training.
+    """
+    wanted = list(dict.fromkeys(column.name for column in columns))
+    if targets and set(names) == {*wanted, *targets}:
+        return [column.name for column in columns]
+    if len(names) != len(wanted):
+        raise DataError(f"{source}: expected {len(wanted)} columns, got {len(names)}.")
+    given = dict(zip(wanted, names, strict=True))
+    return [given[column.name] for column in columns]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,13 +11,14 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastnet.data.columns import MAX_COLUMNS, Names, check_names, no_column
+from fastnet.data.columns import MAX_COLUMNS, Names, check_names
 from fastnet.data.frame import Frame, as_frame, is_table
 from fastnet.data.records import are_records, columns_of
 from fastnet.data.values import Values
 from fastnet.errors import DataError, InputError, suggest
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import Loss
+from fastnet.preprocessing import columns as kinds
 from fastnet.preprocessing import embeddings, validation
 from fastnet.preprocessing.base import Description
 from fastnet.preprocessing.columns import TableColumn, learn_columns, values_of
@@ -100,11 +102,11 @@ class TablePreprocessor:
         if not 0 < self.inputs <= MAX_COLUMNS:
             raise DataError(f"the table becomes {self.inputs:,} inputs, expected 1 to 100,000.")
         targets = self.target.names if self.target else ()
-        apart = [*targets, *(name for name in (self.id, self.weight) if name is not None)]
-        if taken := {column.name for column in self.columns}.intersection(apart):
-            raise DataError(f"the table: {taken.pop()!r} is an input and something else.")
-        if len(set(apart)) != len(apart):
-            raise DataError("the table: a column is a target and the id or the weight.")
+        apart = [name for name in (self.id, self.weight) if name is not None]
+        roles = Counter([*{column.name for column in self.columns}, *targets, *apart])
+        if (taken := roles.most_common(1)[0])[1] > 1:
+            other = "the id or the weight too" if taken[0] in apart else "an input and a target"
+            raise DataError(f"the table: {taken[0]!r} is {other}.")
 
     # --- fitting ---------------------------------------------------------------------------------
 
@@ -319,9 +321,7 @@ class TablePreprocessor:
         }
         if self.scaling != "robust":
             content["scaling"] = self.scaling
-        for name in ("id", "weight"):
-            if getattr(self, name) is not None:
-                content[name] = getattr(self, name)
+        content |= {n: v for n, v in (("id", self.id), ("weight", self.weight)) if v is not None}
         found = {"center": self.center, "factor": self.factor, "knots": self.knots}
         return content, found | arrays
 
@@ -349,22 +349,10 @@ class TablePreprocessor:
         DataError
             A column is missing, or their number is wrong; the message has the most similar name.
         """
-        columns = [column.name for column in self.columns]
         if self.named and named:
-            known = set(names)
-            for column in self.columns:
-                if column.kind != "empty" and column.name not in known:
-                    raise no_column(source, column.name, names)
-            return columns
-        wanted = list(dict.fromkeys(columns))
-        targets = self.target.names if self.target else ()
-        # A table that still holds the target, where it was in training.
-        if targets and not named and set(names) == {*wanted, *targets}:
-            return columns
-        if len(names) != len(wanted):
-            raise DataError(f"{source}: expected {len(wanted)} columns, got {len(names)}.")
-        given = dict(zip(wanted, names, strict=True))
-        return [given[name] for name in columns]
+            return kinds.known_columns(self.columns, names, source)
+        targets = self.target.names if self.target and not named else ()
+        return kinds.columns_by_position(self.columns, names, source, targets)
 
     def encode_target(self, table: Any, y: Any) -> Any:
         """Return the encoded targets.

@@ -199,13 +199,23 @@ def test_predict_of_float64_has_all_its_digits() -> None:
     assert np.array_equal(np.array(rows, dtype=np.float64), expected)
 
 
-def test_predict_replaces_a_file_but_never_what_it_reads(model: str, flowers: str) -> None:
-    Path("predictions.csv").write_text("old", encoding="utf-8")
-    succeed("predict", model, flowers, *NUMPY)
-    assert Path("predictions.csv").read_text(encoding="utf-8").startswith("prediction,")
+@pytest.mark.parametrize("out", [(), ("--out", "given.csv")], ids=["default", "given"])
+def test_predict_replaces_a_file_on_demand_only(
+    out: tuple[str, ...], model: str, flowers: str
+) -> None:
+    file = Path(out[1] if out else "predictions.csv")
+    file.write_text("old", encoding="utf-8")
+    said = refused("predict", model, flowers, *out, *NUMPY)
+    assert f"{file} is there already: give --force to replace it, or another --out" in said
+    assert file.read_text(encoding="utf-8") == "old"
+    succeed("predict", model, flowers, *out, "--force", *NUMPY)
+    assert file.read_text(encoding="utf-8").startswith("prediction,")
+
+
+def test_predict_never_replaces_what_it_reads(model: str, flowers: str) -> None:
     for path in (flowers, model):
         before = Path(path).read_bytes()
-        said = refused("predict", model, flowers, "--out", path, *NUMPY)
+        said = refused("predict", model, flowers, "--out", path, "--force", *NUMPY)
         assert f"{path} is what is read here" in said
         assert Path(path).read_bytes() == before
 
@@ -214,7 +224,7 @@ def test_a_link_keeps_pointing_where_it_points(model: str, flowers: str) -> None
     Path("store").mkdir()
     Path("store/real.csv").write_text("old", encoding="utf-8")
     Path("link.csv").symlink_to("store/real.csv")
-    succeed("predict", model, flowers, "--out", "link.csv", *NUMPY)
+    succeed("predict", model, flowers, "--out", "link.csv", "--force", *NUMPY)
     assert Path("link.csv").is_symlink()
     assert Path("store/real.csv").read_text(encoding="utf-8").startswith("prediction,")
     assert sorted(path.name for path in Path("store").iterdir()) == ["real.csv"]

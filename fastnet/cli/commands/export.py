@@ -48,6 +48,7 @@ def command(model: str, to: str, out: Path | None) -> None:
     if out is None:
         out = Path(Path(model).name).with_suffix(FORMATS[to].suffix)
     output.check_writable("--out", out, [model])
+    output.require_ending("--out", out, FORMATS[to].ending)
     if out.exists() and not out.is_file():
         raise InputError(f"--out: {out} is not a file; name one.")
     export(network, out, to=to)

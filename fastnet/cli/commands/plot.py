@@ -55,8 +55,7 @@ def command(
     """
     if out is None:
         out = Path(Path(source).name).with_suffix(".png")
-    if out.suffix.lower() not in SUFFIXES:
-        raise click.UsageError(f"--out: expected a file that ends in {', '.join(SUFFIXES)}.")
+    output.require_ending("--out", out, *SUFFIXES)
     output.check_writable("--out", out, [source, *([data] if data else [])])
     if Path(source).suffix.lower() == _LOG:
         if data is not None:

@@ -168,6 +168,7 @@ def _check_outputs(settings: Settings) -> None:
                 raise click.UsageError(f"{name} goes with --checkpoint only.")
     if training.checkpoint_every is not None:
         Every.of(training.checkpoint_every)
+    output.require_ending("--html", written.html, ".html", ".htm")
     outputs = _outputs(written)
     for name, path in outputs:
         output.check_writable(name, path, [settings.data.data])

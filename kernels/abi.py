@@ -23,13 +23,14 @@ LEAKY_RELU: Final = 2
 ELU: Final = 3
 SELU: Final = 4
 GELU: Final = 5
-SILU: Final = 6
-MISH: Final = 7
-TANH: Final = 8
-SIGMOID: Final = 9
-SOFTPLUS: Final = 10
-EXP: Final = 11
-SOFTMAX: Final = 12
+GELU_TANH: Final = 6
+SILU: Final = 7
+MISH: Final = 8
+TANH: Final = 9
+SIGMOID: Final = 10
+SOFTPLUS: Final = 11
+EXP: Final = 12
+SOFTMAX: Final = 13
 
 # Losses.
 CROSS_ENTROPY: Final = 0
@@ -59,7 +60,52 @@ SELU_LAMBDA: Final = 1.0507009873554805
 SELU_ALPHA: Final = 1.6732632423543772
 GELU_SCALE: Final = 0.7978845608028654  # sqrt(2 / pi)
 GELU_CUBIC: Final = 0.044715
-GELU_FLAT: Final = 12.0  # its derivative is 0 or 1 from here on
+GELU_FLAT: Final = 12.0  # the tanh form's derivative is 0 or 1 from here on
+
+# The normal distribution, of which the exact GELU is made: Phi(-t) = phi(t) m(t) for t >= 0, with
+# the density phi(t) = exp(-t^2 / 2) / sqrt(2 pi). The Mills ratio m is smooth and falls like 1 / t:
+# m(t) = P(q) / (t + 5) with q = (t - 5) / (t + 5). The form is that of Shepherd and Laframboise,
+# "Chebyshev approximation of (1 + 2x) exp(x^2) erfc(x) in 0 <= x < infinity", Math. Comp. 36, 1981.
+# The coefficients of P, from the constant on, are Chebyshev fits made with mpmath for this file.
+NORMAL_SCALE: Final = 0.3989422804014327  # 1 / sqrt(2 pi)
+NORMAL_FLAT: Final = 40.0  # phi is 0 from here on, in float64 too
+MILLS_SHIFT: Final = 5.0
+MILLS32: Final = (  # for t <= 16, beyond which phi is 0 in float32; its relative error is 2.0e-8
+    1.928081017,
+    -1.667866479,
+    1.241549943,
+    -0.7859141329,
+    0.4135998047,
+    -0.1732482828,
+    0.05236668479,
+    -0.007399128325,
+    -0.002459382751,
+    0.0009954417369,
+)
+MILLS64: Final = (  # for t <= 40; its relative error is 2.7e-17
+    1.9280810471531576599,
+    -1.6678665951889593748,
+    1.2415470615738626279,
+    -0.78591107554662018497,
+    0.41364471573286268209,
+    -0.17325473408468362491,
+    0.052125502409260121072,
+    -0.0075032828583207022196,
+    -0.0019999619531238999741,
+    0.0013658594796728051582,
+    -0.00014883310153129229897,
+    -0.00012473729244515361134,
+    0.000041814327044707158791,
+    9.9800558369722971398e-6,
+    -6.9428968954711536227e-6,
+    -8.4682324851189806031e-7,
+    1.0870518060378469145e-6,
+    1.1001640293842438076e-7,
+    -1.6551876074754039154e-7,
+    -2.634848874170406139e-8,
+    1.8556263483858684813e-8,
+    5.3472982285321996857e-9,
+)
 
 # An optimizer's hyperparameters, one float64 each: the layout of ``Optimizer.hyperparameters``.
 BETA1, BETA2, EPSILON, MOMENTUM, NESTEROV, L1, L2, CLIP_NORM = range(8)

@@ -40,12 +40,21 @@ def softplus(z: float) -> float:
     return max(z, 0.0) + math.log1p(exp(-abs(z)))
 
 
-def _gelu_inner(z: float) -> float:
-    return math.tanh(math.sqrt(2.0 / math.pi) * (z + 0.044715 * z**3))
+def _gelu(z: float) -> float:
+    return 0.5 * z * math.erfc(-z / math.sqrt(2.0))
 
 
 def _gelu_derivative(z: float) -> float:
-    h = _gelu_inner(z)
+    density = exp(-z * z / 2.0) / math.sqrt(2.0 * math.pi)
+    return 0.5 * math.erfc(-z / math.sqrt(2.0)) + z * density
+
+
+def _gelu_tanh_inner(z: float) -> float:
+    return math.tanh(math.sqrt(2.0 / math.pi) * (z + 0.044715 * z**3))
+
+
+def _gelu_tanh_derivative(z: float) -> float:
+    h = _gelu_tanh_inner(z)
     inner = math.sqrt(2.0 / math.pi) * (1.0 + 3.0 * 0.044715 * z**2)
     return 0.5 * (1.0 + h) + 0.5 * z * (1.0 - h) * (1.0 + h) * inner
 
@@ -65,7 +74,8 @@ FORWARD = {
     "leaky_relu": lambda z: z if z > 0 else 0.01 * z,
     "elu": lambda z: z if z > 0 else math.expm1(z),
     "selu": _selu,
-    "gelu": lambda z: 0.5 * z * (1.0 + _gelu_inner(z)),
+    "gelu": _gelu,
+    "gelu_tanh": lambda z: 0.5 * z * (1.0 + _gelu_tanh_inner(z)),
     "silu": lambda z: z * sigmoid(z),
     "mish": lambda z: z * math.tanh(softplus(z)),
     "tanh": math.tanh,
@@ -81,6 +91,7 @@ DERIVATIVE = {
     "elu": lambda z: 1.0 if z > 0 else exp(z),
     "selu": lambda z: SELU_LAMBDA * (1.0 if z > 0 else SELU_ALPHA * exp(z)),
     "gelu": _gelu_derivative,
+    "gelu_tanh": _gelu_tanh_derivative,
     "silu": lambda z: sigmoid(z) * (1.0 + z * sigmoid(-z)),
     "mish": _mish_derivative,
     "tanh": lambda z: 1.0 / math.cosh(z) ** 2 if abs(z) < 300 else 0.0,
@@ -97,6 +108,7 @@ LIMITS = {
     "elu": (-1.0, math.inf),
     "selu": (-SELU_LAMBDA * SELU_ALPHA, math.inf),
     "gelu": (0.0, math.inf),
+    "gelu_tanh": (0.0, math.inf),
     "silu": (0.0, math.inf),
     "mish": (0.0, math.inf),
     "tanh": (-1.0, 1.0),

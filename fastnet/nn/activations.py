@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
+from fastnet.nn import gelu
 
 Array = NDArray[Any]
 
@@ -41,6 +42,9 @@ class Activation:
         The default initialiser of a dense layer with this activation.
     output_only : bool
         Whether only the last layer may use it.
+    stored : str
+        Its name in model files, checkpoints and pickles, where that is another one. It stays for
+        ever: `to_stored` and `from_stored` are between it and the name that users write.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Activation:
     keeps_z: bool = False
     initializer: str = "glorot_uniform"
     output_only: bool = False
+    stored: str = ""
 
 
 def _identity(y: Array, z: Array, s: Array, t: Array) -> None:
@@ -118,42 +123,6 @@ def _selu_backward(dz: Array, dy: Array, y: Array, z: Array, s: Array, t: Array,
     t += abi.SELU_LAMBDA * abi.SELU_ALPHA
     t += s
     np.multiply(dy, t, out=dz)
-
-
-def _tanh_of_cubic(t: Array, z: Array) -> None:
-    """Write ``tanh(c (z + a z^3))``, the inner part of GELU, to `t`."""
-    np.multiply(z, z, out=t)
-    t *= abi.GELU_CUBIC
-    t += 1
-    t *= z
-    t *= abi.GELU_SCALE
-    np.tanh(t, out=t)
-
-
-def _gelu(y: Array, z: Array, s: Array, t: Array) -> None:
-    _tanh_of_cubic(t, z)
-    t += 1
-    np.multiply(z, t, out=y)
-    y *= 0.5
-
-
-def _gelu_backward(dz: Array, dy: Array, y: Array, z: Array, s: Array, t: Array, u: Array) -> None:
-    # (1 + h)/2 * (1 + z (1 - h) c (1 + 3 a z^2)), with h the tanh, subtracts no large terms.
-    # Beyond 12 the derivative is 0 or 1 to the last bit; z is clipped, or its powers overflow.
-    np.clip(z, -abi.GELU_FLAT, abi.GELU_FLAT, out=u)
-    _tanh_of_cubic(t, u)
-    np.multiply(u, u, out=s)
-    s *= 3.0 * abi.GELU_CUBIC
-    s += 1
-    s *= abi.GELU_SCALE
-    s *= u
-    np.multiply(dy, 0.5, out=dz)
-    t += 1
-    dz *= t
-    np.subtract(2, t, out=t)
-    s *= t
-    s += 1
-    dz *= s
 
 
 def _sigmoid(y: Array, z: Array, s: Array, t: Array) -> None:
@@ -299,11 +268,22 @@ _ROWS: Final = (
     Activation(
         "gelu",
         abi.GELU,
-        "z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))",
-        _gelu,
-        _gelu_backward,
+        "z/2 (1 + erf(z / sqrt(2)))",
+        gelu.gelu,
+        gelu.gelu_backward,
         keeps_z=True,
         initializer="he_uniform",
+        stored="gelu_erf",
+    ),
+    Activation(
+        "gelu_tanh",
+        abi.GELU_TANH,
+        "z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))",
+        gelu.gelu_tanh,
+        gelu.gelu_tanh_backward,
+        keeps_z=True,
+        initializer="he_uniform",
+        stored="gelu",  # its name in version 0.1, which had no other form
     ),
     Activation(
         "silu",
@@ -339,6 +319,20 @@ _ROWS: Final = (
 
 ACTIVATIONS: Final[dict[str, Activation]] = {row.name: row for row in _ROWS}
 BY_CODE: Final[dict[int, Activation]] = {row.code: row for row in _ROWS}
+
+
+_STORED: Final = {row.name: row.stored for row in _ROWS if row.stored}
+_NAMED: Final = {stored: name for name, stored in _STORED.items()}
+
+
+def to_stored(name: Any) -> Any:
+    """Return the name under which files and pickles have an activation."""
+    return _STORED.get(name, name) if isinstance(name, str) else name
+
+
+def from_stored(name: Any) -> Any:
+    """Return the name of the activation that files and pickles have under `name`."""
+    return _NAMED.get(name, name) if isinstance(name, str) else name
 
 
 def get(name: str) -> Activation:

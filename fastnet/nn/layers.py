@@ -6,6 +6,7 @@ A network is a chain of them. `fastnet.backends.numpy_backend` defines their for
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -22,6 +23,12 @@ class Layer:
 
     name: ClassVar[str]
     code: ClassVar[int]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return _renamed(self.__dict__, activations.to_stored)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(_renamed(state, activations.from_stored))
 
 
 class Block(NamedTuple):
@@ -237,6 +244,23 @@ def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
             )
     if not layers or not isinstance(layers[-1], Dense):
         raise InputError("the last layer must be Dense: it makes the outputs.")
+
+
+def _renamed(values: dict[str, Any], rename: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the fields of a layer with another name for its activation, if it has one."""
+    return {k: rename(v) if k == "activation" else v for k, v in values.items()}
+
+
+def to_stored(descriptions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return layers as `to_dict` describes them with the names that files have."""
+    return [_renamed(values, activations.to_stored) for values in descriptions]
+
+
+def from_stored(descriptions: Any) -> Any:
+    """Return what `to_stored` was given; what no list of dicts is stays as it is."""
+    if not isinstance(descriptions, list) or not all(isinstance(v, dict) for v in descriptions):
+        return descriptions
+    return [_renamed(values, activations.from_stored) for values in descriptions]
 
 
 def to_dict(layer: Layer) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def write(path: Path, model: ModelFile) -> None:
     description = {
         "version": FORMAT_VERSION,
         "inputs": model.plan.inputs,
-        "layers": [layers.to_dict(layer) for layer in model.plan.layers],
+        "layers": layers.to_stored([layers.to_dict(layer) for layer in model.plan.layers]),
         "dtype": model.dtype.name,
         "seed": model.seed,
         "label_names": labels and [str(name) for name in labels],
@@ -140,7 +140,7 @@ def _restore(description: dict[str, Any], found: dict[str, NDArray[Any]]) -> Mod
 def _layers(descriptions: Any) -> tuple[Layer, ...]:
     if not isinstance(descriptions, list) or not 0 < len(descriptions) <= _LAYER_LIMIT:
         raise ModelFileError(f"there must be from 1 to {_LAYER_LIMIT} layers.")
-    return tuple(layers.from_dict(values) for values in descriptions)
+    return tuple(layers.from_dict(values) for values in layers.from_stored(descriptions))
 
 
 def _require_fit(model: ModelFile) -> None:

@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 
 from fastnet.kernels import abi
-from fastnet.kernels.cpu.elementary import exp, expm1, log1p, tanh
+from fastnet.kernels.cpu.elementary import density, exp, expm1, log1p, mills, tanh
 from fastnet.kernels.cpu.jit import inner
 from fastnet.kernels.cpu.lanes import absolute, load, select, splat, store
 from fastnet.kernels.cpu.row_lanes import from_block, get, put, to_block
 from fastnet.kernels.cpu.vectors import lanes_of
 
 _IDENTITY, _RELU, _LEAKY_RELU, _ELU = abi.IDENTITY, abi.RELU, abi.LEAKY_RELU, abi.ELU
-_SELU, _GELU, _SILU, _MISH = abi.SELU, abi.GELU, abi.SILU, abi.MISH
+_SELU, _SILU, _MISH = abi.SELU, abi.SILU, abi.MISH
+_GELU, _GELU_TANH = abi.GELU, abi.GELU_TANH
 _TANH, _SIGMOID, _SOFTPLUS, _EXP = abi.TANH, abi.SIGMOID, abi.SOFTPLUS, abi.EXP
 _SLOPE = abi.LEAKY_SLOPE
 _LAMBDA, _LAMBDA_ALPHA = abi.SELU_LAMBDA, abi.SELU_LAMBDA * abi.SELU_ALPHA
 _SCALE, _CUBIC, _FLAT = abi.GELU_SCALE, abi.GELU_CUBIC, abi.GELU_FLAT
+_NORMAL_FLAT = abi.NORMAL_FLAT
 
 # Of NumPy's types: Numba compiles a function anew for every literal argument.
 _ZERO = np.int64(0)
@@ -56,6 +58,13 @@ def mish_parts(z: Any, zero: Any, one: Any) -> Any:
 
 
 @inner
+def distance(z: Any, flat: Any) -> Any:
+    """Return ``|z|``, no farther out than where the normal density is 0."""
+    t = absolute(z)
+    return select(t > flat, flat, t)
+
+
+@inner
 def value_of(like: Any, z: Any, code: Any) -> Any:
     """Return ``f(z)`` of a vector, for every activation except softmax."""
     real = like.dtype.type
@@ -69,6 +78,10 @@ def value_of(like: Any, z: Any, code: Any) -> Any:
     if code == _SELU:
         return select(z < zero, real(_LAMBDA_ALPHA) * expm1(z), real(_LAMBDA) * z)
     if code == _GELU:
+        # max(z, 0) - |z| Phi(-|z|)
+        t = distance(z, real(_NORMAL_FLAT))
+        return select(z < zero, zero, z) - t * mills(t) * density(t)
+    if code == _GELU_TANH:
         inside = real(_SCALE) * z * (one + real(_CUBIC) * z * z)
         return half * z * (one + tanh(inside))
     if code == _SILU:
@@ -101,6 +114,11 @@ def slope_of(like: Any, y: Any, z: Any, code: Any) -> Any:
     if code == _SELU:
         return select(y > zero, real(_LAMBDA), y + real(_LAMBDA_ALPHA))
     if code == _GELU:
+        # Phi(z) + z phi(z) of z = -t, and 1 minus that for z = t
+        t = distance(z, real(_NORMAL_FLAT))
+        below = density(t) * (mills(t) - t)
+        return select(z > zero, one - below, below)
+    if code == _GELU_TANH:
         scale, cubic, flat = real(_SCALE), real(_CUBIC), real(_FLAT)
         u = select(z > flat, flat, select(z < -flat, -flat, z))
         h = tanh(scale * u * (one + cubic * u * u))

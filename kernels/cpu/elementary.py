@@ -1,9 +1,10 @@
-"""exp, expm1, log, log1p and tanh of whole vectors.
+"""exp, expm1, log, log1p, tanh, and what the normal distribution is made of, of whole vectors.
 
 They need neither a table nor a branch, only arithmetic and the bits of a power of two. Their errors
 are at most 2 units in the last place for exp and expm1 (where the result is a normal number) and
-for log (of positive normal numbers), 3 for log1p on [0, 1] and 4 for tanh; tests compare all
-magnitudes with float64 and mpmath. NaN gives NaN, and infinities give the limits.
+for log (of positive normal numbers), 3 for log1p on [0, 1] and density, 4 for tanh and 5 for
+mills; tests compare all magnitudes with numbers of twice the precision. NaN gives NaN, and
+infinities give the limits.
 
 exp(x) = 2^n exp(r) with n = round(x / log 2), |r| <= log(2) / 2, and a polynomial for
 (exp(r) - 1 - r) / r^2. The coefficients are Chebyshev fits made with mpmath for this module.
@@ -17,6 +18,7 @@ from typing import Any, Final
 from llvmlite import ir
 from numba.extending import intrinsic
 
+from fastnet.kernels import abi
 from fastnet.kernels.cpu.lanes import Lanes
 from fastnet.kernels.cpu.vectors import Vectors, get_function
 
@@ -75,6 +77,7 @@ _HIGHEST: Final = {32: 89.0, 64: 710.0}
 _COEFFICIENTS: Final = {
     "exp": {32: _EXP32, 64: _EXP64},
     "atanh": {32: _ATANH32, 64: _ATANH64},
+    "mills": {32: abi.MILLS32, 64: abi.MILLS64},
 }
 
 
@@ -190,6 +193,28 @@ class _Emitter:
         y = b.select(negative, b.fsub(self.number(-0.0), y), y)
         return b.select(b.fcmp_unordered("uno", x, x), x, y)
 
+    def mills(self, x: Any) -> Any:
+        """Return the Mills ratio (1 - Phi(x)) / phi(x), for x in [0, NORMAL_FLAT]."""
+        b, shift = self.builder, self.number(abi.MILLS_SHIFT)
+        share = b.fdiv(self.number(1.0), b.fadd(x, shift))
+        return b.fmul(self.polynomial("mills", b.fmul(b.fsub(x, shift), share)), share)
+
+    def density(self, x: Any) -> Any:
+        """Return phi(x) = exp(-x^2 / 2) / sqrt(2 pi), for x in [0, NORMAL_FLAT].
+
+        The exponential would multiply the rounding of x^2 by x^2 / 2. With h, which is x rounded to
+        a sixteenth, x^2 is h^2, which is exact, and (x - h) (x + h). Their sum is rounded, and what
+        that takes away is a factor.
+        """
+        b, half = self.builder, self.number(0.5)
+        h = b.fmul(self.nearest(b.fmul(x, self.number(16.0))), self.number(0.0625))
+        large = b.fmul(half, b.fmul(h, h))
+        small = b.fmul(half, b.fmul(b.fsub(x, h), b.fadd(x, h)))
+        total = b.fadd(large, small)
+        rest = b.fadd(b.fsub(large, total), small)
+        y = self.exp(b.fsub(self.number(0.0), total))
+        return b.fmul(y, b.fmul(self.number(abi.NORMAL_SCALE), b.fsub(self.number(1.0), rest)))
+
 
 def _make(name: str) -> Any:
     """Return the function of that name as an intrinsic on `Lanes`."""
@@ -208,3 +233,4 @@ def _make(name: str) -> Any:
 
 
 exp, expm1, log, log1p, tanh = map(_make, ("exp", "expm1", "log", "log1p", "tanh"))
+mills, density = map(_make, ("mills", "density"))

@@ -24,13 +24,35 @@ __device__ real selu_backward(real dy, real y)
     return dy * (y > 0 ? real(abi::SELU_LAMBDA) : negative);
 }
 
-// The inner part of GELU.
+// The distance of z from 0, no farther out than where the normal density is 0.
+__device__ real distance(real z) { return smaller(fabs(z), real(abi::NORMAL_FLAT)); }
+// exp(-t^2 / 2) / sqrt(2 pi). The exponential would multiply the rounding of t^2 by t^2 / 2, so what
+// rounding took away is a factor.
+__device__ real normal_density(real t)
+{
+    const real square = t * t, rest = fma(t, t, -square);
+    return real(abi::NORMAL_SCALE) * exp(-square / 2) * (1 - rest / 2);
+}
+// z Phi(z) = max(z, 0) - |z| Phi(-|z|): the last part keeps its digits however small it is.
+__device__ real gelu(real z)
+{
+    const real t = distance(z);
+    return larger(z, 0) - t * normcdf(-t);
+}
+__device__ real gelu_backward(real dy, real z)
+{
+    // Phi(z) + z phi(z) of z = -t, and 1 minus that for z = t.
+    const real t = distance(z), below = normcdf(-t) - t * normal_density(t);
+    return dy * (z > 0 ? 1 - below : below);
+}
+
+// The inner part of GELU in its tanh form.
 __device__ real tanh_of_cubic(real z)
 {
     return tanh(real(abi::GELU_SCALE) * z * (1 + real(abi::GELU_CUBIC) * z * z));
 }
-__device__ real gelu(real z) { return z * (1 + tanh_of_cubic(z)) / 2; }
-__device__ real gelu_backward(real dy, real z)
+__device__ real gelu_tanh(real z) { return z * (1 + tanh_of_cubic(z)) / 2; }
+__device__ real gelu_tanh_backward(real dy, real z)
 {
     // (1 + h)/2 * (1 + u (1 - h) c (1 + 3 a u^2)), with h the tanh. Beyond GELU_FLAT it is 0 or 1,
     // and the powers of z could overflow.
@@ -74,6 +96,7 @@ __device__ real activation_forward(integer activation, real z)
     case abi::ELU: return elu(z);
     case abi::SELU: return selu(z);
     case abi::GELU: return gelu(z);
+    case abi::GELU_TANH: return gelu_tanh(z);
     case abi::SILU: return silu(z);
     case abi::MISH: return mish(z);
     case abi::TANH: return tanh(z);
@@ -93,6 +116,7 @@ __device__ real activation_backward(integer activation, real dy, real y, real z)
     case abi::ELU: return elu_backward(dy, y);
     case abi::SELU: return selu_backward(dy, y);
     case abi::GELU: return gelu_backward(dy, z);
+    case abi::GELU_TANH: return gelu_tanh_backward(dy, z);
     case abi::SILU: return silu_backward(dy, z);
     case abi::MISH: return mish_backward(dy, z);
     case abi::TANH: return tanh_backward(dy, y);

@@ -11,6 +11,7 @@ import pytest
 
 import fastnet as fn
 from fastnet.nn.activations import ACTIVATIONS
+from tests import normal
 from tests.on_backends import BACKENDS
 
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
@@ -53,6 +54,18 @@ def test_sigmoid_tanh_and_softmax_saturate_exactly(dtype: str, backend: str) -> 
     y = net.predict([[1e30, 0, -1e30], [-1e30, -1e30, -1e30], [1e30, 1e30, 1e30]])
     assert y[0].tolist() == [1, 0, 0]
     assert np.allclose(y[1:], 1 / 3, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gelu_keeps_its_digits_however_small_it_is(dtype: str, backend: str) -> None:
+    lowest = -12 if dtype == "float32" else -37
+    z = np.linspace(lowest, 9, 500).astype(dtype)
+    y = one_unit("gelu", backend, dtype).predict(z[:, None])[:, 0]
+    for got, at in zip(y.tolist(), z.tolist(), strict=True):
+        want = normal.gelu(at)
+        assert abs(normal.Decimal(got) - want) <= abs(want) * 8 * normal.Decimal(
+            float(np.finfo(dtype).eps)
+        )
 
 
 @pytest.mark.parametrize(

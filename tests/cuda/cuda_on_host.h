@@ -341,6 +341,16 @@ Kernel<Arguments...> kernel_type(void (*)(Arguments...));
                           : emulator::current->lane,                                               \
                       __FILE__, __LINE__)
 
+// The distribution function of the normal distribution, which C does not have.
+inline float normcdf(float x)
+{
+    return static_cast<float>(erfc(-static_cast<double>(x) / sqrt(2.0)) / 2);
+}
+inline double normcdf(double x)
+{
+    return static_cast<double>(erfcl(-static_cast<long double>(x) / sqrtl(2.0L)) / 2);
+}
+
 template <typename T>
 T atomicAdd(T* place, T value)
 {

@@ -108,6 +108,7 @@ def stand_in(net: fn.Network) -> Sequential:
         options = {k.arg: ast.unparse(k.value) for k in call.keywords}
         first = ast.literal_eval(call.args[0]) if call.args else None
         own: dict[str, Any] = {"negative_slope": first, "alpha": 1.0, "beta": 1.0, "p": first}
+        own["approximate"] = "none"
         own |= {"num_features": first, "normalized_shape": (first,)}
         own |= {name: ast.literal_eval(k) for name, k in options.items() if name != "dtype"}
         made.append(module(kind, **own, **state))

@@ -72,7 +72,7 @@ def test_a_large_mean_costs_no_digits(answer: Answer, tmp_path: Path) -> None:
 
 @by_each_format
 @pytest.mark.parametrize(
-    "name", ["softmax", "sigmoid", "softplus", "mish", "silu", "gelu", "tanh", "elu"]
+    "name", ["softmax", "sigmoid", "softplus", "mish", "silu", "gelu", "gelu_tanh", "tanh", "elu"]
 )
 def test_a_saturated_activation_neither_overflows_nor_becomes_nan(
     answer: Answer, name: str, tmp_path: Path

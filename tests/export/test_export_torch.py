@@ -138,6 +138,12 @@ def test_relu_may_stand_behind_a_dropout() -> None:
     assert from_torch(chain, backend="numpy").layers[0].activation == "relu"
 
 
+@pytest.mark.parametrize(("form", "name"), [("none", "gelu"), ("tanh", "gelu_tanh")])
+def test_both_forms_of_gelu_come_in(form: str, name: str) -> None:
+    chain = Sequential([linear(3, 4), module("GELU", approximate=form), linear(4, 1)])
+    assert from_torch(chain, backend="numpy").layers[0].activation == name
+
+
 def test_the_output_activation_can_be_added() -> None:
     net = from_torch(Sequential([linear(3, 4)]), output_activation="softmax", backend="numpy")
     np.testing.assert_allclose(net.predict(np.ones((2, 3))).sum(axis=1), 1, rtol=1e-6)
@@ -149,7 +155,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     "another slope": (
         [linear(3, 4), module("LeakyReLU", negative_slope=0.2)], "has negative_slope=0.2",
     ),
-    "another form of GELU": ([linear(3, 4), module("GELU", approximate="none")], "='none'"),
+    "another form of GELU": ([linear(3, 4), module("GELU", approximate="sin")], "='sin'"),
     "softmax over rows": ([linear(3, 4), module("Softmax", dim=0)], "softmax is over the units"),
     "softmax of one output": ([linear(3, 1), module("Softmax", dim=1)], "1 for every row"),
     "log-softmax": ([linear(3, 4), module("LogSoftmax")], "give output_activation='softmax'"),
@@ -229,7 +235,8 @@ def test_modules_made_by_hand_come_in(torch: Any) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Flatten(), nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3),
-        nn.Sequential(nn.Linear(8, 5), nn.GELU(approximate="tanh")),
+        nn.Sequential(nn.Linear(8, 7), nn.GELU()),
+        nn.Sequential(nn.Linear(7, 5), nn.GELU(approximate="tanh")),
         nn.LayerNorm(5, elementwise_affine=False), nn.Linear(5, 3), nn.Softmax(dim=-1),
     )  # fmt: skip
     x = torch.randn(50, 6)

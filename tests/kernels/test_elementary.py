@@ -1,4 +1,4 @@
-"""The CPU kernels' own exp, expm1, log, log1p and tanh, against numbers of twice the precision."""
+"""The CPU kernels' own exp, expm1, log, ..., against numbers of twice the precision."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ numba = pytest.importorskip("numba", reason="Numba is not installed")
 from fastnet.kernels.cpu import elementary  # noqa: E402
 from fastnet.kernels.cpu.lanes import load, store  # noqa: E402
 from fastnet.kernels.cpu.vectors import lanes_of  # noqa: E402
+from tests import normal  # noqa: E402
 
 LIMITS = {"exp": 2, "expm1": 2, "log": 2, "log1p": 3, "tanh": 4}  # units in the last place
+NORMAL = {"mills": 5, "density": 3}
 DTYPES = [np.float32, np.float64]
 
 
@@ -50,6 +52,8 @@ def arguments(name: str, dtype: Any) -> NDArray[Any]:
     if name == "log":
         wide = np.exp(rng.uniform(0.99 * lowest, 0.999 * highest, 50_000))
         return np.concatenate([wide, rng.uniform(0.5, 2, 50_000), [1.0]]).astype(dtype)
+    if name in NORMAL:
+        return rng.uniform(0, 40, 100).astype(dtype)
     low = lowest * 0.99 if name == "exp" else -60.0
     wide = rng.uniform(low, 0.999 * highest if name != "tanh" else 60.0, 50_000)
     near = rng.uniform(-1, 1, 50_000)
@@ -67,6 +71,28 @@ def units(name: str, got: NDArray[Any], x: NDArray[Any]) -> NDArray[Any]:
 def test_errors_are_within_the_stated_bound(name: str, dtype: Any) -> None:
     x = arguments(name, dtype)
     assert units(name, apply(name, x), x).max() <= LIMITS[name]
+
+
+def units_of_normal(name: str, dtype: Any, shift: float = 0.0) -> float:
+    """Return the largest error, in units in the last place, of results moved by `shift`."""
+    rng = np.random.default_rng(0)
+    # As far out as the density is a normal number.
+    farthest = {np.float32: 13.0, np.float64: 37.5}[dtype]
+    x = np.concatenate([rng.uniform(0, farthest, 500), rng.uniform(0, 2, 500), [0.0, 1e-30]])
+    x = x.astype(dtype)
+    got = (apply(name, x) * (1 + shift)).astype(dtype)
+    exact = [getattr(normal, name)(float(v)) for v in x]
+    wrong = [float(abs(normal.Decimal(float(a)) - b)) for a, b in zip(got, exact, strict=True)]
+    return float((np.array(wrong) / np.spacing(np.array(exact, np.float64).astype(dtype))).max())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NORMAL)
+def test_errors_of_the_normal_distribution_are_within_the_stated_bound(
+    name: str, dtype: Any
+) -> None:
+    assert units_of_normal(name, dtype) <= NORMAL[name]
+    assert units_of_normal(name, dtype, shift=8 * np.finfo(dtype).eps) > NORMAL[name]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -98,7 +124,7 @@ def test_exp_goes_to_zero_and_to_infinity_where_it_should(dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("name", [*LIMITS, *NORMAL])
 def test_an_element_has_the_same_bits_wherever_it_stands(name: str, dtype: Any) -> None:
     """In a full vector, and in one with fewer elements."""
     x = arguments(name, dtype)[:67]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 
 from fastnet.nn import activations, initializers
 from fastnet.nn.activations import ACTIVATIONS, Activation
-from tests import reference
-from tests.closeness import assert_close
+from tests import normal, reference
+from tests.closeness import assert_close, rounding
 
 ROWS = pytest.mark.parametrize("row", ACTIVATIONS.values(), ids=ACTIVATIONS.keys())
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -116,6 +117,57 @@ def test_softmax_rows_sum_to_one() -> None:
     y = run(ACTIVATIONS["softmax"], np.array([[1e4, -1e4, 1e4], [-1e30, -1e30, -1e30], [0, 1, 2]]))
     assert_close(y.sum(axis=1), np.ones(3))
     assert y[0].tolist() == [0.5, 0.0, 0.5]
+
+
+# --- gelu, the exact form -------------------------------------------------------------------------
+
+LOWEST = {np.float32: -12.0, np.float64: -37.0}  # where gelu is still a normal number
+
+
+def points(dtype: Any) -> Any:
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.uniform(LOWEST[dtype], 9, 300), rng.uniform(-1, 1, 100), [-8.0]])
+    return z[:, None].astype(dtype)
+
+
+def relative_errors(got: Any, exact: list[Any]) -> Any:
+    """Return each number's error, in units of rounding of the number itself."""
+    errors = [
+        abs(float((normal.Decimal(float(a)) - b) / b))
+        for a, b in zip(got.ravel(), exact, strict=True)
+    ]
+    return np.array(errors) / rounding(got.dtype)
+
+
+@DTYPES
+def test_gelu_keeps_its_digits_however_far_to_the_left(dtype: Any) -> None:
+    z = points(dtype)
+    exact = [normal.gelu(float(v)) for v in z.ravel()]
+    assert relative_errors(run(ACTIVATIONS["gelu"], z), exact).max() <= 5
+    # Of 1 + erf(-6) there are no digits left, and the tanh form is another function.
+    usual = np.array([v / 2 * (1 + math.erf(v / math.sqrt(2))) for v in z.ravel().tolist()])
+    assert relative_errors(usual.astype(dtype), exact).max() > 1e5
+    assert relative_errors(run(ACTIVATIONS["gelu_tanh"], z), exact).max() > 1e5
+
+
+@DTYPES
+def test_the_derivative_of_gelu_keeps_its_digits_too(dtype: Any) -> None:
+    z = points(dtype)
+    z = z[abs(z + 0.75) > 0.25][:, None]  # it is 0 at -0.7518
+    dz = np.empty_like(z)
+    row = ACTIVATIONS["gelu"]
+    row.backward(dz, np.ones_like(z), run(row, z), z, *scratch(3, z))
+    exact = [normal.gelu_derivative(float(v)) for v in z.ravel()]
+    assert relative_errors(dz, exact).max() <= 10
+
+
+@DTYPES
+def test_gelu_at_infinity_is_its_limit(dtype: Any) -> None:
+    row, z = ACTIVATIONS["gelu"], np.array([[-np.inf, np.inf, -1e30, 1e30]], dtype)
+    y, dz = run(row, z), np.empty_like(z)
+    row.backward(dz, np.ones_like(z), y, z, *scratch(3, z))
+    assert y.tolist() == [[0.0, np.inf, 0.0, float(dtype(1e30))]]
+    assert dz.tolist() == [[0.0, 1.0, 0.0, 1.0]]
 
 
 # --- the table ------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from fastnet.preprocessing.table import TablePreprocessor
 
 Array = NDArray[Any]
 
+NAMES_IN_0_1 = {"gelu_tanh": "gelu"}  # whose only form that was
+
 
 def plain(value: Any) -> Any:
     """Return a value as JSON reads it back."""
@@ -31,6 +33,8 @@ def plain(value: Any) -> Any:
 def fields(row: Any) -> dict[str, Any]:
     """Return the name of a layer or a loss, and its attributes."""
     named = {field.name: plain(getattr(row, field.name)) for field in dataclasses.fields(row)}
+    if named.get("activation") in NAMES_IN_0_1:
+        named["activation"] = NAMES_IN_0_1[named["activation"]]
     return {"name": row.name, **named}
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from fastnet.kernels import abi
@@ -69,11 +70,22 @@ ACTIVATIONS: Final[dict[str, tuple[str, ...]]] = {
     "gelu": (
         f"""\
 static REAL gelu_of(REAL z) {{
+  /* z Phi(z) = max(z, 0) - |z| Phi(-|z|): no infinity is multiplied by 0. */
+  REAL t = F(fabs)(z);
+  if (t > {_real(abi.NORMAL_FLAT)}) t = {_real(abi.NORMAL_FLAT)};
+  return (z < 0 ? 0 : z) - (REAL)0.5 * t * F(erfc)(t * {_real(math.sqrt(0.5))});
+}}
+""",
+        _each("gelu", "gelu_of(z[i])"),
+    ),
+    "gelu_tanh": (
+        f"""\
+static REAL gelu_tanh_of(REAL z) {{
   REAL cubic = z * (1 + {_real(abi.GELU_CUBIC)} * (z * z));
   return (REAL)0.5 * (z * (1 + F(tanh)({_real(abi.GELU_SCALE)} * cubic)));
 }}
 """,
-        _each("gelu", "gelu_of(z[i])"),
+        _each("gelu_tanh", "gelu_tanh_of(z[i])"),
     ),
     "silu": (_SIGMOID, _each("silu", "z[i] * sigmoid_of(z[i])")),
     "mish": (_SOFTPLUS, _each("mish", "z[i] * F(tanh)(softplus_of(z[i]))")),

@@ -18,6 +18,8 @@ def softplus(z):
     return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
 """
 
+_MILLS: Final = "\n    ".join(f"{number!r}," for number in abi.MILLS64)
+
 ACTIVATIONS: Final[dict[str, tuple[str, ...]]] = {
     "identity": (),
     "relu": ("def relu(z):\n    return np.maximum(z, 0)\n",),
@@ -32,7 +34,26 @@ def selu(z):
     ),
     "gelu": (
         f"""\
+MILLS = (  # coefficients of a polynomial
+    {_MILLS}
+)
+
+
 def gelu(z):
+    # z Phi(z) = max(z, 0) - t phi(t) m(t) with t = |z|, the normal density phi and the Mills ratio
+    # m. In phi, t^2 is the sum of h^2, which is exact, and a small number.
+    t = np.minimum(np.abs(z), {abi.NORMAL_FLAT!r})
+    q, m = (t - {abi.MILLS_SHIFT!r}) / (t + {abi.MILLS_SHIFT!r}), 0 * t
+    for coefficient in reversed(MILLS):
+        m = m * q + coefficient
+    h = np.rint(16 * t) / 16
+    phi = {abi.NORMAL_SCALE!r} * np.exp(-h * h / 2) * np.exp((h - t) * (h + t) / 2)
+    return np.maximum(z, 0) - t * phi * m / (t + {abi.MILLS_SHIFT!r})
+""",
+    ),
+    "gelu_tanh": (
+        f"""\
+def gelu_tanh(z):
     h = np.tanh({abi.GELU_SCALE!r} * (z * (1 + {abi.GELU_CUBIC!r} * (z * z))))
     return 0.5 * (z * (1 + h))
 """,

@@ -25,7 +25,7 @@ _ACTIVATIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "LeakyReLU": ("leaky_relu", {"negative_slope": abi.LEAKY_SLOPE}),
     "ELU": ("elu", {"alpha": 1.0}),
     "SELU": ("selu", {}),
-    "GELU": ("gelu", {"approximate": "tanh"}),
+    "GELU": ("gelu", {"approximate": "none"}),
     "SiLU": ("silu", {}),
     "Mish": ("mish", {}),
     "Tanh": ("tanh", {}),
@@ -156,6 +156,8 @@ def _walk(chain: _Chain, module: Any, where: str) -> None:
         chain.scaler = Scaler(_array(module.mean), _array(module.scale))
     elif kind == "Softmax" and module.dim not in (None, 1, -1):
         raise InputError(f"{where} has dim={module.dim!r}: fastnet's softmax is over the units.")
+    elif kind == "GELU" and module.approximate == "tanh":
+        chain.activate("gelu_tanh", where)
     elif kind in _ACTIVATIONS:
         name, needed = _ACTIVATIONS[kind]
         for attribute, value in needed.items():

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fastnet.backends.base import LossSums
 from fastnet.errors import CheckpointError, FastNetError, InputError
 from fastnet.model import Model
+from fastnet.nn import layers
 from fastnet.nn.batch import Array
 from fastnet.training.history import History
 from fastnet.utils.param_validation import check_int, check_list, shown, to_float
@@ -84,7 +85,7 @@ class Checkpoint:
             rest = {key: value for key, value in memory.items() if key not in arrays}
             memories.append([name, rest, list(arrays)])
         description = {
-            "basis": self.fingerprint,
+            "basis": self.fingerprint | {"layers": layers.to_stored(self.fingerprint["layers"])},
             "surroundings": self.environment,
             "clocks": self.clocks,
             "plateau": self.plateau,
@@ -110,6 +111,7 @@ class Checkpoint:
             basis, there = _table(description, "basis"), _table(description, "surroundings")
             if "block_rows" in basis:  # its name before chunks were called chunks
                 basis["chunk_rows"] = basis.pop("block_rows")
+            basis = basis | {"layers": layers.from_stored(basis.get("layers"))}
             done = check_list("done", description["done"])
             loss, score, weight = map(_number, done[:3])
             saved = cls(

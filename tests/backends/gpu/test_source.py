@@ -72,7 +72,7 @@ FORBIDDEN = {
     "fmax and fmin lose NaN": (r"\bf(max|min)f?\(", "y = fmax(x, 0);"),
     "fast forms are less accurate": (r"\b__(exp|log|pow|tanh|fdivide)", "y = __expf(x);"),
     "kernels are for both dtypes": (
-        r"\b(exp|log|sqrt|tanh|fabs|expm1|log1p)f\(",
+        r"\b(exp|log|sqrt|tanh|fabs|expm1|log1p|normcdf)f\(",
         "y = tanhf(x);",
     ),
 }

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data import times
+from fastnet.data.places import row_number
 from fastnet.data.text import (
     MISSING,
     NO_WORD,
@@ -248,7 +249,7 @@ def numbers_of(
         row = int(np.argmax(wrong))
         raise DataError(
             f"{source}: column {name!r} must hold finite numbers, got {numbers[row]} in row "
-            f"{row + 1}."
+            f"{row_number(source, row)}."
         )
     return numbers
 
@@ -271,7 +272,7 @@ def _numbers_in(
                 do = "that is the header again, so leave the row out"
             raise DataError(
                 f"{source}: column {name!r} must hold {kind}, got {quoted(value)} in row "
-                f"{row + 1}: {do}."
+                f"{row_number(source, row)}: {do}."
             )
     return table[texts.codes]
 
@@ -292,7 +293,7 @@ def times_of(column: Values, name: str, source: str) -> NDArray[np.datetime64]:
                 row = int(np.argmax(column.codes == code))
                 raise DataError(
                     f"{source}: column {name!r} must hold dates such as 2024-12-31, got "
-                    f"{quoted(value)} in row {row + 1}."
+                    f"{quoted(value)} in row {row_number(source, row)}."
                 )
             table[code] = "NaT" if time is None else time
         return table[column.codes]
@@ -302,7 +303,7 @@ def times_of(column: Values, name: str, source: str) -> NDArray[np.datetime64]:
         row = int(np.argmax(~np.isnan(column)))
         raise DataError(
             f"{source}: column {name!r} must hold dates such as 2024-12-31, got {column[row]} in "
-            f"row {row + 1}."
+            f"row {row_number(source, row)}."
         )
     return np.full(len(column), "NaT", times.UNIT)
 

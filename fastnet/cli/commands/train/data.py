@@ -234,7 +234,8 @@ def _target(dataset: Dataset, wanted: DataSettings, kept: NDArray[np.intp] | Non
     """Return the description of the target: classes, or numbers and their scale."""
     if dataset.label_names is not None:
         return TableTarget.plain(dataset.target_names, dataset.label_names)
-    return TableTarget.learn(dataset.y, dataset.target_names, wanted.task, kept)
+    how = wanted.task, kept, dataset.name
+    return TableTarget.learn(dataset.y, dataset.target_names, *how)
 
 
 def _load_chunks(settings: Settings) -> TrainingData:

@@ -16,6 +16,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.data.places import row_number
+
 MAX_CATEGORIES = 1000
 """Most different texts in one input column; more are an identifier or a date, not categories."""
 
@@ -142,7 +144,7 @@ def quoted(cell: str) -> str:
 
 def place(source: str, row: int, column: str) -> str:
     """Return where a cell is, for an error message; rows count from 1 without the header."""
-    return f"{source}, row {row + 1}, column {quoted(column)}"
+    return f"{source}, row {row_number(source, row)}, column {quoted(column)}"
 
 
 def is_number(cell: str | bytes) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data import times
+from fastnet.data.places import row_number
 from fastnet.data.text import (
     MISSING,
     NO_WORD,
@@ -32,6 +33,9 @@ Numbers as float64, NaN where one is missing, or as integers; truths as bool; ti
 datetime64[us], NaT where one is missing; or texts, code -1 where one is missing.
 """
 
+_TO_LEARN: Final = (
+    "; drop the column if it is no input, or name it as categorical if its numbers are names"
+)
 _CODE: Final = re.compile(r"0[0-9]+")
 _TRUTHS: Final = (bool, np.bool_)
 _TIMES: Final = (date, np.datetime64)
@@ -186,14 +190,15 @@ def read_texts(column: Values, name: str, source: str) -> Values:
         return DataError(f"{place(source, row, name)}: {quoted(cell)} {fault}")
 
     if mostly(is_number) and not any(map(_CODE.fullmatch, column.values)):
-        return numbers_of(column, name, source)
+        return numbers_of(column, name, source, advice=_TO_LEARN)
     if mostly(lambda value: like_number(value) or is_number(value)) and any(
         like_number(value) and not is_number(value) for value in column.values
     ):
         raise advice(
             lambda value: like_number(value) and not is_number(value),
             "is a number only for people: write numbers with a decimal point and without thousands "
-            "separators, currency or percent signs.",
+            "separators, currency or percent signs; of a text file, say how numbers are written "
+            "(decimal, thousands).",
         )
     if mostly(times.like_date):
         raise advice(
@@ -217,7 +222,7 @@ def known_texts(texts: Texts, names: tuple[str, ...] = ()) -> Texts:
 
 
 def numbers_of(
-    column: Values, name: str, source: str, *, truths: bool = False
+    column: Values, name: str, source: str, *, truths: bool = False, advice: str = ""
 ) -> NDArray[np.float64]:
     """Return a column as numbers, NaN where one is missing; true is 1, and false is 0.
 
@@ -225,6 +230,8 @@ def numbers_of(
     ----------
     truths : bool
         Whether "yes", "t" and the like are truth values too.
+    advice : str
+        A further end of the message about a text.
 
     Raises
     ------
@@ -232,7 +239,7 @@ def numbers_of(
         Naming the first text that is no number, or number that is infinite, and its column.
     """
     if isinstance(column, Texts):
-        numbers = _numbers_in(column, name, source, truths)
+        numbers = _numbers_in(column, name, source, truths, advice)
     elif column.dtype.kind == "M":
         raise DataError(f"{source}: column {name!r} must hold numbers, got dates.")
     else:
@@ -242,12 +249,14 @@ def numbers_of(
         row = int(np.argmax(wrong))
         raise DataError(
             f"{source}: column {name!r} must hold finite numbers, got {numbers[row]} in row "
-            f"{row + 1}."
+            f"{row_number(source, row)}."
         )
     return numbers
 
 
-def _numbers_in(texts: Texts, name: str, source: str, truths: bool) -> NDArray[np.float64]:
+def _numbers_in(
+    texts: Texts, name: str, source: str, truths: bool, advice: str
+) -> NDArray[np.float64]:
     table = np.full(len(texts.values) + 1, np.nan)
     for code, value in enumerate(texts.values):
         low = value.lower()
@@ -258,9 +267,12 @@ def _numbers_in(texts: Texts, name: str, source: str, truths: bool) -> NDArray[n
         elif low not in MISSING:
             row = int(np.argmax(texts.codes == code))
             kind = "true or false, as in training" if truths else "numbers"
+            do = f"correct the cell, or leave it empty if its value is unknown{advice}"
+            if value == name:
+                do = "that is the header again, so leave the row out"
             raise DataError(
                 f"{source}: column {name!r} must hold {kind}, got {quoted(value)} in row "
-                f"{row + 1}: correct the cell, or leave it empty if its value is unknown."
+                f"{row_number(source, row)}: {do}."
             )
     return table[texts.codes]
 
@@ -281,7 +293,7 @@ def times_of(column: Values, name: str, source: str) -> NDArray[np.datetime64]:
                 row = int(np.argmax(column.codes == code))
                 raise DataError(
                     f"{source}: column {name!r} must hold dates such as 2024-12-31, got "
-                    f"{quoted(value)} in row {row + 1}."
+                    f"{quoted(value)} in row {row_number(source, row)}."
                 )
             table[code] = "NaT" if time is None else time
         return table[column.codes]
@@ -291,7 +303,7 @@ def times_of(column: Values, name: str, source: str) -> NDArray[np.datetime64]:
         row = int(np.argmax(~np.isnan(column)))
         raise DataError(
             f"{source}: column {name!r} must hold dates such as 2024-12-31, got {column[row]} in "
-            f"row {row + 1}."
+            f"row {row_number(source, row)}."
         )
     return np.full(len(column), "NaT", times.UNIT)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastnet.data.columns import Names, named_columns, no_column
 from fastnet.data.frame import Frame
+from fastnet.data.places import row_number
 from fastnet.data.text import MAX_CATEGORIES, TRUTHS, Texts, matcher, number_key, quoted
 from fastnet.data.times import PARTS, part_of
 from fastnet.data.values import Values, known_texts, numbers_of, read_texts, texts_of, times_of
@@ -231,12 +232,13 @@ def warn_of_unknown(
     unknown = there & (codes < 0)
     if 2 * unknown.sum() > there.sum():
         row = int(np.argmax(unknown))
+        where = f"row {row_number(source, row)}"
         seen = ", ".join(map(quoted, column.categories[:5]))
         more = ", ..." if len(column.categories) > 5 else ""
         _warn(
             f"{source}: column {column.name!r} has {int(unknown.sum()):,} values of "
             f"{int(there.sum()):,} that were not there in training, such as "
-            f"{quoted(texts.values[texts.codes[row]])} in row {row + 1}; known are {seen}{more}."
+            f"{quoted(texts.values[texts.codes[row]])} in {where}; known are {seen}{more}."
         )
 
 

@@ -367,8 +367,9 @@ class TablePreprocessor:
             if self.target is None or not self.target.names:
                 raise DataError("expected targets: give y.")
             y = list(self.target.names)
-        _, _, values = split_target(as_frame(table), y)
-        return values if self.target is None else self.target.encode(values)
+        frame = as_frame(table)
+        values = split_target(frame, y)[2]
+        return values if self.target is None else self.target.encode(values, frame.source)
 
     def first_layer(self, embedding_size: int | None = 8, *, scale_rate: float = 1.0) -> Dense:
         """Return a linear layer that embeds each column separately.

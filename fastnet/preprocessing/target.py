@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastnet.data.columns import no_column
 from fastnet.data.frame import Frame
 from fastnet.data.labels import encode_labels, infer_labels
+from fastnet.data.places import row_number
 from fastnet.data.text import Texts
 from fastnet.data.values import Values, column_of, known_texts, numbers_of, read_texts
 from fastnet.errors import DataError, InputError
@@ -86,6 +87,7 @@ class TableTarget:
         task: Literal["auto", "classification", "regression"] = "auto",
         rows: NDArray[np.intp] | None = None,
         sample_weight: ArrayLike | None = None,
+        source: str = "the table",
     ) -> TableTarget:
         """Return the target for the values of training rows.
 
@@ -98,6 +100,8 @@ class TableTarget:
             The rows for the scales; labels come from all rows.
         sample_weight : (N,), optional
             Weights of the rows in the scales.
+        source : str
+            What messages call the rows.
 
         Raises
         ------
@@ -109,9 +113,9 @@ class TableTarget:
         if len(columns) == 1:
             given = columns[0]
             if isinstance(given, Texts) and given.origin == "cells" and task != "classification":
-                given = read_texts(given, name, "the table")
-            texts_or_numbers = _complete(given, name)
-            labels = infer_labels(texts_or_numbers, task, "the table", name)
+                given = read_texts(given, name, source)
+            texts_or_numbers = _complete(given, name, source)
+            labels = infer_labels(texts_or_numbers, task, source, name)
             if labels is not None:
                 if len(labels) == 1:
                     raise DataError(
@@ -121,7 +125,7 @@ class TableTarget:
                 return cls(names, labels, np.zeros(0), np.zeros(0))
         elif task == "classification":
             raise InputError(f"classification needs one target column, got {len(columns)}.")
-        matrix = _numbers(columns, name)
+        matrix = _numbers(columns, name, source)
         rows, times = counted_rows(len(matrix), rows, sample_weight)
         matrix = matrix if rows is None else matrix[rows]
         return cls(names, None, *mean_and_scale(matrix, times))
@@ -129,7 +133,7 @@ class TableTarget:
     def encode(self, y: Any, source: str = "the table") -> Array:
         """Return class indices (N,) int64, or scaled targets (N, T) float64.
 
-        Messages about labels call the rows `source`.
+        Messages call the rows `source`.
 
         Raises
         ------
@@ -143,16 +147,16 @@ class TableTarget:
             if len(columns) != 1:
                 raise DataError(f"expected one column of labels, got {len(columns)}.")
             return encode_labels(
-                _complete(columns[0], name, self.labels), self.labels, source, name
+                _complete(columns[0], name, source, self.labels), self.labels, source, name
             )
-        matrix = _numbers(columns, name)
+        matrix = _numbers(columns, name, source)
         if matrix.shape[1] != len(self.center):
             raise DataError(f"expected {len(self.center)} target columns, got {matrix.shape[1]}.")
         with np.errstate(over="ignore"):
             scaled: Array = (matrix - self.center) / self.scale
         if not np.isfinite(scaled).all():
-            row = int(np.argmax(~np.isfinite(scaled).all(axis=1))) + 1
-            raise DataError(f"the target {name!r} is too far from its mean in row {row}.")
+            row = row_number(source, int(np.argmax(~np.isfinite(scaled).all(axis=1))))
+            raise DataError(f"{source}: the target {name!r} is too far from its mean in row {row}.")
         return scaled
 
     def decode(self, values: ArrayLike, loss: Loss | None = None) -> Array:
@@ -243,7 +247,7 @@ def target_columns(y: Any, name: str) -> list[Values]:
     raise InputError(f"the target must have the shape (N,) or (N, T), got {array.shape}.")
 
 
-def _complete(column: Values, name: str, labels: tuple[str, ...] = ()) -> Values:
+def _complete(column: Values, name: str, source: str, labels: tuple[str, ...] = ()) -> Values:
     """Return a column; raise `DataError` naming its first row without a value.
 
     A cell such as "NA" is a value if it is one of the `labels`.
@@ -254,11 +258,13 @@ def _complete(column: Values, name: str, labels: tuple[str, ...] = ()) -> Values
     else:
         gaps = np.isnat(column) if column.dtype.kind == "M" else np.isnan(column)
     if gaps.any():
-        row = int(np.argmax(gaps)) + 1
-        raise DataError(f"the target {name!r} is missing in row {row}: leave such rows out.")
+        row = row_number(source, int(np.argmax(gaps)))
+        raise DataError(
+            f"{source}: the target {name!r} is missing in row {row}: leave such rows out."
+        )
     return column
 
 
-def _numbers(columns: list[Values], name: str) -> NDArray[np.float64]:
-    parts = [_complete(column, name) for column in columns]
-    return np.stack([numbers_of(part, name, "the table") for part in parts], axis=1)
+def _numbers(columns: list[Values], name: str, source: str) -> NDArray[np.float64]:
+    parts = [_complete(column, name, source) for column in columns]
+    return np.stack([numbers_of(part, name, source) for part in parts], axis=1)

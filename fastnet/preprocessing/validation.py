@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastnet.data.places import RowsOf, row_number
 from fastnet.data.text import is_number
 from fastnet.errors import InputError
 from fastnet.nn.function_loss import FunctionLoss
@@ -70,10 +71,12 @@ def finite(name: str, array: Array, missing: str = "") -> Array:
         total = np.dot(flat, flat)
     if np.isfinite(total) or (wrong := np.argwhere(~np.isfinite(array))).size == 0:
         return array
-    place = f"row {wrong[0][0]}" + (f", column {wrong[0][1]}" if array.ndim > 1 else "")
+    place = f"row {row_number(name, wrong[0][0], 0)}"
+    place += f", column {wrong[0][1]}" if array.ndim > 1 else ""
     value = array[tuple(wrong[0])]
+    count = "" if isinstance(name, RowsOf) else f"{len(wrong)} such in all; "
     raise InputError(
-        f"{name} holds {value} at {place} ({len(wrong)} such in all; counted from 0): "
+        f"{name} holds {value} at {place} ({count}counted from 0): "
         f"remove or replace values that are not finite in {array.dtype}"
         f"{missing if np.isnan(value) else ''}."
     )
@@ -134,14 +137,15 @@ def _class_targets(
         if not np.array_equal(labels, array):
             row = int(np.flatnonzero(labels != array)[0])
             raise InputError(
-                f"{name} must hold class numbers for cross_entropy, got {array[row]} at row {row}; "
+                f"{name} must hold class numbers for cross_entropy, got {array[row]} at row "
+                f"{row_number(name, row, 0)}; "
                 f"for real-valued targets choose loss='mse' and output_activation='identity'."
             )
         wrong = np.flatnonzero((labels < 0) | (labels >= classes))
         if wrong.size:
             raise InputError(
                 f"{name} must hold labels from 0 to {classes - 1}, as the network has {classes} "
-                f"outputs, got {labels[wrong[0]]} at row {wrong[0]}."
+                f"outputs, got {labels[wrong[0]]} at row {row_number(name, wrong[0], 0)}."
             )
         return labels, None
     if array.ndim != 2 or array.shape[1] != classes:
@@ -156,7 +160,7 @@ def _class_targets(
     if wrong.size:
         raise InputError(
             f"{name} must hold probabilities that sum to 1 in every row, got {sums[wrong[0]]:g} at "
-            f"row {wrong[0]}."
+            f"row {row_number(name, wrong[0], 0)}."
         )
     if np.array_equal(target.max(axis=1), np.ones(len(target))):
         return np.argmax(target, axis=1).astype(np.int64), None
@@ -170,7 +174,8 @@ def _require_range(name: str, target: Array, low: float, high: float, loss: Loss
         bound = f"from {low:g} to {high:g}" if np.isfinite(high) else f"of at least {low:g}"
         use = f" for the loss {loss.name!r}" if loss else ""
         raise InputError(
-            f"{name} must hold numbers {bound}{use}, got {target[row, column]:g} at row {row}, "
+            f"{name} must hold numbers {bound}{use}, got {target[row, column]:g} at row "
+            f"{row_number(name, row, 0)}, "
             f"column {column}."
         )
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastnet.data.places import row_number
 from fastnet.errors import InputError, suggest
 from fastnet.nn.batch import Batch
 from fastnet.nn.losses import Loss
@@ -37,7 +38,8 @@ def check(name: str, values: ArrayLike | None, rows: int) -> Weights | None:
     negative = np.flatnonzero(weight < 0)
     if negative.size:
         row = negative[0]
-        raise InputError(f"{name} must not be negative, got {weight[row]:g} at row {row}.")
+        place = row_number(name, row, 0)
+        raise InputError(f"{name} must not be negative, got {weight[row]:g} at row {place}.")
     if not weight.any():
         raise InputError(f"{name} is 0 everywhere: there is nothing to learn from.")
     return weight

@@ -12,6 +12,7 @@ import pytest
 import fastnet as fn
 from fastnet.data import load
 from tests.cli.calling import NUMPY, refused, run, succeed
+from tests.closeness import assert_close
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -287,3 +288,54 @@ def test_weights_of_classes_that_cannot_be_are_refused(csv: str, given: str, sai
 def test_numbers_have_no_classes_to_weigh(csv: str) -> None:
     said = refused("train", csv, "--target", "length", "--class-weight", "yes=2", *PLAIN)
     assert "--class-weight goes with classes, and the target holds numbers" in said
+
+
+# --- ways out -------------------------------------------------------------------------------------
+
+CODES = ["10115", "20095", "2A004", "80331", "07545"] * 6
+
+
+def test_a_text_among_numbers_names_the_ways_out_and_they_are_open(empty_folder: Path) -> None:
+    table = pd.DataFrame({"zip": CODES, "size": range(30), "price": np.arange(30) * 1.5})
+    table = table.assign(zip=table["zip"].replace("07545", "7545"))
+    table.to_csv("rows.csv", index=False)
+    command = ("train", "rows.csv", "--target", "price", *PLAIN)
+    said = refused(*command)
+    assert "column 'zip' must hold numbers, got '2A004' in row 3" in said
+    assert "drop the column if it is no input, or name it as categorical" in said
+    succeed(*command, "--drop", "zip")
+    succeed(*command, "--categorical", "zip")
+    column = fn.load(MODEL, backend="numpy").preprocessor.columns[0]
+    assert column.categories == ("10115", "20095", "2A004", "7545", "80331")
+    table.head(2).to_csv("few.csv", index=False)
+    whole = succeed("predict", MODEL, "rows.csv", "--out", "-", *NUMPY)
+    few = succeed("predict", MODEL, "few.csv", "--out", "-", *NUMPY)
+    numbers = (np.array(text.split()[1:3], np.float32) for text in (whole, few))
+    assert_close(*numbers, terms=64)
+    assert "has no column 'zap'" in refused(*command, "--categorical", "zap")
+
+
+def test_codes_that_are_all_digits_are_categories_as_they_are_written(empty_folder: Path) -> None:
+    table = pd.DataFrame({"zip": ["00501", "00544", "10001"] * 10, "price": range(30)})
+    table.to_csv("rows.csv", index=False)
+    how = ("--target", "price", "--task", "regression", "--categorical", "zip", *PLAIN)
+    succeed("train", "rows.csv", *how)
+    column = fn.load(MODEL, backend="numpy").preprocessor.columns[0]
+    assert column.categories == ("00501", "00544", "10001")
+    np.savez("rows.npz", x=np.ones((8, 2)), y=np.arange(8.0))
+    result = run("train", "rows.npz", "--categorical", "x0")
+    assert "--categorical and embeddings go with tables in files" in result.stderr
+
+
+def test_a_header_that_comes_again_is_seen(csv: str) -> None:
+    text = Path(csv).read_text(encoding="utf-8")
+    Path(csv).write_text(text + text, encoding="utf-8")
+    said = refused("train", csv, *ROLES, *PLAIN)
+    assert "got 'length' in row 61: that is the header again, so leave the row out." in said
+
+
+def test_numbers_for_people_name_the_options_that_read_them(empty_folder: Path) -> None:
+    Path("rows.csv").write_text("a;y\n" + "1,5;2\n2,5;3\n" * 9, encoding="utf-8")
+    said = refused("train", "rows.csv", "--target", "y", *PLAIN)
+    assert "say how numbers are written (decimal, thousands)" in said
+    succeed("train", "rows.csv", "--target", "y", "--decimal", ",", *PLAIN)

@@ -164,7 +164,11 @@ def test_a_bad_number_is_named_with_its_row_and_column(
     with pytest.raises(fn.DataError) as caught:
         fn.tables.TablePreprocessor.fit(read_frame(path, learning=True))
     finite = "finite" in message
-    way_out = "" if finite else ": correct the cell, or leave it empty if its value is unknown"
+    way_out = (
+        ": correct the cell, or leave it empty if its value is unknown; drop the column if it is "
+        "no input, or name it as categorical if its numbers are names"
+    )
+    way_out = "" if finite else way_out
     assert str(caught.value) == f"{path}: column 'b' {message}{before + 1}{way_out}."
 
 

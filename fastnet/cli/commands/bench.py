@@ -85,6 +85,7 @@ def command(
     """
     if record_path is not None:
         _record(ctx, record_path, rivals=rivals, quick=quick)
+    output.require_ending("--html", Path(html_path) if html_path else None, ".html", ".htm")
     for name, path in (("--json", json_path), ("--html", html_path)):
         if path is not None:
             output.check_writable(name, Path(path))

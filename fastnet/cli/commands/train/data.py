@@ -16,7 +16,7 @@ from fastnet.cli.commands.train.settings import DataSettings, Settings
 from fastnet.cli.load import Rows, labelled
 from fastnet.cli.sources import file_of
 from fastnet.data import BUILT_IN, Chunks, Dataset
-from fastnet.data.columns import listing
+from fastnet.data.columns import TextColumns, cut, listing, named_columns
 from fastnet.data.frame import Frame
 from fastnet.data.labels import AUTO_CLASSES
 from fastnet.data.text import MAX_CATEGORIES, canonical, matcher, quoted
@@ -109,6 +109,7 @@ def load(settings: Settings) -> TrainingData:
         weight=wanted.weight,
         features=wanted.features,
         drop=wanted.drop,
+        text_columns=_names(wanted.categorical),
         folder=wanted.data_dir,
         name=name,
         **wanted.form.keywords,
@@ -127,8 +128,11 @@ def load(settings: Settings) -> TrainingData:
     # Arrays are used directly.
     x = dataset.x
     if not isinstance(x, Frame):
-        if settings.preset is not None or wanted.numeric_embedding or settings.model.embedding_size:
-            raise click.UsageError("--preset and embeddings go with tables in files.")
+        embedded = wanted.numeric_embedding or settings.model.embedding_size
+        if settings.preset is not None or embedded or wanted.categorical is not None:
+            raise click.UsageError(
+                "--preset, --categorical and embeddings go with tables in files."
+            )
         passthrough = Passthrough(x.shape[1], target.unscaled())
         test = dataset.test
         tested = None
@@ -152,7 +156,10 @@ def load(settings: Settings) -> TrainingData:
         rows=kept,
         sample_weight=weight,
         scaling=wanted.scaling,
-        categorical=known_categories(training.checkpoint, training.resume),
+        categorical=(
+            *cut(wanted.categorical, x.columns),
+            *known_categories(training.checkpoint, training.resume),
+        ),
     )
     preprocessor = replace(preprocessor, target=target, id=wanted.id, weight=wanted.weight)
     held_out = _validation(settings, dataset, target, preprocessor)
@@ -217,6 +224,13 @@ def class_weights(given: Mapping[str, float], target: TableTarget) -> dict[int, 
     return {index(label): weight for label, weight in given.items()}
 
 
+def _names(categorical: str | None) -> TextColumns | None:
+    """Return the columns whose cells are names, for the reader of a file."""
+    if categorical is None:
+        return None
+    return lambda names, named, source: set(named_columns(categorical, names, source))
+
+
 def _target(
     dataset: Dataset,
     wanted: DataSettings,
@@ -226,7 +240,8 @@ def _target(
     """Return the description of the target: classes, or numbers and their scale."""
     if dataset.label_names is not None:
         return TableTarget.plain(dataset.target_names, dataset.label_names)
-    return TableTarget.learn(dataset.y, dataset.target_names, wanted.task, kept, weight)
+    how = wanted.task, kept, weight, dataset.name
+    return TableTarget.learn(dataset.y, dataset.target_names, *how)
 
 
 def _load_chunks(settings: Settings) -> TrainingData:

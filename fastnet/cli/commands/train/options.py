@@ -56,6 +56,12 @@ _OPTIONS: Final = (
         help="The column with the weights of the rows, for training and evaluation: no input.",
     ),
     option(
+        "--categorical",
+        metavar="COL,...",
+        section=_DATA,
+        help="Columns of a table whose numbers are names, such as postal codes.",
+    ),
+    option(
         "--features",
         metavar="COL,...",
         section=_DATA,

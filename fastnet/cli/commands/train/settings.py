@@ -28,6 +28,7 @@ class DataSettings:
     task: Literal["auto", "classification", "regression"]
     id: str | None
     weight: str | None
+    categorical: str | None
     features: str | None
     drop: str | None
     validation_data: str | None

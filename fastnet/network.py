@@ -20,9 +20,10 @@ from fastnet.model import Model
 from fastnet.nn import metrics as metric_table
 from fastnet.nn import optimizers
 from fastnet.nn.batch import Array
+from fastnet.nn.chain import chain
 from fastnet.nn.function_loss import AnyLoss
 from fastnet.nn.gradients import Gradients
-from fastnet.nn.layers import Layer, chain
+from fastnet.nn.layers import Layer
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.plan import make_plan

@@ -15,6 +15,7 @@ DENSE: Final = 0
 DROPOUT: Final = 1
 BATCH_NORM: Final = 2
 LAYER_NORM: Final = 3
+ADD: Final = 4  # the end of a residual connection
 
 # Activations.
 IDENTITY: Final = 0
@@ -159,6 +160,8 @@ OP: Final = np.dtype(
         ("z", np.int64),  # equal to y where the activation can work in place
         ("xhat", np.int64),  # normalised input, or a dropout mask; else -1
         ("stream", np.int64),  # the index of the layer: keys its dropout mask
+        ("skip", np.int64),  # ADD: the index of the op whose y it adds; -1 is the network's input
+        ("joins", np.int64),  # how many ADDs add this y: as many gradients join its own
         ("rate", np.float64),  # dropout: the probability of a zero
         ("epsilon", np.float64),
         ("momentum", np.float64),

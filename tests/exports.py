@@ -97,6 +97,21 @@ def networks() -> dict[str, fn.Network]:
             ]
             net = fn.Network(layers, inputs=4, dtype=dtype, seed=1, backend="numpy")
             made[f"{name}_{dtype}"] = disturbed(net)
+        for scaled in (False, True):
+            # Connections around the inputs, after a layer that must not be folded into, around one
+            # another, and with a normalisation behind that must not be folded into them.
+            layers = [
+                fn.Residual([fn.Dropout(0.2), fn.BatchNorm("gelu"), fn.Dense(4, "tanh")]),
+                fn.Dense(6),
+                fn.Dropout(0.1),
+                fn.Residual([fn.BatchNorm("relu"), fn.Dense(6)]),
+                fn.BatchNorm(),
+                fn.Residual([fn.Residual([fn.Dense(6, "silu")]), fn.Dense(9), fn.Dense(6)]),
+                fn.Residual([fn.Dropout(0.1)]),
+                fn.Dense(3),
+            ]
+            net = fn.Network(layers, inputs=4, dtype=dtype, seed=1, backend="numpy")
+            made[f"residual_{dtype}_{scaled}"] = disturbed(net, scaled=scaled)
         for index, (loss, output) in enumerate(LOSS_OUTPUTS):
             count = 3 * LOSSES[loss]().outputs_per_target
             first: list[Layer] = [fn.BatchNorm(), fn.LayerNorm("tanh"), fn.Dropout(0.1)]
@@ -114,7 +129,10 @@ def drawn_networks(draw: st.DrawFn) -> fn.Network:
     """Draw a network of any layers and widths, its parameters disturbed."""
     width = st.integers(1, 20)
     hidden = st.sampled_from([name for name in HIDDEN if name != "exp"])
+    inputs = draw(width)
     layers: list[Layer] = []
+    if draw(st.booleans()):  # what it adds is what the preprocessing makes
+        layers.append(fn.Residual([fn.Dropout(0.1), fn.Dense(inputs, draw(hidden))]))
     for _ in range(draw(st.integers(0, 3))):
         units = draw(width)
         layers.append(fn.Dense(units, draw(hidden)))
@@ -122,11 +140,16 @@ def drawn_networks(draw: st.DrawFn) -> fn.Network:
             layers.append(fn.Dropout(0.5))
         if draw(st.booleans()):
             layers.append(fn.BatchNorm(draw(hidden)))
+        if draw(st.booleans()):
+            inside: list[Layer] = [fn.BatchNorm(draw(hidden)), fn.Dense(units, draw(hidden))]
+            inside = [fn.Residual(inside), *inside] if draw(st.booleans()) else inside
+            layers += [fn.Residual(inside), *([fn.BatchNorm()] if draw(st.booleans()) else [])]
         # Of a few units next to nothing is left but their order: rounding is magnified.
         if units > 4 and draw(st.booleans()):
             # Rounding in units that are nearly equal is magnified by 1 / sqrt(epsilon).
             layers.append(fn.LayerNorm(draw(hidden), epsilon=1e-2))
-    layers.append(fn.Dense(draw(width), draw(st.sampled_from(list(ACTIVATIONS)))))
+    row = ACTIVATIONS[draw(st.sampled_from(list(ACTIVATIONS)))]
+    layers.append(fn.Dense(draw(st.integers(2 if row.output_only else 1, 20)), row.name))
     dtype = draw(st.sampled_from(["float32", "float64"]))
-    net = fn.Network(layers, inputs=draw(width), dtype=dtype, backend="numpy")
+    net = fn.Network(layers, inputs=inputs, dtype=dtype, backend="numpy")
     return disturbed(net, draw(st.integers(0, 9)), scaled=draw(st.booleans()))

@@ -21,7 +21,7 @@ from fastnet.backends.base import Backend, Engine, LossSums, TrainConfig
 from fastnet.nn import losses, random
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.batch import Batch
-from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual
 from fastnet.nn.losses import LOSSES, Loss
 from fastnet.nn.plan import Plan, make_plan
 from tests import reference
@@ -122,8 +122,9 @@ def random_parameters(plan: Plan, seed: int = 0) -> Array:
 
 
 def is_gamma(plan: Plan, name: str) -> bool:
-    _, index, part = name.split(".")
-    return part == "weight" and isinstance(plan.layers[int(index)], BatchNorm | LayerNorm)
+    tensor = next(t for t in plan.parameters if t.name == name)
+    norm = isinstance(plan.chain[tensor.op], BatchNorm | LayerNorm)
+    return norm and name.endswith("weight")
 
 
 def random_state(plan: Plan, seed: int = 0) -> Array:
@@ -182,18 +183,38 @@ def to_reference(plan: Plan, parameters: Array, state: Array | None = None) -> l
     named = {t.name: t.view(parameters).tolist() for t in plan.parameters}
     state = plan.initial_state(np.float64) if state is None else state
     named |= {t.name: t.view(state).tolist() for t in plan.state}
-    network = []
-    for index, layer in enumerate(plan.layers):
-        entry = {"kind": layer.name}
-        for field in ("activation", "epsilon", "momentum"):
-            if hasattr(layer, field):
-                entry[field] = getattr(layer, field)
-        parts = {"weight": "w", "bias": "b", "running_mean": "running_mean"}
-        for part, key in (parts | {"running_var": "running_var"}).items():
-            if f"layers.{index}.{part}" in named:
-                entry[key] = named[f"layers.{index}.{part}"]
-        network.append(entry)
-    return network
+    return [
+        _to_reference(layer, f"layers.{index}", named) for index, layer in enumerate(plan.layers)
+    ]
+
+
+def _to_reference(layer: Layer, name: str, named: dict[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"kind": layer.name}
+    if isinstance(layer, Residual):
+        inside = enumerate(layer.layers)
+        entry["layers"] = [_to_reference(v, f"{name}.layers.{k}", named) for k, v in inside]
+        return entry
+    for field in ("activation", "epsilon", "momentum"):
+        if hasattr(layer, field):
+            entry[field] = getattr(layer, field)
+    parts = {"weight": "w", "bias": "b", "running_mean": "running_mean"}
+    for part, key in (parts | {"running_var": "running_var"}).items():
+        if f"{name}.{part}" in named:
+            entry[key] = named[f"{name}.{part}"]
+    return entry
+
+
+def _indices(name: str) -> list[int]:
+    """Return the places on the way to a layer: 2 and 0 for ``layers.2.layers.0``."""
+    return [int(part) for part in name.split(".") if part != "layers"]
+
+
+def _entry(network: list[Any], name: str) -> Any:
+    """Return what the reference holds for the layer of that name."""
+    *around, last = _indices(name)
+    for index in around:
+        network = network[index]["layers"]
+    return network[last]
 
 
 def dense_target(plan: Plan, rows: Batch) -> list[Any]:
@@ -206,12 +227,16 @@ def dense_target(plan: Plan, rows: Batch) -> list[Any]:
 
 def dropout_masks(plan: Plan, count: int, *, seed: int, step: int) -> dict[int, Any]:
     """Return the masks of one step: the only thing the reference takes from fastnet."""
-    masks = {}
-    for index, (layer, op) in enumerate(zip(plan.layers, plan.ops, strict=True)):
+    masks: dict[int, Any] = {}
+    for stream, (layer, op) in enumerate(zip(plan.chain, plan.ops, strict=True)):
         if isinstance(layer, Dropout):
             mask = np.empty((count, int(op["outputs"])))
-            random.dropout_mask(mask, rate=layer.rate, step=step, stream=index, seed=seed)
-            masks[index] = mask.tolist()
+            random.dropout_mask(mask, rate=layer.rate, step=step, stream=stream, seed=seed)
+            *around, index = _indices(plan.names[stream])
+            inside = masks
+            for outer in around:
+                inside = inside.setdefault(outer, {})
+            inside[index] = mask.tolist()
     return masks
 
 
@@ -247,16 +272,16 @@ def flat_parameters(plan: Plan, network: list[Any]) -> Array:
     """Return what the reference holds under ``w`` and ``b``, laid out as the plan says."""
     flat = np.full(plan.size, np.nan)
     for tensor in plan.parameters:
-        _, index, part = tensor.name.split(".")
-        tensor.view(flat)[...] = network[int(index)][part[0]]
+        name, _, part = tensor.name.rpartition(".")
+        tensor.view(flat)[...] = _entry(network, name)[part[0]]
     return flat
 
 
 def flat_state(plan: Plan, network: list[Any]) -> Array:
     flat = np.full(plan.state_size, np.nan)
     for tensor in plan.state:
-        _, index, part = tensor.name.split(".")
-        tensor.view(flat)[...] = network[int(index)][part]
+        name, _, part = tensor.name.rpartition(".")
+        tensor.view(flat)[...] = _entry(network, name)[part]
     return flat
 
 

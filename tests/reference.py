@@ -12,6 +12,7 @@ A matrix is a list of rows. A network is a list of dicts, one for each layer:
 - ``{"kind": "batch_norm", "w": gamma, "b": beta, "activation": name, "epsilon": e,
   "momentum": m, "running_mean": (O,), "running_var": (O,)}``
 - ``{"kind": "layer_norm", "w": gamma, "b": beta, "activation": name, "epsilon": e}``
+- ``{"kind": "residual", "layers": a network}``, whose output is added to its input
 """
 
 from __future__ import annotations
@@ -304,12 +305,17 @@ def _batch_norm_xhat(layer: dict, x: list, training: bool) -> list:
 def forward(network: list, x: list, *, training: bool = False, masks: dict | None = None) -> list:
     """Run the layers; return a trace: for each its input, xhat, z and y. The last y is the output.
 
-    `masks` holds one (B, O) matrix of factors for each dropout layer, by its index.
+    `masks` holds one (B, O) matrix of factors for each dropout layer, by its index; for a residual
+    connection, the masks of its layers.
     """
     trace = []
     for index, layer in enumerate(network):
-        xhat = None
-        if layer["kind"] == "dense":
+        xhat = inside = None
+        if layer["kind"] == "residual":
+            own = (masks or {}).get(index)
+            inside = forward(layer["layers"], x, training=training, masks=own)
+            z = _add(x, inside[-1]["y"])
+        elif layer["kind"] == "dense":
             z = [
                 [v + b for v, b in zip(row, layer["b"], strict=True)]
                 for row in matmul(x, layer["w"])
@@ -331,9 +337,13 @@ def forward(network: list, x: list, *, training: bool = False, masks: dict | Non
                 for row in xhat
             ]
         y = [activate(layer.get("activation", "identity"), row) for row in z]
-        trace.append({"x": x, "xhat": xhat, "z": z, "y": y})
+        trace.append({"x": x, "xhat": xhat, "z": z, "y": y, "inside": inside})
         x = y
     return trace
+
+
+def _add(a: list, b: list) -> list:
+    return [[v + w for v, w in zip(p, q, strict=True)] for p, q in zip(a, b, strict=True)]
 
 
 def backward(
@@ -347,15 +357,28 @@ def backward(
 ) -> list:
     """Return ``{"w": ..., "b": ...}`` for each layer, empty for dropout.
 
-    `d` is the gradient of the output: with respect to its z when `fused`, else to y.
+    For a residual connection it is ``{"layers": what this returns of its layers}``. `d` is the
+    gradient of the output: with respect to its z when `fused`, else to y.
     """
+    return _backward(network, trace, d, fused, training, masks)[0]
+
+
+def _backward(
+    network: list, trace: list, d: list, fused: bool, training: bool, masks: dict | None
+) -> tuple:
+    """The gradients of the layers, and that of the input."""
     gradients: list = []
     for index in range(len(network) - 1, -1, -1):
         layer, seen = network[index], trace[index]
         if not (fused and index == len(network) - 1):
             name = layer.get("activation", "identity")
             d = [activate_backward(name, z, dy) for z, dy in zip(seen["z"], d, strict=True)]
-        if layer["kind"] == "dense":
+        if layer["kind"] == "residual":
+            own = (masks or {}).get(index)
+            within = _backward(layer["layers"], seen["inside"], d, False, training, own)
+            gradients.append({"layers": within[0]})
+            d = _add(d, within[1])
+        elif layer["kind"] == "dense":
             w = matmul(transpose(seen["x"]), d)
             gradients.append({"w": w, "b": [math.fsum(c) for c in transpose(d)]})
             d = matmul(d, transpose(layer["w"]))
@@ -372,7 +395,7 @@ def backward(
             gradients.append({"w": gamma, "b": [math.fsum(c) for c in transpose(d)]})
             dxhat = [[v * g for v, g in zip(row, layer["w"], strict=True)] for row in d]
             d = _norm_backward(layer, seen["x"], dxhat, training)
-    return gradients[::-1]
+    return gradients[::-1], d
 
 
 def _norm_backward(layer: dict, x: list, dxhat: list, training: bool) -> list:

@@ -19,7 +19,7 @@ from fastnet.benchmarks.ladder import LADDER, LOSS, Rung
 from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem
 from fastnet.nn import losses
 from fastnet.nn.batch import Batch
-from fastnet.nn.layers import chain
+from fastnet.nn.chain import chain
 from fastnet.nn.optimizers import Adam
 from fastnet.nn.plan import Plan, make_plan
 

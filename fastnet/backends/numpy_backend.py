@@ -63,6 +63,7 @@ class NumpyEngine(Engine):
         self.tally = zeros_tally()
         self._update = Update(plan, parameters, self.gradients)
         self._layers = [self._make_layer(op) for op in plan.ops]
+        self._ends = plan.ends
         self._column = np.empty(plan.widest, dtype)
         self._rows = 0
         self._training = False
@@ -155,7 +156,7 @@ class NumpyEngine(Engine):
     @_quietly
     def forward(self, x: Array, *, training: bool, seed: int = 0, step: int = 0) -> Array:
         self._training = training
-        count = len(x)
+        first, count = x, len(x)
         for layer in self._layers:
             kind = layer.op["kind"]
             z = layer.z[:count]
@@ -167,6 +168,9 @@ class NumpyEngine(Engine):
                 self._dropout_forward(layer, z, x, seed, step)
             elif kind == abi.BATCH_NORM:
                 self._batch_norm_forward(layer, z, x)
+            elif kind == abi.ADD:
+                skip = int(layer.op["skip"])
+                np.add(x, first if skip < 0 else self._layers[skip].y[:count], out=z)
             else:
                 self._layer_norm_forward(layer, z, x)
             layer.activation.forward(y, z, *self._scratch_for(z)[:2])
@@ -249,6 +253,8 @@ class NumpyEngine(Engine):
             x = self._layers[index - 1].y[:count] if index else first
             dx = self._layers[index - 1].dz[:count] if index else None
             dz, y, z = layer.dz[:count], layer.y[:count], layer.z[:count]
+            for end in self._ends[index]:
+                dz += self._layers[end].dz[:count]
             if not (logits and index == len(self._layers) - 1):
                 layer.activation.backward(dz, dz, y, z, *self._scratch_for(z))
             kind = layer.op["kind"]
@@ -259,6 +265,9 @@ class NumpyEngine(Engine):
                     np.matmul(dz, layer.w.T, out=dx)
             elif kind == abi.DROPOUT:
                 self._dropout_backward(layer, dx, dz)
+            elif kind == abi.ADD:
+                assert dx is not None  # something is inside of a connection
+                np.copyto(dx, dz)
             else:
                 self._norm_backward(layer, dx, dz)
 

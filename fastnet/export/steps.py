@@ -1,9 +1,10 @@
 """Steps: a network as prediction needs it, in the form that every format is written from.
 
 Dropout is left out. Batch normalisation, whose running statistics are constants here, is folded
-into the dense layer before it if that has no activation; otherwise it is a step that scales and
-shifts. The scale of a table's targets is folded into the last layer, or becomes a step after it if
-that has an activation. Folding is computed in float64 and rounded once, to the network's dtype.
+into the dense layer before it if that has no activation and no residual connection reads its
+output; otherwise it is a step that scales and shifts. The scale of a table's targets is folded into
+the last layer, or becomes a step after it if that has an activation. Folding is
+computed in float64 and rounded once, to the network's dtype.
 """
 
 from __future__ import annotations
@@ -18,40 +19,74 @@ from numpy.typing import NDArray
 from fastnet.errors import InputError
 from fastnet.export.columns import target_scale
 from fastnet.network import Network
-from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Affine:
+class _Weighted:
+    """A step with weights."""
+
+    w: Array
+    b: Array
+
+    @property
+    def width(self) -> int:
+        """Number of outputs, O."""
+        return len(self.b)
+
+    @property
+    def tensors(self) -> dict[str, Array]:
+        """The weights by name."""
+        return {"w": self.w, "b": self.b}
+
+
+@dataclass(frozen=True)
+class Affine(_Weighted):
     """``y = f(x @ w + b)``, w (I, O), b (O,)."""
 
-    w: Array
-    b: Array
     activation: str
 
 
 @dataclass(frozen=True)
-class Scale:
+class Scale(_Weighted):
     """``y = f(x * w + b)``, element by element; w, b (O,)."""
 
-    w: Array
-    b: Array
     activation: str
 
 
 @dataclass(frozen=True)
-class Normalize:
+class Normalize(_Weighted):
     """``y = f((x - mean) / sqrt(var + epsilon) * w + b)``, mean and var of each row; w, b (O,)."""
 
-    w: Array
-    b: Array
     epsilon: float
     activation: str
 
 
-Step = Affine | Scale | Normalize
+@dataclass(frozen=True)
+class Add:
+    """``y = x + s``: the end of a residual connection.
+
+    Attributes
+    ----------
+    skip : int
+        The index of the step whose output is s; -1 stands for the network's preprocessed input.
+    width : int
+        Number of elements of a row.
+    """
+
+    skip: int
+    width: int
+    activation: str = "identity"
+
+    @property
+    def tensors(self) -> dict[str, Array]:
+        """There are none."""
+        return {}
+
+
+Step = Affine | Scale | Normalize | Add
 
 
 def tensors_of(network: Network) -> dict[str, Array]:
@@ -81,7 +116,13 @@ def scale_after(network: Network) -> tuple[Array, Array] | None:
 
 def shown(layer: Layer) -> str:
     """Return a layer's text for a comment, without its blocks, which may be thousands."""
-    return repr(replace(layer, blocks=None) if isinstance(layer, Dense) else layer)
+    return repr(_without_blocks(layer))
+
+
+def _without_blocks(layer: Layer) -> Layer:
+    if isinstance(layer, Residual):
+        return Residual(tuple(map(_without_blocks, layer.layers)))
+    return replace(layer, blocks=None) if isinstance(layer, Dense) else layer
 
 
 def steps_of(network: Network) -> list[Step]:
@@ -96,31 +137,49 @@ def steps_of(network: Network) -> list[Step]:
         raise InputError("the network has parameters that are not finite: train it again.")
     named = {name: values.astype(np.float64) for name, values in tensors_of(network).items()}
     steps: list[Step] = []
-    for index, layer in enumerate(network.layers):
-        if isinstance(layer, Dropout):
-            continue
-        w, b = named[f"layers.{index}.weight"], named[f"layers.{index}.bias"]
-        if isinstance(layer, Dense):
-            steps.append(Affine(w, b, layer.activation))
-        elif isinstance(layer, LayerNorm):
-            steps.append(Normalize(w, b, layer.epsilon, layer.activation))
-        else:
-            assert isinstance(layer, BatchNorm)
-            mean, var = (named[f"layers.{index}.running_{part}"] for part in ("mean", "var"))
-            w = w / np.sqrt(var + layer.epsilon)
-            before = steps[-1] if steps else None
-            if isinstance(before, Affine | Scale) and before.activation == "identity":
-                b = (before.b - mean) * w + b
-                steps[-1] = replace(before, w=before.w * w, b=b, activation=layer.activation)
-            else:
-                steps.append(Scale(w, b - mean * w, layer.activation))
+    plan = network.plan
+    made: list[int] = []  # the step that has the output of each layer
+    kept: set[int] = set()  # steps whose outputs residual connections read
+    for layer, name, op, ends in zip(plan.chain, plan.names, plan.ops, plan.ends, strict=True):
+        if isinstance(layer, Residual):
+            skip = int(op["skip"])
+            steps.append(Add(made[skip] if skip >= 0 else -1, int(op["outputs"])))
+        elif not isinstance(layer, Dropout):
+            folds = len(steps) - 1 not in kept
+            _add_step(steps, layer, name, named, folds=folds)
+        made.append(len(steps) - 1)
+        if ends:
+            kept.add(made[-1])
     after = scale_after(network)
     if after is not None:
         steps.append(Scale(*after, "identity"))
     return [
-        replace(step, w=step.w.astype(network.dtype), b=step.b.astype(network.dtype))
+        step
+        if isinstance(step, Add)
+        else replace(step, w=step.w.astype(network.dtype), b=step.b.astype(network.dtype))
         for step in steps
     ]
+
+
+def _add_step(
+    steps: list[Step], layer: Layer, name: str, named: dict[str, Array], *, folds: bool
+) -> None:
+    """Append the step of a layer, or fold it into the last one if that `folds`."""
+    w, b = named[f"{name}.weight"], named[f"{name}.bias"]
+    if isinstance(layer, Dense):
+        steps.append(Affine(w, b, layer.activation))
+    elif isinstance(layer, LayerNorm):
+        steps.append(Normalize(w, b, layer.epsilon, layer.activation))
+    else:
+        assert isinstance(layer, BatchNorm)
+        mean, var = (named[f"{name}.running_{part}"] for part in ("mean", "var"))
+        w = w / np.sqrt(var + layer.epsilon)
+        before = steps[-1] if steps and folds else None
+        if isinstance(before, Affine | Scale) and before.activation == "identity":
+            b = (before.b - mean) * w + b
+            steps[-1] = replace(before, w=before.w * w, b=b, activation=layer.activation)
+        else:
+            steps.append(Scale(w, b - mean * w, layer.activation))
 
 
 def activations_of(steps: Sequence[Step]) -> list[str]:

@@ -60,7 +60,7 @@ class Sensitivity:
         named = {tensor.name: tensor.view(parameters) for tensor in plan.parameters}
         named |= {tensor.name: tensor.view(state) for tensor in plan.state}
         for name, values in {**model.named_parameters(), **model.named_state()}.items():
-            _, index, part = name.split(".")
+            _, index, part = name.split(".", 2)
             named[f"layers.{int(index) + 1}.{part}"][...] = values
         end = f"layers.{len(layers) - 1}"
         named[f"{end}.weight"][...] = backend.asarray(np.eye(outputs, dtype=dtype))

@@ -6,7 +6,7 @@ A network is a chain of them. `fastnet.backends.numpy_backend` defines their for
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -195,55 +195,72 @@ class LayerNorm(Layer):
         object.__setattr__(self, "epsilon", check_float("epsilon", self.epsilon, above=0, below=1))
 
 
+@dataclass(frozen=True, repr=False)
+class Residual(Layer):
+    """A residual connection (He et al., 2015): ``y = x + f(x)``, f a chain of layers.
+
+    The chain ends as wide as it begins. Its layers may be of any kind, residual connections too,
+    but none may be softmax. Their parameters are called ``layers.2.layers.0.weight``: those of the
+    first layer of a connection that is the network's third layer.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Kept as a tuple.
+
+    Examples
+    --------
+    >>> import fastnet as fn
+    >>> block = fn.Residual([fn.LayerNorm(), fn.Dense(64, "gelu"), fn.Dense(16)])
+    >>> layers = [fn.Dense(16), block, block, fn.Dense(3, "softmax")]
+    >>> net = fn.Network(layers, inputs=4, backend="numpy")
+    >>> net.named_parameters()["layers.1.layers.1.weight"].shape
+    (16, 64)
+    """
+
+    layers: Sequence[Layer]
+
+    name: ClassVar[str] = "residual"
+    code: ClassVar[int] = abi.ADD
+
+    def __post_init__(self) -> None:
+        try:
+            inside: tuple[Any, ...] = tuple(self.layers)
+        except TypeError:
+            raise InputError(
+                f"the layers of Residual must be a list, such as [Dense(64, 'relu'), Dense(16)], "
+                f"got {self.layers!r}."
+            ) from None
+        if not inside:
+            raise InputError("Residual needs at least one layer.")
+        for index, layer in enumerate(inside):
+            require_layer(layer, f"layers[{index}] of Residual")
+        if _depth(inside) >= MOST_NESTED:
+            raise InputError(f"residual connections may be nested {MOST_NESTED} deep at most.")
+        object.__setattr__(self, "layers", inside)
+
+    def __repr__(self) -> str:
+        return f"Residual([{', '.join(map(repr, self.layers))}])"
+
+
+def require_layer(layer: Any, where: str) -> None:
+    """Raise `InputError` for what is no layer."""
+    if not isinstance(layer, Layer):
+        raise InputError(f"{where} must be a layer such as Dense(128, 'relu'), got {layer!r}.")
+
+
+MOST_NESTED: Final = 20
+"""Deepest nesting of residual connections."""
+
+
+def _depth(layers: Sequence[Layer]) -> int:
+    """Return how deep residual connections are nested."""
+    return max((1 + _depth(v.layers) for v in layers if isinstance(v, Residual)), default=0)
+
+
 LAYERS: Final[dict[str, type[Layer]]] = {
-    row.name: row for row in (Dense, Dropout, BatchNorm, LayerNorm)
+    row.name: row for row in (Dense, Dropout, BatchNorm, LayerNorm, Residual)
 }
-
-
-def chain(
-    sizes: list[int] | tuple[int, ...], activation: str, output_activation: str
-) -> tuple[int, tuple[Layer, ...]]:
-    """Return the inputs and the dense layers of the short form ``[inputs, hidden..., outputs]``."""
-    if len(sizes) < 2:
-        raise InputError(
-            f"layers must name at least the inputs and the outputs, as in [784, 128, 10], got "
-            f"{list(sizes)!r}."
-        )
-    inputs, *hidden, outputs = (check_int("a layer's size", size, most=LARGEST) for size in sizes)
-    activations.get(activation)
-    layers = [Dense(units, activation) for units in hidden]
-    return inputs, (*layers, Dense(outputs, output_activation))
-
-
-def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
-    """Raise `InputError` unless the layers form a network."""
-    width = check_int("inputs", inputs, most=LARGEST)
-    for index, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise InputError(
-                f"layers[{index}] must be a layer such as Dense(128, 'relu'), got {layer!r}."
-            )
-        last = index == len(layers) - 1
-        row = activations.get(getattr(layer, "activation", "identity"))
-        if row.output_only and not last:
-            raise InputError(
-                f"layers[{index}] has the activation {row.name!r}, which only the last layer may "
-                f"have."
-            )
-        if isinstance(layer, Dense):
-            blocks = sum(block.inputs for block in layer.blocks or ())
-            if layer.blocks is not None and blocks != width:
-                raise InputError(
-                    f"the blocks of layers[{index}] must have {width} inputs in all, got {blocks}."
-                )
-            width = layer.units
-        if row.output_only and width == 1:
-            raise InputError(
-                f"{row.name} of one output is 1 for every row: give one output 'sigmoid' for yes "
-                f"or no, or have two outputs."
-            )
-    if not layers or not isinstance(layers[-1], Dense):
-        raise InputError("the last layer must be Dense: it makes the outputs.")
 
 
 def _renamed(values: dict[str, Any], rename: Callable[[Any], Any]) -> dict[str, Any]:
@@ -251,16 +268,29 @@ def _renamed(values: dict[str, Any], rename: Callable[[Any], Any]) -> dict[str, 
     return {k: rename(v) if k == "activation" else v for k, v in values.items()}
 
 
+def _all_renamed(descriptions: Any, rename: Callable[[Any], Any], deep: int = 0) -> Any:
+    """Rename in a list of descriptions, and in those inside of them; leave anything else."""
+    listed = isinstance(descriptions, list) and all(isinstance(v, dict) for v in descriptions)
+    if not listed or deep > MOST_NESTED:
+        return descriptions
+    renamed = [_renamed(values, rename) for values in descriptions]
+    return [
+        values | {"layers": _all_renamed(values["layers"], rename, deep + 1)}
+        if "layers" in values
+        else values
+        for values in renamed
+    ]
+
+
 def to_stored(descriptions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return layers as `to_dict` describes them with the names that files have."""
-    return [_renamed(values, activations.to_stored) for values in descriptions]
+    stored: list[dict[str, Any]] = _all_renamed(descriptions, activations.to_stored)
+    return stored
 
 
 def from_stored(descriptions: Any) -> Any:
     """Return what `to_stored` was given; what no list of dicts is stays as it is."""
-    if not isinstance(descriptions, list) or not all(isinstance(v, dict) for v in descriptions):
-        return descriptions
-    return [_renamed(values, activations.from_stored) for values in descriptions]
+    return _all_renamed(descriptions, activations.from_stored)
 
 
 def to_dict(layer: Layer) -> dict[str, Any]:
@@ -269,9 +299,17 @@ def to_dict(layer: Layer) -> dict[str, Any]:
     if isinstance(layer, Dense):
         special = _special(layer)
         values = {k: v for k, v in values.items() if k not in _OPTIONS or k in special}
+    if isinstance(layer, Residual):
+        values["layers"] = [to_dict(inner) for inner in layer.layers]
     return values
 
 
-def from_dict(values: Any) -> Layer:
-    """Return the layer that `to_dict` described; raise `InputError` for anything else."""
+def from_dict(values: Any, deep: int = 0) -> Layer:
+    """Return the layer that `to_dict` described; raise `InputError` for anything else.
+
+    `deep` is the number of residual connections around it.
+    """
+    inside = values.get("layers") if isinstance(values, dict) else None
+    if isinstance(inside, list) and deep < MOST_NESTED:
+        values = values | {"layers": [from_dict(inner, deep + 1) for inner in inside]}
     return build("layer", LAYERS, values)

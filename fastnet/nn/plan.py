@@ -7,10 +7,10 @@ update is one pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,18 @@ from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn import activations, initializers
 from fastnet.nn.activations import Activation
-from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, Layer, LayerNorm, check_chain
+from fastnet.nn.chain import check_chain
+from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, Layer, LayerNorm, Residual
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A named part of a flat buffer."""
+    """A named part of a flat buffer, which belongs to the op of index `op`."""
 
     name: str
     offset: int
     shape: tuple[int, ...]
+    op: int
 
     @property
     def size(self) -> int:
@@ -48,8 +50,15 @@ class Plan:
     ----------
     inputs : int
     layers : tuple of Layer
+        As they were given: a residual connection holds the layers that it goes around.
+    chain : tuple of Layer
+        All layers in the order of computation. A residual connection comes behind its layers, where
+        it adds.
+    names : tuple of str
+        The name of each of them, with which those of its parameters begin: ``layers.2`` or, inside
+        of a residual connection, ``layers.2.layers.0``.
     ops : (L,) record array
-        One record for every layer, as `fastnet.kernels.abi.OP` describes.
+        One record for every layer of the chain, as `fastnet.kernels.abi.OP` describes.
     parameters, state : tuple of Tensor
         The parts of the flat parameters and of the flat running statistics.
     n_weights : int
@@ -60,16 +69,33 @@ class Plan:
 
     inputs: int
     layers: tuple[Layer, ...]
+    chain: tuple[Layer, ...]
+    names: tuple[str, ...]
     ops: NDArray[np.void]
     parameters: tuple[Tensor, ...]
     state: tuple[Tensor, ...]
     n_weights: int
     width: int
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Codes and the layout of records may change from version to version.
+        return make_plan, (self.inputs, self.layers)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A pickle from before there was `__reduce__`.
+        self.__dict__.update(make_plan(state["inputs"], state["layers"]).__dict__)
+
     @cached_property
     def outputs(self) -> int:
         """Width of the last layer."""
         return int(self.ops[-1]["outputs"])
+
+    @cached_property
+    def ends(self) -> tuple[tuple[int, ...], ...]:
+        """For each op, the indices of the residual connections that add its y."""
+        adding = self.ops["kind"] == abi.ADD
+        found = (np.flatnonzero(adding & (self.ops["skip"] == k)) for k in range(len(self.ops)))
+        return tuple(tuple(map(int, ends)) for ends in found)
 
     @cached_property
     def widest(self) -> int:
@@ -106,7 +132,7 @@ class Plan:
     @cached_property
     def uses_batch_statistics(self) -> bool:
         """Whether rows of a batch influence one another (batch normalisation)."""
-        return any(isinstance(layer, BatchNorm) for layer in self.layers)
+        return any(isinstance(layer, BatchNorm) for layer in self.chain)
 
     @cached_property
     def least_rows(self) -> int:
@@ -129,7 +155,7 @@ class Plan:
     def initial_parameters(self, seed: int, dtype: Any) -> NDArray[Any]:
         """Return the flat initial parameters (P,) for `seed`."""
         flat = np.zeros(self.size)
-        for index, (layer, op) in enumerate(zip(self.layers, self.ops, strict=True)):
+        for index, (layer, op) in enumerate(zip(self.chain, self.ops, strict=True)):
             if isinstance(layer, Dense):
                 weights = _initial_weights(layer, int(op["inputs"]), seed, index)
                 flat[op["weight"] :][: weights.size] = weights.ravel()
@@ -143,7 +169,7 @@ class Plan:
     @cached_property
     def has_rates(self) -> bool:
         """Whether some parameters have their own learning rate or are frozen."""
-        dense = [layer for layer in self.layers if isinstance(layer, Dense)]
+        dense = [layer for layer in self.chain if isinstance(layer, Dense)]
         return any(d.blocks or (d.weight_rate, d.bias_rate) != (1.0, 1.0) for d in dense)
 
     def rates(self, dtype: Any) -> NDArray[Any] | None:
@@ -155,7 +181,7 @@ class Plan:
             return None
         flat = np.ones(self.size, dtype)
         for tensor in self.parameters:
-            layer = self.layers[int(tensor.name.split(".")[1])]
+            layer = self.chain[tensor.op]
             if not isinstance(layer, Dense):
                 continue
             values = tensor.view(flat)
@@ -212,17 +238,49 @@ def _initial_weights(layer: Dense, inputs: int, seed: int, index: int) -> NDArra
 def make_plan(inputs: int, layers: tuple[Layer, ...]) -> Plan:
     """Return the plan of a chain of layers; raise `InputError` if they form no network."""
     check_chain(inputs, layers)
-    ops = np.zeros(len(layers), abi.OP)
-    for field in ("weight", "bias", "state", "xhat"):
+    places = _unfold(layers)
+    chain, names = tuple(p.layer for p in places), tuple(p.name for p in places)
+    ops = np.zeros(len(chain), abi.OP)
+    for field in ("weight", "bias", "state", "xhat", "skip"):
         ops[field] = -1
     parameters: list[Tensor] = []
     state: list[Tensor] = []
-    _place_widths(inputs, layers, ops)
-    n_weights = _place_parameters(layers, ops, parameters)
-    _place_state(layers, ops, state)
-    width = _place_workspace(layers, ops)
+    _place_widths(inputs, chain, ops)
+    _place_skips(places, ops)
+    n_weights = _place_parameters(chain, names, ops, parameters)
+    _place_state(chain, names, ops, state)
+    width = _place_workspace(chain, ops)
     ops.flags.writeable = False
-    return Plan(inputs, layers, ops, tuple(parameters), tuple(state), n_weights, width)
+    tensors = tuple(parameters), tuple(state)
+    return Plan(inputs, layers, chain, names, ops, *tensors, n_weights, width)
+
+
+class _Place(NamedTuple):
+    """A layer of the chain, its name, and for a residual connection the layer before its first."""
+
+    layer: Layer
+    name: str
+    skip: int = -1
+
+
+def _unfold(layers: Sequence[Layer], within: str = "", before: int = 0) -> list[_Place]:
+    """Return the chain of layers, `before` of which come before these."""
+    places: list[_Place] = []
+    for index, layer in enumerate(layers):
+        name, count = f"{within}layers.{index}", before + len(places)
+        if isinstance(layer, Residual):
+            places += _unfold(layer.layers, f"{name}.", count)
+        places.append(_Place(layer, name, count - 1))
+    return places
+
+
+def _place_skips(places: list[_Place], ops: NDArray[np.void]) -> None:
+    """Fill in ``skip`` and ``joins``."""
+    for place, op in zip(places, ops, strict=True):
+        if isinstance(place.layer, Residual):
+            op["skip"] = place.skip
+            if place.skip >= 0:
+                ops[place.skip]["joins"] += 1
 
 
 def _place_widths(inputs: int, layers: tuple[Layer, ...], ops: NDArray[np.void]) -> None:
@@ -243,7 +301,10 @@ def _place_widths(inputs: int, layers: tuple[Layer, ...], ops: NDArray[np.void])
 
 
 def _place_parameters(
-    layers: tuple[Layer, ...], ops: NDArray[np.void], tensors: list[Tensor]
+    layers: tuple[Layer, ...],
+    names: tuple[str, ...],
+    ops: NDArray[np.void],
+    tensors: list[Tensor],
 ) -> int:
     """Fill in ``weight`` and ``bias``; return the number of dense weights."""
     named: list[Tensor] = []
@@ -252,36 +313,40 @@ def _place_parameters(
         if isinstance(layer, Dense):
             shape = int(op["inputs"]), int(op["outputs"])
             op["weight"] = offset
-            named.append(Tensor(f"layers.{index}.weight", offset, shape))
+            named.append(Tensor(f"{names[index]}.weight", offset, shape, index))
             offset += named[-1].size
     n_weights = offset
     for index, (layer, op) in enumerate(zip(layers, ops, strict=True)):
-        if isinstance(layer, Dropout):
+        if isinstance(layer, Dropout | Residual):
             continue
         vector = (int(op["outputs"]),)
         if not isinstance(layer, Dense):
             op["weight"] = offset
-            named.append(Tensor(f"layers.{index}.weight", offset, vector))
+            named.append(Tensor(f"{names[index]}.weight", offset, vector, index))
             offset += vector[0]
         op["bias"] = offset
-        named.append(Tensor(f"layers.{index}.bias", offset, vector))
+        named.append(Tensor(f"{names[index]}.bias", offset, vector, index))
         offset += vector[0]
     # Readers expect the order of the layers, in which offsets need not increase.
-    tensors.extend(
-        sorted(named, key=lambda t: (int(t.name.split(".")[1]), t.name.endswith("bias")))
-    )
+    tensors.extend(sorted(named, key=lambda t: (t.op, t.name.endswith("bias"))))
     return n_weights
 
 
-def _place_state(layers: tuple[Layer, ...], ops: NDArray[np.void], tensors: list[Tensor]) -> None:
+def _place_state(
+    layers: tuple[Layer, ...],
+    names: tuple[str, ...],
+    ops: NDArray[np.void],
+    tensors: list[Tensor],
+) -> None:
     """Fill in ``state``."""
     offset = 0
     for index, (layer, op) in enumerate(zip(layers, ops, strict=True)):
         if isinstance(layer, BatchNorm):
             op["state"] = offset
             for name in ("running_mean", "running_var"):
-                tensors.append(Tensor(f"layers.{index}.{name}", offset, (int(op["outputs"]),)))
-                offset += int(op["outputs"])
+                shape = (int(op["outputs"]),)
+                tensors.append(Tensor(f"{names[index]}.{name}", offset, shape, index))
+                offset += shape[0]
 
 
 def _place_workspace(layers: tuple[Layer, ...], ops: NDArray[np.void]) -> int:
@@ -297,7 +362,7 @@ def _place_workspace(layers: tuple[Layer, ...], ops: NDArray[np.void]) -> int:
         if activations.BY_CODE[int(op["activation"])].keeps_z or last:
             op["z"] = offset
             offset += width
-        if not isinstance(layer, Dense):
+        if not isinstance(layer, Dense | Residual):
             op["xhat"] = offset
             offset += width
             if isinstance(layer, LayerNorm):

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm, Residual
 from fastnet.nn.losses import GaussianNLL, Quantile
 from fastnet.nn.metrics import calibration_error, confidences
 from fastnet.nn.plan import Plan
@@ -207,16 +207,17 @@ def residuals(schema: OutputSchema, target: Array, output: Array) -> list[Residu
 
 def layer_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
     """Return name, activation, shape and number of parameters of every layer."""
-    kinds = {Dense: "dense", BatchNorm: "batch norm", LayerNorm: "layer norm"}
-    counts = [0] * len(plan.layers)
+    kinds = {Dense: "dense", BatchNorm: "batch norm", LayerNorm: "layer norm", Residual: "add"}
+    counts = [0] * len(plan.chain)
     for tensor in plan.parameters:
-        counts[int(tensor.name.split(".")[1])] += tensor.size
+        counts[tensor.op] += tensor.size
     rows = []
-    for index, (layer, op) in enumerate(zip(plan.layers, plan.ops, strict=True)):
+    for index, (layer, op) in enumerate(zip(plan.chain, plan.ops, strict=True)):
+        place = plan.names[index].removeprefix("layers.").replace(".layers.", ".")
         kind = f"dropout {layer.rate}" if isinstance(layer, Dropout) else kinds[type(layer)]
         activation = getattr(layer, "activation", "-")
         shape = f"{op['inputs']} -> {op['outputs']}"
-        rows.append((f"{index}  {kind}", activation, shape, f"{counts[index]:,}"))
+        rows.append((f"{place}  {kind}", activation, shape, f"{counts[index]:,}"))
     return rows
 
 

@@ -62,9 +62,9 @@ def write(path: Path, model: ModelFile) -> None:
     ModelFileError
         The network has too many layers, or the file cannot be written; old content is untouched.
     """
-    if len(model.plan.layers) > _LAYER_LIMIT:
+    if len(model.plan.chain) > _LAYER_LIMIT:
         raise ModelFileError(
-            f"the network has {len(model.plan.layers):,} layers, and a model file holds at most "
+            f"the network has {len(model.plan.chain):,} layers, and a model file holds at most "
             f"{_LAYER_LIMIT:,}."
         )
     content, arrays = serialize.write(model.preprocessor)
@@ -138,9 +138,20 @@ def _restore(description: dict[str, Any], found: dict[str, NDArray[Any]]) -> Mod
 
 
 def _layers(descriptions: Any) -> tuple[Layer, ...]:
-    if not isinstance(descriptions, list) or not 0 < len(descriptions) <= _LAYER_LIMIT:
+    if not 0 < _count(descriptions) <= _LAYER_LIMIT:
         raise ModelFileError(f"there must be from 1 to {_LAYER_LIMIT} layers.")
     return tuple(layers.from_dict(values) for values in layers.from_stored(descriptions))
+
+
+def _count(descriptions: Any) -> int:
+    """Return how many layers are described, those inside of others too, or more than allowed."""
+    count, lists = 0, [descriptions]
+    while lists and count <= _LAYER_LIMIT:
+        found = lists.pop()
+        if isinstance(found, list):
+            count += len(found)
+            lists += [v.get("layers") for v in found[:_LAYER_LIMIT] if isinstance(v, dict)]
+    return count
 
 
 def _require_fit(model: ModelFile) -> None:

@@ -29,7 +29,7 @@ def check(plan: Plan, checkpointer: Checkpointer) -> None:
     except ImportError:
         message = "lbfgs needs SciPy: pip install scipy, or 'fastnet-mlp[lbfgs]'."
         raise FastNetError(message) from None
-    if any(isinstance(layer, Dropout) and layer.rate > 0 for layer in plan.layers):
+    if any(isinstance(layer, Dropout) and layer.rate > 0 for layer in plan.chain):
         raise InputError("lbfgs cannot train a network with dropout: choose another optimizer.")
     if checkpointer.active and checkpointer.iterations is None:
         raise InputError(

@@ -36,9 +36,10 @@ from fastnet.kernels.cpu.norm import (
 )
 from fastnet.kernels.cpu.optimizers import update
 from fastnet.kernels.cpu.random import dropout_mask
+from fastnet.kernels.cpu.residual import add
 from fastnet.kernels.cpu.sums import square_norm, square_norm_at_rates
 
-_DENSE, _DROPOUT, _BATCH_NORM = abi.DENSE, abi.DROPOUT, abi.BATCH_NORM
+_DENSE, _DROPOUT, _BATCH_NORM, _ADD = abi.DENSE, abi.DROPOUT, abi.BATCH_NORM, abi.ADD
 _IDENTITY, _RELU, _SOFTMAX, _CLIP_NORM = abi.IDENTITY, abi.RELU, abi.SOFTMAX, abi.CLIP_NORM
 
 # Of NumPy's types: Numba compiles a function anew for every literal argument.
@@ -73,6 +74,11 @@ def forward_rows(
             product(like, z, source, weight, rows, width, inputs, bias, relu, frame.transposed)
             if relu != 0:
                 continue
+        elif op.kind == _ADD:
+            other = x + first * inputs * size
+            if op.skip >= 0:
+                other = place(like, frame, frame.work, ops[op.skip].y, width, first)
+            add(like, z, source, other, rows * width)
         else:
             count = rows * width
             out, values = vector(like, z, count), vector(like, source, count)
@@ -132,6 +138,11 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
         width = op.outputs
         d = place(like, frame, frame.deltas, op.y, width, first)
         dz = vector(like, d, rows * width)
+        if op.joins > 0:
+            for end in range(index + 1, len(ops)):
+                if ops[end].kind == _ADD and ops[end].skip == index:
+                    other = place(like, frame, frame.deltas, ops[end].y, width, first)
+                    add(like, d, d, other, rows * width)
         # From the gradient of y to that of z, in place.
         if not done and (back > 0 or not is_fused(frame.loss, op.activation)):
             y = place(like, frame, frame.work, op.y, width, first)
@@ -159,8 +170,10 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
                 like, frame.transposed, op.inputs, frame.parameters + op.weight * size, width,
                 op.inputs, width,
             )  # fmt: skip
-            # If the layer before has a ReLU, the product also applies its derivative.
-            done = ops[index - 1].activation == _RELU
+            # If the layer before has a ReLU, the product also applies its derivative, unless more
+            # gradients join it first.
+            before = ops[index - 1]
+            done = before.activation == _RELU and before.joins == 0
             where = place(like, frame, frame.work, op.x, op.inputs, first) if done else _ZERO
             gemm(
                 like, place(like, frame, frame.deltas, op.x, op.inputs, first), op.inputs,
@@ -171,6 +184,8 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
             mask = block(like, frame, frame.work, op.xhat, width, first, last)
             for i in range(len(dz)):
                 dx[i] = dz[i] * mask[i] if training else dz[i]
+        elif op.kind == _ADD:
+            copy(dx, dz)
         elif op.kind == _BATCH_NORM:
             scale = vector(like, frame.batch_state + (op.state + width) * size, width)
             batch_norm_backward(dx, dz, xhat, scale, gamma, dgamma, dbeta, training)

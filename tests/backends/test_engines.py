@@ -14,7 +14,7 @@ from fastnet.backends import get_backend
 from fastnet.backends.base import Backend, Engine, LossSums
 from fastnet.nn import random
 from fastnet.nn.batch import Batch
-from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm, Residual
 from fastnet.nn.losses import LOSSES, MSE, CrossEntropy, Huber, Loss, Quantile
 from fastnet.nn.losses import BinaryCrossEntropy as BCE
 from fastnet.nn.optimizers import LBFGS, OPTIMIZERS, SGD, Adam, Optimizer
@@ -139,6 +139,20 @@ LAYERED = {
         Dense(3),
     ),
     "last before the output": (Dense(6), LayerNorm("silu"), BatchNorm("tanh"), Dense(3)),
+    "a residual connection": (
+        Dense(5, "relu"),
+        Residual([LayerNorm(), Dense(9, "gelu"), Dropout(0.25), Dense(5)]),
+        Dense(3),
+    ),
+    "residual connections one after another and inside of one another": (
+        Residual([Residual([Dense(4, "relu")]), BatchNorm("tanh"), Residual([Dense(4)])]),
+        Residual([Dense(4, "relu")]),
+        Dense(6, "relu"),
+        Residual([Residual([Residual([Dropout(0.25)]), Dense(6, "silu")])]),
+        Residual([Dense(7, "relu"), Dense(6, "relu")]),
+        Dense(3),
+    ),
+    "a connection around a normalisation": (Dense(5), Residual([BatchNorm("elu")]), Dense(3)),
     "dropout of nothing": (Dense(6, "tanh"), Dropout(0.0), Dense(3)),
 }
 

@@ -93,6 +93,12 @@ class Sequential(tuple[Any, ...]):
     """A stand-in for ``nn.Sequential``."""
 
 
+class Residual(Sequential):
+    """A stand-in for the class of that name in what `to_torch` writes."""
+
+    adds_its_input = True
+
+
 def module(kind: str, **attributes: Any) -> Any:
     """Return a stand-in for a PyTorch module of that class."""
     return type(kind, (SimpleNamespace,), {})(**attributes)
@@ -100,16 +106,24 @@ def module(kind: str, **attributes: Any) -> Any:
 
 def stand_in(net: fn.Network) -> Sequential:
     """Return what `to_torch` makes of a network, of stand-ins."""
-    made = []
-    for text, state in modules_of(net):
-        call = ast.parse(text, mode="eval").body
-        assert isinstance(call, ast.Call)
-        kind = ast.unparse(call.func).removeprefix("nn.")
-        options = {k.arg: ast.unparse(k.value) for k in call.keywords}
-        first = ast.literal_eval(call.args[0]) if call.args else None
-        own: dict[str, Any] = {"negative_slope": first, "alpha": 1.0, "beta": 1.0, "p": first}
-        own["approximate"] = "none"
-        own |= {"num_features": first, "normalized_shape": (first,)}
-        own |= {name: ast.literal_eval(k) for name, k in options.items() if name != "dtype"}
-        made.append(module(kind, **own, **state))
-    return Sequential(made)
+    calls = [(ast.parse(text, mode="eval").body, state) for text, state in modules_of(net)]
+    return Sequential(_stand_in(call, state) for call, state in calls)
+
+
+def _stand_in(call: ast.expr, state: dict[str, Any]) -> Any:
+    assert isinstance(call, ast.Call)
+    kind = ast.unparse(call.func).removeprefix("nn.")
+    if kind == "Residual":
+        inside = []
+        for index, inner in enumerate(call.args):
+            begin = f"{index}."
+            own = {k.removeprefix(begin): v for k, v in state.items() if k.startswith(begin)}
+            inside.append(_stand_in(inner, own))
+        return Residual(inside)
+    options = {k.arg: ast.unparse(k.value) for k in call.keywords}
+    first = ast.literal_eval(call.args[0]) if call.args else None
+    own: dict[str, Any] = {"negative_slope": first, "alpha": 1.0, "beta": 1.0, "p": first}
+    own["approximate"] = "none"
+    own |= {"num_features": first, "normalized_shape": (first,)}
+    own |= {name: ast.literal_eval(k) for name, k in options.items() if name != "dtype"}
+    return module(kind, **own, **state)

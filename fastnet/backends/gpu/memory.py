@@ -32,6 +32,7 @@ class Layer:
     outputs: int
     activation: int
     stream: int
+    skip: int
     rate: float
     epsilon: float
     momentum: float
@@ -114,10 +115,10 @@ class Memory:
         return self._runtime.to_device(np.zeros(shape, dtype))
 
     def _make_layer(self, op: NDArray[np.void], parameters: Array, state: Array) -> Layer:
-        fields = "kind", "inputs", "outputs", "activation", "stream"
-        kind, inputs, outputs, activation, stream = (int(op[f]) for f in fields)
+        fields = "kind", "inputs", "outputs", "activation", "stream", "skip"
+        kind, inputs, outputs, activation, stream, skip = (int(op[f]) for f in fields)
         rate, epsilon, momentum = (float(op[f]) for f in ("rate", "epsilon", "momentum"))
-        layer = Layer(kind, inputs, outputs, activation, stream, rate, epsilon, momentum)
+        layer = Layer(kind, inputs, outputs, activation, stream, skip, rate, epsilon, momentum)
         vector = (layer.outputs,)
         shape = (layer.inputs, layer.outputs) if layer.kind == abi.DENSE else vector
         weight, bias, running = int(op["weight"]), int(op["bias"]), int(op["state"])
@@ -164,9 +165,10 @@ class Memory:
         self.generation += 1
 
     def _has_mask(self, index: int) -> bool:
-        """Return whether the layer is dense with a ReLU and the one above dense as well."""
+        """Return whether the layer is dense with a ReLU, and read by another dense one alone."""
         kinds = [layer.kind for layer in self.layers[index : index + 2]]
-        return self.layers[index].activation == abi.RELU and kinds == [abi.DENSE, abi.DENSE]
+        relu = self.layers[index].activation == abi.RELU
+        return relu and kinds == [abi.DENSE, abi.DENSE] and not self._plan.ends[index]
 
     def _release(self) -> None:
         """Free the old workspace, so that the new one need not fit beside it."""

@@ -94,11 +94,15 @@ class GpuStep:
             cells = self.memory.x_cells[: len(x)]
             self.runtime.launch("narrow", (1, x.size), cells, x, x.size)
             x = cells
+        first = x
         for index, layer in enumerate(self.layers):
             if layer.kind == abi.DENSE:
                 x = self._dense_forward(index, layer, x, logits)
             elif layer.kind == abi.DROPOUT:
                 x = self._dropout_forward(layer, x)
+            elif layer.kind == abi.ADD:
+                skip = self.layers[layer.skip].y[: len(x)] if layer.skip >= 0 else first
+                x = self._add(layer.y[: len(x)], x, skip)
             else:
                 x = self._norm_forward(layer, x)
         return x
@@ -152,6 +156,11 @@ class GpuStep:
             self.runtime.launch("dropout_forward", (1, -(-x.size // 4)), *arguments)
         else:
             self.runtime.copy(y, x)
+        return y
+
+    def _add(self, y: Array, a: Array, b: Array) -> Array:
+        """``y = a + b``; y may be a or b."""
+        self.runtime.launch("residual_add", (1, y.size), y, a, b, y.size)
         return y
 
     def _norm_forward(self, layer: Layer, x: Array) -> Array:
@@ -226,10 +235,14 @@ class GpuStep:
             layer, below = self.layers[index], self.layers[index - 1] if index else None
             x = first if below is None else below.y[:count]
             dx = None if below is None else below.dz[:count]
+            for end in self.plan.ends[index]:
+                self._add(layer.dz[:count], layer.dz[:count], self.layers[end].dz[:count])
             if layer.kind == abi.DENSE:
                 self._dense_backward(layer, below, x, logits=logits and index == last)
             elif layer.kind == abi.DROPOUT:
                 self._dropout_backward(layer, dx, count)
+            elif layer.kind == abi.ADD:
+                self.runtime.copy(dx, layer.dz[:count])
             else:
                 self._norm_backward(layer, dx, count)
 

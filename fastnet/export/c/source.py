@@ -20,7 +20,16 @@ from fastnet.export.c.literals import numbers, texts
 from fastnet.export.c.names import filled, prefix_of
 from fastnet.export.c.tables import RowStruct
 from fastnet.export.columns import scaling_of, table_of
-from fastnet.export.steps import Affine, Normalize, Scale, Step, activations_of, shown, steps_of
+from fastnet.export.steps import (
+    Add,
+    Affine,
+    Normalize,
+    Scale,
+    Step,
+    activations_of,
+    shown,
+    steps_of,
+)
 from fastnet.network import Network
 from fastnet.nn.losses import GaussianNLL
 
@@ -28,6 +37,7 @@ _STEPS: Final[dict[type[Step], str]] = {
     Affine: templates.AFFINE,
     Scale: templates.SCALE,
     Normalize: templates.NORMALIZE,
+    Add: templates.ADD,
 }
 
 _ABOUT_TABLES: Final = (
@@ -133,7 +143,8 @@ def _weights(network: Network, steps: Sequence[Step]) -> str:
         pairs = zip(("mean", "scale"), scaling, strict=True)
         lines += [numbers(f"double input_{part}", values) for part, values in pairs]
     for index, step in enumerate(steps):
-        lines += [numbers(f"REAL {part}{index}", getattr(step, part)) for part in "wb"]
+        for part, values in step.tensors.items():
+            lines.append(numbers(f"REAL {part}{index}", values))
     return "\n".join(lines)
 
 
@@ -141,24 +152,31 @@ def _predict(network: Network, steps: Sequence[Step]) -> str:
     """Return the function for one row: a line for each step, between two buffers."""
     lines, widths, source = [], {}, "x"
     buffers = ["first", "second"]
+    # What a residual connection reads later has memory of its own.
+    kept = {step.skip: f"kept{step.skip}" for step in steps if isinstance(step, Add)}
+    if -1 in kept:
+        kept[-1] = "x" if scaling_of(network) is None else "kept"
     if scaling_of(network) is not None:
         # In double: a large mean would cost single precision its digits.
+        scaled = kept.get(-1, "first")
         lines.append(
             f"for (size_t i = 0; i < {network.inputs}; i++) "
-            "first[i] = (REAL)(((double)x[i] - input_mean[i]) / input_scale[i]);"
+            f"{scaled}[i] = (REAL)(((double)x[i] - input_mean[i]) / input_scale[i]);"
         )
-        widths["first"], source = network.inputs, "first"
+        widths[scaled], source = network.inputs, scaled
     lines.append(f"for (size_t i = 0; i < {network.inputs}; i++) gap += {source}[i] - {source}[i];")
     for index, step in enumerate(steps):
         # The last step writes y; the others write the buffer that the one before did not.
-        width = len(step.b)
-        into = "y" if index == len(steps) - 1 else buffers[source == "first"]
+        width = step.width
+        into = "y" if index == len(steps) - 1 else kept.get(index, buffers[source == "first"])
         if into != "y":
             widths[into] = max(width, widths.get(into, 0))
         if isinstance(step, Affine):
             lines.append(f"affine({source}, {len(step.w)}, w{index}, b{index}, {into}, {width});")
         elif isinstance(step, Scale):
             lines.append(f"scale({source}, w{index}, b{index}, {into}, {width});")
+        elif isinstance(step, Add):
+            lines.append(f"add({source}, {kept[step.skip]}, {into}, {width});")
         else:
             epsilon = f"(REAL){step.epsilon!r}"
             lines.append(f"normalize({source}, w{index}, b{index}, {epsilon}, {into}, {width});")

@@ -144,6 +144,14 @@ static void normalize(const REAL *x, const REAL *w, const REAL *b, REAL epsilon,
 }
 """
 
+ADD: Final = """\
+/* y = a + b */
+static void add(const REAL *a, const REAL *b, REAL *y, size_t n) {
+  size_t i;
+  for (i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+"""
+
 ROWS: Final = """\
 void NAME_predict_rows(const REAL *x, size_t rows, REAL *y) {
   size_t row;

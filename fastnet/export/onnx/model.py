@@ -20,7 +20,7 @@ from fastnet.errors import FastNetError
 from fastnet.export.columns import scaling_of, table_of
 from fastnet.export.onnx import tables
 from fastnet.export.onnx.graph import Graph
-from fastnet.export.steps import Affine, Scale, Step, steps_of
+from fastnet.export.steps import Add, Affine, Normalize, Scale, steps_of
 from fastnet.kernels import abi
 from fastnet.network import Network
 
@@ -146,8 +146,13 @@ def content(network: Network, name: str) -> bytes:
         value = g.cast(value)
     # 0, or NaN if an input is not finite: there is no answer to it, and a graph can refuse nothing.
     gap = g.op("ReduceMean", g.op("Sub", value, value), axes=[1], keepdims=1)
+    made = {-1: value}
     for index, step in enumerate(steps_of(network)):
-        value = _ACTIVATIONS[step.activation](g, _step(g, index, step, value))
+        if isinstance(step, Add):
+            value = g.op("Add", value, made[step.skip])
+        else:
+            value = _ACTIVATIONS[step.activation](g, _step(g, index, step, value))
+        made[index] = value
     g.op("Add", value, gap, name="y")
 
     # The file: the graph, its versions, and names as metadata.
@@ -192,7 +197,7 @@ def usage(network: Network, path: Path) -> str:
     )
 
 
-def _step(g: Graph, index: int, step: Step, value: str) -> str:
+def _step(g: Graph, index: int, step: Affine | Scale | Normalize, value: str) -> str:
     """Add a step but for its activation; return the name of its output."""
     w = g.constant(step.w, f"layers.{index}.weight")
     b = g.constant(step.b, f"layers.{index}.bias")

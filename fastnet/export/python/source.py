@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fastnet._version import version
 from fastnet.export.columns import InputTable, scaling_of, table_of
 from fastnet.export.python import tables, templates
-from fastnet.export.steps import Affine, Normalize, Step, activations_of, shown, steps_of
+from fastnet.export.steps import Add, Affine, Normalize, Step, activations_of, shown, steps_of
 from fastnet.network import Network
 from fastnet.nn.losses import GaussianNLL
 
@@ -51,7 +51,7 @@ def content(network: Network, name: str) -> bytes:
     functions += tables.functions(table) if table is not None else []
 
     # Arrays: of the steps, and of what stands before and after them.
-    tensors = {f"{part}{k}": getattr(s, part) for k, s in enumerate(steps) for part in "wb"}
+    tensors = {f"{part}{k}": a for k, s in enumerate(steps) for part, a in s.tensors.items()}
     scaling = scaling_of(network)
     if scaling is not None:
         tensors |= dict(zip(("mean", "scale"), scaling, strict=True))
@@ -112,13 +112,21 @@ def _predict(network: Network, steps: Sequence[Step]) -> str:
             "x = _finite(_numeric(x), float)",
             'x = _finite((x - TENSORS["mean"]) / TENSORS["scale"], DTYPE)',
         ]
+    kept = {step.skip: f"kept{max(step.skip, 0)}" for step in steps if isinstance(step, Add)}
+    if -1 in kept:
+        kept[-1] = "kept"
+        lines.append("kept = x")
     for index, step in enumerate(steps):
-        if isinstance(step, Normalize):
+        if isinstance(step, Add):
+            value = f"add(x, {kept[step.skip]})"
+        elif isinstance(step, Normalize):
             value = f'normalize(x, "{index}", {step.epsilon!r})'
         else:
             value = f'{"dense" if isinstance(step, Affine) else "scale"}(x, "{index}")'
         called = step.activation != "identity"
         lines.append(f"x = {step.activation}({value})" if called else f"x = {value}")
+        if index in kept:
+            lines.append(f"{kept[index]} = x")
     body = "\n    ".join(lines)
     return templates.PREDICT.format(inputs=network.inputs, outputs=network.outputs, lines=body)
 

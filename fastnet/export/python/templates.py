@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastnet.export.steps import Affine, Normalize, Scale, Step
+from fastnet.export.steps import Add, Affine, Normalize, Scale, Step
 from fastnet.kernels import abi
 
 _SIGMOID: Final = """\
@@ -75,6 +75,10 @@ def softmax(z):
 """The source that each activation needs, in the order of definition."""
 
 STEPS: Final[dict[type[Step], str]] = {
+    Add: """\
+def add(x, other):
+    return x + other
+""",
     Affine: """\
 def dense(x, name):
     return x @ TENSORS["w" + name] + TENSORS["b" + name]

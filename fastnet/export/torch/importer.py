@@ -15,7 +15,7 @@ from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.network import Network
 from fastnet.nn import activations
-from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual
 from fastnet.preprocessing.scaler import Scaler
 
 Array = np.ndarray[Any, Any]
@@ -58,6 +58,14 @@ class _Chain:
         self.inputs = self.inputs or width
         self.layers.append(layer)
         self.tensors.append(tensors)
+
+    def named(self) -> dict[str, Array]:
+        """Return all tensors by name."""
+        return {
+            f"layers.{k}.{name}": values
+            for k, found in enumerate(self.tensors)
+            for name, values in found.items()
+        }
 
     def activate(self, name: str, where: str) -> None:
         """Give the newest layer an activation."""
@@ -106,15 +114,15 @@ def from_torch(
     )
     asarray = network.backend_object.asarray
     named = {**network.named_parameters(), **network.named_state()}
-    for index, tensors in enumerate(chain.tensors):
-        for name, values in tensors.items():
-            view = named[f"layers.{index}.{name}"]
-            if values.shape != view.shape:
-                raise InputError(
-                    f"the widths of the modules do not fit: {name} of layer {index} has the shape "
-                    f"{values.shape}, expected {view.shape}."
-                )
-            view[...] = asarray(np.ascontiguousarray(values, network.dtype))
+    for name, values in chain.named().items():
+        view = named[name]
+        if values.shape != view.shape:
+            layer, part = name.removeprefix("layers.").rsplit(".", 1)
+            raise InputError(
+                f"the widths of the modules do not fit: {part} of layer {layer} has the shape "
+                f"{values.shape}, expected {view.shape}."
+            )
+        view[...] = asarray(np.ascontiguousarray(values, network.dtype))
     if chain.scaler is not None:
         network.preprocessor = chain.scaler
     return network
@@ -150,6 +158,12 @@ def _walk(chain: _Chain, module: Any, where: str) -> None:
         layer_norm = LayerNorm(epsilon=float(module.eps))
         width = int(module.normalized_shape[0])
         chain.add(layer_norm, width, **_affine(module, width))
+    elif kind == "Residual" and getattr(module, "adds_its_input", False):
+        inside = _Chain(dtype=chain.dtype)
+        for index, child in enumerate(module):
+            _walk(inside, child, f"{where}, module {index}")
+        chain.dtype = inside.dtype
+        chain.add(Residual(inside.layers), inside.inputs, **inside.named())
     elif kind == "Dropout":
         chain.add(Dropout(float(module.p)))
     elif kind == "Standardize" and not chain.layers:

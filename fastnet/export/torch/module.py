@@ -1,13 +1,15 @@
 """A network as a PyTorch ``nn.Sequential``: its state_dict as a file, its constructor as a text.
 
 This module alone knows how PyTorch spells each layer; `to_torch` evaluates the constructor that it
-writes. That text defines a class for each module that PyTorch lacks: standardisation and the
-exponential. Writing the file needs no PyTorch. The module of a network for tables takes the array
-that ``net.preprocessor.transform(table)`` returns and gives outputs in the unit of the targets.
+writes. That text defines a class for each module that PyTorch lacks: standardisation, residual
+connections and the exponential. Writing the file needs no PyTorch. The module of a network for
+tables takes the array that ``net.preprocessor.transform(table)`` returns and gives outputs in the
+unit of the targets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +21,7 @@ from fastnet.export.columns import scaling_of, table_of
 from fastnet.export.steps import Array, scale_after, tensors_of
 from fastnet.kernels import abi
 from fastnet.network import Network
-from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual
 
 MODULES: Final = {
     "relu": "nn.ReLU()",
@@ -44,6 +46,14 @@ class Exp(nn.Module):
         return torch.exp(x)
 """
 
+_RESIDUAL: Final = """\
+class Residual(nn.Sequential):
+    adds_its_input = True  # tells it from other classes of that name
+
+    def forward(self, x):
+        return x + super().forward(x)
+"""
+
 _STANDARDIZE: Final = """\
 class Standardize(nn.Module):
     def __init__(self, inputs):
@@ -66,16 +76,35 @@ def modules_of(network: Network) -> list[tuple[str, dict[str, Array]]]:
         state = dict(zip(("mean", "scale"), scaling, strict=True))
         modules.append((f"Standardize({network.inputs})", state))
     dtype = "" if network.dtype == np.float32 else ", dtype=torch.float64"
-    for index, (layer, op) in enumerate(zip(network.layers, network.plan.ops, strict=True)):
-        width = int(op["outputs"])
+    modules += _modules(network.layers, network.inputs, "", named, dtype)
+    after = scale_after(network)
+    if after is not None:
+        scale, center = (values.astype(network.dtype) for values in after)
+        text = f"nn.Linear({len(scale)}, {len(scale)}{dtype})"
+        modules.append((text, {"weight": np.diag(scale), "bias": center}))
+    return modules
+
+
+def _modules(
+    layers: Sequence[Layer], width: int, within: str, named: dict[str, Array], dtype: str
+) -> list[tuple[str, dict[str, Array]]]:
+    """Return the modules of layers behind `width` units, whose names begin with `within`."""
+    modules: list[tuple[str, dict[str, Array]]] = []
+    for index, layer in enumerate(layers):
+        own = f"{within}layers.{index}."
         if isinstance(layer, Dropout):
             modules.append((f"nn.Dropout({layer.rate!r})", {}))
             continue
-        own = f"layers.{index}."
+        if isinstance(layer, Residual):
+            inside = _modules(layer.layers, width, own, named, dtype)
+            text = f"Residual({', '.join(text for text, _ in inside)})"
+            modules.append((text, _numbered(inside)))
+            continue
         state = {name.removeprefix(own): a for name, a in named.items() if name.startswith(own)}
         if isinstance(layer, Dense):
             state["weight"] = np.ascontiguousarray(state["weight"].T)
-            text = f"nn.Linear({int(op['inputs'])}, {width}{dtype})"
+            text = f"nn.Linear({width}, {layer.units}{dtype})"
+            width = layer.units
         elif isinstance(layer, BatchNorm):
             state["num_batches_tracked"] = np.zeros((), np.int64)
             numbers = f"eps={layer.epsilon!r}, momentum={layer.momentum!r}"
@@ -86,25 +115,25 @@ def modules_of(network: Network) -> list[tuple[str, dict[str, Array]]]:
         modules.append((text, state))
         if layer.activation != "identity":
             modules.append((MODULES[layer.activation], {}))
-    after = scale_after(network)
-    if after is not None:
-        scale, center = (values.astype(network.dtype) for values in after)
-        text = f"nn.Linear({len(scale)}, {len(scale)}{dtype})"
-        modules.append((text, {"weight": np.diag(scale), "bias": center}))
     return modules
+
+
+def _numbered(modules: list[tuple[str, dict[str, Array]]]) -> dict[str, Array]:
+    """Return all tensors under the names that a module made of these modules gives them."""
+    return {f"{k}.{name}": a for k, (_, state) in enumerate(modules) for name, a in state.items()}
 
 
 def state_dict(network: Network) -> dict[str, Array]:
     """Return all tensors under the names that ``nn.Sequential.state_dict()`` gives them."""
-    modules = enumerate(modules_of(network))
-    return {f"{k}.{name}": array for k, (_, state) in modules for name, array in state.items()}
+    return _numbered(modules_of(network))
 
 
 def constructor(network: Network) -> str:
     """Return Python that makes the ``nn.Sequential`` as ``model``, its weights still random."""
     texts = [text for text, _ in modules_of(network)]
     classes = [_STANDARDIZE] if scaling_of(network) is not None else []
-    classes += [_EXP] if MODULES["exp"] in texts else []
+    classes += [_EXP] if any(MODULES["exp"] in text for text in texts) else []
+    classes += [_RESIDUAL] if any(text.startswith("Residual") for text in texts) else []
     lines = ["import torch", "from torch import nn", "", *(f"\n{text}\n" for text in classes)]
     return "\n".join([*lines, "model = nn.Sequential(", *(f"    {t}," for t in texts), ")\n"])
 

@@ -29,6 +29,7 @@ from fastnet.nn.plan import make_plan
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.learn import require_plain
 from fastnet.preprocessing.samples import Samples
+from fastnet.preprocessing.target import axes_of
 from fastnet.preprocessing.weights import ClassWeight
 from fastnet.serialization import model_file
 from fastnet.serialization.model_file import ModelFile
@@ -98,7 +99,7 @@ class Network(Model):
     >>> net = fn.Network([2, 8, 1], activation="tanh", output_activation="sigmoid", seed=1)
     >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
     >>> history = net.fit(x, y, optimizer=fn.Adam(0.05), epochs=300, batch_size=4)
-    >>> (net.predict(x) > 0.5).ravel().tolist()
+    >>> (net.predict(x) > 0.5).tolist()
     [False, True, True, False]
     """
 
@@ -274,6 +275,7 @@ class Network(Model):
                 self.label_names = target.labels
             self.loss, self.temperature, self.history = chosen_loss, None, job.history
             self.history.task = None if target is None else target.task
+            self.target_axes = prepared.target_axes
             state = self.state_for(chosen)
             if isinstance(chosen, LBFGS):
                 return lbfgs.train_lbfgs(job, chosen, state)
@@ -321,6 +323,7 @@ class Network(Model):
             self.optimizer_state = kept
             raise
         self.loss, self.temperature = chosen_loss, None
+        self.target_axes = axes_of(y)
         return value
 
     # --- a training loop of one's own ------------------------------------------------------------
@@ -438,24 +441,37 @@ class Network(Model):
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return the outputs (N, O) for x (N, I), which are probabilities after softmax or sigmoid.
 
+        Of a network with one output that was trained on targets (N,), they are (N,), so that
+        ``net.predict(x) - y`` is what it seems; after targets (N, 1) they are (N, 1).
+
         With `return_std`, a network trained with ``gaussian_nll`` returns means and standard
-        deviations of the targets, each (N, T). Of `Chunks`, a part of x is in memory at a time.
+        deviations of the targets, each (N, T), or (N,) after targets (N,). Of `Chunks`, a part of x
+        is in memory at a time.
         """
+        outputs = self.predict_columns(x)
+        if not return_std:
+            return self.shaped(outputs)
+        mean, std = self.output_schema.mean_and_std(outputs)
+        return self.shaped(mean), self.shaped(std)
+
+    def predict_columns(self, x: Inputs | Chunks) -> NDArray[Any]:
+        """Return what `predict` does, with two axes, (N, O), whatever it was trained on."""
         if isinstance(x, Chunks):
             outputs = chunk_pass.predict(self, x)
         else:
             values = self.preprocessor.transform(x, self.dtype)
             made = self.engine().predict(self.backend_object.asarray(values))
             outputs = self.backend_object.to_host(made)
-        y = self.preprocessor.decode(outputs, self.loss)
-        return self.output_schema.mean_and_std(y) if return_std else y
+        return self.preprocessor.decode(outputs, self.loss)
 
     def predict_quantiles(self, x: Inputs | Chunks) -> dict[float, NDArray[Any]]:
         """Return the quantiles of a network trained with ``quantile``.
 
-        The keys are the levels, the values (N, T): ``{0.1: ..., 0.5: ..., 0.9: ...}``.
+        The keys are the levels, the values (N, T): ``{0.1: ..., 0.5: ..., 0.9: ...}``, or (N,)
+        after targets (N,).
         """
-        return self.output_schema.quantiles(self.predict(x))
+        found = self.output_schema.quantiles(self.predict_columns(x))
+        return {level: self.shaped(values) for level, values in found.items()}
 
     def predict_labels(self, x: Inputs | Chunks) -> NDArray[Any]:
         """Return the most probable label of each row (N,): texts or numbers, as in training.
@@ -463,10 +479,10 @@ class Network(Model):
         A network that knows no labels returns the classes' indices. One sigmoid output means the
         second label above 1/2; several ones are answers of their own, (N, O) of bool.
         """
-        return self.output_schema.labels_of(self.predict(x))
+        return self.output_schema.labels_of(self.predict_columns(x))
 
     def predict_one(self, row: ArrayLike | Mapping[str, Any]) -> NDArray[Any]:
-        """Return the outputs (O,) for one row (I,), with low latency.
+        """Return the outputs (O,) for one row (I,), with low latency; a single one is (1,).
 
         Only the length of an array is checked. For a table, a row with names (a dict, a Series of
         pandas, a named tuple, a record) goes by name, other values by the order of training.
@@ -583,6 +599,7 @@ class Network(Model):
             loss=self.loss,
             label_names=self.label_names,
             temperature=self.temperature,
+            target_axes=self.target_axes,
         )
         model_file.write(Path(path), content)
 
@@ -628,6 +645,7 @@ def load(
     network.preprocessor = content.preprocessor
     network.loss = content.loss if loss is None else loss
     network.label_names, network.temperature = content.label_names, content.temperature
+    network.target_axes = content.target_axes
     return network.to(backend)
 
 

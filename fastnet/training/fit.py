@@ -29,6 +29,7 @@ from fastnet.preprocessing.legacy import weigh_classes_as_0_1
 from fastnet.preprocessing.samples import Samples
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.preprocessing.target import axes_of
 from fastnet.preprocessing.weights import ClassWeight
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import fingerprint
@@ -127,6 +128,8 @@ class PreparedFit:
     ----------
     preprocessor : Preprocessor
         The network's future preprocessor.
+    target_axes : {1, 2}
+        1 if the targets are (N,), 2 if they are (N, T).
     fingerprint : callable
         Returns the fingerprint of the rows.
     """
@@ -135,6 +138,7 @@ class PreparedFit:
     job: TrainingJob
     batch_size: int
     preprocessor: Preprocessor
+    target_axes: int
     fingerprint: Callable[[], dict[str, Any]]
 
     def __post_init__(self) -> None:
@@ -236,7 +240,8 @@ def prepare(
             | fingerprint.of_rows(None if held_out is None else held_out.rows, "validation ")
         )
 
-    return PreparedFit(options, job, batch, preprocessor, rows_fingerprint)
+    axes = axes_of(y, () if preprocessor.target is None else preprocessor.target.names)
+    return PreparedFit(options, job, batch, preprocessor, axes, rows_fingerprint)
 
 
 def check_standardize(value: Any) -> bool | Literal["running"]:

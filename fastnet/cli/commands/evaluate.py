@@ -136,7 +136,7 @@ def _by_class(network: Network, dataset: Any, names: tuple[str, ...]) -> list[di
     targets = dataset.true_values
     if targets.dtype.kind not in "iu":
         return []
-    answer = network.output_schema.answers(network.predict(dataset.x))
+    answer = network.output_schema.answers(network.predict_columns(dataset.x))
     count = len(names)
     hits = np.bincount(targets[targets == answer], minlength=count)
     present, predicted = np.bincount(targets, minlength=count), np.bincount(answer, minlength=count)

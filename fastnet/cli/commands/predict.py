@@ -61,7 +61,7 @@ def command(
         output.check_writable("--out", out, [model, data])
     network = load(model, backend=backend)
     dataset = model_data.load_for(network, data, target=None, folder=data_dir, split=split)
-    outputs = network.predict(dataset.x)
+    outputs = network.predict_columns(dataset.x)
     if out == _STDOUT:
         for text in _csv(network, outputs):
             sys.stdout.buffer.write(text.encode("utf-8"))  # not in the terminal's encoding

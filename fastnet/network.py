@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnet.backends.base import TrainConfig
 from fastnet.data.chunks import Chunks
+from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs, is_table
 from fastnet.errors import DivergenceError, InputError
 from fastnet.inspection import calibration, input_gradients
@@ -26,6 +27,7 @@ from fastnet.nn.layers import Layer, chain
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.plan import make_plan
+from fastnet.preprocessing import datasets
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.learn import require_plain
 from fastnet.preprocessing.samples import Samples
@@ -42,7 +44,7 @@ from fastnet.training.state import EvaluationSet, TrainingJob
 from fastnet.training.steps import Steps
 from fastnet.utils.param_validation import check_float, check_int
 
-Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike]
+Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike] | Dataset
 
 
 class Network(Model):
@@ -127,7 +129,7 @@ class Network(Model):
 
     def fit(
         self,
-        x: Inputs | Chunks,
+        x: Inputs | Chunks | Dataset,
         y: ArrayLike | None = None,
         *,
         loss: AnyLoss | None = None,
@@ -154,9 +156,10 @@ class Network(Model):
 
         Parameters
         ----------
-        x : (N, I), or a data frame or dict of columns, or Chunks
+        x : (N, I), or a data frame or dict of columns, or Chunks, or a data set
             The first table fits the network's `preprocessor`. `fastnet.data.Chunks` read rows and
-            targets from a file during training.
+            targets from a file during training. What `fastnet.data.load` returns has its own
+            targets and label names.
         y : (N,) or (N, O), or a column's name
             Class labels or probabilities for ``cross_entropy``; numbers for the other losses. With
             a table, labels may be strings, and numeric targets of mse, mae, huber, quantile and
@@ -176,7 +179,7 @@ class Network(Model):
         batch_size : int or None
             Rows in a step; the last batch of an epoch may be smaller. None means all rows. With
             `BatchNorm`, a last batch of a single row is left out of the epoch.
-        validation_data : (x, y) or (x, y, sample_weight), optional
+        validation_data : (x, y), (x, y, sample_weight) or a data set, optional
             Held-out rows, which are evaluated after each epoch.
         validation_split : float, default 0
             Fraction of the rows to hold out for validation, drawn by the network's seed.
@@ -273,6 +276,8 @@ class Network(Model):
             target = self.preprocessor.target
             if target is not None and target.labels is not None:
                 self.label_names = target.labels
+            elif isinstance(x, Dataset) and self.output_schema.can_be_named(x.label_names):
+                self.label_names = x.label_names
             self.loss, self.temperature, self.history = chosen_loss, None, job.history
             self.history.task = None if target is None else target.task
             self.target_axes = prepared.target_axes
@@ -283,8 +288,8 @@ class Network(Model):
 
     def partial_fit(
         self,
-        x: Inputs,
-        y: ArrayLike,
+        x: Inputs | Dataset,
+        y: ArrayLike | None = None,
         *,
         loss: AnyLoss | None = None,
         optimizer: str | Optimizer = "adam",
@@ -307,6 +312,7 @@ class Network(Model):
         chosen, chosen_loss = optimizers.get(optimizer), self.loss_or_own(loss)
         if isinstance(chosen, LBFGS):
             raise InputError("lbfgs needs all data at once: use fit, or another optimizer.")
+        x, y = datasets.unpacked(x, y, self.preprocessor)
         if isinstance(self.preprocessor, Passthrough) and is_table(x):
             require_plain(x)
         rows = self._samples(chosen_loss, x, y, sample_weight).rows
@@ -428,16 +434,16 @@ class Network(Model):
 
     @overload
     def predict(
-        self, x: Inputs | Chunks, *, return_std: Literal[False] = False
+        self, x: Inputs | Chunks | Dataset, *, return_std: Literal[False] = False
     ) -> NDArray[Any]: ...
 
     @overload
     def predict(
-        self, x: Inputs | Chunks, *, return_std: Literal[True]
+        self, x: Inputs | Chunks | Dataset, *, return_std: Literal[True]
     ) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
     def predict(
-        self, x: Inputs | Chunks, *, return_std: bool = False
+        self, x: Inputs | Chunks | Dataset, *, return_std: bool = False
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return the outputs (N, O) for x (N, I), which are probabilities after softmax or sigmoid.
 
@@ -454,17 +460,19 @@ class Network(Model):
         mean, std = self.output_schema.mean_and_std(outputs)
         return self.shaped(mean), self.shaped(std)
 
-    def predict_columns(self, x: Inputs | Chunks) -> NDArray[Any]:
+    def predict_columns(self, x: Inputs | Chunks | Dataset) -> NDArray[Any]:
         """Return what `predict` does, with two axes, (N, O), whatever it was trained on."""
         if isinstance(x, Chunks):
             outputs = chunk_pass.predict(self, x)
         else:
-            values = self.preprocessor.transform(x, self.dtype)
+            values = self.preprocessor.transform(
+                datasets.inputs_of(x, self.preprocessor), self.dtype
+            )
             made = self.engine().predict(self.backend_object.asarray(values))
             outputs = self.backend_object.to_host(made)
         return self.preprocessor.decode(outputs, self.loss)
 
-    def predict_quantiles(self, x: Inputs | Chunks) -> dict[float, NDArray[Any]]:
+    def predict_quantiles(self, x: Inputs | Chunks | Dataset) -> dict[float, NDArray[Any]]:
         """Return the quantiles of a network trained with ``quantile``.
 
         The keys are the levels, the values (N, T): ``{0.1: ..., 0.5: ..., 0.9: ...}``, or (N,)
@@ -473,7 +481,7 @@ class Network(Model):
         found = self.output_schema.quantiles(self.predict_columns(x))
         return {level: self.shaped(values) for level, values in found.items()}
 
-    def predict_labels(self, x: Inputs | Chunks) -> NDArray[Any]:
+    def predict_labels(self, x: Inputs | Chunks | Dataset) -> NDArray[Any]:
         """Return the most probable label of each row (N,): texts or numbers, as in training.
 
         A network that knows no labels returns the classes' indices. One sigmoid output means the
@@ -492,7 +500,7 @@ class Network(Model):
 
     def evaluate(
         self,
-        x: Inputs | Chunks,
+        x: Inputs | Chunks | Dataset,
         y: ArrayLike | None = None,
         *,
         loss: AnyLoss | None = None,
@@ -520,8 +528,8 @@ class Network(Model):
 
     def gradients(
         self,
-        x: Inputs,
-        y: ArrayLike,
+        x: Inputs | Dataset,
+        y: ArrayLike | None = None,
         *,
         loss: AnyLoss | None = None,
         sample_weight: ArrayLike | None = None,
@@ -560,7 +568,11 @@ class Network(Model):
         return input_gradients.jacobian(self, x)
 
     def calibrate(
-        self, x: Inputs, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+        self,
+        x: Inputs | Dataset,
+        y: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
     ) -> float:
         """Fit a temperature on held-out rows and fold it into the last layer.
 
@@ -606,9 +618,10 @@ class Network(Model):
     # --- internals -------------------------------------------------------------------------------
 
     def _samples(
-        self, loss: Loss, x: Inputs, y: ArrayLike | None, sample_weight: ArrayLike | None
+        self, loss: Loss, x: Inputs | Dataset, y: ArrayLike | None, sample_weight: ArrayLike | None
     ) -> Samples:
         """Return the rows, checked and encoded."""
+        x, y = datasets.unpacked(x, y, self.preprocessor)
         values, targets = self.preprocessor.encode(x, y, self.dtype)
         checked = Samples.check(self.plan, self.dtype, loss, values, targets, sample_weight)
         return checked.weighted()

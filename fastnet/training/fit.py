@@ -22,7 +22,7 @@ from fastnet.nn.losses import Loss
 from fastnet.nn.memory import training_bytes
 from fastnet.nn.metrics import Metric
 from fastnet.nn.optimizers import LBFGS, Optimizer
-from fastnet.preprocessing import samples
+from fastnet.preprocessing import datasets
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.learn import learn_scaler, learn_table, require_scalable
 from fastnet.preprocessing.legacy import weigh_classes_as_0_1
@@ -70,8 +70,9 @@ class FitOptions:
         """Return the caller's validation rows, checked and encoded."""
         if validation_data is None:
             return None
-        x, y, weight = samples.pair("validation_data", validation_data)
+        x, y, weight = datasets.pair("validation_data", validation_data)
         names = "validation_data[0]", "validation_data[1]", "validation_data[2]"
+        x, y = datasets.unpacked(x, y, preprocessor, names[:2])
         if y is None and not (preprocessor.target and preprocessor.target.names):
             raise InputError(f"{names[1]} is None: expected targets.")
         model = self.model
@@ -177,15 +178,17 @@ def prepare(
     fraction: float,
 ) -> PreparedFit:
     """Return the job for rows in memory, with a fraction of them held out for validation."""
+    model, loss = options.model, options.loss
+    preprocessor = model.preprocessor
+    is_new = isinstance(preprocessor, Passthrough) and model.optimizer_state is None
+    x, y = datasets.unpacked(x, y, preprocessor, learns=is_new)
     if y is None:
         raise InputError("fit needs targets: give y.")
-    model, loss = options.model, options.loss
     as_0_1 = options.checkpointer.weighs_as_0_1
 
     # Find or fit the preprocessor; x is converted once.
-    preprocessor = model.preprocessor
     rows = x, y, loss, fraction, sample_weight
-    if isinstance(preprocessor, Passthrough) and model.optimizer_state is None and is_table(x):
+    if is_new and is_table(x):
         x = as_frame(x)
         categories = options.checkpointer.categories
         preprocessor = learn_table(model.plan, model.seed, x, *rows[1:], categorical=categories)

@@ -128,7 +128,7 @@ class FastNet(Contender):
         return tally.mean_loss
 
     def predict(self, x: Floats) -> NDArray[Any]:
-        return self.network.predict(x)
+        return self.network.predict_columns(x)
 
     def predict_one(self, row: Floats) -> NDArray[Any]:
         return self.network.predict_one(row)

@@ -52,7 +52,7 @@ class Fit(Contender):
         return float(history["loss"][0])
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[Any]:
-        return self.network.predict(x)
+        return self.network.predict_columns(x)
 
 
 def measure(

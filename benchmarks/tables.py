@@ -90,7 +90,7 @@ def _task(fold: Fold) -> Any:
 
 
 def _answers(network: fn.Network, fold: Fold) -> Array:
-    outputs = network.predict(fold.test)
+    outputs = network.predict_columns(fold.test)
     if not fold.classes:
         return outputs[:, 0]
     names = np.array([int(name) for name in network.label_names or ()])

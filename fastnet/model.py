@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fastnet import backends
 from fastnet.backends.base import Backend, Engine
@@ -72,10 +72,14 @@ class Model:
         It turns a user's data into inputs.
     loss : Loss or None
         The loss of the last training; a name, a loss or a function may be assigned.
+    target_axes : {1, 2}
+        The axes of the targets of the last training; those of one target may be (N,).
     label_names : tuple of str or None
     temperature : float or None
         The temperature by which calibration has divided the last layer.
     """
+
+    target_axes: int = 2
 
     def __init__(
         self,
@@ -156,6 +160,13 @@ class Model:
         activation = self.plan.output_activation.name
         labels, target = self.label_names, self.preprocessor.target
         return OutputSchema(self.outputs, activation, self.loss, labels, target)
+
+    def shaped(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return values (N, T) in the shape of the targets of the training: one column may be (N,).
+
+        Several columns, such as the probabilities of classes, stay as they are.
+        """
+        return values[:, 0] if self.target_axes == 1 and values.shape[1] == 1 else values
 
     @property
     def backend(self) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnet.backends.base import TrainConfig
 from fastnet.data.chunks import Chunks
+from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs, is_table
 from fastnet.errors import DivergenceError, InputError
 from fastnet.inspection import calibration, input_gradients
@@ -27,9 +28,11 @@ from fastnet.nn.layers import Layer
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.plan import make_plan
+from fastnet.preprocessing import datasets
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.learn import require_plain
 from fastnet.preprocessing.samples import Samples
+from fastnet.preprocessing.target import axes_of
 from fastnet.preprocessing.weights import ClassWeight
 from fastnet.serialization import model_file
 from fastnet.serialization.model_file import ModelFile
@@ -42,7 +45,7 @@ from fastnet.training.state import EvaluationSet, TrainingJob
 from fastnet.training.steps import Steps
 from fastnet.utils.param_validation import check_float, check_int
 
-Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike]
+Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike] | Dataset
 
 
 class Network(Model):
@@ -99,7 +102,7 @@ class Network(Model):
     >>> net = fn.Network([2, 8, 1], activation="tanh", output_activation="sigmoid", seed=1)
     >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
     >>> history = net.fit(x, y, optimizer=fn.Adam(0.05), epochs=300, batch_size=4)
-    >>> (net.predict(x) > 0.5).ravel().tolist()
+    >>> (net.predict(x) > 0.5).tolist()
     [False, True, True, False]
     """
 
@@ -127,7 +130,7 @@ class Network(Model):
 
     def fit(
         self,
-        x: Inputs | Chunks,
+        x: Inputs | Chunks | Dataset,
         y: ArrayLike | None = None,
         *,
         loss: AnyLoss | None = None,
@@ -154,9 +157,10 @@ class Network(Model):
 
         Parameters
         ----------
-        x : (N, I), or a data frame or dict of columns, or Chunks
+        x : (N, I), or a data frame or dict of columns, or Chunks, or a data set
             The first table fits the network's `preprocessor`. `fastnet.data.Chunks` read rows and
-            targets from a file during training.
+            targets from a file during training. What `fastnet.data.load` returns has its own
+            targets and label names.
         y : (N,) or (N, O), or a column's name
             Class labels or probabilities for ``cross_entropy``; numbers for the other losses. With
             a table, labels may be strings, and numeric targets of mse, mae, huber, quantile and
@@ -176,7 +180,7 @@ class Network(Model):
         batch_size : int or None
             Rows in a step; the last batch of an epoch may be smaller. None means all rows. With
             `BatchNorm`, a last batch of a single row is left out of the epoch.
-        validation_data : (x, y) or (x, y, sample_weight), optional
+        validation_data : (x, y), (x, y, sample_weight) or a data set, optional
             Held-out rows, which are evaluated after each epoch.
         validation_split : float, default 0
             Fraction of the rows to hold out for validation, drawn by the network's seed.
@@ -273,8 +277,11 @@ class Network(Model):
             target = self.preprocessor.target
             if target is not None and target.labels is not None:
                 self.label_names = target.labels
+            elif isinstance(x, Dataset) and self.output_schema.can_be_named(x.label_names):
+                self.label_names = x.label_names
             self.loss, self.temperature, self.history = chosen_loss, None, job.history
             self.history.task = None if target is None else target.task
+            self.target_axes = prepared.target_axes
             state = self.state_for(chosen)
             if isinstance(chosen, LBFGS):
                 return lbfgs.train_lbfgs(job, chosen, state)
@@ -282,8 +289,8 @@ class Network(Model):
 
     def partial_fit(
         self,
-        x: Inputs,
-        y: ArrayLike,
+        x: Inputs | Dataset,
+        y: ArrayLike | None = None,
         *,
         loss: AnyLoss | None = None,
         optimizer: str | Optimizer = "adam",
@@ -306,6 +313,7 @@ class Network(Model):
         chosen, chosen_loss = optimizers.get(optimizer), self.loss_or_own(loss)
         if isinstance(chosen, LBFGS):
             raise InputError("lbfgs needs all data at once: use fit, or another optimizer.")
+        x, y = datasets.unpacked(x, y, self.preprocessor)
         if isinstance(self.preprocessor, Passthrough) and is_table(x):
             require_plain(x)
         rows = self._samples(chosen_loss, x, y, sample_weight).rows
@@ -322,6 +330,7 @@ class Network(Model):
             self.optimizer_state = kept
             raise
         self.loss, self.temperature = chosen_loss, None
+        self.target_axes = axes_of(y)
         return value
 
     # --- a training loop of one's own ------------------------------------------------------------
@@ -426,48 +435,63 @@ class Network(Model):
 
     @overload
     def predict(
-        self, x: Inputs | Chunks, *, return_std: Literal[False] = False
+        self, x: Inputs | Chunks | Dataset, *, return_std: Literal[False] = False
     ) -> NDArray[Any]: ...
 
     @overload
     def predict(
-        self, x: Inputs | Chunks, *, return_std: Literal[True]
+        self, x: Inputs | Chunks | Dataset, *, return_std: Literal[True]
     ) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
     def predict(
-        self, x: Inputs | Chunks, *, return_std: bool = False
+        self, x: Inputs | Chunks | Dataset, *, return_std: bool = False
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return the outputs (N, O) for x (N, I), which are probabilities after softmax or sigmoid.
 
+        Of a network with one output that was trained on targets (N,), they are (N,), so that
+        ``net.predict(x) - y`` is what it seems; after targets (N, 1) they are (N, 1).
+
         With `return_std`, a network trained with ``gaussian_nll`` returns means and standard
-        deviations of the targets, each (N, T). Of `Chunks`, a part of x is in memory at a time.
+        deviations of the targets, each (N, T), or (N,) after targets (N,). Of `Chunks`, a part of x
+        is in memory at a time.
         """
+        outputs = self.predict_columns(x)
+        if not return_std:
+            return self.shaped(outputs)
+        mean, std = self.output_schema.mean_and_std(outputs)
+        return self.shaped(mean), self.shaped(std)
+
+    def predict_columns(self, x: Inputs | Chunks | Dataset) -> NDArray[Any]:
+        """Return what `predict` does, with two axes, (N, O), whatever it was trained on."""
         if isinstance(x, Chunks):
             outputs = chunk_pass.predict(self, x)
         else:
-            values = self.preprocessor.transform(x, self.dtype)
+            values = self.preprocessor.transform(
+                datasets.inputs_of(x, self.preprocessor), self.dtype
+            )
             made = self.engine().predict(self.backend_object.asarray(values))
             outputs = self.backend_object.to_host(made)
-        y = self.preprocessor.decode(outputs, self.loss)
-        return self.output_schema.mean_and_std(y) if return_std else y
+        return self.preprocessor.decode(outputs, self.loss)
 
-    def predict_quantiles(self, x: Inputs | Chunks) -> dict[float, NDArray[Any]]:
+    def predict_quantiles(self, x: Inputs | Chunks | Dataset) -> dict[float, NDArray[Any]]:
         """Return the quantiles of a network trained with ``quantile``.
 
-        The keys are the levels, the values (N, T): ``{0.1: ..., 0.5: ..., 0.9: ...}``.
+        The keys are the levels, the values (N, T): ``{0.1: ..., 0.5: ..., 0.9: ...}``, or (N,)
+        after targets (N,).
         """
-        return self.output_schema.quantiles(self.predict(x))
+        found = self.output_schema.quantiles(self.predict_columns(x))
+        return {level: self.shaped(values) for level, values in found.items()}
 
-    def predict_labels(self, x: Inputs | Chunks) -> NDArray[Any]:
+    def predict_labels(self, x: Inputs | Chunks | Dataset) -> NDArray[Any]:
         """Return the most probable label of each row (N,): texts or numbers, as in training.
 
         A network that knows no labels returns the classes' indices. One sigmoid output means the
         second label above 1/2; several ones are answers of their own, (N, O) of bool.
         """
-        return self.output_schema.labels_of(self.predict(x))
+        return self.output_schema.labels_of(self.predict_columns(x))
 
     def predict_one(self, row: ArrayLike | Mapping[str, Any]) -> NDArray[Any]:
-        """Return the outputs (O,) for one row (I,), with low latency.
+        """Return the outputs (O,) for one row (I,), with low latency; a single one is (1,).
 
         Only the length of an array is checked. For a table, a row with names (a dict, a Series of
         pandas, a named tuple, a record) goes by name, other values by the order of training.
@@ -477,7 +501,7 @@ class Network(Model):
 
     def evaluate(
         self,
-        x: Inputs | Chunks,
+        x: Inputs | Chunks | Dataset,
         y: ArrayLike | None = None,
         *,
         loss: AnyLoss | None = None,
@@ -505,8 +529,8 @@ class Network(Model):
 
     def gradients(
         self,
-        x: Inputs,
-        y: ArrayLike,
+        x: Inputs | Dataset,
+        y: ArrayLike | None = None,
         *,
         loss: AnyLoss | None = None,
         sample_weight: ArrayLike | None = None,
@@ -545,7 +569,11 @@ class Network(Model):
         return input_gradients.jacobian(self, x)
 
     def calibrate(
-        self, x: Inputs, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+        self,
+        x: Inputs | Dataset,
+        y: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
     ) -> float:
         """Fit a temperature on held-out rows and fold it into the last layer.
 
@@ -584,15 +612,17 @@ class Network(Model):
             loss=self.loss,
             label_names=self.label_names,
             temperature=self.temperature,
+            target_axes=self.target_axes,
         )
         model_file.write(Path(path), content)
 
     # --- internals -------------------------------------------------------------------------------
 
     def _samples(
-        self, loss: Loss, x: Inputs, y: ArrayLike | None, sample_weight: ArrayLike | None
+        self, loss: Loss, x: Inputs | Dataset, y: ArrayLike | None, sample_weight: ArrayLike | None
     ) -> Samples:
         """Return the rows, checked and encoded."""
+        x, y = datasets.unpacked(x, y, self.preprocessor)
         values, targets = self.preprocessor.encode(x, y, self.dtype)
         checked = Samples.check(self.plan, self.dtype, loss, values, targets, sample_weight)
         return checked.weighted()
@@ -629,6 +659,7 @@ def load(
     network.preprocessor = content.preprocessor
     network.loss = content.loss if loss is None else loss
     network.label_names, network.temperature = content.label_names, content.temperature
+    network.target_axes = content.target_axes
     return network.to(backend)
 
 

@@ -44,7 +44,7 @@ def plot_predictions(
     encoded = network.preprocessor.encode(x, y, network.dtype)[1]
     target = network.preprocessor.target
     true = encoded if target is None else target.decode(encoded)
-    found = measures.of_rows(network.output_schema, np.asarray(true), network.predict(x))
+    found = measures.of_rows(network.output_schema, np.asarray(true), network.predict_columns(x))
     shown: list[figures.Panel | Confusion] = []
     for one in found:
         shown += [one] if isinstance(one, Confusion) else figures.panels(one)

@@ -38,12 +38,15 @@ class Source(Protocol):
     names : tuple of str
         Of the columns; empty where they have none.
     columns : int
+    axes : {1, 2}
+        1 if a row is a number, not several.
     """
 
     rows: int
     row_bytes: int
     names: tuple[str, ...]
     columns: int
+    axes: int
 
     def read(self, start: int, stop: int) -> Array:
         """Return rows as a new array (stop - start, columns) of numbers."""
@@ -102,6 +105,7 @@ class Chunks:
             raise InputError("x is empty: there are no rows.")
         several = target is not None and not isinstance(target, int | str)
         wanted: Any = () if target is None else target if several else (target,)
+        self._axes = 2 if several else 1
         self._targets = [self._column(name) for name in wanted]
         self._weight = None if weight is None else self._column(weight)
         taken = [*self._targets, *([] if self._weight is None else [self._weight])]
@@ -126,6 +130,11 @@ class Chunks:
     def target_columns(self) -> int:
         """Number of columns of the targets."""
         return len(self._targets) if self._y is None else self._y.columns
+
+    @property
+    def target_axes(self) -> int:
+        """1 if the targets are an array (N,) or one column that was named alone, else 2."""
+        return self._axes if self._y is None else self._y.axes
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -204,7 +213,8 @@ def _source(values: Any, name: str) -> Source:
     if np.dtype(values.dtype).kind not in "biuf":
         raise InputError(f"{name} must hold numbers, got {values.dtype}.")
     columns = 1 if len(shape) == 1 else int(shape[1])
-    return ArraySource(values, int(shape[0]), columns, columns * values.dtype.itemsize)
+    row_bytes = columns * values.dtype.itemsize
+    return ArraySource(values, int(shape[0]), columns, row_bytes, axes=len(shape))
 
 
 @dataclass(eq=False)
@@ -216,6 +226,7 @@ class ArraySource:
     columns: int
     row_bytes: int
     names: tuple[str, ...] = ()
+    axes: int = 2
 
     def read(self, start: int, stop: int) -> Array:
         part = np.array(self.values[start:stop])
@@ -234,6 +245,8 @@ def release(values: Any) -> None:
 
 class ParquetSource:
     """A Parquet file of numbers; a group of rows is read whole, and kept until the next one."""
+
+    axes = 2
 
     def __init__(self, source: str, size: int, file: Any, arrow: Any) -> None:
         self._source, self._file, self._arrow = source, file, arrow

@@ -110,6 +110,14 @@ class Dataset:
             return None
         return weights_of(self.weight, self.weight_name, self.name)
 
+    def joined(self) -> tuple[Frame, str | list[str]]:
+        """Return a table with its targets, and their names: what `with_targets` took apart."""
+        assert isinstance(self.x, Frame)
+        names = list(self.target_names)
+        parts = [self.y] if len(names) == 1 else list(self.y.T)
+        table = self.x.joined(dict(zip(names, parts, strict=True)))
+        return table, names[0] if len(names) == 1 else names
+
     def with_targets(self, names: Sequence[str], task: Task = "auto") -> Dataset:
         """Return the same table with some of its columns as the targets.
 

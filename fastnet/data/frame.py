@@ -82,6 +82,10 @@ class Frame:
         kept = {name: column for name, column in self.columns.items() if name not in names}
         return Frame(self.rows, kept, self.named, self.source)
 
+    def joined(self, columns: Mapping[str, Values]) -> Frame:
+        """Return the frame with further columns."""
+        return Frame(self.rows, {**self.columns, **columns}, self.named, self.source)
+
     def matrix(self) -> NDArray[np.float64]:
         """Return all columns as an array (N, C) of numbers, NaN where one is missing.
 

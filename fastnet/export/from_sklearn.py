@@ -68,6 +68,7 @@ def from_sklearn(estimator: Any, *, backend: str = "auto") -> Network:
         view[...] = asarray(np.ascontiguousarray(values))
     if scaler is not None:
         network.preprocessor = scaler
+    network.target_axes = 1  # as scikit-learn predicts a single target
     network.loss = losses.get(None, network.plan.output_activation.name)
     if kind == "MLPClassifier" and (last == 1 or network.loss.name == "cross_entropy"):
         network.label_names = class_names(estimator.classes_)

@@ -50,6 +50,12 @@ class OutputSchema:
             return names
         return tuple(map(str, range(outputs))) if self.activation == "softmax" else None
 
+    def can_be_named(self, labels: tuple[str, ...] | None) -> bool:
+        """Return whether these may be the names of the classes."""
+        if labels is None or self.activation not in ("softmax", "sigmoid"):
+            return False
+        return len(labels) == (2 if self.outputs == 1 else self.outputs)
+
     @property
     def answer_names(self) -> tuple[str, ...] | None:
         """Names of the classes of a confusion matrix; a single probability has "no" and "yes"."""

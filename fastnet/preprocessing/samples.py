@@ -122,13 +122,6 @@ class Samples:
         return self.take(train), self.take(held_out)
 
 
-def pair(name: str, values: Any) -> tuple[Any, Any, Any]:
-    """Return (x, y, weight or None) from ``(x, y)`` or ``(x, y, weight)``."""
-    if not isinstance(values, tuple | list) or len(values) not in (2, 3):
-        raise InputError(f"{name} must be (x, y) or (x, y, sample_weight).")
-    return values[0], values[1], values[2] if len(values) == 3 else None
-
-
 def split_index(
     count: int, fraction: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -164,9 +164,9 @@ class TablePreprocessor:
         frame, names, y = split_target(as_frame(table), target)
         if not len(frame):
             raise DataError(f"{frame.source} has no rows.")
-        counted = rows, sample_weight
-        learned = None if y is None else TableTarget.learn(y, names, task, *counted)
-        rows, times = counted_rows(len(frame), *counted)
+        kept = task, rows, sample_weight, frame.source
+        learned = None if y is None else TableTarget.learn(y, names, *kept)
+        rows, times = counted_rows(len(frame), rows, sample_weight)
         frame = frame if rows is None else frame.take(rows)
         columns = learn_columns(frame, categorical)
         if all(column.kind == "empty" for column in columns):

@@ -231,6 +231,25 @@ def split_target(frame: Frame, target: Any) -> tuple[Frame, tuple[str, ...], Any
     return frame.without(names), tuple(names), values
 
 
+def axes_of(y: Any, names: tuple[str, ...] = ()) -> int:
+    """Return 1 for targets (N,) or the name of one column, 2 for (N, T) or a list of names.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Names of the target columns of a table: a list of texts is of labels unless these are they.
+    """
+    if isinstance(y, str | Texts):
+        return 1
+    if isinstance(y, list | tuple):
+        if not y or (all(isinstance(part, str) for part in y) and tuple(y) == names):
+            return 2
+        first = y[0]
+        return 2 if isinstance(first, Texts) or np.ndim(first) else 1
+    shape = getattr(y, "shape", None)
+    return 1 if (np.ndim(y) if shape is None else len(shape)) == 1 else 2
+
+
 def target_columns(y: Any, name: str) -> list[Values]:
     """Return the columns of any array-like, series or frame."""
     if isinstance(y, Texts):

@@ -52,6 +52,7 @@ class ModelFile:
     loss: Loss | None = None
     label_names: tuple[str, ...] | None = None
     temperature: float | None = None
+    target_axes: int = 2
 
 
 def write(path: Path, model: ModelFile) -> None:
@@ -80,6 +81,7 @@ def write(path: Path, model: ModelFile) -> None:
         "loss": None if model.loss is None else function_loss.to_dict(model.loss),
         "temperature": model.temperature,
         "preprocessor": content,
+        "target_axes": model.target_axes,
     }
     packed = safetensors_file.pack(_KIND, description, {**model.tensors, **contiguous})
     write_atomically(path, packed)
@@ -132,6 +134,8 @@ def _restore(description: dict[str, Any], found: dict[str, NDArray[Any]]) -> Mod
         temperature=temperature
         if temperature is None
         else check_float("temperature", temperature, above=0),
+        # Files of before have none: their predictions stay (N, 1).
+        target_axes=check_int("target_axes", description.get("target_axes", 2), most=2),
     )
     _require_fit(model)
     return model

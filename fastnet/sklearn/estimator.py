@@ -355,8 +355,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         check_is_fitted(self, "network_")
         if self._tabular:
             tables.match(self, X)
-            return self._network().predict(tables.frame_of(X))
-        return self._network().predict(tables.matrix(self, X))
+            return self._network().predict_columns(tables.frame_of(X))
+        return self._network().predict_columns(tables.matrix(self, X))
 
     def _network(self) -> Network:
         """Return the network on the backend of the present parameters."""

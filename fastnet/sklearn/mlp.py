@@ -133,7 +133,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> Array:
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return self._linked().predict(dense(X))
+        return self._linked().predict_columns(dense(X))
 
     def _fit_stochastic(self, X: Any, y: Array, *others: Any) -> None:
         # Read the arguments; scikit-learn 1.6 passes no sample weights.

@@ -154,9 +154,11 @@ def train(
     network.preprocessor = in_units(preprocessor, built.loss, network)
 
     names_of_target = preprocessor.target.names if preprocessor.target else ()
+    # A single name is the column itself, and predictions have one axis as it has.
+    single = isinstance(target, str) and names_of_target == (target,)
     network.fit(
         frame,
-        list(names_of_target) if names_of_target else target,
+        target if single or not names_of_target else list(names_of_target),
         sample_weight=sample_weight,
         validation_data=validation_data,
         loss=built.loss,

@@ -22,13 +22,14 @@ from fastnet.nn.losses import Loss
 from fastnet.nn.memory import training_bytes
 from fastnet.nn.metrics import Metric
 from fastnet.nn.optimizers import LBFGS, Optimizer
-from fastnet.preprocessing import samples
+from fastnet.preprocessing import datasets
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.learn import learn_scaler, learn_table, require_scalable
 from fastnet.preprocessing.legacy import weigh_classes_as_0_1
 from fastnet.preprocessing.samples import Samples
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.preprocessing.target import axes_of
 from fastnet.preprocessing.weights import ClassWeight
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import fingerprint
@@ -69,8 +70,9 @@ class FitOptions:
         """Return the caller's validation rows, checked and encoded."""
         if validation_data is None:
             return None
-        x, y, weight = samples.pair("validation_data", validation_data)
+        x, y, weight = datasets.pair("validation_data", validation_data)
         names = "validation_data[0]", "validation_data[1]", "validation_data[2]"
+        x, y = datasets.unpacked(x, y, preprocessor, names[:2])
         if y is None and not (preprocessor.target and preprocessor.target.names):
             raise InputError(f"{names[1]} is None: expected targets.")
         model = self.model
@@ -127,6 +129,8 @@ class PreparedFit:
     ----------
     preprocessor : Preprocessor
         The network's future preprocessor.
+    target_axes : {1, 2}
+        1 if the targets are (N,), 2 if they are (N, T).
     fingerprint : callable
         Returns the fingerprint of the rows.
     """
@@ -135,6 +139,7 @@ class PreparedFit:
     job: TrainingJob
     batch_size: int
     preprocessor: Preprocessor
+    target_axes: int
     fingerprint: Callable[[], dict[str, Any]]
 
     def __post_init__(self) -> None:
@@ -173,15 +178,17 @@ def prepare(
     fraction: float,
 ) -> PreparedFit:
     """Return the job for rows in memory, with a fraction of them held out for validation."""
+    model, loss = options.model, options.loss
+    preprocessor = model.preprocessor
+    is_new = isinstance(preprocessor, Passthrough) and model.optimizer_state is None
+    x, y = datasets.unpacked(x, y, preprocessor, learns=is_new)
     if y is None:
         raise InputError("fit needs targets: give y.")
-    model, loss = options.model, options.loss
     as_0_1 = options.checkpointer.weighs_as_0_1
 
     # Find or fit the preprocessor; x is converted once.
-    preprocessor = model.preprocessor
     rows = x, y, loss, fraction, sample_weight
-    if isinstance(preprocessor, Passthrough) and model.optimizer_state is None and is_table(x):
+    if is_new and is_table(x):
         x = as_frame(x)
         preprocessor = learn_table(
             *(model.plan, model.seed, x, y, loss, fraction),
@@ -239,7 +246,8 @@ def prepare(
             | fingerprint.of_rows(None if held_out is None else held_out.rows, "validation ")
         )
 
-    return PreparedFit(options, job, batch, preprocessor, rows_fingerprint)
+    axes = axes_of(y, () if preprocessor.target is None else preprocessor.target.names)
+    return PreparedFit(options, job, batch, preprocessor, axes, rows_fingerprint)
 
 
 def check_standardize(value: Any) -> bool | Literal["running"]:

@@ -326,7 +326,8 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
         rows = None if held_out is None else held_out.rows
         return windows.fingerprint() | fingerprint.of_rows(rows, "validation ")
 
-    return PreparedFit(options, job, batch, windows.preprocessor, rows_fingerprint)
+    made = windows.preprocessor, chunks.target_axes
+    return PreparedFit(options, job, batch, *made, rows_fingerprint)
 
 
 def _require_memory(options: FitOptions, chunks: Chunks, batch: int) -> None:

@@ -34,7 +34,8 @@ def by_numpy(net: fn.Network, rows: Any, folder: Path) -> NDArray[Any]:
     """Return what the Python file computes."""
     module = python_module(net)
     y: NDArray[Any] = module.predict(rows if table_of(net) is None else module.encode(rows))
-    return y
+    assert y.ndim == (1 if net.target_axes == 1 and net.outputs == 1 else 2)
+    return y.reshape(len(y), net.outputs)
 
 
 def by_onnx(net: fn.Network, rows: Any, folder: Path) -> NDArray[Any]:

@@ -74,7 +74,7 @@ def test_every_kind_of_frame_trains_the_same_network(make: Any) -> None:
 def test_predictions_are_in_the_unit_of_the_targets(backend: Any) -> None:
     net = fitted(optimizer=fn.Adam(0.01), epochs=60)._copy_to(backend, "float32")
     assert net.evaluate(TABLE, "price")["r2"] > 0.8
-    outputs = net.predict(TABLE)
+    outputs = net.predict_columns(TABLE)
     assert abs(outputs.mean() - TABLE["price"].mean()) < 200
     for row in (dict(TABLE.iloc[3]), TABLE.iloc[3][INPUTS].tolist()):
         one = net.predict_one(row)
@@ -83,7 +83,7 @@ def test_predictions_are_in_the_unit_of_the_targets(backend: Any) -> None:
 
 def test_metrics_are_in_the_unit_of_the_targets_too() -> None:
     net = fitted(validation_split=0.2, metrics=["mae"])
-    errors = np.abs(net.predict(TABLE)[:, 0] - TABLE["price"].to_numpy())
+    errors = np.abs(net.predict(TABLE) - TABLE["price"].to_numpy())
     values = net.evaluate(TABLE, "price", metrics=["mae", "rmse"])
     assert values["mae"] == pytest.approx(errors.mean(), rel=1e-5)
     assert net.history is not None
@@ -173,7 +173,7 @@ def test_deviations_have_a_floor_in_the_unit_of_the_targets() -> None:
         net = fitted(y=factor * TABLE["price"], **GAUSSIAN)
         net.biases[-1][1] = -1000
         _, std = net.predict(X, return_std=True)
-        assert_close(std, np.full((ROWS, 1), 1e-3 * net.preprocessor.target.scale[0]), terms=64)
+        assert_close(std, np.full(ROWS, 1e-3 * net.preprocessor.target.scale[0]), terms=64)
 
 
 def test_prices_are_learned_with_their_deviations() -> None:
@@ -188,7 +188,7 @@ def test_prices_are_learned_with_their_deviations() -> None:
     net = fitted(loss="gaussian_nll", epochs=80, optimizer=fn.Adam(0.01))
     assert net.evaluate(TABLE, "price")["r2"] > 0.8
     means, deviations = net.predict(TABLE, return_std=True)
-    distance = np.abs(TABLE[["price"]].to_numpy() - means) / deviations
+    distance = np.abs(TABLE["price"].to_numpy() - means) / deviations
     assert 0.5 < np.mean(distance < 1) < 0.95
 
 
@@ -224,7 +224,7 @@ def test_training_goes_on_with_further_tables() -> None:
     loss = net.partial_fit(TABLE, "price")
     assert np.isfinite(loss)
     assert net.gradients(TABLE, "price")["layers.0.weight"].shape == (WIDTH, 16)
-    assert net.copy().predict(TABLE).shape == (ROWS, 1)
+    assert net.copy().predict(TABLE).shape == (ROWS,)
 
 
 def test_a_network_of_arrays_takes_frames_as_arrays() -> None:
@@ -394,7 +394,7 @@ def test_the_commands_take_tables(folder: Path, suffix: str, target: str) -> Non
     answers = pd.read_csv("p.csv")["prediction"]
     expected = net.predict(TABLE)
     if target == "price":
-        assert np.array_equal(answers.to_numpy(), expected[:, 0])
+        assert np.array_equal(answers.to_numpy(), expected)
     else:
         names = np.array(net.label_names)[expected.argmax(axis=1)]
         assert answers.tolist() == names.tolist()

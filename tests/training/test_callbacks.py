@@ -101,7 +101,7 @@ def test_a_callback_may_use_and_change_the_network(backend: str) -> None:
 
     net = network(backend)
     net.fit(X, Y, epochs=2, callbacks=[shrink])
-    assert net.predict(X).tolist() == [[0.0]] * len(X)
+    assert net.predict(X).tolist() == [0.0] * len(X)
 
 
 @each_backend

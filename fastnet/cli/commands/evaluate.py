@@ -137,7 +137,7 @@ def _by_class(network: Network, dataset: Any, names: tuple[str, ...]) -> list[di
     targets = dataset.true_values
     if targets.dtype.kind not in "iu":
         return []
-    answer = network.output_schema.answers(network.predict(dataset.x))
+    answer = network.output_schema.answers(network.predict_columns(dataset.x))
     count, weight = len(names), dataset.weight
     rows = np.bincount(targets, minlength=count)
     present, predicted = (np.bincount(of, weight, count) for of in (targets, answer))

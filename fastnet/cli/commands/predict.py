@@ -84,7 +84,7 @@ def command(
             )
     network = load(model, backend=backend)
     dataset = model_data.load_for(network, data, reading, id=id)
-    outputs = network.predict(dataset.x)
+    outputs = network.predict_columns(dataset.x)
     names = _names(network, dataset, id)
     with opened(out, names, quotes_formulas=quote_formulas) as table:
         for block in _blocks(network, outputs, dataset.ids):

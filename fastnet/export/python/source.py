@@ -47,7 +47,9 @@ def content(network: Network, name: str) -> bytes:
         functions += [text for text in templates.ACTIVATIONS[activation] if text not in functions]
     functions += [templates.CHECKS, _predict(network, steps)]
     functions += [templates.LABELS] if labels else []
-    functions += [templates.DEVIATIONS] if deviations else []
+    if deviations:
+        one = network.target_axes == 1 and network.outputs == 2
+        functions.append(templates.deviations("N,", "[:, 0]") if one else templates.deviations())
     functions += tables.functions(table) if table is not None else []
 
     # Arrays: of the steps, and of what stands before and after them.
@@ -67,7 +69,16 @@ def content(network: Network, name: str) -> bytes:
 def usage(network: Network, path: Path) -> str:
     """Return how the file is used."""
     call = "predict(x)" if table_of(network) is None else "predict(encode(table))"
-    return f"a module that needs NumPy only; its function {call} returns (N, {network.outputs})"
+    return f"a module that needs NumPy only; its function {call} returns {_shape(network)}"
+
+
+def _shape(network: Network) -> str:
+    """Return the shape of predictions as text, which is that of ``network.predict``."""
+    return "(N,)" if _has_one_axis(network) else f"(N, {network.outputs})"
+
+
+def _has_one_axis(network: Network) -> bool:
+    return network.target_axes == 1 and network.outputs == 1
 
 
 def _head(network: Network, table: InputTable | None) -> str:
@@ -78,7 +89,7 @@ def _head(network: Network, table: InputTable | None) -> str:
         "",
         *(f"    {index}  {shown(layer)}" for index, layer in enumerate(network.layers)),
         "",
-        f"predict(x) takes (N, {network.inputs}) and returns (N, {network.outputs}).",
+        f"predict(x) takes (N, {network.inputs}) and returns {_shape(network)}.",
         *([] if table is None else _ABOUT_TABLES),
         '"""',
         "",
@@ -128,7 +139,12 @@ def _predict(network: Network, steps: Sequence[Step]) -> str:
         if index in kept:
             lines.append(f"{kept[index]} = x")
     body = "\n    ".join(lines)
-    return templates.PREDICT.format(inputs=network.inputs, outputs=network.outputs, lines=body)
+    return templates.PREDICT.format(
+        inputs=network.inputs,
+        shape=_shape(network),
+        result="x[:, 0]" if _has_one_axis(network) else "x",
+        lines=body,
+    )
 
 
 def _tuple(variable: str, values: Sequence[object], comment: str) -> str:

@@ -99,9 +99,9 @@ def normalize(x, name, epsilon):
 PREDICT: Final = """\
 @np.errstate(all="ignore")  # a number that overflows is infinite, as in fastnet
 def predict(x):
-    \"\"\"Return the outputs (N, {outputs}) for finite numbers x (N, {inputs}).\"\"\"
+    \"\"\"Return the outputs {shape} for finite numbers x (N, {inputs}).\"\"\"
     {lines}
-    return x
+    return {result}
 """
 """For `str.format`."""
 
@@ -141,16 +141,22 @@ LABELS: Final = '''\
 def predict_labels(x):
     """Return the name of the likeliest class of each row, a list of N texts."""
     y = predict(x)
+    y = y.reshape(len(y), -1)
     best = (y[:, 0] > 0.5).astype(int) if y.shape[1] == 1 else y.argmax(axis=1)
     return [LABELS[k] for k in best]
 '''
 
-DEVIATIONS: Final = '''\
+
+def deviations(shape: str = "N, T", part: str = "") -> str:
+    """Return the function that predicts means and deviations; `part` takes one column of them."""
+    return f'''\
 def predict_std(x):
-    """Return the means (N, T) and the standard deviations (N, T) of the targets."""
+    """Return the means ({shape}) and the standard deviations ({shape}) of the targets."""
     mean, log_variance = np.hsplit(predict(x), 2)
-    return mean, np.exp(0.5 * np.maximum(log_variance, TENSORS["floors"]))
+    std = np.exp(0.5 * np.maximum(log_variance, TENSORS["floors"]))
+    return mean{part}, std{part}
 '''
+
 
 ARRAY: Final = """\
 def _array(text):

@@ -30,9 +30,9 @@ from fastnet.errors import FastNetWarning, InputError
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dropout
 from fastnet.nn.losses import CrossEntropy
-from fastnet.nn.optimizers import Adam
+from fastnet.nn.optimizers import LBFGS, Adam
 from tests.closeness import assert_close
-from tests.cuda.fake_cupy import FakeCupy, FakeModule, FakeRuntime
+from tests.cuda.fake_cupy import FakeArray, FakeCupy, FakeModule, FakeRuntime
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import HostRuntime
 from tests.cuda.runtimes import each_dtype
@@ -393,6 +393,37 @@ def test_data_that_would_fill_the_memory_are_streamed(cupy: FakeCupy) -> None:
             net.fit(x, y, epochs=2, batch_size=16, validation_split=0.1)
         results.append(net.predict(x))
     np.testing.assert_array_equal(*results)
+
+
+@emulated
+@pytest.mark.parametrize("streamed", [False, True], ids=["resident", "streamed"])
+def test_a_function_as_the_loss_sees_arrays_of_the_device(
+    cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    kinds = set()
+
+    def squared(output: Any, target: Any) -> tuple[Any, Any]:
+        kinds.update({type(output), type(target)})
+        error = output - target
+        return (error * error).mean(axis=1), error * (2.0 / error.shape[1])
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((40, 5)), rng.standard_normal((40, 2))
+    weight = rng.uniform(0.5, 2, 40)
+    if streamed:
+        monkeypatch.setattr(CupyBackend, "place", lambda self, rows: HostRows(*rows.fields))
+    results = []
+    for loss in ("mse", squared):
+        net = Network([5, 8, 2], activation="tanh", backend="cupy", seed=1)
+        how: dict[str, Any] = {"batch_size": 16, "validation_data": (x[:9], y[:9])}
+        history = net.fit(x, y, epochs=2, loss=loss, sample_weight=weight, **how)
+        history = net.fit(x, y, epochs=2, loss=loss, optimizer=LBFGS())
+        net.partial_fit(x, y, sample_weight=weight)
+        value = net.evaluate(x, y)["loss"]
+        results.append([net.predict(x), np.float32(history["loss"][-1]), np.float32(value)])
+    for expected, got in zip(*results, strict=True):
+        assert_close(got, expected, terms=4000)
+    assert kinds == {FakeArray}
 
 
 @emulated

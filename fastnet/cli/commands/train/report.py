@@ -107,4 +107,4 @@ def _rows_to_show(settings: Settings, data: TrainingData, network: Network) -> S
             shown = f"the first {count:,} of {len(data):,}"
         what = f"{shown} training rows, as none were held back: on others it does worse"
         rows = data.take(np.arange(count))
-    return Shown(what, rows.true_values, network.predict(rows.x))
+    return Shown(what, rows.true_values, network.predict_columns(rows.x))

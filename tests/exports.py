@@ -126,7 +126,8 @@ def drawn_networks(draw: st.DrawFn) -> fn.Network:
         if units > 4 and draw(st.booleans()):
             # Rounding in units that are nearly equal is magnified by 1 / sqrt(epsilon).
             layers.append(fn.LayerNorm(draw(hidden), epsilon=1e-2))
-    layers.append(fn.Dense(draw(width), draw(st.sampled_from(list(ACTIVATIONS)))))
+    units, output = draw(width), draw(st.sampled_from(list(ACTIVATIONS)))
+    layers.append(fn.Dense(max(units, 2 if output == "softmax" else 1), output))
     dtype = draw(st.sampled_from(["float32", "float64"]))
     net = fn.Network(layers, inputs=draw(width), dtype=dtype, backend="numpy")
     return disturbed(net, draw(st.integers(0, 9)), scaled=draw(st.booleans()))

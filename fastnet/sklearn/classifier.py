@@ -180,9 +180,10 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
 
     def predict(self, X: Any) -> Array:
         """Return the classes (N,), or the label indicators (N, L)."""
+        probabilities = self.predict_proba(X)
         if self._several:
-            return (self._predicted(X) > 0.5).astype(np.int64)
-        named: Array = self.classes_[np.argmax(self.predict_proba(X), axis=1)]
+            return (probabilities > 0.5).astype(np.int64)
+        named: Array = self.classes_[np.argmax(probabilities, axis=1)]
         return named
 
     def predict_proba(self, X: Any) -> Array:

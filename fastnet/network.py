@@ -194,10 +194,12 @@ class Network(Model):
             Weights, at least 0, of which only the ratios matter: a row of weight 0 is left out,
             one of weight 2 counts like two rows, in the `Scaler` too. The loss of a batch is
             divided by the sum of its weights.
-        class_weight : dict of int to float, or "balanced", optional
+        class_weight : dict of label to float, or "balanced", optional
             Weights of classes in the loss, which multiply those of the training rows; validation
-            rows have none. ``"balanced"`` gives all classes the same total among the training rows.
-            With one sigmoid output the classes are 0 and 1; with several, give a list of dicts.
+            rows have none, and a class that is not in the dict has weight 1. ``"balanced"`` gives
+            all classes the same total among the training rows. Labels are those of y: the numbers
+            of the classes, or what a table's target or `label_names` call them. With one sigmoid
+            output the classes are 0 and 1; with several, give a list of dicts.
         standardize : bool or "running", default False
             Fit a `Scaler` to the training rows and apply it to all inputs from now on. A network
             that has one keeps it. With ``"running"``, further calls add their rows to its mean and

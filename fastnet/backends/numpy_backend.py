@@ -7,9 +7,10 @@ of a dropout mask. B rows, I inputs, O outputs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from fastnet.nn.loss_arrays import LossArrays
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan
+
+PIECE: Final = 2**15
+"""So many elements at a time go through an activation, whose scratch then takes little memory."""
 
 # An overflow needs no warning: it makes the loss infinite or NaN, and training checks the loss.
 _quietly = np.errstate(all="ignore")
@@ -99,7 +103,9 @@ class NumpyEngine(Engine):
         self._batch_weight = np.empty(rows, dtype)
         self._batch_labels = np.empty(rows, np.int64)
         self._batch_target = np.empty((rows, plan.outputs), dtype)
-        self._scratch = np.empty((3, rows * plan.widest), dtype)
+        piece = min(rows * plan.widest, max(PIECE, plan.widest))
+        whole = max(piece, rows * plan.scratch_width)
+        self._scratch = [np.empty(size, dtype) for size in (whole, whole, piece)]
         self._row = np.empty(rows, dtype)
         self._best = np.empty(rows, np.intp)
         for layer in self._layers:
@@ -146,10 +152,22 @@ class NumpyEngine(Engine):
     def order(self, count: int, seed: int, epoch: int) -> Array:
         return random.permutation(count, seed=seed, epoch=epoch)
 
-    def _scratch_for(self, like: Array) -> tuple[Array, Array, Array]:
-        """Return three scratch arrays of the shape of `like`."""
-        s, t, u = (scratch[: like.size].reshape(like.shape) for scratch in self._scratch)
-        return s, t, u
+    def _scratch_for(self, like: Array) -> list[Array]:
+        """Return scratch arrays of the shape of `like`; the third one is for a piece of rows."""
+        return [s[: like.size].reshape(like.shape) for s in self._scratch if s.size >= like.size]
+
+    def _by_pieces(self, function: Callable[..., None], *arrays: Array, scratch: int) -> None:
+        """Call an activation's function on arrays (B, O), a piece of the rows at a time."""
+        count, width = arrays[0].shape
+        size = max(1, PIECE // width)
+        if count <= size:
+            function(*arrays, *self._scratch_for(arrays[0])[:scratch])
+            return
+        for start in range(0, count, size):
+            # An array that comes twice stays one array.
+            views = {id(array): array[start : start + size] for array in arrays}
+            parts = [views[id(array)] for array in arrays]
+            function(*parts, *self._scratch_for(parts[0])[:scratch])
 
     # --- forward ---------------------------------------------------------------------------------
 
@@ -173,7 +191,7 @@ class NumpyEngine(Engine):
                 np.add(x, first if skip < 0 else self._layers[skip].y[:count], out=z)
             else:
                 self._layer_norm_forward(layer, z, x)
-            layer.activation.forward(y, z, *self._scratch_for(z)[:2])
+            self._by_pieces(layer.activation.forward, y, z, scratch=2)
             x = y
         return x
 
@@ -256,7 +274,7 @@ class NumpyEngine(Engine):
             for end in self._ends[index]:
                 dz += self._layers[end].dz[:count]
             if not (logits and index == len(self._layers) - 1):
-                layer.activation.backward(dz, dz, y, z, *self._scratch_for(z))
+                self._by_pieces(layer.activation.backward, dz, dz, y, z, scratch=3)
             kind = layer.op["kind"]
             if kind == abi.DENSE:
                 np.matmul(x.T, dz, out=layer.dw)
@@ -276,7 +294,7 @@ class NumpyEngine(Engine):
         # Also writes the gradient of the mean loss to the last layer's dz.
         count, last = len(batch), self._layers[-1]
         y, d, row = last.y[:count], last.dz[:count], self._row[:count]
-        s, t, _ = self._scratch_for(y)
+        s, t = self._scratch_for(y)[:2]
         head = LossArrays(
             y, last.z[:count], batch.labels, batch.target, d, row, s, t, self._best[:count]
         )
@@ -321,7 +339,7 @@ class NumpyEngine(Engine):
         if over_rows or self._training:
             axis = 1 if over_rows else 0
             mean = self._row[: len(dz), None] if over_rows else self._column[: dz.shape[1]][None]
-            s, t, _ = self._scratch_for(dz)
+            s, t = self._scratch_for(dz)[:2]
             np.multiply(dx, xhat, out=s)
             np.mean(s, axis=axis, keepdims=True, out=mean)
             np.multiply(xhat, mean, out=t)

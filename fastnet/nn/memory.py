@@ -1,15 +1,17 @@
 """Estimates of the memory that initialising and training a network takes.
 
-Let P be the number of parameters, B the batch size, I the inputs, H the widest layer and W the sum
-of the widths of all layers. Beside the data, training on the CPU takes about
+Let P be the number of parameters, B the batch size, I the inputs, S the number of outputs or the
+widest normalisation, and W the sum of the widths of all layers. Beside the data, training on the
+CPU takes about
 
-    itemsize * ((5 + n_moments) * P + B * (2 * W + H + I))
+    itemsize * ((5 + n_moments) * P + B * (2 * W + 2 * S + I)) + 40 * B
 
 bytes. The first term is the parameters, gradients, scratch of the update, two snapshots for a
-rollback and the optimizer's moments; the second is the activations and their gradients. Learning
-rates per parameter add itemsize * P; NumPy also keeps the values before the update, which adds as
-much again. Early stopping keeps one more copy of the parameters. While a checkpoint is written, its
-content is in memory twice.
+rollback and the optimizer's moments; the second is the activations, their gradients and scratch of
+the loss, which NumPy alone needs; the third is the place of a row in the order, its target, weight
+and loss. Learning rates per parameter add itemsize * P; NumPy also keeps the values before the
+update, which adds as much again. Early stopping keeps one more copy of the parameters. While a
+checkpoint is written, its content is in memory twice.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.plan import Plan
 
 _COPIES: Final = 5
+_ROW_BYTES: Final = 40
+"""What a row of a batch takes beside its layers: place, target, weight, loss and score."""
 _COPIES_FOR_RATES: Final = 2
 _LBFGS_COPIES: Final = 8
 """Copies of the parameters in float64 that SciPy's solver keeps beside the corrections."""
@@ -36,8 +40,8 @@ def training_bytes(
         copies += 2 * (2 + optimizer.n_moments) * itemsize
     if isinstance(optimizer, LBFGS):
         copies += 8 * (_LBFGS_COPIES + 2 * optimizer.history_size)
-    per_row = 2 * plan.width + int(plan.ops["outputs"].max()) + plan.inputs
-    return copies * plan.size, per_row * itemsize
+    per_row = (2 * plan.width + 2 * plan.scratch_width + plan.inputs) * itemsize + _ROW_BYTES
+    return copies * plan.size, per_row
 
 
 def initial_bytes(plan: Plan, itemsize: int) -> int:

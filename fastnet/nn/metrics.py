@@ -24,6 +24,8 @@ Metric = Callable[[Array, Array, Array | None], float]
 Mode = Literal["min", "max"]
 """Whether smaller or larger values of a metric are better."""
 
+_PIECE: Final = 2**14  # rows of a sum in double precision
+
 
 def accuracy(target: Array, output: Array, weight: Array | None = None) -> float:
     """Fraction of correct predictions: rows for classes, single outputs for binary targets."""
@@ -284,10 +286,24 @@ def _require_fit(name: str, loss: Loss, outputs: int) -> None:
 
 def variance(target: Array, weight: Array | None = None) -> float:
     """Return the mean squared distance of the targets from the means of their columns."""
-    t = np.asarray(target, np.float64).reshape(len(target), -1)
+    t = np.asarray(target).reshape(len(target), -1)
+    # Pieces bound the memory; one without weight has no average.
+    parts = [slice(start, start + _PIECE) for start in range(0, len(t), _PIECE)]
+    weights = [None if weight is None else weight[part] for part in parts]
+    totals = [
+        len(t[part]) if w is None else w.sum() for part, w in zip(parts, weights, strict=True)
+    ]
+
+    def average(of: Callable[[Array], Array]) -> Any:
+        return sum(
+            total / sum(totals) * np.average(of(t[part].astype(np.float64)), axis=0, weights=w)
+            for part, w, total in zip(parts, weights, totals, strict=True)
+            if total
+        )
+
     with np.errstate(all="ignore"):  # infinity is a variance too
-        centred = t - np.average(t, axis=0, weights=weight)
-        return float(np.average(np.mean(centred**2, axis=1), weights=weight))
+        mean = average(lambda values: values)
+        return float(average(lambda values: np.mean((values - mean) ** 2, axis=1)))
 
 
 def r2_from(mean_squared_error: float, target_spread: float) -> float:

@@ -103,6 +103,13 @@ class Plan:
         return max(self.inputs, int(self.ops["outputs"].max()))
 
     @cached_property
+    def scratch_width(self) -> int:
+        """The largest width that NumPy needs scratch for in all rows: outputs, normalised units."""
+        kinds = (abi.BATCH_NORM, abi.LAYER_NORM)
+        widths = (int(op["outputs"]) for op in self.ops if op["kind"] in kinds)
+        return max([self.outputs, *widths])
+
+    @cached_property
     def size(self) -> int:
         """Number of parameters."""
         return sum(tensor.size for tensor in self.parameters)

@@ -14,16 +14,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet.data.places import row_number
+from fastnet.data.text import is_number, matcher
+from fastnet.data.values import word
 from fastnet.errors import InputError, suggest
 from fastnet.nn.batch import Batch
 from fastnet.nn.losses import Loss
 from fastnet.preprocessing import validation
-from fastnet.utils.param_validation import check_float, check_int
+from fastnet.utils.param_validation import check_float, check_int, plain
 
 Array = NDArray[Any]
 Weights = NDArray[np.float64]
 
-ClassWeight = Mapping[int, float] | Sequence[Mapping[int, float]] | str
+ClassWeight = Mapping[Any, float] | Sequence[Mapping[Any, float]] | str
 """A weight for each class, or one such table for each of several outputs, or ``"balanced"``."""
 
 
@@ -81,6 +83,45 @@ def rounded(name: str, weight: Weights, dtype: np.dtype[Any], *, rescales: bool 
             f"their ratios matter."
         )
     return np.ldexp(weight, -int(exponents.sum() // 2)).astype(dtype)
+
+
+def by_index(
+    values: ClassWeight | None, labels: tuple[str, ...] | None, *, in_targets: bool
+) -> ClassWeight | None:
+    """Return class weights by the index of each class instead of its label.
+
+    Parameters
+    ----------
+    labels : tuple of str, or None
+        The names of the classes, if known.
+    in_targets : bool
+        Whether the targets hold labels, so that a number is a label if labels are numbers. Else
+        numbers are indices, and texts alone are labels.
+
+    Raises
+    ------
+    InputError
+        There is no such label.
+    """
+    if not isinstance(values, Mapping) or labels is None:
+        return values
+    match, numbers = matcher(labels), any(map(is_number, labels))
+
+    def index_of(key: Any) -> Any:
+        named = isinstance(key, str)
+        if not named and not in_targets:
+            return key
+        readable = isinstance(plain(key), str | int | float)
+        index = match(word(plain(key))) if readable else -1
+        if index >= 0 or not (named or numbers):
+            return index if index >= 0 else key
+        raise InputError(f"class_weight: there is no class {key!r}{suggest(str(key), labels[:20])}")
+
+    found = [(index_of(key), key, value) for key, value in values.items()]
+    twice = [key for k, (index, key, _) in enumerate(found) if index in [f[0] for f in found[:k]]]
+    if twice:
+        raise InputError(f"class_weight has two weights of the class {twice[0]!r}.")
+    return {index: value for index, _, value in found}
 
 
 def of_classes(values: ClassWeight, rows: Batch, loss: Loss, outputs: int) -> Weights:

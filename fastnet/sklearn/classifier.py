@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     check_classification_targets,
@@ -18,12 +17,13 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from fastnet.errors import InputError
+from fastnet.errors import InputError, suggest
 from fastnet.nn import losses
 from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.sklearn import tables
 from fastnet.sklearn.estimator import Array, FastNetEstimator
 from fastnet.sklearn.parameters import FLOATS, dense, extending
+from fastnet.utils.param_validation import plain
 
 
 class FastNetClassifier(ClassifierMixin, FastNetEstimator):
@@ -39,8 +39,9 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
         Parameters of `fastnet.sklearn.estimator.FastNetEstimator`. ``loss`` is ``"cross_entropy"``
         or ``"binary_cross_entropy"``, or an instance of these losses.
     class_weight : dict, list of dict, or "balanced", optional
-        Weights by label, as elsewhere in scikit-learn; they multiply the sample weights of training
-        rows, in the loss alone.
+        Weights by label, as elsewhere in scikit-learn; a label without one has weight 1. They
+        multiply the sample weights of training rows, in the loss alone. For several labels at once,
+        a list of dicts ``{0: ..., 1: ...}``, one for each.
     label_smoothing : float, optional
         Fraction of the target that is distributed over all classes.
 
@@ -137,10 +138,17 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
             raise InputError(
                 "class_weight='balanced' needs all rows at once: for partial_fit, give a dict."
             )
-        if given is None or isinstance(given, str) or self._several:
+        if self._several or not isinstance(given, Mapping):
             return given
-        by_class = compute_class_weight(given, classes=self.classes_, y=self.classes_)
-        return dict(enumerate(by_class.tolist()))
+        index = {label: k for k, label in enumerate(self.classes_.tolist())}
+        strange = [label for label in given if plain(label) not in index]
+        if strange:
+            names = map(str, self.classes_[:20])
+            raise InputError(
+                f"class_weight: there is no class {plain(strange[0])!r}"
+                f"{suggest(str(strange[0]), names)}"
+            )
+        return {index[plain(label)]: weight for label, weight in given.items()}
 
     def _outputs(self) -> tuple[int, str]:
         if isinstance(self._loss(), CrossEntropy):
@@ -172,9 +180,10 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
 
     def predict(self, X: Any) -> Array:
         """Return the classes (N,), or the label indicators (N, L)."""
+        probabilities = self.predict_proba(X)
         if self._several:
-            return (self._predicted(X) > 0.5).astype(np.int64)
-        named: Array = self.classes_[np.argmax(self.predict_proba(X), axis=1)]
+            return (probabilities > 0.5).astype(np.int64)
+        named: Array = self.classes_[np.argmax(probabilities, axis=1)]
         return named
 
     def predict_proba(self, X: Any) -> Array:

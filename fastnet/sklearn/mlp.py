@@ -24,6 +24,7 @@ from fastnet.data.labels import class_names
 from fastnet.errors import DivergenceError, FastNetWarning
 from fastnet.network import Network
 from fastnet.nn.layers import Dense
+from fastnet.preprocessing import weights
 from fastnet.sklearn import objectives
 from fastnet.sklearn.iterations import Iterations, rate_keeper, squared_weights
 from fastnet.sklearn.parameters import dense, extending, with_weight
@@ -138,7 +139,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
     def _fit_stochastic(self, X: Any, y: Array, *others: Any) -> None:
         # Read the arguments; scikit-learn 1.6 passes no sample weights.
         weighted, once = len(others) == 7, bool(others[-1])
-        weight = others[0] if weighted else None
+        weight = _checked(others[0]) if weighted else None
         if self.early_stopping and once:
             raise ValueError("partial_fit does not support early_stopping=True")
         if not once or not hasattr(self, "_optimizer"):
@@ -147,6 +148,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
         held_out = (None,) * (2 + weighted)
         if self.early_stopping:
             X, y, weight, held_out = self._hold_back(X, y, weight, weighted)
+            _checked(weight)
         x, y, weight = with_weight(dense(X), y, weight)
         size = self._batch_size(len(x))
         objective = objectives.objective(self.out_activation_, y, weight)
@@ -188,7 +190,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
             self._warn_not_converged(f"Stochastic Optimizer: {message} hasn't converged yet.")
 
     def _fit_lbfgs(self, X: Any, y: Array, *others: Any) -> None:
-        weight = others[0] if len(others) == 6 else None
+        weight = _checked(others[0]) if len(others) == 6 else None
         x, y, weight = with_weight(dense(X), y, weight)
         network = self._linked()
         objective = objectives.objective(self.out_activation_, y, weight)
@@ -258,6 +260,13 @@ class _OnFastnet(BaseMultilayerPerceptron):
                 stacklevel=6,
             )
         return min(int(self.batch_size), rows)
+
+
+def _checked(weight: Array | None) -> Array | None:
+    """Return sample weights; refuse what the network would before they scale the penalty."""
+    if weight is not None:
+        weights.check("sample_weight", weight, len(weight))
+    return weight
 
 
 def _shapes(network: Network) -> list[tuple[int, ...]]:

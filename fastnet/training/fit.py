@@ -30,7 +30,7 @@ from fastnet.preprocessing.samples import Samples
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import axes_of
-from fastnet.preprocessing.weights import ClassWeight
+from fastnet.preprocessing.weights import ClassWeight, by_index
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.progress import progress
@@ -86,6 +86,13 @@ class FitOptions:
             raise InputError("the columns of a table are scaled already: no standardize=True.")
         target = preprocessor.target
         return self.metrics if target is None else target.metrics_in_units(self.metrics, self.loss)
+
+    def class_weights(self, preprocessor: Preprocessor) -> ClassWeight | None:
+        """Return the class weights by the index of each class."""
+        target = preprocessor.target
+        labels = None if target is None else target.labels
+        known = self.model.label_names if labels is None else labels
+        return by_index(self.class_weight, known, in_targets=labels is not None)
 
     def scales(self, preprocessor: Preprocessor) -> bool:
         """Return whether to learn the scale of the targets; a network that has one keeps it."""
@@ -199,7 +206,8 @@ def prepare(
         first = isinstance(preprocessor, Passthrough) and bool(options.standardize)
         inputs, targets = first or options.standardize == "running", options.scales(preprocessor)
         if inputs or targets:
-            how = model.plan, model.seed, preprocessor, *rows, options.class_weight
+            by_class = options.class_weights(preprocessor)
+            how = model.plan, model.seed, preprocessor, *rows, by_class
             preprocessor = learn_scaler(
                 *how, inputs=inputs, targets=targets, counts_weights=not as_0_1
             )
@@ -210,15 +218,15 @@ def prepare(
     basis = model.plan, model.dtype, loss, values, targets
     train = Samples.check(*basis, sample_weight)
     held_out = options.validation_samples(validation_data, preprocessor)
-    classes = options.class_weight, loss, model.outputs
-    if as_0_1 and options.class_weight is not None:
-        train = weigh_classes_as_0_1(train, options.class_weight, loss, model.outputs)
+    by_class = options.class_weights(preprocessor)
+    if as_0_1 and by_class is not None:
+        train = weigh_classes_as_0_1(train, by_class, loss, model.outputs)
     if fraction:
         train, held_out = train.split(fraction, model.seed)
     train = train.weighted()
     if not as_0_1:
         # What the classes weigh is decided on the training rows, and concerns no others.
-        train = train.with_class_weight(*classes).weighted()
+        train = train.with_class_weight(by_class, loss, model.outputs).weighted()
     held_out = None if held_out is None else held_out.weighted()
     count = len(train)
     batch = options.batch_of(count)

@@ -303,7 +303,7 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
         model,
         loss,
         batch,
-        options.class_weight,
+        options.class_weights(model.preprocessor),
         standardize=options.standardize,
         scales_targets=options.scales(model.preprocessor),
         checksums=options.checkpointer.active,

@@ -106,7 +106,9 @@ def test_backends_agree_on_any_network(data: st.DataObject) -> None:
             continue
         assert tally.steps == 1
         assert_close(values[0], expected[0], terms=terms_of(plan), factor=16)
-        assert_same_gradients(plan, values[1], expected[1], count=count, factor=64)
+        # Probabilities round like 1, also where the targets are nearly the same.
+        least = 0.25 if loss.name == "cross_entropy" else 0.0
+        assert_same_gradients(plan, values[1], expected[1], count=count, factor=64, least=least)
 
 
 # --- the shuffle ----------------------------------------------------------------------------------

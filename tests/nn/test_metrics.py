@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastnet as fn
@@ -287,3 +289,19 @@ def test_a_name_tells_the_direction_or_nothing(name: str, mode: str | None) -> N
 
 def test_every_metric_of_the_table_has_a_direction() -> None:
     assert None not in {metrics.mode_of(name) for name in metrics.METRICS}
+
+
+@given(st.integers(1, 40), st.integers(1, 3), st.integers(0, 99), st.booleans())
+def test_the_variance_of_pieces_is_that_of_all_rows(
+    rows: int, columns: int, seed: int, weighted: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    target = rng.normal(1e3, 1, (rows, columns)).astype(np.float32)
+    weight = rng.integers(0, 2, rows) + (np.arange(rows) == rows // 2) if weighted else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "_PIECE", 7)
+        pieces = metrics.variance(target, weight)
+    t = target.astype(np.float64)
+    centred = t - np.average(t, axis=0, weights=weight)
+    expected = np.average(np.mean(centred**2, axis=1), weights=weight)
+    assert_close(np.float64(pieces), np.float64(expected), terms=1e4)

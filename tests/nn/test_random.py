@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastnet.kernels import abi
 from fastnet.nn import random
@@ -288,3 +290,11 @@ def test_words_masks_and_numbers_are_frozen() -> None:
     drawn = random.uniform(3, stream=0, purpose=abi.INITIALIZE, seed=0).tolist()
     assert [number.hex() for number in drawn] == uniform
     assert (abi.INITIALIZE, abi.SHUFFLE, abi.DROP, abi.SPLIT) == (0, 1, 2, 3)
+
+
+@given(st.integers(1, 200), st.integers(0, 9))
+def test_an_order_in_pieces_is_the_order(count: int, seed: int) -> None:
+    whole = random.permutation(count, seed=seed, epoch=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(random, "_PIECE", 7)
+        assert np.array_equal(random.permutation(count, seed=seed, epoch=3), whole)

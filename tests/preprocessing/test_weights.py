@@ -189,6 +189,66 @@ def test_balanced_counts_the_rows_that_train(weight: str) -> None:
     assert_close(flat(one), flat(other), terms=4 * COUNT)
 
 
+# The labels of a table, weights by label, and the same by index of the sorted labels.
+LABELLED: dict[str, tuple[list[Any], dict[Any, float], dict[int, float]]] = {
+    "texts": (["no", "yes"], {"yes": 5.0}, {1: 5.0}),
+    "indices of texts": (["ham", "egg"], {1: 5.0, 0: 2.0}, {1: 5.0, 0: 2.0}),
+    "truths": ([False, True], {True: 5.0, False: 2.0}, {1: 5.0, 0: 2.0}),
+    "truths as texts": ([False, True], {"yes": 5.0}, {1: 5.0}),
+    "numbers": ([3, 1], {3: 5.0, 1: 2.0}, {1: 5.0, 0: 2.0}),
+    "numbers of NumPy": ([3, 1], {np.int64(3): 5.0, np.float32(1): 2.0}, {1: 5.0, 0: 2.0}),
+    "numbers as texts": ([3, 1], {"3": 5.0, "1.0": 2.0}, {1: 5.0, 0: 2.0}),
+}
+
+
+@pytest.mark.parametrize(("labels", "given", "index"), LABELLED.values(), ids=LABELLED)
+@pytest.mark.parametrize(("outputs", "output"), [(2, "softmax"), (1, "sigmoid")])
+def test_weights_go_by_the_labels_of_a_table(
+    labels: list[Any], given: dict[Any, float], index: dict[int, float], outputs: int, output: str
+) -> None:
+    table = {f"x{k}": X[:, k] for k in range(3)} | {"y": np.array(labels, object)[LABELS]}
+    net, same, plain = (network(outputs, output) for _ in range(3))
+    net.fit(table, "y", class_weight=given, epochs=2)
+    x, y = net.preprocessor.transform(table, net.dtype), net.preprocessor.target.encode(table["y"])
+    same.fit(x, y, class_weight=index, epochs=2)
+    plain.fit(x, y, epochs=2)
+    assert np.array_equal(flat(net), flat(same))
+    assert not np.array_equal(flat(net), flat(plain))
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_weights_go_by_the_names_of_labels(chunked: bool) -> None:
+    rows = (Chunks(X, LABELS),) if chunked else (X, LABELS)
+    net, same = network(2, "softmax"), network(2, "softmax")
+    net.label_names = ("7", "11")
+    net.fit(*rows, class_weight={"11": 5.0}, epochs=2)
+    same.fit(*rows, class_weight={1: 5.0}, epochs=2)
+    assert np.array_equal(flat(net), flat(same))
+    with pytest.raises(fn.InputError, match="class 7, of 0 to 1"):  # a number is one of y
+        net.fit(*rows, class_weight={7: 5.0})
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "words"),
+    [
+        (["no", "yes"], {"yse": 2.0}, "there is no class 'yse'; did you mean 'yes'"),
+        (["no", "yes"], {2: 2.0}, "class 2, of 0 to 1"),
+        ([1, 3], {0: 2.0}, "there is no class 0. Known: 1, 3"),
+        ([1, 3], {3.5: 2.0}, "there is no class 3.5"),
+        (["no", "yes"], {None: 2.0}, "whole number of at least 0, got None"),
+        ([1, 3], {3: 2.0, "3": 1.0}, "two weights of the class '3'"),
+        (["no", "yes"], {"yes": -1.0}, "at least 0, got -1.0"),
+        (["no", "yes"], [{1: 2.0}, {1: 2.0}], "must be a dict"),
+    ],
+)
+def test_a_label_that_is_not_there_is_refused(labels: list[Any], given: Any, words: str) -> None:
+    table = {"x": X[:, 0], "y": np.array(labels, object)[LABELS]}
+    net = fn.Network([1, 2], output_activation="softmax", backend="numpy")
+    with pytest.raises(fn.InputError, match=words):
+        net.fit(table, "y", class_weight=given)
+    assert net.history is None
+
+
 REFUSED: dict[str, tuple[int, str, Any, Any, str]] = {
     "shares": (1, "sigmoid", np.full(COUNT, 0.25), {1: 2.0}, "class labels"),
     "numbers": (1, "identity", LABELS, {1: 2.0}, "class labels"),

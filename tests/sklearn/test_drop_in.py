@@ -151,6 +151,23 @@ weighted = pytest.mark.skipif(
 
 
 @weighted
+@pytest.mark.parametrize("options", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [(np.where(np.arange(400) == 7, -1.0, 1.0), "must not be negative, got -1 at row 7"),
+     (np.full(400, -2.0), "must not be negative, got -2 at row 0"),
+     (np.zeros(400), "non-zero|0 everywhere")],
+    ids=["one", "all", "zeros"],
+)  # fmt: skip
+@each_class
+def test_weights_that_mean_nothing_are_refused_by_name(
+    ours: Any, weight: Array, words: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        ours(**options).fit(X, DIGIT, sample_weight=weight)
+
+
+@weighted
 @each_backend
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @each_class

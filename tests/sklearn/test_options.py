@@ -282,6 +282,28 @@ def test_class_weights_count_like_weights_of_rows(y: Array) -> None:
     assert not np.array_equal(flat(model), flat(classifier().fit(X, y)))
 
 
+@pytest.mark.parametrize(
+    ("y", "given"),
+    [
+        (NAMES, {"evn": 2.0}),
+        (NAMES, {"even": 1.0, "odd": 2.0, "none": 3.0}),
+        (NAMES, {0: 2.0}),
+        (DIGIT, {10: 2.0}),
+        (DIGIT, {"3": 2.0}),
+    ],
+)
+def test_the_weight_of_a_label_that_is_not_there_is_refused(y: Array, given: Any) -> None:
+    with pytest.raises(fn.InputError, match=f"there is no class {[*given][-1]!r}"):
+        classifier(class_weight=given).fit(X, y)
+
+
+@pytest.mark.parametrize("label", [1, 1.0, True, np.int8(1)])
+def test_a_label_may_be_any_number_that_is_equal(label: Any) -> None:
+    y = (DIGIT > 4).astype(int)
+    model, same = classifier(class_weight={label: 3.0}), classifier(class_weight={1: 3.0})
+    assert np.array_equal(flat(model.fit(X, y)), flat(same.fit(X, y)))
+
+
 def test_balanced_classes_have_the_same_total() -> None:
     y = DIGIT == 3
     weight = np.where(y, len(y) / (2 * y.sum()), len(y) / (2 * (~y).sum()))
@@ -303,6 +325,9 @@ def test_class_weights_of_several_labels_come_as_a_list() -> None:
     model = classifier(class_weight=weights).fit(X, LABELS)
     by_row = np.where(LABELS[:, 0], 2.0, 1.0) * np.where(LABELS[:, 2], 5.0, 1.0)
     assert np.array_equal(flat(model), flat(classifier().fit(X, LABELS, sample_weight=by_row)))
+    for wrong, words in ((weights[:2], "a list of 3 dicts"), ([{2: 1.0}] * 3, "class 2, of 0 to")):
+        with pytest.raises(fn.InputError, match=words):
+            classifier(class_weight=wrong).fit(X, LABELS)
 
 
 @each_class

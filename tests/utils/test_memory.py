@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,8 +14,11 @@ import numpy as np
 import pytest
 
 import fastnet as fn
+from fastnet.backends import numpy_backend
+from fastnet.nn.memory import training_bytes
 from fastnet.utils import memory
 from tests.checkout import ROOT
+from tests.networks import HIDDEN_ACTIVATIONS
 from tests.on_backends import BACKENDS
 from tools.fuzzing import Memory
 
@@ -77,6 +81,50 @@ def test_the_formula_says_what_training_takes(
 ) -> None:
     measured, estimated = run(MEASURE, backend, dtype, optimizer, json.dumps([sizes, batch, 1.0]))
     assert 0.8 * estimated < measured < 1.15 * estimated
+
+
+@pytest.mark.parametrize("backend", CPU)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [[2, 1], [4, 8, 1], [1, 1, 1, 1], [3, 4, 4, 5]])
+def test_the_formula_holds_for_narrow_layers_too(
+    sizes: list[int], dtype: str, backend: str
+) -> None:
+    # Of which the order, targets and losses of the rows take a large part.
+    rows = 300_000
+    x, y = np.ones((rows, sizes[0]), dtype), np.zeros((rows, sizes[-1]), dtype)
+    net = fn.Network(sizes, backend=backend, dtype=dtype)
+    net.fit(x[:8], y[:8], epochs=1, optimizer="sgd", threads=2)
+    tracemalloc.start()
+    net.fit(x, y, epochs=1, batch_size=rows, optimizer="sgd", threads=2)
+    measured = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    fixed, per_row = training_bytes(net.plan, net.dtype.itemsize, fn.optimizers.get("sgd"))
+    assert 0.7 < measured / (fixed + rows * per_row) < 1.2
+
+
+def test_many_rows_in_small_batches_take_little_beside_the_rows() -> None:
+    x, y = np.ones((400_000, 2), np.float32), np.zeros((400_000, 1), np.float32)
+    net = fn.Network([2, 1], backend="numpy")
+    tracemalloc.start()
+    net.fit(x, y, epochs=1, batch_size=50_000)
+    per_row = tracemalloc.get_traced_memory()[1] / len(x)
+    tracemalloc.stop()
+    assert per_row < 8 + 72 / 8 + 5  # place in the order, an eighth of a batch, and some pieces
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "softplus"])
+def test_pieces_of_scratch_change_no_bit(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = [fn.Dense(width, name) for name in HIDDEN_ACTIVATIONS for width in (3, 7)]
+    layers = [*hidden, fn.BatchNorm("gelu"), fn.LayerNorm("mish"), fn.Dense(2, output)]
+    x = np.random.default_rng(0).normal(size=(50, 4))
+    y = np.eye(2)[np.arange(50) % 2]
+    found = []
+    for piece in (numpy_backend.PIECE, 20):
+        monkeypatch.setattr(numpy_backend, "PIECE", piece)
+        net = fn.Network(layers, inputs=4, dtype="float64", backend="numpy")
+        net.fit(x, y, epochs=2, batch_size=None)
+        found.append((net.parameters.tobytes(), net.predict(x).tobytes()))
+    assert found[0] == found[1]
 
 
 @on_linux

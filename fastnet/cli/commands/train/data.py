@@ -204,8 +204,8 @@ def _validation(
     return rows
 
 
-def class_weights(given: Mapping[str, float], target: TableTarget) -> dict[int, float]:
-    """Return the weights of classes by their index.
+def class_weights(given: Mapping[str, float], target: TableTarget) -> dict[str, float]:
+    """Return the weights of classes by the labels of training.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def class_weights(given: Mapping[str, float], target: TableTarget) -> dict[int, 
                 f"--class-weight: there is no class {quoted(label)}"
                 f"{nearest(label, target.labels)} Classes: {listing(target.labels)}."
             )
-    return {index(label): weight for label, weight in given.items()}
+    return {target.labels[index(label)]: weight for label, weight in given.items()}
 
 
 def _names(categorical: str | None) -> TextColumns | None:

@@ -36,7 +36,7 @@ from fastnet.training.history import History
 from fastnet.training.loggers import JsonLines, TensorBoard
 
 if TYPE_CHECKING:
-    from fastnet import tables
+    from fastnet import export, plotting, tables
 
 __all__ = [
     "LBFGS",
@@ -74,11 +74,13 @@ __all__ = [
     "__version__",
     "available_backends",
     "data",
+    "export",
     "get_backend",
     "initializers",
     "load",
     "losses",
     "optimizers",
+    "plotting",
     "schedules",
     "tables",
 ]
@@ -90,9 +92,9 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Load ``fastnet.tables`` on first use."""
-    if name == "tables":
+    """Load ``fastnet.export``, ``plotting`` and ``tables`` on first use."""
+    if name in ("export", "plotting", "tables"):
         import importlib
 
-        return importlib.import_module("fastnet.tables")
+        return importlib.import_module(f"fastnet.{name}")
     raise AttributeError(f"module 'fastnet' has no attribute {name!r}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import doctest
 import importlib.util
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -16,6 +18,8 @@ import fastnet as fn
 
 FENCE = re.compile(r"^(`{3,}|:{3,})([^\n]*)\n(.*?)^\1$", re.DOTALL | re.MULTILINE)
 GPU = ":class: gpu\n"
+PRINTED = re.compile(r"^print\(.*\)  # (.*)$", re.MULTILINE)
+DECIMAL = re.compile(r"(?<![\w.])-?\d+\.\d*(?:e[-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,41 @@ def shell_lines(text: str) -> list[str]:
     return "".join(shells).splitlines()
 
 
+def last_place(number: str) -> float:
+    """Return what one is worth in the last place behind the point, 0 where there is none."""
+    digits, _, exponent = number.partition("e")
+    places = len(digits.partition(".")[2])
+    return 10.0 ** (int(exponent or 0) - places) if places else 0.0
+
+
+def alike(shown: str, found: str) -> bool:
+    """Return whether two texts are the same but for the last digits of decimal numbers.
+
+    These may differ by one in the last place behind the point, or by 1 %: machines round
+    differently, and a hundred steps of training later three images of 360 have another answer.
+    Whole numbers and words may not differ.
+    """
+    if DECIMAL.sub("0", shown).split() != DECIMAL.sub("0", found).split():
+        return False
+    for ours, theirs in zip(DECIMAL.findall(shown), DECIMAL.findall(found), strict=True):
+        last = min(last_place(ours), last_place(theirs))
+        if abs(float(ours) - float(theirs)) > max(1.001 * last, 0.01 * abs(float(ours))):
+            return False
+    return True
+
+
+class Alike(doctest.OutputChecker):
+    """Takes results of sessions that are `alike` for right."""
+
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        """Return whether `got` is what is shown."""
+        return super().check_output(want, got, optionflags) or alike(want, got)
+
+
 def run_page(path: Path) -> int:
     """Run a page's blocks in order, with one set of names; return how many there were.
+
+    A line ``print(...)  # text`` must print the text, see `alike`.
 
     Raises
     ------
@@ -81,17 +118,29 @@ def run_page(path: Path) -> int:
             continue
         where = f"{path.name}:{block.line}"
         if block.language == "python":
-            exec(compile("\n" * (block.line - 1) + block.code, str(path), "exec"), names)
+            run_program(block, names, path)
         else:
             check_session(block, names, where)
     return count
+
+
+def run_program(block: Block, names: dict[str, Any], path: Path) -> None:
+    """Run a block without prompts; raise `AssertionError` where it prints something else."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile("\n" * (block.line - 1) + block.code, str(path), "exec"), names)
+    if shown := PRINTED.findall(block.code):
+        found = printed.getvalue().splitlines()
+        assert len(found) == len(shown), f"{path.name}:{block.line} printed {found}"
+        for pair in zip(shown, found, strict=True):
+            assert alike(*pair), f"{path.name}:{block.line} shows {pair[0]!r}, printed {pair[1]!r}"
 
 
 def check_session(block: Block, names: dict[str, Any], where: str) -> None:
     """Run a session with prompts; raise `AssertionError` where it shows something else."""
     test = doctest.DocTestParser().get_doctest(block.code, names, where, where, block.line - 1)
     said: list[str] = []
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner = doctest.DocTestRunner(Alike(), optionflags=doctest.NORMALIZE_WHITESPACE)
     runner.run(test, out=said.append, clear_globs=False)
     names.update(test.globs)
     assert not said, "".join(said)

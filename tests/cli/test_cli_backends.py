@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ from click.testing import CliRunner
 import fastnet as fn
 from fastnet import backends
 from fastnet.cli import group
+from fastnet.cli.commands import demo
 from fastnet.kernels import code_files
 from tests.cli.calling import run
 
@@ -170,19 +175,50 @@ def test_the_demo_trains_everywhere_and_the_backends_agree() -> None:
     assert (net.inputs, net.outputs) == (64, 10)
 
 
-def test_the_demo_says_what_is_missing_and_what_to_try(without: Callable[..., None]) -> None:
+def test_the_demo_says_what_is_missing(without: Callable[..., None]) -> None:
     without("numba", "cupy")
     result = run("demo", "--out", "my demo.safetensors", "--seed", "5")
     assert result.exit_code == 0, result.output
     assert f"cupy cannot run here: {REASON}" in result.stdout
     assert f"to install it: {backends.find('numba').install}" in result.stdout
     assert "model saved: my demo.safetensors" in result.stdout
-    follow_up = result.stdout.split("What to try next:\n")[1].splitlines()
-    assert "  fastnet evaluate 'my demo.safetensors' digits" in follow_up
-    for line in follow_up[:2]:
-        args = line.replace("'my demo.safetensors'", "MODEL").split()[1:]
-        named = ["my demo.safetensors" if arg == "MODEL" else arg for arg in args]
-        assert run(*named).exit_code == 0
+
+
+def next_commands(stdout: str) -> list[str]:
+    """Return the commands that the demo says to try next, but for the benchmark of minutes."""
+    *lines, bench = stdout.split("What to try next:\n")[1].splitlines()
+    assert bench.endswith("fastnet bench --quick")
+    return lines
+
+
+def test_what_to_try_after_the_demo_runs_in_a_shell_as_it_is_printed(
+    without: Callable[..., None], empty_folder: Path
+) -> None:
+    without("numba", "cupy")
+    lines = next_commands(run("demo", "--out", "my demo.safetensors").stdout)
+    assert len(lines) == 4
+    environment = os.environ | {"PYTHONPATH": str(Path(fn.__file__).parents[1])}
+    for line in lines:
+        done = subprocess.run(
+            line, shell=True, cwd=empty_folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert (empty_folder / "predictions.csv").read_text().count("\n") == 361
+    assert (empty_folder / "model.safetensors").exists()
+
+
+def test_the_demo_names_the_command_only_where_a_shell_finds_this_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = Path(sys.executable)
+    monkeypatch.setattr("shutil.which", lambda _: str(python.parent / "fastnet"))
+    assert demo._program() == "fastnet"
+    monkeypatch.setattr("shutil.which", lambda _: "/somewhere/else/fastnet")
+    assert demo._program() == f"{shlex.quote(str(python))} -m fastnet"
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "my env/bin/python"))
+    monkeypatch.chdir(tmp_path)
+    assert demo._program() == "'my env/bin/python' -m fastnet"
 
 
 def test_the_demo_goes_elsewhere_when_here_is_read_only(
@@ -204,6 +240,9 @@ def test_the_demo_goes_elsewhere_when_here_is_read_only(
     path = Path(re.search(r"model saved: (.*)", result.stdout)[1])
     assert path.parent.parent == tmp_path / "tmp"
     assert path.exists()
+    for line in next_commands(result.stdout)[2:]:
+        assert shlex.split(line)[-2] == "--out"
+        assert Path(shlex.split(line)[-1]).parent == path.parent
     assert not Path("demo-model.safetensors").exists()
 
 

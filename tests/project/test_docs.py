@@ -19,7 +19,7 @@ from fastnet.nn.losses import LOSSES
 from fastnet.nn.metrics import METRICS
 from fastnet.nn.optimizers import OPTIMIZERS
 from tests.checkout import ROOT, tracked_files
-from tests.pages import Block, blocks, check_session, run_page, shell_lines
+from tests.pages import Alike, Block, alike, blocks, check_session, run_page, shell_lines
 
 pytest.importorskip("numba", reason="Numba is not installed")
 
@@ -53,6 +53,50 @@ def test_a_result_that_a_page_shows_wrongly_is_found(tmp_path: Path) -> None:
     page.write_text("```python\nx = 1\n```\n\n```pycon\n>>> x + 1\n3\n```\n")
     with pytest.raises(AssertionError, match="Expected"):
         run_page(page)
+
+
+def test_a_print_that_shows_something_else_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(2 / 3)  # 0.667\n```\n")
+    assert run_page(page) == 1
+    page.write_text("```python\nprint(2 / 3)  # 0.677\n```\n")
+    with pytest.raises(AssertionError, match="shows '0.677', printed '0.66"):
+        run_page(page)
+
+
+SAME = [
+    ("loss 0.079, accuracy 0.978", "loss 0.078, accuracy 0.986"),
+    ("[[871.]\n [  0.]]", "[[866.] [  0.]]"),
+    ("array([0.04, 0.26])", "array([0.05, 0.26])"),
+    ("1.5e-08", "1.6e-08"),
+    ("0.9", "0.91"),
+]
+
+
+@pytest.mark.parametrize(("shown", "found"), SAME)
+def test_the_last_digits_of_a_figure_may_differ(shown: str, found: str) -> None:
+    assert alike(shown, found)
+
+
+OTHER = [
+    ("loss 0.079, accuracy 0.978", "loss 0.079, accuracy 0.950"),
+    ("loss 0.079, accuracy 0.978", "accuracy 0.978"),
+    ("(360, 10)", "(361, 10)"),
+    ("0.98", "1"),
+    ("0.9", "0.97"),
+    ("0.04", "-0.04"),
+    ("[[0., 1.]]", "[[1., 0.]]"),
+    ("1.5e-08", "1.5e-06"),
+    ("0.98", "nan"),
+    ("'numba'", "'numpy'"),
+    ("layers.0.weight", "layers.1.weight"),
+]
+
+
+@pytest.mark.parametrize(("shown", "found"), OTHER)
+def test_anything_else_may_not(shown: str, found: str) -> None:
+    assert not alike(shown, found)
+    assert not Alike().check_output(f"{shown}\n", f"{found}\n", 0)
 
 
 def test_code_that_needs_a_gpu_must_still_be_python(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,28 +73,52 @@ def command(seed: int, out: Path | None) -> None:
     _show(results, available)
     best = min(results.values(), key=lambda result: result.seconds).network
     best.save(model)
-    path = shlex.quote(str(model))
     click.echo(f"\nmodel saved: {output.printable(model)}\n\nWhat to try next:")
+    fastnet, path = _program(), shlex.quote(str(model))
+    beside = Path() if _writable(Path("predictions.csv")) else model.parent
+    answers = shlex.quote(str(beside / "predictions.csv"))
+    second = "" if beside == Path() else f" --out {shlex.quote(str(beside / 'model.safetensors'))}"
     for line in (
-        f"fastnet info {path}",
-        f"fastnet evaluate {path} digits",
-        f"fastnet predict {path} digits --out predictions.csv",
-        "fastnet train digits --hidden 128,64 --epochs 20",
-        "fastnet bench --quick",
+        f"info {path}",
+        f"evaluate {path} digits",
+        f"predict {path} digits --out {answers}",
+        f"train digits --hidden 128,64 --epochs 20{second}",
+        "bench --quick",
     ):
-        click.echo(f"  {line}")
+        click.echo(f"  {fastnet} {line}")
 
 
 def _place(out: Path | None) -> Path:
     """Return the path of the model; without --out it is the current folder, if writable."""
-    if out is None:
-        try:
-            output.check_writable("--out", Path(_MODEL))
-            return Path(_MODEL)
-        except InputError:
-            return Path(tempfile.mkdtemp(prefix="fastnet-demo-"), _MODEL)
-    output.check_writable("--out", out)
-    return out
+    if out is not None:
+        output.check_writable("--out", out)
+        return out
+    if _writable(Path(_MODEL)):
+        return Path(_MODEL)
+    return Path(tempfile.mkdtemp(prefix="fastnet-demo-"), _MODEL)
+
+
+def _writable(path: Path) -> bool:
+    try:
+        output.check_writable("--out", path)
+    except InputError:
+        return False
+    return True
+
+
+def _program() -> str:
+    """Return how a shell here calls this fastnet: by name where it is on PATH, else by Python.
+
+    ``make demo`` and ``python -m fastnet`` run where no such command is, or that of another
+    installation.
+    """
+    python = Path(sys.executable)
+    found = shutil.which("fastnet")
+    if found is not None and Path(found).absolute().parent == python.parent:
+        return "fastnet"
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    return f"{shlex.quote(str(python))} -m fastnet"
 
 
 def _train(backend: str, digits: Dataset, seed: int) -> _Result:

@@ -39,9 +39,10 @@ from fastnet.serialization.model_file import ModelFile
 from fastnet.training import chunk_pass, fit, lbfgs, loop, out_of_core
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import writer
+from fastnet.training.evaluation import EvaluationSet
 from fastnet.training.fit import FitOptions
 from fastnet.training.history import History
-from fastnet.training.state import EvaluationSet, TrainingJob
+from fastnet.training.state import TrainingJob
 from fastnet.training.steps import Steps
 from fastnet.utils.param_validation import check_float, check_int
 
@@ -137,7 +138,7 @@ class Network(Model):
         optimizer: str | Optimizer | LBFGS = "adam",
         epochs: int = 10,
         batch_size: int | None = 128,
-        validation_data: Pair | None = None,
+        validation_data: Pair | Chunks | None = None,
         validation_split: float = 0.0,
         early_stopping: int | EarlyStopping | None = None,
         metrics: Sequence[str | Callable[[Any, Any], float]] = (),
@@ -180,7 +181,7 @@ class Network(Model):
         batch_size : int or None
             Rows in a step; the last batch of an epoch may be smaller. None means all rows. With
             `BatchNorm`, a last batch of a single row is left out of the epoch.
-        validation_data : (x, y), (x, y, sample_weight) or a data set, optional
+        validation_data : (x, y), (x, y, sample_weight), a data set or Chunks, optional
             Held-out rows, which are evaluated after each epoch.
         validation_split : float, default 0
             Fraction of the rows to hold out for validation, drawn by the network's seed.
@@ -527,7 +528,7 @@ class Network(Model):
         rows = EvaluationSet.of(checked, self.backend_object, "")
         engine = self.engine_for(chosen_loss)
         job = TrainingJob(self, engine, rows.rows, chosen_loss, metrics=made_metrics)
-        return loop.evaluate(job, rows)
+        return rows.evaluate(job)
 
     def gradients(
         self,

@@ -1,22 +1,25 @@
-"""Chunks: rows that stay in their file, or in a mapped array, and are read a chunk at a time."""
+"""Chunks: rows that stay in their files, or in a mapped array, and are read a chunk at a time."""
 
 from __future__ import annotations
 
-import importlib
-import mmap
-import os
+import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.columns import no_column
-from fastnet.data.limits import require_plausible
-from fastnet.data.parquet import CELL_BYTES, DAMAGE, damaged
-from fastnet.errors import DataError, DataNotFoundError, InputError
+from fastnet.data import chunk_files
+from fastnet.data.chunk_files import ArraySource, Source, sources_of
+from fastnet.data.columns import Names, named_columns, no_column
+from fastnet.data.frame import Frame
+from fastnet.data.frame_files import text_columns_of
+from fastnet.data.places import RowsOf, row_number
+from fastnet.data.roles import Roles, weights_of
+from fastnet.data.text import Texts
+from fastnet.data.text_format import TextFormat
+from fastnet.data.values import Values, known_texts, numbers_of, texts_of
+from fastnet.errors import DataError, InputError
 from fastnet.utils.param_validation import check_int
 
 Array = NDArray[Any]
@@ -27,30 +30,30 @@ CHUNK_BYTES: Final = 32 * 2**20
 _PIECE_BYTES: Final = 2**20
 """Rows are checked, converted and scaled in pieces of about this size: that bounds the memory."""
 
+NEED_TARGETS: Final = "Chunks need targets: give y, or target= with columns of x."
 
-class Source(Protocol):
-    """Rows of numbers that are read in ranges.
+
+class Piece(NamedTuple):
+    """Some rows of one file.
 
     Attributes
     ----------
-    rows, row_bytes : int
-        Number of rows, and the size of one where it is stored.
+    place : int
+        The number of the first among all rows.
     names : tuple of str
-        Of the columns; empty where they have none.
-    columns : int
-    axes : {1, 2}
-        1 if a row is a number, not several.
+        What messages call x, y and the weights.
+    x : (B, I) array, or Frame
+    y : (B,) or (B, T) array, Texts, or None
+    weight : (B,) array or None
+    ids : Values or None
     """
 
-    rows: int
-    row_bytes: int
-    names: tuple[str, ...]
-    columns: int
-    axes: int
-
-    def read(self, start: int, stop: int) -> Array:
-        """Return rows as a new array (stop - start, columns) of numbers."""
-        ...
+    place: int
+    names: tuple[str, str, str]
+    x: Any
+    y: Any
+    weight: Array | None
+    ids: Values | None
 
 
 class Chunks:
@@ -63,26 +66,38 @@ class Chunks:
 
     Parameters
     ----------
-    x : path or (N, C) array
-        A ``.npy`` or ``.parquet`` file, ``np.memmap``, or anything with a shape that gives arrays
-        for slices of rows.
+    x : path, pattern, sequence of paths, or (N, C) array
+        A ``.npy``, ``.parquet``, ``.csv``, ``.tsv``, ``.feather`` or ``.arrow`` file; several of
+        one kind with the same columns; or a pattern such as ``"part-*.csv"``, whose files come in
+        the order of their names. ``np.memmap``, or anything with a shape that gives arrays for
+        slices of rows. Of ``.csv.gz`` an unpacked copy is kept in the folder for temporary files.
     y : path or (N,) or (N, T) array, optional
-        The targets, where they are no columns of x.
+        The targets, where they are no columns of x. Without targets rows can be predicted only.
     target : int, str, or sequence of these, optional
         The columns of x that are to be learned: indices, negative from the end, or names in a
-        Parquet file.
+        table.
     weight : int or str, optional
         The column of x that holds the weights of the rows.
+    id, features, drop : str or sequence of str, optional
+        Of a table: the column that says which row it is, and the columns that are inputs, or those
+        that are none.
     chunk_rows : int, optional
         Rows in a chunk; default: as many as take 32 MB where they are stored. ``fit`` takes the
         next lower multiple of its batch size, so that every batch is full but for the last one.
     labels : (K,) array of numbers, optional
         What the classes are called in the targets; default: 0, 1, ...
+    sep, decimal, thousands, encoding : str
+        How text files are written; see `fastnet.tables.read_frame`.
 
     Attributes
     ----------
+    names : tuple of str
+        Of all columns of x; empty where they have none.
     columns : int
         Number of inputs.
+    is_matrix : bool
+        Whether all columns are numbers in arrays or Parquet files, so that any network takes them.
+        The columns of other files become inputs by a `TablePreprocessor`.
     """
 
     def __init__(
@@ -92,34 +107,71 @@ class Chunks:
         *,
         target: int | str | Sequence[int | str] | None = None,
         weight: int | str | None = None,
+        id: str | None = None,
+        features: Names = None,
+        drop: Names = None,
         chunk_rows: int | None = None,
         labels: Any = None,
+        sep: str | None = None,
+        decimal: str = ".",
+        thousands: str | None = None,
+        encoding: str = "utf-8",
     ) -> None:
-        self._x = _source(x, "x")
-        self._y = None if y is None else _source(y, "y")
-        if (y is None) == (target is None):
-            raise InputError("Chunks need targets: give y, or target= with columns of x.")
-        if self._y is not None and self._y.rows != self._x.rows:
-            raise InputError(f"x has {self._x.rows} rows, and y has {self._y.rows}.")
-        if not self._x.rows:
+        self._form = TextFormat(sep, decimal, thousands, encoding)
+        self._files = sources_of(x, "x", self._form)
+        self._starts = np.cumsum([0, *(file.rows for file in self._files)])
+        first = self._files[0]
+        self.names = first.names if first.named else ()
+        self.is_matrix = all(file.matrix for file in self._files)
+        if not len(self):
             raise InputError("x is empty: there are no rows.")
-        several = target is not None and not isinstance(target, int | str)
-        wanted: Any = () if target is None else target if several else (target,)
-        self._axes = 2 if several else 1
-        self._targets = [self._column(name) for name in wanted]
-        self._weight = None if weight is None else self._column(weight)
-        taken = [*self._targets, *([] if self._weight is None else [self._weight])]
-        if len(set(taken)) != len(taken):
-            raise InputError("target and weight must all be different columns.")
-        self._inputs = [i for i in range(self._x.columns) if i not in taken]
-        if not self._inputs:
-            raise InputError("x has no column beside targets and weights.")
-        default = max(1, CHUNK_BYTES // self._x.row_bytes)
+        self._y: ArraySource | None = None
+        if y is not None:
+            if target is not None:
+                raise InputError(NEED_TARGETS)
+            self._y = _array_of(y)
+            if self._y.rows != len(self):
+                raise InputError(f"x has {len(self)} rows, and y has {self._y.rows}.")
+        column = None if weight is None else first.names[self._column(weight)]
+        self._roles = Roles(id, column, features, drop)
+        self._set_targets(target)
+        bytes_of_row = max(file.row_bytes for file in self._files)
+        default = max(1, CHUNK_BYTES // bytes_of_row)
         self.chunk_rows = default if chunk_rows is None else check_int("chunk_rows", chunk_rows)
         self.labels = None if labels is None else np.asarray(labels)
 
+    def _set_targets(self, target: Any) -> None:
+        """Find the columns of the targets and of the inputs."""
+        first = self._files[0]
+        several = target is not None and not isinstance(target, int | str)
+        wanted: Any = () if target is None else target if several else (target,)
+        self._axes = 2 if several else 1
+        self._targets = [first.names[self._column(name)] for name in wanted]
+        weight = self._roles.weight
+        taken = [*self._targets, *([] if weight is None else [weight])]
+        if len(set(taken)) != len(taken):
+            raise InputError("target and weight must all be different columns.")
+        if self.names:
+            empty = Frame(0, {name: np.zeros(0) for name in self.names}, True, self.name)
+            frame = self._roles.split(empty, self._targets).frame
+            self._inputs = [name for name in frame.columns if name not in self._targets]
+        else:
+            if self._roles != Roles(weight=weight):
+                raise InputError(
+                    "id, features and drop choose columns by name, and x has no names."
+                )
+            self._inputs = [name for name in first.names if name not in taken]
+        if not self._inputs:
+            raise InputError("x has no column beside targets and weights.")
+
     def __len__(self) -> int:
-        return self._x.rows
+        return int(self._starts[-1])
+
+    @property
+    def name(self) -> str:
+        """What messages call the rows."""
+        more = f" and {len(self._files) - 1} more" if len(self._files) > 1 else ""
+        return f"{self._files[0].name}{more}"
 
     @property
     def columns(self) -> int:
@@ -129,51 +181,160 @@ class Chunks:
     @property
     def target_columns(self) -> int:
         """Number of columns of the targets."""
-        return len(self._targets) if self._y is None else self._y.columns
+        return len(self._targets) if self._y is None else len(self._y.names)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Names of the targets, where there are names."""
+        return tuple(self._targets) if self.names else ()
+
+    @property
+    def id(self) -> str | None:
+        """The column that says which row it is."""
+        return self._roles.id
+
+    @property
+    def weight(self) -> str | None:
+        """The column of the weights; ``x4`` where columns have no names."""
+        return self._roles.weight
 
     @property
     def target_axes(self) -> int:
         """1 if the targets are an array (N,) or one column that was named alone, else 2."""
         return self._axes if self._y is None else self._y.axes
 
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        """Names of the targets, where there are names."""
-        return tuple(self._x.names[i] for i in self._targets) if self._x.names else ()
+    def with_roles(self, target: Any, roles: Roles) -> Self:
+        """Return the same rows, with other columns for other things; the files stay open."""
+        made = copy.copy(self)
+        made._roles = roles
+        made._set_targets(target)
+        return made
 
     def _column(self, name: int | str) -> int:
-        names, count = self._x.names, self._x.columns
-        if isinstance(name, str) and name in names:
+        names, count = self._files[0].names, len(self._files[0].names)
+        if isinstance(name, str) and self.names:
+            if name not in names:
+                raise no_column(self.name, name, names)
             return names.index(name)
-        if isinstance(name, str) and names:
-            raise no_column("x", name, names)
         if isinstance(name, int) and not isinstance(name, bool) and -count <= name < count:
             return name % count
         raise InputError(f"x has {count} columns: expected an index of one, got {name!r}.")
 
-    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, Array, Array, Array | None]]:
-        """Yield place, x, y and weight of rows from `start` to `stop`, a megabyte at a time."""
-        for first, last, values in self._ranges(start, stop):
-            y = values[:, self._targets] if self._y is None else self._y.read(first, last)
-            weight = None if self._weight is None else values[:, self._weight]
-            y = self._classes(y[:, 0] if y.shape[1] == 1 else y, first)
-            yield first, self._inputs_of(values), y, weight
+    # --- reading ---------------------------------------------------------------------------------
 
-    def inputs(self, start: int, stop: int) -> Iterator[tuple[int, Array]]:
-        """Yield place and x of rows as `pieces` does; targets and weights may be anything."""
-        for first, _, values in self._ranges(start, stop):
-            yield first, self._inputs_of(values)
+    def pieces(self, start: int, stop: int, preprocessor: Any = None) -> Iterator[Piece]:
+        """Yield rows from `start` to `stop` with their targets, about a megabyte at a time.
 
-    def _ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, Array]]:
-        step = max(1, _PIECE_BYTES // self._x.row_bytes)
-        for first in range(start, stop, step):
-            last = min(first + step, stop)
-            yield first, last, self._x.read(first, last)
+        Parameters
+        ----------
+        preprocessor : Preprocessor, optional
+            The one that the rows are for: that of a table gets tables, any other gets arrays.
+        """
+        if self._y is None and not self._targets:
+            raise InputError(NEED_TARGETS)
+        yield from self._pieces(start, stop, preprocessor, learns=True)
 
-    def _inputs_of(self, values: Array) -> Array:
-        return values if len(self._inputs) == self._x.columns else values[:, self._inputs]
+    def inputs(self, start: int, stop: int, preprocessor: Any = None) -> Iterator[Piece]:
+        """Yield rows as `pieces` does; targets and weights may be anything, and are None."""
+        yield from self._pieces(start, stop, preprocessor, learns=False)
 
-    def _classes(self, y: Array, first: int) -> Array:
+    def _pieces(self, start: int, stop: int, preprocessor: Any, *, learns: bool) -> Iterator[Piece]:
+        table = hasattr(preprocessor, "text_columns")
+        by_name = table and (bool(self.names) or not self.is_matrix)
+        for file, place, first, last in self._ranges(start, stop):
+            called = [self._named(one, file, first, place) for one in ("x", "y", "weight")]
+            names = called[0], called[1], called[2]
+            if by_name or not self.is_matrix:
+                frame = self._frame(file, first, last, preprocessor, learns=learns)
+                yield self._of_frame(frame, place, names, by_name=by_name, learns=learns)
+                continue
+            values = file.read(first, last)
+            at = {name: k for k, name in enumerate(file.names)}
+            y: Any = None
+            weight = None
+            if learns:
+                targets = [at[name] for name in self._targets]
+                y = (
+                    values[:, targets]
+                    if self._y is None
+                    else self._y.read(place, place + len(values))
+                )
+                weight = None if self.weight is None else values[:, at[self.weight]]
+                y = self._classes(y[:, 0] if y.shape[1] == 1 else y, names[1])
+            inputs = [at[name] for name in self._inputs]
+            x = values if inputs == list(range(values.shape[1])) else values[:, inputs]
+            yield Piece(place, names, x, y, weight, None)
+
+    def _named(self, what: str, file: Source, first: int, place: int) -> RowsOf:
+        """Return what messages call x, y or the weights of some rows."""
+        several = len(self._files) > 1
+        return RowsOf.after(
+            f"{what} in {file.name}" if several else what, first if several else place
+        )
+
+    def _frame(
+        self, file: Source, first: int, last: int, preprocessor: Any, *, learns: bool
+    ) -> Frame:
+        texts: set[str] = set()
+        if hasattr(preprocessor, "text_columns"):
+            targets = list(self._targets) or None
+            texts = text_columns_of(preprocessor, targets)(file.names, file.named, file.name)
+        written = self._roles.as_written(file.names, self._form)
+        apart = {self._roles.id, *(self._targets if learns else ())}
+        apart |= {self._roles.weight} if learns else set()
+        only = {name for name in file.names if name in self._inputs or name in apart}
+        return file.frame(first, last, texts, written, only)
+
+    def _of_frame(
+        self, frame: Frame, place: int, names: Any, *, by_name: bool, learns: bool
+    ) -> Piece:
+        columns, source = frame.columns, frame.source
+        inputs = {name: columns[name] for name in self._inputs}
+        x: Any = Frame(frame.rows, inputs, frame.named, source)
+        y: Any = None
+        weight = None
+        if learns:
+            parts = [columns[name] for name in self._targets]
+            y = parts[0]
+            if len(parts) > 1 or not by_name:
+                pairs = zip(parts, self._targets, strict=True)
+                y = np.stack([numbers_of(part, name, source) for part, name in pairs], axis=1)
+                y = y[:, 0] if len(parts) == 1 else y
+            if not isinstance(y, Texts):
+                y = self._classes(y, names[1])
+            if self.weight is not None:
+                weight = weights_of(columns[self.weight], self.weight, source)
+        ids = None if self.id is None else columns[self.id]
+        return Piece(place, names, x if by_name else x.matrix(), y, weight, ids)
+
+    def _ranges(self, start: int, stop: int) -> Iterator[tuple[Source, int, int, int]]:
+        """Yield a file, the number of a row among all, and a range of its rows from there on."""
+        for file, begin in zip(self._files, self._starts, strict=False):
+            step = max(1, _PIECE_BYTES // file.row_bytes)
+            end = min(stop, int(begin) + file.rows)
+            for place in range(max(start, int(begin)), end, step):
+                first = place - int(begin)
+                yield file, place, first, min(first + step, end - int(begin))
+
+    def sample(self, most: int, texts: Names = None) -> tuple[Frame, list[Values], Array | None]:
+        """Return the inputs, targets and weights of at most so many rows, spread evenly.
+
+        Parameters
+        ----------
+        texts : str or sequence of str
+            Columns of text files that are texts, even if all of them are numbers.
+        """
+        names = self._files[0].names
+        how = set(named_columns(texts, names, self.name)), self._roles.as_written(names, self._form)
+        frame = chunk_files.sample(self._files, most, *how)
+        frame, _, weight = self._roles.split(frame, self._targets)
+        targets = [frame.columns[name] for name in self._targets]
+        weights = None
+        if weight is not None:
+            weights = weights_of(weight, self.weight or "", frame.source)
+        return frame.without(self._targets), targets, weights
+
+    def _classes(self, y: Array, name: str) -> Array:
         """Return labels as the numbers of their classes."""
         if self.labels is None:
             return y
@@ -181,132 +342,48 @@ class Chunks:
         known = self.labels[np.minimum(codes, len(self.labels) - 1)] == y
         if not known.all():
             row = int(np.argmax(~known))
-            raise DataError(f"row {first + row + 1}: the label {y[row]} is none of the known ones.")
+            where = f"{name}, row {row_number(name, row)}"
+            raise DataError(f"{where}: the label {y[row]} is none of the known ones.")
         return codes
 
     def target_values(self, most: int) -> Array | None:
-        """Return the different values of a single target, None where there are more than `most`."""
+        """Return the different numbers of a single target, None where there are more than `most`.
+
+        Missing ones are left out.
+        """
         found: Array = np.zeros(0)
         if self.target_columns != 1:
             return None
-        for _, _, y, _ in self.pieces(0, len(self)):
-            found = np.union1d(found, y)
+        for piece in self.pieces(0, len(self)) if self._y is not None else ():
+            found = np.union1d(found, piece.y)
+            if len(found) > most:
+                return None
+        for column, source in self._target_column(set()) if self._y is None else ():
+            numbers = numbers_of(column, self._targets[0], source)
+            found = np.union1d(found, numbers[~np.isnan(numbers)])
             if len(found) > most:
                 return None
         return found
 
+    def target_texts(self, most: int) -> tuple[str, ...] | None:
+        """Return the different texts of a target, as `target_values` returns numbers."""
+        found: set[str] = set()
+        for column, _ in self._target_column({*self._targets}):
+            texts = known_texts(texts_of(column))
+            found |= {texts.values[code] for code in np.unique(texts.codes) if code >= 0}
+            if len(found) > most:
+                return None
+        return tuple(sorted(found))
 
-def _source(values: Any, name: str) -> Source:
-    if isinstance(values, str | os.PathLike):
-        path = Path(values)
-        if not path.is_file():
-            raise DataNotFoundError(f"There is no file {str(path)!r}.")
-        if path.suffix.lower() == ".parquet":
-            return ParquetSource.open(path)
-        if path.suffix.lower() != ".npy":
-            raise DataError(f"{path}: expected a .npy or a .parquet file.")
-        values = importlib.import_module("fastnet.data.npy").map_npy(path)
-    shape = getattr(values, "shape", None)
-    if shape is None or len(shape) not in (1, 2):
-        got = type(values).__name__ if shape is None else f"the shape {shape}"
-        raise InputError(f"{name} must be a file or an array of rows, got {got}.")
-    if np.dtype(values.dtype).kind not in "biuf":
-        raise InputError(f"{name} must hold numbers, got {values.dtype}.")
-    columns = 1 if len(shape) == 1 else int(shape[1])
-    row_bytes = columns * values.dtype.itemsize
-    return ArraySource(values, int(shape[0]), columns, row_bytes, axes=len(shape))
+    def _target_column(self, texts: set[str]) -> Iterator[tuple[Values, str]]:
+        (name,) = self._targets
+        for file, _, first, last in self._ranges(0, len(self)):
+            frame = file.frame(first, last, texts, (), {name})
+            yield frame.columns[name], frame.source
 
 
-@dataclass(eq=False)
-class ArraySource:
-    """An array, mapped or not."""
-
-    values: Any
-    rows: int
-    columns: int
-    row_bytes: int
-    names: tuple[str, ...] = ()
-    axes: int = 2
-
-    def read(self, start: int, stop: int) -> Array:
-        part = np.array(self.values[start:stop])
-        if isinstance(self.values, np.memmap):
-            release(self.values)
-        return part.reshape(len(part), self.columns)
-
-
-def release(values: Any) -> None:
-    """Give back the pages of a mapped file that were read: they count as this process's memory."""
-    mapped = getattr(values, "_mmap", None)
-    # In mode "c" the pages hold changes that are nowhere else.
-    if mapped is not None and values.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
-
-
-class ParquetSource:
-    """A Parquet file of numbers; a group of rows is read whole, and kept until the next one."""
-
-    axes = 2
-
-    def __init__(self, source: str, size: int, file: Any, arrow: Any) -> None:
-        self._source, self._file, self._arrow = source, file, arrow
-        schema = file.schema_arrow
-        self.names = tuple(schema.names)
-        types = arrow.types
-        for field in schema:
-            kind = field.type
-            if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
-                raise DataError(
-                    f"{source}: column {field.name!r} has type {kind}: chunks hold numbers only."
-                )
-        counts = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-        self._starts = np.cumsum([0, *counts])
-        # A group of rows is in memory as a whole.
-        largest = max(counts, default=0) * len(self.names) * CELL_BYTES
-        require_plausible(source, size, largest)
-        self.rows, self.columns = int(self._starts[-1]), len(self.names)
-        self.row_bytes = max(1, sum(field.type.bit_width for field in schema) // 8)
-        self._group, self._values = -1, np.zeros((0, 0))
-
-    @classmethod
-    def open(cls, path: Path) -> ParquetSource:
-        """Return a file; raise `DataError` when it cannot be read."""
-        try:
-            arrow = importlib.import_module("pyarrow")
-            parquet = importlib.import_module("pyarrow.parquet")
-        except ImportError as error:
-            message = "Parquet files need pyarrow: pip install 'fastnet-mlp[data]'."
-            raise DataError(message) from error
-        try:
-            return cls(str(path), path.stat().st_size, parquet.ParquetFile(path), arrow)
-        except DataError:
-            raise
-        except (arrow.ArrowException, *DAMAGE) as error:
-            raise damaged(str(path), error) from error
-
-    def read(self, start: int, stop: int) -> Array:
-        parts, first = [], start
-        while first < stop:
-            group = int(np.searchsorted(self._starts, first, side="right")) - 1
-            begin, end = int(self._starts[group]), min(int(self._starts[group + 1]), stop)
-            parts.append(self._rows_of(group)[first - begin : end - begin])
-            first = end
-        return np.concatenate(parts) if len(parts) != 1 else parts[0].copy()
-
-    def _rows_of(self, group: int) -> Array:
-        if group != self._group:
-            self._values = np.zeros((0, 0))
-            try:
-                table = self._file.read_row_group(group, use_threads=False)
-                single = all(field.type.bit_width <= 32 for field in table.schema)
-                floats = all(self._arrow.types.is_floating(field.type) for field in table.schema)
-                dtype = np.float32 if single and floats else np.float64
-                values = np.empty((table.num_rows, self.columns), dtype)
-                for j in range(self.columns):
-                    values[:, j] = table.column(j).to_numpy()  # NaN where one is missing
-            except (self._arrow.ArrowException, OSError) as error:
-                raise damaged(self._source, error) from error
-            self._group, self._values = group, values
-            del table
-            self._arrow.default_memory_pool().release_unused()
-        return self._values
+def _array_of(y: Any) -> ArraySource:
+    sources = sources_of(y, "y")
+    if len(sources) > 1 or not isinstance(sources[0], ArraySource):
+        raise InputError("y must be one array, or one .npy file.")
+    return sources[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.columns import TextColumns, check_names, unnamed
-from fastnet.data.csv_columns import columns_for, have_points, read_columns
+from fastnet.data.csv_columns import have_points, read_cells
 from fastnet.data.frame import Frame
 from fastnet.data.text import is_number
 from fastnet.data.text_format import DEFAULT, TextFormat, require_sound
@@ -127,29 +127,16 @@ def read_csv(
     file = open_csv(path, form=form, source=source)
     texts = set() if text_columns is None else text_columns(file.names, file.named, file.source)
     written = set() if as_written is None else as_written(file.names)
-    columns: Mapping[str, Values]
     matrix = None if texts or written else file.read_numbers()
     if matrix is not None:
         first = list(zip(*islice(file.rows(), _SAMPLE_RECORDS), strict=True))
-        columns = {
+        columns: dict[str, Values] = {
             name: column if have_points(cells) else whole(column)
             for name, column, cells in zip(file.names, matrix.T, first, strict=True)
         }
         return Frame(len(matrix), columns, file.named, file.source)
-    growing = columns_for(file.names, form, texts, written)
-    rows = read_columns(file.rows(), growing)
-    # Columns whose first thousands of cells are numbers, and whose further ones are not: the file
-    # is read again for the cells as they are written.
-    late = {at: column for at, column in growing.items() if column.late}
-    if late:
-        again = columns_for(file.names, form, [file.names[at] for at in late], written)
-        late = {at: again[at] for at in late}
-        read_columns(file.rows(), late)
-    growing |= late
-    for at, name in enumerate(file.names):
-        if name not in texts and name not in written:
-            growing[at].require_one_spelling(name, file.source)
-    columns = {name: growing[at].values() for at, name in enumerate(file.names)}
+    how = file.names, form, file.source
+    rows, columns = read_cells(file.rows, *how, texts=texts, as_written=written)
     return Frame(rows, columns, file.named, file.source)
 
 
@@ -202,7 +189,7 @@ def _score(sample: str, delimiter: str) -> tuple[bool, int]:
     widths = []
     try:
         for record in records:
-            if not _is_blank(record):
+            if not is_blank(record):
                 widths.append(len(record))
             if len(widths) == _SAMPLE_RECORDS:
                 break
@@ -220,7 +207,7 @@ def _records(
         reader = csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True)
         try:
             for record in reader:
-                if not _is_blank(record):
+                if not is_blank(record):
                     yield reader.line_num, record
         except UnicodeDecodeError as error:
             raise form.undecodable(source, path, error) from error
@@ -228,5 +215,6 @@ def _records(
             raise DataError(f"{source}, line {reader.line_num}: {error}.") from error
 
 
-def _is_blank(record: list[str]) -> bool:
+def is_blank(record: list[str]) -> bool:
+    """Tell whether a record holds nothing."""
     return not record or (len(record) == 1 and not record[0].strip())

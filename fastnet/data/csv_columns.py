@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -100,7 +100,51 @@ class GrowingColumn:
         )
 
 
-def read_columns(rows: Iterable[list[str]], columns: Mapping[int, GrowingColumn]) -> int:
+def read_cells(
+    rows: Callable[[], Iterable[list[str]]],
+    names: Sequence[str],
+    form: TextFormat,
+    source: str,
+    *,
+    texts: Collection[str] = (),
+    as_written: Collection[str] = (),
+    only: Collection[str] | None = None,
+) -> tuple[int, dict[str, Values]]:
+    """Return the number of rows, and the columns by name.
+
+    Parameters
+    ----------
+    rows : callable
+        It returns the cells of all rows, more than once.
+    names : sequence of str
+        Of the cells of a row.
+    source : str
+        What messages call the rows.
+    texts, as_written, only : collection of str
+        The columns that are texts whatever their cells; those in no spelling of numbers; and those
+        to read, by default all.
+    """
+    columns = {
+        at: GrowingColumn(
+            name in texts or name in as_written, DEFAULT if name in as_written else form
+        )
+        for at, name in enumerate(names)
+        if only is None or name in only
+    }
+    count = _fill(rows(), columns)
+    # Columns whose first thousands of cells are numbers, and whose further ones are not: the rows
+    # are read again for the cells as they are written.
+    late = {at: GrowingColumn(True, form) for at, column in columns.items() if column.late}
+    if late:
+        _fill(rows(), late)
+    columns |= late
+    for at, column in columns.items():
+        if names[at] not in texts and names[at] not in as_written:
+            column.require_one_spelling(names[at], source)
+    return count, {names[at]: column.values() for at, column in columns.items()}
+
+
+def _fill(rows: Iterable[list[str]], columns: Mapping[int, GrowingColumn]) -> int:
     """Append the cells of all rows to the columns, by their place; return the number of rows."""
     records, count = iter(rows), 0
     while chunk := list(islice(records, _ROWS)):
@@ -109,21 +153,6 @@ def read_columns(rows: Iterable[list[str]], columns: Mapping[int, GrowingColumn]
             column.add(cells[at])
         count += len(chunk)
     return count
-
-
-def columns_for(
-    names: Sequence[str],
-    form: TextFormat,
-    texts: Collection[str] = (),
-    as_written: Collection[str] = (),
-) -> dict[int, GrowingColumn]:
-    """Return new columns, by their place in a row."""
-    return {
-        at: GrowingColumn(
-            name in texts or name in as_written, DEFAULT if name in as_written else form
-        )
-        for at, name in enumerate(names)
-    }
 
 
 def have_points(cells: Sequence[str]) -> bool:

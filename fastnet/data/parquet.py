@@ -48,16 +48,17 @@ def read_parquet(path: Path) -> Frame:
     try:
         table = file.read()
         table.validate(full=True)  # pyarrow believes every offset in a column otherwise
-        return _with_words(as_frame(table, source=str(path)), opened.texts)
+        return with_words(as_frame(table, source=str(path)), opened.texts)
     except DataError:
         raise
     except (arrow.ArrowException, *DAMAGE) as error:
         raise damaged(str(path), error) from error
 
 
-def _with_words(frame: Frame, names: list[str]) -> Frame:
+def with_words(frame: Frame, names: list[str]) -> Frame:
+    """Return a table in which the columns of those names are texts, and no categories."""
     columns = dict(frame.columns)
-    for name in names:
+    for name in columns.keys() & set(names):
         column = columns[name]
         if isinstance(column, Texts):
             columns[name] = Texts(column.codes, column.values)

@@ -66,16 +66,20 @@ def learn_table(
     how: dict[str, Any] = {"rows": kept[0], "sample_weight": kept[1]}
     made = TablePreprocessor.fit(inputs, **how, seed=seed, categorical=categorical)
     made = made if target is None else made.with_target(target)
+    require_fit(made, plan)
+    return made
+
+
+def require_fit(made: TablePreprocessor, plan: Plan) -> None:
+    """Raise `InputError` unless a table gives the inputs and classes that a network has."""
     if made.inputs != plan.inputs:
         raise InputError(
             f"the table becomes {made.inputs} inputs, and the network has {plan.inputs}: make "
             f"it with inputs=fn.tables.TablePreprocessor.fit(x).inputs, or use fn.tables.train."
         )
-    labels = None if target is None else target.labels
-    outputs = 2 if plan.outputs == 1 else plan.outputs
+    labels, outputs = made.label_names, 2 if plan.outputs == 1 else plan.outputs
     if labels is not None and len(labels) != outputs:
         raise InputError(f"the target has {len(labels)} classes, and the network {outputs}.")
-    return made
 
 
 def _learn_target(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ from fastnet.nn.metrics import Metric, r2_from
 from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.samples import Samples
 from fastnet.preprocessing.statistics import Moments
-from fastnet.training.loop import measure
-from fastnet.training.state import NOTHING
+from fastnet.training.checkpoints import fingerprint
+from fastnet.training.evaluation import measure
+from fastnet.training.state import NOTHING, TrainingJob
 
 Array = NDArray[Any]
 
@@ -35,9 +36,7 @@ def checked_rows(
 ) -> Iterator[Samples]:
     """Yield the checked and encoded rows within `bounds`, about a megabyte at a time."""
     basis = model.plan, targets_dtype, loss
-    for place, x, y, weight in chunks.pieces(*bounds):
-        where = _where(place)
-        names = f"x {where}", f"y {where}", f"weight {where}"
+    for _, names, x, y, weight, _ in chunks.pieces(*bounds, preprocessor):
         values, targets = preprocessor.encode(x, y, dtype, names[0])
         # The weights of one piece may all be 0, those of all rows may not.
         nothing = weight is not None and not np.any(weight)
@@ -49,29 +48,67 @@ def checked_rows(
         yield checked
 
 
-def _where(place: int) -> str:
-    return f"(of the rows from {place} on)"
-
-
 def predict(model: Model, chunks: Chunks) -> Array:
     """Return the encoded outputs (N, O) on the host; inputs are in memory a piece at a time."""
     engine, backend = model.engine(), model.backend_object
     outputs = np.empty((len(chunks), model.outputs), model.dtype)
-    for place, x in chunks.inputs(0, len(chunks)):
-        values = model.preprocessor.transform(x, model.dtype, f"x {_where(place)}")
+    for place, names, x, *_ in chunks.inputs(0, len(chunks), model.preprocessor):
+        values = model.preprocessor.transform(x, model.dtype, names[0])
         made = engine.predict(backend.asarray(values))
         outputs[place : place + len(x)] = backend.to_host(made)
     return outputs
 
 
+@dataclass(frozen=True)
+class ChunkSet:
+    """Chunks that are evaluated after each epoch.
+
+    Attributes
+    ----------
+    fingerprint : dict
+        That of their rows, where checkpoints need it.
+    """
+
+    chunks: Chunks
+    prefix: str
+    fingerprint: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls, chunks: Chunks, model: Model, loss: Loss, preprocessor: Preprocessor, checksums: bool
+    ) -> Self:
+        """Check all rows, and return them for validation.
+
+        Raises
+        ------
+        InputError, DataError
+            A row is invalid; the message names its file and its number.
+        """
+        made, prefix = fingerprint.RowsChecksum(), "val_"
+        how = preprocessor, (0, len(chunks)), model.dtype, model.dtype
+        for checked in checked_rows(chunks, model, loss, *how):
+            if checksums:
+                made.add(checked.rows)
+        return cls(chunks, prefix, made.to_json("validation ") if checksums else {})
+
+    def evaluate(self, job: TrainingJob) -> dict[str, float]:
+        """Return loss, score and the job's metrics for all rows, with their prefix."""
+        values = evaluate(job.model, self.chunks, job.loss, job.metrics, job.engine)
+        return {self.prefix + name: value for name, value in values.items()}
+
+
 def evaluate(
-    model: Model, chunks: Chunks, loss: Loss, metrics: list[tuple[str, Metric]]
+    model: Model,
+    chunks: Chunks,
+    loss: Loss,
+    metrics: list[tuple[str, Metric]],
+    engine: Any = None,
 ) -> dict[str, float]:
-    """Return loss, score and `metrics` of all rows, as `loop.evaluate` does for rows in memory.
+    """Return loss, score and `metrics` of all rows, as those of rows in memory are.
 
     Sums are kept, and the targets and outputs of all rows where there are `metrics`.
     """
-    engine, backend = model.engine_for(loss), model.backend_object
+    engine, backend = engine or model.engine_for(loss), model.backend_object
     total, moments, kept = NOTHING, Moments(), list[tuple[Array, Array, Array | None]]()
     squares: Any = 0.0
     several = loss.metric == "r2" and chunks.target_columns > 1

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from numpy.typing import ArrayLike
 
 from fastnet.backends.base import TrainConfig
+from fastnet.data.chunks import Chunks
 from fastnet.data.frame import as_frame, is_table
 from fastnet.errors import InputError
 from fastnet.model import Model
@@ -33,8 +34,10 @@ from fastnet.preprocessing.target import axes_of
 from fastnet.preprocessing.weights import ClassWeight, by_index
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import fingerprint
+from fastnet.training.chunk_pass import ChunkSet
+from fastnet.training.evaluation import EvaluationSet
 from fastnet.training.progress import progress
-from fastnet.training.state import Checkpointer, EvaluationSet, TrainingJob
+from fastnet.training.state import Checkpointer, HeldOut, TrainingJob
 from fastnet.utils import memory
 from fastnet.utils.param_validation import check_int, check_list, plain
 
@@ -80,6 +83,25 @@ class FitOptions:
         basis = model.plan, model.dtype, self.loss
         return Samples.check(*basis, values, targets, weight, names=names)
 
+    def held_out(
+        self, validation_data: Any, preprocessor: Preprocessor
+    ) -> tuple[HeldOut | None, Callable[[], dict[str, Any]]]:
+        """Return the caller's validation rows, and what returns their fingerprint."""
+        if isinstance(validation_data, Chunks):
+            how = self.model, self.loss, preprocessor, self.checkpointer.active
+            chunks = ChunkSet.of(validation_data, *how)
+            return chunks, lambda: chunks.fingerprint
+        found = self.validation_samples(validation_data, preprocessor)
+        return self.placed(None if found is None else found.weighted())
+
+    def placed(self, rows: Samples | None) -> tuple[HeldOut | None, Callable[[], dict[str, Any]]]:
+        """Return validation rows on the backend, and what returns their fingerprint."""
+        made = None
+        if rows is not None:
+            made = EvaluationSet.of(rows, self.model.backend_object, "val_")
+        batch = None if rows is None else rows.rows
+        return made, lambda: fingerprint.of_rows(batch, "validation ")
+
     def metrics_in_units(self, preprocessor: Preprocessor) -> list[tuple[str, Metric]]:
         """Return the metrics, in the unit of a table's targets."""
         if self.standardize and isinstance(preprocessor, TablePreprocessor):
@@ -106,7 +128,7 @@ class FitOptions:
         self,
         engine: Any,
         rows: Any,
-        validation: EvaluationSet | None,
+        validation: HeldOut | None,
         metrics: list[tuple[str, Metric]],
         target_variance: float,
     ) -> TrainingJob:
@@ -217,17 +239,17 @@ def prepare(
     values, targets = preprocessor.encode(x, y, model.dtype)
     basis = model.plan, model.dtype, loss, values, targets
     train = Samples.check(*basis, sample_weight)
-    held_out = options.validation_samples(validation_data, preprocessor)
+    evaluated, fingerprint_of_validation = options.held_out(validation_data, preprocessor)
     by_class = options.class_weights(preprocessor)
     if as_0_1 and by_class is not None:
         train = weigh_classes_as_0_1(train, by_class, loss, model.outputs)
     if fraction:
         train, held_out = train.split(fraction, model.seed)
+        evaluated, fingerprint_of_validation = options.placed(held_out.weighted())
     train = train.weighted()
     if not as_0_1:
         # What the classes weigh is decided on the training rows, and concerns no others.
         train = train.with_class_weight(by_class, loss, model.outputs).weighted()
-    held_out = None if held_out is None else held_out.weighted()
     count = len(train)
     batch = options.batch_of(count)
     together = count if isinstance(options.optimizer, LBFGS) else batch
@@ -235,10 +257,7 @@ def prepare(
 
     # Place them on the backend.
     data = model.backend_object.place(train.rows)
-    evaluated = None
-    if held_out is not None:
-        evaluated = EvaluationSet.of(held_out, model.backend_object, "val_")
-    elif metrics:
+    if evaluated is None and metrics:
         evaluated = EvaluationSet(data, train.targets, train.rows.weight, "")
     variance = 0.0
     if loss.metric == "r2":
@@ -251,7 +270,7 @@ def prepare(
         return (
             fingerprint.of_preprocessor(preprocessor)
             | fingerprint.of_rows(train.rows)
-            | fingerprint.of_rows(None if held_out is None else held_out.rows, "validation ")
+            | fingerprint_of_validation()
         )
 
     axes = axes_of(y, () if preprocessor.target is None else preprocessor.target.names)

@@ -12,9 +12,10 @@ from fastnet.nn.layers import Dropout
 from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.optimizers import LBFGS
 from fastnet.nn.plan import Plan
+from fastnet.training.evaluation import measure
 from fastnet.training.history import History
 from fastnet.training.interrupt import Interrupt
-from fastnet.training.loop import end_epoch, evaluate, measure, run_callbacks
+from fastnet.training.loop import end_epoch, run_callbacks
 from fastnet.training.state import Checkpointer, TrainerState, TrainingJob
 
 
@@ -89,7 +90,7 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
             callback.on_progress(run)
         logs = dict(newest)
         if job.validation is not None:
-            logs = logs | evaluate(job, job.validation) | logs
+            logs = logs | job.validation.evaluate(job) | logs
         state.epoch += 1
         if end_epoch(job, run, state.epoch, logs) or interrupt.pressed:
             raise _StopError

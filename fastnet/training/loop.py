@@ -18,14 +18,13 @@ import numpy as np
 
 from fastnet.backends.base import LossSums, TrainConfig
 from fastnet.errors import DivergenceError
-from fastnet.nn.losses import Loss
-from fastnet.nn.metrics import r2, r2_from, variance
 from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.schedules import ReduceOnPlateau
 from fastnet.training.callbacks import Run
+from fastnet.training.evaluation import measure
 from fastnet.training.history import History
 from fastnet.training.interrupt import Interrupt
-from fastnet.training.state import EvaluationSet, TrainerState, TrainingJob
+from fastnet.training.state import TrainerState, TrainingJob
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ def train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> Histo
             logs = measure(tally, job.loss, job.target_variance, "")
             if job.validation is not None:
                 # The running loss takes precedence over metrics of the same name.
-                logs = logs | evaluate(job, job.validation) | logs
+                logs = logs | job.validation.evaluate(job) | logs
             last_step = np.array([1.0 - 1.0 / run.batches])
             logs["learning_rate"] = float(state.rates(last_step)[0])
             # Tell history, schedule, callbacks and checkpoints about it.
@@ -101,23 +100,6 @@ def train_once(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> 
         raise _divergence("the loss or a weight", state.epoch, 1, 1)
     state.advance(1)
     return tally.mean_loss
-
-
-def evaluate(job: TrainingJob, held_out: EvaluationSet) -> dict[str, float]:
-    """Return loss, score and the job's metrics for these rows, with their prefix."""
-    loss, prefix = job.loss, held_out.prefix
-    targets, weight = held_out.targets, held_out.weight
-    tally, outputs = job.engine.evaluate(held_out.rows, loss)
-    spread_of = variance(targets, weight) if loss.metric == "r2" else 0.0
-    values = measure(tally, loss, spread_of, prefix)
-    several = loss.metric == "r2" and targets.shape[1] > 1
-    if job.metrics or several:
-        outputs = job.model.backend_object.to_host(outputs)
-    if several:  # the tally pools the errors of all outputs
-        values[f"{prefix}r2"] = r2(targets, outputs, weight)
-    for name, metric in job.metrics:
-        values[prefix + name] = metric(targets, outputs, weight)
-    return values
 
 
 @contextmanager
@@ -157,16 +139,6 @@ def end_epoch(job: TrainingJob, run: Run, epoch: int, logs: dict[str, float]) ->
     if run.stopped is not None:
         run.history.stop_reason = run.stopped
     return run.stopped is not None
-
-
-def measure(tally: LossSums, loss: Loss, target_variance: float, prefix: str) -> dict[str, float]:
-    """Return the loss, and accuracy or R2, from the sums of an epoch or an evaluation."""
-    values = {f"{prefix}loss": tally.mean_loss}
-    if loss.metric == "accuracy":
-        values[f"{prefix}accuracy"] = tally.mean_score
-    elif loss.metric == "r2":
-        values[f"{prefix}r2"] = r2_from(tally.mean_score, target_variance)
-    return values
 
 
 def _train_epoch(

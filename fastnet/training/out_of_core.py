@@ -32,9 +32,10 @@ from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.statistics import Moments
 from fastnet.preprocessing.weights import ClassWeight
 from fastnet.training.checkpoints import fingerprint
+from fastnet.training.chunk_learning import learn_for
 from fastnet.training.chunk_pass import checked_rows
 from fastnet.training.fit import FitOptions, PreparedFit
-from fastnet.training.state import NOTHING, EvaluationSet
+from fastnet.training.state import NOTHING
 from fastnet.utils import memory
 
 Array = NDArray[Any]
@@ -54,6 +55,8 @@ class Windows:
     class_weight : dict of int to float, optional
     standardize : bool or "running"
         Whether to fit a `Scaler` if the model has none, or to go on counting with the one it has.
+    preprocessor : Preprocessor, optional
+        Default: that of the model.
     scales_targets : bool, default False
         Whether to fit the scale of the targets.
     checksums : bool, default False
@@ -82,6 +85,7 @@ class Windows:
         class_weight: ClassWeight | None,
         *,
         standardize: bool | Literal["running"],
+        preprocessor: Preprocessor | None = None,
         scales_targets: bool = False,
         checksums: bool = False,
         as_0_1: bool = False,
@@ -90,7 +94,7 @@ class Windows:
             raise InputError("for cross_entropy, Chunks need one column of class numbers.")
         self._chunks, self._model, self._loss = chunks, model, loss
         self._class_weight, self._as_0_1 = class_weight, as_0_1
-        self.preprocessor: Preprocessor = model.preprocessor
+        self.preprocessor: Preprocessor = preprocessor or model.preprocessor
         self.chunk_rows = rows_of_chunk(chunks, batch_size)
         self.count = -(-len(chunks) // self.chunk_rows)
         self.windows = -(-self.count // 2)
@@ -295,6 +299,11 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
         raise InputError("class_weight='balanced' does not go with Chunks: give a dict.")
     if options.metrics and validation_data is None:
         raise InputError("with Chunks, metrics need validation_data.")
+    # Learn what the columns of a table are.
+    preprocessor = model.preprocessor
+    new = isinstance(preprocessor, Passthrough) and model.optimizer_state is None
+    if new and not chunks.is_matrix:
+        preprocessor = learn_for(chunks, model.plan, model.seed, loss)
     # Check the rows of the file, and fit the scaler.
     batch = options.batch_of(len(chunks))
     _require_memory(options, chunks, batch)
@@ -303,19 +312,16 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
         model,
         loss,
         batch,
-        options.class_weights(model.preprocessor),
+        options.class_weights(preprocessor),
         standardize=options.standardize,
-        scales_targets=options.scales(model.preprocessor),
+        preprocessor=preprocessor,
+        scales_targets=options.scales(preprocessor),
         checksums=options.checkpointer.active,
         as_0_1=options.checkpointer.weighs_as_0_1,
     )
     # Prepare validation rows, engine and job.
     metrics = options.metrics_in_units(windows.preprocessor)
-    held_out = options.validation_samples(validation_data, windows.preprocessor)
-    evaluated = None
-    if held_out is not None:
-        held_out = held_out.weighted()
-        evaluated = EvaluationSet.of(held_out, model.backend_object, "val_")
+    evaluated, fingerprint_of_validation = options.held_out(validation_data, windows.preprocessor)
     of_loss = model.engine_for(loss, options.threads)
     of_loss.rehearse(windows.first(batch), loss)
     engine = ChunkEngine(of_loss, model.backend_object, windows)
@@ -323,8 +329,7 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
     job = options.job(engine, chunks, evaluated, metrics, windows.target_variance)
 
     def rows_fingerprint() -> dict[str, Any]:
-        rows = None if held_out is None else held_out.rows
-        return windows.fingerprint() | fingerprint.of_rows(rows, "validation ")
+        return windows.fingerprint() | fingerprint_of_validation()
 
     made = windows.preprocessor, chunks.target_axes
     return PreparedFit(options, job, batch, *made, rows_fingerprint)

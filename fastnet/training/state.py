@@ -7,16 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
 
-from numpy.typing import NDArray
-
-from fastnet.backends.base import Backend, Engine, LossSums
+from fastnet.backends.base import Engine, LossSums
 from fastnet.model import Model
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.metrics import Metric
 from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.optimizers import LBFGS, Optimizer
-from fastnet.preprocessing.samples import Samples
 from fastnet.training.callbacks import Callback, Run
 from fastnet.training.history import History
 
@@ -26,19 +23,21 @@ Snapshot = tuple[Array, Array]
 NOTHING: Final = LossSums(0.0, 0.0, 0.0, 0)
 
 
-@dataclass(frozen=True)
-class EvaluationSet:
-    """Rows to evaluate, with their targets and weights on the host."""
+class HeldOut(Protocol):
+    """Rows to evaluate after each epoch.
 
-    rows: Batch
-    targets: NDArray[Any]
-    weight: NDArray[Any] | None
-    prefix: str
+    Attributes
+    ----------
+    prefix : str
+        Of the names of their metrics.
+    """
 
-    @classmethod
-    def of(cls, checked: Samples, backend: Backend, prefix: str) -> Self:
-        """Return checked rows on the backend."""
-        return cls(backend.place(checked.rows), checked.targets, checked.rows.weight, prefix)
+    @property
+    def prefix(self) -> str: ...
+
+    def evaluate(self, job: TrainingJob) -> dict[str, float]:
+        """Return loss, score and the job's metrics for these rows, with the prefix."""
+        ...
 
 
 @dataclass
@@ -63,7 +62,7 @@ class TrainingJob:
     rows: Batch
     loss: Loss
     epochs: int = 1
-    validation: EvaluationSet | None = None
+    validation: HeldOut | None = None
     metrics: list[tuple[str, Metric]] = field(default_factory=list)
     callbacks: list[Callback] = field(default_factory=list)
     target_variance: float = 0.0

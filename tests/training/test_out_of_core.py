@@ -293,7 +293,7 @@ def bad(place: tuple[int, int], value: float) -> NDArray[Any]:
 
 ALL = Chunks(MATRIX, target=-1)
 BAD: dict[str, tuple[Any, str]] = {
-    "no target": (lambda n, p: Chunks(MATRIX), "need targets"),
+    "no target": (lambda n, p: n.fit(Chunks(MATRIX)), "need targets"),
     "two targets": (lambda n, p: Chunks(X, Y, target=0), "need targets"),
     "rows": (lambda n, p: Chunks(X, Y[:-1]), "x has 203 rows, and y has 202"),
     "index": (lambda n, p: Chunks(MATRIX, target=4), "4 columns: expected an index of one, got 4"),
@@ -304,10 +304,13 @@ BAD: dict[str, tuple[Any, str]] = {
     "twice": (lambda n, p: Chunks(MATRIX, target=1, weight=1), "all be different"),
     "nothing left": (lambda n, p: Chunks(Y[:, None], target=0), "no column beside"),
     "no file": (lambda n, p: Chunks("none.npy", target=0), "There is no file 'none.npy'"),
-    "other file": (lambda n, p: Chunks(__file__, target=0), "expected a .npy or a .parquet file"),
+    "other file": (lambda n, p: Chunks(__file__, target=0), "expected one of .npy, .parquet, .csv"),
     "no npy": (lambda n, p: Chunks(p / "bad.npy", target=0), "is not a readable NumPy file"),
     "no parquet": (lambda n, p: Chunks(p / "bad.parquet", target=0), "not a readable Parquet file"),
-    "texts": (lambda n, p: Chunks(p / "texts.parquet", target="a"), "column 'a' has type string"),
+    "texts": (
+        lambda n, p: n.fit(Chunks(p / "texts.parquet", target="a")),
+        "row 1, column 'a': 'x' is not a number",
+    ),
     "name": (
         lambda n, p: Chunks(p / "good.parquet", target="D"),
         "no column 'D'; did you mean 'd'",
@@ -346,7 +349,7 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
 ) -> None:
     (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY\x01\x00nonsense")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1nonsensePAR1")
-    pq.write_table(pa.table({"a": ["x", "y"]}), tmp_path / "texts.parquet")
+    pq.write_table(pa.table({"a": ["x", "y"], "b": [1, 2]}), tmp_path / "texts.parquet")
     parquet(tmp_path / "good.parquet")
     net = network()
     before = np.array(net.parameters)

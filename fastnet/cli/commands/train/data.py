@@ -87,7 +87,7 @@ class TrainingData:
             rows = Rows(self.name, self.x, self.y, self.target, weight=self.weight)
             return rows.take(index)
         first = int(index.min())
-        pieces = [(x, y) for _, x, y, _ in self.x.pieces(first, int(index.max()) + 1)]
+        pieces = [(p.x, p.y) for p in self.x.pieces(first, int(index.max()) + 1)]
         x, y = (np.concatenate(parts)[index - first] for parts in zip(*pieces, strict=True))
         return Rows(self.name, x, y, self.target)
 

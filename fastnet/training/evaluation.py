@@ -1,0 +1,55 @@
+"""Loss, score and metrics of rows that the network was not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from fastnet.backends.base import Backend, LossSums
+from fastnet.nn.batch import Batch
+from fastnet.nn.losses import Loss
+from fastnet.nn.metrics import r2, r2_from, variance
+from fastnet.preprocessing.samples import Samples
+from fastnet.training.state import TrainingJob
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Rows to evaluate, with their targets and weights on the host."""
+
+    rows: Batch
+    targets: NDArray[Any]
+    weight: NDArray[Any] | None
+    prefix: str
+
+    @classmethod
+    def of(cls, checked: Samples, backend: Backend, prefix: str) -> Self:
+        """Return checked rows on the backend."""
+        return cls(backend.place(checked.rows), checked.targets, checked.rows.weight, prefix)
+
+    def evaluate(self, job: TrainingJob) -> dict[str, float]:
+        """Return loss, score and the job's metrics for these rows, with their prefix."""
+        loss, prefix, targets, weight = job.loss, self.prefix, self.targets, self.weight
+        tally, outputs = job.engine.evaluate(self.rows, loss)
+        spread_of = variance(targets, weight) if loss.metric == "r2" else 0.0
+        values = measure(tally, loss, spread_of, prefix)
+        several = loss.metric == "r2" and targets.shape[1] > 1
+        if job.metrics or several:
+            outputs = job.model.backend_object.to_host(outputs)
+        if several:  # the tally pools the errors of all outputs
+            values[f"{prefix}r2"] = r2(targets, outputs, weight)
+        for name, metric in job.metrics:
+            values[prefix + name] = metric(targets, outputs, weight)
+        return values
+
+
+def measure(tally: LossSums, loss: Loss, target_variance: float, prefix: str) -> dict[str, float]:
+    """Return the loss, and accuracy or R2, from the sums of an epoch or an evaluation."""
+    values = {f"{prefix}loss": tally.mean_loss}
+    if loss.metric == "accuracy":
+        values[f"{prefix}accuracy"] = tally.mean_score
+    elif loss.metric == "r2":
+        values[f"{prefix}r2"] = r2_from(tally.mean_score, target_variance)
+    return values

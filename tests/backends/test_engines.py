@@ -396,6 +396,17 @@ TRAINED = {
         True,
     ),
     "one layer": ((Dense(3, "sigmoid"),), BCE(), False, False),
+    "residual": (
+        (
+            Residual([Dropout(0.25), Dense(4, "silu")]),
+            Dense(6, "relu"),
+            Residual([Residual([LayerNorm(), Dense(6, "gelu")]), Dense(9), Dense(6, "tanh")]),
+            Dense(3),
+        ),
+        MSE(),
+        False,
+        True,
+    ),
 }
 
 
@@ -741,7 +752,10 @@ def peak_of_a_step(run: Run, *, keep: bool = False) -> int:
 
 ROOMY = 20_000  # rows
 ALLOWED = 4 * ROOMY  # elements: a quarter of the smallest array of a batch, and NumPy's buffers
-WIDE = Dense(64, "tanh"), BatchNorm("silu"), Dense(32, "gelu"), LayerNorm("elu")
+WIDE = (
+    *(Dense(64, "tanh"), BatchNorm("silu"), Dense(32, "gelu"), LayerNorm("elu")),
+    Residual([Dense(32, "relu"), Dense(32)]),
+)
 
 
 @pytest.fixture(params=["float32", "float64"])

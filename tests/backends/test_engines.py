@@ -152,6 +152,11 @@ LAYERED = {
         Residual([Dense(7, "relu"), Dense(6, "relu")]),
         Dense(3),
     ),
+    "a connection from a ReLU to a dense layer": (
+        Dense(9, "relu"),
+        Residual([Dense(7, "relu"), Dense(9)]),
+        Dense(3),
+    ),
     "a connection around a normalisation": (Dense(5), Residual([BatchNorm("elu")]), Dense(3)),
     "dropout of nothing": (Dense(6, "tanh"), Dropout(0.0), Dense(3)),
 }

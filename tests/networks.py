@@ -375,6 +375,9 @@ def small_networks(draw: st.DrawFn, *, smooth: bool = False) -> tuple[Plan, Loss
         # Of one or two units nothing is left but their order: the gradient is 0 but for rounding.
         if units > 4 and draw(st.booleans()):
             layers.append(LayerNorm())
+        if draw(st.integers(0, 2)) == 0:
+            inside = Dense(draw(width), draw(st.sampled_from(hidden))), Dense(units)
+            layers.append(Residual(inside))
     least = 2 if ACTIVATIONS[output].output_only else 1
     layers.append(Dense(outputs_for(loss, max(least, draw(st.integers(1, 6)))), output))
     return make_plan(draw(width), tuple(layers)), loss

@@ -551,7 +551,7 @@ def optimizer_step(
 def flatten(network: list, tensors: list) -> list:
     """Return every number under ``w`` and ``b``, layer by layer."""
     flat = []
-    for layer, values in zip(network, tensors, strict=True):
+    for layer, values in _leaves(network, tensors):
         if "w" not in values:
             continue
         rows = values["w"] if layer["kind"] == "dense" else [values["w"]]
@@ -559,10 +559,19 @@ def flatten(network: list, tensors: list) -> list:
     return flat
 
 
+def _leaves(network: list, tensors: list) -> list:
+    """Pairs of each layer and what belongs to it, those inside of residual connections too."""
+    pairs = []
+    for layer, values in zip(network, tensors, strict=True):
+        inside = layer["kind"] == "residual"
+        pairs += _leaves(layer["layers"], values["layers"]) if inside else [(layer, values)]
+    return pairs
+
+
 def unflatten(network: list, flat: list) -> None:
     """Put numbers back into the network's ``w`` and ``b``."""
     numbers = iter(flat)
-    for layer in network:
+    for layer, _ in _leaves(network, network):
         if layer["kind"] == "dense":
             layer["w"] = [[next(numbers) for _ in row] for row in layer["w"]]
         elif "w" in layer:
@@ -586,7 +595,7 @@ def train(
     A batch is a dict of ``x`` and ``target``, and of ``weight`` and ``masks`` where there are any.
     """
     decayed = []
-    for layer in network:
+    for layer, _ in _leaves(network, network):
         if layer["kind"] == "dense":
             decayed += [True] * (len(layer["w"]) * len(layer["b"])) + [False] * len(layer["b"])
         elif "w" in layer:

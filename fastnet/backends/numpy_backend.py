@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from fastnet.backends.base import Backend, Engine, LossSums, zeros_tally
+from fastnet.backends.numpy_layer import Layer
 from fastnet.backends.numpy_update import Update
 from fastnet.backends.threads import blas_pools
 from fastnet.kernels import abi
-from fastnet.nn import activations, random
-from fastnet.nn.activations import Activation
+from fastnet.nn import random
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.loss_arrays import LossArrays
 from fastnet.nn.losses import Loss
@@ -33,25 +32,6 @@ PIECE: Final = 2**15
 
 # An overflow needs no warning: it makes the loss infinite or NaN, and training checks the loss.
 _quietly = np.errstate(all="ignore")
-
-
-@dataclass(slots=True)
-class _Layer:
-    """One layer's record of the plan, and views of its parameters, gradients and workspace."""
-
-    op: NDArray[np.void]
-    activation: Activation
-    w: Array  # (I, O) of a dense layer, gamma (O,) of a normalisation
-    b: Array  # (O,), or beta
-    dw: Array
-    db: Array
-    running_mean: Array  # (O,)
-    running_var: Array
-    y: Array = None  # (rows, O)
-    z: Array = None
-    dz: Array = None  # first the gradient with respect to y, then to z
-    xhat: Array = None  # normalised input, or dropout mask
-    scale: Array = None  # 1 / deviation: (1, O) of a batch, (rows, 1) of a layer normalisation
 
 
 class NumpyEngine(Engine):
@@ -66,32 +46,11 @@ class NumpyEngine(Engine):
         self.gradients = np.zeros_like(parameters)
         self.tally = zeros_tally()
         self._update = Update(plan, parameters, self.gradients)
-        self._layers = [self._make_layer(op) for op in plan.ops]
+        self._layers = [Layer.of(op, parameters, self.gradients, state) for op in plan.ops]
         self._ends = plan.ends
         self._column = np.empty(plan.widest, dtype)
         self._rows = 0
         self._training = False
-
-    def _make_layer(self, op: NDArray[np.void]) -> _Layer:
-        inputs, outputs = int(op["inputs"]), int(op["outputs"])
-        shape = (inputs, outputs) if op["kind"] == abi.DENSE else (outputs,)
-
-        def view(flat: Array, offset: int, shape: tuple[int, ...]) -> Array:
-            return (
-                flat[offset : offset + int(np.prod(shape))].reshape(shape) if offset >= 0 else None
-            )
-
-        p, g, s = self.parameters, self.gradients, int(op["state"])
-        return _Layer(
-            op=op,
-            activation=activations.BY_CODE[int(op["activation"])],
-            w=view(p, int(op["weight"]), shape),
-            b=view(p, int(op["bias"]), (outputs,)),
-            dw=view(g, int(op["weight"]), shape),
-            db=view(g, int(op["bias"]), (outputs,)),
-            running_mean=view(self.state, s, (outputs,)),
-            running_var=view(self.state, s + outputs if s >= 0 else -1, (outputs,)),
-        )
 
     def reserve(self, rows: int) -> None:
         if rows <= self._rows:
@@ -195,7 +154,7 @@ class NumpyEngine(Engine):
             x = y
         return x
 
-    def _dropout_forward(self, layer: _Layer, z: Array, x: Array, seed: int, step: int) -> None:
+    def _dropout_forward(self, layer: Layer, z: Array, x: Array, seed: int, step: int) -> None:
         """``z = x * mask`` in training, ``z = x`` otherwise."""
         if not self._training:
             np.copyto(z, x)
@@ -205,7 +164,7 @@ class NumpyEngine(Engine):
         random.dropout_mask(mask, rate=rate, step=step, stream=stream, seed=seed)
         np.multiply(x, mask, out=z)
 
-    def _batch_norm_forward(self, layer: _Layer, z: Array, x: Array) -> None:
+    def _batch_norm_forward(self, layer: Layer, z: Array, x: Array) -> None:
         """``z = gamma xhat + beta``, ``xhat = (x - mean) / sqrt(var + epsilon)`` by columns."""
         xhat, count = layer.xhat[: len(x)], len(x)
         mean = self._column[: x.shape[1]]
@@ -234,7 +193,7 @@ class NumpyEngine(Engine):
         np.multiply(xhat, layer.w, out=z)
         z += layer.b
 
-    def _layer_norm_forward(self, layer: _Layer, z: Array, x: Array) -> None:
+    def _layer_norm_forward(self, layer: Layer, z: Array, x: Array) -> None:
         """``z = gamma xhat + beta``, ``xhat = (x - mean) / sqrt(var + epsilon)`` by rows."""
         xhat, scale = layer.xhat[: len(x)], layer.scale[: len(x)]
         np.mean(x, axis=1, keepdims=True, out=scale)
@@ -315,7 +274,7 @@ class NumpyEngine(Engine):
         self.tally[abi.WEIGHT_SUM] += total
         self.tally[abi.STEPS] += np.isfinite(self.tally[abi.LOSS_SUM])
 
-    def _dropout_backward(self, layer: _Layer, dx: Array | None, dz: Array) -> None:
+    def _dropout_backward(self, layer: Layer, dx: Array | None, dz: Array) -> None:
         if dx is None:
             return
         if self._training:
@@ -323,7 +282,7 @@ class NumpyEngine(Engine):
         else:
             np.copyto(dx, dz)
 
-    def _norm_backward(self, layer: _Layer, dx: Array | None, dz: Array) -> None:
+    def _norm_backward(self, layer: Layer, dx: Array | None, dz: Array) -> None:
         """``dx = scale (g - mean(g) - xhat mean(g xhat))`` with ``g = gamma dz``.
 
         The means run over the batch or over the units; they vanish where the statistics are

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.errors import InputError, suggest
+from fastnet.errors import InputError, nearest
 from fastnet.kernels import abi
 from fastnet.nn import gelu
 
@@ -335,10 +335,37 @@ def from_stored(name: Any) -> Any:
     return _NAMED.get(name, name) if isinstance(name, str) else name
 
 
+_ELSEWHERE: Final = {
+    "linear": "identity",
+    "none": "identity",
+    "logistic": "sigmoid",
+    "expit": "sigmoid",
+    "swish": "silu",
+    "exponential": "exp",
+    "rectify": "relu",
+}
+"""Names of other libraries, in small letters."""
+
+
 def get(name: str) -> Activation:
     """Return the row of that name; raise `InputError` with the nearest name if it is unknown."""
     try:
         return ACTIVATIONS[name]
     except (KeyError, TypeError):
-        message = f"unknown activation {name!r}{suggest(name, ACTIVATIONS)}"
-        raise InputError(message) from None
+        raise InputError(_unknown(name)) from None
+
+
+def _unknown(given: Any) -> str:
+    """Return what to say of an activation that there is not: a name, or a function."""
+    called = given if isinstance(given, str) else getattr(given, "__name__", None)
+    called = type(given).__name__ if called is None and callable(given) else called or str(given)
+    ours = _ELSEWHERE.get(called.casefold())
+    hint = f"; did you mean {ours!r}?" if ours else nearest(called, ACTIVATIONS)
+    known = f"Known: {', '.join(ACTIVATIONS)}."
+    if not callable(given):
+        return f"unknown activation {given!r}{hint} {known}"
+    return (
+        f"an activation must be a name, not the function {called}, since the compiled loops and "
+        f"the exports compute the known ones alone{hint} A function of your own can follow outputs "
+        f"without an activation, in a loop of your own with net.forward and net.backward. {known}"
+    )

@@ -111,7 +111,7 @@ def hidden_layers(model: Any) -> list[Layer]:
 
 def _each(name: str, value: Any, single: type | tuple[type, ...], count: int) -> list[Any]:
     """Return one value for each hidden layer, from a single value or a list of that length."""
-    if isinstance(value, single):
+    if isinstance(value, single) or callable(value):  # layers refuse functions
         return [value] * count
     if not isinstance(value, Sequence) or len(value) != count:
         raise InputError(

@@ -5,7 +5,7 @@
 ``disk_cache``     compiled kernels on disk: found by content, and a fault there is never an error
 ``vectors``        the width of this machine's vectors, and their code
 ``lanes``          vectors as values in kernels: arithmetic, comparisons, loads and stores
-``elementary``     exp, expm1, log, log1p and tanh of a vector
+``elementary``     exp, expm1, log, log1p, tanh and the normal distribution, of a vector
 ``frame``          arrays at addresses; the record of all that a compiled step works on
 ``microkernel``    a register tile of a matrix product
 ``dots``           products with few columns
@@ -18,6 +18,7 @@
 ``losses``         loss, score and gradient, by code
 ``loss_head``      the losses of a batch: targets, weights, sums
 ``norm``           batch and layer normalisation
+``residual``       the end of a residual connection
 ``optimizers``     updates, in one pass each
 ``tiny``           the gradients of a batch for networks of a few dozen parameters
 ``network``        forward, backward and update of a whole network, for a range of rows

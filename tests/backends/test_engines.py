@@ -152,6 +152,11 @@ LAYERED = {
         Residual([Dense(7, "relu"), Dense(6, "relu")]),
         Dense(3),
     ),
+    "a connection from a ReLU to a dense layer": (
+        Dense(9, "relu"),
+        Residual([Dense(7, "relu"), Dense(9)]),
+        Dense(3),
+    ),
     "a connection around a normalisation": (Dense(5), Residual([BatchNorm("elu")]), Dense(3)),
     "dropout of nothing": (Dense(6, "tanh"), Dropout(0.0), Dense(3)),
 }
@@ -396,6 +401,17 @@ TRAINED = {
         True,
     ),
     "one layer": ((Dense(3, "sigmoid"),), BCE(), False, False),
+    "residual": (
+        (
+            Residual([Dropout(0.25), Dense(4, "silu")]),
+            Dense(6, "relu"),
+            Residual([Residual([LayerNorm(), Dense(6, "gelu")]), Dense(9), Dense(6, "tanh")]),
+            Dense(3),
+        ),
+        MSE(),
+        False,
+        True,
+    ),
 }
 
 
@@ -741,7 +757,10 @@ def peak_of_a_step(run: Run, *, keep: bool = False) -> int:
 
 ROOMY = 20_000  # rows
 ALLOWED = 4 * ROOMY  # elements: a quarter of the smallest array of a batch, and NumPy's buffers
-WIDE = Dense(64, "tanh"), BatchNorm("silu"), Dense(32, "gelu"), LayerNorm("elu")
+WIDE = (
+    *(Dense(64, "tanh"), BatchNorm("silu"), Dense(32, "gelu"), LayerNorm("elu")),
+    Residual([Dense(32, "relu"), Dense(32)]),
+)
 
 
 @pytest.fixture(params=["float32", "float64"])

@@ -93,7 +93,8 @@ def test_backends_agree_on_any_network(data: st.DataObject) -> None:
     backends = usable_backends()
     dtype = np.dtype(data.draw(st.sampled_from(["float32", "float64"])))
     plan, loss = data.draw(small_networks(smooth=dtype == np.float32))
-    count, seed = data.draw(st.integers(1, 30)), data.draw(small_seeds)
+    # Of a single row, probability and target may cancel in the gradient but for rounding.
+    count, seed = data.draw(st.integers(3, 30)), data.draw(small_seeds)
     rows = random_rows(plan, loss, count, seed=seed, weighted=data.draw(st.booleans()))
     parameters, state = random_parameters(plan, seed), random_state(plan, seed)
     expected = None

@@ -7,7 +7,7 @@ from pathlib import Path
 import fastnet.kernels
 from tests.checkout import ROOT
 
-SHARED = {"activations", "losses", "norm", "optimizers", "random", "tiny"}
+SHARED = {"activations", "losses", "norm", "optimizers", "random", "residual", "tiny"}
 CPU, CUDA = ROOT / "kernels" / "cpu", ROOT / "kernels" / "cuda"
 
 

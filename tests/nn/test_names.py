@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
+import fastnet as fn
 from fastnet.errors import FastNetError, InputError
 from fastnet.nn import activations, initializers, losses, optimizers
 
@@ -36,11 +38,66 @@ def test_a_near_miss_is_answered_with_the_nearest_name(kind: str) -> None:
         get(known[:-1] + known[-1] * 2)
 
 
+def relu(z: Any) -> Any:
+    return np.maximum(z, 0)
+
+
+class ReLU:
+    def __call__(self, z: Any) -> Any:
+        return relu(z)
+
+
+@pytest.mark.parametrize(
+    ("given", "called", "ours"),
+    [(relu, "relu", "relu"), (np.tanh, "tanh", "tanh"), (ReLU(), "ReLU", "relu"),
+     (ReLU, "ReLU", "relu"), (lambda z: z, "<lambda>", None)],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda f: fn.Dense(3, f),
+        fn.BatchNorm,
+        fn.LayerNorm,
+        lambda f: fn.Residual([fn.Dense(3, f)]),
+        lambda f: fn.Network([2, 3, 1], activation=f),
+        lambda f: fn.Network([2, 3, 1], output_activation=f),
+    ],
+    ids=["dense", "batch norm", "layer norm", "residual", "hidden", "output"],
+)
+def test_a_function_as_activation_is_told_why_not_and_what_instead(
+    use: Callable[[Any], Any], given: Any, called: str, ours: str | None
+) -> None:
+    why = "the compiled loops and the exports compute the known ones alone"
+    hint = rf"; did you mean '{ours}'\?" if ours else r"\."
+    instead = "in a loop of your own with net.forward and net.backward"
+    refusal = f"must be a name, not the function {called}, since {why}{hint} .*{instead}. Known: id"
+    with pytest.raises(InputError, match=refusal):
+        use(given)
+
+
+def test_an_estimator_says_so_too() -> None:
+    sklearn = pytest.importorskip("fastnet.sklearn", reason="scikit-learn is not installed")
+    for activation in (relu, ("relu", relu)):
+        model = sklearn.FastNetRegressor(hidden_layers=(3, 3), activation=activation)
+        with pytest.raises(InputError, match="must be a name, not the function relu"):
+            model.fit(np.eye(4), np.arange(4.0))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("linear", "identity"), ("swish", "silu"), ("Logistic", "sigmoid"), (None, "identity")],
+)
+def test_an_activation_of_another_library_is_answered_with_ours(theirs: Any, ours: str) -> None:
+    with pytest.raises(InputError, match=rf"unknown activation {theirs!r}; did you mean '{ours}'"):
+        activations.get(theirs)
+
+
 @pytest.mark.parametrize("value", [3, None, ["relu"], int])
 @each_kind
 def test_what_is_no_name_is_refused(kind: str, value: Any) -> None:
     get, _ = LOOK_UP[kind]
     if kind == "loss" and value is None:  # the one that suits the output
         return
-    with pytest.raises(InputError, match=f"unknown {kind}|must be a name or an? {kind.title()}"):
+    refusal = f"unknown {kind}|must be a name or an? {kind.title()}|{kind} must be a name"
+    with pytest.raises(InputError, match=refusal):
         get(value)

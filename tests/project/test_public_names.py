@@ -12,8 +12,8 @@ PUBLIC = """
 LBFGS SGD Adagrad Adam AdamW BackendUnavailableError BatchNorm Callback CheckpointError
 CheckpointWarning DataError DataNotFoundError Dense DivergenceError Dropout EarlyStopping
 FastNetError FastNetWarning History InputError JsonLines LayerNorm Lion ModelFileError NAdam Network
-OutOfMemoryError RMSprop ResumeWarning Run TensorBoard __version__ available_backends data export
-get_backend initializers load losses optimizers plotting schedules tables
+OutOfMemoryError RMSprop Residual ResumeWarning Run TensorBoard __version__ available_backends data
+export get_backend initializers load losses optimizers plotting schedules tables
 """
 
 MODULES = {

@@ -16,7 +16,7 @@ from fastnet.backends.gpu.runtime import Epilogue, Runtime
 from fastnet.errors import FastNetWarning
 from fastnet.kernels.cuda import loader
 from fastnet.nn.batch import Batch
-from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, Layer, LayerNorm
+from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, Layer, LayerNorm, Residual
 from fastnet.nn.losses import MSE, CrossEntropy, Huber, Loss, Quantile
 from fastnet.nn.optimizers import LBFGS, OPTIMIZERS, SGD, Adam, Optimizer
 from fastnet.nn.plan import Plan, make_plan
@@ -41,6 +41,15 @@ NETWORKS: dict[str, tuple[tuple[Layer, ...], Loss]] = {
             Dense(7, "silu", bias_rate=0.5, blocks=(Block(3, 2), Block(4, 5, rate=3.0))),
             LayerNorm(),
             Dense(3, weight_rate=0.1, bias_rate=0),
+        ),
+        MSE(),
+    ),
+    "residual": (
+        (
+            Residual([Dropout(0.25), Dense(7, "silu")]),
+            Dense(9, "relu"),
+            Residual([Residual([LayerNorm()]), Dense(21, "relu"), Dense(9)]),
+            Dense(3),
         ),
         MSE(),
     ),
@@ -426,6 +435,23 @@ def test_a_product_may_have_any_of_the_epilogues(
         assert_close(a, b, terms=120)
     masked = Epilogue.RELU_BACKWARD in epilogues and dtype == np.float32
     assert ("dense_backward_epilogue" in runtime.launches) == (not masked)
+
+
+@emulated
+@pytest.mark.parametrize("epilogues", [(), tuple(Epilogue)], ids=["none", "all"])
+def test_a_gradient_that_joins_behind_a_relu_joins_before_its_derivative(
+    monkeypatch: pytest.MonkeyPatch, epilogues: tuple[Epilogue, ...]
+) -> None:
+    inside = Residual([Dense(19, "relu"), Dense(19)])
+    layers = Dense(19, "relu"), inside, Dense(33, "relu"), inside.layers[0], inside, Dense(3)
+    monkeypatch.setitem(NETWORKS, "joined", (layers, MSE()))
+    expected = Training(None, "joined", np.float32)
+    runtime = HostRuntime(np.float32, epilogues=epilogues)
+    got = Training(runtime, "joined", np.float32)
+    for _ in range(2):
+        expected.epoch(), got.epoch()
+    for a, b in zip(got.results(), expected.results(), strict=True):
+        assert_close(a, b, terms=120)
 
 
 @emulated

@@ -11,7 +11,7 @@ from fastnet import Network, backends
 from fastnet.backends.base import Engine, TrainConfig
 from fastnet.errors import BackendUnavailableError, InputError
 from fastnet.nn.batch import Batch
-from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, LayerNorm
+from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, LayerNorm, Residual
 from fastnet.nn.losses import MSE, CrossEntropy
 from fastnet.nn.optimizers import Adam
 from fastnet.nn.plan import make_plan
@@ -29,6 +29,11 @@ LAYERS = {
         BatchNorm("silu"),
         Dropout(0.25),
         LayerNorm("gelu"),
+        Dense(5, "softmax"),
+    ),
+    "residual": (
+        Dense(19, "relu"),
+        Residual([LayerNorm(), Dense(33, "relu"), Dense(19)]),
         Dense(5, "softmax"),
     ),
     "rates": (

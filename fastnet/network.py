@@ -15,7 +15,7 @@ from fastnet.backends.base import TrainConfig
 from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs, is_table
-from fastnet.errors import DivergenceError, InputError
+from fastnet.errors import DivergenceError, InputError, ModelFileError
 from fastnet.inspection import calibration, input_gradients
 from fastnet.model import Model
 from fastnet.nn import metrics as metric_table
@@ -32,10 +32,12 @@ from fastnet.preprocessing import datasets
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.learn import require_plain
 from fastnet.preprocessing.samples import Samples
+from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.target import axes_of
 from fastnet.preprocessing.weights import ClassWeight
 from fastnet.serialization import model_file
 from fastnet.serialization.model_file import ModelFile
+from fastnet.serialization.training_state import TrainingState
 from fastnet.training import chunk_pass, fit, lbfgs, loop, out_of_core
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import writer
@@ -82,7 +84,7 @@ class Network(Model):
     state : (S,) array of the backend
         Running statistics of batch normalisation.
     history : History or None
-        History of the newest call of `fit`.
+        History of the newest call of `fit`; saved by ``save(path, optimizer=True)``.
     loss : Loss or None
         Loss of the last training, the default of all methods that need one; assign a name, a loss
         or a function to change it. Saved with the model, but of a function only its name.
@@ -95,7 +97,7 @@ class Network(Model):
     temperature : float or None
         The temperature that `calibrate` folded into the last layer; None after more training.
     optimizer_state : OptimizerState or None
-        Moments and counters of the last optimizer; not saved with the model.
+        Moments and counters of the last optimizer; saved by ``save(path, optimizer=True)``.
 
     Examples
     --------
@@ -597,12 +599,19 @@ class Network(Model):
 
     # --- saving ----------------------------------------------------------------------------------
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str], *, optimizer: bool = False) -> None:
         """Write the network to one ``.safetensors`` file, which `fastnet.load` reads.
 
-        The file holds weights, architecture, preprocessor, loss and label names, but neither code
-        nor the optimizer's moments; of a loss that is a function, its name. An existing file is
-        replaced atomically.
+        The file holds weights, architecture, preprocessor, loss and label names, but no code; of a
+        loss that is a function, its name. An existing file is replaced atomically.
+
+        Parameters
+        ----------
+        optimizer : bool, default False
+            Whether it also holds what training goes on from: `optimizer_state`, the rows that a
+            running `Scaler` has counted, and `history`. Then further calls of `fit`, `partial_fit`
+            and `update` on the loaded network, on the same backend, have the bits of those on the
+            network itself. The file is two to three times as large.
         """
         to_host = self.backend_object.to_host
         named = {**self.named_parameters(), **self.named_state()}
@@ -616,8 +625,19 @@ class Network(Model):
             label_names=self.label_names,
             temperature=self.temperature,
             target_axes=self.target_axes,
+            training=self._training_state() if optimizer else None,
         )
         model_file.write(Path(path), content)
+
+    def _training_state(self) -> TrainingState:
+        """Return what training goes on from, on the host."""
+        state, history = self.optimizer_state, self.history
+        if state is not None:
+            state = state.copy(lambda a: np.ascontiguousarray(self.backend_object.to_host(a)))
+        scaling = getattr(self.preprocessor, "moments", None)
+        if history is None:
+            return TrainingState(state, scaling)
+        return TrainingState(state, scaling, history.description(), history.arrays())
 
     # --- internals -------------------------------------------------------------------------------
 
@@ -663,7 +683,24 @@ def load(
     network.loss = content.loss if loss is None else loss
     network.label_names, network.temperature = content.label_names, content.temperature
     network.target_axes = content.target_axes
+    if content.training is not None:
+        _restore(network, path, content.training)
     return network.to(backend)
+
+
+def _restore(network: Network, path: str | PathLike[str], training: TrainingState) -> None:
+    """Give a network what training goes on from."""
+    if training.state is not None:
+        network.optimizer_state = training.state.copy(network.backend_object.own)
+    if training.scaling is not None:
+        if not isinstance(network.preprocessor, Scaler):
+            raise ModelFileError(f"{path}: it has the rows so far of a scaler that is not there.")
+        network.preprocessor = replace(network.preprocessor, moments=training.scaling)
+    if training.history is not None:
+        try:
+            network.history = History.of_description(training.history, training.records or {})
+        except (InputError, KeyError) as error:
+            raise ModelFileError(f"{path}: its history is not valid: {error}") from None
 
 
 def _read_layers(

@@ -34,8 +34,8 @@ class Scaler:
         Standard deviation (of the population); 1 for a column that is constant.
     target : TableTarget or None
     moments : Moments or None
-        Mean, variance and weight of the rows so far, to which `plus` adds further ones. Model files
-        do not hold them, so a scaler that was loaded stays as it is.
+        Mean, variance and weight of the rows so far, to which `plus` adds further ones. A model
+        file holds them with ``save(path, optimizer=True)``; else a loaded scaler stays as it is.
 
     Raises
     ------

@@ -118,6 +118,15 @@ class Moments:
         with np.errstate(over="ignore"):  # infinity is refused later
             return cls(weight, mean.copy(), np.zeros_like(mean), weight * deviation**2)
 
+    def matrix(self) -> NDArray[np.float64]:
+        """Return what `of_matrix` takes (3, C): origin, mean and sum of squares."""
+        return np.stack([self._origin, self._mean, self._square])
+
+    @classmethod
+    def of_matrix(cls, weight: float, matrix: Array) -> Self:
+        """Return the moments of `weight` and `matrix`."""
+        return cls(weight, *(part.copy() for part in matrix))
+
     def plus(self, values: Array, weight: Array | None) -> Self:
         """Return the moments with further rows (B,) or (B, C)."""
         values = values.reshape(len(values), -1).astype(np.float64)

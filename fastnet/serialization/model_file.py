@@ -22,7 +22,8 @@ from fastnet.nn.losses import GaussianNLL, Loss
 from fastnet.nn.plan import Plan, make_plan
 from fastnet.preprocessing import serialize, validation
 from fastnet.preprocessing.base import Preprocessor
-from fastnet.serialization import safetensors_file
+from fastnet.serialization import safetensors_file, training_state
+from fastnet.serialization.training_state import TrainingState
 from fastnet.utils.files import write_atomically
 from fastnet.utils.param_validation import check_float, check_int, check_list
 
@@ -53,6 +54,7 @@ class ModelFile:
     label_names: tuple[str, ...] | None = None
     temperature: float | None = None
     target_axes: int = 2
+    training: TrainingState | None = None
 
 
 def write(path: Path, model: ModelFile) -> None:
@@ -83,6 +85,9 @@ def write(path: Path, model: ModelFile) -> None:
         "preprocessor": content,
         "target_axes": model.target_axes,
     }
+    if model.training is not None:
+        description["training"], more = training_state.write(model.training)
+        contiguous |= more
     packed = safetensors_file.pack(_KIND, description, {**model.tensors, **contiguous})
     write_atomically(path, packed)
 
@@ -111,6 +116,8 @@ def _restore(description: dict[str, Any], found: dict[str, NDArray[Any]]) -> Mod
     # Read the architecture, and check that the file has its tensors before memory is allocated.
     plan = make_plan(check_int("inputs", description["inputs"]), _layers(description["layers"]))
     dtype = validation.dtype_of(description["dtype"])
+    of_training = {name: v for name, v in found.items() if training_state.is_tensor(name)}
+    found = {name: values for name, values in found.items() if name not in of_training}
     tensors = {name: values for name, values in found.items() if not serialize.is_tensor(name)}
     _require_tensors(plan, dtype, tensors)
 
@@ -136,6 +143,7 @@ def _restore(description: dict[str, Any], found: dict[str, NDArray[Any]]) -> Mod
         else check_float("temperature", temperature, above=0),
         # Files of before have none: their predictions stay (N, 1).
         target_axes=check_int("target_axes", description.get("target_axes", 2), most=2),
+        training=training_state.read(description.get("training"), of_training, plan, dtype),
     )
     _require_fit(model)
     return model

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fastnet.errors import DataError, InputError
+from fastnet.utils.param_validation import check_int, check_list, to_float
+
+_TEXTS = ("monitor", "mode", "task")
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
@@ -90,6 +97,59 @@ class History(Mapping[str, list[float]]):
             raise DataError(f"{path} cannot be read: {error.strerror}.") from None
         except (ValueError, TypeError, KeyError, AttributeError):
             raise DataError(f"{path} is no log of a training.") from None
+        return history
+
+    # --- as JSON values and arrays ---------------------------------------------------------------
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return ``epochs``, and the metrics under their index."""
+        metrics = {str(k): np.array(v, np.float64) for k, v in enumerate(self.values())}
+        return {"epochs": np.array(self.epochs, np.int64), **metrics}
+
+    @classmethod
+    def of_arrays(cls, names: Sequence[Any], arrays: Mapping[str, NDArray[Any]]) -> History:
+        """Return a history of metrics of these names; raise `InputError` for what is none."""
+        epochs = arrays["epochs"]
+        if epochs.dtype != np.int64 or epochs.ndim != 1:
+            raise InputError("the epochs of the history are not whole numbers.")
+        records: dict[str, list[float]] = {}
+        for index, name in enumerate(names):
+            values = arrays[str(index)]
+            if not isinstance(name, str) or values.dtype != np.float64 or values.ndim != 1:
+                raise InputError(f"the history {name!r} is not one number an epoch.")
+            records[name] = values.tolist()
+        if len(records) != len(arrays) - 1:
+            raise InputError("the history has records without a name of their own.")
+        return cls(epochs.tolist(), records)
+
+    def description(self) -> dict[str, Any]:
+        """Return all but the numbers as plain JSON values, for a model file."""
+        texts = {name: getattr(self, name) for name in _TEXTS}
+        more = {"seconds": self.seconds, "stop_reason": self.stop_reason}
+        return {"metrics": list(self), **more, "best_epoch": self.best_epoch, **texts}
+
+    @classmethod
+    def of_description(
+        cls, content: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+    ) -> History:
+        """Return the history of `description` and `arrays`, which may be hostile.
+
+        Raises
+        ------
+        InputError, KeyError
+            Anything is missing or of another type.
+        """
+        history = cls.of_arrays(check_list("metrics", content["metrics"]), arrays)
+        seconds, best = content["seconds"], content["best_epoch"]
+        if type(seconds) not in (int, float) or not math.isfinite(to_float(seconds)):
+            raise InputError("the seconds of the history are no number.")
+        for name in ("stop_reason", *_TEXTS):
+            value = content[name]
+            if not isinstance(value, str) and (value is not None or name == "stop_reason"):
+                raise InputError(f"the {name} of the history is no text.")
+            setattr(history, name, value)
+        history.seconds = to_float(seconds)
+        history.best_epoch = None if best is None else check_int("best_epoch", best)
         return history
 
     def plot(self, path: str | PathLike[str] | None = None) -> Any:

@@ -129,7 +129,7 @@ def test_the_same_rows_have_the_same_predictions_in_every_file(
 ) -> None:
     monkeypatch.chdir(folder / kind)
     file = f"{model}.safetensors"
-    expected = fn.load(file, backend="numpy").predict(X).astype("f4")
+    expected = fn.load(file, backend="numpy").predict_columns(X).astype("f4")
     taken = ARRAYS | TAKES[model]
     for data in FILES:
         if data in taken:
@@ -178,7 +178,7 @@ def test_a_target_at_any_position_may_be_there_or_not(
     for other in ("with.csv", "with.npy", "without.csv", "without.npy"):
         assert np.array_equal(predicted("model.safetensors", other)[1], expected), other
     net = fn.load("model.safetensors", backend="numpy")
-    assert np.array_equal(net.predict(X).astype("f4"), expected)
+    assert np.array_equal(net.predict_columns(X).astype("f4"), expected)
     assert loss("model.safetensors", data) == net.evaluate(X, TARGETS["real"])["loss"]
     write_csv("wide.csv", np.column_stack([matrix, X]))
     assert "expected 2 columns, got 5" in refused(
@@ -200,7 +200,7 @@ def test_several_targets_are_apart_wherever_they_are(empty_folder: Path) -> None
         file = f"{model}.safetensors"
         net = fn.load(file, backend="numpy")
         assert predicted(file, "y.npz")[0] == names
-        assert np.array_equal(predicted(file, data)[1], net.predict(X).astype("f4"))
+        assert np.array_equal(predicted(file, data)[1], net.predict_columns(X).astype("f4"))
         assert loss(file, data) == net.evaluate(X, y)["loss"]
         assert loss(file, "y.npz", "--target", "y") == net.evaluate(X, y)["loss"]
 

@@ -188,7 +188,10 @@ def test_uncertain_predictions_of_a_table_are_in_its_unit(
     net = fn.load("model.safetensors", backend="numpy")
     frame = read_frame("t.csv")
     quantiles = loss == "quantile"
-    outputs = net.predict(frame) if quantiles else np.hstack(net.predict(frame, return_std=True))
+    parts = (
+        net.predict_quantiles(frame).values() if quantiles else net.predict(frame, return_std=True)
+    )
+    outputs = np.column_stack(list(parts))
     assert_close(answers.to_numpy(np.float32), outputs, terms=64)
     assert measured["metrics"]["loss"] == pytest.approx(net.evaluate(frame, "price")["loss"])
 
@@ -200,15 +203,16 @@ def test_a_row_of_text_codes_means_the_same_whatever_the_other_rows_are(folder: 
     table.to_csv("t.csv", index=False)
     train("t.csv", "--target", "price", "--task", "regression", *PLAIN, "--quiet")
     net = fn.load("model.safetensors", backend="numpy")
-    expected = net.predict(table.assign(code=table["code"].replace("NA", None)))
-    assert_close(net.predict(read_frame("t.csv", preprocessor=net.preprocessor)), expected)
+    expected = net.predict_columns(table.assign(code=table["code"].replace("NA", None)))
+    found = net.predict_columns(read_frame("t.csv", preprocessor=net.preprocessor))
+    assert_close(found, expected)
     for count in (8, 3, 1):  # with words among them, and numbers only
         Path("few.csv").write_text(table[:count].to_csv(index=False), encoding="utf-8")
         answers = run("predict", "model.safetensors", "few.csv", "--out", "-").stdout
         assert_close(np.array(answers.split()[1:], np.float32), expected[:count, 0])
     assert expected[0] != expected[49]  # "00501" and "501", of the same size
     without = net.predict(read_frame("few.csv"))  # the file decides: a number
-    assert not np.array_equal(without, expected[:1])
+    assert not np.array_equal(without, expected[:1, 0])
 
 
 def test_labels_and_columns_of_words_are_read_as_they_were_learned(folder: Path) -> None:
@@ -313,7 +317,7 @@ def differences(net: fn.Network, x: NDArray[Any]) -> NDArray[Any]:
         for sign in (1, -1):
             moved = x.copy()
             moved[:, i] += sign * h
-            outputs = raw.predict(moved)
+            outputs = raw.predict_columns(moved)
             ends.append(outputs if target is None else target.decode(outputs))
         columns.append((ends[0] - ends[1]) / (2 * h))
     return np.stack(columns, axis=2)
@@ -333,7 +337,7 @@ def test_gradients_are_by_the_inputs_that_the_preprocessor_makes(
     scale = float(np.abs(expected).max())
     assert_close(jacobian, expected, terms=64, scale=scale * 1e5)  # what differences leave
     assert np.abs(jacobian).max() > 0.1 * scale > 0
-    best = net.predict(rows).argmax(axis=1)
+    best = net.predict_columns(rows).argmax(axis=1)
     gradients = net.input_gradients(rows)
     assert_close(gradients, jacobian[np.arange(70), best], terms=64, scale=scale)
     assert_close(net.input_gradients(rows, 0), jacobian[:, 0], terms=64, scale=scale)

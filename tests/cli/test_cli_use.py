@@ -195,7 +195,7 @@ def test_predict_of_float64_has_all_its_digits() -> None:
     succeed("train", "line.npz", "--epochs", 1, "--dtype", "float64", "--quiet", *NUMPY)
     header, rows = predictions("model.safetensors", "line.npz")
     assert header == ["prediction"]
-    expected = fn.load("model.safetensors", backend="numpy").predict(x)
+    expected = fn.load("model.safetensors", backend="numpy").predict_columns(x)
     assert np.array_equal(np.array(rows, dtype=np.float64), expected)
 
 

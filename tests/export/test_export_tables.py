@@ -146,7 +146,9 @@ by_each_format = pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS
 
 def difference(y: NDArray[Any], net: fn.Network) -> float:
     """Return the difference from a network's predictions, as a multiple of the largest allowed."""
-    return relative_difference(y, net.predict(ASKED).astype(net.dtype)) / LIMIT[net.dtype.name]
+    return (
+        relative_difference(y, net.predict_columns(ASKED).astype(net.dtype)) / LIMIT[net.dtype.name]
+    )
 
 
 # --- the same outputs -----------------------------------------------------------------------------
@@ -224,9 +226,12 @@ def test_every_scaling_is_exported(
 ) -> None:
     net = with_scaling(scaling, dtype)
     y = answer(net, SCALED, tmp_path)
-    assert relative_difference(y, net.predict(SCALED)) <= LIMIT[dtype]
+    assert relative_difference(y, net.predict_columns(SCALED)) <= LIMIT[dtype]
     for other in {"robust", "standard", "float32"} - {"standard" if scaling == "none" else scaling}:
-        assert relative_difference(y, with_scaling(other, dtype).predict(SCALED)) > LIMIT[dtype]
+        assert (
+            relative_difference(y, with_scaling(other, dtype).predict_columns(SCALED))
+            > LIMIT[dtype]
+        )
 
 
 @both_dtypes
@@ -271,13 +276,13 @@ def test_texts_alone_need_no_embedding_of_numbers(answer: Answer, tmp_path: Path
     # As a model file may say.
     net.preprocessor = replace(net.preprocessor, numeric_embedding="piecewise")
     y = answer(net, table, tmp_path)
-    assert relative_difference(y, net.predict(table)) <= LIMIT["float32"]
+    assert relative_difference(y, net.predict_columns(table)) <= LIMIT["float32"]
 
 
 def test_deviations_have_the_floors_of_their_targets(tmp_path: Path) -> None:
     net = network(["price", "rent"], "float32", loss="gaussian_nll")
     net.biases[-1][2:] = -1000
-    outputs = net.predict(ASKED).astype("f4")
+    outputs = net.predict_columns(ASKED).astype("f4")
     mean, std = net.output_schema.mean_and_std(outputs)
     assert std[0, 0] > 50 * std[0, 1]
     module = python_module(net)
@@ -341,7 +346,8 @@ def test_data_frames_are_encoded_too(kind: str) -> None:
     table = {name: column for name, column in ASKED.items() if name != "nothing"}
     for net in (NETWORKS["regression_float32"], NETWORKS["classes_float64"]):
         module = python_module(net)
-        assert difference(module.predict(module.encode(FRAMES[kind](table))), net) <= 1
+        answers = module.predict(module.encode(FRAMES[kind](table)))
+        assert difference(answers.reshape(-1, net.outputs), net) <= 1
 
 
 DATES = ["2031-02-28", "2024/12/31 23:59:30", "1969-07-20T20:17+00:00", "2024-02", "NA",
@@ -511,4 +517,4 @@ def test_any_table_is_answered_as_by_the_network(
 ) -> None:
     net, table = made
     y = answer(net, table, tmp_path_factory.mktemp("any"))
-    assert relative_difference(y, net.predict(table)) <= LIMIT[net.dtype.name]
+    assert relative_difference(y, net.predict_columns(table)) <= LIMIT[net.dtype.name]

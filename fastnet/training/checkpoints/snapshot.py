@@ -25,6 +25,8 @@ from fastnet.utils.param_validation import check_int, check_list, shown, to_floa
 Description = dict[str, Any]
 Tensors = dict[str, NDArray[Any]]
 
+_HISTORY = "history."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
@@ -74,9 +76,7 @@ class Checkpoint:
     def content(self, to_host: Callable[[Array], NDArray[Any]]) -> tuple[Description, Tensors]:
         """Return the checkpoint as description and tensors."""
         tensors: Tensors = {name: getattr(self, name) for name in _shapes(0, 0, 0)}
-        tensors["history.epochs"] = np.array(self.history.epochs, np.int64)
-        for index, values in enumerate(self.history.values()):
-            tensors[f"history.{index}"] = np.array(values, np.float64)
+        tensors |= {_HISTORY + name: values for name, values in self.history.arrays().items()}
         memories = []
         for index, (name, memory) in enumerate(self.callback_states):
             arrays = {key: value for key, value in memory.items() if hasattr(value, "shape")}
@@ -167,16 +167,11 @@ def _shapes(n_moments: int, size: int, statistics: int) -> dict[str, tuple[int, 
 
 
 def _history(description: Description, tensors: Tensors) -> History:
-    epochs = tensors.pop("history.epochs")
-    if epochs.dtype != np.int64 or epochs.ndim != 1:
-        raise InputError("the epochs of the history are not whole numbers.")
-    records = {}
-    for index, name in enumerate(check_list("history", description["history"])):
-        values = tensors.pop(f"history.{index}")
-        if not isinstance(name, str) or values.dtype != np.float64 or values.ndim != 1:
-            raise InputError(f"the history {name!r} is not one number an epoch.")
-        records[name] = values.tolist()
-    return History(epochs.tolist(), records, seconds=_number(description["seconds"]))
+    names = check_list("history", description["history"])
+    kept = ["epochs", *map(str, range(len(names)))]
+    history = History.of_arrays(names, {name: tensors.pop(_HISTORY + name) for name in kept})
+    history.seconds = _number(description["seconds"])
+    return history
 
 
 def _callback_states(

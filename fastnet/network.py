@@ -43,7 +43,7 @@ from fastnet.training.fit import FitOptions
 from fastnet.training.history import History
 from fastnet.training.state import EvaluationSet, TrainingJob
 from fastnet.training.steps import Steps
-from fastnet.utils.param_validation import check_float, check_int
+from fastnet.utils.param_validation import check_flag, check_float, check_int
 
 Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike] | Dataset
 
@@ -253,12 +253,12 @@ class Network(Model):
             optimizer=chosen,
             epochs=check_int("epochs", epochs),
             batch_size=None if batch_size is None else check_int("batch_size", batch_size),
-            shuffle=bool(shuffle),
+            shuffle=check_flag("shuffle", shuffle),
             metrics=metric_table.get(metrics, chosen_loss, self.plan.outputs),
             callbacks=fit.make_callbacks(callbacks, early_stopping, verbose),
             class_weight=class_weight,
             standardize=fit.check_standardize(standardize),
-            standardize_targets=bool(standardize_targets),
+            standardize_targets=check_flag("standardize_targets", standardize_targets),
             threads=None if threads is None else check_int("threads", threads),
             checkpointer=checkpointer,
         )

@@ -339,6 +339,9 @@ def get(name: str) -> Activation:
     """Return the row of that name; raise `InputError` with the nearest name if it is unknown."""
     try:
         return ACTIVATIONS[name]
-    except (KeyError, TypeError):
+    except TypeError:
+        each = "layers with one each are written as fn.Dense(64, 'relu')"
+        raise InputError(f"an activation must be a name, got {name!r}: {each}.") from None
+    except KeyError:
         message = f"unknown activation {name!r}{suggest(name, ACTIVATIONS)}"
         raise InputError(message) from None

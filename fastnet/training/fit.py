@@ -36,7 +36,7 @@ from fastnet.training.checkpoints import fingerprint
 from fastnet.training.progress import progress
 from fastnet.training.state import Checkpointer, EvaluationSet, TrainingJob
 from fastnet.utils import memory
-from fastnet.utils.param_validation import check_int, check_list, plain
+from fastnet.utils.param_validation import check_flag, check_int, check_list, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +264,7 @@ def check_standardize(value: Any) -> bool | Literal["running"]:
         if value != "running":
             raise InputError(f"standardize must be True, False or 'running', got {value!r}.")
         return "running"
-    return bool(value)
+    return check_flag("standardize", value)
 
 
 class _Function(Callback):

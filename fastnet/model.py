@@ -26,6 +26,7 @@ from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.utils import memory
+from fastnet.utils.param_validation import shown
 
 T = TypeVar("T")
 
@@ -128,7 +129,7 @@ class Model:
 
     @parameters.setter
     def parameters(self, values: ArrayLike) -> None:
-        self._parameters[...] = values
+        self._copy("parameters", self._parameters, values)
 
     @property
     def state(self) -> Array:
@@ -137,7 +138,15 @@ class Model:
 
     @state.setter
     def state(self, values: ArrayLike) -> None:
-        self._state[...] = values
+        self._copy("state", self._state, values)
+
+    @staticmethod
+    def _copy(name: str, buffer: Array, values: ArrayLike) -> None:
+        try:
+            buffer[...] = values
+        except ValueError:
+            wanted = f"{name} must have the shape {tuple(buffer.shape)}"
+            raise InputError(f"{wanted}, got {shown(values)}.") from None
 
     @property
     def layers(self) -> tuple[Layer, ...]:

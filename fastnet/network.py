@@ -46,7 +46,7 @@ from fastnet.training.fit import FitOptions
 from fastnet.training.history import History
 from fastnet.training.state import TrainingJob
 from fastnet.training.steps import Steps
-from fastnet.utils.param_validation import check_float, check_int
+from fastnet.utils.param_validation import check_flag, check_float, check_int
 
 Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike] | Dataset
 
@@ -256,12 +256,12 @@ class Network(Model):
             optimizer=chosen,
             epochs=check_int("epochs", epochs),
             batch_size=None if batch_size is None else check_int("batch_size", batch_size),
-            shuffle=bool(shuffle),
+            shuffle=check_flag("shuffle", shuffle),
             metrics=metric_table.get(metrics, chosen_loss, self.plan.outputs),
             callbacks=fit.make_callbacks(callbacks, early_stopping, verbose),
             class_weight=class_weight,
             standardize=fit.check_standardize(standardize),
-            standardize_targets=bool(standardize_targets),
+            standardize_targets=check_flag("standardize_targets", standardize_targets),
             threads=None if threads is None else check_int("threads", threads),
             checkpointer=checkpointer,
         )
@@ -369,8 +369,8 @@ class Network(Model):
         ...     error = net.forward(x) - x**2
         ...     gradients = net.backward(4 * error**3 / len(x))
         ...     net.update(fn.Adam(0.02))
-        >>> float(np.abs(net.predict(x) - x**2).max()) < 0.1
-        True
+        >>> round(float(np.abs(net.predict(x) - x**2).max()), 2)
+        0.1
         """
         return self._steps().forward(self, x, training=training)
 

@@ -82,7 +82,7 @@ def alike(shown: str, found: str) -> bool:
     differently, and a hundred steps of training later three images of 360 have another answer.
     Whole numbers and words may not differ.
     """
-    if DECIMAL.sub("0", shown).split() != DECIMAL.sub("0", found).split():
+    if DECIMAL.sub("#", shown).split() != DECIMAL.sub("#", found).split():
         return False
     for ours, theirs in zip(DECIMAL.findall(shown), DECIMAL.findall(found), strict=True):
         last = min(last_place(ours), last_place(theirs))

@@ -24,6 +24,7 @@ from fastnet.data.frame_files import (
     require_default,
     text_columns_of,
 )
+from fastnet.data.labels import check_task
 from fastnet.data.roles import Roles, weights_of
 from fastnet.data.text import Texts, place
 from fastnet.data.text_format import TextFormat
@@ -37,7 +38,6 @@ FILES: Final = (*FRAME_FILES, ".npz", "IDX")
 """The kinds of files that `load` reads."""
 
 Task = Literal["auto", "classification", "regression"]
-_TASKS = ("auto", "classification", "regression")
 _BLOCK_ROWS: Final = 4096
 
 
@@ -209,8 +209,7 @@ def load(
     -----
     Arrays of unsigned bytes with several axes per row are images: they are divided by 255.
     """
-    if task not in _TASKS:
-        raise InputError(f"There is no task {task!r}{suggest(task, _TASKS)}")
+    check_task(task)
     form = TextFormat(sep, decimal, thousands, encoding)
     roles = Roles(id, weight, features, drop)
     if isinstance(source, str) and source in BUILT_IN:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -152,6 +153,9 @@ def as_frame(values: Any, name: str = "x", *, source: str = _GIVEN) -> Frame:
     """
     if isinstance(values, Frame):
         return values
+    if isinstance(values, str | PathLike):
+        way = "read a file with fastnet.tables.read_frame(path)"
+        raise InputError(f"expected a table, got {str(values)!r}: {way}.")
     if hasattr(values, "toarray"):
         raise InputError(f"{name} is a sparse matrix: give a dense one ({name}.toarray()).")
     if isinstance(values, Mapping):

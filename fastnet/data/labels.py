@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.text import Texts, canonical, is_number, matcher, place, quoted
-from fastnet.errors import DataError
+from fastnet.errors import DataError, InputError, suggest
 
 AUTO_CLASSES = 20
 """Integers with at most this many values are taken for classes."""
@@ -19,6 +19,15 @@ _NEAR: Final = 2**16  # most integers from the least to the greatest label of a 
 _BLOCK_ROWS: Final = 4096
 
 Column = NDArray[Any] | Texts
+
+
+TASKS: Final = ("auto", "classification", "regression")
+
+
+def check_task(task: Any) -> None:
+    """Raise `InputError` with the nearest name for a task that there is not."""
+    if task not in TASKS:
+        raise InputError(f"There is no task {task!r}{suggest(task, TASKS)}")
 
 
 def infer_labels(

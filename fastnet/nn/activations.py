@@ -356,13 +356,15 @@ def get(name: str) -> Activation:
 
 
 def _unknown(given: Any) -> str:
-    """Return what to say of an activation that there is not: a name, or a function."""
-    called = given if isinstance(given, str) else getattr(given, "__name__", None)
-    called = type(given).__name__ if called is None and callable(given) else called or str(given)
+    """Return what to say of an activation that there is not: a name, a function, or neither."""
+    if not isinstance(given, str) and not callable(given):
+        each = "layers with one each are written as fn.Dense(64, 'relu')"
+        return f"an activation must be a name, got {given!r}: {each}."
+    called = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
     ours = _ELSEWHERE.get(called.casefold())
     hint = f"; did you mean {ours!r}?" if ours else nearest(called, ACTIVATIONS)
     known = f"Known: {', '.join(ACTIVATIONS)}."
-    if not callable(given):
+    if isinstance(given, str):
         return f"unknown activation {given!r}{hint} {known}"
     return (
         f"an activation must be a name, not the function {called}, since the compiled loops and "

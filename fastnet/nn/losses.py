@@ -25,7 +25,7 @@ from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.loss_arrays import LossArrays, derivative_by_outputs
-from fastnet.utils.param_validation import check_float
+from fastnet.utils.param_validation import check_float, shown
 from fastnet.utils.serialize import build, describe
 
 Array = NDArray[Any]
@@ -518,7 +518,7 @@ def get(loss: str | Loss | None, output_activation: str) -> Loss:
     if not isinstance(loss, Loss):
         own = callable(loss) and not isinstance(loss, type)
         whose = ": functions are losses of fn.Network alone" if own else ""
-        raise InputError(f"loss must be a name or a Loss, got {type(loss).__name__}{whose}.")
+        raise InputError(f"loss must be a name or a Loss, got {shown(loss)}{whose}.")
     if output_activation not in loss.output_activations:
         fitting = " or ".join(map(repr, loss.output_activations[:3]))
         raise InputError(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fastnet.errors import InputError, suggest
 from fastnet.nn.function_loss import FunctionLoss
 from fastnet.nn.losses import Loss
-from fastnet.utils.param_validation import check_list
+from fastnet.utils.param_validation import check_list, shown
 
 Array = NDArray[Any]
 Metric = Callable[[Array, Array, Array | None], float]
@@ -226,7 +226,7 @@ class OwnMetric:
         try:
             return float(value)
         except (TypeError, ValueError):
-            message = f"the metric {self.name!r} must return a number, got {value!r}."
+            message = f"the metric {self.name!r} must return a number, got {shown(value)}."
             raise InputError(message) from None
 
 

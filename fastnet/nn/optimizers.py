@@ -28,7 +28,7 @@ from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn import schedules
 from fastnet.nn.schedules import Schedule
-from fastnet.utils.param_validation import check_float, check_int
+from fastnet.utils.param_validation import check_float, check_int, shown
 
 Array = NDArray[Any]
 
@@ -442,8 +442,7 @@ def get(optimizer: str | Optimizer | LBFGS) -> Optimizer | LBFGS:
             raise InputError(f"unknown optimizer {optimizer!r}{suggest(optimizer, OPTIMIZERS)}")
         return OPTIMIZERS[optimizer]()
     if not isinstance(optimizer, Optimizer | LBFGS):
-        message = f"optimizer must be a name or an Optimizer, got {type(optimizer).__name__}."
-        raise InputError(message)
+        raise InputError(f"optimizer must be a name or an Optimizer, got {shown(optimizer)}.")
     return optimizer
 
 

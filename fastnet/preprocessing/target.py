@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnet.data.columns import no_column
 from fastnet.data.frame import Frame
-from fastnet.data.labels import encode_labels, infer_labels
+from fastnet.data.labels import check_task, encode_labels, infer_labels
 from fastnet.data.places import row_number
 from fastnet.data.text import Texts
 from fastnet.data.values import Values, column_of, known_texts, numbers_of, read_texts
@@ -108,6 +108,7 @@ class TableTarget:
         DataError
             There is one class only, or a value is missing or no number.
         """
+        check_task(task)
         name = names[0] if names else "target"
         columns = target_columns(y, name)
         if len(columns) == 1:

@@ -23,6 +23,7 @@ from fastnet.sklearn import parameters, tables
 from fastnet.sklearn.parameters import dense, with_weight
 from fastnet.training.callbacks import DEFAULT_VALIDATION, Callback, EarlyStopping, Run
 from fastnet.training.history import History
+from fastnet.utils.param_validation import check_flag
 
 Array = NDArray[Any]
 
@@ -188,7 +189,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         X_val, y_val, sample_weight_val : optional
             Held-out rows to evaluate after each epoch; early stopping monitors them.
         """
-        first = not (self.warm_start and hasattr(self, "network_"))
+        first = not (check_flag("warm_start", self.warm_start) and hasattr(self, "network_"))
         pair = X_val, y_val, sample_weight_val
         return self._train(X, y, sample_weight, pair, first=first, once=False)
 

@@ -24,7 +24,7 @@ from fastnet.sklearn import parameters
 from fastnet.sklearn.parameters import FLOATS, dense
 from fastnet.tables import preset
 from fastnet.tables.preset import Built, Overrides, Preset
-from fastnet.utils.param_validation import plain
+from fastnet.utils.param_validation import check_flag, plain
 
 _NOT_WITH_A_PRESET: Final = ("normalization", "dropout", "initializer", "standardize")
 _OVERRIDES: Final = (
@@ -41,7 +41,7 @@ def prepares(model: Any, X: Any) -> bool:
     """Return whether a `TablePreprocessor` encodes the columns of X."""
     model._medians = None
     if model.table is not None:
-        return bool(model.table)
+        return check_flag("table", model.table)
     options = (model.preset, model.embedding_size, model.numeric_embedding)
     if any(option is not None for option in options):
         return True

@@ -23,6 +23,7 @@ from fastnet.preprocessing.target import split_target
 from fastnet.tables import preset as presets
 from fastnet.tables.preset import Built, Preset, outputs_for
 from fastnet.training.checkpoints.writer import known_categories
+from fastnet.utils.param_validation import check_list
 
 HIDDEN: Final = (128, 64)
 """The hidden layers of a network without a preset."""
@@ -34,7 +35,7 @@ def train(
     *,
     task: Literal["auto", "classification", "regression"] = "auto",
     preset: str | Preset | None = "tabular",
-    hidden: Sequence[int] | None = None,
+    hidden: int | Sequence[int] | None = None,
     activation: str | None = None,
     embedding_size: int | None = None,
     numeric_embedding: Literal["periodic", "piecewise"] | None = None,
@@ -64,7 +65,7 @@ def train(
         other numbers are regressed, and so are floats without a fraction, such as prices.
     preset : {"tabular", None}, default "tabular"
         The published settings of RealMLP-TD-S, or None for a plain network.
-    hidden : sequence of int, optional
+    hidden : int or sequence of int, optional
         Sizes of the hidden layers; default: the preset's, or 128 and 64.
     activation : str, optional
         Activation of the hidden layers; default: the preset's, or relu.
@@ -102,7 +103,11 @@ def train(
     >>> net.label_names, net.predict({"kind": ["a"], "size": [1.1]}).shape
     (('high', 'low'), (1, 2))
     """
-    frame = as_frame(table)
+    frame = as_frame(table, "the table")
+    if target is None:
+        raise InputError("name the column to learn: target='price', or give its values.")
+    if hidden is not None:
+        hidden = check_list("hidden", [hidden] if isinstance(hidden, int) else hidden)
     targets = split_target(frame, target)[1]
     roles = Roles(id, weight, features, drop)
     frame, _, weights = roles.split(frame, targets)

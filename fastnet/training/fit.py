@@ -39,7 +39,7 @@ from fastnet.training.evaluation import EvaluationSet
 from fastnet.training.progress import progress
 from fastnet.training.state import Checkpointer, HeldOut, TrainingJob
 from fastnet.utils import memory
-from fastnet.utils.param_validation import check_int, check_list, plain
+from fastnet.utils.param_validation import check_flag, check_int, check_list, plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +283,7 @@ def check_standardize(value: Any) -> bool | Literal["running"]:
         if value != "running":
             raise InputError(f"standardize must be True, False or 'running', got {value!r}.")
         return "running"
-    return bool(value)
+    return check_flag("standardize", value)
 
 
 class _Function(Callback):

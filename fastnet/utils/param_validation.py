@@ -20,6 +20,14 @@ def plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """Return `value`, which is True or False (or 1 or 0), as a bool; ``"no"`` would be true."""
+    value = plain(value)
+    if isinstance(value, str | list) or value not in (True, False):
+        raise InputError(f"{name} must be True or False, got {shown(value)}.")
+    return bool(value)
+
+
 def check_int(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
     """Return `value` as an int within the bounds; raise `InputError` for anything else."""
     value = plain(value)
@@ -35,7 +43,11 @@ def check_int(name: str, value: Any, *, least: int = 1, most: int | None = None)
 
 
 def shown(value: Any) -> str:
-    """Return the repr of a value for a message; a number of many digits has its size instead."""
+    """Return the repr of a value for a message, and for what has a long one its kind or size."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}; write {value.__name__}()"
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of shape {value.shape}"
     if isinstance(value, numbers.Rational) and not isinstance(value, bool):
         bits = max(int(value.numerator).bit_length(), int(value.denominator).bit_length())
         if bits > 256:  # repr refuses thousands of digits with an error of its own

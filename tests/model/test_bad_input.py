@@ -244,10 +244,18 @@ BAD_OPTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "class weight zero": ({"class_weight": dict.fromkeys(range(4), 0)}, ("weight", "0")),
     "class weight word": ({"class_weight": "balance"}, ("class_weight", "'balanced'")),
     "loss": ({"loss": "crossentropy"}, ("loss", "did you mean 'cross_entropy'?")),
-    "loss class": ({"loss": fn.losses.CrossEntropy}, ("loss",)),
+    "loss class": ({"loss": fn.losses.CrossEntropy}, ("loss", "write CrossEntropy()")),
     "loss of another output": ({"loss": "poisson"}, ("'poisson'", "'softmax'", "'exp'")),
     "optimizer": ({"optimizer": "adm"}, ("optimizer", "did you mean 'adam'?")),
-    "optimizer class": ({"optimizer": fn.Adam}, ("optimizer",)),
+    "optimizer class": ({"optimizer": fn.Adam}, ("optimizer", "the class Adam; write Adam()")),
+    "stopping class": (
+        {"early_stopping": fn.EarlyStopping},
+        ("early_stopping", "the class EarlyStopping; write EarlyStopping()"),
+    ),
+    "shuffle text": ({"shuffle": "no"}, ("shuffle", "True or False", "'no'")),
+    "shuffle None": ({"shuffle": None}, ("shuffle", "True or False", "None")),
+    "shuffle 2": ({"shuffle": 2}, ("shuffle", "True or False", "2")),
+    "scaled targets text": ({"standardize_targets": "no"}, ("standardize_targets", "'no'")),
     "metric": ({"metrics": ["acuracy"]}, ("metric", "did you mean 'accuracy'?")),
     "metric number": ({"metrics": [3]}, ("metric", "3")),
     "metric list": ({"metrics": [["f1"]]}, ("metric",)),
@@ -276,6 +284,11 @@ def test_bad_options_of_fit_are_refused(options: dict[str, Any], parts: tuple[st
     assert net.loss is None
     expected = classifier().fit(X, LABELS, epochs=2).records
     assert net.fit(X, LABELS, epochs=2).records == expected
+
+
+def test_a_metric_that_returns_many_numbers_is_told_so_without_showing_them() -> None:
+    metric = ("metric", "'<lambda>'", "an array of shape (12, 4)")
+    complain(lambda: classifier().fit(X, LABELS, metrics=[lambda target, output: output]), *metric)
 
 
 def test_class_weights_are_for_labels() -> None:
@@ -323,6 +336,14 @@ BAD_NETWORKS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "a size of 0": (lambda: fn.Network([3, 0, 2]), ("size", "got 0")),
     "a fraction": (lambda: fn.Network([3, 2.0]), ("size", "got 2.0")),
     "text": (lambda: fn.Network(["3", "2"]), ("size", "'3'")),
+    "several activations": (
+        lambda: fn.Network([3, 4, 2], activation=["relu", "tanh"]),
+        ("activation", "['relu', 'tanh']", "fn.Dense(64, 'relu')"),
+    ),
+    "parameters of another shape": (
+        lambda: setattr(regressor(), "parameters", np.zeros(3)),
+        ("parameters", "(32,)", "an array of shape (3,)"),
+    ),
     "a size beyond all memory": (lambda: fn.Network([10**30, 2]), ("size",)),
     "sizes and inputs": (lambda: fn.Network([3, 2], inputs=3), ("inputs",)),
     "layers without inputs": (lambda: fn.Network([fn.Dense(2)]), ("inputs",)),

@@ -77,6 +77,9 @@ def test_the_task_can_be_given(learn: Learn) -> None:
     assert len(learn(range(200), task="classification").labels or ()) == 200
     with pytest.raises(fn.InputError, match="did you mean 'regression'"):
         learn([1, 2], task="regresion")
+    for values in ([1, 2], [1.5, 2.5], ["x", "y"]):
+        with pytest.raises(fn.InputError, match="did you mean 'regression'"):
+            fn.tables.train({"a": [1, 2]}, values, task="regresion", preset=None)
 
 
 def test_labels_that_mix_numbers_and_words_need_the_task(learn: Learn) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import fastnet
+from tests.pages import Alike
 
 # Modules that need what may not be installed, or that run something when imported.
 LEFT_OUT = ("fastnet.__main__", "fastnet.benchmarks", "fastnet.kernels")
@@ -33,7 +34,10 @@ def run(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> doctest.T
         if error.name is not None and not error.name.startswith("fastnet"):
             pytest.skip(f"needs {error.name}")
         raise
-    return doctest.testmod(loaded, optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner = doctest.DocTestRunner(Alike(), optionflags=doctest.NORMALIZE_WHITESPACE)
+    for test in doctest.DocTestFinder(exclude_empty=True).find(loaded):
+        runner.run(test)
+    return doctest.TestResults(runner.failures, runner.tries)
 
 
 @pytest.mark.parametrize("module", list(modules()))

@@ -53,6 +53,20 @@ def folder(
     return tmp_path
 
 
+def test_what_is_no_table_is_refused_with_the_way_to_one() -> None:
+    with pytest.raises(fn.InputError, match=r"'homes.csv': read a file with fastnet.tables.read_"):
+        train("homes.csv", "price")
+    with pytest.raises(fn.InputError, match=r"name the column to learn: target='price'"):
+        train(NUMBERS, None)
+
+
+def test_one_hidden_layer_may_be_a_number_and_nothing_else_is_sizes() -> None:
+    assert [layer.units for layer in train(NUMBERS, "price", hidden=4).layers[:-1]] == [4]
+    for hidden in ("64", 2.5):
+        with pytest.raises(fn.InputError, match="hidden must be a list or a tuple|whole number"):
+            train(NUMBERS, "price", hidden=hidden)
+
+
 def with_cell(column: str, value: Any, row: int = 3) -> Any:
     table = TABLE.copy()
     table[column] = table[column].astype(object)

@@ -357,6 +357,7 @@ def get(name: str) -> Activation:
 
 def _unknown(given: Any) -> str:
     """Return what to say of an activation that there is not: a name, a function, or neither."""
+    given = str(given) if given is None else given
     if not isinstance(given, str) and not callable(given):
         each = "layers with one each are written as fn.Dense(64, 'relu')"
         return f"an activation must be a name, got {given!r}: {each}."

@@ -356,8 +356,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         check_is_fitted(self, "network_")
         if self._tabular:
             tables.match(self, X)
-            return self._network().predict_columns(tables.frame_of(X))
-        return self._network().predict_columns(tables.matrix(self, X))
+        rows = tables.frame_of(X) if self._tabular else tables.matrix(self, X)
+        return self._network().predict_columns(rows)
 
     def _network(self) -> Network:
         """Return the network on the backend of the present parameters."""
@@ -367,9 +367,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         # On the host it can be unpickled without a GPU; at its next use it moves back.
         state: dict[str, Any] = dict(super().__getstate__())
-        if "network_" in state:
-            state["network_"] = self.network_.to("numpy")
-        return state
+        return state | ({"network_": self.network_.to("numpy")} if "network_" in state else {})
 
     def _on_host(self, tensors: list[Any]) -> list[Array]:
         return [self.network_.backend_object.to_host(tensor) for tensor in tensors]

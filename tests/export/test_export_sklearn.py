@@ -124,7 +124,7 @@ def outputs(model: Any, x: Any) -> Any:
 def assert_same_predictions(model: Any, x: Any = X) -> fn.Network:
     net = from_sklearn(model, backend="numpy")
     expected = outputs(model, x)
-    actual = net.predict(x)[:, : expected.shape[1]]
+    actual = net.predict_columns(x)[:, : expected.shape[1]]
     assert relative_difference(actual, expected) <= LIMIT["float64"]
     return net
 
@@ -173,14 +173,15 @@ def test_scalers_become_one_scaler(name: str, scalers: list[Any]) -> None:
         return
     net = assert_same_predictions(fitted_model)
     assert isinstance(net.preprocessor, Scaler)
-    assert relative_difference(net.predict(X), net.predict(X + X.std(axis=0))) > 1e-6
+    here, elsewhere = (net.predict_columns(x) for x in (X, X + X.std(axis=0)))
+    assert relative_difference(here, elsewhere) > 1e-6
 
 
 def test_a_table_comes_with_its_preprocessor() -> None:
     frame = pd.DataFrame({"a": X[:, 0], "kind": TEXTS}).mask(X[:, :2] > 15)
     model = FastNetRegressor((5,), epochs=2, random_state=0, backend="numpy").fit(frame, X[:, 0])
     net = from_sklearn(model, backend="numpy")
-    assert np.array_equal(net.predict(frame)[:, 0], model.predict(frame))
+    assert np.array_equal(net.predict(frame), model.predict(frame))
 
 
 @pytest.mark.parametrize("search", [GridSearchCV, RandomizedSearchCV, HalvingGridSearchCV])

@@ -357,15 +357,15 @@ def get(name: str) -> Activation:
 
 def _unknown(given: Any) -> str:
     """Return what to say of an activation that there is not: a name, a function, or neither."""
-    given = str(given) if given is None else given
-    if not isinstance(given, str) and not callable(given):
+    is_function = callable(given)
+    if not is_function and not isinstance(given, str | None):
         each = "layers with one each are written as fn.Dense(64, 'relu')"
         return f"an activation must be a name, got {given!r}: {each}."
-    called = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
+    called = getattr(given, "__name__", type(given).__name__) if is_function else str(given)
     ours = _ELSEWHERE.get(called.casefold())
     hint = f"; did you mean {ours!r}?" if ours else nearest(called, ACTIVATIONS)
     known = f"Known: {', '.join(ACTIVATIONS)}."
-    if isinstance(given, str):
+    if not is_function:
         return f"unknown activation {given!r}{hint} {known}"
     return (
         f"an activation must be a name, not the function {called}, since the compiled loops and "

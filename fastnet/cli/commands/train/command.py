@@ -58,9 +58,9 @@ def command(ctx: click.Context, /, **values: Any) -> None:
 
     DATA is digits or fashion-mnist, or a .csv, .tsv, .parquet, .feather, .arrow, .npz, .npy or IDX
     file; CSV may be compressed (.csv.gz) or come from standard input (-). Several files, or a
-    pattern in quotes such as 'part-*.csv', are read a part at a time. A target of text or of few different integers is classified; other numbers are regressed.
-    The model file holds all that 'predict' and 'evaluate' need: weights, preprocessing, column
-    names, labels.
+    pattern in quotes such as 'part-*.csv', are read a part at a time. A target of text or of few
+    different integers is classified; other numbers are regressed. The model file holds all that
+    'predict' and 'evaluate' need: weights, preprocessing, column names, labels.
 
     Ctrl-C ends training early and saves the model. With --checkpoint, the same command with
     --resume continues a run that was interrupted or killed.

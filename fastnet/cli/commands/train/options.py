@@ -103,8 +103,8 @@ _OPTIONS: Final = (
         type=_POSITIVE,
         metavar="N",
         section=_DATA,
-        help="Train out of core: read chunks of N rows of a table or a .npy file. Several files are "
-        "read in chunks of 32 MB.",
+        help="Train out of core: read chunks of N rows of a table or a .npy file. Several files "
+        "are read in chunks of 32 MB.",
     ),
     option(
         "--class-weight",

@@ -1,4 +1,8 @@
-"""Runs the code of a page of the documentation, or of a notebook, as a reader would."""
+"""Runs the code of a page of the documentation, or of a notebook, as a reader would.
+
+A block in ``console`` shows commands after ``$`` and what they write, of which ``...`` stands for
+anything. Commands are those of fastnet, ``cat FILE`` and ``head -n N FILE``, and ``|`` between two.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,17 @@ import importlib.util
 import io
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
 import fastnet as fn
+from fastnet.cli import group
 
 FENCE = re.compile(r"^(`{3,}|:{3,})([^\n]*)\n(.*?)^\1$", re.DOTALL | re.MULTILINE)
 GPU = ":class: gpu\n"
@@ -29,7 +38,7 @@ class Block:
     Attributes
     ----------
     language : str
-        ``python``, or ``pycon`` with prompts and results.
+        ``python``, ``pycon`` with prompts and results, or ``console`` with commands and outputs.
     code : str
     line : int
     gpu : bool
@@ -57,7 +66,7 @@ def blocks(text: str) -> Iterator[Block]:
     """Yield the Python of a page."""
     for match in FENCE.finditer(text):
         language, code = match[2].removeprefix("{code-block} "), match[3]
-        if language in ("python", "pycon"):
+        if language in ("python", "pycon", "console"):
             line = text.count("\n", 0, match.start(3)) + 1
             yield Block(language, code.removeprefix(GPU), line, code.startswith(GPU))
 
@@ -117,7 +126,9 @@ def run_page(path: Path) -> int:
         if block.cannot_run():
             continue
         where = f"{path.name}:{block.line}"
-        if block.language == "python":
+        if block.language == "console":
+            check_console(block, where)
+        elif block.language == "python":
             run_program(block, names, path)
         else:
             check_session(block, names, where)
@@ -144,6 +155,38 @@ def check_session(block: Block, names: dict[str, Any], where: str) -> None:
     runner.run(test, out=said.append, clear_globs=False)
     names.update(test.globs)
     assert not said, "".join(said)
+
+
+def check_console(block: Block, where: str) -> None:
+    """Run the commands of a block; raise `AssertionError` where one writes something else."""
+    commands = re.split(r"^\$ ", block.code, flags=re.MULTILINE)
+    assert not commands[0], f"{where}: expected a command after '$ '"
+    for command in commands[1:]:
+        line, _, expected = command.partition("\n")
+        got = piped(line)
+        flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+        same = doctest.OutputChecker().check_output(expected, got, flags)
+        assert same, f"{where}: $ {line}\nExpected:\n{expected}\nGot:\n{got}"
+
+
+def piped(line: str) -> str:
+    """Return what commands write that are joined by ``|``, messages included."""
+    text = ""
+    for part in line.split(" | "):
+        words = shlex.split(part)
+        if words[0] == "fastnet":
+            files = (
+                sorted(glob(w)) if "*" in w and f"'{w}'" not in part else [w] for w in words[1:]
+            )
+            given = [word for one in files for word in one]
+            text = CliRunner().invoke(group, given, input=text, prog_name="fastnet").output
+        elif words[0] == "cat":
+            text = "".join(Path(name).read_text(encoding="utf-8") for name in words[1:])
+        else:
+            assert words[:2] == ["head", "-n"], part
+            source = Path(words[3]).read_text(encoding="utf-8") if len(words) > 3 else text
+            text = "".join(source.splitlines(keepends=True)[: int(words[2])])
+    return text
 
 
 def run_notebook(path: Path) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from fastnet._version import version
 from fastnet.errors import FastNetError, FastNetWarning, suggest
@@ -54,6 +55,15 @@ class LazyGroup(click.Group):
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(f"unknown command {args[0]!r}{suggest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the name of a command; none of them is imported for it."""
+        if incomplete.startswith("-"):
+            return super(click.Group, self).shell_complete(ctx, incomplete)
+        pairs = COMMANDS.items()
+        return [
+            CompletionItem(name, help=text) for name, text in pairs if name.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet import data
-from fastnet.cli import output
 from fastnet.cli.sources import Reading, file_of
 from fastnet.data import BUILT_IN, Dataset
 from fastnet.data.frame import Frame
@@ -116,11 +115,6 @@ def load_for(
         dataset = _with_known_targets(dataset, known, preprocessor)
     rows = rows_of(network, dataset)
     weights = dataset.sample_weight if weighs else None
-    known_weight = getattr(preprocessor, "weight", None)
-    if weighs and weights is None and known_weight is not None:
-        output.message(
-            f"{rows.name} has no column {known_weight!r} with weights: all rows weigh the same."
-        )
     return replace(rows, ids=dataset.ids, weight=weights)
 
 

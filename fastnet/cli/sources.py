@@ -19,6 +19,8 @@ from fastnet.errors import InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+FOLDER: Final = click.Path(file_okay=False)
+
 STANDARD: Final = "-"
 """What stands for standard input or output on the command line."""
 
@@ -113,7 +115,12 @@ def reading_options(function: F) -> F:
         default="auto",
         help="The split, for data with a test split. auto: test.",
     )
-    add_folder = option("--data-dir", metavar="FOLDER", help="Folder of the fashion-mnist files.")
+    add_folder = option(
+        "--data-dir",
+        type=FOLDER,
+        metavar="FOLDER",
+        help="Folder of the fashion-mnist files.",
+    )
     return add_split(add_folder(format_options(OTHER)(gathered)))  # type: ignore[return-value]
 
 

@@ -118,7 +118,8 @@ class _Text:
 
     def __init__(self, file: Any, sep: str, names: Sequence[str], quotes_formulas: bool) -> None:
         self._file, self._sep, self._quotes = file, sep, quotes_formulas
-        self._lines([self._texts(names)])
+        self._names = self._texts(names)
+        self._begun = False  # the names come with the first rows, if nothing is wrong with those
 
     def write(self, block: Block) -> None:
         # The fewest digits that restore each number exactly.
@@ -126,7 +127,8 @@ class _Text:
         for texts in (block.labels, None if block.ids is None else _cells(block.ids)):
             if texts is not None:
                 rows = [[one, *row] for one, row in zip(self._texts(texts), rows, strict=True)]
-        self._lines(rows)
+        self._lines(rows if self._begun else [self._names, *rows])
+        self._begun = True
 
     def _texts(self, cells: Sequence[str]) -> Sequence[str]:
         return [_quoted(cell) for cell in cells] if self._quotes else cells

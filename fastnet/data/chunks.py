@@ -189,6 +189,11 @@ class Chunks:
         return tuple(self._targets) if self.names else ()
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that are targets; ``x4`` where columns have no names."""
+        return tuple(self._targets)
+
+    @property
     def id(self) -> str | None:
         """The column that says which row it is."""
         return self._roles.id

@@ -63,6 +63,19 @@ class GrowingColumn:
         self._parts.append(np.array(codes, dtype=np.int64))
 
     def _standard(self, cells: Sequence[str]) -> Sequence[str]:
+        """Return the numbers among some cells in the spelling of Python."""
+        signs = "".join(cells)
+        if not self._form.has_signs(signs):
+            return cells
+        if self._form.thousands is None and "." not in signs:
+            # Numbers and gaps, as nearly all columns are; other cells need a closer look.
+            made = [cell.replace(self._form.decimal, ".") for cell in cells]
+            if _numbers(made) is not None:
+                self._translated = True
+                return made
+        return self._standard_one_by_one(cells)
+
+    def _standard_one_by_one(self, cells: Sequence[str]) -> Sequence[str]:
         made = [self._form.standard(cell) for cell in cells]
         if self._foreign is None:
             found = (k for k, cell in enumerate(cells) if self._form.is_foreign(cell))

@@ -76,6 +76,14 @@ class Roles:
         inputs = frozenset(column.name for column in getattr(preprocessor, "columns", ()))
         return replace(self, **known, _known=frozenset(known.values()), _inputs=inputs)
 
+    def among(self, names: Sequence[str]) -> Roles:
+        """Return the roles of a table's columns, without those of training that are not there."""
+        gone = {
+            name for name in (self.id, self.weight) if name in self._known and name not in names
+        }
+        identifier = None if self.id in gone else self.id
+        return replace(self, id=identifier, weight=None if self.weight in gone else self.weight)
+
     def require_none(self, source: str) -> None:
         """Raise `InputError` if there are any, as for arrays, whose columns have no names."""
         if self != Roles():

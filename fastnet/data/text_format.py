@@ -107,6 +107,12 @@ class TextFormat:
         assert self.thousands is not None
         return f"[{_BLANKS}]" if self.thousands in _BLANKS else re.escape(self.thousands)
 
+    def has_signs(self, text: str) -> bool:
+        """Tell whether there is any sign in some cells that may need a translation."""
+        known = "." + self.decimal + (self.thousands or "")
+        blanks = _BLANKS if self.thousands in (*_BLANKS,) else ""
+        return any(sign in text for sign in known + blanks)
+
     def standard(self, cell: str) -> str:
         """Return a number in the spelling of Python, and any other text unchanged."""
         number = cell.strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -114,6 +114,15 @@ def word(cell: Any) -> str:
 def _time(cell: Any) -> np.datetime64:
     """Return a date or a time as it is written, without its offset from UTC."""
     return np.datetime64(cell.replace(tzinfo=None) if isinstance(cell, datetime) else cell, "us")
+
+
+def stacked(parts: Sequence[Values]) -> Values:
+    """Return the rows of several columns one after another."""
+    if not any(isinstance(part, Texts) for part in parts):
+        return np.concatenate(parts)  # type: ignore[arg-type]
+    texts = [texts_of(part) for part in parts]
+    cells = (None if c < 0 else one.values[c] for one in texts for c in one.codes)
+    return Texts.of(cells, texts[0].origin)
 
 
 def as_times(array: NDArray[Any]) -> NDArray[np.datetime64]:

@@ -151,7 +151,7 @@ def test_help_loads_nothing_heavy(args: list[str]) -> None:
         (["train", "digits", "--epochs", "0"], "--epochs"),
         (["train", "digits", "--epochs", "many"], "'many' is not a valid integer"),
         (["train", "digits", "--validation", "1"], "--validation"),
-        (["train"], "Missing argument 'DATA'"),
+        (["train"], "Missing argument 'DATA...'"),
         (["train", "digits", "--momentum", "0.9"], "--momentum goes with --optimizer sgd only"),
         (["train", "x.csv", "--data-dir", "."], "--data-dir goes with fashion-mnist only"),
         (["train", "digits", "--html", "a.html", "--log", "a.html"], "different files"),

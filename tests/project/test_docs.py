@@ -100,6 +100,31 @@ def test_anything_else_may_not(shown: str, found: str) -> None:
     assert not Alike().check_output(f"{shown}\n", f"{found}\n", 0)
 
 
+@pytest.mark.parametrize(
+    ("shown", "true"),
+    [
+        ("$ cat a.txt\none\n", True),
+        ("$ cat a.txt | head -n 1\none\n$ fastnet --version\nfastnet ...\n", True),
+        ("$ cat a.txt\ntwo\n", False),
+        ("$ fastnet info none.safetensors\nfastnet: error: none.safetensors ...\n", True),
+        ("$ fastnet trian x\nUsage: ...\n", True),
+        ("$ fastnet --version\n", False),
+    ],
+)
+def test_commands_of_a_page_run_and_write_what_it_shows(
+    shown: str, true: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("one\n", encoding="utf-8")
+    page = tmp_path / "page.md"
+    page.write_text(f"```console\n{shown}```\n", encoding="utf-8")
+    if true:
+        assert run_page(page) == 1
+    else:
+        with pytest.raises(AssertionError, match="Expected"):
+            run_page(page)
+
+
 def test_code_that_needs_a_gpu_must_still_be_python(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("```{code-block} python\n:class: gpu\n\nx = = 1\n```\n")

@@ -92,4 +92,4 @@ def test_columns_without_names_and_arrays_are_refused(file: str) -> None:
     arrays = run("train", "rows.npz", "--drop", "x0")
     assert "features and drop go with tables, and rows.npz holds arrays" in arrays.stderr
     chunks = run("train", "rows.npy", "--target", "-1", "--chunk-rows", 4, "--features", "x0")
-    assert "--features does not go with --chunk-rows" in chunks.stderr
+    assert "features and drop choose columns by name, and x has no names" in chunks.stderr

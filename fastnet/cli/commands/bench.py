@@ -58,8 +58,16 @@ PARTS = ("ladder", "startup", "widths", "kernels", "learning")
 )
 @options.option("--quick", is_flag=True, default=False, help="Use fewer repetitions.")
 @options.option("--threads", type=click.IntRange(min=1), metavar="N", help="Most threads to use.")
-@options.option("--json", "json_path", metavar="FILE", help="Write all numbers to a JSON file.")
-@options.option("--html", "html_path", metavar="FILE", help="Write a report with charts.")
+@options.option(
+    "--json",
+    "json_path",
+    type=click.Path(),
+    metavar="FILE",
+    help="Write all numbers to a JSON file.",
+)
+@options.option(
+    "--html", "html_path", type=click.Path(), metavar="FILE", help="Write a report with charts."
+)
 @options.option(
     "--record",
     "record_path",

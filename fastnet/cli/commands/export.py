@@ -20,7 +20,7 @@ from fastnet.network import load
         "fastnet export model.safetensors --to onnx",
     ),
 )
-@click.argument("model")
+@click.argument("model", type=click.Path())
 @options.option(
     "--to",
     type=options.Name("format", FORMATS),

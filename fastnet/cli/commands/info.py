@@ -27,7 +27,7 @@ _MOST: Final = 20  # names of a long list that are shown
         "fastnet info model.safetensors", "fastnet info model.safetensors --json"
     ),
 )
-@click.argument("model")
+@click.argument("model", type=click.Path())
 @options.option("--json", "as_json", is_flag=True, default=False, help="Write JSON.")
 def command(model: str, as_json: bool) -> None:
     """Show what is in a MODEL file: layers, inputs, outputs, names, preprocessing."""

@@ -27,8 +27,8 @@ _LOG: Final = ".jsonl"
         "fastnet plot houses.safetensors more-houses.csv --target price --out houses.png",
     ),
 )
-@click.argument("source", metavar="MODEL_OR_LOG")
-@click.argument("data", required=False)
+@click.argument("source", metavar="MODEL_OR_LOG", type=click.Path())
+@click.argument("data", required=False, type=click.Path())
 @options.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -20,6 +20,7 @@ from fastnet.cli.commands.train.epoch_lines import EpochLines
 from fastnet.cli.commands.train.options import train_options
 from fastnet.cli.commands.train.report import command_line, write_page
 from fastnet.cli.commands.train.settings import OutputSettings, Settings, TrainingSettings
+from fastnet.cli.load import Rows
 from fastnet.errors import DivergenceError, InputError
 from fastnet.inspection.calibration import calibrated_loss
 from fastnet.network import Network
@@ -49,16 +50,17 @@ from fastnet.training.progress import Bar
         "fastnet train digits --epochs 1000 --checkpoint run --checkpoint-every 5min --resume",
     ),
 )
-@click.argument("data")
+@click.argument("data", nargs=-1, required=True, type=click.Path())
 @train_options
 @click.pass_context
 def command(ctx: click.Context, /, **values: Any) -> None:
     """Train a network on a table and save it.
 
     DATA is digits or fashion-mnist, or a .csv, .tsv, .parquet, .feather, .arrow, .npz, .npy or IDX
-    file. A target of text or of few different integers is classified; other numbers are regressed.
-    The model file holds all that 'predict' and 'evaluate' need: weights, preprocessing, column
-    names, labels.
+    file; CSV may be compressed (.csv.gz) or come from standard input (-). Several files, or a
+    pattern in quotes such as 'part-*.csv', are read a part at a time. A target of text or of few
+    different integers is classified; other numbers are regressed. The model file holds all that
+    'predict' and 'evaluate' need: weights, preprocessing, column names, labels.
 
     Ctrl-C ends training early and saves the model. With --checkpoint, the same command with
     --resume continues a run that was interrupted or killed.
@@ -130,7 +132,7 @@ def _fit(settings: Settings, data: TrainingData, made: Training) -> None:
         epochs=training.epochs,
         batch_size=training.batch_size,
         validation_split=training.validation_split if data.y is not None else 0.0,
-        validation_data=None if held_out is None else held_out.samples,
+        validation_data=held_out.samples if isinstance(held_out, Rows) else held_out,
         early_stopping=made.early_stopping,
         metrics=training.metric,
         callbacks=_callbacks(settings),
@@ -153,7 +155,7 @@ def _how_to_resume(training: TrainingSettings) -> str:
 def _check_outputs(settings: Settings) -> None:
     """Refuse, before any work, options and files that would fail after it."""
     training, written = settings.training, settings.output
-    holds_back = settings.data.chunk_rows is None  # else --calibrate is refused with the data
+    holds_back = not settings.data.in_chunks  # else --calibrate is refused with the data
     holds_back = holds_back and settings.data.validation_data is None
     if training.calibrate and holds_back and not training.validation_split:
         raise click.UsageError(
@@ -171,7 +173,7 @@ def _check_outputs(settings: Settings) -> None:
     output.require_ending("--html", written.html, ".html", ".htm")
     outputs = _outputs(written)
     for name, path in outputs:
-        output.check_writable(name, path, [settings.data.data])
+        output.check_writable(name, path, settings.data.read)
         if path.exists() and not path.is_file():
             raise InputError(f"{name}: {path} is not a file; name one.")
     if len({path.absolute() for _, path in outputs}) < len(outputs):
@@ -282,7 +284,12 @@ def _undisturbed() -> Iterator[None]:
 def _calibrate(settings: Settings, data: TrainingData, network: Network) -> None:
     """Fit the temperature on the validation rows, and write its effect."""
     fraction, seed = settings.training.validation_split, settings.model.seed
-    rows = data.validation or data.take(split_index(len(data), fraction, seed)[1])
+    held_out = data.validation
+    rows = (
+        held_out
+        if isinstance(held_out, Rows)
+        else data.take(split_index(len(data), fraction, seed)[1])
+    )
     weight, loss = rows.weight, calibrated_loss(network)
     how: dict[str, Any] = {"loss": loss, "metrics": ["calibration_error"], "sample_weight": weight}
     before = network.evaluate(rows.x, rows.y, **how)

@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet import data
+from fastnet.cli.commands.train.chunk_data import open_for_training
 from fastnet.cli.commands.train.settings import DataSettings, Settings
 from fastnet.cli.load import Rows, labelled
 from fastnet.cli.sources import file_of
 from fastnet.data import BUILT_IN, Chunks, Dataset
 from fastnet.data.columns import TextColumns, cut, listing, named_columns
 from fastnet.data.frame import Frame
-from fastnet.data.labels import AUTO_CLASSES
-from fastnet.data.text import MAX_CATEGORIES, canonical, matcher, quoted
+from fastnet.data.text import matcher, quoted
+from fastnet.data.values import stacked
 from fastnet.errors import InputError, nearest
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.legacy import learn_table_of_0_1
@@ -28,7 +29,6 @@ from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
 from fastnet.training.checkpoints.writer import known_categories, knows_no_table
 
-_CHUNK_FILES: Final = (".npy", ".parquet")
 _SHOWN: Final = 10_000
 """Number of rows of a large file that the report reads."""
 
@@ -47,7 +47,7 @@ class TrainingData:
         The official test split, if the data set has one.
     weight : (N,) or None
         The weights of the rows.
-    validation : Rows or None
+    validation : Rows, Chunks or None
         Rows to validate on that are no part of these.
     """
 
@@ -57,7 +57,7 @@ class TrainingData:
     preprocessor: Preprocessor
     test: Rows | None = None
     weight: NDArray[np.float64] | None = None
-    validation: Rows | None = None
+    validation: Rows | Chunks | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -87,20 +87,34 @@ class TrainingData:
             rows = Rows(self.name, self.x, self.y, self.target, weight=self.weight)
             return rows.take(index)
         first = int(index.min())
-        pieces = [(p.x, p.y) for p in self.x.pieces(first, int(index.max()) + 1)]
-        x, y = (np.concatenate(parts)[index - first] for parts in zip(*pieces, strict=True))
-        return Rows(self.name, x, y, self.target)
+        return self._read(self.x, first, int(index.max()) + 1).take(index - first)
+
+    def first(self, chunks: Chunks) -> Rows:
+        """Return the first rows of some chunks, as many as a report may read."""
+        return self._read(chunks, 0, min(_SHOWN, chunks.chunk_rows, len(chunks)))
+
+    def _read(self, chunks: Chunks, start: int, stop: int) -> Rows:
+        pieces = list(chunks.pieces(start, stop, self.preprocessor))
+        x: Any = [piece.x for piece in pieces]
+        if isinstance(x[0], Frame):
+            columns = {name: stacked([one.columns[name] for one in x]) for name in x[0].columns}
+            x = Frame(stop - start, columns, x[0].named, chunks.name)
+        else:
+            x = np.concatenate(x)
+        return Rows(self.name, x, stacked([piece.y for piece in pieces]), self.target)
 
 
 def load(settings: Settings) -> TrainingData:
     """Load the data that the options name, and fit its preprocessor."""
     # Read the data set, and encode its target.
     wanted = settings.data
-    if wanted.data_dir is not None and wanted.data not in BUILT_IN:
+    if wanted.data_dir is not None and wanted.source not in BUILT_IN:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
-    if wanted.chunk_rows is not None:
-        return _load_chunks(settings)
-    file, name = file_of(wanted.data)
+    if wanted.in_chunks:
+        chunks, learned, apart = open_for_training(settings)
+        called = Path(wanted.source).name if len(wanted.data) == 1 else chunks.name
+        return TrainingData(called, chunks, None, learned, validation=apart)
+    file, name = file_of(wanted.source)
     dataset = data.load(
         file,
         target=wanted.target,
@@ -242,36 +256,3 @@ def _target(
         return TableTarget.plain(dataset.target_names, dataset.label_names)
     how = wanted.task, kept, weight, dataset.name
     return TableTarget.learn(dataset.y, dataset.target_names, *how)
-
-
-def _load_chunks(settings: Settings) -> TrainingData:
-    """Open a file in chunks; its target is read once, to find the task."""
-    wanted = settings.data
-    if Path(wanted.data).suffix.lower() not in _CHUNK_FILES:
-        raise click.UsageError("--chunk-rows goes with .npy and .parquet files.")
-    for name in ("features", "drop", "validation", "class_weight", "metric", "calibrate"):
-        if name in settings.given:
-            option = name.replace("_", "-")
-            raise click.UsageError(f"--{option} does not go with --chunk-rows.")
-    if settings.preset is not None or wanted.numeric_embedding or settings.model.embedding_size:
-        raise click.UsageError("--preset and embeddings do not go with --chunk-rows.")
-    if wanted.target is None:
-        raise InputError(f"{wanted.data} needs a target: name the column with --target.")
-    text = wanted.target.strip()
-    number = text.removeprefix("-").isdecimal() and wanted.data.endswith(".npy")
-    chunks = Chunks(wanted.data, target=int(text) if number else text, chunk_rows=wanted.chunk_rows)
-    labels = None if wanted.task == "regression" else _labels(chunks, wanted.task)
-    names = chunks.target_names or ("y",)
-    target = TableTarget.plain(names, labels, chunks.target_columns)
-    passthrough = Passthrough(chunks.columns, target)
-    return TrainingData(Path(wanted.data).name, chunks, None, passthrough)
-
-
-def _labels(chunks: Chunks, task: str) -> tuple[str, ...] | None:
-    """Return the classes of a file's target; None for regression."""
-    values = chunks.target_values(AUTO_CLASSES if task == "auto" else MAX_CATEGORIES)
-    if values is not None and (task == "classification" or (values == values.round()).all()):
-        return tuple(canonical(float(value)) for value in values)
-    if task == "classification":
-        raise InputError(f"the target has more than {MAX_CATEGORIES:,} values: no classes.")
-    return None

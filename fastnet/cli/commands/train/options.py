@@ -11,7 +11,7 @@ import click
 from fastnet.backends.base import PRECISIONS
 from fastnet.cli.commands.train.build import SCHEDULES
 from fastnet.cli.options import ClassWeights, F, Name, Sizes, backend_option, option
-from fastnet.cli.sources import format_options
+from fastnet.cli.sources import FOLDER, format_options
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.losses import LOSSES
 from fastnet.nn.metrics import METRICS
@@ -103,7 +103,8 @@ _OPTIONS: Final = (
         type=_POSITIVE,
         metavar="N",
         section=_DATA,
-        help="Train out of core: read N rows of a .npy or .parquet file at a time.",
+        help="Train out of core: read chunks of N rows of a table or a .npy file. Several files "
+        "are read in chunks of 32 MB.",
     ),
     option(
         "--class-weight",
@@ -114,7 +115,11 @@ _OPTIONS: Final = (
         "than the named labels weigh 1.",
     ),
     option(
-        "--data-dir", metavar="FOLDER", section=_DATA, help="Folder of the fashion-mnist files."
+        "--data-dir",
+        type=FOLDER,
+        metavar="FOLDER",
+        section=_DATA,
+        help="Folder of the fashion-mnist files.",
     ),
     option(
         "--preset",

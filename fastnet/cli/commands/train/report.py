@@ -15,6 +15,7 @@ from fastnet._version import version
 from fastnet.cli import output
 from fastnet.cli.commands.train.data import TrainingData
 from fastnet.cli.commands.train.settings import Settings
+from fastnet.cli.load import Rows
 from fastnet.network import Network
 from fastnet.preprocessing.samples import split_index
 from fastnet.training.history import History
@@ -32,7 +33,7 @@ def command_line(ctx: click.Context) -> str:
             continue
         value = ctx.params.get(name)
         if isinstance(parameter, click.Argument):
-            words.insert(2, str(value))
+            words[2:2] = map(str, value if isinstance(value, tuple) else [value])
         elif isinstance(parameter, click.Option) and parameter.is_flag:
             words.append(parameter.opts[0] if value else (parameter.secondary_opts or [""])[0])
         else:
@@ -96,8 +97,12 @@ def _rows_to_show(settings: Settings, data: TrainingData, network: Network) -> S
     test, count, fraction = data.test, data.at_hand, settings.training.validation_split
     if test is not None and test.y is not None:
         what, rows = f"{len(test):,} test rows", test
-    elif data.validation is not None:
+    elif isinstance(data.validation, Rows):
         what, rows = f"{len(data.validation):,} validation rows", data.validation
+    elif data.validation is not None:
+        rows, total = data.first(data.validation), len(data.validation)
+        shown = f"{total:,}" if len(rows) == total else f"the first {len(rows):,} of {total:,}"
+        what = f"{shown} validation rows"
     elif fraction and data.y is not None:
         held_out = split_index(len(data), fraction, settings.model.seed)[1]
         what, rows = f"{len(held_out):,} validation rows", data.take(held_out)

@@ -9,8 +9,10 @@ from typing import Any, Final, Literal, Self
 
 import click
 
+from fastnet.cli.chunks import in_chunks
 from fastnet.cli.sources import text_format
 from fastnet.data import BUILT_IN
+from fastnet.data.chunk_files import expanded
 from fastnet.data.text_format import TextFormat
 from fastnet.tables import PRESETS, Preset
 from fastnet.training.callbacks import DEFAULT_VALIDATION
@@ -23,7 +25,7 @@ _ARRAYS: Final = (".npz",)
 class DataSettings:
     """The data, and how it becomes inputs."""
 
-    data: str
+    data: tuple[str, ...]
     target: str | None
     task: Literal["auto", "classification", "regression"]
     id: str | None
@@ -43,8 +45,24 @@ class DataSettings:
         """Whether arrays are standardised; by default images (0..1) are not."""
         if self.standardize is not None:
             return self.standardize
-        file = self.data not in BUILT_IN
-        return file and (self.chunk_rows is not None or Path(self.data).suffix.lower() in _ARRAYS)
+        array = Path(self.source).suffix.lower() in _ARRAYS
+        return self.source not in BUILT_IN and (self.in_chunks or array)
+
+    @property
+    def source(self) -> str:
+        """The data set, or the first of several files."""
+        return self.data[0]
+
+    @property
+    def read(self) -> list[str]:
+        """All files that are read."""
+        validation = [] if self.validation_data is None else [self.validation_data]
+        return [*(str(path) for path in expanded(list(self.data)) or ()), *validation]
+
+    @property
+    def in_chunks(self) -> bool:
+        """Whether a part of the rows is in memory at a time."""
+        return self.chunk_rows is not None or in_chunks(self.data)
 
     @property
     def scaling(self) -> Literal["robust", "standard", "none"]:

@@ -154,6 +154,9 @@ def test_the_output_activation_can_be_added() -> None:
 NORM = {"num_features": 4, "eps": 1e-5, "weight": None, "bias": None}
 REFUSED: dict[str, tuple[list[Any], str]] = {
     "an unknown module": ([linear(3, 4), module("Conv2d")], r"module 1 \(Conv2d\) has no"),
+    "a class of one's own that is called Residual": (
+        [linear(3, 3), module("Residual"), linear(3, 1)], r"module 1 \(Residual\) has no",
+    ),
     "another slope": (
         [linear(3, 4), module("LeakyReLU", negative_slope=0.2)], "has negative_slope=0.2",
     ),

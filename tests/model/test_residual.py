@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import fastnet as fn
 from fastnet.nn import layers as layer_table
 from fastnet.nn.layers import MOST_NESTED
+from fastnet.serialization import safetensors_file
 from tests.closeness import assert_close
 from tests.exports import disturbed
 from tests.inspection.test_input_gradients import assert_agrees, differences
@@ -198,6 +199,35 @@ def test_layers_inside_of_connections_count_towards_what_a_file_holds(tmp_path: 
     net = network(layers=[*many, fn.Dense(1)])
     with pytest.raises(fn.ModelFileError, match="1,038 layers.*at most 1,000"):
         net.save(tmp_path / "net.safetensors")
+
+
+HOSTILE: dict[str, Any] = {
+    "too deep": [deep(MOST_NESTED + 1), {"layer": "dense", "units": 1}],
+    "much too deep": [deep(400), {"layer": "dense", "units": 1}],
+    "too many inside": [{"layer": "residual", "layers": [deep(1)] * 600}] * 2,
+    "nothing inside": [{"layer": "residual", "layers": []}, {"layer": "dense", "units": 1}],
+    "no list inside": [{"layer": "residual", "layers": 3}, {"layer": "dense", "units": 1}],
+    "no layers inside": [{"layer": "residual", "layers": [3]}, {"layer": "dense", "units": 1}],
+    "other widths": [
+        {"layer": "residual", "layers": [{"layer": "dense", "units": 5}]},
+        {"layer": "dense", "units": 1},
+    ],
+}
+
+
+@pytest.mark.parametrize("described", HOSTILE.values(), ids=HOSTILE)
+def test_a_file_with_connections_that_cannot_be_is_refused_in_a_sentence(
+    described: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.safetensors"
+    network(layers=[fn.Residual([fn.Dense(4)]), fn.Dense(1)]).save(path)
+    description, tensors = safetensors_file.unpack(path, "fastnet", "model", "net.save")
+    path.write_bytes(safetensors_file.pack("fastnet", description, tensors))
+    fn.load(path)  # as it was
+    changed = description | {"layers": described}
+    path.write_bytes(safetensors_file.pack("fastnet", changed, tensors))
+    with pytest.raises(fn.ModelFileError, match="the description is not valid"):
+        fn.load(path)
 
 
 # --- what is shown --------------------------------------------------------------------------------

@@ -87,7 +87,8 @@ def from_torch(
     """Return an ``nn.Sequential`` as a network that predicts the same in evaluation mode.
 
     It may hold Linear, BatchNorm1d, LayerNorm, Dropout, Identity, Flatten, the activations that
-    fastnet has, other Sequentials of these, and what `to_torch` makes.
+    fastnet has, other Sequentials of these, and what `to_torch` makes. A class of your own has no
+    counterpart, not even one that adds its input: only what `to_torch` writes is known to do that.
 
     Parameters
     ----------

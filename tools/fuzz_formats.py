@@ -52,7 +52,7 @@ def x_and_names() -> tuple[NDArray[np.float64], NDArray[np.str_]]:
 def model(folder: Path) -> bytes:
     net = _network()
     net.fit(*x_and_names(), epochs=1, standardize=True)
-    net.save(folder / "m")
+    net.save(folder / "m", optimizer=True)
     return (folder / "m").read_bytes()
 
 
@@ -225,8 +225,10 @@ def read_model(path: Path) -> Any:
         net.predict({"a": [1.0, 2.0], "b": [None, 1e300], "word": ["red", None]})
     content, arrays = serialize.write(net.preprocessor)
     numbers = {name: values.tobytes() for name, values in arrays.items()}
-    facts = repr((net, content, numbers, net.label_names))
-    return [net.parameters.tobytes(), net.state.tobytes(), facts]
+    state = net.optimizer_state
+    moments = b"" if state is None else state.moments.tobytes()
+    facts = repr((net, content, numbers, net.label_names, state, net.history))
+    return [net.parameters.tobytes(), net.state.tobytes(), moments, facts]
 
 
 def read_checkpoint(path: Path) -> Any:

@@ -145,6 +145,9 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
             # After a second Ctrl-C the parameters may be a trial point of the solver.
             model.restore(good)
             interrupt.pressed = True
+        except Exception:  # of a caller's loss, at a trial point
+            model.restore(good)
+            raise
         if not interrupt.pressed:
             checkpointer.finish(trainer)
     if interrupt.pressed:

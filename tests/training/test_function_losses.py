@@ -378,6 +378,29 @@ def test_a_function_that_fails_loses_nothing(backend: Backend) -> None:
     assert isinstance(net.loss, FunctionLoss) and net.loss.function is squared
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_a_function_that_fails_in_the_middle_leaves_a_network_that_goes_on(
+    backend: Backend, optimizer: str
+) -> None:
+    calls = 0
+
+    def broken(output: Any, target: Any) -> tuple[Any, Any]:
+        nonlocal calls
+        calls += 1
+        if calls == 6:
+            raise ZeroDivisionError
+        return squared(output, target)
+
+    net = fn.Network([3, 5, 2], backend="numpy", seed=1)._copy_to(backend, "float32")
+    before = net.evaluate(X, Y, loss="mse")["loss"]
+    with pytest.raises(ZeroDivisionError):
+        fit(net, broken, optimizer=optimizer, epochs=20)
+    # L-BFGS is back at its last iterate, not at a point that its line search tried.
+    assert net.evaluate(X, Y, loss="mse")["loss"] < before
+    fit(net, squared, optimizer=optimizer)
+    assert net.is_finite()
+
+
 def test_a_loss_that_becomes_infinite_is_a_divergence(backend: Backend) -> None:
     count = 0
 

@@ -82,7 +82,7 @@ def main(quick: bool = False) -> None:
     print(f"ridge regression R2 {1 - np.mean((simple - y) ** 2) / y.var():.3f}")
     print(f"fastnet          R2 {net.evaluate(held_out)['r2']:.3f}")
     answers = net.predict(held_out)  # reads a part of the rows at a time, too
-    print(f"{len(answers):,} predictions of {last.name}, the first {answers.ravel()[0]:.1f}")
+    print(f"{len(answers):,} predictions of {last.name}, the first {answers[0]:.1f}")
     shutil.rmtree(folder)
 
 

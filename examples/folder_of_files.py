@@ -1,9 +1,8 @@
 """Training on a folder of files that need not fit into memory.
 
-Each month has left a file of measurements; together they are one long table. A class with a shape,
-whose slices read the files, makes `fastnet.data.Chunks` of them: two chunks are in memory at a
-time. The last month is held out. What a ridge regression makes of the same rows, in one pass, is
-the simple answer.
+Each month has left a file of measurements; together they are one long table. `fastnet.data.Chunks`
+reads them while training needs them: two chunks are in memory at a time. The last month is held
+out. What a ridge regression makes of the same rows, in one pass, is the simple answer.
 """
 
 from __future__ import annotations
@@ -32,30 +31,6 @@ def write_months(folder: Path, months: int, rows: int) -> None:
         np.save(folder / f"month-{month:02}.npy", x)
 
 
-class Files:
-    """The rows of several files, one after the other; a slice of rows is read when asked for."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
-        heads = [np.load(path, mmap_mode="r") for path in paths]
-        self.starts = np.cumsum([0, *map(len, heads)])
-        self.shape = (int(self.starts[-1]), heads[0].shape[1])
-        self.dtype = heads[0].dtype
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        start, stop, _ = rows.indices(len(self))
-        parts = [np.empty((0, self.shape[1]), self.dtype)]
-        for path, first, end in zip(self.paths, self.starts, self.starts[1:], strict=False):
-            if start < end and first < stop:
-                # A map that is closed again: pages of an open one count as memory of the process.
-                file = np.load(path, mmap_mode="r")
-                parts.append(np.array(file[max(start - first, 0) : stop - first]))
-        return np.concatenate(parts)
-
-
 def most_memory() -> float:
     """Return the most memory (MB) that this process has held so far; 0 on Windows."""
     if sys.platform == "win32":
@@ -66,13 +41,13 @@ def most_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def ridge(rows: Files) -> np.ndarray:
-    """Return the coefficients of a linear model, from sums over parts of the rows."""
+def ridge(paths: list[Path]) -> np.ndarray:
+    """Return the coefficients of a linear model, from sums over the files."""
     product, right = np.zeros((COLUMNS, COLUMNS)), np.zeros(COLUMNS)
-    for start in range(0, len(rows), 50_000):
-        part = rows[start : start + 50_000].astype(float)
-        x = np.column_stack([part[:, :-1], np.ones(len(part))])
-        product, right = product + x.T @ x, right + x.T @ part[:, -1]
+    for path in paths:
+        rows = np.load(path).astype(float)
+        x = np.column_stack([rows[:, :-1], np.ones(len(rows))])
+        product, right = product + x.T @ x, right + x.T @ rows[:, -1]
     return np.linalg.solve(product + np.eye(COLUMNS), right)
 
 
@@ -85,28 +60,29 @@ def main(quick: bool = False) -> None:
     size = sum(path.stat().st_size for path in paths) / 1e6
     print(f"{len(paths)} files to learn from, {size:.0f} MB")
 
-    files = Files(paths)
-    chunks = fn.data.Chunks(files, target=-1, chunk_rows=10_000 if quick else 50_000)
+    chunk_rows = 10_000 if quick else 50_000
+    chunks = fn.data.Chunks(paths, target=-1, chunk_rows=chunk_rows)
+    held_out = fn.data.Chunks(last, target=-1, chunk_rows=chunk_rows)
     net = fn.Network([chunks.columns, 64, 32, 1], activation="silu")
     before = most_memory()
     history = net.fit(
         chunks,
+        validation_data=held_out,
         optimizer=fn.Adam(fn.schedules.Cosine(5e-3, epochs=epochs)),
         epochs=epochs,
         standardize=True,
         standardize_targets=True,
     )
     print(f"memory grew by {most_memory() - before:.0f} MB while training")
-    print(f"R2 of each epoch: {', '.join(f'{r2:.3f}' for r2 in history['r2'])}")
+    print(f"R2 of each epoch: {', '.join(f'{r2:.3f}' for r2 in history['val_r2'])}")
 
     test = np.load(last)
     x, y = test[:, :-1], test[:, -1]
-    simple = np.column_stack([x, np.ones(len(x))]) @ ridge(files)
+    simple = np.column_stack([x, np.ones(len(x))]) @ ridge(paths)
     print(f"ridge regression R2 {1 - np.mean((simple - y) ** 2) / y.var():.3f}")
-    print(f"fastnet          R2 {net.evaluate(x, y)['r2']:.3f}")
-    # Predictions of a file are read and written part by part, too.
-    answers = net.predict(fn.data.Chunks(last, target=-1))
-    print(f"{len(answers):,} predictions of {last.name}, the first {answers.ravel()[0]:.1f}")
+    print(f"fastnet          R2 {net.evaluate(held_out)['r2']:.3f}")
+    answers = net.predict(held_out)  # reads a part of the rows at a time, too
+    print(f"{len(answers):,} predictions of {last.name}, the first {answers[0]:.1f}")
     shutil.rmtree(folder)
 
 

@@ -171,7 +171,8 @@ def as_frame(values: Any, name: str = "x", *, source: str = _GIVEN) -> Frame:
     except ValueError:
         raise InputError(f"{name} must be a rectangular table.") from None
     if array.ndim != 2:
-        raise InputError(f"{name} must have two axes, (rows, columns), got {array.shape}.")
+        hint = f"; give one row as [{name}]" if array.ndim == 1 else ""
+        raise InputError(f"{name} must have two axes, (rows, columns), got {array.shape}{hint}.")
     columns = dict(zip(unnamed(array.shape[1]), array.T, strict=True))
     check_names(source, list(columns))
     made = {name: column_of(column, name, source) for name, column in columns.items()}

@@ -45,7 +45,9 @@ _NUMBERS: Final = (int, float, np.number, np.bool_, Decimal)
 def column_of(array: NDArray[Any], name: str, source: str = "the table") -> Values:
     """Return a NumPy array (N,) as a column."""
     if array.ndim != 1:
-        raise DataError(f"{source}: column {name!r} has the shape {array.shape}, expected (N,).")
+        hint = "; give one row as a list, [row]" if array.ndim == 0 else ""
+        shape = f"has the shape {array.shape}, expected (N,){hint}"
+        raise DataError(f"{source}: column {name!r} {shape}.")
     kind = array.dtype.kind
     if kind in "biu":
         return array

@@ -210,3 +210,11 @@ def test_sigmoid_outputs_answer_above_one_half() -> None:
 def test_numbers_have_no_labels() -> None:
     with pytest.raises(fn.InputError, match="predicts numbers and no classes.*use predict"):
         NET.predict_labels(X)
+
+
+def test_a_bare_row_is_answered_with_the_way_to_give_one() -> None:
+    row = X.iloc[0]
+    for bare in (row, row.to_dict()):
+        with pytest.raises(fn.FastNetError, match=r"give one row as (a list, )?\[\w+\]"):
+            NET.predict(bare)
+        assert NET.predict([bare]).ravel() == pytest.approx(NET.predict(X[:1]).ravel())

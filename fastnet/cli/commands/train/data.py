@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet import data
+from fastnet.cli.commands.train.decisions import Decisions, decide
 from fastnet.cli.commands.train.settings import DataSettings, Settings
 from fastnet.cli.load import Rows, labelled
 from fastnet.cli.sources import file_of
@@ -43,6 +44,7 @@ class TrainingData:
     x, y : arguments of ``fit``
     preprocessor : Preprocessor
         The preprocessor of a new network for these rows; it describes the target.
+    decisions : Decisions
     test : Rows or None
         The official test split, if the data set has one.
     weight : (N,) or None
@@ -55,6 +57,7 @@ class TrainingData:
     x: Any
     y: Any
     preprocessor: Preprocessor
+    decisions: Decisions
     test: Rows | None = None
     weight: NDArray[np.float64] | None = None
     validation: Rows | None = None
@@ -118,8 +121,9 @@ def load(settings: Settings) -> TrainingData:
             f"{dataset.name} needs a target: name what to learn with --target (the column's "
             "index, -1 for the last; npz: the array's name)."
         )
-    weight, split = dataset.sample_weight, settings.training.validation_split
-    kept = training_rows(dataset.rows, split, settings.model.seed)
+    weight = dataset.sample_weight
+    decisions = _decide(settings, dataset, None)
+    kept = training_rows(dataset.rows, decisions.validation_split, settings.model.seed)
     target = _target(dataset, wanted, kept, weight)
     y = labelled(dataset, target)
     if isinstance(settings.training.class_weight, dict):
@@ -127,7 +131,11 @@ def load(settings: Settings) -> TrainingData:
     # Arrays are used directly.
     x = dataset.x
     if not isinstance(x, Frame):
-        if settings.preset is not None or wanted.numeric_embedding or settings.model.embedding_size:
+        if (
+            settings.preset == "tabular"
+            or wanted.numeric_embedding
+            or settings.model.embedding_size
+        ):
             raise click.UsageError("--preset and embeddings go with tables in files.")
         passthrough = Passthrough(x.shape[1], target.unscaled())
         test = dataset.test
@@ -137,14 +145,15 @@ def load(settings: Settings) -> TrainingData:
             if tested.y is not None:  # raise for an unknown label before training
                 target.encode(tested.y, tested.name)
         held_out = _validation(settings, dataset, target)
-        return TrainingData(dataset.name, x, y, passthrough, tested, None, held_out)
+        decisions = _decide(settings, dataset, held_out)
+        return TrainingData(dataset.name, x, y, passthrough, decisions, tested, None, held_out)
     # Tables are encoded, by the scaling of version 0.1 if its checkpoint is resumed.
     training = settings.training
     if training.resume and training.checkpoint and knows_no_table(training.checkpoint):
         standardize = wanted.standardize is not False
         old = learn_table_of_0_1(x, target, kept, standardize=standardize)
         held_out = _validation(settings, dataset, target, old)
-        return TrainingData(dataset.name, x, y, old, None, weight, held_out)
+        return TrainingData(dataset.name, x, y, old, decisions, None, weight, held_out)
     preprocessor = TablePreprocessor.fit(
         x,
         numeric_embedding=wanted.numeric_embedding,
@@ -156,7 +165,17 @@ def load(settings: Settings) -> TrainingData:
     )
     preprocessor = replace(preprocessor, target=target, id=wanted.id, weight=wanted.weight)
     held_out = _validation(settings, dataset, target, preprocessor)
-    return TrainingData(dataset.name, x, y, preprocessor, None, weight, held_out)
+    decisions = _decide(settings, dataset, held_out)
+    return TrainingData(dataset.name, x, y, preprocessor, decisions, None, weight, held_out)
+
+
+def _decide(settings: Settings, dataset: Dataset, held_out: Rows | None) -> Decisions:
+    """Return what suits the rows that have a weight."""
+    weight, given = dataset.sample_weight, settings.data.validation_data is not None
+    rows = dataset.rows if weight is None else int(np.count_nonzero(weight))
+    validation_rows = (0 if held_out is None else len(held_out)) if given else None
+    table = isinstance(dataset.x, Frame)
+    return decide(settings, rows, table=table, validation_rows=validation_rows)
 
 
 def _validation(
@@ -238,7 +257,7 @@ def _load_chunks(settings: Settings) -> TrainingData:
         if name in settings.given:
             option = name.replace("_", "-")
             raise click.UsageError(f"--{option} does not go with --chunk-rows.")
-    if settings.preset is not None or wanted.numeric_embedding or settings.model.embedding_size:
+    if settings.preset == "tabular" or wanted.numeric_embedding or settings.model.embedding_size:
         raise click.UsageError("--preset and embeddings do not go with --chunk-rows.")
     if wanted.target is None:
         raise InputError(f"{wanted.data} needs a target: name the column with --target.")
@@ -249,7 +268,9 @@ def _load_chunks(settings: Settings) -> TrainingData:
     names = chunks.target_names or ("y",)
     target = TableTarget.plain(names, labels, chunks.target_columns)
     passthrough = Passthrough(chunks.columns, target)
-    return TrainingData(Path(wanted.data).name, chunks, None, passthrough)
+    how: dict[str, Any] = {"table": False, "validation_rows": None, "holds_out": False}
+    decisions = decide(settings, len(chunks), **how)
+    return TrainingData(Path(wanted.data).name, chunks, None, passthrough, decisions)
 
 
 def _labels(chunks: Chunks, task: str) -> tuple[str, ...] | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fastnet.errors import InputError, suggest
 from fastnet.nn.layers import Dense, Layer
@@ -20,10 +20,15 @@ from fastnet.nn.losses import MSE, CrossEntropy, Loss
 from fastnet.nn.optimizers import LBFGS, Adam, Optimizer
 from fastnet.nn.schedules import CosLog, Schedule
 from fastnet.preprocessing.table import TablePreprocessor
+from fastnet.training.budget import BestEpoch, Task, warn_of_patience
 from fastnet.training.callbacks import EarlyStopping
 from fastnet.utils.param_validation import check_int
 
-Task = Literal["classification", "regression"]
+AUTO_ROWS: Final = 1_000
+"""From this many rows on a preset is the default: on fewer a plain network does as well, sooner."""
+
+_WHOLE_LENGTH: Final = 50_000
+"""Up to this many training rows the default is the whole preset; for more its steps are as many."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +90,17 @@ class Preset:
             "validation_split": split,
         }
         if given.early_stopping is not None:
+            warn_of_patience(given.early_stopping, epochs)
             fit["early_stopping"] = given.early_stopping
         elif validates or split:
             fit["early_stopping"] = BestEpoch(task, epochs)
         last = given.output_activation or loss.output_activation
         layers = self._layers(preprocessor, task, given, outputs, last)
         return Built(layers, loss, self._optimizer(task, given, epochs), fit)
+
+    def epochs_for(self, rows: int) -> int:
+        """Return the default epochs for `rows` rows: as published, but fewer for very many."""
+        return max(10, min(self.epochs, self.epochs * _WHOLE_LENGTH // max(1, rows)))
 
     def _loss(self, task: Task) -> Loss:
         return CrossEntropy(self.label_smoothing) if task == "classification" else MSE()
@@ -187,18 +197,6 @@ def outputs_for(preprocessor: TablePreprocessor, loss: Loss) -> int:
     return columns * loss.outputs_per_target
 
 
-class BestEpoch(EarlyStopping):
-    """Restore the weights of the best epoch, the last of equal ones; never stop early.
-
-    The best epoch has the highest accuracy in classification, the lowest squared error otherwise.
-    """
-
-    def __init__(self, task: Task, epochs: int) -> None:
-        monitor = "val_accuracy" if task == "classification" else "val_loss"
-        super().__init__(epochs, monitor=monitor)
-        self.min_delta = -1e-9  # an equal epoch replaces the best one
-
-
 PRESETS: Final = {
     "tabular": Preset(
         hidden=(256, 256, 256),
@@ -213,6 +211,17 @@ PRESETS: Final = {
         validation_split=0.2,
     ),
 }
+
+
+def for_rows(rows: int, *, plain: bool = False) -> Preset | None:
+    """Return the preset that suits `rows` rows; None for a plain network.
+
+    Parameters
+    ----------
+    plain : bool, default False
+        Whether the caller describes layers or an optimizer, which are those of a plain network.
+    """
+    return None if plain or rows < AUTO_ROWS else PRESETS["tabular"]
 
 
 def get(name: str | Preset) -> Preset:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final, Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnet.data.columns import Names, named_columns
@@ -22,11 +23,11 @@ from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import split_target
 from fastnet.tables import preset as presets
 from fastnet.tables.preset import Built, Preset, outputs_for
+from fastnet.training.budget import ACTIVATION, AUTO, HIDDEN, Budget
 from fastnet.training.checkpoints.writer import known_categories
 from fastnet.utils.param_validation import check_list
 
-HIDDEN: Final = (128, 64)
-"""The hidden layers of a network without a preset."""
+_BUDGET: Final = ("epochs", "batch_size", "validation_split", "early_stopping")
 
 
 def train(
@@ -34,7 +35,7 @@ def train(
     target: Any,
     *,
     task: Literal["auto", "classification", "regression"] = "auto",
-    preset: str | Preset | None = "tabular",
+    preset: str | Preset | None = "auto",
     hidden: int | Sequence[int] | None = None,
     activation: str | None = None,
     embedding_size: int | None = None,
@@ -63,12 +64,13 @@ def train(
     task : {"auto", "classification", "regression"}
         With "auto", texts, truth values and integers with at most 20 different values are classes;
         other numbers are regressed, and so are floats without a fraction, such as prices.
-    preset : {"tabular", None}, default "tabular"
-        The published settings of RealMLP-TD-S, or None for a plain network.
+    preset : {"auto", "tabular", None}
+        "tabular" has the published settings of RealMLP-TD-S, None is a plain network. "auto" takes
+        the preset for at least 1,000 rows, unless `hidden`, `activation` or an optimizer is given.
     hidden : int or sequence of int, optional
         Sizes of the hidden layers; default: the preset's, or 128 and 64.
     activation : str, optional
-        Activation of the hidden layers; default: the preset's, or relu.
+        Activation of the hidden layers; default: the preset's, or gelu.
     embedding_size : int, optional
         Size of the learned embedding of each category (see `TablePreprocessor.first_layer`);
         default: categories are one-hot encoded.
@@ -88,7 +90,9 @@ def train(
     sample_weight, validation_data, **fit
         See ``Network.fit``; arguments such as ``epochs`` replace the preset's. The preset holds out
         20 % of the rows to choose the best epoch, unless there are validation data or
-        ``validation_split=0``.
+        ``validation_split=0``. For a plain network, epochs, batch size, held-out rows and optimizer
+        are those of `fastnet.training.budget.Budget` unless given: what suits the rows. It trains
+        by AdamW with a rate that falls to 0.
 
     Raises
     ------
@@ -115,11 +119,27 @@ def train(
         if sample_weight is not None:
             raise InputError("give weight or sample_weight, not both.")
         sample_weight = weights_of(weights, roles.weight or "", frame.source)
-    chosen = None if preset is None else presets.get(preset)
+    # Decide by the number of rows what the caller left open.
+    given = _given(fit)
+    rows = len(frame) if sample_weight is None else int(np.count_nonzero(sample_weight))
+    plain = bool({"optimizer"} & given.keys()) or hidden is not None or activation is not None
+    chosen = _preset(preset, rows, plain=plain, given=given)
+    optimizer = optimizers.get(given["optimizer"]) if "optimizer" in given else None
     validates = validation_data is not None
-    held_back = fit.get("validation_split")
-    if held_back is None:
-        held_back = 0.0 if chosen is None or validates else chosen.validation_split
+    budget: Budget | None = None
+    held_back: float | None
+    if chosen is None:
+        budget = Budget.of(
+            rows,
+            **{name: given[name] for name in _BUDGET if name in given},
+            validation_rows=len(as_frame(validation_data[0])) if validation_data else None,
+            optimizer=optimizer,
+        )
+        held_back = budget.validation_split
+    else:
+        held_back = given.get("validation_split")
+        if held_back is None:
+            held_back = 0.0 if validates else chosen.validation_split
 
     # Learn the encoding of the columns and the target, from the training rows alone.
     preprocessor = TablePreprocessor.fit(
@@ -139,19 +159,24 @@ def train(
     # Choose layers, loss, optimizer and options of fit: the preset's or plain ones.
     kind = task_of(preprocessor)
     options: dict[str, Any] = {"hidden": hidden, "activation": activation}
-    given_loss = None if chosen is not None and loss is None else make_loss(preprocessor, loss)
     if chosen is not None:
-        names = [field.name for field in fields(presets.Overrides) if field.name in fit]
-        options |= {name: fit[name] for name in names}
-        if "optimizer" in fit:
-            options["optimizer"] = optimizers.get(fit["optimizer"])
-        options |= {"embedding_size": embedding_size, "loss": given_loss}
+        names = [field.name for field in fields(presets.Overrides) if field.name in given]
+        given_loss = None if loss is None else make_loss(preprocessor, loss)
+        options |= {name: given[name] for name in names}
+        options |= {"optimizer": optimizer, "embedding_size": embedding_size, "loss": given_loss}
         overrides = presets.Overrides(**options)
         built = chosen.build(preprocessor, kind, overrides, validates=validates)
     else:
-        assert given_loss is not None
-        layers = plain_layers(preprocessor, given_loss, **options, embedding_size=embedding_size)
-        built = Built(layers, given_loss, optimizers.get(fit.get("optimizer", "adam")), {})
+        assert budget is not None
+        own_loss = make_loss(preprocessor, loss)
+        layers = plain_layers(preprocessor, own_loss, **options, embedding_size=embedding_size)
+        how = {
+            "epochs": budget.epochs,
+            "batch_size": budget.batch_size,
+            "validation_split": budget.validation_split,
+            "early_stopping": budget.stopping(kind),
+        }
+        built = Built(layers, own_loss, optimizer or budget.optimizer(), how)
     network = Network(
         built.layers, inputs=preprocessor.inputs, dtype=dtype, seed=seed, backend=backend
     )
@@ -167,9 +192,33 @@ def train(
         sample_weight=sample_weight,
         validation_data=validation_data,
         loss=built.loss,
-        **(built.fit | fit | {"optimizer": built.optimizer}),
+        **(given | built.fit | {"optimizer": built.optimizer}),
     )
     return network
+
+
+def _given(fit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``fit`` that decide something; None and "auto" leave it open."""
+    open_if_none = ("epochs", "validation_split")
+    return {
+        name: value
+        for name, value in fit.items()
+        if not (
+            (isinstance(value, str) and value == AUTO) or (value is None and name in open_if_none)
+        )
+    }
+
+
+def _preset(
+    preset: str | Preset | None, rows: int, *, plain: bool, given: dict[str, Any]
+) -> Preset | None:
+    """Return the preset, or None; "auto" decides by the rows, and shortens it for very many."""
+    if preset != AUTO:
+        return None if preset is None else presets.get(preset)
+    chosen = presets.for_rows(rows, plain=plain)
+    if chosen is not None:
+        given.setdefault("epochs", chosen.epochs_for(rows))
+    return chosen
 
 
 def task_of(preprocessor: TablePreprocessor) -> Literal["classification", "regression"]:
@@ -204,7 +253,7 @@ def plain_layers(
     """Return the layers of a network without a preset, for a table's inputs and targets."""
     layers: list[Layer] = []
     for units in HIDDEN if hidden is None else hidden:
-        layers += [Dense(units, activation or "relu"), *([Dropout(dropout)] if dropout else [])]
+        layers += [Dense(units, activation or ACTIVATION), *([Dropout(dropout)] if dropout else [])]
     if embedding_size is not None or preprocessor.numeric_embedding is not None:
         layers.insert(0, preprocessor.first_layer(embedding_size))
     return [*layers, Dense(outputs_for(preprocessor, loss), loss.output_activation)]

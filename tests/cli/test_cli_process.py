@@ -229,7 +229,7 @@ def test_labels_survive_a_locale_that_lacks_them(encoding: str, empty_folder: Pa
     }  # fmt: skip
     numpy = ("--backend", "numpy")
     for args in (
-        ("train", "flowers.csv", "--target", "art", "--epochs", "1", *numpy),
+        ("train", "flowers.csv", "--target", "art", "--epochs", "1", "--quiet", *numpy),
         ("info", "model.safetensors"),
         ("evaluate", "model.safetensors", "flowers.csv", *numpy),
         ("predict", "model.safetensors", "flowers.csv", *numpy),

@@ -200,8 +200,8 @@ def test_a_preset_validates_on_the_file_and_trains_on_all_rows(csv: str) -> None
     text = succeed("train", csv, *options, "--validation-data", "held.csv", "--log", "log.jsonl")
     assert "; 20 rows of held.csv for validation" in text
     net = fn.tables.train(
-        TABLE, "answer", id="customer", weight="w", hidden=(8,), epochs=3, backend="numpy",
-        validation_data=(TABLE[:20], TABLE["answer"][:20], TABLE["w"][:20]),
+        TABLE, "answer", id="customer", weight="w", preset="tabular", hidden=(8,), epochs=3,
+        backend="numpy", validation_data=(TABLE[:20], TABLE["answer"][:20], TABLE["w"][:20]),
     )  # fmt: skip
     assert fn.History.read("log.jsonl")["val_loss"] == net.history["val_loss"]
 

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 import fastnet as fn
 from fastnet.cli import group
 from fastnet.cli.commands.train.data import TrainingData
+from fastnet.cli.commands.train.decisions import Decisions
 from fastnet.data import Chunks
 from fastnet.plotting import plot_predictions
 from fastnet.preprocessing.base import Passthrough
 from fastnet.tables import TableTarget, read_frame
+from fastnet.training.budget import Budget
 from tests.closeness import assert_close
 from tests.tables.test_networks import INPUTS, TABLE, fitted
 
@@ -104,9 +106,13 @@ def test_calibration_refuses_numbers_and_needs_rows_held_back(folder: Path) -> N
     said = run("train", "prices.csv", "--target", "price", *PRESET, "--calibrate")
     assert said.exit_code == 1
     assert "--calibrate goes with classes" in said.stderr
-    said = run("train", "classes.csv", "--target", "class", "--calibrate")
-    assert said.exit_code == 2
-    assert "--calibrate needs rows held back" in said.stderr
+    for none in (("--epochs", 2), ("--validation", 0)):
+        said = run("train", "classes.csv", "--target", "class", "--calibrate", *none)
+        assert said.exit_code == 2
+        assert "--calibrate needs rows held back" in said.stderr
+    Path("few.csv").write_text("x,y\n" + "1,a\n2,b\n" * 40, encoding="utf-8")
+    said = run("train", "few.csv", "--target", "y", "--calibrate")
+    assert "--calibrate needs rows held back" in said.stderr  # fewer than 100 are all trained on
 
 
 @pytest.mark.parametrize(
@@ -123,10 +129,12 @@ def test_calibration_refuses_numbers_and_needs_rows_held_back(folder: Path) -> N
 def test_a_run_that_was_ended_goes_on_to_the_same_model(
     data: str, options: tuple[str, ...], folder: Path
 ) -> None:
+    if "--preset" not in options:
+        options = (*options, "--schedule", "constant")
     train(data, *options, "--out", "alone.safetensors", "--quiet")
     kept = ("--checkpoint", "run", "--checkpoint-every", "2", "--resume", "--quiet")
     more = () if "--preset" in options else ("--checkpoint", "run")
-    if more:  # a preset's schedule and patience depend on the number of epochs
+    if more:  # a cosine and a preset's schedule depend on the number of epochs
         train(data, *options, *kept, "--out", "m.safetensors", epochs=5)
     else:
         train(data, *options, *kept, "--out", "m.safetensors")
@@ -297,7 +305,8 @@ def test_calibration_by_blocks_is_refused_in_one_sentence(
 def test_a_part_of_a_file_is_its_rows(folder: Path) -> None:
     matrix = np.load("numbers.npy")
     chunks = Chunks("numbers.npy", target=-1, chunk_rows=10)
-    data = TrainingData("n", chunks, None, Passthrough(3, TableTarget.plain(("y",))))
+    how = Decisions(None, Budget.of(300))
+    data = TrainingData("n", chunks, None, Passthrough(3, TableTarget.plain(("y",))), how)
     index = np.array([7, 3, 299])
     rows = data.take(index)
     assert np.array_equal(np.column_stack([rows.x, rows.y]), matrix[index])

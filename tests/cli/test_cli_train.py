@@ -15,14 +15,27 @@ from fastnet.cli import group
 from fastnet.cli.commands.train.build import make_optimizer
 from fastnet.cli.commands.train.settings import Settings
 from fastnet.nn.layers import Dropout
-from fastnet.nn.schedules import Cosine, Exponential, OneCycle, ReduceOnPlateau, Schedule, Step
+from fastnet.nn.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    OneCycle,
+    ReduceOnPlateau,
+    Schedule,
+    Step,
+)
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.samples import split_index
 from fastnet.preprocessing.scaler import Scaler
+from fastnet.training.budget import Budget
 from tests.cli.calling import refused, run, succeed
 from tests.closeness import assert_close
 
 QUICK = ("--backend", "numpy", "--epochs", "2")
+PLAIN = ("--activation", "relu", "--optimizer", "adam", "--batch-size", "128")
+"""What a `Network` and its ``fit`` do by themselves."""
+
+BUDGET = Budget.of(500, epochs=9)
 
 
 def train(*args: object) -> str:
@@ -41,7 +54,7 @@ def numbers(empty_folder: Path) -> str:
 
 
 def test_train_saves_the_network_that_the_library_trains() -> None:
-    result = train("digits", "--hidden", "16", "--seed", 3, "--dtype", "float64")
+    result = train("digits", "--hidden", "16", "--seed", 3, "--dtype", "float64", *PLAIN)
     digits = data.load("digits")
     net = fn.Network(
         [64, 16, 10], output_activation="softmax", dtype="float64", seed=3, backend="numpy"
@@ -95,7 +108,7 @@ def test_the_results_are_those_of_the_best_epoch() -> None:
 
 def test_the_log_has_every_number_at_full_precision() -> None:
     args = ("--log", "l.jsonl", "--metric", "f1", "--validation", 0.1, "--hidden", 8)
-    written = train("digits", *args)
+    written = train("digits", *args, *PLAIN)
     digits = data.load("digits")
     net = fn.Network([64, 8, 10], output_activation="softmax", backend="numpy")
     expected = net.fit(digits.x, digits.y, epochs=2, validation_split=0.1, metrics=["f1"])
@@ -112,7 +125,7 @@ def test_a_number_of_a_table_is_regressed(numbers: str) -> None:
     said = "target    y: regressed, by its values; else give --task classification"
     assert said in result.stdout
     assert "3 inputs, 1 output" in result.stdout
-    assert "mse by adam, learning rate 0.001, batches of 16" in result.stdout
+    assert "mse by adamw, learning rate 0.003 (cosine), batches of 16" in result.stdout
     assert float(re.search(r"validation r2 (\S+)", result.stdout)[1]) > 0.9
     net = fn.load("model.safetensors", backend="numpy")
     target = net.preprocessor.target
@@ -244,7 +257,8 @@ def test_a_schedule_spans_the_epochs(
         return fit(self, *args, **kwargs)
 
     monkeypatch.setattr(fn.Network, "fit", spy)
-    options = ("--schedule", name, "--learning-rate", 0.01, "--epochs", 20, "--hidden", "none")
+    rate = ("--learning-rate", 0.01, "--optimizer", "adam")
+    options = ("--schedule", name, *rate, "--epochs", 20, "--hidden", "none")
     assert run("train", "digits", *options, "--backend", "numpy", "--quiet").exit_code == 0
     assert seen == [fn.Adam(schedule)]
 
@@ -256,8 +270,11 @@ def test_a_schedule_spans_the_epochs(
         ("--optimizer adamw", fn.AdamW(1e-3)),
         ("--optimizer adamw --weight-decay 0.1", fn.AdamW(1e-3, weight_decay=0.1)),
         ("--optimizer lion --l1 0.1 --l2 0.2", fn.Lion(1e-4, l1=0.1, l2=0.2)),
-        ("--learning-rate 0.5 --clip-norm 2", fn.Adam(0.5, clip_norm=2.0)),
+        ("--optimizer adam --learning-rate 0.5 --clip-norm 2", fn.Adam(0.5, clip_norm=2.0)),
         ("--optimizer lbfgs --l2 0.1", fn.LBFGS(l2=0.1)),
+        ("--weight-decay 0.1", fn.AdamW(Cosine(3e-3, epochs=9), weight_decay=0.1)),
+        ("--learning-rate 0.5 --l1 2", BUDGET.optimizer(0.5, l1=2.0)),
+        ("--schedule constant", BUDGET.optimizer(Constant(3e-3))),
     ],
 )
 def test_the_optimizer_has_the_options_and_else_its_own_defaults(
@@ -265,7 +282,8 @@ def test_the_optimizer_has_the_options_and_else_its_own_defaults(
 ) -> None:
     command = group.get_command(click.Context(group), "train")
     context = command.make_context("train", ["digits", *options.split()])
-    assert make_optimizer(Settings.read(context.params, frozenset()).training) == optimizer
+    settings = Settings.read(context.params, frozenset())
+    assert make_optimizer(settings.training, BUDGET) == optimizer
 
 
 def test_an_existing_model_is_replaced_and_the_line_says_so() -> None:

@@ -54,7 +54,7 @@ def test_info_shows_layers_names_and_columns(model: str) -> None:
     assert f"{Path(model).stat().st_size:,} bytes" in facts["model"]
     rows = [line.split() for line in text.splitlines() if line.startswith(("0 ", "1 "))]
     assert rows == [
-        ["0", "dense", "relu", "5", "->", "8", "48"],
+        ["0", "dense", "gelu", "5", "->", "8", "48"],
         ["1", "dense", "softmax", "8", "->", "3", "27"],
     ]
 

@@ -80,7 +80,8 @@ def stopping(given: Any) -> tuple[Any, ...]:
 
 def train_by_each(target: str, options: dict[str, Any], words: tuple[str, ...]) -> None:
     """Train the same network by the API, the command and the estimator."""
-    fn.tables.train(TABLE[[*INPUTS, target]], target, **options, seed=5, backend="numpy")
+    how = {"preset": "tabular", "seed": 5, "backend": "numpy"}
+    fn.tables.train(TABLE[[*INPUTS, target]], target, **options, **how)
     TABLE[[*INPUTS, target]].to_csv("t.csv", index=False)
     given = ("train", "t.csv", "--target", target, "--preset", "tabular", *words)
     result = CliRunner().invoke(group, [*given, "--seed", "5", "--backend", "numpy", "--quiet"])

@@ -109,8 +109,7 @@ class CheckpointWriter:
     @cached_property
     def weighs_as_0_1(self) -> bool:
         """Whether the run that resumes was begun by version 0.1, for which weights meant less."""
-        basis = _newest_basis(self._folder.path) if self._resume else None
-        return basis is not None and fingerprint.WEIGHTS not in basis
+        return is_of_0_1(self._folder.path, self._resume)
 
     @contextmanager
     def opened(
@@ -299,6 +298,14 @@ def knows_no_table(folder: Path) -> bool:
     """
     basis = _newest_basis(folder)
     return basis is not None and basis.get("preprocessor", basis) is None
+
+
+def is_of_0_1(folder: str | PathLike[str] | None, resume: bool) -> bool:
+    """Return whether version 0.1 wrote the run that will be resumed: its defaults still hold."""
+    if folder is None or not resume:
+        return False
+    basis = _newest_basis(Path(folder))
+    return basis is not None and fingerprint.WEIGHTS not in basis
 
 
 def known_categories(folder: str | PathLike[str] | None, resume: bool) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from fastnet.nn.schedules import Schedule
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.tables import Overrides
 from fastnet.tables.train import in_units, plain_layers
+from fastnet.training.budget import ACTIVATION, Budget
 from fastnet.training.callbacks import EarlyStopping
 
 SCHEDULES: Final = ("constant", "cosine", "exponential", "one_cycle", "reduce_on_plateau", "step")
@@ -37,23 +38,25 @@ class Training:
 def build(settings: Settings, data: TrainingData) -> Training:
     """Return the network, the loss and the optimizer that the options describe."""
     model, training, preprocessor = settings.model, settings.training, data.preprocessor
-    stopping: int | EarlyStopping | None = training.early_stopping
+    decisions, activation = data.decisions, model.activation or ACTIVATION
+    stopping: int | EarlyStopping | None
     optimizer: Optimizer | LBFGS
-    if settings.preset is not None and isinstance(preprocessor, TablePreprocessor):
+    if decisions.preset is not None and isinstance(preprocessor, TablePreprocessor):
         # Options of the command line replace those of the preset.
         overrides = _overrides(settings, data)
         validates = data.validation is not None
         how = preprocessor, data.target.task, overrides
-        built = settings.preset.build(*how, validates=validates)
+        built = decisions.preset.build(*how, validates=validates)
         layers, loss, optimizer = built.layers, built.loss, built.optimizer
         stopping = built.fit.get("early_stopping")
     else:
-        loss, optimizer = make_loss(training, data), make_optimizer(training)
+        loss, optimizer = make_loss(training, data), make_optimizer(training, decisions.budget)
+        stopping = decisions.budget.stopping(data.target.task)
         if isinstance(preprocessor, TablePreprocessor):
-            sizes = model.hidden, model.activation, model.embedding_size
+            sizes = model.hidden, activation, model.embedding_size
             layers = plain_layers(preprocessor, loss, *sizes, dropout=model.dropout)
         else:
-            layers = _layers(settings, data, loss)
+            layers = _layers(settings, activation, data, loss)
     network = Network(layers, inputs=preprocessor.inputs, **model.where)
     if isinstance(preprocessor, TablePreprocessor):
         preprocessor = in_units(preprocessor, loss, network)
@@ -64,18 +67,19 @@ def build(settings: Settings, data: TrainingData) -> Training:
 def _overrides(settings: Settings, data: TrainingData) -> Overrides:
     """Return the options of the command line that replace parts of a preset."""
     model, training, given = settings.model, settings.training, settings.given
+    budget = data.decisions.budget
     names = ("l1", "l2", "weight_decay", "clip_norm")
     return Overrides(
         hidden=model.hidden if "hidden" in given else None,
         activation=model.activation if "activation" in given else None,
         embedding_size=model.embedding_size,
         loss=make_loss(training, data) if given & {"loss", "label_smoothing"} else None,
-        optimizer=make_optimizer(training) if "optimizer" in given else None,
+        optimizer=make_optimizer(training, budget) if training.optimizer else None,
         learning_rate=training.learning_rate,
         optimizer_options={name: getattr(training, name) for name in names if name in given},
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        validation_split=training.validation_split,
+        epochs=budget.epochs,
+        batch_size=budget.batch_size,
+        validation_split=budget.validation_split,
         early_stopping=training.early_stopping,
     )
 
@@ -110,11 +114,11 @@ def make_loss(training: TrainingSettings, data: TrainingData) -> Loss:
     return LOSSES[name or "mse"]()
 
 
-def _layers(settings: Settings, data: TrainingData, loss: Loss) -> list[Layer]:
+def _layers(settings: Settings, activation: str, data: TrainingData, loss: Loss) -> list[Layer]:
     """Return the layers of a network for arrays."""
     layers: list[Layer] = []
     for units in settings.model.hidden:
-        layers.append(Dense(units, settings.model.activation))
+        layers.append(Dense(units, activation))
         if settings.model.dropout:
             layers.append(Dropout(settings.model.dropout))
     if isinstance(loss, CrossEntropy):
@@ -125,9 +129,9 @@ def _layers(settings: Settings, data: TrainingData, loss: Loss) -> list[Layer]:
     return [*layers, Dense(outputs, loss.output_activation)]
 
 
-def make_optimizer(training: TrainingSettings) -> Optimizer | LBFGS:
-    """Return the optimizer of the options; refuse options that it does not have."""
-    base = OPTIMIZERS[training.optimizer]()
+def make_optimizer(training: TrainingSettings, budget: Budget) -> Optimizer | LBFGS:
+    """Return the optimizer of the options, by default the budget's; refuse options it has not."""
+    base = budget.optimizer() if training.optimizer is None else OPTIMIZERS[training.optimizer]()
     if training.momentum is not None and not isinstance(base, SGD):
         raise click.UsageError("--momentum goes with --optimizer sgd only.")
     if isinstance(base, LBFGS):
@@ -142,8 +146,9 @@ def make_optimizer(training: TrainingSettings) -> Optimizer | LBFGS:
                 raise click.UsageError(f"{name} does not go with --optimizer lbfgs.")
         return replace(base, l1=training.l1, l2=training.l2)
     rate = base.schedule.start if training.learning_rate is None else training.learning_rate
+    course = training.schedule or ("cosine" if training.optimizer is None else "constant")
     options: dict[str, Any] = {
-        "learning_rate": make_schedule(training, rate),
+        "learning_rate": make_schedule(course, rate, budget.epochs, training.early_stopping),
         "l1": training.l1,
         "l2": training.l2,
         "momentum": training.momentum,
@@ -153,10 +158,9 @@ def make_optimizer(training: TrainingSettings) -> Optimizer | LBFGS:
     return replace(base, **{name: value for name, value in options.items() if value is not None})
 
 
-def make_schedule(training: TrainingSettings, rate: float) -> Schedule:
+def make_schedule(name: str, rate: float, epochs: int, early_stopping: int | None) -> Schedule:
     """Return the schedule of that name, stretched to the number of epochs."""
-    epochs = training.epochs
-    match training.schedule:
+    match name:
         case "cosine":
             return schedules.Cosine(rate, epochs=epochs)
         case "one_cycle":
@@ -166,7 +170,7 @@ def make_schedule(training: TrainingSettings, rate: float) -> Schedule:
         case "step":  # to a tenth after each third
             return schedules.Step(rate, every=max(1, round(epochs / 3)), factor=0.1)
         case "reduce_on_plateau":  # early enough to help before early stopping
-            patience = max(1, (training.early_stopping or 10) // 2)
+            patience = max(1, (early_stopping or 10) // 2)
             return schedules.ReduceOnPlateau(rate, factor=0.3, patience=patience)
         case _:
             return schedules.get(rate)

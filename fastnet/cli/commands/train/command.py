@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from click.core import ParameterSource
@@ -17,6 +17,7 @@ from fastnet.cli.commands.train import data as training_data
 from fastnet.cli.commands.train.build import Training, build
 from fastnet.cli.commands.train.data import TrainingData, class_weights
 from fastnet.cli.commands.train.epoch_lines import EpochLines
+from fastnet.cli.commands.train.hints import hint
 from fastnet.cli.commands.train.options import train_options
 from fastnet.cli.commands.train.report import command_line, write_page
 from fastnet.cli.commands.train.settings import OutputSettings, Settings, TrainingSettings
@@ -28,6 +29,7 @@ from fastnet.nn.layers import Dense
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.schedules import Constant
+from fastnet.preprocessing.learn import scales_targets
 from fastnet.preprocessing.samples import split_index
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
@@ -36,6 +38,10 @@ from fastnet.training.checkpoints.writer import DEFAULT_EVERY, Every
 from fastnet.training.history import History
 from fastnet.training.loggers import JsonLines
 from fastnet.training.progress import Bar
+
+_NONE_HELD_BACK: Final = (
+    "--calibrate needs rows held back: give --validation a share, or --validation-data."
+)
 
 
 @click.command(
@@ -75,6 +81,8 @@ def run(settings: Settings, command: str) -> int:
     # Refuse bad options before any work; load the data and build the network.
     _check_outputs(settings)
     data = training_data.load(settings)
+    if settings.training.calibrate and not (data.decisions.validation_split or data.validation):
+        raise click.UsageError(_NONE_HELD_BACK)
     made = build(settings, data)
     network, loss = made.network, made.loss
     if settings.training.calibrate and loss.metric != "accuracy":
@@ -122,28 +130,36 @@ def run(settings: Settings, command: str) -> int:
 
 def _fit(settings: Settings, data: TrainingData, made: Training) -> None:
     training, held_out = settings.training, data.validation
-    weights = training.class_weight
+    weights, decisions = training.class_weight, data.decisions
     arrays = not isinstance(data.preprocessor, TablePreprocessor)
     made.network.fit(
         data.x,
         data.y,
         loss=made.loss,
         optimizer=made.optimizer,
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        validation_split=training.validation_split if data.y is not None else 0.0,
+        epochs=decisions.epochs,
+        batch_size=decisions.batch_size,
+        validation_split=decisions.validation_split,
         validation_data=held_out.samples if isinstance(held_out, Rows) else held_out,
         early_stopping=made.early_stopping,
         metrics=training.metric,
-        callbacks=_callbacks(settings),
+        callbacks=_callbacks(settings, decisions.epochs),
         sample_weight=data.weight,
         class_weight=class_weights(weights, data.target) if isinstance(weights, dict) else weights,
         standardize=arrays and settings.data.standardizes_arrays,
+        standardize_targets=arrays and not settings.as_0_1 and _scales_targets(made),
         threads=training.threads,
         checkpoint=training.checkpoint,
         checkpoint_every=training.checkpoint_every or DEFAULT_EVERY,
         resume=training.resume,
     )
+
+
+def _scales_targets(made: Training) -> bool:
+    """Return whether numeric targets of arrays are scaled, as those of tables are."""
+    network = made.network
+    scales = scales_targets(made.loss, network.plan.output_activation.name)
+    return scales and network.label_names is None
 
 
 def _how_to_resume(training: TrainingSettings) -> str:
@@ -155,12 +171,9 @@ def _how_to_resume(training: TrainingSettings) -> str:
 def _check_outputs(settings: Settings) -> None:
     """Refuse, before any work, options and files that would fail after it."""
     training, written = settings.training, settings.output
-    holds_back = not settings.data.in_chunks  # else --calibrate is refused with the data
-    holds_back = holds_back and settings.data.validation_data is None
-    if training.calibrate and holds_back and not training.validation_split:
-        raise click.UsageError(
-            "--calibrate needs rows held back: give --validation a share, or --validation-data."
-        )
+    # In chunks, --calibrate is refused with the data.
+    if training.calibrate and not (settings.data.in_chunks or settings.may_hold_out):
+        raise click.UsageError(_NONE_HELD_BACK)
     if training.checkpoint is None:
         for name, given in (
             ("--resume", training.resume),
@@ -187,25 +200,26 @@ def _outputs(written: OutputSettings) -> list[tuple[str, Path]]:
     return [(name, path) for name, path in outputs if path is not None]
 
 
-def _callbacks(settings: Settings) -> list[Callback]:
+def _callbacks(settings: Settings, epochs: int) -> list[Callback]:
     """Return the callbacks that report the training."""
     log = settings.output.log
     logs: list[Callback] = [] if log is None else [JsonLines(log)]
-    return logs if settings.output.quiet else [Bar(), EpochLines(settings.training.epochs), *logs]
+    return logs if settings.output.quiet else [Bar(), EpochLines(epochs), *logs]
 
 
 def _facts(settings: Settings, data: TrainingData, made: Training) -> list[tuple[str, object]]:
     """Return the facts about rows, network and training that are shown before training."""
     network, training, optimizer = made.network, settings.training, made.optimizer
+    decisions = data.decisions
 
     # Describe the rows.
     outputs = f"{network.outputs} output{'s' * (network.outputs != 1)}"
     outputs = f"{data.classes} classes" if data.classes else outputs
     rows = f"{data.name}: {len(data):,} rows, {network.inputs} inputs, {outputs}"
-    fraction = training.validation_split
-    if fraction and data.y is not None:
-        why = " (for --early-stopping)" if training.validation is None else ""
-        rows += f"; {fraction:g} of the rows for validation{why}"
+    if decisions.validation_split:
+        stops = training.early_stopping is not None and training.validation is None
+        why = " (for --early-stopping)" if stops and decisions.preset is None else ""
+        rows += f"; {decisions.validation_split:g} of the rows for validation{why}"
     if data.validation is not None:
         rows += f"; {len(data.validation):,} rows of {data.validation.name} for validation"
 
@@ -223,16 +237,18 @@ def _facts(settings: Settings, data: TrainingData, made: Training) -> list[tuple
         schedule = optimizer.schedule
         course = "" if isinstance(schedule, Constant) else f" ({schedule.name})"
         how += f", learning rate {optimizer.schedule.start:g}{course}"
-        how += f", batches of {min(training.batch_size, len(data))}"
+        how += f", batches of {min(decisions.batch_size, len(data))}"
     every = training.checkpoint_every or DEFAULT_EVERY
     every = f"{every} epochs" if every.strip().isdigit() else every
     kept = [("checkpoints", f"{training.checkpoint}, every {every}")] if training.checkpoint else []
+    by_rows = decisions.line(settings, table=isinstance(network.preprocessor, TablePreprocessor))
     return [
         ("data", rows),
         ("inputs", _inputs(settings, network)),
         *_target(settings, network),
         ("network", f"{described}, {network.dtype.name}, seed {network.seed}"),
-        ("training", f"{how}, {training.epochs} epochs"),
+        ("training", f"{how}, {decisions.epochs} epochs"),
+        *([("defaults", by_rows)] if by_rows else []),
         ("backend", f"{network.backend}, {_threads(training, network, data)}"),
         *kept,
     ]
@@ -262,7 +278,7 @@ def _threads(training: TrainingSettings, network: Network, data: TrainingData) -
     if network.backend == "cupy":
         return "on the GPU"
     engine = network.engine(training.threads)
-    count = engine.threads_for(min(training.batch_size, len(data)))
+    count = engine.threads_for(min(data.decisions.batch_size, len(data)))
     if training.threads is None and count > 1:
         return f"up to {count} threads"
     return f"{count} thread{'s' if count > 1 else ''}"
@@ -283,7 +299,7 @@ def _undisturbed() -> Iterator[None]:
 
 def _calibrate(settings: Settings, data: TrainingData, network: Network) -> None:
     """Fit the temperature on the validation rows, and write its effect."""
-    fraction, seed = settings.training.validation_split, settings.model.seed
+    fraction, seed = data.decisions.validation_split, settings.model.seed
     held_out = data.validation
     rows = (
         held_out
@@ -328,10 +344,12 @@ def _conclude(
         click.echo(f"{'training' if stem == name else 'validation'} {stem} {output.short(value)}")
     for name, value in tested.items():
         click.echo(f"test {name} {output.short(value)}")
+    if not written.quiet and (found := hint(settings, data, values, tested)):
+        output.message(f"hint: {found}")
     if history.best_epoch is not None:
         by = f"{history.monitor} ({history.mode})"
         click.echo(f"weights of epoch {history.best_epoch}, the best of {epochs} by {by}")
-    rows = len(data) - round(len(data) * settings.training.validation_split)
+    rows = len(data) - round(len(data) * data.decisions.validation_split)
     speed = f", {rows * epochs / history.seconds:,.0f} samples/s" if history.seconds else ""
     click.echo(f"time {history.seconds:.2f} s for {epochs} epochs{speed}")
     for name, other in (("log", written.log), ("report", written.html)):

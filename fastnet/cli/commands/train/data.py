@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastnet import data
 from fastnet.cli.commands.train.chunk_data import open_for_training
+from fastnet.cli.commands.train.decisions import Decisions, decide
 from fastnet.cli.commands.train.settings import DataSettings, Settings
 from fastnet.cli.load import Rows, labelled
 from fastnet.cli.sources import file_of
@@ -43,6 +44,7 @@ class TrainingData:
     x, y : arguments of ``fit``
     preprocessor : Preprocessor
         The preprocessor of a new network for these rows; it describes the target.
+    decisions : Decisions
     test : Rows or None
         The official test split, if the data set has one.
     weight : (N,) or None
@@ -55,6 +57,7 @@ class TrainingData:
     x: Any
     y: Any
     preprocessor: Preprocessor
+    decisions: Decisions
     test: Rows | None = None
     weight: NDArray[np.float64] | None = None
     validation: Rows | Chunks | None = None
@@ -113,7 +116,10 @@ def load(settings: Settings) -> TrainingData:
     if wanted.in_chunks:
         chunks, learned, apart = open_for_training(settings)
         called = Path(wanted.source).name if len(wanted.data) == 1 else chunks.name
-        return TrainingData(called, chunks, None, learned, validation=apart)
+        apart_rows = None if apart is None else len(apart)
+        how: dict[str, Any] = {"table": False, "validation_rows": apart_rows, "holds_out": False}
+        decisions = decide(settings, len(chunks), **how)
+        return TrainingData(called, chunks, None, learned, decisions, validation=apart)
     file, name = file_of(wanted.source)
     dataset = data.load(
         file,
@@ -133,8 +139,9 @@ def load(settings: Settings) -> TrainingData:
             f"{dataset.name} needs a target: name what to learn with --target (the column's "
             "index, -1 for the last; npz: the array's name)."
         )
-    weight, split = dataset.sample_weight, settings.training.validation_split
-    kept = training_rows(dataset.rows, split, settings.model.seed)
+    weight = dataset.sample_weight
+    decisions = _decide(settings, dataset, None)
+    kept = training_rows(dataset.rows, decisions.validation_split, settings.model.seed)
     target = _target(dataset, wanted, kept, weight)
     y = labelled(dataset, target)
     if isinstance(settings.training.class_weight, dict):
@@ -143,7 +150,7 @@ def load(settings: Settings) -> TrainingData:
     x = dataset.x
     if not isinstance(x, Frame):
         embedded = wanted.numeric_embedding or settings.model.embedding_size
-        if settings.preset is not None or embedded or wanted.categorical is not None:
+        if settings.preset == "tabular" or embedded or wanted.categorical is not None:
             raise click.UsageError(
                 "--preset, --categorical and embeddings go with tables in files."
             )
@@ -155,14 +162,15 @@ def load(settings: Settings) -> TrainingData:
             if tested.y is not None:  # raise for an unknown label before training
                 target.encode(tested.y, tested.name)
         held_out = _validation(settings, dataset, target)
-        return TrainingData(dataset.name, x, y, passthrough, tested, None, held_out)
+        decisions = _decide(settings, dataset, held_out)
+        return TrainingData(dataset.name, x, y, passthrough, decisions, tested, None, held_out)
     # Tables are encoded, by the scaling of version 0.1 if its checkpoint is resumed.
     training = settings.training
     if training.resume and training.checkpoint and knows_no_table(training.checkpoint):
         standardize = wanted.standardize is not False
         old = learn_table_of_0_1(x, target, kept, standardize=standardize)
         held_out = _validation(settings, dataset, target, old)
-        return TrainingData(dataset.name, x, y, old, None, weight, held_out)
+        return TrainingData(dataset.name, x, y, old, decisions, None, weight, held_out)
     preprocessor = TablePreprocessor.fit(
         x,
         numeric_embedding=wanted.numeric_embedding,
@@ -177,7 +185,17 @@ def load(settings: Settings) -> TrainingData:
     )
     preprocessor = replace(preprocessor, target=target, id=wanted.id, weight=wanted.weight)
     held_out = _validation(settings, dataset, target, preprocessor)
-    return TrainingData(dataset.name, x, y, preprocessor, None, weight, held_out)
+    decisions = _decide(settings, dataset, held_out)
+    return TrainingData(dataset.name, x, y, preprocessor, decisions, None, weight, held_out)
+
+
+def _decide(settings: Settings, dataset: Dataset, held_out: Rows | None) -> Decisions:
+    """Return what suits the rows that have a weight."""
+    weight, given = dataset.sample_weight, settings.data.validation_data is not None
+    rows = dataset.rows if weight is None else int(np.count_nonzero(weight))
+    validation_rows = (0 if held_out is None else len(held_out)) if given else None
+    table = isinstance(dataset.x, Frame)
+    return decide(settings, rows, table=table, validation_rows=validation_rows)
 
 
 def _validation(

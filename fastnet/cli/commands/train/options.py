@@ -16,6 +16,8 @@ from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.losses import LOSSES
 from fastnet.nn.metrics import METRICS
 from fastnet.nn.optimizers import OPTIMIZERS
+from fastnet.tables.preset import AUTO_ROWS
+from fastnet.training.budget import ACTIVATION, HIDDEN, LEARNING_RATE
 from fastnet.training.checkpoints.writer import DEFAULT_EVERY
 
 _LAYER_ACTIVATIONS: Final = [row.name for row in ACTIVATIONS.values() if not row.output_only]
@@ -80,7 +82,7 @@ _OPTIONS: Final = (
         type=_SHARE,
         metavar="FRACTION",
         section=_DATA,
-        show_default="0, or 0.1 with --early-stopping",
+        show_default="0.1 of at least 100 rows, or as the preset has it; 0 with --epochs",
         help="Fraction of the training rows to hold out and evaluate after each epoch.",
     ),
     option(
@@ -123,11 +125,13 @@ _OPTIONS: Final = (
     ),
     option(
         "--preset",
-        type=Name("preset", ("tabular",)),
-        metavar="tabular",
+        type=Name("preset", ("auto", "tabular", "none")),
+        metavar="auto|tabular|none",
+        default="auto",
         section=_NETWORK,
-        help="Layers and training options that do well on many tables (RealMLP-TD-S); further "
-        "options replace parts of it.",
+        help="tabular: layers and training options that do well on many tables (RealMLP-TD-S); "
+        "further options replace parts of it. none: a plain network. auto: tabular for a table of "
+        f"at least {AUTO_ROWS:,} rows, unless an option describes layers or an optimizer.",
     ),
     option(
         "--embedding-size",
@@ -147,7 +151,7 @@ _OPTIONS: Final = (
         "--hidden",
         type=Sizes(),
         metavar="SIZES",
-        default="128,64",
+        default=",".join(map(str, HIDDEN)),
         section=_NETWORK,
         help="Sizes of the hidden layers; none for a linear model.",
     ),
@@ -155,7 +159,7 @@ _OPTIONS: Final = (
         "--activation",
         type=Name("activation", _LAYER_ACTIVATIONS),
         metavar="NAME",
-        default="relu",
+        show_default=ACTIVATION,
         section=_NETWORK,
         help=f"Activation of the hidden layers: {', '.join(_LAYER_ACTIVATIONS)}.",
     ),
@@ -187,7 +191,7 @@ _OPTIONS: Final = (
         "--optimizer",
         type=Name("optimizer", OPTIMIZERS),
         metavar="NAME",
-        default="adam",
+        show_default="adamw with a weight decay that suits the rows, and --schedule cosine",
         section=_TRAINING,
         help=f"The optimizer: {', '.join(OPTIMIZERS)}.",
     ),
@@ -196,14 +200,14 @@ _OPTIONS: Final = (
         type=_ABOVE_ZERO,
         metavar="RATE",
         section=_TRAINING,
-        show_default="the optimizer's own: 0.001 for adam",
+        show_default=f"{LEARNING_RATE}, or the own of an optimizer that is given: 0.001 for adam",
         help="The learning rate; with a schedule, its peak.",
     ),
     option(
         "--schedule",
         type=Name("schedule", SCHEDULES),
         metavar="NAME",
-        default="constant",
+        show_default="cosine, or constant with --optimizer",
         section=_TRAINING,
         help="Schedule of the learning rate: constant, cosine (to 0), exponential (to a "
         "hundredth), one_cycle, step (to a tenth after each third), reduce_on_plateau.",
@@ -220,15 +224,15 @@ _OPTIONS: Final = (
         "--epochs",
         type=_POSITIVE,
         metavar="N",
-        default=10,
+        show_default="what suits the rows",
         section=_TRAINING,
-        help="Passes over the data.",
+        help="Passes over the data; without --validation or --early-stopping over all rows.",
     ),
     option(
         "--batch-size",
         type=_POSITIVE,
         metavar="N",
-        default=128,
+        show_default="what suits the rows: 32 to 256",
         section=_TRAINING,
         help="Number of rows in a training step.",
     ),

@@ -94,7 +94,7 @@ def _rows_to_show(settings: Settings, data: TrainingData, network: Network) -> S
     """Return the rows for the figures: held-out rows if there are any."""
     from fastnet.report.html import Shown
 
-    test, count, fraction = data.test, data.at_hand, settings.training.validation_split
+    test, count, fraction = data.test, data.at_hand, data.decisions.validation_split
     if test is not None and test.y is not None:
         what, rows = f"{len(test):,} test rows", test
     elif isinstance(data.validation, Rows):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -14,8 +14,19 @@ from fastnet.cli.sources import text_format
 from fastnet.data import BUILT_IN
 from fastnet.data.chunk_files import expanded
 from fastnet.data.text_format import TextFormat
-from fastnet.tables import PRESETS, Preset
-from fastnet.training.callbacks import DEFAULT_VALIDATION
+from fastnet.training.checkpoints.writer import is_of_0_1
+
+_OF_A_PLAIN_NETWORK: Final = ("dropout", "schedule", "momentum")
+"""Options that no preset has."""
+
+_OF_0_1: Final = {
+    "preset": "none",
+    "activation": "relu",
+    "optimizer": "adam",
+    "epochs": 10,
+    "batch_size": 128,
+}
+"""The defaults of version 0.1."""
 
 _ARRAYS: Final = (".npz",)
 """Files of arrays whose inputs are standardised by default."""
@@ -77,7 +88,7 @@ class ModelSettings:
     """The layers, and their precision and backend."""
 
     hidden: tuple[int, ...]
-    activation: str
+    activation: str | None
     dropout: float
     embedding_size: int | None
     dtype: str
@@ -100,16 +111,16 @@ class TrainingSettings:
     loss: str | None
     label_smoothing: float
     class_weight: str | dict[str, float] | None
-    optimizer: str
+    optimizer: str | None
     learning_rate: float | None
-    schedule: str
+    schedule: str | None
     momentum: float | None
     l1: float
     l2: float
     weight_decay: float | None
     clip_norm: float | None
-    epochs: int
-    batch_size: int
+    epochs: int | None
+    batch_size: int | None
     validation: float | None
     early_stopping: int | None
     metric: tuple[str, ...]
@@ -118,13 +129,6 @@ class TrainingSettings:
     checkpoint: Path | None
     checkpoint_every: str | None
     resume: bool
-
-    @property
-    def validation_split(self) -> float:
-        """Fraction of the training rows to validate on."""
-        if self.validation is None:
-            return DEFAULT_VALIDATION if self.early_stopping else 0.0
-        return self.validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,21 +147,34 @@ class Settings:
 
     Attributes
     ----------
+    preset : {"auto", "tabular", "none"}
     given : set of str
         The names of the options on the command line.
+    as_0_1 : bool
+        Whether a run of version 0.1 is resumed, whose defaults still hold.
     """
 
     data: DataSettings
     model: ModelSettings
     training: TrainingSettings
     output: OutputSettings
-    preset: Preset | None
+    preset: str
     given: frozenset[str]
+    as_0_1: bool
 
     @classmethod
     def read(cls, values: Mapping[str, Any], given: frozenset[str]) -> Self:
-        """Return the options by name, with the defaults of a preset if one is chosen."""
+        """Return the options by name."""
         values = {**values, "form": text_format(dict(values))}
+        if values["validation_data"] is not None and "validation" in given:
+            raise click.UsageError("give --validation-data or --validation, not both.")
+        if values["preset"] not in ("auto", "none"):
+            for name in _OF_A_PLAIN_NETWORK:
+                if name in given:
+                    raise click.UsageError(f"--{name} does not go with --preset.")
+        as_0_1 = is_of_0_1(values["checkpoint"], values["resume"])
+        if as_0_1 and values["preset"] != "tabular":
+            values |= {name: value for name, value in _OF_0_1.items() if name not in given}
         groups: dict[str, Any] = {
             "data": DataSettings,
             "model": ModelSettings,
@@ -168,26 +185,21 @@ class Settings:
             name: kind(**{field.name: values[field.name] for field in fields(kind)})
             for name, kind in groups.items()
         }
-        if values["validation_data"] is not None:
-            if "validation" in given:
-                raise click.UsageError("give --validation-data or --validation, not both.")
-            made["training"] = replace(made["training"], validation=0.0)
-        preset = None if values["preset"] is None else PRESETS[values["preset"]]
-        if preset is not None:
-            decided = given if values["validation_data"] is None else given | {"validation"}
-            made["training"] = _with_preset(made["training"], preset, decided)
-        return cls(**made, preset=preset, given=given)
+        return cls(**made, preset=values["preset"], given=given, as_0_1=as_0_1)
 
+    @property
+    def describes_a_network(self) -> bool:
+        """Whether an option describes layers or an optimizer: a plain network's."""
+        options = ("hidden", "activation", "optimizer", "learning_rate", *_OF_A_PLAIN_NETWORK)
+        return any(name in self.given for name in options)
 
-def _with_preset(
-    training: TrainingSettings, preset: Preset, given: frozenset[str]
-) -> TrainingSettings:
-    for name in ("dropout", "schedule", "momentum"):
-        if name in given:
-            raise click.UsageError(f"--{name} does not go with --preset.")
-    own: dict[str, Any] = {
-        "epochs": preset.epochs,
-        "batch_size": preset.batch_size,
-        "validation": preset.validation_split,
-    }
-    return replace(training, **{k: v for k, v in own.items() if k not in given})
+    @property
+    def may_hold_out(self) -> bool:
+        """Whether there may be rows to validate on; the number of rows decides it."""
+        training = self.training
+        if self.data.validation_data is not None:
+            return True
+        if training.validation is not None:
+            return training.validation > 0
+        decided = training.epochs is not None and training.early_stopping is None
+        return not decided or self.preset == "tabular"

@@ -170,8 +170,7 @@ def open_parquet_in_groups(path: Path) -> ArrowSource:
         parquet = importlib.import_module("pyarrow.parquet")
         schema = parquet.read_schema(path)
         texts = [field.name for field in schema if is_text(arrow.types, field.type)]
-        file = parquet.ParquetFile(path, read_dictionary=texts)
-        meta = file.metadata
+        meta = parquet.read_metadata(path)
         groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
         counts = [group.num_rows for group in groups]
         # A group of rows is in memory as a whole.
@@ -188,7 +187,9 @@ def open_parquet_in_groups(path: Path) -> ArrowSource:
         raise damaged(str(path), error) from error
 
     def read_group(group: int) -> Any:
-        return file.read_row_group(group, use_threads=False)
+        # Open only while it is read: files may be many.
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+            return file.read_row_group(group, use_threads=False)
 
     return ArrowSource(str(path), "Parquet", schema, counts, read_group, row_bytes)
 
@@ -207,16 +208,19 @@ def open_arrow_in_groups(path: Path) -> ArrowSource:
         ipc = importlib.import_module("pyarrow.ipc")
         reader = ipc.open_file(arrow.memory_map(str(path)))
         counts = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
+        schema = reader.schema
+        del reader
     except (arrow.ArrowException, *DAMAGE) as error:
         raise damaged(str(path), error, "Arrow") from error
 
     def read_group(group: int) -> Any:
-        batch = reader.get_batch(group)
+        # Open only while it is read: files may be many.
+        batch = ipc.open_file(arrow.memory_map(str(path))).get_batch(group)
         require_plausible(str(path), size, batch.nbytes)
         return arrow.Table.from_batches([batch])
 
     row_bytes = size // max(sum(counts), 1)
-    return ArrowSource(str(path), "Arrow", reader.schema, counts, read_group, row_bytes)
+    return ArrowSource(str(path), "Arrow", schema, counts, read_group, row_bytes)
 
 
 def _pyarrow(kind: str) -> Any:

@@ -73,34 +73,56 @@ class Source(Protocol):
 
 @dataclass(eq=False)
 class ArraySource:
-    """An array, mapped or not."""
+    """An array, or the file of one, which is open only while it is read: files may be many.
+
+    Attributes
+    ----------
+    values : array or Path
+    """
 
     name: str
     values: Any
+    shape: tuple[int, ...]
+    itemsize: int
     matrix: bool = True
     named: bool = False
 
-    @property
-    def rows(self) -> int:
-        return int(self.values.shape[0])
+    @classmethod
+    def of(cls, name: str, values: Any) -> ArraySource:
+        """Return an array, or a file, as a source; raise `InputError` if it holds no rows."""
+        array = _mapped(values)
+        shape = getattr(array, "shape", None)
+        if shape is None or len(shape) not in (1, 2):
+            got = type(array).__name__ if shape is None else f"the shape {shape}"
+            raise InputError(f"{name} must be a file or an array of rows, got {got}.")
+        dtype = np.dtype(array.dtype)
+        if dtype.kind not in "biuf":
+            raise InputError(f"{name} must hold numbers, got {dtype}.")
+        return cls(name, values, tuple(map(int, shape)), dtype.itemsize)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return unnamed(1 if len(self.values.shape) == 1 else int(self.values.shape[1]))
+    def rows(self) -> int:
+        return self.shape[0]
 
     @property
     def axes(self) -> int:
         """1 if a row is a number, not several."""
-        return len(self.values.shape)
+        return len(self.shape)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return unnamed(1 if self.axes == 1 else self.shape[1])
 
     @property
     def row_bytes(self) -> int:
-        return max(1, len(self.names) * int(self.values.dtype.itemsize))
+        return max(1, len(self.names) * self.itemsize)
 
-    def read(self, start: int, stop: int) -> Array:
-        part = np.array(self.values[start:stop])
-        if isinstance(self.values, np.memmap):
-            release(self.values)
+    def read(self, start: int, stop: int, step: int = 1) -> Array:
+        """Return rows, each of them or each so-manieth, as a new array of numbers."""
+        values = _mapped(self.values)
+        part = np.array(values[start:stop:step] if step > 1 else values[start:stop])
+        if isinstance(values, np.memmap):
+            release(values)
         return part.reshape(len(part), len(self.names))
 
     def frame(
@@ -113,6 +135,12 @@ class ArraySource:
     ) -> Frame:
         frame = as_frame(self.read(start, stop), source=RowsOf.after(self.name, start))
         return frame if only is None else frame.without([n for n in self.names if n not in only])
+
+
+def _mapped(values: Any) -> Any:
+    if isinstance(values, Path):
+        return importlib.import_module("fastnet.data.npy").map_npy(values)
+    return values
 
 
 def release(values: Any) -> None:
@@ -145,7 +173,7 @@ def sources_of(values: Any, name: str, form: TextFormat = DEFAULT) -> list[Sourc
     """
     paths = expanded(values)
     if paths is None:
-        return [_array(values, name)]
+        return [ArraySource.of(name, values)]
     several = len(paths) > 1
     found = [_opened(path, f"{name} in {path}" if several else name, form) for path in paths]
     for other in found[1:]:
@@ -180,21 +208,11 @@ def is_pattern(text: str) -> bool:
     return glob.has_magic(text) and not os.path.exists(text)
 
 
-def _array(values: Any, name: str) -> Source:
-    shape = getattr(values, "shape", None)
-    if shape is None or len(shape) not in (1, 2):
-        got = type(values).__name__ if shape is None else f"the shape {shape}"
-        raise InputError(f"{name} must be a file or an array of rows, got {got}.")
-    if np.dtype(values.dtype).kind not in "biuf":
-        raise InputError(f"{name} must hold numbers, got {values.dtype}.")
-    return ArraySource(name, values)
-
-
 def _opened(path: Path, name: str, form: TextFormat) -> Source:
     kind = kind_of_file(path, KINDS)
     if kind == ".npy":
         require_default(form, path.name)
-        return _array(importlib.import_module("fastnet.data.npy").map_npy(path), name)
+        return ArraySource.of(name, path)
     if kind.startswith((".csv", ".tsv")):
         source: Source = importlib.import_module("fastnet.data.csv_chunks").CsvSource.open(
             path, form
@@ -241,9 +259,9 @@ def sample(
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     source = RowsOf(f"{files[0].name}{more}", locate)
     if isinstance(files[0], ArraySource):
-        starts = [0, *ends[:-1]]
-        parts = [f.values[-int(at) % every :: every] for f, at in zip(files, starts, strict=True)]
-        return as_frame(np.concatenate([np.atleast_2d(part) for part in parts]), source=source)
+        starts = [-int(at) % every for at in (0, *ends[:-1])]
+        parts = [f.read(at, f.rows, every) for f, at in zip(files, starts, strict=True)]
+        return as_frame(np.concatenate(parts), source=source)
     if hasattr(files[0], "records"):
         module = importlib.import_module("fastnet.data.csv_chunks")
         frame: Frame = module.sample(files, every, source, texts, as_written)

@@ -136,25 +136,49 @@ def of_classes(values: ClassWeight, rows: Batch, loss: Loss, outputs: int) -> We
     InputError
         The targets are no classes, or the weights do not fit them.
     """
-    labels, target = rows.labels, rows.target
-    binary = loss.name == "binary_cross_entropy"
-    if labels is not None:
-        columns, classes = [labels], outputs
-    elif target is not None and binary and np.isin(target, (0, 1)).all():
-        columns, classes = list(target.T.astype(np.int64)), 2
-    else:
-        raise InputError(
-            "class_weight needs class labels: use loss='cross_entropy' with labels, or "
-            "loss='binary_cross_entropy' with targets 0 and 1."
-        )
+    columns, classes = _columns(rows, loss, outputs)
     made = np.ones(len(columns[0]))
     for column, table in zip(columns, _tables(values, len(columns)), strict=True):
         if isinstance(table, str):
-            by_class = _balanced(column, rows.weight, classes)
+            by_class = _balanced(np.bincount(column, rows.weight, classes))
         else:
             by_class = _given(table, classes)
         made *= by_class[column]
     return made
+
+
+class ClassTotals:
+    """The weight of each class among training rows that come in pieces, for ``"balanced"``."""
+
+    def __init__(self, loss: Loss, outputs: int) -> None:
+        self._how = loss, outputs
+        self._totals: list[Weights] = []
+
+    def add(self, rows: Batch) -> None:
+        """Add the weights of some rows."""
+        columns, classes = _columns(rows, *self._how)
+        self._totals = self._totals or [np.zeros(classes) for _ in columns]
+        for total, column in zip(self._totals, columns, strict=True):
+            total += np.bincount(column, rows.weight, classes)
+
+    def balanced(self) -> ClassWeight:
+        """Return the weights that ``"balanced"`` gives all these rows."""
+        made = [dict(enumerate(_balanced(total).tolist())) for total in self._totals]
+        return made[0] if len(made) == 1 else made
+
+
+def _columns(rows: Batch, loss: Loss, outputs: int) -> tuple[list[NDArray[np.int64]], int]:
+    """Return the class of each row (N,) for each column of targets, and the number of classes."""
+    labels, target = rows.labels, rows.target
+    binary = loss.name == "binary_cross_entropy"
+    if labels is not None:
+        return [labels], outputs
+    if target is not None and binary and np.isin(target, (0, 1)).all():
+        return list(target.T.astype(np.int64)), 2
+    raise InputError(
+        "class_weight needs class labels: use loss='cross_entropy' with labels, or "
+        "loss='binary_cross_entropy' with targets 0 and 1."
+    )
 
 
 def _tables(values: ClassWeight, columns: int) -> Sequence[Mapping[int, float] | str]:
@@ -173,9 +197,9 @@ def _tables(values: ClassWeight, columns: int) -> Sequence[Mapping[int, float] |
     return several
 
 
-def _balanced(labels: NDArray[np.int64], weight: Array | None, classes: int) -> Weights:
-    total = np.bincount(labels, weight, minlength=classes).astype(np.float64)
-    made = np.ones(classes)
+def _balanced(totals: NDArray[Any]) -> Weights:
+    total = totals.astype(np.float64)
+    made = np.ones(len(total))
     present = total > 0
     made[present] = total.sum() / (np.count_nonzero(present) * total[present])
     return made

@@ -30,7 +30,7 @@ from fastnet.preprocessing.learn import scaled_target
 from fastnet.preprocessing.samples import Samples
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.statistics import Moments
-from fastnet.preprocessing.weights import ClassWeight
+from fastnet.preprocessing.weights import ClassTotals, ClassWeight
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.chunk_learning import learn_for
 from fastnet.training.chunk_pass import checked_rows
@@ -295,8 +295,6 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
     model, loss = options.model, options.loss
     if isinstance(options.optimizer, LBFGS):
         raise InputError("lbfgs needs all data at once: choose another optimizer for Chunks.")
-    if isinstance(options.class_weight, str):
-        raise InputError("class_weight='balanced' does not go with Chunks: give a dict.")
     if options.metrics and validation_data is None:
         raise InputError("with Chunks, metrics need validation_data.")
     # Learn what the columns of a table are.
@@ -307,12 +305,15 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
     # Check the rows of the file, and fit the scaler.
     batch = options.batch_of(len(chunks))
     _require_memory(options, chunks, batch)
+    class_weight = options.class_weights(preprocessor)
+    if class_weight == "balanced":
+        class_weight = _balanced(options, chunks, preprocessor)
     windows = Windows(
         chunks,
         model,
         loss,
         batch,
-        options.class_weights(preprocessor),
+        class_weight,
         standardize=options.standardize,
         preprocessor=preprocessor,
         scales_targets=options.scales(preprocessor),
@@ -333,6 +334,15 @@ def prepare(options: FitOptions, chunks: Chunks, validation_data: Any) -> Prepar
 
     made = windows.preprocessor, chunks.target_axes
     return PreparedFit(options, job, batch, *made, rows_fingerprint)
+
+
+def _balanced(options: FitOptions, chunks: Chunks, preprocessor: Preprocessor) -> ClassWeight:
+    """Return the weights of classes that give all of them the same total; all rows are read."""
+    model, loss = options.model, options.loss
+    totals, how = ClassTotals(loss, model.outputs), (preprocessor, (0, len(chunks)))
+    for checked in checked_rows(chunks, model, loss, *how, model.dtype, model.dtype):
+        totals.add(checked.rows)
+    return totals.balanced()
 
 
 def _require_memory(options: FitOptions, chunks: Chunks, batch: int) -> None:

@@ -60,6 +60,13 @@ def test_files_that_fit_into_one_chunk_train_the_model_of_one_file(kind: str) ->
     assert model_of(f"part-*.{kind}", *ROLES, "--chunk-rows", 16, "--batch-size", 8) != whole
 
 
+def test_balanced_classes_are_those_of_one_file(kind: str) -> None:
+    balanced = ("--class-weight", "balanced")
+    assert model_of(f"part-*.{kind}", *ROLES, *balanced) == model_of(
+        f"whole.{kind}", *ROLES, *balanced
+    )
+
+
 def test_every_output_of_training_is_there(kind: str) -> None:
     WRITE[kind](TABLE[::4].reset_index(drop=True), f"held.{kind}")
     text = succeed(
@@ -146,7 +153,6 @@ def test_arrays_in_several_files_train_and_are_predicted(empty_folder: Path) -> 
         (("train", "part-*.csv", *ROLES, "--validation", "0.1"), "--validation does not go with"),
         (("train", "part-*.csv", *ROLES, "--calibrate"), "--calibrate does not go with"),
         (("train", "part-*.csv", *ROLES, "--preset", "tabular"), "--preset does not go with"),
-        (("train", "part-*.csv", *ROLES, "--class-weight", "balanced"), "give weights by label"),
         (("train", "part-*.csv", *ROLES, "--metric", "f1"), "--metric does not go with"),
         (("train", "part-1.csv", "digits", *ROLES), "digits is read as a whole, and alone"),
         (("train", "-", "--chunk-rows", 5, *ROLES), "- (standard input) is read as a whole"),

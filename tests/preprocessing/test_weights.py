@@ -111,7 +111,7 @@ def test_class_weights_of_any_size_train_alike(backend: Backend, dtype: np.dtype
 
 def test_chunks_refuse_weights_of_another_size() -> None:
     matrix = np.column_stack([X, REAL, np.full(COUNT, 1e-30)])
-    with pytest.raises(fn.InputError, match=r"weight \(of the rows from 0 on\).*multiply all"):
+    with pytest.raises(fn.InputError, match=r"weight has weights .*multiply all"):
         network(dtype="float32").fit(Chunks(matrix, target=3, weight=4, chunk_rows=32), epochs=1)
 
 

@@ -98,9 +98,11 @@ def test_one_chunk_of_several_files_gives_the_bits_of_the_table_in_memory(
     files: str, target: str, outputs: int
 ) -> None:
     one, other = network(outputs), network(outputs)
-    expected = one.fit(whole(target), target, epochs=2, batch_size=16)
+    how: dict[str, Any] = {"epochs": 2, "batch_size": 16}
+    how |= {"class_weight": "balanced"} if outputs > 1 else {}
+    expected = one.fit(whole(target), target, **how)
     rows = Chunks(files, target=target, chunk_rows=N, **ROLES)
-    history = other.fit(rows, epochs=2, batch_size=16)
+    history = other.fit(rows, **how)
     assert np.array_equal(one.parameters, other.parameters)
     assert history["loss"] == expected["loss"]
     assert one.preprocessor.description()[0] == other.preprocessor.description()[0]
@@ -361,3 +363,18 @@ def test_a_copy_of_a_compressed_file_goes_with_its_chunks(
     assert len(list((tmp_path / "copies").iterdir())) == 4
     del rows
     assert not list((tmp_path / "copies").iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts the open files of Linux")
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".feather", ".npy"])
+def test_a_thousand_files_need_not_be_open_at_once(tmp_path: Path, ending: str) -> None:
+    table = TABLE[["rooms", "price"]]
+    for k in range(30):
+        path = tmp_path / f"part-{k:02}{ending}"
+        np.save(path, table.to_numpy()) if ending == ".npy" else WRITE[ending](table, path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    target = 1 if ending == ".npy" else "price"
+    rows = Chunks(str(tmp_path / f"*{ending}"), target=target, chunk_rows=100)
+    for start in (0, 3000, 1000, 7000):
+        assert sum(len(piece.x) for piece in rows.pieces(start, start + 100)) == 100
+    assert len(list(Path("/proc/self/fd").iterdir())) < before + 5

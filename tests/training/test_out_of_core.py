@@ -322,7 +322,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "block rows": (lambda n, p: Chunks(MATRIX, target=0, chunk_rows=0), "chunk_rows must be"),
     "y too": (lambda n, p: n.fit(ALL, Y), "leave out y"),
     "split": (lambda n, p: n.fit(ALL, validation_split=0.1), "validation_data"),
-    "balanced": (lambda n, p: n.fit(ALL, class_weight="balanced"), "balanced"),
+    "balanced": (lambda n, p: n.fit(ALL, class_weight="balanced"), "class_weight needs class"),
+    "balance": (lambda n, p: n.fit(ALL, class_weight="balance"), "class_weight needs class"),
     "metrics": (lambda n, p: n.fit(ALL, metrics=["mae"]), "need validation"),
     "lbfgs": (lambda n, p: n.fit(ALL, optimizer="lbfgs"), "all data at once"),
     "width": (lambda n, p: n.fit(Chunks(MATRIX[:, 1:], target=-1)), "must have 3 columns, got 2"),
@@ -422,7 +423,6 @@ def test_the_command_trains_by_blocks(
     ("options", "message"),
     [
         (("--validation", "0.1"), "--validation does not go with --chunk-rows"),
-        (("--class-weight", "balanced"), "--class-weight balanced does not go"),
         (("--preset", "tabular"), "--preset does not go with --chunk-rows"),
     ],
 )

@@ -72,11 +72,6 @@ def _refuse_options(settings: Settings) -> None:
             raise click.UsageError(
                 f"--{name} does not go with --chunk-rows or several files{instead}."
             )
-    if settings.training.class_weight == "balanced":
-        raise click.UsageError(
-            "--class-weight balanced does not go with --chunk-rows or several files: give weights "
-            "by label."
-        )
     if settings.training.metric and settings.data.validation_data is None:
         raise click.UsageError(
             "--metric does not go with --chunk-rows or several files without --validation-data."

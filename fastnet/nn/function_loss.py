@@ -82,8 +82,9 @@ class FunctionLoss(Loss):
         # Copies: the function may write into its arguments.
         returned = self.function(output.copy(), target.copy())
         if not isinstance(returned, tuple | list) or len(returned) != 2:
-            got = f"{len(returned)} values" if isinstance(returned, tuple | list) else returned
-            raise InputError(f"{self._must} return (loss, gradient), got {_shown(got)}.")
+            several = isinstance(returned, tuple | list)
+            got = f"{len(returned)} values" if several else _shown(returned)
+            raise InputError(f"{self._must} return (loss, gradient), got {got}.")
         loss, gradient = (self._numbers(part, output) for part in returned)
         if gradient.shape != output.shape:
             raise InputError(
@@ -120,14 +121,10 @@ class FunctionLoss(Loss):
         return f"the loss {self.function_name!r} must"
 
     def gradient(self, h: LossArrays) -> None:
-        """Write each row's loss and derivative; one number is the loss of every row."""
-        value, derivative = self.value_and_derivative(h.y, h.target)
-        np.multiply(derivative, len(h.y) if isinstance(value, float) else 1, out=h.d)
-        h.row[...] = value
-
-    def score_rows(self, h: LossArrays) -> None:
-        """Write zeros: a function has no score beside its loss."""
-        h.row.fill(0)
+        """Refuse: a function may have one number for all rows; see `value_and_derivative`."""
+        raise InputError(
+            f"the loss {self.function_name!r} is a function of your own: call it as it is."
+        )
 
     def comparable(self, metric: str, target: NDArray[Any], outputs: int) -> NDArray[Any]:
         """Return targets (N, T) as metrics of fastnet compare them with outputs (N, O).

@@ -327,7 +327,7 @@ def test_a_gradient_is_that_of_differences(
 
 WRONG: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "one thing": (lambda o, t: o - t, r"must return \(loss, gradient\), got an array of float32"),
-    "three things": (lambda o, t: (0.0, o, o), r"got '3 values'"),
+    "three things": (lambda o, t: (0.0, o, o), "got 3 values"),
     "nothing": (lambda o, t: None, r"got None"),
     "a gradient of another shape": (
         lambda o, t: (0.0, (o - t)[:, :1]), r"shape of the outputs, \(16, 2\), got \(16, 1\)",
@@ -440,6 +440,10 @@ def test_options_that_need_to_know_the_loss_are_refused() -> None:
         fit(net, fn.losses.MSE)
     with pytest.raises(fn.InputError, match="loss must be a name or a Loss, got 3"):
         net.loss = 3
+    net.loss = squared
+    assert net.loss is not None
+    with pytest.raises(fn.InputError, match="'squared' is a function of your own: call it"):
+        net.loss.value_and_gradient(Y, Y)
 
 
 def test_estimators_and_tables_refuse_functions_in_a_sentence() -> None:

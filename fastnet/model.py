@@ -26,6 +26,7 @@ from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.utils import memory
+from fastnet.utils.param_validation import refuse_masked
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class Views(list[Array]):
             raise InputError("assign to one layer at a time, as in net.weights[0] = values.")
         if values is view:  # after ``net.weights[0] *= 2``
             return
+        refuse_masked("the array", values)
         host = self._backend.to_host(values) if isinstance(values, type(view)) else values
         array = validation.finite("the values", np.asarray(host, view.dtype))
         if array.shape != view.shape:
@@ -124,6 +126,7 @@ class Model:
 
     @parameters.setter
     def parameters(self, values: ArrayLike) -> None:
+        refuse_masked("parameters", values)
         self._parameters[...] = values
 
     @property
@@ -133,6 +136,7 @@ class Model:
 
     @state.setter
     def state(self, values: ArrayLike) -> None:
+        refuse_masked("state", values)
         self._state[...] = values
 
     @property

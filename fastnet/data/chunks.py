@@ -17,7 +17,7 @@ from fastnet.data.columns import no_column
 from fastnet.data.limits import require_plausible
 from fastnet.data.parquet import CELL_BYTES, DAMAGE, damaged
 from fastnet.errors import DataError, DataNotFoundError, InputError
-from fastnet.utils.param_validation import check_int
+from fastnet.utils.param_validation import check_int, refuse_masked
 
 Array = NDArray[Any]
 
@@ -197,6 +197,7 @@ def _source(values: Any, name: str) -> Source:
         if path.suffix.lower() != ".npy":
             raise DataError(f"{path}: expected a .npy or a .parquet file.")
         values = importlib.import_module("fastnet.data.npy").map_npy(path)
+    refuse_masked(name, values)
     shape = getattr(values, "shape", None)
     if shape is None or len(shape) not in (1, 2):
         got = type(values).__name__ if shape is None else f"the shape {shape}"

@@ -19,6 +19,7 @@ from fastnet.nn.losses import GaussianNLL, Loss
 from fastnet.nn.metrics import Metric
 from fastnet.preprocessing.samples import counted_rows
 from fastnet.preprocessing.statistics import mean_and_scale
+from fastnet.utils.param_validation import refuse_masked
 
 Array = NDArray[Any]
 
@@ -229,6 +230,7 @@ def split_target(frame: Frame, target: Any) -> tuple[Frame, tuple[str, ...], Any
 
 def target_columns(y: Any, name: str) -> list[Values]:
     """Return the columns of any array-like, series or frame."""
+    refuse_masked(f"the target {name!r}", y)
     if isinstance(y, Texts):
         return [y]
     if isinstance(y, list | tuple) and all(isinstance(part, Texts | np.ndarray) for part in y):

@@ -26,7 +26,7 @@ from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.utils import memory
-from fastnet.utils.param_validation import shown
+from fastnet.utils.param_validation import refuse_masked, shown
 
 T = TypeVar("T")
 
@@ -45,6 +45,7 @@ class Views(list[Array]):
             raise InputError("assign to one layer at a time, as in net.weights[0] = values.")
         if values is view:  # after ``net.weights[0] *= 2``
             return
+        refuse_masked("the array", values)
         host = self._backend.to_host(values) if isinstance(values, type(view)) else values
         array = validation.finite("the values", np.asarray(host, view.dtype))
         if array.shape != view.shape:
@@ -142,6 +143,7 @@ class Model:
 
     @staticmethod
     def _copy(name: str, buffer: Array, values: ArrayLike) -> None:
+        refuse_masked(name, values)
         try:
             buffer[...] = values
         except ValueError:

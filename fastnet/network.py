@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet.backends.base import TrainConfig
+from fastnet.backends.threads import asked
 from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs, is_table
@@ -214,7 +215,8 @@ class Network(Model):
             in the targets' unit. A network that scales them keeps the scale. Tables always do.
         shuffle : bool, default True
         threads : int, optional
-            Number of threads; chosen by measurement unless given.
+            Most threads to use, at most one for each core that this process may use. Default: what
+            pays, by the size of the network and, on ``"numba"``, by measurement.
         verbose : bool or int, default False
             Show progress: a bar on a terminal, a live line in a notebook, else a line on standard
             error for every epoch, or for every `verbose`-th.
@@ -262,7 +264,7 @@ class Network(Model):
             class_weight=class_weight,
             standardize=fit.check_standardize(standardize),
             standardize_targets=check_flag("standardize_targets", standardize_targets),
-            threads=None if threads is None else check_int("threads", threads),
+            threads=asked(threads, self.engine().most_threads),
             checkpointer=checkpointer,
         )
         fraction = check_float("validation_split", validation_split, least=0, below=1)

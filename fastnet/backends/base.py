@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.backends.threads import cores
 from fastnet.kernels import abi
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
@@ -132,6 +133,7 @@ class Engine(ABC):
         self.gradients: Array
         self.tally: Array
         self.threads: int | None = None
+        self.most_threads = cores()
 
     # --- provided by every backend ---------------------------------------------------------------
 
@@ -296,24 +298,29 @@ class Engine(ABC):
     ) -> LossSums:
         """Set `gradients` to those of the mean loss over all `rows`, taken as one batch."""
         self.reserve(len(rows))
-        self.forward(rows.x, training=training, seed=seed, step=step)
-        self.backward(rows, loss)
+        with self.bounded():
+            self.forward(rows.x, training=training, seed=seed, step=step)
+            self.backward(rows, loss)
         return self.read_tally()
 
     def evaluate(self, rows: Batch, loss: Loss) -> tuple[LossSums, Array]:
         """Return the sums over all rows, and the outputs (N, O)."""
         outputs = self.empty((len(rows), self.plan.outputs))
-        for start, stop in self.blocks(len(rows)):
-            block = rows.part(start, stop)
-            outputs[start:stop] = self.forward(block.x, training=False)
-            self.evaluate_batch(block, loss)
+        blocks = [*self.blocks(len(rows))]
+        with self.bounded():
+            for start, stop in blocks:
+                block = rows.part(start, stop)
+                outputs[start:stop] = self.forward(block.x, training=False)
+                self.evaluate_batch(block, loss)
         return self.read_tally(), outputs
 
     def predict(self, x: Array) -> Array:
         """Return the outputs (N, O) for x (N, I)."""
         outputs = self.empty((len(x), self.plan.outputs))
-        for start, stop in self.blocks(len(x)):
-            outputs[start:stop] = self.forward(x[start:stop], training=False)
+        blocks = [*self.blocks(len(x))]
+        with self.bounded():
+            for start, stop in blocks:
+                outputs[start:stop] = self.forward(x[start:stop], training=False)
         return outputs
 
     def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:

@@ -37,6 +37,7 @@ class FunctionEngine(Engine):
         super().__init__(engine.plan, engine.parameters, engine.state)
         self._engine, self._backend = engine, backend
         self.gradients, self.threads = engine.gradients, engine.threads
+        self.most_threads = engine.most_threads
         self.tally = zeros_tally()
         self._outputs: Array = None
 

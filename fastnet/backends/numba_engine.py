@@ -59,9 +59,9 @@ class NumbaEngine(Engine):
         self.gradients = aligned(parameters.shape, parameters.dtype)
         self.gradients.fill(0)
         self.tally = zeros_tally()
-        self._most_threads = cores()
+        self.most_threads = cores()
         self.threads = threads
-        self._frames = np.zeros(self._most_threads, FRAME)
+        self._frames = np.zeros(self.most_threads, FRAME)
         self._like = parameters[:1]
         self._ops = np.ascontiguousarray(plan.ops)
         self._batch_state = np.empty_like(state)
@@ -96,7 +96,7 @@ class NumbaEngine(Engine):
             room[...] = rates
             self._point(rates=room)
         # The part that differs: the thread's number, and its memory for products and losses.
-        self._frames["thread"] = np.arange(self._most_threads)
+        self._frames["thread"] = np.arange(self.most_threads)
         products = [int(op["inputs"] * op["outputs"]) for op in plan.ops if op["kind"] == abi.DENSE]
         lanes = VECTOR_BYTES // parameters.itemsize
         blocks = (4 * int(plan.ops["outputs"].max()) + 1) * lanes
@@ -334,7 +334,7 @@ class NumbaEngine(Engine):
         if self.plan.uses_batch_statistics or self._is_tiny(batch):
             return 1
         worth = self.plan.flops * batch // FLOPS_PER_THREAD
-        return threads_that_pay(self.threads, min(self._most_threads, batch), worth)
+        return threads_that_pay(self.threads, min(self.most_threads, batch), worth)
 
     def _is_tiny(self, batch: int) -> bool:
         """Return whether ``kernels/cpu/tiny.py`` should train on batches of this size."""
@@ -344,7 +344,7 @@ class NumbaEngine(Engine):
         """Return how many threads share the prediction of `count` rows."""
         # A forward pass is a third of a training step at least.
         worth = self.plan.flops * count // (3 * FLOPS_PER_THREAD_ONCE)
-        return threads_that_pay(self.threads, min(self._most_threads, self._rows, count), worth)
+        return threads_that_pay(self.threads, min(self.most_threads, self._rows, count), worth)
 
     def _pace_for(self, batch: int) -> Pace:
         """Return the chooser of the number of threads, which keeps a number that was asked for."""

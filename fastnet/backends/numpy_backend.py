@@ -13,12 +13,13 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from fastnet.backends import blas
 from fastnet.backends.base import Backend, Engine, LossSums, zeros_tally
+from fastnet.backends.blas import BLAS, BLAS_ALONE, FLOPS_PER_BLAS_THREAD
 from fastnet.backends.numpy_layer import Layer
 from fastnet.backends.numpy_update import Update
-from fastnet.backends.threads import blas_pools
+from fastnet.backends.threads import cores, threads_that_pay
 from fastnet.kernels import abi
 from fastnet.nn import random
 from fastnet.nn.batch import Array, Batch
@@ -315,12 +316,13 @@ class NumpyEngine(Engine):
 
     def bounded(self) -> AbstractContextManager[Any]:
         # Only BLAS runs several threads here.
-        return nullcontext() if self.threads is None else threadpool_limits(self.threads, "blas")
+        small = self._rows * self.plan.product_flops <= BLAS_ALONE
+        return nullcontext() if small else BLAS.bounded(self.threads_for(self._rows))
 
     def threads_for(self, batch: int) -> int:
-        if self.threads is not None:
-            return self.threads
-        return max((pool["num_threads"] for pool in blas_pools()), default=1)
+        worth = batch * self.plan.product_flops // FLOPS_PER_BLAS_THREAD
+        most = BLAS.most() if self.threads is None else self.threads
+        return threads_that_pay(None, min(cores(), most), worth)
 
     def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:
         self.reserve(1)
@@ -363,9 +365,4 @@ class NumpyBackend(Backend):
         return np.asarray(values)
 
     def describe(self) -> dict[str, str]:
-        blas = blas_pools()
-        return {
-            "numpy": np.__version__,
-            "blas": ", ".join(f"{p['internal_api']} {p['version']}" for p in blas) or "none",
-            "threads": ", ".join(str(p["num_threads"]) for p in blas) or "1",
-        }
+        return {"numpy": np.__version__, **blas.described()}

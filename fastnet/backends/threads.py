@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
-from threadpoolctl import threadpool_info
-
+from fastnet.errors import FastNetWarning
 from fastnet.utils import machine
+from fastnet.utils.param_validation import check_int
 
 FLOPS_PER_THREAD: Final = 800_000
 """A step of training is shared between threads when each gets at least so much work.
@@ -21,6 +22,9 @@ with 1.0 (batches of 64 rows, two layers of 32, 48 and 64 units)."""
 
 FLOPS_PER_THREAD_ONCE: Final = 50_000_000
 """A prediction uses several threads when each gets so many operations, as each must be started."""
+
+BOUNDS: Final = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
+"""Variables that bound the number of threads."""
 
 RETRY: Final = 16
 """After so many spans with the faster number of threads, the other number is tried again."""
@@ -34,13 +38,32 @@ SHORT_SECONDS: Final = 0.02
 
 @cache
 def cores() -> int:
-    """Return the number of threads that compiled steps may use: one for each core.
+    """Return the number of threads that steps may use: one for each core.
 
-    No more than NUMBA_NUM_THREADS says, which joblib sets in its workers to share out the cores.
+    No more than NUMBA_NUM_THREADS and OMP_NUM_THREADS say, which joblib sets in its workers to
+    share out the cores.
     """
-    count = machine.cores()
-    given = os.environ.get("NUMBA_NUM_THREADS", "")
-    return min(count, int(given)) if given.isdecimal() and int(given) else count
+    given = [os.environ.get(name, "").partition(",")[0].strip() for name in BOUNDS]
+    bounds = [int(number) for number in given if number.isdecimal() and int(number)]
+    return min([machine.cores(), *bounds])
+
+
+def asked(threads: Any, most: int) -> int | None:
+    """Return the number of threads that a caller asks for, at most one for each core.
+
+    More would only wait for each other. None leaves the choice to the engine.
+    """
+    if threads is None:
+        return None
+    count = check_int("threads", threads)
+    if count > most:
+        warnings.warn(
+            f"threads={count}, and this process may use {most} cores (the machine's, within its "
+            f"affinity, its control groups, {' and '.join(BOUNDS)}): it uses {most} threads.",
+            FastNetWarning,
+            stacklevel=3,
+        )
+    return min(count, most)
 
 
 def threads_that_pay(asked: int | None, most: int, worth: int) -> int:
@@ -118,8 +141,3 @@ def run_together(threads: int, run: Callable[[int, int], None]) -> None:
     run(0, threads)
     for helper in started:
         helper.join()
-
-
-def blas_pools() -> list[dict[str, Any]]:
-    """Return threadpoolctl's records of the BLAS libraries in this process."""
-    return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]

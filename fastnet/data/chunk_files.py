@@ -20,6 +20,7 @@ from fastnet.data.frame_files import kind_of_file, require_default
 from fastnet.data.places import RowsOf
 from fastnet.data.text_format import DEFAULT, TextFormat
 from fastnet.errors import DataError, DataNotFoundError, InputError
+from fastnet.utils.param_validation import refuse_masked
 
 Array = NDArray[Any]
 
@@ -90,6 +91,7 @@ class ArraySource:
     @classmethod
     def of(cls, name: str, values: Any) -> ArraySource:
         """Return an array, or a file, as a source; raise `InputError` if it holds no rows."""
+        refuse_masked(name, values)
         array = _mapped(values)
         shape = getattr(array, "shape", None)
         if shape is None or len(shape) not in (1, 2):

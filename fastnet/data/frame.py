@@ -28,6 +28,7 @@ from fastnet.data.values import (
     word,
 )
 from fastnet.errors import DataError, InputError
+from fastnet.utils.param_validation import refuse_masked
 
 
 class Columns(Protocol):
@@ -128,11 +129,6 @@ def is_table(values: object) -> bool:
     return frame and (hasattr(values, "columns") or hasattr(values, "column_names"))
 
 
-def has_masked(values: object) -> bool:
-    """Tell whether it is a masked array of NumPy with a value that is masked."""
-    return isinstance(values, np.ma.MaskedArray) and bool(np.ma.is_masked(values))
-
-
 def as_frame(values: Any, name: str = "x", *, source: str = _GIVEN) -> Frame:
     """Return a data frame, a dict of columns or an array (N, C) as a `Frame`.
 
@@ -164,8 +160,7 @@ def as_frame(values: Any, name: str = "x", *, source: str = _GIVEN) -> Frame:
         return _of_mapping(columns_of(values, name), source)
     if is_table(values):
         return _of_native(values, source)
-    if has_masked(values):
-        raise InputError(f"{name} has masked values: fill them, with NaN where one is missing.")
+    refuse_masked(name, values)
     try:
         array = np.asarray(values)
     except ValueError:
@@ -198,11 +193,7 @@ def _of_values(column: Any, name: str, source: str) -> Values:
             return _of_series(nw, nw.from_native(column, series_only=True), name, source)
         except (ImportError, TypeError):
             pass
-    if has_masked(column):
-        raise DataError(
-            f"{source}: column {name!r} has masked values: fill them, with None where one is "
-            "missing."
-        )
+    refuse_masked(f"{source}: column {name!r}", column)
     try:
         array = np.asarray(column)
     except ValueError:

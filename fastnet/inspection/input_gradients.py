@@ -25,6 +25,7 @@ from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import Poisson
 from fastnet.nn.plan import make_plan
+from fastnet.utils.param_validation import refuse_masked
 
 Array = NDArray[Any]
 
@@ -133,6 +134,7 @@ def _chosen(output: ArrayLike | None, y: Array) -> NDArray[np.intp]:
     if output is None:
         best: NDArray[np.intp] = np.argmax(y, axis=1)
         return best
+    refuse_masked("output", output)
     index = np.asarray(output)
     fits = index.dtype.kind in "iu" and index.shape in ((), (len(y),))
     if not fits or (index.size and not (index.min() >= 0 and index.max() < y.shape[1])):

@@ -131,10 +131,18 @@ class Plan:
         A dense layer takes 2 I O forward, as much for dw, and as much for dx, which the first layer
         does not need.
         """
+        unneeded = 2 * self._products[0] if self.ops[0]["kind"] == abi.DENSE else 0
+        return 6 * sum(self._products) - unneeded
+
+    @cached_property
+    def product_flops(self) -> int:
+        """Floating-point operations per row of the largest matrix product."""
+        return 2 * max(self._products)
+
+    @cached_property
+    def _products(self) -> list[int]:
         dense = [op for op in self.ops if op["kind"] == abi.DENSE]
-        products = [int(op["inputs"] * op["outputs"]) for op in dense]
-        unneeded = 2 * products[0] if self.ops[0]["kind"] == abi.DENSE else 0
-        return 6 * sum(products) - unneeded
+        return [int(op["inputs"] * op["outputs"]) for op in dense]
 
     @cached_property
     def uses_batch_statistics(self) -> bool:

@@ -17,6 +17,7 @@ from fastnet.errors import InputError
 from fastnet.nn.losses import Loss
 from fastnet.preprocessing import validation
 from fastnet.preprocessing.target import TableTarget
+from fastnet.utils.param_validation import refuse_masked
 
 Array = NDArray[Any]
 
@@ -123,6 +124,7 @@ def describe_target(target: TableTarget | None) -> Description:
 
 def as_row(row: Any, inputs: int, dtype: np.dtype[Any]) -> Array:
     """Return one row as an array (I,)."""
+    refuse_masked("row", row)
     try:
         values = np.ascontiguousarray(row, dtype)
     except (TypeError, ValueError):

@@ -20,6 +20,7 @@ from fastnet.nn.losses import GaussianNLL, Loss
 from fastnet.nn.metrics import Metric
 from fastnet.preprocessing.samples import counted_rows
 from fastnet.preprocessing.statistics import mean_and_scale
+from fastnet.utils.param_validation import refuse_masked
 
 Array = NDArray[Any]
 
@@ -253,6 +254,7 @@ def axes_of(y: Any, names: tuple[str, ...] = ()) -> int:
 
 def target_columns(y: Any, name: str) -> list[Values]:
     """Return the columns of any array-like, series or frame."""
+    refuse_masked(f"the target {name!r}", y)
     if isinstance(y, Texts):
         return [y]
     if isinstance(y, list | tuple) and all(isinstance(part, Texts | np.ndarray) for part in y):

@@ -16,7 +16,7 @@ from fastnet.data.text import is_number
 from fastnet.errors import InputError
 from fastnet.nn.function_loss import FunctionLoss
 from fastnet.nn.losses import Loss
-from fastnet.utils.param_validation import check_int, shown
+from fastnet.utils.param_validation import check_int, refuse_masked, shown
 
 Array = NDArray[Any]
 
@@ -184,8 +184,7 @@ def numeric(name: str, values: ArrayLike) -> Array:
     """Return `values` as an array of booleans, integers or floats."""
     if hasattr(values, "toarray"):
         raise InputError(f"{name} is a sparse matrix: give a dense one ({name}.toarray()).")
-    if np.ma.is_masked(values):
-        raise InputError(f"{name} has masked values: fill them, or leave those rows out.")
+    refuse_masked(name, values)
     try:
         array = np.asarray(values)
     except (ValueError, OverflowError):

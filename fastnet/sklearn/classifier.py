@@ -23,7 +23,7 @@ from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.sklearn import tables
 from fastnet.sklearn.estimator import Array, FastNetEstimator
 from fastnet.sklearn.parameters import FLOATS, dense, extending
-from fastnet.utils.param_validation import plain
+from fastnet.utils.param_validation import plain, refuse_masked
 
 
 class FastNetClassifier(ClassifierMixin, FastNetEstimator):
@@ -99,6 +99,8 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
     # --- from labels to targets ------------------------------------------------------------------
 
     def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+        refuse_masked("X", X)
+        refuse_masked("y", y)
         X, y = validate_data(
             self,
             X,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from fastnet.errors import InputError
 from fastnet.network import Network
@@ -203,7 +203,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
             self._columns = tables.column_names(y)
         X, y = self._rows(X, y, reset=first)
         y = self._targets(y, first=first, once=once)
-        weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        weight = parameters.checked_weight("sample_weight", sample_weight, X)
         x, y, weight = with_weight(dense(X), y, weight)
         # Choose the network and the options of its fit.
         pair = self._held_back(*val)
@@ -326,8 +326,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         if X is None or y is None:
             raise InputError("X_val and y_val belong together: give both of them.")
         X, y = self._rows(X, y, reset=False)
-        pair = dense(X), self._targets(y, first=False, once=True)
-        return pair if weight is None else (*pair, _check_sample_weight(weight, X))
+        targets = self._targets(y, first=False, once=True)
+        return dense(X), targets, parameters.checked_weight("sample_weight_val", weight, X)
 
     # --- overridden by classifier and regressor --------------------------------------------------
 

@@ -28,6 +28,7 @@ from fastnet.preprocessing import weights
 from fastnet.sklearn import objectives
 from fastnet.sklearn.iterations import Iterations, rate_keeper, squared_weights
 from fastnet.sklearn.parameters import dense, extending, with_weight
+from fastnet.utils.param_validation import refuse_masked
 
 Array = NDArray[Any]
 
@@ -131,7 +132,14 @@ class _OnFastnet(BaseMultilayerPerceptron):
 
     # --- scikit-learn's methods with fastnet's arithmetic ----------------------------------------
 
+    def _fit(self, X: Any, y: Any, *others: Any, **named: Any) -> Any:
+        given = [*others, *named.values()]  # scikit-learn 1.6 passes no sample weights
+        for name, values in [("X", X), ("y", y), *(("sample_weight", value) for value in given)]:
+            refuse_masked(name, values)
+        return super()._fit(X, y, *others, **named)
+
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> Array:
+        refuse_masked("X", X)
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         return self._linked().predict_columns(dense(X))

@@ -10,6 +10,7 @@ from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import _check_sample_weight
 
 from fastnet.errors import InputError, suggest
 from fastnet.nn import optimizers
@@ -17,7 +18,7 @@ from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.training.callbacks import EarlyStopping, Run
-from fastnet.utils.param_validation import plain
+from fastnet.utils.param_validation import plain, refuse_masked
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -194,6 +195,12 @@ def dense(x: Any) -> Array:
     """Return `x` as a dense array."""
     values: Array = x.toarray() if hasattr(x, "toarray") else x
     return values
+
+
+def checked_weight(name: str, weight: Any, X: Any) -> Array | None:
+    """Return weights (N,) as scikit-learn checks them."""
+    refuse_masked(name, weight)
+    return None if weight is None else _check_sample_weight(weight, X)
 
 
 def with_weight(x: Array, y: Array, weight: Array | None) -> tuple[Array, Array, Array | None]:

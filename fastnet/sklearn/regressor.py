@@ -15,6 +15,7 @@ from fastnet.nn import losses
 from fastnet.nn.losses import CrossEntropy, GaussianNLL, Loss, Quantile
 from fastnet.sklearn.estimator import Array, FastNetEstimator
 from fastnet.sklearn.parameters import FLOATS, extending
+from fastnet.utils.param_validation import refuse_masked
 
 
 class FastNetRegressor(RegressorMixin, FastNetEstimator):
@@ -87,6 +88,8 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
     # --- targets ---------------------------------------------------------------------------------
 
     def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+        refuse_masked("X", X)
+        refuse_masked("y", y)
         X, y = validate_data(
             self,
             X,

@@ -24,7 +24,7 @@ from fastnet.sklearn import parameters
 from fastnet.sklearn.parameters import FLOATS, dense
 from fastnet.tables import preset
 from fastnet.tables.preset import Built, Overrides, Preset
-from fastnet.utils.param_validation import check_flag, plain
+from fastnet.utils.param_validation import check_flag, plain, refuse_masked
 
 _NOT_WITH_A_PRESET: Final = ("normalization", "dropout", "initializer", "standardize")
 _OVERRIDES: Final = (
@@ -63,6 +63,7 @@ def prepares(model: Any, X: Any) -> bool:
 
 def matrix(model: Any, X: Any) -> Any:
     """Return the rows (N, I) for a network without a preprocessor of tables."""
+    refuse_masked("X", X)
     values = filled(model, X)
     if values is None:
         kinds = ["csr", "csc"]
@@ -131,6 +132,7 @@ def rows(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Frame, NDArray[Any
     frame = frame_of(X)
     if not reset:
         match(model, X)
+    refuse_masked("y", y)
     values = np.asarray(y)
     missing = [is_missing(cell) for cell in values.flat] if values.dtype.kind == "O" else []
     if any(missing):

@@ -24,7 +24,7 @@ from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.schedules import ReduceOnPlateau
 from fastnet.preprocessing import validation
 from fastnet.utils import memory
-from fastnet.utils.param_validation import check_int
+from fastnet.utils.param_validation import check_int, refuse_masked
 
 
 @dataclass
@@ -153,6 +153,7 @@ class Steps:
 
 def _on_host(model: Model, name: str, values: Any) -> NDArray[Any]:
     """Return finite numbers of the network's dtype, from NumPy's arrays or the backend's own."""
+    refuse_masked(name, values)
     own = isinstance(values, type(model.parameters))
     array = validation.numeric(name, model.backend_object.to_host(values) if own else values)
     return validation.finite(name, validation.cast(array, model.dtype))

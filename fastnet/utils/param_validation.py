@@ -42,6 +42,15 @@ def check_int(name: str, value: Any, *, least: int = 1, most: int | None = None)
     return number
 
 
+def refuse_masked(name: str, values: Any) -> None:
+    """Raise `InputError` for a masked array of NumPy with a value that is masked.
+
+    As an array it would have the value behind the mask.
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise InputError(f"{name} has masked values: fill them, or leave those rows out.")
+
+
 def shown(value: Any) -> str:
     """Return the repr of a value for a message, and for what has a long one its kind or size."""
     if isinstance(value, type):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
+import numpy as np
 import pytest
 
-from fastnet.backends.threads import RETRY, TRIAL, Pace, cores, run_together
+import fastnet as fn
+from fastnet.backends.threads import RETRY, TRIAL, Pace, asked, cores, run_together
 
 
 def spans(pace: Pace, seconds: dict[int, float], count: int) -> list[tuple[int, int]]:
@@ -21,14 +24,19 @@ def spans(pace: Pace, seconds: dict[int, float], count: int) -> list[tuple[int, 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [("1", 1), ("3", 3), ("99", 8), ("", 8), ("0", 8), ("-2", 8), ("all", 8)],
+    [("1", 1), ("3", 3), ("99", 8), ("", 8), ("0", 8), ("-2", 8), ("all", 8), ("4,2", 4)],
 )
-def test_numba_num_threads_bounds_the_cores(
+def test_variables_bound_the_cores(
     given: str, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
-    monkeypatch.setenv("NUMBA_NUM_THREADS", given)
-    assert cores.__wrapped__() == expected
+    for name, other in [
+        ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"),
+        ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"),
+    ]:
+        monkeypatch.setattr("fastnet.utils.machine.cores", lambda: 8)
+        monkeypatch.setenv(name, given)
+        monkeypatch.delenv(other, raising=False)
+        assert cores.__wrapped__() == expected
 
 
 def test_each_number_of_threads_is_tried_for_a_part_of_a_span_first() -> None:
@@ -104,3 +112,27 @@ def test_where_a_thread_cannot_start_one_does_everything(monkeypatch: pytest.Mon
     run_together(3, lambda thread, of: ran.append((thread, of)))
     assert ran == [(0, 1)]
     assert not started[0].is_alive()
+
+
+# --- what a caller asks for -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_more_threads_than_cores_are_clipped_with_a_sentence(backend: str) -> None:
+    if fn.available_backends()[backend] is not None:
+        pytest.skip(f"{backend} cannot run here")
+    x = np.random.default_rng(0).normal(size=(256, 40)).astype("f4")
+    nets = [fn.Network([40, 64, 1], backend=backend) for _ in range(2)]
+    with pytest.warns(fn.FastNetWarning, match=r"threads=9999, .* it uses \d+ threads") as caught:
+        nets[0].fit(x, x[:, 0], epochs=2, threads=9999)
+    assert caught[0].filename == __file__
+    nets[1].fit(x, x[:, 0], epochs=2, threads=cores())
+    assert np.array_equal(nets[0].parameters, nets[1].parameters)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "2", True])
+def test_what_is_no_number_of_threads_is_refused(wrong: Any) -> None:
+    with pytest.raises(fn.InputError, match="threads must be a whole number of at least 1"):
+        asked(wrong, 4)
+    assert asked(None, 4) is None
+    assert asked(np.int64(3), 4) == 3

@@ -93,9 +93,9 @@ def test_the_formula_holds_for_narrow_layers_too(
     rows = 300_000
     x, y = np.ones((rows, sizes[0]), dtype), np.zeros((rows, sizes[-1]), dtype)
     net = fn.Network(sizes, backend=backend, dtype=dtype)
-    net.fit(x[:8], y[:8], epochs=1, optimizer="sgd", threads=2)
+    net.fit(x[:8], y[:8], epochs=1, optimizer="sgd")
     tracemalloc.start()
-    net.fit(x, y, epochs=1, batch_size=rows, optimizer="sgd", threads=2)
+    net.fit(x, y, epochs=1, batch_size=rows, optimizer="sgd")
     measured = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     fixed, per_row = training_bytes(net.plan, net.dtype.itemsize, fn.optimizers.get("sgd"))

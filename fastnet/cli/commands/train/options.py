@@ -329,7 +329,7 @@ _OPTIONS: Final = (
         metavar="N",
         section=_OUTPUT,
         show_default="as many as pay",
-        help="Most threads to use.",
+        help="Most threads to use, at most one for each core.",
     ),
     option(
         "--out",

@@ -47,6 +47,7 @@ from fastnet.training.fit import FitOptions
 from fastnet.training.history import History
 from fastnet.training.state import TrainingJob
 from fastnet.training.steps import Steps
+from fastnet.utils.arguments import answers
 from fastnet.utils.param_validation import check_flag, check_float, check_int
 
 Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike] | Dataset
@@ -110,6 +111,7 @@ class Network(Model):
     [False, True, True, False]
     """
 
+    @answers("Network")
     def __init__(
         self,
         layers: Sequence[int] | Sequence[Layer],
@@ -132,6 +134,7 @@ class Network(Model):
 
     # --- training --------------------------------------------------------------------------------
 
+    @answers("fit")
     def fit(
         self,
         x: Inputs | Chunks | Dataset,
@@ -294,6 +297,7 @@ class Network(Model):
                 return lbfgs.train_lbfgs(job, chosen, state)
             return loop.train(job, prepared.config, state)
 
+    @answers("partial_fit")
     def partial_fit(
         self,
         x: Inputs | Dataset,

@@ -25,11 +25,13 @@ from fastnet.tables import preset as presets
 from fastnet.tables.preset import Built, Preset, outputs_for
 from fastnet.training.budget import ACTIVATION, AUTO, HIDDEN, Budget
 from fastnet.training.checkpoints.writer import known_categories
+from fastnet.utils.arguments import answers
 from fastnet.utils.param_validation import check_list
 
 _BUDGET: Final = ("epochs", "batch_size", "validation_split", "early_stopping")
 
 
+@answers("train", also=Network.fit)
 def train(
     table: Any,
     target: Any,

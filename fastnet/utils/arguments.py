@@ -1,0 +1,90 @@
+"""Arguments that a function does not have are answered with their names and places here."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Final, ParamSpec, TypeVar
+
+from fastnet.errors import suggest
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FOREIGN: Final = {
+    "max_iter": "epochs",
+    "max_epochs": "epochs",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "patience": "early_stopping",
+    "n_iter_no_change": "early_stopping",
+    "validation_fraction": "validation_split",
+    "eval_set": "validation_data",
+    "n_jobs": "threads",
+    "random_state": "seed",
+    "hidden_layers": "hidden",
+    "hidden_layer_sizes": "hidden",
+    "final_activation": "output_activation",
+}
+"""What other libraries call arguments."""
+
+_OF_THE_OPTIMIZER: Final = frozenset(
+    {
+        "learning_rate",
+        "learning_rate_init",
+        "lr",
+        "l1",
+        "l2",
+        "weight_decay",
+        "clip_norm",
+        "momentum",
+    }
+)
+
+
+def answers(
+    name: str, *, also: Callable[..., Any] | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator whose function answers an unknown argument in a sentence.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the function.
+    also : callable, optional
+        Another one, whose arguments the function hands on.
+
+    Raises
+    ------
+    TypeError
+        When the function is called with an argument that neither has.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        known = _arguments(function) + (() if also is None else _arguments(also))
+        names = frozenset(known)
+
+        @functools.wraps(function)
+        def answering(*args: P.args, **kwargs: P.kwargs) -> R:
+            for given in kwargs:
+                if given not in names:
+                    raise TypeError(f"{name} has no argument {given!r}{_way(given, known)}")
+            return function(*args, **kwargs)
+
+        return answering
+
+    return decorate
+
+
+def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
+    code = getattr(function, "__wrapped__", function).__code__
+    count = code.co_argcount + code.co_kwonlyargcount
+    return tuple(one for one in code.co_varnames[:count] if one != "self")
+
+
+def _way(given: str, known: tuple[str, ...]) -> str:
+    if (right := FOREIGN.get(given)) in known:
+        return f"; did you mean {right!r}?"
+    if given in _OF_THE_OPTIMIZER and "optimizer" in known:
+        return ": it belongs to the optimizer, as in optimizer=fn.Adam(learning_rate=0.01)."
+    return suggest(given, known)

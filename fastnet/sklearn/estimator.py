@@ -19,11 +19,12 @@ from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.schedules import Schedule
 from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.learn import scales_targets
-from fastnet.sklearn import parameters, tables
+from fastnet.sklearn import budgets, parameters, tables
 from fastnet.sklearn.parameters import dense, with_weight
-from fastnet.training.callbacks import DEFAULT_VALIDATION, Callback, EarlyStopping, Run
+from fastnet.training.budget import ACTIVATION, AUTO, HIDDEN, Auto, Budget, warn_of_patience
+from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.history import History
-from fastnet.utils.param_validation import check_flag
+from fastnet.utils.param_validation import check_flag, plain
 
 Array = NDArray[Any]
 
@@ -33,9 +34,9 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
 
     Parameters
     ----------
-    hidden_layers : int, or sequence of int or Layer, default (100,)
+    hidden_layers : int, or sequence of int or Layer, default (128, 64)
         Sizes of dense layers with the options below, or layers such as ``fn.Dropout(0.2)``.
-    activation : str or sequence of str, default "relu"
+    activation : str or sequence of str, default "gelu"
         Activation of all dense hidden layers, or of each.
     normalization : {None, "batch", "layer"}
         Normalisation before the activation of each hidden layer.
@@ -43,23 +44,31 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         Dropout rate after all dense hidden layers, or after each.
     initializer : str, optional
     loss : str or Loss, optional
-    optimizer : str, Optimizer or LBFGS, default "adam"
+    optimizer : str, Optimizer or LBFGS, default "auto"
+        "auto": AdamW with a weight decay that suits the number of rows, whose rate falls to 0 over
+        the epochs. With `warm_start` and in `partial_fit`, which know no end, Adam.
     learning_rate : float or Schedule, optional
+        With "auto" the first rate of the cosine, by default 0.003.
     l1, l2, weight_decay, clip_norm : float, optional
         Options of the optimizer; None keeps its defaults.
-    epochs : int, default 100
-    batch_size : int or None, default 128
+    epochs : int, default "auto"
+        "auto": what suits the number of rows (`fastnet.training.budget`).
+    batch_size : int or None, default "auto"
+        None: all rows. "auto": 32 to 256 by the number of rows; in `partial_fit` 128.
     shuffle : bool, default True
     validation_split : float, optional
         Fraction of the rows to hold out. Default: 0.1 for early stopping without X_val, else 0.
-    early_stopping : bool, int or EarlyStopping, optional
-        Stop after this many epochs without a better validation loss, and restore the best weights;
-        True uses the defaults. In `partial_fit` a call counts as an epoch, and the training loss is
-        monitored without validation rows; after the stop ``stopped_`` is True and calls do nothing.
+    early_stopping : bool, int, EarlyStopping or None, default "auto"
+        Stop after this many epochs without a better validation loss, with the best weights; True
+        uses the defaults, None and False never stop. "auto" with ``epochs="auto"`` holds out a
+        tenth of at least 100 rows, and keeps the best weights if at least 100 are held out. In
+        `partial_fit` a call is an epoch, and the training loss is monitored without X_val; after
+        the stop ``stopped_`` is True and calls do nothing.
     metrics : sequence of str or f(target, output)
     callbacks : sequence of Callback or f(run)
-    standardize : bool, default False
-        Scale inputs to mean 0 and deviation 1; `partial_fit` goes on counting (see `Network.fit`).
+    standardize : bool, default "auto"
+        Scale inputs to mean 0 and deviation 1; with True `partial_fit` goes on counting (see
+        `Network.fit`). "auto": in the first `fit`, not in `partial_fit`.
     warm_start : bool, default False
         Whether `fit` continues with the network and the optimizer's moments of the last call.
     dtype : {None, "float32", "float64"}
@@ -98,27 +107,27 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
 
     def __init__(
         self,
-        hidden_layers: int | Sequence[int | Layer] = (100,),
+        hidden_layers: int | Sequence[int | Layer] = HIDDEN,
         *,
-        activation: str | Sequence[str] = "relu",
+        activation: str | Sequence[str] = ACTIVATION,
         normalization: str | None = None,
         dropout: float | Sequence[float] = 0.0,
         initializer: str | None = None,
         loss: str | Loss | None = None,
-        optimizer: str | Optimizer | LBFGS = "adam",
+        optimizer: str | Optimizer | LBFGS = AUTO,
         learning_rate: float | Schedule | None = None,
         l1: float | None = None,
         l2: float | None = None,
         weight_decay: float | None = None,
         clip_norm: float | None = None,
-        epochs: int = 100,
-        batch_size: int | None = 128,
+        epochs: int | Auto = AUTO,
+        batch_size: int | Auto | None = AUTO,
         shuffle: bool = True,
         validation_split: float | None = None,
-        early_stopping: bool | int | EarlyStopping | None = None,
+        early_stopping: bool | int | EarlyStopping | Auto | None = AUTO,
         metrics: Sequence[str | Callable[[Any, Any], float]] = (),
         callbacks: Sequence[Callback | Callable[[Run], Any]] = (),
-        standardize: bool = False,
+        standardize: bool | Auto = AUTO,
         warm_start: bool = False,
         dtype: str | None = None,
         backend: str = "auto",
@@ -207,10 +216,11 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         x, y, weight = with_weight(dense(X), y, weight)
         # Choose the network and the options of its fit.
         pair = self._held_back(*val)
-        validates = pair is not None
-        fraction = self._share(validates, once)
+        budget = budgets.budget(self, len(x), None if pair is None else len(pair[0]), once=once)
+        fraction = budget.validation_split
         network = self._new_network(x, y, weight, fraction) if first else self._network()
-        how = self._how(network, first, once, validates=fraction > 0 or validates)
+        validates = fraction > 0 or pair is not None
+        how = self._how(network, budget, first, once, validates=validates)
         stopping = how.pop("early_stopping")
         callbacks = [*self.callbacks, *([] if stopping is None else [stopping])]
         try:
@@ -224,7 +234,6 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
                 callbacks=callbacks,
                 sample_weight=weight,
                 class_weight=self._class_weights(once=once),
-                standardize="running" if once and self.standardize else self.standardize,
                 shuffle=self.shuffle,
                 threads=self.threads,
                 verbose=self.verbose,
@@ -250,36 +259,30 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         for name in ("stop_reason", "best_epoch", "monitor", "mode"):
             setattr(self.history_, name, getattr(history, name))
 
-    def _how(self, network: Network, first: bool, once: bool, *, validates: bool) -> dict[str, Any]:
-        """Return optimizer, epochs, batch size and early stopping of this call."""
+    def _how(
+        self, network: Network, budget: Budget, first: bool, once: bool, *, validates: bool
+    ) -> dict[str, Any]:
+        """Return optimizer, epochs, batch size, early stopping and scaling of this call."""
         if self.preset is not None:
             preprocessor: Any = network.preprocessor
             built = tables.build(self, preprocessor, once=once, validates=validates)
-            how = built.fit | {"optimizer": built.optimizer}
+            how = {"early_stopping": None} | built.fit | {"optimizer": built.optimizer}
             del how["validation_split"]
         else:
-            chosen = parameters.optimizer(self, once=once)
-            how = {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": chosen}
+            chosen = parameters.optimizer(self, budget, once=once)
+            how = {"epochs": budget.epochs, "batch_size": budget.batch_size, "optimizer": chosen}
+            how["early_stopping"] = budget.stopping(tables.task(self))
+        how["standardize"] = budgets.standardizes(self, first=first, once=once)
+        asked = plain(self.early_stopping)
         if once:
             # `partial_fit` continues with the early stopping of the last call.
             before: EarlyStopping | None = None if first else getattr(self, "_stopper", None)
-            stopping = before or parameters.early_stopping(self.early_stopping, stream=True)
+            stopping = before or parameters.early_stopping(asked, stream=True)
             return how | {"epochs": 1, "early_stopping": stopping}
-        if self.early_stopping is not None:
-            how["early_stopping"] = parameters.early_stopping(self.early_stopping, stream=False)
-        return {"early_stopping": None} | how
-
-    def _share(self, validates: bool, once: bool) -> float:
-        """Return the fraction of the rows to hold out."""
-        if once:
-            return 0.0
-        if self.validation_split is not None:
-            return self.validation_split
-        config = tables.chosen(self)
-        if config is not None and not validates:
-            return config.validation_split
-        stops = parameters.early_stopping(self.early_stopping, stream=False) is not None
-        return DEFAULT_VALIDATION if stops and not validates else 0.0
+        if asked != AUTO:
+            how["early_stopping"] = parameters.early_stopping(asked)
+            warn_of_patience(asked, how["epochs"])
+        return how
 
     def _new_network(self, x: Any, y: Array, weight: Any, fraction: float) -> Network:
         units, activation = self._outputs()
@@ -300,16 +303,11 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
                 layers.insert(0, tables.first_layer(self, table))
             preprocessor = table
 
-        dtype = "float32" if self._tabular else x.dtype
-        network = Network(
-            layers,
-            inputs=x.shape[1] if preprocessor is None else preprocessor.inputs,
-            dtype=dtype if self.dtype is None else self.dtype,
-            seed=seed,
-            backend=self.backend,
-            precision=self.precision,
-            device=self.device,
-        )
+        usual = "float32" if self._tabular else x.dtype
+        inputs = x.shape[1] if preprocessor is None else preprocessor.inputs
+        where = {name: getattr(self, name) for name in ("backend", "precision", "device")}
+        dtype = usual if self.dtype is None else self.dtype
+        network = Network(layers, inputs=inputs, dtype=dtype, seed=seed, **where)
         if preprocessor is not None:
             network.preprocessor = preprocessor
         tables.name_outputs(self, network)

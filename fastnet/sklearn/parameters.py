@@ -16,7 +16,8 @@ from fastnet.errors import InputError, suggest
 from fastnet.nn import optimizers
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
-from fastnet.nn.optimizers import LBFGS, Optimizer
+from fastnet.nn.optimizers import LBFGS, AdamW, Optimizer
+from fastnet.training.budget import AUTO, Budget
 from fastnet.training.callbacks import EarlyStopping, Run
 from fastnet.utils.param_validation import plain, refuse_masked
 
@@ -134,14 +135,21 @@ def output_layer(model: Any, units: int, activation: str) -> Dense:
     return Dense(units, activation, model.initializer or known)
 
 
-def optimizer(model: Any, *, once: bool) -> Optimizer | LBFGS:
+def optimizer(model: Any, budget: Budget | None, *, once: bool) -> Optimizer | LBFGS:
     """Return the optimizer with the options that the model sets.
 
     `once` means a single epoch in a series of calls.
     """
-    base = optimizers.get(model.optimizer)
     given = {name: getattr(model, name) for name in _OF_THE_OPTIMIZER}
     given = {name: value for name, value in given.items() if value is not None}
+    asked: Any = plain(model.optimizer)
+    if isinstance(asked, str) and asked == AUTO:
+        if budget is not None and not once and not model.warm_start:
+            return budget.optimizer(**given)
+        # A series of calls has no end over which a rate could fall: Adam, by the name of AdamW, so
+        # that the moments of a call of `fit` are those of the next calls of `partial_fit`.
+        asked = AdamW(1e-3, weight_decay=0.0)
+    base = optimizers.get(asked)
     known = {field.name for field in fields(base)}
     for name in given:
         if name not in known:
@@ -164,18 +172,18 @@ class StreamStopping(EarlyStopping):
             super().on_train_end(run)
 
 
-def early_stopping(value: Any, *, stream: bool) -> EarlyStopping | None:
+def early_stopping(value: Any, *, stream: bool = False) -> EarlyStopping | None:
     """Return a new `EarlyStopping` for the estimator's parameter, which stays unchanged.
 
     Parameters
     ----------
-    value : None, bool, int or EarlyStopping
-        None or False for none, True for the defaults, or the patience.
-    stream : bool
+    value : None, bool, int, EarlyStopping or "auto"
+        None, False or "auto" for none, True for the defaults, or the patience.
+    stream : bool, default False
         Whether its state is kept from call to call.
     """
     value = plain(value)
-    if value is None or value is False:
+    if value is None or value is False or (isinstance(value, str) and value == AUTO):
         return None
     kind = StreamStopping if stream else EarlyStopping
     if not isinstance(value, EarlyStopping):
@@ -206,12 +214,14 @@ def checked_weight(name: str, weight: Any, X: Any) -> Array | None:
 def with_weight(x: Array, y: Array, weight: Array | None) -> tuple[Array, Array, Array | None]:
     """Return the rows whose weight is not 0, so that batches hold no others.
 
+    Of weights only the ratios matter: those that are left and all the same are none.
     If all weights are 0, all rows are returned, and the network refuses them.
     """
     if weight is None or weight.all() or not weight.any():
         return x, y, weight
     kept = weight != 0
-    return x[kept], y[kept], weight[kept]
+    left = weight[kept]
+    return x[kept], y[kept], None if (left == left[0]).all() else left
 
 
 def extending(parent: type) -> Callable[[F], F]:

@@ -13,9 +13,11 @@ from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.nn import losses
 from fastnet.nn.losses import CrossEntropy, GaussianNLL, Loss, Quantile
+from fastnet.preprocessing.learn import scales_targets
 from fastnet.sklearn.estimator import Array, FastNetEstimator
 from fastnet.sklearn.parameters import FLOATS, extending
-from fastnet.utils.param_validation import refuse_masked
+from fastnet.training.budget import AUTO, Auto, Budget
+from fastnet.utils.param_validation import plain, refuse_masked
 
 
 class FastNetRegressor(RegressorMixin, FastNetEstimator):
@@ -29,9 +31,10 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
         ``"quantile"`` several quantiles (`predict_quantiles`).
     output_activation : str, optional
         Default: exp for poisson, sigmoid for binary_cross_entropy, else identity.
-    standardize_targets : bool, default False
+    standardize_targets : bool, default "auto"
         Scale the targets to mean 0 and deviation 1; predictions are in their unit. The rows of
-        `fit` give the scale, so `partial_fit` cannot come first.
+        `fit` give the scale, so with True `partial_fit` cannot come first. "auto": in the first
+        `fit`, for mse, mae, huber, quantile and gaussian_nll of outputs that may be any number.
 
     Examples
     --------
@@ -47,7 +50,7 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
         self,
         *args: Any,
         output_activation: str | None = None,
-        standardize_targets: bool = False,
+        standardize_targets: bool | Auto = AUTO,
         **shared: Any,
     ) -> None:
         super().__init__(*args, **shared)
@@ -76,14 +79,23 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
         val, first = (X_val, y_val, sample_weight_val), not hasattr(self, "network_")
         return self._train(X, y, sample_weight, val, first=first, once=True)
 
-    def _how(self, network: Network, first: bool, once: bool, *, validates: bool) -> dict[str, Any]:
-        if once and first and self.standardize_targets:
+    def _how(
+        self, network: Network, budget: Budget, first: bool, once: bool, *, validates: bool
+    ) -> dict[str, Any]:
+        scales = plain(self.standardize_targets)
+        if scales == AUTO:
+            scales = first and not once and not self._tabular and self._scalable()
+        if once and first and scales:
             raise InputError(
                 "standardize_targets=True needs fit before partial_fit: the first rows of a stream "
                 "tell no scale of its targets."
             )
-        how = super()._how(network, first, once, validates=validates)
-        return how | {"standardize_targets": self.standardize_targets}
+        how = super()._how(network, budget, first, once, validates=validates)
+        return how | {"standardize_targets": scales}
+
+    def _scalable(self) -> bool:
+        """Return whether loss and outputs know other units of the targets."""
+        return scales_targets(self._loss(), self._outputs()[1])
 
     # --- targets ---------------------------------------------------------------------------------
 

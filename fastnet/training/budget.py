@@ -76,9 +76,9 @@ def default_epochs(rows: int, batch_size: int | None) -> int:
 
 
 def default_weight_decay(rows: int) -> float:
-    """Return the decay of AdamW for `rows` training rows: ``min(25 / sqrt(rows), 700 / rows)``."""
+    """Return the decay of AdamW for `rows` training rows: ``min(25 / sqrt(rows), 500 / rows)``."""
     rows = max(rows, _ONE_BATCH)
-    return min(25.0 / math.sqrt(rows), 700.0 / rows)
+    return min(25.0 / math.sqrt(rows), 500.0 / rows)
 
 
 def default_optimizer(

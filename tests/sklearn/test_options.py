@@ -33,12 +33,23 @@ NAMES = np.array(["even", "odd"])[DIGIT % 2]
 LABELS = np.stack([DIGIT % 2, DIGIT > 4, DIGIT == 3], axis=1).astype(int)
 
 
+PLAIN: dict[str, Any] = {
+    "activation": "relu",
+    "optimizer": "adam",
+    "batch_size": 128,
+    "standardize": False,
+}
+"""What a `Network` and its ``fit`` do by themselves; `test_defaults.py` is about the defaults."""
+
+SMALL = PLAIN | {"hidden_layers": (16,), "epochs": 3, "random_state": 0}
+
+
 def classifier(**options: Any) -> FastNetClassifier:
-    return FastNetClassifier(**{"hidden_layers": (16,), "epochs": 3, "random_state": 0, **options})
+    return FastNetClassifier(**SMALL | options)
 
 
 def regressor(**options: Any) -> FastNetRegressor:
-    return FastNetRegressor(**{"hidden_layers": (16,), "epochs": 3, "random_state": 0, **options})
+    return FastNetRegressor(**SMALL | {"standardize_targets": False} | options)
 
 
 def flat(model: Any) -> Array:
@@ -395,8 +406,9 @@ def test_the_dtype_is_that_of_x_unless_given(given: Any, of_x: str, expected: st
 @each_class
 def test_warm_start_goes_on_with_weights_and_moments(estimator: Any) -> None:
     y = DIGIT if estimator is FastNetClassifier else REAL
-    model = estimator(epochs=2, warm_start=True, random_state=0).fit(X, y).fit(X, y)
-    once = estimator(epochs=4, random_state=0).fit(X, y)
+    options = {"random_state": 0, "batch_size": 64}
+    model = estimator(epochs=2, warm_start=True, **options).fit(X, y).fit(X, y)
+    once = estimator(epochs=4, optimizer="adam", **options).fit(X, y)
     assert np.array_equal(flat(model), flat(once))
     assert model.loss_curve_ == once.loss_curve_
     cold = estimator(epochs=2, random_state=0).fit(X, y).fit(X, y)

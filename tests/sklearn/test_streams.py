@@ -29,7 +29,11 @@ def test_a_call_is_an_epoch(estimator: Any, backend: str) -> None:
     model = estimator(**options)
     for _ in range(4):
         model.partial_fit(X, DIGIT, **first(estimator))
-    assert np.array_equal(flat(model), flat(estimator(**options, epochs=4).fit(X, DIGIT)))
+    # A stream has no end, and its first rows no scale: the optimizer and the numbers are plain.
+    options |= {"epochs": 4, "optimizer": "adam", "standardize": False}
+    if estimator is FastNetRegressor:
+        options["standardize_targets"] = False
+    assert np.array_equal(flat(model), flat(estimator(**options).fit(X, DIGIT)))
     assert model.n_iter_ == len(model.loss_curve_) == 4
 
 

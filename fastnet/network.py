@@ -324,6 +324,7 @@ class Network(Model):
         chosen, chosen_loss = optimizers.get(optimizer), self.loss_or_own(loss)
         if isinstance(chosen, LBFGS):
             raise InputError("lbfgs needs all data at once: use fit, or another optimizer.")
+        sample_weight = datasets.weights_of(x, sample_weight)
         x, y = datasets.unpacked(x, y, self.preprocessor)
         if isinstance(self.preprocessor, Passthrough) and is_table(x):
             require_plain(x)
@@ -651,6 +652,7 @@ class Network(Model):
         self, loss: Loss, x: Inputs | Dataset, y: ArrayLike | None, sample_weight: ArrayLike | None
     ) -> Samples:
         """Return the rows, checked and encoded."""
+        sample_weight = datasets.weights_of(x, sample_weight)
         x, y = datasets.unpacked(x, y, self.preprocessor)
         values, targets = self.preprocessor.encode(x, y, self.dtype)
         checked = Samples.check(self.plan, self.dtype, loss, values, targets, sample_weight)

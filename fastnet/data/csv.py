@@ -172,7 +172,7 @@ def _sniff(source: str, path: Path, form: TextFormat) -> str:
     with form.open(path) as file:
         try:
             sample = file.read(_SAMPLE_CHARACTERS)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise form.undecodable(source, path, error) from error
     if len(sample) == _SAMPLE_CHARACTERS:
         sample = sample[: sample.rfind("\n") + 1] or sample  # without the record that was cut
@@ -209,7 +209,7 @@ def _records(
             for record in reader:
                 if not is_blank(record):
                     yield reader.line_num, record
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise form.undecodable(source, path, error) from error
         except csv.Error as error:
             raise DataError(f"{source}, line {reader.line_num}: {error}.") from error

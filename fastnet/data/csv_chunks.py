@@ -143,7 +143,7 @@ class CsvSource:
                             f"got {len(record)}."
                         )
                     yield _Mark(row, at, line), record
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
                 raise form.undecodable(self.name, self.path, error) from error
             except csv.Error as error:
                 line = mark.line + reader.line_num

@@ -177,8 +177,9 @@ def load(
     task : {"auto", "classification", "regression"}
         With "classification" the cells of the target may be texts although most are numbers.
     id, weight : str, optional
-        The columns of a table that say which row it is, and how much it weighs: no inputs. Default:
-        those of the preprocessor, if the table has them.
+        The columns of a table that say which row it is, and how much it weighs: no inputs. ``fit``
+        and ``evaluate`` of the data set weigh its rows. Default: the columns of the preprocessor,
+        if the table has them.
     features, drop : str or sequence of str, optional
         The columns of a table that are inputs, or those that are none.
     learning : bool, default True

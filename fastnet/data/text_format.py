@@ -7,6 +7,7 @@ import gzip
 import io
 import re
 import zlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -131,7 +132,7 @@ class TextFormat:
         opener: Any = gzip.open if path.suffix.lower() == GZIP else Path.open
         return io.TextIOWrapper(opener(path, "rb"), encoding=self.encoding, newline="")
 
-    def undecodable(self, source: str, path: Path, error: UnicodeDecodeError) -> DataError:
+    def undecodable(self, source: str, path: Path, error: UnicodeError) -> DataError:
         """Return the error for a file that is written in another encoding, with the place."""
         opener: Any = gzip.open if path.suffix.lower() == GZIP else open
         decoder = codecs.getincrementaldecoder(self.encoding)()
@@ -142,17 +143,21 @@ class TextFormat:
                     line += decoder.decode(block).count("\n")
                     at += len(block)
                 decoder.decode(b"", final=True)
-        except UnicodeDecodeError as found:
+        except UnicodeError as found:
             error = found
-        kept = len(error.object) - len(block)  # bytes that the decoder had kept of the last block
-        before = error.object[: error.start]
-        line += before.decode(self.encoding, "ignore").count("\n")
         mark = self._begins_with_mark(path, opener)
         name = self.encoding.removesuffix("-sig")
+        other = "utf-16" if mark else "cp1252" if name == "utf-8" else "utf-8"
+        advice = f"Give its encoding, such as {other}, or save it as UTF-8."
+        if not isinstance(error, UnicodeDecodeError):
+            return DataError(f"{source} is not {name.upper()} text ({error}). {advice}")
+        kept = len(error.object) - len(block)  # bytes that the decoder had kept of the last block
+        before = error.object[: error.start]
+        with suppress(UnicodeError):  # of encodings that know no "ignore"
+            line += before.decode(self.encoding, "ignore").count("\n")
         return DataError(
             f"{source} is not {name.upper()} text: byte {at - kept + error.start + 1:,}, in line "
-            f"{line:,}, is 0x{error.object[error.start]:02x}. Give its encoding, such as "
-            f"{'utf-16' if mark else 'cp1252' if 'utf' in name else 'utf-8'}, or save it as UTF-8."
+            f"{line:,}, is 0x{error.object[error.start]:02x}. {advice}"
         )
 
     @staticmethod

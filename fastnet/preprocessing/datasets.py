@@ -64,10 +64,25 @@ def inputs_of(x: Any, preprocessor: Preprocessor) -> Any:
     return x.x.matrix() if plain else x.x
 
 
+def weights_of(x: Any, sample_weight: Any) -> Any:
+    """Return the weights of rows: the caller's, or those of a `Dataset`.
+
+    Raises
+    ------
+    InputError
+        There are both.
+    """
+    if not isinstance(x, Dataset) or x.weight is None:
+        return sample_weight
+    if sample_weight is not None:
+        raise InputError(f"the data set {x.name} has its own weights: leave out sample_weight.")
+    return x.sample_weight
+
+
 def pair(name: str, values: Any) -> tuple[Any, Any, Any]:
     """Return (x, y, weight or None) from ``(x, y)``, ``(x, y, weight)`` or a `Dataset`."""
     if isinstance(values, Dataset):
-        return values, None, None
+        return values, None, weights_of(values, None)
     if not isinstance(values, tuple | list) or len(values) not in (2, 3):
         raise InputError(f"{name} must be (x, y), (x, y, sample_weight) or a data set.")
     return values[0], values[1], values[2] if len(values) == 3 else None

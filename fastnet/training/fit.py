@@ -210,6 +210,7 @@ def prepare(
     model, loss = options.model, options.loss
     preprocessor = model.preprocessor
     is_new = isinstance(preprocessor, Passthrough) and model.optimizer_state is None
+    sample_weight = datasets.weights_of(x, sample_weight)
     x, y = datasets.unpacked(x, y, preprocessor, learns=is_new)
     if y is None:
         raise InputError("fit needs targets: give y.")

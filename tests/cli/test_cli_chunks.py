@@ -60,6 +60,11 @@ def test_files_that_fit_into_one_chunk_train_the_model_of_one_file(kind: str) ->
     assert model_of(f"part-*.{kind}", *ROLES, "--chunk-rows", 16, "--batch-size", 8) != whole
 
 
+def test_no_preset_is_what_files_in_chunks_have_anyway(kind: str) -> None:
+    expected = model_of(f"part-*.{kind}", *ROLES)
+    assert model_of(f"part-*.{kind}", *ROLES, "--preset", "none") == expected
+
+
 def test_balanced_classes_are_those_of_one_file(kind: str) -> None:
     balanced = ("--class-weight", "balanced")
     assert model_of(f"part-*.{kind}", *ROLES, *balanced) == model_of(
@@ -152,7 +157,7 @@ def test_arrays_in_several_files_train_and_are_predicted(empty_folder: Path) -> 
     [
         (("train", "part-*.csv", *ROLES, "--validation", "0.1"), "--validation does not go with"),
         (("train", "part-*.csv", *ROLES, "--calibrate"), "--calibrate does not go with"),
-        (("train", "part-*.csv", *ROLES, "--preset", "tabular"), "--preset does not go with"),
+        (("train", "part-*.csv", *ROLES, "--preset", "tabular"), "--preset tabular does not go"),
         (("train", "part-*.csv", *ROLES, "--metric", "f1"), "--metric does not go with"),
         (("train", "part-1.csv", "digits", *ROLES), "digits is read as a whole, and alone"),
         (("train", "-", "--chunk-rows", 5, *ROLES), "- (standard input) is read as a whole"),

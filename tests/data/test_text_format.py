@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from encodings.aliases import aliases
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastnet as fn
-from fastnet.data import limits, text_format
+from fastnet.data import Chunks, limits, text_format
 from fastnet.data.text import is_number
 from fastnet.data.text_format import TextFormat
 from fastnet.tables import read_frame
@@ -162,6 +163,21 @@ def test_the_mark_of_utf_16_is_known(write: Any) -> None:
         read_frame(path)
     with pytest.raises(fn.DataError, match="is not CP1252 text.* such as utf-8"):
         read_frame(write(b"a,y\n\x81,2\n"), encoding="cp1252")
+
+
+def test_whatever_encoding_is_given_the_answer_is_a_table_or_a_sentence(write: Any) -> None:
+    path = write("größe,y\n1,2\n")
+    found = set()
+    for encoding in sorted(
+        {*aliases.values(), "idna", "utf-16", "utf-32", "undefined", "punycode"}
+    ):
+        for read in (read_frame, Chunks):
+            try:
+                read(path, encoding=encoding)
+                found.add("table")
+            except fn.FastNetError as error:
+                found.add(type(error).__name__)
+    assert found == {"table", "DataError", "InputError"}
 
 
 def test_a_compressed_file_that_is_damaged_or_a_trap_is_refused(

@@ -142,3 +142,25 @@ def test_what_does_not_fit_is_told_in_a_sentence(table: Path, tmp_path: Path) ->
         net.fit(DIGITS, validation_data=DIGITS.x)  # type: ignore[arg-type]
     assert same(everything(net), before)
     net.fit(DIGITS, epochs=1)  # negative control
+
+
+def test_the_weights_of_a_data_set_count_wherever_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "weighted.csv"
+    size, weight = RNG.normal(size=40).round(3), RNG.integers(0, 4, 40)
+    rows = [f"r{k},{s},{w},{3 * s}" for k, (s, w) in enumerate(zip(size, weight, strict=True))]
+    path.write_text("\n".join(["id,size,w,y", *rows]), encoding="utf-8")
+    data = fn.data.load(path, target="y", id="id", weight="w")
+    table, pair = data.joined()[0], (data.x, data.y, weight)
+    whole, parts, plain = (fn.Network([1, 4, 1], backend="numpy", seed=1) for _ in range(3))
+    history = whole.fit(data, validation_data=data, epochs=2)
+    expected = parts.fit(table, "y", sample_weight=weight, validation_data=pair, epochs=2)
+    plain.fit(table, "y", epochs=2)
+    assert history.records == expected.records
+    assert same(everything(whole), everything(parts))
+    assert not np.array_equal(whole.parameters, plain.parameters)
+    assert whole.evaluate(data) == parts.evaluate(data.x, data.y, sample_weight=weight)
+    assert whole.evaluate(data) != whole.evaluate(data.x, data.y)
+    assert whole.partial_fit(data) == parts.partial_fit(data.x, data.y, sample_weight=weight)
+    for use in (whole.fit, whole.evaluate, whole.partial_fit):
+        with pytest.raises(fn.InputError, match="has its own weights: leave out sample_weight"):
+            use(data, sample_weight=weight)

@@ -423,7 +423,7 @@ def test_the_command_trains_by_blocks(
     ("options", "message"),
     [
         (("--validation", "0.1"), "--validation does not go with --chunk-rows"),
-        (("--preset", "tabular"), "--preset does not go with --chunk-rows"),
+        (("--preset", "tabular"), "--preset tabular does not go with --chunk-rows"),
     ],
 )
 def test_options_that_need_all_rows_are_refused(

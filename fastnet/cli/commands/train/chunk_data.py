@@ -19,7 +19,7 @@ from fastnet.preprocessing.target import TableTarget
 from fastnet.training.checkpoints.writer import known_categories, knows_no_table
 from fastnet.training.chunk_learning import learn_chunks
 
-_NEED_ALL_ROWS = ("validation", "calibrate", "preset")
+_NEED_ALL_ROWS = ("validation", "calibrate")
 
 
 def open_for_training(settings: Settings) -> tuple[Chunks, Preprocessor, Chunks | None]:
@@ -72,6 +72,10 @@ def _refuse_options(settings: Settings) -> None:
             raise click.UsageError(
                 f"--{name} does not go with --chunk-rows or several files{instead}."
             )
+    if settings.preset == "tabular":
+        raise click.UsageError(
+            "--preset tabular does not go with --chunk-rows or several files: it holds rows out."
+        )
     if settings.training.metric and settings.data.validation_data is None:
         raise click.UsageError(
             "--metric does not go with --chunk-rows or several files without --validation-data."

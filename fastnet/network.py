@@ -260,7 +260,10 @@ class Network(Model):
             loss=chosen_loss,
             optimizer=chosen,
             epochs=check_int("epochs", epochs),
-            batch_size=None if batch_size is None else check_int("batch_size", batch_size),
+            # A batch may be larger than all data, by however much.
+            batch_size=batch_size
+            if batch_size is None
+            else check_int("batch_size", batch_size, most=None),
             shuffle=check_flag("shuffle", shuffle),
             metrics=metric_table.get(metrics, chosen_loss, self.plan.outputs),
             callbacks=fit.make_callbacks(callbacks, early_stopping, verbose),
@@ -382,7 +385,7 @@ class Network(Model):
         >>> round(float(np.abs(net.predict(x) - x**2).max()), 2)
         0.1
         """
-        return self._steps().forward(self, x, training=training)
+        return self._steps().forward(self, x, training=check_flag("training", training))
 
     def backward(self, output_gradient: ArrayLike, *, logits: bool = False) -> Gradients:
         """Return the gradients of all parameters for the newest `forward`.
@@ -412,6 +415,7 @@ class Network(Model):
             There was no `forward`, the parameters have changed since, or the gradient has another
             shape or holds NaN.
         """
+        logits = check_flag("logits", logits)
         return self._steps().backward(self, output_gradient, logits=logits)
 
     def update(
@@ -471,6 +475,7 @@ class Network(Model):
         deviations of the targets, each (N, T), or (N,) after targets (N,). Of `Chunks`, a part of x
         is in memory at a time.
         """
+        return_std = check_flag("return_std", return_std)
         outputs = self.predict_columns(x)
         if not return_std:
             return self.shaped(outputs)

@@ -240,7 +240,7 @@ class Network(Model):
         Raises
         ------
         InputError
-            An argument is invalid; the network is unchanged.
+            An argument is invalid, or another thread is training the network, which is unchanged.
         DivergenceError
             Loss or weights are not finite; the weights are those of the last good epoch.
         KeyboardInterrupt
@@ -260,7 +260,10 @@ class Network(Model):
             loss=chosen_loss,
             optimizer=chosen,
             epochs=check_int("epochs", epochs),
-            batch_size=None if batch_size is None else check_int("batch_size", batch_size),
+            # A batch may be larger than all data, by however much.
+            batch_size=batch_size
+            if batch_size is None
+            else check_int("batch_size", batch_size, most=None),
             shuffle=check_flag("shuffle", shuffle),
             metrics=metric_table.get(metrics, chosen_loss, self.plan.outputs),
             callbacks=fit.make_callbacks(callbacks, early_stopping, verbose),
@@ -274,6 +277,7 @@ class Network(Model):
         if fraction and validation_data is not None:
             raise InputError("give validation_data or validation_split, not both.")
         # Check and convert the rows; the network does not change yet.
+        before = self.preprocessor
         if isinstance(x, Chunks):
             if y is not None or sample_weight is not None or fraction:
                 instead = "give validation_data where validation_split was."
@@ -282,7 +286,9 @@ class Network(Model):
         else:
             prepared = fit.prepare(options, x, y, sample_weight, validation_data, fraction)
         # Train; from here on the network changes.
-        with prepared.opened() as job:
+        with self.alone(), prepared.opened() as job:
+            if self.preprocessor is not before:
+                raise InputError("another thread has trained this network meanwhile: fit it again.")
             self.preprocessor = prepared.preprocessor
             target = self.preprocessor.target
             if target is not None and target.labels is not None:
@@ -333,17 +339,18 @@ class Network(Model):
         batch = self.backend_object.place(rows)
         config = TrainConfig(chosen_loss, chosen, len(batch), self.seed, shuffle=False)
         job = TrainingJob(self, self.engine_for(chosen_loss), batch, chosen_loss)
-        kept = None if self.optimizer_state is None else replace(self.optimizer_state)
-        try:
-            value = loop.train_once(job, config, self.state_for(chosen))
-        except DivergenceError:
-            raise
-        except BaseException:  # in a caller's loss, before anything was updated
-            self.optimizer_state = kept
-            raise
-        self.loss, self.temperature = chosen_loss, None
-        self.target_axes = axes_of(y)
-        return value
+        with self.alone():
+            kept = None if self.optimizer_state is None else replace(self.optimizer_state)
+            try:
+                value = loop.train_once(job, config, self.state_for(chosen))
+            except DivergenceError:
+                raise
+            except BaseException:  # in a caller's loss, before anything was updated
+                self.optimizer_state = kept
+                raise
+            self.loss, self.temperature = chosen_loss, None
+            self.target_axes = axes_of(y)
+            return value
 
     # --- a training loop of one's own ------------------------------------------------------------
 
@@ -379,7 +386,7 @@ class Network(Model):
         >>> round(float(np.abs(net.predict(x) - x**2).max()), 2)
         0.1
         """
-        return self._steps().forward(self, x, training=training)
+        return self._steps().forward(self, x, training=check_flag("training", training))
 
     def backward(self, output_gradient: ArrayLike, *, logits: bool = False) -> Gradients:
         """Return the gradients of all parameters for the newest `forward`.
@@ -409,6 +416,7 @@ class Network(Model):
             There was no `forward`, the parameters have changed since, or the gradient has another
             shape or holds NaN.
         """
+        logits = check_flag("logits", logits)
         return self._steps().backward(self, output_gradient, logits=logits)
 
     def update(
@@ -438,7 +446,8 @@ class Network(Model):
         DivergenceError
             A weight became infinite or NaN; the weights are unchanged.
         """
-        self._steps().update(self, optimizer, gradients, steps_per_epoch)
+        with self.alone():
+            self._steps().update(self, optimizer, gradients, steps_per_epoch)
 
     def _steps(self) -> Steps:
         return self.of_this_thread("steps", Steps)
@@ -467,6 +476,7 @@ class Network(Model):
         deviations of the targets, each (N, T), or (N,) after targets (N,). Of `Chunks`, a part of x
         is in memory at a time.
         """
+        return_std = check_flag("return_std", return_std)
         outputs = self.predict_columns(x)
         if not return_std:
             return self.shaped(outputs)
@@ -598,11 +608,12 @@ class Network(Model):
         float
             The total temperature by which the last layer is now divided.
         """
-        checked = self._samples(calibration.likelihood(self), x, y, sample_weight)
-        found = calibration.fit_temperature(self, checked)
-        calibration.apply_temperature(self, found)
-        self.temperature = found * (self.temperature or 1.0)
-        return self.temperature
+        with self.alone():
+            checked = self._samples(calibration.likelihood(self), x, y, sample_weight)
+            found = calibration.fit_temperature(self, checked)
+            calibration.apply_temperature(self, found)
+            self.temperature = found * (self.temperature or 1.0)
+            return self.temperature
 
     # --- saving ----------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.loss_arrays import LossArrays, derivative_by_outputs
-from fastnet.utils.param_validation import check_float, shown
+from fastnet.utils.param_validation import check_flag, check_float, shown
 from fastnet.utils.serialize import build, describe
 
 Array = NDArray[Any]
@@ -125,7 +125,7 @@ class Loss(ABC):
             gradient = output.copy()
             gradient.set(found)
             return value, gradient
-        if logits and self.fused_activation is None:
+        if check_flag("logits", logits) and self.fused_activation is None:
             raise InputError(f"the loss {self.name!r} has no form by logits: leave out logits.")
         labels = self.name == "cross_entropy"
         h = LossArrays.of(output, target, self.fused_activation, self.outputs_per_target, labels)

@@ -28,7 +28,7 @@ from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn import schedules
 from fastnet.nn.schedules import Schedule
-from fastnet.utils.param_validation import check_float, check_int, shown
+from fastnet.utils.param_validation import check_flag, check_float, check_int, shown
 
 Array = NDArray[Any]
 
@@ -156,6 +156,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         _set(self, "momentum", least=0, below=1)
+        object.__setattr__(self, "nesterov", check_flag("nesterov", self.nesterov))
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov needs a momentum above 0, got momentum=0.")
 

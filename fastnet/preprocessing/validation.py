@@ -37,7 +37,7 @@ def dtype_of(value: Any) -> np.dtype[Any]:
 
 def seed_of(value: Any) -> int:
     """Return a seed: a whole number from 0 up to 2**64 - 1."""
-    number = check_int("seed", value, least=0)
+    number = check_int("seed", value, least=0, most=2**64)
     if number >= 2**64:
         raise InputError(f"seed must be below 2**64, got {shown(number)}.")
     return number

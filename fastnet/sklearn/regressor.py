@@ -17,7 +17,7 @@ from fastnet.preprocessing.learn import scales_targets
 from fastnet.sklearn.estimator import Array, FastNetEstimator
 from fastnet.sklearn.parameters import FLOATS, extending
 from fastnet.training.budget import AUTO, Auto, Budget
-from fastnet.utils.param_validation import plain, refuse_masked
+from fastnet.utils.param_validation import check_flag, plain, refuse_masked
 
 
 class FastNetRegressor(RegressorMixin, FastNetEstimator):
@@ -155,7 +155,7 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
             Also return standard deviations of the same shape; only with ``"gaussian_nll"``.
         """
         outputs, loss = self._predicted(X), self._loss()
-        targets = self.n_outputs_
+        targets, return_std = self.n_outputs_, check_flag("return_std", return_std)
         if isinstance(loss, Quantile):
             middle = int(np.argmin(np.abs(np.array(loss.quantiles) - 0.5)))
             mean = outputs[:, middle * targets : (middle + 1) * targets]

@@ -16,7 +16,7 @@ from fastnet.errors import InputError, suggest
 from fastnet.model import Model
 from fastnet.nn.metrics import Mode, mode_of
 from fastnet.training.history import History
-from fastnet.utils.param_validation import check_float, check_int
+from fastnet.utils.param_validation import check_flag, check_float, check_int
 
 DEFAULT_VALIDATION: Final = 0.1
 """Fraction of the rows that is held out for early stopping by default."""
@@ -144,7 +144,7 @@ class EarlyStopping(Callback):
         if mode not in (None, "min", "max"):
             raise InputError(f"mode must be 'min' or 'max', got {mode!r}.")
         self.mode = mode
-        self.restore_best = restore_best
+        self.restore_best = check_flag("restore_best", restore_best)
         # Until `prepare` knows the metrics and refuses one without a direction.
         self._monitored = monitor or "loss"
         self._mode = mode or mode_of(self._monitored.removeprefix("val_")) or "min"

@@ -280,6 +280,7 @@ def prepare(
 
 def check_standardize(value: Any) -> bool | Literal["running"]:
     """Return the argument `standardize` of ``fit``: a boolean or "running"."""
+    value = plain(value)
     if isinstance(value, str):
         if value != "running":
             raise InputError(f"standardize must be True, False or 'running', got {value!r}.")

@@ -20,15 +20,19 @@ def plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
+LONGEST: Final = 2**63 - 1
+"""The largest whole number of any argument: NumPy and the kernels count in 64 bits."""
+
+
 def check_flag(name: str, value: Any) -> bool:
-    """Return `value`, which is True or False (or 1 or 0), as a bool; ``"no"`` would be true."""
+    """Return `value` as a bool; raise `InputError` for anything but True, False, 0 and 1."""
     value = plain(value)
-    if isinstance(value, str | list) or value not in (True, False):
-        raise InputError(f"{name} must be True or False, got {shown(value)}.")
-    return bool(value)
+    if isinstance(value, bool | int) and value in (0, 1):
+        return bool(value)
+    raise InputError(f"{name} must be True or False, got {shown(value)}.")
 
 
-def check_int(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
+def check_int(name: str, value: Any, *, least: int = 1, most: int | None = LONGEST) -> int:
     """Return `value` as an int within the bounds; raise `InputError` for anything else."""
     value = plain(value)
     try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +100,51 @@ def test_networks_that_train_in_four_threads_are_those_trained_one_by_one(backen
     together([lambda seed=seed: train(seed) for seed in range(4)])
     assert results == {seed: fitted(backend, seed) for seed in range(4)}
     assert len(set(results.values())) == 4
+
+
+CALLS = {
+    "fit": lambda net: net.fit(X, Y, epochs=1),
+    "partial_fit": lambda net: net.partial_fit(X, Y),
+    "update": lambda net: net.update(gradients=np.zeros(net.plan.size)),
+}
+
+
+@pytest.mark.parametrize("second", CALLS.values(), ids=CALLS)
+@each_backend
+def test_two_threads_cannot_train_one_network_at_once(backend: str, second: Any) -> None:
+    net, begun, refused = network(backend), threading.Event(), threading.Event()
+
+    def wait(run: fn.Run) -> None:
+        begun.set()
+        assert refused.wait(30)
+
+    def train() -> None:
+        net.fit(X, Y, epochs=3, callbacks=[wait])
+
+    def disturb() -> None:
+        assert begun.wait(30)
+        with pytest.raises(fn.InputError, match="another thread is training this network"):
+            second(net)
+        net.predict(X)
+        net.copy().fit(X, Y, epochs=1)
+        pickle.loads(pickle.dumps(net)).fit(X, Y, epochs=1)
+        refused.set()
+
+    together([train, disturb])
+    alone = network(backend)
+    alone.fit(X, Y, epochs=3)
+    assert np.array_equal(host(net), host(alone))
+    second(net)  # afterwards every thread may
+
+
+@each_backend
+def test_a_callback_may_train_the_network_as_before(backend: str) -> None:
+    net = network(backend)
+    net.fit(X, Y, epochs=1, callbacks=[lambda run: net.partial_fit(X[:8], Y[:8])])
+
+
+def host(net: fn.Network) -> Any:
+    return np.array(net.backend_object.to_host(net.parameters))
 
 
 # --- processes ------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from fastnet.training.checkpoints import fingerprint
 from fastnet.training.checkpoints.folder import Folder
 from fastnet.training.checkpoints.snapshot import Checkpoint
 from fastnet.training.state import NO_CHECKPOINTS, Checkpointer, TrainerState, TrainingJob
-from fastnet.utils.param_validation import check_int
+from fastnet.utils.param_validation import check_flag, check_int
 
 _log = logging.getLogger(__name__)
 
@@ -330,6 +330,7 @@ def _newest_basis(folder: Path) -> dict[str, Any] | None:
 
 def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) -> Checkpointer:
     """Return the checkpointer for the arguments of ``fit``."""
+    resume = check_flag("resume", resume)
     if folder is None:
         if resume:
             raise InputError("resume=True needs checkpoint=: the folder to go on from.")
@@ -338,4 +339,4 @@ def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) ->
         path = Path(folder)
     except TypeError:
         raise InputError(f"checkpoint must be a folder, got {folder!r}.") from None
-    return CheckpointWriter(Folder(path), Every.of(every), bool(resume))
+    return CheckpointWriter(Folder(path), Every.of(every), resume)

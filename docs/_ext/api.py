@@ -46,8 +46,8 @@ def parameters(cls: type) -> list[str]:
 def show_inherited_parameters(
     app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Add the parameters that an estimator shares with its base: nearly all of them."""
-    if what != "class" or not name.startswith("fastnet.sklearn.") or "Parameters" not in lines:
+    """Add the parameters that an estimator shares with scikit-learn's: nearly all of them."""
+    if what != "class" or not name.startswith("fastnet.sklearn.MLP"):
         return
     bases = [base for base in obj.__mro__[1:] if "\nParameters\n" in (inspect.getdoc(base) or "")]
     start = lines.index("Parameters") + 2

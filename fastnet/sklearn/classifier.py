@@ -36,8 +36,8 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
     Parameters
     ----------
     **shared
-        Parameters of `fastnet.sklearn.estimator.FastNetEstimator`. ``loss`` is ``"cross_entropy"``
-        or ``"binary_cross_entropy"``, or an instance of these losses.
+    loss : str or Loss, optional
+        ``"cross_entropy"`` or ``"binary_cross_entropy"``, or an instance of these losses.
     class_weight : dict, list of dict, or "balanced", optional
         Weights by label, as elsewhere in scikit-learn; a label without one has weight 1. They
         multiply the sample weights of training rows, in the loss alone. For several labels at once,

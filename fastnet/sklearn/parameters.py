@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final, Self, TypeVar
@@ -222,6 +224,21 @@ def with_weight(x: Array, y: Array, weight: Array | None) -> tuple[Array, Array,
     kept = weight != 0
     left = weight[kept]
     return x[kept], y[kept], None if (left == left[0]).all() else left
+
+
+def documented(own: str | None, base: str | None) -> str | None:
+    """Return a class's docstring with the parameters of its base in place of ``**shared``.
+
+    ``help`` then says of every parameter what it is. Those that the class describes itself are left
+    out; without docstrings (``python -OO``) there is nothing to do.
+    """
+    if own is None or base is None or "    **shared\n" not in own:
+        return own
+    section = inspect.cleandoc(base).partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+    entries = re.split(r"\n(?=\S)", section)
+    described = set(re.findall(r"^    (\w+) :", own, re.MULTILINE))
+    shared = [entry for entry in entries if entry.partition(" :")[0] not in described]
+    return own.replace("    **shared\n", textwrap.indent("\n".join(shared), "    ") + "\n")
 
 
 def extending(parent: type) -> Callable[[F], F]:

@@ -26,9 +26,9 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
     Parameters
     ----------
     **shared
-        Parameters of `fastnet.sklearn.estimator.FastNetEstimator`. ``loss`` is ``"mse"`` by
-        default; ``"gaussian_nll"`` predicts variances too (``predict(X, return_std=True)``), and
-        ``"quantile"`` several quantiles (`predict_quantiles`).
+    loss : str or Loss, optional
+        ``"mse"`` by default; ``"gaussian_nll"`` predicts variances too (``predict(X,
+        return_std=True)``), and ``"quantile"`` several quantiles (`predict_quantiles`).
     output_activation : str, optional
         Default: exp for poisson, sigmoid for binary_cross_entropy, else identity.
     standardize_targets : bool, default "auto"

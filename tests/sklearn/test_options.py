@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 import fastnet as fn
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
+from fastnet.sklearn.parameters import documented
 from tests.closeness import assert_close
 
 Array = NDArray[Any]
@@ -461,6 +463,23 @@ def test_a_run_that_is_interrupted_leaves_a_model(monkeypatch: pytest.MonkeyPatc
         model.fit(X, REAL)
     assert model.n_iter_ == 2
     assert model.predict(X).shape == REAL.shape
+
+
+# --- help ----------------------------------------------------------------------------------------
+
+
+@each_class
+def test_help_describes_every_parameter_once(estimator: Any) -> None:
+    text = estimator.__doc__
+    assert "**shared" not in text
+    entries = re.findall(r"^    ([\w, ]+) :", text.partition("Attributes")[0], re.MULTILINE)
+    described = [name for entry in entries for name in entry.split(", ")]
+    assert sorted(described) == sorted(inspect.signature(estimator).parameters)
+
+
+def test_a_class_without_docstrings_stays_without() -> None:
+    assert documented(None, "text") is None
+    assert documented("text", "text") == "text"
 
 
 # --- wrong parameters -----------------------------------------------------------------------------

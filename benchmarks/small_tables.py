@@ -66,12 +66,10 @@ def _texts_and_gaps(r: np.random.Generator) -> tuple[Columns, Array]:
     )
     town = r.choice(list("abcdefghij"), 800)
     price = 4 * size + (kind == "house") * (150 + 2 * size) + (town < "d") * 100
-    gaps, unknown = r.random(800) < 0.1, r.random(800) < 0.05
-    columns = {
-        "size": np.where(gaps, np.nan, size),
-        "kind": np.where(unknown, None, kind.astype(object)),
-        "town": town.astype(object),
-    }
+    words: Array = kind.astype(object)
+    words[r.random(800) < 0.05] = None
+    gaps = np.where(r.random(800) < 0.1, np.nan, size)
+    columns = {"size": gaps, "kind": words, "town": town.astype(object)}
     return columns, price + r.normal(0, 40, 800)
 
 

@@ -74,12 +74,14 @@ def fold_index(rows: int, folds: int, seed: int = 0) -> list[tuple[Array, Array]
 
 def preset(fold: Fold, seed: int) -> Array:
     """Answer by fastnet's preset for tables."""
-    return _answers(fn.tables.train(fold.train, fold.y, task=_task(fold), seed=seed), fold)
+    network = fn.tables.train(fold.train, fold.y, task=_task(fold), seed=seed, preset="tabular")
+    return _answers(network, fold)
 
 
 def plain(fold: Fold, seed: int) -> Array:
     """Answer by a plain network on the same inputs: 128 and 64 units, relu, Adam."""
-    options: dict[str, Any] = {"preset": None, "epochs": PLAIN_EPOCHS}
+    options: dict[str, Any] = {"preset": None, "epochs": PLAIN_EPOCHS, "batch_size": 128}
+    options |= {"activation": "relu", "optimizer": "adam"}
     return _answers(
         fn.tables.train(fold.train, fold.y, task=_task(fold), seed=seed, **options), fold
     )
@@ -118,8 +120,8 @@ def sklearn_mlp(fold: Fold, seed: int) -> Array:
     model = MLPClassifier(random_state=seed) if fold.classes else MLPRegressor(random_state=seed)
     if not fold.classes:
         model = TransformedTargetRegressor(model, transformer=StandardScaler())
-    fitted = make_pipeline(encoder, model).fit(_pandas(fold.train), fold.y)
-    answers: Array = fitted.predict(_pandas(fold.test))
+    fitted = make_pipeline(encoder, model).fit(pandas_of(fold.train), fold.y)
+    answers: Array = fitted.predict(pandas_of(fold.test))
     return answers
 
 
@@ -128,7 +130,7 @@ def boosting(fold: Fold, seed: int) -> Array:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind = HistGradientBoostingClassifier if fold.classes else HistGradientBoostingRegressor
-    train, test = _pandas(fold.train), _pandas(fold.test)
+    train, test = pandas_of(fold.train), pandas_of(fold.test)
     for name, column in fold.train.columns.items():
         if isinstance(column, Texts):
             train[name] = train[name].astype("category")
@@ -143,7 +145,8 @@ def boosting(fold: Fold, seed: int) -> Array:
     return answers
 
 
-def _pandas(frame: Frame) -> Any:
+def pandas_of(frame: Frame) -> Any:
+    """Return a frame of pandas; what is missing for fastnet is missing there."""
     import pandas
 
     columns: dict[str, Array] = {}

@@ -274,7 +274,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
             how = {"early_stopping": None} | built.fit | {"optimizer": built.optimizer}
             del how["validation_split"]
         else:
-            chosen = parameters.optimizer(self, budget, once=once)
+            chosen = parameters.optimizer(self, budget, network.layers, once=once)
             how = {"epochs": budget.epochs, "batch_size": budget.batch_size, "optimizer": chosen}
             how["early_stopping"] = budget.stopping(tables.task(self))
         how["standardize"] = budgets.standardizes(self, first=first, once=once)

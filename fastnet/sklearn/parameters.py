@@ -137,7 +137,9 @@ def output_layer(model: Any, units: int, activation: str) -> Dense:
     return Dense(units, activation, model.initializer or known)
 
 
-def optimizer(model: Any, budget: Budget | None, *, once: bool) -> Optimizer | LBFGS:
+def optimizer(
+    model: Any, budget: Budget | None, layers: Sequence[Layer], *, once: bool
+) -> Optimizer | LBFGS:
     """Return the optimizer with the options that the model sets.
 
     `once` means a single epoch in a series of calls.
@@ -147,7 +149,7 @@ def optimizer(model: Any, budget: Budget | None, *, once: bool) -> Optimizer | L
     asked: Any = plain(model.optimizer)
     if isinstance(asked, str) and asked == AUTO:
         if budget is not None and not once and not model.warm_start:
-            return budget.optimizer(**given)
+            return budget.optimizer(layers, **given)
         # A series of calls has no end over which a rate could fall: Adam, by the name of AdamW, so
         # that the moments of a call of `fit` are those of the next calls of `partial_fit`.
         asked = AdamW(1e-3, weight_decay=0.0)

@@ -202,7 +202,7 @@ def build(model: Any, made: TablePreprocessor, *, once: bool, validates: bool) -
     if not isinstance(given.get("activation", ""), str):
         raise InputError("with a preset, activation is one for all hidden layers.")
     if is_given(model, "optimizer"):
-        given["optimizer"] = parameters.optimizer(model, None, once=once)
+        given["optimizer"] = parameters.optimizer(model, None, (), once=once)
     names = ("l1", "l2", "weight_decay", "clip_norm")
     options = {name: getattr(model, name) for name in names if getattr(model, name) is not None}
     overrides = Overrides(

@@ -178,7 +178,7 @@ def train(
             "validation_split": budget.validation_split,
             "early_stopping": budget.stopping(kind),
         }
-        built = Built(layers, own_loss, optimizer or budget.optimizer(), how)
+        built = Built(layers, own_loss, optimizer or budget.optimizer(layers), how)
     network = Network(
         built.layers, inputs=preprocessor.inputs, dtype=dtype, seed=seed, backend=backend
     )

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
 from fastnet.errors import FastNetWarning
+from fastnet.nn.layers import Dense, Layer
 from fastnet.nn.optimizers import LBFGS, AdamW, Optimizer
 from fastnet.nn.schedules import Cosine, Schedule
 from fastnet.training.callbacks import DEFAULT_VALIDATION, EarlyStopping
@@ -75,19 +77,39 @@ def default_epochs(rows: int, batch_size: int | None) -> int:
     return max(_LEAST_EPOCHS, round(steps / batches))
 
 
-def default_weight_decay(rows: int) -> float:
-    """Return the decay of AdamW for `rows` training rows: ``min(25 / sqrt(rows), 500 / rows)``."""
+def default_weight_decay(rows: int, width: int = HIDDEN[-1]) -> float:
+    """Return the decay of AdamW for `rows` training rows: ``min(25 / sqrt(rows), 500 / rows)``.
+
+    It bounds each weight, so that a layer of fewer units than 64 has less of it.
+
+    Parameters
+    ----------
+    width : int
+        Units of the narrowest hidden layer; 0 for a linear model, which has no decay.
+    """
     rows = max(rows, _ONE_BATCH)
-    return min(25.0 / math.sqrt(rows), 500.0 / rows)
+    return min(25.0 / math.sqrt(rows), 500.0 / rows) * min(1.0, width / HIDDEN[-1])
+
+
+def narrowest(layers: Sequence[Layer]) -> int:
+    """Return the units of the narrowest hidden layer; 0 if there is none."""
+    dense = [layer for layer in layers if isinstance(layer, Dense) and layer.blocks is None]
+    return min((layer.units for layer in dense[:-1]), default=0)
 
 
 def default_optimizer(
-    rows: int, epochs: int, learning_rate: float | Schedule | None = None, **options: Any
+    rows: int,
+    epochs: int,
+    layers: Sequence[Layer],
+    learning_rate: float | Schedule | None = None,
+    **options: Any,
 ) -> AdamW:
     """Return AdamW with a weight decay for `rows` training rows, and a cosine over `epochs`.
 
     Parameters
     ----------
+    layers : sequence of Layer
+        All layers of the network; the narrowest decides the decay.
     learning_rate : float or Schedule, optional
         A number is the first rate of the cosine, by default 0.003.
     **options
@@ -95,7 +117,8 @@ def default_optimizer(
     """
     rate = LEARNING_RATE if learning_rate is None else learning_rate
     schedule = rate if isinstance(rate, Schedule) else Cosine(rate, epochs=epochs)
-    return AdamW(schedule, **({"weight_decay": default_weight_decay(rows)} | options))
+    decay = default_weight_decay(rows, narrowest(layers))
+    return AdamW(schedule, **({"weight_decay": decay} | options))
 
 
 @dataclass(frozen=True)
@@ -189,9 +212,14 @@ class Budget:
         warn_of_patience(self.early_stopping, self.epochs)
         return self.early_stopping
 
-    def optimizer(self, learning_rate: float | Schedule | None = None, **options: Any) -> AdamW:
+    def optimizer(
+        self,
+        layers: Sequence[Layer],
+        learning_rate: float | Schedule | None = None,
+        **options: Any,
+    ) -> AdamW:
         """Return `default_optimizer` for these rows and epochs."""
-        return default_optimizer(self.rows, self.epochs, learning_rate, **options)
+        return default_optimizer(self.rows, self.epochs, layers, learning_rate, **options)
 
 
 class BestEpoch(EarlyStopping):

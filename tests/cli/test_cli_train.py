@@ -35,7 +35,7 @@ QUICK = ("--backend", "numpy", "--epochs", "2")
 PLAIN = ("--activation", "relu", "--optimizer", "adam", "--batch-size", "128")
 """What a `Network` and its ``fit`` do by themselves."""
 
-BUDGET = Budget.of(500, epochs=9)
+BUDGET, WIDE = Budget.of(500, epochs=9), (fn.Dense(64), fn.Dense(1))
 
 
 def train(*args: object) -> str:
@@ -273,8 +273,8 @@ def test_a_schedule_spans_the_epochs(
         ("--optimizer adam --learning-rate 0.5 --clip-norm 2", fn.Adam(0.5, clip_norm=2.0)),
         ("--optimizer lbfgs --l2 0.1", fn.LBFGS(l2=0.1)),
         ("--weight-decay 0.1", fn.AdamW(Cosine(3e-3, epochs=9), weight_decay=0.1)),
-        ("--learning-rate 0.5 --l1 2", BUDGET.optimizer(0.5, l1=2.0)),
-        ("--schedule constant", BUDGET.optimizer(Constant(3e-3))),
+        ("--learning-rate 0.5 --l1 2", BUDGET.optimizer(WIDE, 0.5, l1=2.0)),
+        ("--schedule constant", BUDGET.optimizer(WIDE, Constant(3e-3))),
     ],
 )
 def test_the_optimizer_has_the_options_and_else_its_own_defaults(
@@ -283,7 +283,7 @@ def test_the_optimizer_has_the_options_and_else_its_own_defaults(
     command = group.get_command(click.Context(group), "train")
     context = command.make_context("train", ["digits", *options.split()])
     settings = Settings.read(context.params, frozenset())
-    assert make_optimizer(settings.training, BUDGET) == optimizer
+    assert make_optimizer(settings.training, BUDGET, WIDE) == optimizer
 
 
 def test_an_existing_model_is_replaced_and_the_line_says_so() -> None:

@@ -33,7 +33,7 @@ def test_few_rows_are_all_trained_on(estimator: Any, y: Any) -> None:
     assert "val_loss" not in model.history_.records
     assert model.n_iter_ == budget.epochs
     assert model.history_.best_epoch is None
-    assert model.network_.optimizer_state.optimizer == budget.optimizer()
+    assert model.network_.optimizer_state.optimizer == budget.optimizer(model.network_.layers)
 
 
 @each_class

@@ -126,7 +126,8 @@ def test_without_early_stopping_a_series_never_stops(estimator: Any) -> None:
 
 @each_class
 def test_fit_begins_a_stopped_series_anew(estimator: Any) -> None:
-    model = estimator((4,), random_state=0, early_stopping=1, epochs=3, optimizer="sgd")
+    options = {"early_stopping": 1, "epochs": 3, "optimizer": "sgd", "shuffle": False}
+    model = estimator((4,), random_state=0, **options)
     model.set_params(learning_rate=1e-30)
     for _ in range(3):
         model.partial_fit(X, NOISE, **first(estimator))

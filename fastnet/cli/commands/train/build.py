@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -50,13 +51,14 @@ def build(settings: Settings, data: TrainingData) -> Training:
         layers, loss, optimizer = built.layers, built.loss, built.optimizer
         stopping = built.fit.get("early_stopping")
     else:
-        loss, optimizer = make_loss(training, data), make_optimizer(training, decisions.budget)
+        loss = make_loss(training, data)
         stopping = decisions.budget.stopping(data.target.task)
         if isinstance(preprocessor, TablePreprocessor):
             sizes = model.hidden, activation, model.embedding_size
             layers = plain_layers(preprocessor, loss, *sizes, dropout=model.dropout)
         else:
             layers = _layers(settings, activation, data, loss)
+        optimizer = make_optimizer(training, decisions.budget, layers)
     network = Network(layers, inputs=preprocessor.inputs, **model.where)
     if isinstance(preprocessor, TablePreprocessor):
         preprocessor = in_units(preprocessor, loss, network)
@@ -74,7 +76,7 @@ def _overrides(settings: Settings, data: TrainingData) -> Overrides:
         activation=model.activation if "activation" in given else None,
         embedding_size=model.embedding_size,
         loss=make_loss(training, data) if given & {"loss", "label_smoothing"} else None,
-        optimizer=make_optimizer(training, budget) if training.optimizer else None,
+        optimizer=make_optimizer(training, budget, ()) if training.optimizer else None,
         learning_rate=training.learning_rate,
         optimizer_options={name: getattr(training, name) for name in names if name in given},
         epochs=budget.epochs,
@@ -129,9 +131,12 @@ def _layers(settings: Settings, activation: str, data: TrainingData, loss: Loss)
     return [*layers, Dense(outputs, loss.output_activation)]
 
 
-def make_optimizer(training: TrainingSettings, budget: Budget) -> Optimizer | LBFGS:
+def make_optimizer(
+    training: TrainingSettings, budget: Budget, layers: Sequence[Layer]
+) -> Optimizer | LBFGS:
     """Return the optimizer of the options, by default the budget's; refuse options it has not."""
-    base = budget.optimizer() if training.optimizer is None else OPTIMIZERS[training.optimizer]()
+    asked = training.optimizer
+    base = budget.optimizer(layers) if asked is None else OPTIMIZERS[asked]()
     if training.momentum is not None and not isinstance(base, SGD):
         raise click.UsageError("--momentum goes with --optimizer sgd only.")
     if isinstance(base, LBFGS):

@@ -49,7 +49,7 @@ _NONE_HELD_BACK: Final = (
     cls=options.Command,
     epilog=options.examples(
         "fastnet train digits --hidden 64 --epochs 30",
-        "fastnet train flowers.csv --target species --validation 0.2 --early-stopping 10",
+        "fastnet train flowers.csv --target species --validation 0.2",
         "fastnet train houses.parquet --target price --loss huber --schedule cosine",
         "fastnet train houses.csv --target price --preset tabular",
         "fastnet train arrays.npz --backend numpy --dtype float64 --log run.jsonl",

@@ -374,7 +374,8 @@ _OPTIONS: Final = (
         default=False,
         section=_OUTPUT,
         help="Resume from the last checkpoint, if there is one; the result has the same bits as "
-        "an uninterrupted run. --epochs counts the whole run.",
+        "an uninterrupted run. --epochs counts the whole run; it may grow with --schedule constant "
+        "only.",
     ),
     option("--quiet", is_flag=True, default=False, section=_OUTPUT, help="Write the results only."),
 )

@@ -372,18 +372,15 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         state: dict[str, Any] = dict(super().__getstate__())
         return state | ({"network_": self.network_.to("numpy")} if "network_" in state else {})
 
-    def _on_host(self, tensors: list[Any]) -> list[Array]:
-        return [self.network_.backend_object.to_host(tensor) for tensor in tensors]
-
     @property
     def coefs_(self) -> list[Array]:
         """The weights (I, O) of the dense layers; on the CPU, views into the network."""
-        return self._on_host(self.network_.weights)
+        return [self.network_.backend_object.to_host(w) for w in self.network_.weights]
 
     @property
     def intercepts_(self) -> list[Array]:
         """The biases (O,) of the dense layers."""
-        return self._on_host(self.network_.biases)
+        return [self.network_.backend_object.to_host(b) for b in self.network_.biases]
 
     @property
     def loss_curve_(self) -> list[float]:

@@ -24,6 +24,7 @@ from fastnet.serialization import safetensors_file
 from fastnet.tables import TablePreprocessor, read_frame
 from fastnet.training.checkpoints.folder import Folder
 from fastnet.training.checkpoints.snapshot import Checkpoint
+from fastnet.training.chunk_learning import learn_chunks
 from fastnet.training.out_of_core import Windows
 
 ROWS = 12
@@ -219,6 +220,19 @@ def read_blocks(target: int | str) -> Callable[[Path], Any]:
     return read
 
 
+def read_table_in_blocks(path: Path) -> list[bytes]:
+    """Learn a table's preprocessor block by block and apply it: all numbers must be finite."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fn.FastNetWarning)
+        blocks = fn.data.Chunks(path, target="y", chunk_rows=max(4, ROWS // 3))
+        made = learn_chunks(blocks)
+        parts = []
+        for piece in blocks.pieces(0, len(blocks), made):
+            parts += made.encode(piece.x, piece.y, np.dtype("f8"), piece.names[0])
+    assert all(np.isfinite(part).all() for part in parts)
+    return [part.tobytes() for part in parts]
+
+
 def read_model(path: Path) -> Any:
     net = fn.load(path, backend="numpy")
     if isinstance(net.preprocessor, TablePreprocessor):
@@ -310,6 +324,14 @@ FORMATS = {
     "parquet-gaps": Format("gaps.parquet", parquet_gaps, read_with_gaps),
     "npy-blocks": Format("blocks.npy", array_file(np.save), read_blocks(-1)),
     "parquet-blocks": Format("blocks.parquet", parquet_numbers, read_blocks("y")),
+    "csv-table-blocks": Format("gaps.csv", csv_gaps, read_table_in_blocks),
+    "csv-gzip-blocks": Format(
+        "gaps.csv.gz",
+        lambda folder: gzip.compress(csv_gaps(folder), mtime=0),
+        read_table_in_blocks,
+    ),
+    "parquet-table-blocks": Format("gaps.parquet", parquet_gaps, read_table_in_blocks),
+    "feather-blocks": Format("gaps.feather", feather, read_table_in_blocks),
     "table-model": Format("m.safetensors", model_of_table, read_model, checked=True),
     "table-model-signed": Format(
         "m.safetensors", model_of_table, read_model, mend=lambda data: signed("fastnet", data)

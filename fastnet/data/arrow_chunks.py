@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import struct
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.arrow_sizes import MAGIC
+from fastnet.data.arrow_sizes import MAGIC, unpacked_bytes
 from fastnet.data.columns import check_names
 from fastnet.data.frame import Frame, as_frame
 from fastnet.data.limits import require_plausible
@@ -29,6 +31,8 @@ class ArrowSource:
     ----------
     name, kind : str
         What messages call the file, and what it is.
+    names : tuple of str
+        Of the columns.
     schema : pyarrow.Schema
     counts : sequence of int
         Rows in each group.
@@ -48,12 +52,13 @@ class ArrowSource:
         self,
         name: str,
         kind: str,
+        names: tuple[str, ...],
         schema: Any,
         counts: Sequence[int],
         read_group: Callable[[int], Any],
         row_bytes: int,
     ) -> None:
-        self.name, self.names = name, tuple(schema.names)
+        self.name, self.names = name, names
         check_names(name, self.names)
         self._kind, self._read_group = kind, read_group
         self._arrow = importlib.import_module("pyarrow")
@@ -169,6 +174,7 @@ def open_parquet_in_groups(path: Path) -> ArrowSource:
     try:
         parquet = importlib.import_module("pyarrow.parquet")
         schema = parquet.read_schema(path)
+        names = tuple(schema.names)
         texts = [field.name for field in schema if is_text(arrow.types, field.type)]
         meta = parquet.read_metadata(path)
         groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
@@ -191,26 +197,31 @@ def open_parquet_in_groups(path: Path) -> ArrowSource:
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
             return file.read_row_group(group, use_threads=False)
 
-    return ArrowSource(str(path), "Parquet", schema, counts, read_group, row_bytes)
+    return ArrowSource(str(path), "Parquet", names, schema, counts, read_group, row_bytes)
 
 
 def open_arrow_in_groups(path: Path) -> ArrowSource:
     """Open an Arrow file (``.arrow``, ``.feather``); raise `DataError` if it cannot be read."""
     arrow = _pyarrow("Arrow")
-    size = path.stat().st_size
     with path.open("rb") as raw:
         if not raw.read(len(MAGIC)).startswith(MAGIC):
             raise DataError(
                 f"{path} is an Arrow stream, or none at all: only files (as Feather 2) are read in "
                 "parts."
             )
+        content = mmap(raw.fileno(), 0, access=ACCESS_READ)
+    size = len(content)
     try:
+        require_plausible(str(path), size, unpacked_bytes(content))
         ipc = importlib.import_module("pyarrow.ipc")
         reader = ipc.open_file(arrow.memory_map(str(path)))
         counts = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
         schema = reader.schema
+        names = tuple(schema.names)
         del reader
-    except (arrow.ArrowException, *DAMAGE) as error:
+    except DataError:
+        raise
+    except (arrow.ArrowException, struct.error, *DAMAGE) as error:
         raise damaged(str(path), error, "Arrow") from error
 
     def read_group(group: int) -> Any:
@@ -220,7 +231,7 @@ def open_arrow_in_groups(path: Path) -> ArrowSource:
         return arrow.Table.from_batches([batch])
 
     row_bytes = size // max(sum(counts), 1)
-    return ArrowSource(str(path), "Arrow", schema, counts, read_group, row_bytes)
+    return ArrowSource(str(path), "Arrow", names, schema, counts, read_group, row_bytes)
 
 
 def _pyarrow(kind: str) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import struct
 from collections.abc import Iterator
+from mmap import mmap
 from typing import Any, Final
 
 MAGIC: Final = b"ARROW1"
@@ -23,7 +24,7 @@ _LZ4_RATIO: Final = 256
 """LZ4 makes at most 255 bytes of one; of the other codec, Zstandard, there is no such bound."""
 
 
-def unpacked_bytes(content: bytes) -> int:
+def unpacked_bytes(content: bytes | mmap) -> int:
     """Return the bytes of all compressed buffers, as they are when unpacked.
 
     For damaged files it raises `ValueError`, `struct.error` or what pyarrow raises.
@@ -31,15 +32,15 @@ def unpacked_bytes(content: bytes) -> int:
     return sum(map(_bytes_of, _messages(content)))
 
 
-def _messages(content: bytes) -> Iterator[Any]:
+def _messages(content: bytes | mmap) -> Iterator[Any]:
     """Yield the messages of a file or a stream, as pyarrow finds them; nothing is unpacked."""
     arrow, ipc = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.ipc"))
     buffer = arrow.py_buffer(content)
-    if not content.startswith(MAGIC):
+    data = memoryview(content)
+    if bytes(data[: len(MAGIC)]) != MAGIC:
         yield from ipc.MessageReader.open_stream(buffer)
         return
     ipc.open_file(buffer)  # verifies the footer
-    data = memoryview(content)
     end = len(data) - len(MAGIC) - 4
     footer = _follow(data, end - _number(data, "i", end))
     for field in (2, 3):  # dictionaries, and batches of rows

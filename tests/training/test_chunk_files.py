@@ -378,3 +378,14 @@ def test_a_thousand_files_need_not_be_open_at_once(tmp_path: Path, ending: str) 
     for start in (0, 3000, 1000, 7000):
         assert sum(len(piece.x) for piece in rows.pieces(start, start + 100)) == 100
     assert len(list(Path("/proc/self/fd").iterdir())) < before + 5
+
+
+@pytest.mark.parametrize("ending", [".feather", ".parquet"])
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"t{ending}"
+    WRITE[ending](TABLE, path)
+    good = path.read_bytes()
+    for content in (good.replace(b"rooms", b"\xb3ooms"), good[: len(good) // 2], good[:20]):
+        path.write_bytes(content)
+        with pytest.raises(fn.DataError, match=re.escape(str(path))):
+            learn_chunks(Chunks(path, target="price"))

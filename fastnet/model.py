@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -27,6 +26,7 @@ from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.utils import memory
+from fastnet.utils.one_thread import OneThread
 from fastnet.utils.param_validation import refuse_masked, shown
 from fastnet.views import Views
 
@@ -88,7 +88,7 @@ class Model:
     def _set_backend(self, backend: Backend, precision: str) -> None:
         backends.check_precision(backend, precision, self.dtype)
         self.backend_object, self.precision = backend, precision
-        self._local, self._training = threading.local(), threading.RLock()
+        self._local, self.alone = threading.local(), OneThread()
 
     def initialize(self, seed: int | None = None) -> None:
         """Reset weights and optimizer state to their initial values, with a new `seed` if given."""
@@ -309,7 +309,7 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        del state["_local"], state["_training"], state["backend_object"]
+        del state["_local"], state["alone"], state["backend_object"]
         to_host = self.backend_object.to_host
         state["_parameters"], state["_state"] = to_host(self.parameters), to_host(self.state)
         if self.optimizer_state is not None:
@@ -349,25 +349,6 @@ class Model:
         if isinstance(loss, FunctionLoss):
             return FunctionEngine(engine, self.backend_object)
         return engine
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Let no other Python thread train the network meanwhile.
-
-        Raises
-        ------
-        InputError
-            Another one trains it already: the steps of both would mix.
-        """
-        if not self._training.acquire(blocking=False):
-            raise InputError(
-                "another thread is training this network: wait until it is done, or train a copy "
-                "(net.copy())."
-            )
-        try:
-            yield
-        finally:
-            self._training.release()
 
     def of_this_thread(self, name: str, make: Callable[[], T]) -> T:
         """Return an object that this thread alone uses, made on first use.

@@ -286,7 +286,7 @@ class Network(Model):
         else:
             prepared = fit.prepare(options, x, y, sample_weight, validation_data, fraction)
         # Train; from here on the network changes.
-        with self.alone(), prepared.opened() as job:
+        with self.alone, prepared.opened() as job:
             if self.preprocessor is not before:
                 raise InputError("another thread has trained this network meanwhile: fit it again.")
             self.preprocessor = prepared.preprocessor
@@ -339,7 +339,7 @@ class Network(Model):
         batch = self.backend_object.place(rows)
         config = TrainConfig(chosen_loss, chosen, len(batch), self.seed, shuffle=False)
         job = TrainingJob(self, self.engine_for(chosen_loss), batch, chosen_loss)
-        with self.alone():
+        with self.alone:
             kept = None if self.optimizer_state is None else replace(self.optimizer_state)
             try:
                 value = loop.train_once(job, config, self.state_for(chosen))
@@ -446,7 +446,7 @@ class Network(Model):
         DivergenceError
             A weight became infinite or NaN; the weights are unchanged.
         """
-        with self.alone():
+        with self.alone:
             self._steps().update(self, optimizer, gradients, steps_per_epoch)
 
     def _steps(self) -> Steps:
@@ -608,7 +608,7 @@ class Network(Model):
         float
             The total temperature by which the last layer is now divided.
         """
-        with self.alone():
+        with self.alone:
             checked = self._samples(calibration.likelihood(self), x, y, sample_weight)
             found = calibration.fit_temperature(self, checked)
             calibration.apply_temperature(self, found)

@@ -61,7 +61,7 @@ def asked(threads: Any, most: int) -> int | None:
             f"threads={count}, and this process may use {most} cores (the machine's, within its "
             f"affinity, its control groups, {' and '.join(BOUNDS)}): it uses {most} threads.",
             FastNetWarning,
-            stacklevel=3,
+            stacklevel=4,  # the caller of a decorated `fit`
         )
     return min(count, most)
 

@@ -227,7 +227,6 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         validates = fraction > 0 or pair is not None
         how = self._how(network, budget, first, once, validates=validates)
         stopping = how.pop("early_stopping")
-        callbacks = [*self.callbacks, *([] if stopping is None else [stopping])]
         try:
             history = network.fit(
                 x,
@@ -236,7 +235,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
                 validation_data=pair,
                 validation_split=fraction,
                 metrics=self.metrics,
-                callbacks=callbacks,
+                callbacks=[*self.callbacks, *([] if stopping is None else [stopping])],
                 sample_weight=weight,
                 class_weight=self._class_weights(once=once),
                 shuffle=self.shuffle,
@@ -357,9 +356,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
     def _predicted(self, X: Any) -> Array:
         """Return the outputs of the network (N, O)."""
         check_is_fitted(self, "network_")
-        if self._tabular:
-            tables.match(self, X)
-        rows = tables.frame_of(X) if self._tabular else tables.matrix(self, X)
+        rows = tables.encodable(self, X) if self._tabular else tables.matrix(self, X)
         return self._network().predict_columns(rows)
 
     def _network(self) -> Network:

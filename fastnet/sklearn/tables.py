@@ -148,6 +148,12 @@ def rows(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Frame, NDArray[Any
     return frame, y
 
 
+def encodable(model: Any, X: Any) -> Frame:
+    """Return X as a frame that the table preprocessor of a fitted model takes."""
+    match(model, X)
+    return frame_of(X)
+
+
 def match(model: Any, X: Any) -> None:
     """Raise if an array has another number of columns; frames are matched by name."""
     if not is_table(X):

@@ -1,0 +1,49 @@
+"""The examples that people read first pass mypy, strict: signatures say what the pages do."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.checkout import ROOT
+
+pytest.importorskip("mypy")
+
+PAGES = ("README.md", "docs/quickstart.md")
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def findings(code: dict[str, str], folder: Path) -> str:
+    """Return what mypy says about programs by name, with the settings of the package."""
+    for name, text in code.items():
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    # A data set may have no rows for a test: `load` cannot know that the examples' has some.
+    options = ["--follow-imports=silent", "--disable-error-code=union-attr"]
+    config = ["--config-file", str(ROOT / "pyproject.toml")]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *config, *options, *sorted(map(str, folder.glob("*.py")))],
+        cwd=ROOT,
+        env=os.environ | {"MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return done.stdout if done.returncode else ""
+
+
+def test_the_examples_of_the_first_pages_are_typed(tmp_path: Path) -> None:
+    blocks = {page: PYTHON.findall((ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
+    assert all(blocks.values())
+    code = {Path(page).stem.lower(): "\n".join(found) for page, found in blocks.items()}
+    assert findings(code, tmp_path) == ""
+
+
+def test_a_wrong_type_is_noticed(tmp_path: Path) -> None:
+    wrong = "import fastnet as fn\n\nfn.Network([2, 1]).fit([[1.0, 2.0]], [1.0], shuffle='yes')\n"
+    assert 'Argument "shuffle"' in findings({"wrong": wrong}, tmp_path)

@@ -27,10 +27,31 @@ from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.utils import memory
 from fastnet.utils.one_thread import OneThread
-from fastnet.utils.param_validation import refuse_masked, shown
-from fastnet.views import Views
+from fastnet.utils.param_validation import copy_into, refuse_masked
 
 T = TypeVar("T")
+
+
+class Views(list[Array]):
+    """Views into the parameters of a network; assignment to one of them changes the network."""
+
+    def __init__(self, views: list[Array], backend: Backend) -> None:
+        super().__init__(views)
+        self._backend = backend
+
+    def __setitem__(self, index: Any, values: Any) -> None:
+        """Copy `values`, which have the shape of that view, to the network."""
+        view: Any = self[index]
+        if isinstance(view, list):
+            raise InputError("assign to one layer at a time, as in net.weights[0] = values.")
+        if values is view:  # after ``net.weights[0] *= 2``
+            return
+        refuse_masked("the array", values)
+        host = self._backend.to_host(values) if isinstance(values, type(view)) else values
+        array = validation.finite("the values", np.asarray(host, view.dtype))
+        if array.shape != view.shape:
+            raise InputError(f"expected values of shape {view.shape}, got {array.shape}.")
+        view[...] = self._backend.asarray(array)
 
 
 class Model:
@@ -110,7 +131,7 @@ class Model:
 
     @parameters.setter
     def parameters(self, values: ArrayLike) -> None:
-        self._copy("parameters", self._parameters, values)
+        copy_into("parameters", self._parameters, values)
 
     @property
     def state(self) -> Array:
@@ -119,16 +140,7 @@ class Model:
 
     @state.setter
     def state(self, values: ArrayLike) -> None:
-        self._copy("state", self._state, values)
-
-    @staticmethod
-    def _copy(name: str, buffer: Array, values: ArrayLike) -> None:
-        refuse_masked(name, values)
-        try:
-            buffer[...] = values
-        except ValueError:
-            wanted = f"{name} must have the shape {tuple(buffer.shape)}"
-            raise InputError(f"{wanted}, got {shown(values)}.") from None
+        copy_into("state", self._state, values)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -176,11 +188,8 @@ class Model:
         return self._views(lambda name, shape: len(shape) == 1 and name in dense)
 
     def _views(self, wanted: Callable[[str, tuple[int, ...]], bool]) -> Views:
-        chosen = [
-            tensor.view(self.parameters)
-            for tensor in self.plan.parameters
-            if wanted(tensor.name.rsplit(".", 1)[0], tensor.shape)
-        ]
+        named = ((tensor, tensor.name.rsplit(".", 1)[0]) for tensor in self.plan.parameters)
+        chosen = [t.view(self.parameters) for t, name in named if wanted(name, t.shape)]
         return Views(chosen, self.backend_object)
 
     def named_parameters(self) -> dict[str, Array]:

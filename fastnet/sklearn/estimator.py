@@ -174,11 +174,6 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         self.embedding_size = embedding_size
         self.numeric_embedding = numeric_embedding
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Describe the shared parameters in the docstring of each estimator."""
-        super().__init_subclass__(**options)
-        cls.__doc__ = parameters.documented(cls.__doc__, FastNetEstimator.__doc__)
-
     # --- training --------------------------------------------------------------------------------
 
     def fit(

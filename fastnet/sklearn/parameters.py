@@ -62,7 +62,13 @@ FOREIGN: Final = {
 
 
 class Suggests:
-    """A base class whose unknown parameters are answered with the right name."""
+    """A base class whose unknown parameters are answered with the right name, and all described."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Describe the parameters that an estimator shares with its base in its docstring."""
+        super().__init_subclass__(**options)
+        theirs = next((base for base in cls.__mro__[1:] if Suggests in base.__mro__[1:]), None)
+        cls.__doc__ = documented(cls.__doc__, None if theirs is None else theirs.__doc__)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make an estimator; raise `TypeError` for a parameter that it does not have."""

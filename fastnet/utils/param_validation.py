@@ -113,3 +113,13 @@ def check_float(
     if wanted == "above 0":
         wanted = "a positive number"
     raise InputError(f"{name} must be {wanted}, got {shown(value)}.")
+
+
+def copy_into(name: str, buffer: Any, values: Any) -> None:
+    """Copy `values` of the shape of `buffer`, or that broadcast to it, into `buffer`."""
+    refuse_masked(name, values)
+    try:
+        buffer[...] = values
+    except ValueError:
+        wanted = f"{name} must have the shape {tuple(buffer.shape)}"
+        raise InputError(f"{wanted}, got {shown(values)}.") from None

@@ -249,6 +249,12 @@ def measure(tables: list[Drawn], seeds: int, most: int) -> list[Result]:
     return results
 
 
+def head() -> list[str]:
+    """Return the head of the table of results."""
+    dashes = "|---|---:|" + "---:|" * len(CONTENDERS)
+    return ["| | rows x columns | " + " | ".join(CONTENDERS) + " |", dashes]
+
+
 def line(results: list[Result]) -> str:
     """Return the line of one table; the best score is bold."""
     first = results[0]
@@ -270,8 +276,7 @@ def main(
 ) -> None:
     """Compare the defaults."""
     names, seeds = (QUICK, 1) if quick else (names, seeds)
-    click.echo("| | rows x columns | " + " | ".join(CONTENDERS) + " |")
-    click.echo("|---|---:|" + "---:|" * len(CONTENDERS))
+    click.echo("\n".join(head()))
     with on_cores(threads), limited_pools(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of scikit-learn, about unknown categories
         results = measure(tables_here(names), seeds, rows)

@@ -20,7 +20,7 @@ from statistics import mean, median
 from typing import Any, Final
 
 import fastnet
-from fastnet.benchmarks import tables
+from fastnet.benchmarks import defaults, tables
 from fastnet.benchmarks.reports.charts import lead_chart, width_chart
 from fastnet.benchmarks.reports.grids import falls_text
 from fastnet.benchmarks.reports.report import Curve, Fall, percent, scaled, significant
@@ -183,6 +183,26 @@ def _tables(record: Json) -> Iterator[str]:
     )
 
 
+def _defaults(record: Json) -> Iterator[str]:
+    results = [defaults.Result(**result) for result in record["results"]]
+    names = list(dict.fromkeys(result.table for result in results))
+    score = {(result.table, result.contender): mean(result.scores) for result in results}
+    yield from defaults.head()
+    for name in names:
+        yield defaults.line([result for result in results if result.table == name])
+    yield ""
+    door, _, estimator, linear, by_hand = defaults.CONTENDERS
+
+    def keeps_up(one: str, other: str) -> int:
+        return sum(score[name, one] > score[name, other] - 0.01 for name in names)
+
+    yield (
+        f"Of the {len(names)} tables, the command is above the linear model or within 0.01 of it "
+        f"on {keeps_up(door, linear)}, and the estimators on {keeps_up(estimator, linear)}; of the "
+        f"network tuned by hand on {keeps_up(door, by_hand)} and {keeps_up(estimator, by_hand)}."
+    )
+
+
 def _sklearn(record: Json) -> Iterator[str]:
     found = {(r["problem"], r["contender"], r["dtype"]): r for r in record["results"]}
     pair = f"scikit-learn {record['machine']['packages']['scikit-learn']}", "fastnet numba"
@@ -216,6 +236,7 @@ PARTS: Final[dict[str, Callable[[Json], Iterator[str]]]] = {
     "learning": _learning,
     "widths": _widths,
     "tables": _tables,
+    "defaults": _defaults,
     "sklearn": _sklearn,
     "memory": _memory,
 }

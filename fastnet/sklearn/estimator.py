@@ -45,8 +45,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
     initializer : str, optional
     loss : str or Loss, optional
     optimizer : str, Optimizer or LBFGS, default "auto"
-        "auto": AdamW with a weight decay that suits the number of rows, whose rate falls to 0 over
-        the epochs. With `warm_start` and in `partial_fit`, which know no end, Adam.
+        "auto": AdamW with a weight decay that suits the rows, and a cosine; Adam in `partial_fit`
+        and with `warm_start`, which know no end.
     learning_rate : float or Schedule, optional
         With "auto" the first rate of the cosine, by default 0.003.
     l1, l2, weight_decay, clip_norm : float, optional
@@ -61,9 +61,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
     early_stopping : bool, int, EarlyStopping or None, default "auto"
         Stop after this many epochs without a better validation loss, with the best weights; True
         uses the defaults, None and False never stop. "auto" with ``epochs="auto"`` holds out a
-        tenth of at least 100 rows, and keeps the best weights if at least 100 are held out. In
-        `partial_fit` a call is an epoch, and the training loss is monitored without X_val; after
-        the stop ``stopped_`` is True and calls do nothing.
+        tenth of at least 100 rows, and keeps the best weights of at least 100 held-out rows. In
+        `partial_fit` a call is an epoch; after the stop ``stopped_`` is True, calls do nothing.
     metrics : sequence of str or f(target, output)
     callbacks : sequence of Callback or f(run)
     standardize : bool, default "auto"
@@ -199,8 +198,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
             Held-out rows to evaluate after each epoch; early stopping monitors them.
         """
         first = not (check_flag("warm_start", self.warm_start) and hasattr(self, "network_"))
-        pair = X_val, y_val, sample_weight_val
-        return self._train(X, y, sample_weight, pair, first=first, once=False)
+        val = X_val, y_val, sample_weight_val
+        return self._train(X, y, sample_weight, val, first=first, once=False)
 
     def _train(
         self, X: Any, y: Any, sample_weight: Any, val: tuple[Any, ...], *, first: bool, once: bool
@@ -219,8 +218,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         budget = budgets.budget(self, len(x), None if pair is None else len(pair[0]), once=once)
         fraction = budget.validation_split
         network = self._new_network(x, y, weight, fraction) if first else self._network()
-        validates = fraction > 0 or pair is not None
-        how = self._how(network, budget, first, once, validates=validates)
+        how = self._how(network, budget, first, once, validates=fraction > 0 or pair is not None)
         stopping = how.pop("early_stopping")
         try:
             history = network.fit(
@@ -268,8 +266,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
             how = {"early_stopping": None} | built.fit | {"optimizer": built.optimizer}
             del how["validation_split"]
         else:
-            chosen = parameters.optimizer(self, budget, network.layers, once=once)
-            how = {"epochs": budget.epochs, "batch_size": budget.batch_size, "optimizer": chosen}
+            how = {"epochs": budget.epochs, "batch_size": budget.batch_size}
+            how["optimizer"] = parameters.optimizer(self, budget, network.layers, once=once)
             how["early_stopping"] = budget.stopping(tables.task(self))
         how["standardize"] = budgets.standardizes(self, first=first, once=once)
         asked = plain(self.early_stopping)

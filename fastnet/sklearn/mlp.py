@@ -187,7 +187,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
                 raise ValueError(_NOT_FINITE) from error
             iterations.diverged()
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", FastNetWarning, stacklevel=5)
+            warnings.warn("Training interrupted by user.", FastNetWarning, stacklevel=6)
         finally:
             self._publish(network)
         if self.early_stopping:
@@ -232,7 +232,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
 
     @staticmethod
     def _warn_not_converged(message: str) -> None:
-        warnings.warn(message, ConvergenceWarning, stacklevel=6)
+        warnings.warn(message, ConvergenceWarning, stacklevel=7)
 
     def _hold_back(
         self, X: Any, y: Array, weight: Array | None, weighted: bool
@@ -265,7 +265,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
                 FastNetWarning,
-                stacklevel=6,
+                stacklevel=7,
             )
         return min(int(self.batch_size), rows)
 

@@ -223,7 +223,8 @@ def test_train_calibrates_and_evaluate_compares(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = run("train", "digits", "--hidden", "32", "--epochs", 30, "--validation", 0.3,
-               "--learning-rate", 0.01, "--quiet", "--backend", "numpy", "--calibrate")  # fmt: skip
+               "--optimizer", "adam", "--schedule", "constant", "--learning-rate", 0.01,
+               "--batch-size", 128, "--quiet", "--backend", "numpy", "--calibrate")  # fmt: skip
     assert done.exit_code == 0, done.output
     line = next(text for text in done.stdout.splitlines() if text.startswith("calibrated"))
     net = fn.load("model.safetensors", backend="numpy")

@@ -404,7 +404,7 @@ def test_the_command_plot_draws_histories_and_models(folder: Path) -> None:
     [
         (["m.safetensors"], "a model is drawn on DATA"),
         (["run.jsonl", "digits"], "a log is drawn without DATA"),
-        (["run.jsonl", "--out", "p.gif"], "expected a file that ends in .png, .svg, .pdf"),
+        (["run.jsonl", "--out", "p.gif"], "expected a file that ends in .png or .svg or .pdf"),
     ],
 )
 def test_plot_says_what_it_needs(folder: Path, arguments: list[str], message: str) -> None:
@@ -415,9 +415,9 @@ def test_plot_says_what_it_needs(folder: Path, arguments: list[str], message: st
 
 @pytest.mark.parametrize("option", ["--html", "--log"])
 def test_files_to_be_written_are_checked_before_training(folder: Path, option: str) -> None:
-    result = run("train", "digits", option, "model.safetensors")
+    result = run("train", "digits", "--html", "run.html", "--log", "run.html")
     assert result.exit_code == 2
     assert "must all be different files" in result.stderr
-    result = run("train", "digits", option, folder / "nowhere" / "x")
+    result = run("train", "digits", option, folder / "nowhere" / "run.html")
     assert result.exit_code == 1
     assert f"{option}: there is no folder" in result.stderr

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import fastnet as fn
 from fastnet.cli import group
 from fastnet.preprocessing.base import Passthrough
+from fastnet.preprocessing.scaler import Scaler
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from fastnet.tables import TablePreprocessor, read_frame
 from tests.closeness import assert_close
@@ -306,7 +307,7 @@ def test_estimators_take_frames_with_texts_and_gaps(options: dict[str, Any]) -> 
 def test_frames_of_plain_numbers_stay_what_they_were(make: Any) -> None:
     numbers = TABLE[["floor", "price"]]
     model = FastNetClassifier(epochs=1, random_state=0).fit(make(numbers), TABLE["class"])
-    assert isinstance(model.network_.preprocessor, Passthrough)
+    assert isinstance(model.network_.preprocessor, Scaler)
     with pytest.raises(ValueError, match="feature names"):
         model.predict(make(numbers[["price", "floor"]]))
     # Gaps that training did not have are the median.

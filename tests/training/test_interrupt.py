@@ -258,4 +258,4 @@ def test_ctrl_c_is_answered_at_once(backend: str, tmp_path: Path) -> None:
     assert (out, process.returncode) == ("interrupted\n", 0), error
     assert time.perf_counter() - pressed < 5
     assert "Traceback" not in error
-    assert fn.load(path, backend=backend).predict(np.zeros((1, 20))).shape == (1, 1)
+    assert fn.load(path, backend=backend).predict(np.zeros((1, 20))).shape == (1,)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fastnet import data
 from fastnet.cli.sources import Reading, file_of
-from fastnet.data import BUILT_IN, Dataset
+from fastnet.data import Dataset
+from fastnet.data.dataset import IN_A_FOLDER
 from fastnet.data.frame import Frame
 from fastnet.data.text import Texts, is_number
 from fastnet.data.values import Values
@@ -90,7 +91,7 @@ def load_for(
         Whether the weights of the rows count; else the column may hold anything.
     """
     folder, split = reading.folder, reading.split
-    if folder is not None and source not in BUILT_IN:
+    if folder is not None and source != IN_A_FOLDER:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
     preprocessor = network.preprocessor
     known = preprocessor.target

@@ -32,6 +32,7 @@ from fastnet.data.values import Values, numbers_of, of_cells
 from fastnet.errors import DataError, DataNotFoundError, InputError, suggest
 
 BUILT_IN = ("digits", "fashion-mnist")
+IN_A_FOLDER = "fashion-mnist"
 """Names of the data sets that `load` knows without a file."""
 
 FILES: Final = (*FRAME_FILES, ".npz", "IDX")
@@ -213,14 +214,14 @@ def load(
     check_task(task)
     form = TextFormat(sep, decimal, thousands, encoding)
     roles = Roles(id, weight, features, drop)
+    if folder is not None and source != IN_A_FOLDER:
+        raise InputError(f"folder is for {IN_A_FOLDER} only; give the path as the source.")
     if isinstance(source, str) and source in BUILT_IN:
         if target not in (None, "label") or task == "regression":
             raise InputError(f"{source} is for classification of its target 'label'.")
         roles.require_none(source)
         require_default(form, source)
         return _of_arrays(_function(source.replace("-", "_"), "read")(folder), source)
-    if folder is not None:
-        raise InputError(f"folder is for {', '.join(BUILT_IN)} only; give the path as the source.")
     path = Path(source)
     if path.suffix == "" and path.name == str(source) and not path.exists():
         raise DataNotFoundError(

@@ -59,16 +59,20 @@ def inputs(name: str, values: ArrayLike, width: int | None, dtype: np.dtype[Any]
     return finite(name, cast(array, dtype), missing=f"; {TABLES}")
 
 
+_SHORT: Final = 8192
+"""Up to so many elements BLAS uses one thread."""
+
+
 def finite(name: str, array: Array, missing: str = "") -> Array:
     """Return `array`, or name the first row and column that is not finite.
 
     `missing` is the end of the message about NaN.
     """
-    # BLAS computes the sum of squares in one pass; if it is finite, so are all elements. It may
-    # overflow, and then every element is checked.
+    # If the sum of squares is finite, so are all elements. It may overflow, and then every element
+    # is checked. On a busy machine, BLAS would wait long for threads to share a long sum.
+    flat = array.reshape(-1)
     with np.errstate(all="ignore"):
-        flat = array.reshape(-1)
-        total = np.dot(flat, flat)
+        total = np.dot(flat, flat) if flat.size <= _SHORT else np.einsum("i,i", flat, flat)
     if np.isfinite(total) or (wrong := np.argwhere(~np.isfinite(array))).size == 0:
         return array
     place = f"row {row_number(name, wrong[0][0], 0)}"

@@ -312,6 +312,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
 
     def _rows(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
         """Return X and y, both checked; with a preprocessor for tables X becomes a frame."""
+        if y is not None:  # else scikit-learn says what is missing
+            tables.require_targets(y)
         return (tables.rows if self._tabular else type(self)._checked)(self, X, y, reset=reset)
 
     def _held_back(self, X: Any, y: Any, weight: Any) -> Any:

@@ -127,17 +127,21 @@ def task(model: Any) -> Literal["classification", "regression"]:
     return "classification" if hasattr(model, "classes_") else "regression"
 
 
-def rows(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Frame, NDArray[Any]]:
-    """Return X as a frame, and y, both checked."""
-    frame = frame_of(X)
-    if not reset:
-        match(model, X)
+def require_targets(y: Any) -> None:
+    """Raise `InputError` for targets of which one is missing, or masked."""
     refuse_masked("y", y)
     values = np.asarray(y)
     missing = [is_missing(cell) for cell in values.flat] if values.dtype.kind == "O" else []
     if any(missing):
         row = missing.index(True) // max(1, values[0:1].size) + 1
         raise InputError(f"y is missing in row {row}: leave such rows out.")
+
+
+def rows(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Frame, NDArray[Any]]:
+    """Return X as a frame, and y, both checked."""
+    frame = frame_of(X)
+    if not reset:
+        match(model, X)
     # y is checked beside a stand-in for X; the attributes about the features of X stay.
     known = {k: v for k, v in vars(model).items() if k in ("n_features_in_", "feature_names_in_")}
     _, y = model._checked(np.zeros((len(frame), 1)), y, reset=True)

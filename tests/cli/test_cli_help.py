@@ -154,6 +154,7 @@ def test_help_loads_nothing_heavy(args: list[str]) -> None:
         (["train"], "Missing argument 'DATA...'"),
         (["train", "digits", "--momentum", "0.9"], "--momentum goes with --optimizer sgd only"),
         (["train", "x.csv", "--data-dir", "."], "--data-dir goes with fashion-mnist only"),
+        (["train", "digits", "--data-dir", "."], "--data-dir goes with fashion-mnist only"),
         (["train", "digits", "--html", "a.html", "--log", "a.html"], "different files"),
         (
             ["train", "digits", "--optimizer", "lbfgs", "--learning-rate", "1"],

@@ -285,8 +285,9 @@ def test_weights_of_classes_that_cannot_be_are_refused(csv: str, given: str, sai
     assert said in result.stderr
 
 
-def test_numbers_have_no_classes_to_weigh(csv: str) -> None:
-    said = refused("train", csv, "--target", "length", "--class-weight", "yes=2", *PLAIN)
+@pytest.mark.parametrize("given", ["yes=2", "balanced"])
+def test_numbers_have_no_classes_to_weigh(csv: str, given: str) -> None:
+    said = refused("train", csv, "--target", "length", "--class-weight", given, *PLAIN)
     assert "--class-weight goes with classes, and the target holds numbers" in said
 
 

@@ -73,6 +73,8 @@ def test_other_sources_are_refused(write: Any, tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(InputError, match="folder is for"):
         load(tmp_path / "a.csv", folder=tmp_path)
+    with pytest.raises(InputError, match="folder is for fashion-mnist only"):
+        load("digits", folder=tmp_path)
     with pytest.raises(InputError, match="no task 'regresion'; did you mean 'regression'"):
         load("digits", task="regresion")  # type: ignore[arg-type]
 

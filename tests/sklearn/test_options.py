@@ -560,3 +560,13 @@ def test_validation_rows_need_targets() -> None:
 def test_divergence_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(fn.DivergenceError, match="standardize=True"):
         regressor(optimizer="sgd", learning_rate=1e9, activation="identity").fit(X, REAL)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_label_that_is_missing_is_named_by_its_row(missing: Any) -> None:
+    x = np.arange(12.0).reshape(6, 2)
+    labels = np.array(["a", "b", missing, "a", "b", "a"], object)
+    with pytest.raises(fn.InputError, match="y is missing in row 3: leave such rows out"):
+        FastNetClassifier((4,), epochs=1).fit(x, labels)
+    labels[2] = "b"
+    assert FastNetClassifier((4,), epochs=1).fit(x, labels).classes_.tolist() == ["a", "b"]

@@ -330,7 +330,7 @@ def _newest_basis(folder: Path) -> dict[str, Any] | None:
 
 def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) -> Checkpointer:
     """Return the checkpointer for the arguments of ``fit``."""
-    resume = check_flag("resume", resume)
+    resume, when = check_flag("resume", resume), Every.of(every)
     if folder is None:
         if resume:
             raise InputError("resume=True needs checkpoint=: the folder to go on from.")
@@ -339,4 +339,4 @@ def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) ->
         path = Path(folder)
     except TypeError:
         raise InputError(f"checkpoint must be a folder, got {folder!r}.") from None
-    return CheckpointWriter(Folder(path), Every.of(every), resume)
+    return CheckpointWriter(Folder(path), when, resume)

@@ -306,6 +306,8 @@ def test_how_often_is_a_number_of_epochs_or_a_time(given: Any, every: Every) -> 
 def test_anything_else_is_refused(given: Any, folder: Path) -> None:
     with pytest.raises(fn.InputError, match="checkpoint_every must be"):
         fit(real("numpy"), REAL, checkpoint=folder, checkpoint_every=given)
+    with pytest.raises(fn.InputError, match="checkpoint_every must be"):
+        fit(real("numpy"), REAL, checkpoint_every=given)
     assert not folder.exists()
 
 

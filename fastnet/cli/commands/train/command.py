@@ -129,8 +129,7 @@ def run(settings: Settings, command: str) -> int:
 
 
 def _fit(settings: Settings, data: TrainingData, made: Training) -> None:
-    training, held_out = settings.training, data.validation
-    weights, decisions = training.class_weight, data.decisions
+    training, held_out, decisions = settings.training, data.validation, data.decisions
     arrays = not isinstance(data.preprocessor, TablePreprocessor)
     made.network.fit(
         data.x,
@@ -145,7 +144,7 @@ def _fit(settings: Settings, data: TrainingData, made: Training) -> None:
         metrics=training.metric,
         callbacks=_callbacks(settings, decisions.epochs),
         sample_weight=data.weight,
-        class_weight=class_weights(weights, data.target) if isinstance(weights, dict) else weights,
+        class_weight=class_weights(training.class_weight, data.target),
         standardize=arrays and settings.data.standardizes_arrays,
         standardize_targets=arrays and not settings.as_0_1 and _scales_targets(made),
         threads=training.threads,

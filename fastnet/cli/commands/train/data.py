@@ -17,8 +17,9 @@ from fastnet.cli.commands.train.decisions import Decisions, decide
 from fastnet.cli.commands.train.settings import DataSettings, Settings
 from fastnet.cli.load import Rows, labelled
 from fastnet.cli.sources import file_of
-from fastnet.data import BUILT_IN, Chunks, Dataset
+from fastnet.data import Chunks, Dataset
 from fastnet.data.columns import TextColumns, cut, listing, named_columns
+from fastnet.data.dataset import IN_A_FOLDER
 from fastnet.data.frame import Frame
 from fastnet.data.text import matcher, quoted
 from fastnet.data.values import stacked
@@ -111,7 +112,7 @@ def load(settings: Settings) -> TrainingData:
     """Load the data that the options name, and fit its preprocessor."""
     # Read the data set, and encode its target.
     wanted = settings.data
-    if wanted.data_dir is not None and wanted.source not in BUILT_IN:
+    if wanted.data_dir is not None and wanted.source != IN_A_FOLDER:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
     if wanted.in_chunks:
         chunks, learned, apart = open_for_training(settings)
@@ -144,8 +145,7 @@ def load(settings: Settings) -> TrainingData:
     kept = training_rows(dataset.rows, decisions.validation_split, settings.model.seed)
     target = _target(dataset, wanted, kept, weight)
     y = labelled(dataset, target)
-    if isinstance(settings.training.class_weight, dict):
-        class_weights(settings.training.class_weight, target)  # raise before training
+    class_weights(settings.training.class_weight, target)  # raise before training
     # Arrays are used directly.
     x = dataset.x
     if not isinstance(x, Frame):
@@ -236,16 +236,22 @@ def _validation(
     return rows
 
 
-def class_weights(given: Mapping[str, float], target: TableTarget) -> dict[str, float]:
-    """Return the weights of classes by the labels of training.
+def class_weights(
+    given: Mapping[str, float] | str | None, target: TableTarget
+) -> dict[str, float] | str | None:
+    """Return the weights of classes by the labels of training, or "balanced".
 
     Raises
     ------
     InputError
         There is no such class, or there are none at all.
     """
+    if given is None:
+        return None
     if target.labels is None:
         raise InputError("--class-weight goes with classes, and the target holds numbers.")
+    if isinstance(given, str):
+        return given
     index = matcher(target.labels)
     for label in given:
         if index(label) < 0:

@@ -40,7 +40,7 @@ from fastnet.kernels.cpu.network import (
     parameter_part,
     update_all,
 )
-from fastnet.kernels.cpu.random import feistel_bits, feistel_keys, permutation, shuffle
+from fastnet.kernels.cpu.random import SPARE, feistel_bits, feistel_keys, permutation, shuffle
 from fastnet.kernels.cpu.tiny import gradients_of_blocks
 
 _LOSS_SUM, _SCORE_SUM, _WEIGHT_SUM = abi.LOSS_SUM, abi.SCORE_SUM, abi.WEIGHT_SUM
@@ -122,6 +122,7 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
     tally = doubles(frame.tally, _TALLY)
     keys = np.empty(_ROUNDS, np.uint64)
     feistel_keys(keys, frame.seed, frame.epoch)
+    spare = np.empty(2 * SPARE, np.int64)
     bits = feistel_bits(frame.rows)
     clips = doubles(frame.constants, _CONSTANTS)[_CLIP_NORM] < math.inf
     tiny = frame.tiny != 0
@@ -133,7 +134,7 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
         r0, r1 = count * thread // threads, count * (thread + 1) // threads
         slot = (batch - first) % frame.window
         if slot == 0:
-            choose_rows(frame, start, bits, keys)
+            choose_rows(frame, start, bits, keys, spare)
         rows = frame.index + slot * frame.batch_size * 8
         total = weight_sum(like, frame, rows, count)
         x = frame.x + start * frame.inputs * size
@@ -204,7 +205,7 @@ def predict(like: Any, ops: Any, frame: Any, out: Any, x: Any, first: Any, last:
 
 
 @inner
-def choose_rows(frame: Any, start: Any, bits: Any, keys: Any) -> None:
+def choose_rows(frame: Any, start: Any, bits: Any, keys: Any, spare: Any) -> None:
     """Write the row numbers of the batches from position `start` on.
 
     It does so for several batches at once, since it is vector code and a batch may be small.
@@ -212,7 +213,7 @@ def choose_rows(frame: Any, start: Any, bits: Any, keys: Any) -> None:
     count = min(frame.window * frame.batch_size, frame.rows - start)
     index = integers(frame.index, count)
     if frame.shuffle != 0:
-        shuffle(index, start, frame.rows, bits, keys)
+        shuffle(index, start, frame.rows, bits, keys, spare)
     else:
         for i in range(count):
             index[i] = start + i

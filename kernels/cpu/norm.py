@@ -7,32 +7,30 @@ Arrays are flat, x and z (B, O); gamma, beta, mean and scale (O,), or scale (B,)
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
-from fastnet.kernels.cpu.jit import inner
+import numpy as np
+
+from fastnet.kernels.cpu.jit import inner, specialised
 from fastnet.kernels.cpu.lanes import load, splat, store
 from fastnet.kernels.cpu.sums import dot, squares, total, triple_dot
 from fastnet.kernels.cpu.vectors import lanes_of
+
+_SUMS: Final = 0
+_DOTS: Final = 1
+_SQUARES: Final = 2
 
 
 @inner
 def batch_statistics(mean: Any, variance: Any, x: Any, count: Any) -> None:
     """Write each unit's mean and (biased) variance over `count` rows."""
-    real, width = x.dtype.type, len(mean)
-    share = real(1.0) / real(count)
-    for j in range(width):
-        mean[j] = variance[j] = real(0.0)
-    for i in range(count):
-        row = x[i * width : (i + 1) * width]
-        for j in range(width):
-            mean[j] += row[j]
+    like, real, width = x[:1], x.dtype.type, len(mean)
+    share, zero = real(1.0) / real(count), np.int64(0)
+    m, v, source = mean.ctypes.data, variance.ctypes.data, x.ctypes.data
+    column_sums(like, m, source, zero, width, width, count)
     for j in range(width):
         mean[j] *= share
-    for i in range(count):
-        row = x[i * width : (i + 1) * width]
-        for j in range(width):
-            e = row[j] - mean[j]
-            variance[j] += e * e
+    column_squares(like, v, source, m, zero, width, width, count)
     for j in range(width):
         variance[j] *= share
 
@@ -59,12 +57,18 @@ def batch_norm_forward(
     z: Any, xhat: Any, x: Any, mean: Any, scale: Any, gamma: Any, beta: Any
 ) -> None:
     """Normalise each column."""
-    width = len(gamma)
+    like, width = x[:1], len(gamma)
+    size, lanes = like.itemsize, lanes_of(like)
     for start in range(0, len(x), width):
-        for j in range(width):
-            h = (x[start + j] - mean[j]) * scale[j]
-            xhat[start + j] = h
-            z[start + j] = gamma[j] * h + beta[j]
+        row = start * size
+        source, hat, out = x.ctypes.data + row, xhat.ctypes.data + row, z.ctypes.data + row
+        for j in range(0, width, lanes):
+            left, at = width - j, j * size
+            m, s = load(like, mean.ctypes.data + at, left), load(like, scale.ctypes.data + at, left)
+            g, b = load(like, gamma.ctypes.data + at, left), load(like, beta.ctypes.data + at, left)
+            h = (load(like, source + at, left) - m) * s
+            store(hat + at, h, left)
+            store(out + at, g * h + b, left)
 
 
 @inner
@@ -108,46 +112,89 @@ def batch_norm_backward(
     `dgamma` and `dbeta` are the column sums of ``dz xhat`` and dz: gamma times them are the sums
     of g needed here.
     """
-    real, width = dz.dtype.type, len(gamma)
+    like, real, width = dz[:1], dz.dtype.type, len(gamma)
     share = real(width) / real(len(dz)) if training else real(0.0)
-    for start in range(0, len(dz), width):
-        for j in range(width):
-            centred = dz[start + j] - share * (dbeta[j] + xhat[start + j] * dgamma[j])
-            dx[start + j] = scale[j] * gamma[j] * centred
-
-
-@inner
-def column_sums(like: Any, out: Any, dz: Any, first: Any, last: Any, width: Any, rows: Any) -> None:
-    """Write the sums over rows of columns `first` up to `last` of dz (rows, width); addresses."""
     size, lanes = like.itemsize, lanes_of(like)
-    zero = like.dtype.type(0.0)
+    for start in range(0, len(dz), width):
+        row = start * size
+        source, hat, out = dz.ctypes.data + row, xhat.ctypes.data + row, dx.ctypes.data + row
+        for j in range(0, width, lanes):
+            left, at = width - j, j * size
+            dg = load(like, dgamma.ctypes.data + at, left)
+            db = load(like, dbeta.ctypes.data + at, left)
+            s = load(like, scale.ctypes.data + at, left)
+            g = load(like, gamma.ctypes.data + at, left)
+            mean = share * (db + load(like, hat + at, left) * dg)
+            store(out + at, s * g * (load(like, source + at, left) - mean), left)
+
+
+@specialised
+def term(like: Any, kind: Any, x: Any, y: Any, center: Any, left: Any) -> Any:
+    """Return what `column_totals` adds up, of a vector of columns of one row."""
+    value = load(like, x, left)
+    if kind == _DOTS:
+        return value * load(like, y, left)
+    if kind == _SQUARES:
+        value = value - center
+        return value * value
+    return value
+
+
+@specialised
+def column_totals(
+    like: Any, kind: Any, out: Any, x: Any, y: Any, centers: Any, first: Any, last: Any,
+    width: Any, rows: Any,
+) -> None:  # fmt: skip
+    """Write the sums over rows of columns `first` up to `last`, of x (rows, width); addresses.
+
+    ``_SUMS``: of x; ``_DOTS``: of ``x y``; ``_SQUARES``: of ``(x - centers) ** 2``, with centers
+    (width,). Each sum has the order of the rows, whatever the columns.
+    """
+    size, lanes = like.itemsize, lanes_of(like)
+    zero, step, wide = like.dtype.type(0.0), width * like.itemsize, lanes_of(like) * like.itemsize
     for j in range(first, last, 4 * lanes):
         # Four vectors side by side: a single sum would wait for each addition.
         left0, left1 = last - j, last - j - lanes
         left2, left3 = left1 - lanes, left1 - 2 * lanes
         s0, s1, s2, s3 = splat(zero), splat(zero), splat(zero), splat(zero)
-        step, row = width * size, dz + j * size
+        c0, c1, c2, c3 = s0, s1, s2, s3
+        if kind == _SQUARES:
+            place = centers + j * size
+            c0, c1 = load(like, place, left0), load(like, place + wide, left1)
+            c2, c3 = load(like, place + 2 * wide, left2), load(like, place + 3 * wide, left3)
+        a, b = x + j * size, y + j * size
         for _ in range(rows):
-            s0 = s0 + load(like, row, left0)
+            s0 = s0 + term(like, kind, a, b, c0, left0)
             if left1 > 0:
-                s1 = s1 + load(like, row + lanes * size, left1)
+                s1 = s1 + term(like, kind, a + wide, b + wide, c1, left1)
             if left2 > 0:
-                s2 = s2 + load(like, row + 2 * lanes * size, left2)
+                s2 = s2 + term(like, kind, a + 2 * wide, b + 2 * wide, c2, left2)
             if left3 > 0:
-                s3 = s3 + load(like, row + 3 * lanes * size, left3)
-            row += step
+                s3 = s3 + term(like, kind, a + 3 * wide, b + 3 * wide, c3, left3)
+            a += step
+            b += step
         store(out + j * size, s0, left0)
-        store(out + (j + lanes) * size, s1, left1)
-        store(out + (j + 2 * lanes) * size, s2, left2)
-        store(out + (j + 3 * lanes) * size, s3, left3)
+        store(out + j * size + wide, s1, left1)
+        store(out + j * size + 2 * wide, s2, left2)
+        store(out + j * size + 3 * wide, s3, left3)
+
+
+@inner
+def column_sums(like: Any, out: Any, dz: Any, first: Any, last: Any, width: Any, rows: Any) -> None:
+    """Write the sums over rows of columns `first` up to `last` of dz (rows, width); addresses."""
+    column_totals(like, _SUMS, out, dz, dz, dz, first, last, width, rows)
+
+
+@inner
+def column_squares(
+    like: Any, out: Any, x: Any, mean: Any, first: Any, last: Any, width: Any, rows: Any
+) -> None:
+    """Write the sums over rows of ``(x - mean) ** 2``, as `column_sums`."""
+    column_totals(like, _SQUARES, out, x, x, mean, first, last, width, rows)
 
 
 @inner
 def column_dots(out: Any, dz: Any, xhat: Any, first: Any, last: Any, width: Any) -> None:
     """Write the sums over rows of ``dz xhat``, for columns `first` up to `last`."""
-    for j in range(first, last):
-        out[j] = dz.dtype.type(0.0)
-    for start in range(0, len(dz), width):
-        row, hat = dz[start : start + width], xhat[start : start + width]
-        for j in range(first, last):
-            out[j] += row[j] * hat[j]
+    like, a, b = dz[:1], dz.ctypes.data, xhat.ctypes.data
+    column_totals(like, _DOTS, out.ctypes.data, a, b, a, first, last, width, len(dz) // width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,23 +15,49 @@ _M0, _M1 = np.uint64(abi.PHILOX_M0), np.uint64(abi.PHILOX_M1)
 _W0, _W1 = np.uint64(abi.PHILOX_W0), np.uint64(abi.PHILOX_W1)
 _F0, _F1 = np.uint64(abi.FEISTEL_M0), np.uint64(abi.FEISTEL_M1)
 _15, _13 = np.uint64(15), np.uint64(13)
-_ROUNDS, _FEISTEL_ROUNDS = abi.PHILOX_ROUNDS, abi.FEISTEL_ROUNDS
-_SHUFFLE, _DROP = abi.SHUFFLE, abi.DROP
+_FEISTEL_ROUNDS = abi.FEISTEL_ROUNDS
+_SHUFFLE, _DROP = np.uint64(abi.SHUFFLE), np.uint64(abi.DROP)
+
+
+SPARE: Final = 256
+"""Number of rows that `shuffle` looks through at a time for those that need another step."""
+
+
+@specialised
+def philox_round(words: Any, keys: Any) -> Any:
+    """Return the four words after a round, and the keys of the next."""
+    c0, c1, c2, c3 = words
+    k0, k1 = keys
+    p0, p1 = c0 * _M0, c2 * _M1
+    after = (p1 >> _SHIFT) ^ c1 ^ k0, p1 & _LOW, (p0 >> _SHIFT) ^ c3 ^ k1, p0 & _LOW
+    return after, ((k0 + _W0) & _LOW, (k1 + _W1) & _LOW)
+
+
+@specialised
+def philox(block: Any, step: Any, stream: Any, purpose: Any, seed: Any) -> Any:
+    """Return the four words of one counter, as uint64 below 2**32.
+
+    The rounds are written out: a loop over counters would not become vector code around a loop.
+    """
+    w = np.uint64(block) & _LOW, np.uint64(step) & _LOW, np.uint64(stream) & _LOW, purpose
+    k = seed & _LOW, seed >> _SHIFT
+    w, k = philox_round(w, k)
+    w, k = philox_round(w, k)
+    w, k = philox_round(w, k)
+    w, k = philox_round(w, k)
+    w, k = philox_round(w, k)
+    w, k = philox_round(w, k)
+    w, k = philox_round(w, k)
+    w, k = philox_round(w, k)
+    w, k = philox_round(w, k)
+    w, k = philox_round(w, k)
+    return w
 
 
 @inner
-def philox(block: Any, step: Any, stream: Any, purpose: Any, seed: Any) -> Any:
-    """Return the four words of one counter, as uint64 below 2**32."""
-    c0, c1 = np.uint64(block) & _LOW, np.uint64(step) & _LOW
-    c2, c3 = np.uint64(stream) & _LOW, np.uint64(purpose) & _LOW
-    k0, k1 = seed & _LOW, seed >> _SHIFT
-    for _ in range(_ROUNDS):
-        p0, p1 = c0 * _M0, c2 * _M1
-        c0 = (p1 >> _SHIFT) ^ c1 ^ k0
-        c2 = (p0 >> _SHIFT) ^ c3 ^ k1
-        c1, c3 = p1 & _LOW, p0 & _LOW
-        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    return c0, c1, c2, c3
+def words_of(block: Any, step: Any, stream: Any, purpose: Any, seed: Any) -> Any:
+    """Return what `philox` does, where few counters are needed."""
+    return philox(block, step, stream, purpose, seed)
 
 
 @inner
@@ -39,24 +65,29 @@ def dropout_mask(
     mask: Any, start: Any, rate: Any, threshold: Any, step: Any, stream: Any, seed: Any
 ) -> None:
     """Fill `mask` with 0 or ``1 / (1 - rate)``: elements `start`, ... of the flattened batch."""
-    kept = mask.dtype.type(1.0 / (1.0 - rate))
-    zero = mask.dtype.type(0.0)
-    i, count = 0, len(mask)
-    while i < count:
-        lane = (start + i) & 3
-        w0, w1, w2, w3 = philox((start + i) >> 2, step, stream, _DROP, seed)
-        for _ in range(min(4 - lane, count - i)):
-            word = w0 if lane == 0 else (w1 if lane == 1 else (w2 if lane == 2 else w3))
-            mask[i] = kept if word < threshold else zero
-            i += 1
-            lane += 1
+    kept, zero = mask.dtype.type(1.0 / (1.0 - rate)), mask.dtype.type(0.0)
+    # Four elements share a counter. Those that are complete here are vector code.
+    count = len(mask)
+    head = min(count, -start & 3)
+    quads = (count - head) >> 2
+    body, first = mask[head : head + 4 * quads], (start + head) >> 2
+    for q in range(quads):
+        w0, w1, w2, w3 = philox(first + q, step, stream, _DROP, seed)
+        body[4 * q] = kept if w0 < threshold else zero
+        body[4 * q + 1] = kept if w1 < threshold else zero
+        body[4 * q + 2] = kept if w2 < threshold else zero
+        body[4 * q + 3] = kept if w3 < threshold else zero
+    for k in range(count - 4 * quads):
+        i = k if k < head else k + 4 * quads
+        words = words_of((start + i) >> 2, step, stream, _DROP, seed)
+        mask[i] = kept if words[(start + i) & 3] < threshold else zero
 
 
 @inner
 def feistel_keys(keys: Any, seed: Any, epoch: Any) -> None:
     """Write the 8 round keys of one epoch's permutation."""
     for block in range(_FEISTEL_ROUNDS // 4):
-        w0, w1, w2, w3 = philox(block, epoch, 0, _SHUFFLE, seed)
+        w0, w1, w2, w3 = words_of(block, epoch, 0, _SHUFFLE, seed)
         keys[4 * block], keys[4 * block + 1] = w0, w1
         keys[4 * block + 2], keys[4 * block + 3] = w2, w3
 
@@ -95,11 +126,12 @@ def encrypted(value: Any, width: Any, mask0: Any, mask1: Any, keys: Any) -> Any:
 
 
 @inner
-def shuffle(out: Any, start: Any, count: Any, bits: Any, keys: Any) -> None:
+def shuffle(out: Any, start: Any, count: Any, bits: Any, keys: Any, spare: Any) -> None:
     """Write which rows are at positions `start`, ... of an epoch of `count` rows.
 
-    A first loop encrypts every position, as vector code. A second loop encrypts again those that
-    are not below `count` (cycle walking).
+    A first loop encrypts every position, as vector code. Those that are not below `count`, up to
+    half of them, are encrypted again (cycle walking): they are put together in `spare`, (2 SPARE,)
+    int64, so that this is vector code too.
     """
     width = np.uint64(bits // 2)
     mask0 = (np.uint64(1) << width) - np.uint64(1)
@@ -107,9 +139,25 @@ def shuffle(out: Any, start: Any, count: Any, bits: Any, keys: Any) -> None:
     rounds = keys[0], keys[1], keys[2], keys[3], keys[4], keys[5], keys[6], keys[7]
     for i in range(len(out)):
         out[i] = encrypted(np.uint64(start + i), width, mask0, mask1, rounds)
-    for i in range(len(out)):
-        while out[i] >= count:
-            out[i] = encrypted(np.uint64(out[i]), width, mask0, mask1, rounds)
+    places, values = spare[:SPARE], spare[SPARE:]
+    for first in range(0, len(out), SPARE):
+        part = out[first : first + SPARE]
+        outside = 0
+        for i in range(len(part)):
+            places[outside] = i
+            outside += np.int64(part[i] >= count)
+        while outside > 0:
+            for j in range(outside):
+                values[j] = part[places[j]]
+            for j in range(outside):
+                values[j] = encrypted(np.uint64(values[j]), width, mask0, mask1, rounds)
+            still = 0
+            for j in range(outside):
+                place = places[j]
+                part[place] = values[j]
+                places[still] = place
+                still += np.int64(values[j] >= count)
+            outside = still
 
 
 @inner
@@ -117,4 +165,4 @@ def permutation(out: Any, seed: Any, epoch: Any) -> None:
     """Write the order of an epoch to `out` (N,) int64."""
     keys = np.empty(_FEISTEL_ROUNDS, np.uint64)
     feistel_keys(keys, seed, epoch)
-    shuffle(out, 0, len(out), feistel_bits(len(out)), keys)
+    shuffle(out, 0, len(out), feistel_bits(len(out)), keys, np.empty(2 * SPARE, np.int64))

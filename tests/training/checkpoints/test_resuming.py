@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastnet as fn
+from fastnet.backends import threads
 from fastnet.nn import schedules
 from fastnet.nn.optimizers import OPTIMIZERS
 from fastnet.training import loop
@@ -485,7 +486,7 @@ def test_another_backend_goes_on_with_a_warning(folder: Path) -> None:
 
 @pytest.mark.parametrize("what", ["version", "threads"])
 def test_another_version_or_number_of_threads_warns(
-    what: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    what: str, folder: Path, two_cores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"checkpoint": folder, "resume": True, "checkpoint_every": 1, "threads": 1}
     killed(real("numpy"), REAL, 16, **options)
@@ -500,11 +501,20 @@ def test_another_version_or_number_of_threads_warns(
 
 
 @pytest.mark.skipif("numba" not in BACKENDS, reason="Numba is not there")
-def test_threads_that_change_no_bit_do_not_warn(folder: Path) -> None:
+def test_threads_that_change_no_bit_do_not_warn(folder: Path, two_cores: None) -> None:
     options = {"checkpoint": folder, "resume": True, "checkpoint_every": 1}
     killed(real("numba"), REAL, 16, threads=1, **options)
     two = fit(real("numba"), REAL, threads=2, **options)
     assert everything(two) == everything(fit(real("numba"), REAL, threads=1))
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a process use two threads where the machine has one core too."""
+    monkeypatch.setattr("fastnet.utils.machine.cores", lambda: 2)
+    threads.cores.cache_clear()
+    yield
+    threads.cores.cache_clear()
 
 
 @pytest.fixture(autouse=True)

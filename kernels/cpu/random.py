@@ -145,7 +145,7 @@ def shuffle(out: Any, start: Any, count: Any, bits: Any, keys: Any, spare: Any) 
         outside = 0
         for i in range(len(part)):
             places[outside] = i
-            outside += np.int64(part[i] >= count)
+            outside += int(part[i] >= count)
         while outside > 0:
             for j in range(outside):
                 values[j] = part[places[j]]
@@ -156,7 +156,7 @@ def shuffle(out: Any, start: Any, count: Any, bits: Any, keys: Any, spare: Any) 
                 place = places[j]
                 part[place] = values[j]
                 places[still] = place
-                still += np.int64(values[j] >= count)
+                still += int(values[j] >= count)
             outside = still
 
 

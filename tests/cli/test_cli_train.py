@@ -211,7 +211,10 @@ def test_binary_cross_entropy_takes_two_classes_with_one_output() -> None:
         (["digits", "--loss", "mse"], "the loss 'mse' needs numbers"),
         (["digits", "--loss", "binary_cross_entropy"], "needs two classes"),
         (["numbers.csv", "--target", "y", "--loss", "cross_entropy"], "needs classes"),
-        (["numbers.csv", "--target", "y", "--class-weight", "balanced"], "class_weight"),
+        (
+            ["numbers.csv", "--target", "y", "--class-weight", "balanced"],
+            "--class-weight goes with classes",
+        ),
         (["digits", "--metric", "roc_auc"], "'roc_auc' needs two classes"),
     ],
 )

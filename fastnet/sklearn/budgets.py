@@ -6,15 +6,17 @@ from typing import Any, Final, Literal
 
 from fastnet.nn import optimizers
 from fastnet.sklearn import parameters, tables
-from fastnet.training.budget import AUTO, Budget
+from fastnet.training.budget import AUTO, Budget, counted_rows
 from fastnet.utils.param_validation import check_flag, plain
 
 STREAM_BATCH: Final = 128
 """The batch size in ``partial_fit``: the rows of a call say nothing of those to come."""
 
 
-def budget(model: Any, rows: int, validation_rows: int | None, *, once: bool) -> Budget:
-    """Return epochs, batch size and held-out rows for a number of rows.
+def budget(
+    model: Any, rows: int, weight: Any, validation_rows: int | None, *, once: bool
+) -> Budget:
+    """Return epochs, batch size and held-out rows for a number of rows with weights or none.
 
     `once` means a single epoch in a series of calls.
     """
@@ -35,6 +37,7 @@ def budget(model: Any, rows: int, validation_rows: int | None, *, once: bool) ->
         early_stopping=asked if asked == AUTO else parameters.early_stopping(asked),
         validation_rows=validation_rows,
         optimizer=solver,
+        counted=counted_rows(weight),
     )
 
 

@@ -215,7 +215,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         x, y, weight = with_weight(dense(X), y, weight)
         # Choose the network and the options of its fit.
         pair = self._held_back(*val)
-        budget = budgets.budget(self, len(x), None if pair is None else len(pair[0]), once=once)
+        held = None if pair is None else len(pair[0])
+        budget = budgets.budget(self, len(x), weight, held, once=once)
         fraction = budget.validation_split
         network = self._new_network(x, y, weight, fraction) if first else self._network()
         how = self._how(network, budget, first, once, validates=fraction > 0 or pair is not None)

@@ -23,7 +23,7 @@ from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import split_target
 from fastnet.tables import preset as presets
 from fastnet.tables.preset import Built, Preset, outputs_for
-from fastnet.training.budget import ACTIVATION, AUTO, HIDDEN, Budget
+from fastnet.training.budget import ACTIVATION, AUTO, HIDDEN, Budget, counted_rows
 from fastnet.training.checkpoints.writer import known_categories
 from fastnet.utils.arguments import answers
 from fastnet.utils.param_validation import check_list
@@ -136,6 +136,7 @@ def train(
             **{name: given[name] for name in _BUDGET if name in given},
             validation_rows=len(as_frame(validation_data[0])) if validation_data else None,
             optimizer=optimizer,
+            counted=counted_rows(sample_weight),
         )
         held_back = budget.validation_split
     else:

@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from fastnet.errors import FastNetWarning
 from fastnet.nn.layers import Dense, Layer
 from fastnet.nn.optimizers import LBFGS, AdamW, Optimizer
@@ -75,6 +78,21 @@ def default_epochs(rows: int, batch_size: int | None) -> int:
     steps = max(_LEAST_STEPS, _STEPS_PER_ROOT * math.sqrt(rows))
     batches = 1 if batch_size is None else math.ceil(rows / batch_size)
     return max(_LEAST_EPOCHS, round(steps / batches))
+
+
+def counted_rows(weight: ArrayLike | None) -> int | None:
+    """Return the number of rows that weights (N,) stand for; None without weights.
+
+    A row of the smallest positive weight is one row, one of twice that weight two. Weights far
+    apart stand for ten times the rows at most.
+    """
+    given = np.asarray(weight)
+    if weight is None or given.dtype.kind not in "biuf" or not (given > 0).any():
+        return None  # what are no weights is refused later
+    positive = given[given > 0].astype(np.float64)
+    with np.errstate(over="ignore"):
+        times = float((positive / positive.min()).sum())
+    return round(min(times, 10.0 * positive.size))
 
 
 def default_weight_decay(rows: int, width: int = HIDDEN[-1]) -> float:
@@ -139,6 +157,8 @@ class Budget:
         What was asked for.
     keeps_best : bool
         Whether to keep the weights of the best epoch, without early stopping.
+    counted : int
+        Training rows as their weights count them, which the weight decay suits.
     """
 
     rows: int
@@ -147,6 +167,7 @@ class Budget:
     validation_split: float
     early_stopping: int | EarlyStopping | None
     keeps_best: bool
+    counted: int
 
     @classmethod
     def of(
@@ -159,6 +180,7 @@ class Budget:
         early_stopping: int | EarlyStopping | Auto | None = AUTO,
         validation_rows: int | None = None,
         optimizer: Optimizer | LBFGS | None = None,
+        counted: int | None = None,
     ) -> Self:
         """Return what suits `rows` rows, where nothing else is asked for.
 
@@ -180,6 +202,8 @@ class Budget:
             Number of rows that the caller held out.
         optimizer : Optimizer or LBFGS, optional
             What was asked for: L-BFGS counts iterations.
+        counted : int, optional
+            What `counted_rows` returns for the caller's weights.
         """
         free = epochs in (AUTO, None)
         asked = None if isinstance(early_stopping, str) else early_stopping
@@ -203,7 +227,8 @@ class Budget:
             solver = isinstance(optimizer, LBFGS)
             count = _ITERATIONS if solver else default_epochs(trained, size)
         chooses = free and early_stopping == AUTO and held_out >= _CHOOSES
-        return cls(trained, count, size, split, asked, chooses)
+        weighed = trained if counted is None else counted - round(counted * split)
+        return cls(trained, count, size, split, asked, chooses, weighed)
 
     def stopping(self, task: Task) -> int | EarlyStopping | None:
         """Return the early stopping for ``fit``, or what keeps the best epoch, or None."""
@@ -219,7 +244,7 @@ class Budget:
         **options: Any,
     ) -> AdamW:
         """Return `default_optimizer` for these rows and epochs."""
-        return default_optimizer(self.rows, self.epochs, layers, learning_rate, **options)
+        return default_optimizer(self.counted, self.epochs, layers, learning_rate, **options)
 
 
 class BestEpoch(EarlyStopping):

@@ -81,3 +81,18 @@ def test_none_and_false_hold_nothing_out() -> None:
     for none in (None, False):
         model = FastNetRegressor(4, early_stopping=none, batch_size=None).fit(X, Y)
         assert "val_loss" not in model.history_.records
+
+
+def test_what_is_decided_by_rows_counts_a_row_of_weight_two_twice() -> None:
+    rng = np.random.default_rng(5)
+    x, times = rng.normal(size=(50, 2)), rng.integers(1, 4, 50)
+    y, index = x[:, 0] - 2 * x[:, 1], np.repeat(np.arange(50), times)
+    how: dict[str, Any] = {"epochs": 4, "batch_size": None, "shuffle": False, "random_state": 0}
+
+    def predicted(rows: Any, weight: Any) -> Any:
+        model = FastNetRegressor((5,), backend="numpy", dtype="float64", **how)
+        return model.fit(x[rows], y[rows], sample_weight=weight).predict(x)
+
+    weighed, repeated = predicted(np.arange(50), times / 3), predicted(index, None)
+    np.testing.assert_allclose(weighed, repeated, rtol=1e-10)
+    assert np.abs(predicted(np.arange(50), None) - repeated).max() > 1e-3

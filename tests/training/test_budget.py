@@ -6,6 +6,7 @@ import math
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ import fastnet as fn
 from fastnet.training.budget import (
     BestEpoch,
     Budget,
+    counted_rows,
     default_batch_size,
     default_epochs,
     default_optimizer,
@@ -114,3 +116,19 @@ def test_other_patience_is_not(patience: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Budget.of(500, epochs=10, early_stopping=patience).stopping("regression")
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3, 1e-300])
+def test_weights_count_rows_for_the_decay_alone(scale: float) -> None:
+    times = np.array([1, 2, 3, 0, 1])
+    assert counted_rows(times * scale) == 7
+    assert counted_rows(None) is None
+    assert counted_rows(["a"]) is None
+    assert counted_rows([1.0, 1e300]) == 20  # ten times the rows at most
+    plain, weighed, repeated = (
+        Budget.of(100), Budget.of(100, counted=170), Budget.of(170)
+    )  # fmt: skip
+    assert (weighed.epochs, weighed.rows) == (plain.epochs, plain.rows)
+    layers = [fn.Dense(32), fn.Dense(1)]
+    decays = [each.optimizer(layers).weight_decay for each in (plain, weighed, repeated)]
+    assert decays[0] != decays[1] == decays[2]

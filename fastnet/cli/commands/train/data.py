@@ -29,6 +29,7 @@ from fastnet.preprocessing.legacy import learn_table_of_0_1
 from fastnet.preprocessing.samples import training_rows
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
+from fastnet.training.budget import counted_rows
 from fastnet.training.checkpoints.writer import known_categories, knows_no_table
 
 _SHOWN: Final = 10_000
@@ -195,7 +196,8 @@ def _decide(settings: Settings, dataset: Dataset, held_out: Rows | None) -> Deci
     rows = dataset.rows if weight is None else int(np.count_nonzero(weight))
     validation_rows = (0 if held_out is None else len(held_out)) if given else None
     table = isinstance(dataset.x, Frame)
-    return decide(settings, rows, table=table, validation_rows=validation_rows)
+    how: dict[str, Any] = {"validation_rows": validation_rows, "counted": counted_rows(weight)}
+    return decide(settings, rows, table=table, **how)
 
 
 def _validation(

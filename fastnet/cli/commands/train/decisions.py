@@ -72,6 +72,7 @@ def decide(
     table: bool,
     validation_rows: int | None,
     holds_out: bool = True,
+    counted: int | None = None,
 ) -> Decisions:
     """Return what suits `rows` rows of which something is held out.
 
@@ -83,6 +84,8 @@ def decide(
         Number of rows in a file of their own.
     holds_out : bool, default True
         Whether rows can be held out at all.
+    counted : int, optional
+        The rows as their weights count them.
     """
     training = settings.training
     plain = settings.describes_a_network
@@ -108,6 +111,7 @@ def decide(
             rows,
             **options,
             validation_rows=validation_rows,
+            counted=counted,
             optimizer=OPTIMIZERS[training.optimizer]() if training.optimizer else None,
         ),
     )

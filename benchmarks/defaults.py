@@ -12,14 +12,13 @@ accuracy, or of R2, on 30 % of the rows.
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -282,14 +281,7 @@ def main(
         results = measure(tables_here(names), seeds, rows)
         described = machine.describe(threads)
     if file is not None:
-        versions = machine.versions(("scikit-learn", "dalex", "islp", "plotnine", "river"))
-        content = {
-            "format": FORMAT,
-            "machine": described | {"packages": described["packages"] | versions},
-            "seeds": seeds,
-            "results": [asdict(result) for result in results],
-        }
-        file.write_text(json.dumps(content, indent=1) + "\n")
+        table_data.record(file, FORMAT, described, results, seeds=seeds)
 
 
 if __name__ == "__main__":

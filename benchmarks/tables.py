@@ -2,7 +2,8 @@
 
 ``python -m fastnet.benchmarks.tables --threads 1 --json results.json``
 
-Everybody has default settings and the same folds, and sees the rest of the table in training only.
+All but the plain network have default settings (`fastnet.benchmarks.defaults` compares those of
+fastnet's front doors). All have the same folds, and see the rest of the table in training only.
 fastnet takes the tables as they are. scikit-learn's MLP gets them from its own encoders (medians
 and most frequent categories for what is missing, one-hot, standardised; standardised targets too),
 and HistGradientBoosting takes categories and missing values itself. Given are the mean over the
@@ -11,12 +12,11 @@ folds of the accuracy or of R2, and the median seconds of a fit.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -241,14 +241,7 @@ def main(folds: int, names: tuple[str, ...], threads: int | None, file: Path | N
         results = measure(table_data.here(names), folds)
         described = machine.describe(threads)
     if file is not None:
-        versions = machine.versions(("scikit-learn", "dalex", "islp", "plotnine", "river"))
-        content = {
-            "format": FORMAT,
-            "machine": described | {"packages": described["packages"] | versions},
-            "folds": folds,
-            "results": [asdict(result) for result in results],
-        }
-        file.write_text(json.dumps(content, indent=1) + "\n")
+        table_data.record(file, FORMAT, described, results, folds=folds)
 
 
 if __name__ == "__main__":

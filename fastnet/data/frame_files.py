@@ -194,7 +194,8 @@ def text_columns_of(preprocessor: Any, target: Target = None) -> TextColumns:
 
     def text_columns(names: Sequence[str], named: bool, source: str) -> set[str]:
         targets = () if target is None else match_targets(target, tuple(names), named, source)
-        inputs = [name for name in names if name not in targets]
+        by_name = named and preprocessor.named
+        inputs = [name for name in names if by_name or name not in targets]
         found: set[str] = preprocessor.text_columns(inputs, named, source)
         return found if preprocessor.label_names is None else found.union(targets)
 

@@ -73,7 +73,8 @@ class Roles:
         }
         taken = (self.id, self.weight)
         known = {role: name for role, name in known.items() if name not in taken}
-        inputs = frozenset(column.name for column in getattr(preprocessor, "columns", ()))
+        columns = getattr(preprocessor, "columns", ())
+        inputs = frozenset(column.name for column in columns if column.kind != "empty")
         return replace(self, **known, _known=frozenset(known.values()), _inputs=inputs)
 
     def among(self, names: Sequence[str]) -> Roles:
@@ -135,6 +136,10 @@ class Roles:
         named_columns([*apart.values()], names, source)
         chosen = named_columns(given, names, source)
         for name in targets:
+            if here and name in self._inputs:
+                raise InputError(
+                    f"the column {name!r} is an input of the network: name another target."
+                )
             if name in chosen:
                 raise InputError(
                     f"the column {name!r} is a target: leave it out of features and drop."

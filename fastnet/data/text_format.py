@@ -74,7 +74,10 @@ class TextFormat:
         if self.decimal == self.sep:
             raise InputError(f"decimal and sep must differ, got {self.sep!r} for both.")
         if self.decimal == self.thousands:
-            raise InputError(f"decimal and thousands must differ, got {self.decimal!r} for both.")
+            raise InputError(
+                f"decimal and thousands must differ, got {self.decimal!r} for both: give decimal "
+                "too."
+            )
         try:
             io.TextIOWrapper(io.BytesIO(), encoding=self.encoding)
         except (LookupError, TypeError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -340,3 +341,11 @@ def test_numbers_for_people_name_the_options_that_read_them(empty_folder: Path) 
     said = refused("train", "rows.csv", "--target", "y", *PLAIN)
     assert "say how numbers are written (decimal, thousands)" in said
     succeed("train", "rows.csv", "--target", "y", "--decimal", ",", *PLAIN)
+
+
+def test_an_input_of_the_network_is_no_target_of_an_evaluation(file: str) -> None:
+    succeed("train", file, *ROLES, *PLAIN)
+    copy = shutil.copy(file, f"copy.{file}")
+    for files in ([file], [file, copy]):  # several files are read in chunks
+        said = refused("evaluate", MODEL, *files, "--target", "length", *NUMPY)
+        assert "the column 'length' is an input of the network: name another target" in said

@@ -127,7 +127,7 @@ def test_a_text_that_is_no_number_is_left_alone(text: str) -> None:
         ({"thousands": ""}, "thousands must be one character"),
         ({"thousands": "-"}, "thousands must be one character"),
         ({"sep": ",", "decimal": ","}, "decimal and sep must differ, got ',' for both."),
-        ({"thousands": "."}, "decimal and thousands must differ, got '.' for both."),
+        ({"thousands": "."}, "decimal and thousands must differ, got '.' for both: give decimal"),
         ({"encoding": "utf-9"}, "encoding must be one that Python knows, such as 'utf-8'"),
         ({"encoding": "base64"}, "encoding must be one that Python knows"),
         ({"encoding": 8}, "encoding must be one that Python knows"),

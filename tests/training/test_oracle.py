@@ -41,6 +41,12 @@ from tests.networks import (
 SMOOTH = [
     name for name in HIDDEN_ACTIVATIONS if name not in ("relu", "leaky_relu", "elu", "selu", "exp")
 ]
+# At the kink of an output, rounding decides on which side it is; exp of a large number diverges.
+OUTPUTS = [
+    (loss, output)
+    for loss, output in LOSS_OUTPUTS
+    if output in ("identity", "softmax", "sigmoid", "tanh", "softplus") or loss == "poisson"
+]
 STEPWISE = [name for name in OPTIMIZERS if name != "lbfgs"]
 RATE = 0.01
 
@@ -134,21 +140,25 @@ SCHEDULES: dict[str, Any] = {
 @st.composite
 def drawn_trainings(draw: st.DrawFn) -> tuple[Training, str]:
     """Draw a training, and the name of its schedule."""
-    loss_name, output = draw(st.sampled_from(LOSS_OUTPUTS))
+    loss_name, output = draw(st.sampled_from(OUTPUTS))
     loss = losses.get(loss_name, output)
-    name = draw(st.sampled_from(STEPWISE))
+    # Optimizers that divide by the size of a gradient enlarge one that is 0 but for rounding: that
+    # of losses of which a row's gradient is one of few numbers, which cancel, or that of a bias in
+    # front of a normalisation.
+    few = loss.name in ("mae", "huber", "quantile")
+    name = "sgd" if few else draw(st.sampled_from(STEPWISE))
     width, layers = st.integers(1, 12), list[Layer]()
     for _ in range(draw(st.integers(0, 3))):
         layers.append(Dense(draw(width), draw(st.sampled_from(SMOOTH))))
         kinds: list[Any] = [None, Dropout(0.25)]
-        # A bias in front of a normalisation has a gradient of 0 but for rounding, and of few units
-        # nothing is left but their order. Optimizers that divide by its size would enlarge this.
+        # Of few units a normalisation leaves nothing but their order.
         if layers[-1].units > 4 and name == "sgd":  # type: ignore[attr-defined]
-            kinds += [LayerNorm(), BatchNorm("tanh")]
+            # Rounding in rows that are nearly equal is magnified by 1 / sqrt(epsilon).
+            kinds += [LayerNorm(epsilon=1e-2), BatchNorm("tanh", epsilon=1e-2)]
         if (chosen := draw(st.sampled_from(kinds))) is not None:
             layers.append(chosen)
     layers.append(Dense(outputs_for(loss, draw(st.integers(1, 4))), output))
-    if loss.name == "cross_entropy" and layers[-1].units == 1:  # type: ignore[attr-defined]
+    if output == "softmax" and layers[-1].units == 1:  # type: ignore[attr-defined]
         layers[-1] = Dense(2, output)
     options: dict[str, Any] = {
         "l1": draw(st.sampled_from([0.0, 0.01])),

@@ -247,7 +247,7 @@ def sample(
 ) -> Frame:
     """Return at most so many rows, spread evenly over some files, as one table.
 
-    All rows are returned where there are no more; else every so-manieth.
+    All rows are returned where there are no more; else rows at equal distances.
     """
     ends = np.cumsum([file.rows for file in files])
     every = _step(int(ends[-1]), most)

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
+import numpy as np
+
 from fastnet.data.chunks import CHUNK_BYTES, NEED_TARGETS, Chunks
+from fastnet.data.frame import Frame
 from fastnet.data.frame_files import learned
 from fastnet.data.labels import AUTO_CLASSES
 from fastnet.data.text import MAX_CATEGORIES, Texts, canonical
@@ -22,6 +25,7 @@ from fastnet.nn.plan import Plan
 from fastnet.preprocessing.learn import require_fit, scales_targets
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
+from fastnet.training.budget import counted_rows
 
 Task = Literal["auto", "classification", "regression"]
 
@@ -46,8 +50,7 @@ def learn_chunks(
     """
     if not chunks.target_names:
         raise InputError(NEED_TARGETS)
-    size = CHUNK_BYTES // (_CELL_BYTES * (chunks.columns + 1))
-    frame, targets, weight = chunks.sample(max(2 * chunks.chunk_rows, size), categorical)
+    frame, targets, weight = _sample(chunks, categorical)
     target = _learn_target(chunks, targets, task, frame.source, weight)
     made = TablePreprocessor.fit(
         learned(frame, lambda names, named, source: {*categorical}),
@@ -58,6 +61,23 @@ def learn_chunks(
         categorical=categorical,
     )
     return replace(made, target=target, id=chunks.id, weight=chunks.weight)
+
+
+def counted(chunks: Chunks) -> tuple[int, int | None]:
+    """Return the rows that have a weight, and `counted_rows`, as the rows learned from tell."""
+    if chunks.weight is None:
+        return len(chunks), None
+    weight = _sample(chunks)[2]
+    assert weight is not None
+    times = len(chunks) / len(weight)
+    number = counted_rows(weight)
+    rows = round(times * np.count_nonzero(weight))
+    return rows, None if number is None else round(times * number)
+
+
+def _sample(chunks: Chunks, texts: Sequence[str] = ()) -> tuple[Frame, list[Values], Any]:
+    size = CHUNK_BYTES // (_CELL_BYTES * (chunks.columns + 1))
+    return chunks.sample(max(2 * chunks.chunk_rows, size), texts)
 
 
 def _learn_target(

@@ -31,6 +31,7 @@ from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
 from fastnet.training.budget import counted_rows
 from fastnet.training.checkpoints.writer import known_categories, knows_no_table
+from fastnet.training.chunk_learning import counted
 
 _SHOWN: Final = 10_000
 """Number of rows of a large file that the report reads."""
@@ -119,8 +120,9 @@ def load(settings: Settings) -> TrainingData:
         chunks, learned, apart = open_for_training(settings)
         called = Path(wanted.source).name if len(wanted.data) == 1 else chunks.name
         apart_rows = None if apart is None else len(apart)
-        how: dict[str, Any] = {"table": False, "validation_rows": apart_rows, "holds_out": False}
-        decisions = decide(settings, len(chunks), **how)
+        rows, number = counted(chunks)
+        how: dict[str, Any] = {"validation_rows": apart_rows, "holds_out": False}
+        decisions = decide(settings, rows, table=False, counted=number, **how)
         return TrainingData(called, chunks, None, learned, decisions, validation=apart)
     file, name = file_of(wanted.source)
     dataset = data.load(

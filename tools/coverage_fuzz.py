@@ -44,6 +44,7 @@ def main() -> None:
             path.write_bytes(data)
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
+                warnings.simplefilter("ignore", fn.FastNetWarning)
                 try:
                     form.read(path)
                 except fn.FastNetError as error:

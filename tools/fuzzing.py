@@ -176,6 +176,7 @@ def campaign(name: str, count: int, seed: int, folder: Path) -> Report:
             signal.setitimer(signal.ITIMER_PROF, SLOW_SECONDS)
             with Memory() as memory, warnings.catch_warnings():
                 warnings.simplefilter("error")
+                warnings.simplefilter("ignore", fn.FastNetWarning)
                 result = form.read(path)
             signal.setitimer(signal.ITIMER_PROF, 0)
             report.read += 1

@@ -154,7 +154,7 @@ class ArrowSource:
 
 
 def sample(files: Sequence[ArrowSource], every: int, source: RowsOf) -> Frame:
-    """Return every so-manieth row of some files, as one table with the columns of the first."""
+    """Return rows of some files at equal distances, as one table with the columns of the first."""
     tables, first = [], 0
     for file in files:
         tables.append(file.every(every, first).select(files[0].names))

@@ -120,7 +120,7 @@ class ArraySource:
         return max(1, len(self.names) * self.itemsize)
 
     def read(self, start: int, stop: int, step: int = 1) -> Array:
-        """Return rows, each of them or each so-manieth, as a new array of numbers."""
+        """Return rows, all of them or at equal distances, as a new array of numbers."""
         values = _mapped(self.values)
         part = np.array(values[start:stop:step] if step > 1 else values[start:stop])
         if isinstance(values, np.memmap):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -24,7 +25,7 @@ from fastnet.data.frame import Frame
 from fastnet.data.text import is_number
 from fastnet.data.text_format import DEFAULT, TextFormat, require_sound
 from fastnet.data.values import Values, whole
-from fastnet.errors import DataError
+from fastnet.errors import DataError, FastNetWarning
 
 _DELIMITERS = (",", ";", "\t")  # in order of preference where two fit equally well
 _SAMPLE_CHARACTERS = 1 << 16
@@ -83,13 +84,35 @@ class CsvFile:
         records = _records(self.source, self.path, self.form, self.delimiter)
         if self.named:
             next(records)
+        again = []
         for line, record in records:
+            if self.is_header(record):
+                again.append(line)
+                continue
             if len(record) != len(self.names):
                 raise DataError(
                     f"{self.source}, line {line}: expected {len(self.names)} cells, "
                     f"got {len(record)}."
                 )
             yield record
+        self.warn_of_headers(again)
+
+    def is_header(self, record: Sequence[str]) -> bool:
+        """Tell whether a row is the header again, as where files were put together."""
+        if not self.named or record[0].strip() != self.names[0]:
+            return False
+        return tuple(cell.strip() for cell in record) == self.names
+
+    def warn_of_headers(self, lines: Sequence[int]) -> None:
+        """Warn of the lines in which the header stands again, if any."""
+        if lines:
+            more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+            warnings.warn(
+                f"{self.source}: the header stands again in line {lines[0]}{more}, as where files "
+                "were put together: no row was made of it.",
+                FastNetWarning,
+                stacklevel=2,
+            )
 
 
 def read_csv(
@@ -103,6 +126,7 @@ def read_csv(
     """Return the columns of a CSV file, which may be compressed by gzip.
 
     A column is numbers if every cell is a number or missing ("", "NA", "?", ...), else texts.
+    No row is made of a header that stands again among the rows, and a warning names its line.
 
     Parameters
     ----------

@@ -95,12 +95,14 @@ class CsvSource:
 
     def _find_rows(self) -> None:
         before = _Mark(0, 0, 0)
+        again: list[int] = []
         if self.named:
             before = next(mark for mark, _ in self._records(before))._replace(row=0)
-        for after, _ in self._records(before):
+        for after, _ in self._records(before, again):
             if before.row % _EVERY == 0:
                 self._marks.append(before)
             before = after
+        self.file.warn_of_headers(again)
         self.rows = before.row
         self.row_bytes = max(1, self.path.stat().st_size // max(self.rows, 1))
 
@@ -114,8 +116,13 @@ class CsvSource:
             self._next = after
             yield record
 
-    def _records(self, mark: _Mark) -> Iterator[tuple[_Mark, list[str]]]:
-        """Yield each record from a mark on, with the mark after it."""
+    def _records(
+        self, mark: _Mark, again: list[int] | None = None
+    ) -> Iterator[tuple[_Mark, list[str]]]:
+        """Yield each record from a mark on, with the mark after it.
+
+        The lines in which the header stands again go to `again`.
+        """
         form, row, at = self.file.form, mark.row, mark.byte
         encoding = form.encoding.removesuffix("-sig")
         with self.path.open("rb") as file:
@@ -135,8 +142,12 @@ class CsvSource:
                 for record in reader:
                     if is_blank(record):
                         continue
-                    row += 1
                     line = mark.line + reader.line_num
+                    if mark.byte and self.file.is_header(record):
+                        if again is not None:
+                            again.append(line)
+                        continue
+                    row += 1
                     if len(record) != len(self.names):
                         raise DataError(
                             f"{self.name}, line {line}: expected {len(self.names)} cells, "
@@ -172,7 +183,7 @@ def sample(
     texts: Collection[str],
     as_written: Collection[str],
 ) -> Frame:
-    """Return every so-manieth row of some files, as one table with the columns of the first."""
+    """Return rows of some files at equal distances, as one table with the columns of the first."""
     first = files[0]
 
     def rows() -> Iterator[list[str]]:

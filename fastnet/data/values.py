@@ -279,8 +279,6 @@ def _numbers_in(
             row = int(np.argmax(texts.codes == code))
             kind = "true or false, as in training" if truths else "numbers"
             do = f"correct the cell, or leave it empty if its value is unknown{advice}"
-            if value == name:
-                do = "that is the header again, so leave the row out"
             raise DataError(
                 f"{source}: column {name!r} must hold {kind}, got {quoted(value)} in row "
                 f"{row_number(source, row)}: {do}."

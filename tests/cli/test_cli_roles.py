@@ -329,11 +329,19 @@ def test_codes_that_are_all_digits_are_categories_as_they_are_written(empty_fold
     assert "--categorical and embeddings go with tables in files" in result.stderr
 
 
-def test_a_header_that_comes_again_is_seen(csv: str) -> None:
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("how", [(), ("--chunk-rows", 999)])
+def test_a_header_that_comes_again_makes_no_row(csv: str, how: tuple[object, ...]) -> None:
+    command = ("train", csv, *ROLES, *PLAIN, *how)
+    succeed(*command)
+    once = Path(MODEL).read_bytes()
     text = Path(csv).read_text(encoding="utf-8")
-    Path(csv).write_text(text + text, encoding="utf-8")
-    said = refused("train", csv, *ROLES, *PLAIN)
-    assert "got 'length' in row 61: that is the header again, so leave the row out." in said
+    header = text.split("\n", 1)[0]
+    Path(csv).write_text(text.replace("\n", f"\n{header}\n", 3), encoding="utf-8")
+    told = run(*command).stderr
+    assert "the header stands again in line 2 and 2 more" in told
+    assert told.count("\n") == 1
+    assert Path(MODEL).read_bytes() == once
 
 
 def test_numbers_for_people_name_the_options_that_read_them(empty_folder: Path) -> None:

@@ -104,7 +104,7 @@ def main(quick: bool = False) -> None:
         "mean of the prices": np.full(len(test), y.mean()),
         "ridge regression": ridge.predict(prepare(x_test)),
         "pipeline, searched": search.predict(prepare(x_test)),
-        "fastnet.tables.train": net.predict(x_test),
+        "fastnet.tables.train": net.predict(x_test)[:, 0],
     }
     for name, prices in answers.items():
         off = np.median(np.abs(prices / y_test - 1))

@@ -96,6 +96,12 @@ def train(
         are those of `fastnet.training.budget.Budget` unless given: what suits the rows. It trains
         by AdamW with a rate that falls to 0.
 
+    Returns
+    -------
+    Network
+        It is trained. Its predictions (N, outputs) have a column for each output, also of one
+        target, in the unit of the target; classes have one for each class.
+
     Raises
     ------
     DataError
@@ -187,16 +193,15 @@ def train(
     network.preprocessor = in_units(preprocessor, built.loss, network)
 
     names_of_target = preprocessor.target.names if preprocessor.target else ()
-    # A single name is the column itself, and predictions have one axis as it has.
-    single = isinstance(target, str) and names_of_target == (target,)
     network.fit(
         frame,
-        target if single or not names_of_target else list(names_of_target),
+        list(names_of_target) or target,
         sample_weight=sample_weight,
         validation_data=validation_data,
         loss=built.loss,
         **(given | built.fit | {"optimizer": built.optimizer}),
     )
+    network.target_axes = 2  # columns are answered with columns
     return network
 
 

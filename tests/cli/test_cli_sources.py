@@ -126,4 +126,4 @@ def test_the_model_remembers_nothing_of_how_its_file_was_written() -> None:
     rows = fn.data.load("plain.csv", target="price").x
     net = fn.load(MODEL, backend="numpy")
     out = succeed("predict", MODEL, "plain.csv", "--out", "-", *NUMPY)
-    assert np.array_equal(np.array(out.split()[1:], np.float64), net.predict(rows))
+    assert np.array_equal(np.array(out.split()[1:], np.float64), net.predict(rows)[:, 0])

@@ -77,13 +77,16 @@ def test_the_name_of_a_column_is_one_axis_and_a_list_of_names_are_two(one_by_nam
     net = network()
     net.fit({k: TABLE[k] for k in "aby"}, "y" if one_by_name else ["y"], epochs=1)
     assert net.predict(TABLE).shape == ((12,) if one_by_name else (12, 1))
-    trained = fn.tables.train(
-        {k: TABLE[k] for k in "aby"}, "y" if one_by_name else ["y"], preset=None, epochs=1
-    )
-    assert trained.predict(TABLE).shape == ((12,) if one_by_name else (12, 1))
     several = network(2)
     several.fit(TABLE, ["y", "z"], epochs=1)
     assert several.predict(TABLE).shape == (12, 2)
+
+
+@pytest.mark.parametrize("target", ["y", ["y"], Y, Y[:, None]], ids=["name", "names", "1", "2"])
+def test_tables_are_answered_with_columns(target: Any) -> None:
+    net = fn.tables.train({k: TABLE[k] for k in "aby"}, target, preset=None, epochs=1)
+    assert net.predict(TABLE).shape == (12, 1)
+    assert net.predict_one({k: TABLE[k][0] for k in "aby"}).shape == (1,)
 
 
 @each_backend

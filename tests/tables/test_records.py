@@ -74,7 +74,7 @@ ROWS: dict[str, Callable[[dict[str, Any]], Any]] = {
 def test_a_row_with_names_goes_by_name(make: Callable[[dict[str, Any]], Any]) -> None:
     row = {name: FRAME[name].iloc[4] for name in SHUFFLED}
     row = {name: value if isinstance(value, str) else float(value) for name, value in row.items()}
-    expected = NET.predict(X.iloc[[4]])
+    expected = NET.predict(X.iloc[[4]])[0]
     assert np.array_equal(NET.predict_one(make(row)), expected)
     # The control: position means something else.
     numbers = [row["depth"], row["width"], row["wood"]]

@@ -112,6 +112,7 @@ def run(settings: Settings, command: str) -> int:
     # Save the model, and write the results.
     if settings.training.calibrate:
         _calibrate(settings, data, network)
+    network.target_axes = 2  # as `fastnet.tables.train` does
     with _undisturbed():
         network.save(settings.output.out)
     history = network.history

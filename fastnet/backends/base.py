@@ -293,6 +293,40 @@ class Engine(ABC):
                 done += 1
         return LossSums(loss, score, weight, done)
 
+    def trains_ahead(self, batch: int) -> bool:
+        """Return whether `train_epochs` saves time with batches of so many rows."""
+        return False
+
+    def train_epochs(
+        self,
+        rows: Batch,
+        config: TrainConfig,
+        moments: Array,
+        coefficients: NDArray[Any],
+        *,
+        epoch: int,
+        step: int,
+    ) -> list[LossSums]:
+        """Train whole epochs as `train_epoch` does, and return the sums of each.
+
+        Parameters
+        ----------
+        coefficients : (E, n, 4) float64
+            For the n steps of each of E epochs.
+
+        Returns
+        -------
+        list of LossSums
+            One for each epoch; those after a loss that is not finite have no steps.
+        """
+        found = []
+        for k, table in enumerate(coefficients):
+            how = {"epoch": epoch + k, "step": step + k * len(table)}
+            found.append(self.train_epoch(rows, config, moments, table, **how))
+            if found[-1].steps < len(table):
+                break
+        return found + (len(coefficients) - len(found)) * [LossSums(0.0, 0.0, 0.0, 0)]
+
     def gradient(
         self, rows: Batch, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
     ) -> LossSums:

@@ -254,6 +254,34 @@ class NumbaEngine(Engine):
             done += count
         return self.read_tally()
 
+    def trains_ahead(self, batch: int) -> bool:
+        return self.threads_for(batch) == 1
+
+    def train_epochs(
+        self,
+        rows: Batch,
+        config: TrainConfig,
+        moments: Array,
+        coefficients: NDArray[Any],
+        *,
+        epoch: int,
+        step: int,
+    ) -> list[LossSums]:
+        batch = min(config.batch_size, len(rows))
+        if not self.trains_ahead(batch):
+            return super().train_epochs(
+                rows, config, moments, coefficients, epoch=epoch, step=step
+            )
+        if not self._is_prepared(rows, config, moments):
+            self._prepare(rows, config, moments, batch)
+        epochs, batches, _ = coefficients.shape
+        tallies = np.zeros((epochs, abi.TALLY))
+        self._set(epoch=epoch)
+        self._point(coefficients=np.ascontiguousarray(coefficients), tally=tallies)
+        self._run(kernels.TRAIN, 0, batches, step, x=epochs)
+        self._point(tally=self.tally)
+        return [LossSums(*sums, int(steps)) for *sums, steps in tallies.tolist()]
+
     def _is_prepared(self, *what: Any) -> bool:
         """Return whether the frames still hold what `_prepare` wrote for these objects."""
         pairs = zip(self._prepared, what, strict=True)
@@ -287,7 +315,7 @@ class NumbaEngine(Engine):
 
         def run(thread: int, threads: int) -> None:
             self._frames[thread]["threads"] = threads
-            self._run(kernels.TRAIN, first, first + count, step, thread=thread)
+            self._run(kernels.TRAIN, first, first + count, step, x=1, thread=thread)
 
         run_together(threads, run)
         self._set(threads=1)

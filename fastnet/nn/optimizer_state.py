@@ -43,13 +43,22 @@ class OptimizerState:
     plateau: Plateau = field(default_factory=Plateau)
     batch: int = 0
 
-    def rates(self, epoch_share: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the learning rates at these fractions (0 to 1) of the current epoch."""
+    def rates(
+        self, epoch_share: NDArray[np.float64], ahead: NDArray[np.int64] | int = 0
+    ) -> NDArray[np.float64]:
+        """Return the learning rates at these fractions (0 to 1) of the current epoch.
+
+        Parameters
+        ----------
+        epoch_share : (n,)
+        ahead : int or (n,) int64
+            Take the epoch so many epochs after the current one instead.
+        """
         assert isinstance(self.optimizer, Optimizer)
         schedule = self.optimizer.schedule
         if isinstance(schedule, ReduceOnPlateau):
             return np.full_like(epoch_share, schedule.reduced(self.plateau.reductions))
-        return schedule.rates(self.epoch - self.schedule_epoch + epoch_share)
+        return schedule.rates(self.epoch - self.schedule_epoch + ahead + epoch_share)
 
     def advance(self, steps: int) -> None:
         """Count completed steps."""

@@ -74,6 +74,12 @@ class History(Mapping[str, list[float]]):
         for name, value in values.items():
             self.records.setdefault(name, []).append(value)
 
+    def shorten(self, epochs: int) -> None:
+        """Keep so many epochs, and forget those after them."""
+        newer = len(self.epochs) - epochs
+        for values in (self.epochs, *self.records.values()):
+            del values[len(values) - newer :]
+
     def last(self) -> dict[str, float]:
         """Return the values of the newest epoch."""
         return {name: values[-1] for name, values in self.records.items()}

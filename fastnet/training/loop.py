@@ -3,7 +3,7 @@
 `Network.fit` checks its arguments and calls `train`; `train` hands spans of batches to
 ``engine.train_epoch``. A span is as many batches as take about a tenth of a second. So Ctrl-C and
 the progress bar respond at once, while tiny networks still train thousands of steps in one compiled
-call.
+call. Where nothing looks at an epoch, `Stretches` trains many short ones in a call, too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from fastnet.training.evaluation import measure
 from fastnet.training.history import History
 from fastnet.training.interrupt import Interrupt
 from fastnet.training.state import TrainerState, TrainingJob
+from fastnet.training.stretches import Stretches
 
 _log = logging.getLogger(__name__)
 
@@ -50,14 +51,21 @@ def train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> Histo
     run, schedule = trainer.run, config.optimizer.schedule
     with run_callbacks(job, run), Interrupt(terminable=checkpointer.active) as interrupt:
         checkpointer.restore(trainer)
-        while run.epoch < job.epochs and run.stopped is None:
+        stretches = Stretches(trainer, config, _log)
+        while run.epoch < job.epochs and run.stopped is None and not interrupt.pressed:
+            # Train many short epochs at once, if nothing has to happen between them.
+            if stretches.train():
+                continue
             run.epoch += 1
+            began = time.perf_counter()
             # Train one epoch; after a divergence restore the last good parameters.
             try:
                 tally = _train_epoch(trainer, config, interrupt)
                 if tally is not None and not model.is_finite():
                     raise _divergence("a weight", state.epoch, run.batches, run.batches)
             except DivergenceError as error:
+                if stretches.take_back():
+                    continue
                 model.restore(trainer.good if error.step == 1 else trainer.newest)
                 state.forget()
                 raise
@@ -76,6 +84,7 @@ def train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> Histo
                 state.plateau.observe(schedule, logs.get("val_loss", logs["loss"]))
             end_epoch(job, run, state.epoch, logs)
             checkpointer.after_epoch(trainer)
+            stretches.observe(time.perf_counter() - began)
         checkpointer.finish(trainer)
     if interrupt.pressed:
         run.history.stop_reason = "interrupted"

@@ -73,7 +73,8 @@ def run(
 ) -> None:
     """Do one task on one thread. Python calls only this kernel, so that all tasks share code.
 
-    ``TRAIN``: train on batches `first` up to `last` of an epoch, after `step` steps in all.
+    ``TRAIN``: train on batches `first` up to `last` of an epoch, after `step` steps in all; `x` is
+    the number of epochs that do the same one after the other, each with a row of tallies.
     ``FORWARD``: compute the batch of `last` rows at `x`, in training if `first` is not 0.
     ``HEAD``: compute loss and score of the batch of `last` rows, after that; add to the tally.
     ``BACKWARD``: compute the gradients, after that; `x` and `first` as for ``FORWARD``.
@@ -88,14 +89,21 @@ def run(
     ops_address, ops_count, frames_address : int
         The plan's records, and a frame for each thread.
     x, out : int
-        Addresses.
+        Addresses; `x` is a number where `task` says so.
     """
     ops = ops_at(ops_address, ops_count)
     frame = frames_at(frames_address, thread + 1)[thread]
     # Subnormal numbers count as 0 while kernels run, and for this thread only.
     before = flush_subnormals()
     if task == TRAIN:
-        train(like, ops, frame, first, last, step)
+        for epoch in range(x):
+            if epoch:
+                frame.epoch += 1
+                frame.tally += _TALLY * 8
+                frame.coefficients += (last - first) * _COEFFICIENTS * 8
+            train(like, ops, frame, first, last, step + epoch * (last - first))
+            if doubles(frame.tally, _TALLY)[_STEPS] < last - first:
+                break
     elif task == FORWARD:
         forward_rows(like, ops, frame, x, _ZERO, last, first != 0, step)
     elif task == HEAD:

@@ -1,0 +1,140 @@
+"""Short epochs: many of them in one compiled call, where nothing has to happen in between.
+
+An epoch of a few rows takes a microsecond, and what Python does around it takes fifty. So `Stretches`
+hands the engine as many whole epochs as take about a tenth of a second. The results have the bits of
+epochs one by one. If a loss or a weight is not finite, the stretch is taken back: the loop trains it
+again epoch by epoch, and so finds where that happened.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+
+from fastnet.backends.base import LossSums, TrainConfig
+from fastnet.nn.batch import Array
+from fastnet.nn.schedules import ReduceOnPlateau
+from fastnet.training.evaluation import measure
+from fastnet.training.state import NOTHING, Snapshot, TrainerState
+
+SECONDS: Final = 0.1
+"""A stretch takes about so long: Ctrl-C ends training after it."""
+
+_MOST_STEPS: Final = 2**16
+"""Steps of a stretch at most: each has coefficients of 32 bytes."""
+
+
+@dataclass
+class _Before:
+    """What a stretch that is taken back restores."""
+
+    newest: Snapshot
+    good: Snapshot
+    moments: Array
+    step: int
+    epoch: int
+    updates: int
+    run_epoch: int
+    recorded: int
+
+    @classmethod
+    def of(cls, trainer: TrainerState) -> Self:
+        state, run = trainer.state, trainer.run
+        counters = state.step, state.epoch, state.updates, run.epoch, len(run.history.epochs)
+        return cls(trainer.newest, trainer.good, state.moments.copy(), *counters)
+
+    def restore(self, trainer: TrainerState) -> None:
+        state, run = trainer.state, trainer.run
+        trainer.job.model.restore(self.newest)
+        trainer.newest, trainer.good, trainer.done = self.newest, self.good, NOTHING
+        state.moments[...] = self.moments
+        state.step, state.epoch, state.updates = self.step, self.epoch, self.updates
+        run.epoch = self.run_epoch
+        run.history.shorten(self.recorded)
+
+
+class Stretches:
+    """Trains stretches of epochs of one run, where its options allow that.
+
+    Between two stretches the loop trains an epoch itself: after a divergence it knows the last good
+    weights from the epoch before.
+
+    Parameters
+    ----------
+    trainer : TrainerState
+    config : TrainConfig
+    log : Logger
+        It writes of each epoch if it is enabled for debugging.
+    """
+
+    def __init__(self, trainer: TrainerState, config: TrainConfig, log: logging.Logger) -> None:
+        job = trainer.job
+        self._trainer, self._config = trainer, config
+        self._before: _Before | None = None
+        self._next = 1
+        self._possible = (
+            not job.callbacks
+            and job.validation is None
+            and not job.checkpointer.active
+            and not isinstance(config.optimizer.schedule, ReduceOnPlateau)
+            and not log.isEnabledFor(logging.DEBUG)
+            and job.engine.trains_ahead(min(config.batch_size, len(job.rows)))
+        )
+
+    def observe(self, seconds: float) -> None:
+        """Learn from an epoch of the loop how long one takes."""
+        self._before = None
+        self._next = max(1, int(SECONDS / max(seconds, 1e-9)))
+
+    def train(self) -> bool:
+        """Train a stretch if there is one; return whether it is done."""
+        trainer, config = self._trainer, self._config
+        job, state, run = trainer.job, trainer.state, trainer.run
+        batches = run.batches
+        most = min(self._next, job.epochs - run.epoch, _MOST_STEPS // batches)
+        if not self._possible or self._before is not None or most < 2:
+            return False
+        began = time.perf_counter()
+        # The same coefficients as for one epoch after the other.
+        epochs, shares = np.arange(most), np.arange(batches) / batches
+        rates = state.rates(np.tile(shares, most), np.repeat(epochs, batches))
+        table = config.optimizer.step_coefficients(state.updates + 1, rates)
+        self._before = _Before.of(trainer)
+        tallies = job.engine.train_epochs(
+            job.rows,
+            config,
+            state.moments,
+            table.reshape(most, batches, -1),
+            epoch=state.epoch,
+            step=state.step,
+        )
+        if tallies[-1].steps < batches or not job.model.is_finite():
+            self.take_back()
+            return False
+        last = state.rates(np.full(most, 1.0 - 1.0 / batches), epochs)
+        self._record(tallies, last.tolist())
+        trainer.newest = trainer.good = job.model.snapshot()
+        return True
+
+    def take_back(self) -> bool:
+        """Take the newest stretch back, if the loop has not ended an epoch since."""
+        if self._before is None:
+            return False
+        self._before.restore(self._trainer)
+        self._before, self._possible = None, False
+        return True
+
+    def _record(self, tallies: list[LossSums], rates: list[float]) -> None:
+        """Write the metrics of the epochs to the history, and count epochs and steps."""
+        job, state, run = self._trainer.job, self._trainer.state, self._trainer.run
+        for tally, rate in zip(tallies, rates, strict=True):
+            logs = measure(tally, job.loss, job.target_variance, "")
+            logs["learning_rate"] = rate
+            state.epoch += 1
+            run.history.append(state.epoch, logs)
+        run.epoch += len(tallies)
+        state.advance(len(tallies) * run.batches)

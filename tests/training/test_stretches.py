@@ -1,0 +1,251 @@
+"""Many short epochs in one compiled call have the bits of epochs one by one."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastnet as fn
+from fastnet.backends.base import Engine, TrainConfig
+from fastnet.nn.losses import MSE
+from fastnet.training import stretches
+from tests.networks import Bench, random_parameters, random_rows, usable_backends
+from tests.on_backends import everything, on_host, same
+
+RNG = np.random.default_rng(8)
+X = RNG.standard_normal((23, 3))
+Y = X @ [1.0, -2.0, 0.5] + 0.1
+LABELS = np.arange(23) % 3
+
+LAYERS: dict[str, list[Any]] = {
+    "tiny": [fn.Dense(4, "tanh"), fn.Dense(1)],
+    "wide": [fn.Dense(40, "relu"), fn.Dense(33, "gelu"), fn.Dense(1)],
+    "norms and dropout": [
+        fn.Dense(8, "tanh"),
+        fn.BatchNorm("relu"),
+        fn.Dropout(0.3),
+        fn.LayerNorm(),
+        fn.Dense(1),
+    ],
+}
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": fn.SGD(0.01, momentum=0.9, nesterov=True),
+    "adam, decay": fn.AdamW(fn.schedules.Cosine(0.01, epochs=61), weight_decay=0.1),
+    "rmsprop": fn.RMSprop(fn.schedules.Exponential(0.003, 0.97)),
+    "clipped": fn.Adam(fn.schedules.CosLog(0.02, epochs=70), clip_norm=0.5, l2=0.01),
+    "lion": fn.Lion(fn.schedules.Step(0.003, every=13)),
+}
+
+
+class Calls:
+    """Counts the epochs that an engine trained at once, and says how many those are."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+        self.epochs = 0
+        whole = stretches.Stretches.observe
+
+        def observe(one: Any, seconds: float) -> None:
+            whole(one, seconds)
+            one._next = length
+
+        monkeypatch.setattr(stretches.Stretches, "observe", observe)
+        kind = type(fn.Network([1, 1], backend="numba").engine())
+        train = kind.train_epochs
+
+        def train_epochs(engine: Any, rows: Any, config: Any, *rest: Any, **how: Any) -> Any:
+            self.epochs += len(rest[1])
+            return train(engine, rows, config, *rest, **how)
+
+        monkeypatch.setattr(kind, "train_epochs", train_epochs)
+
+
+def fit(layers: Any, *, watched: bool, outputs: Any = Y, **how: Any) -> fn.Network:
+    """Train a network, epoch by epoch if it is watched."""
+    net = fn.Network(layers, inputs=3, backend="numba", seed=5)
+    callbacks = [fn.Callback()] if watched else []
+    net.fit(X, outputs, callbacks=callbacks, **how)
+    return net
+
+
+def assert_same(one: fn.Network, other: fn.Network) -> None:
+    assert same(everything(one), everything(other))
+    a, b = one.optimizer_state, other.optimizer_state
+    assert a is not None
+    assert b is not None
+    assert (a.step, a.epoch, a.updates) == (b.step, b.epoch, b.updates)
+    assert one.history is not None
+    assert other.history is not None
+    assert one.history.epochs == other.history.epochs
+    assert one.history.records == other.history.records
+
+
+@pytest.mark.parametrize("length", [2, 7, 1000])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+def test_bits_and_history_are_those_of_epochs_one_by_one(
+    layers: Any, optimizer: Any, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(monkeypatch, length)
+    for batch_size in (None, 7):
+        how = {"optimizer": optimizer, "batch_size": batch_size, "epochs": 67}
+        whole = fit(layers, watched=True, **how)
+        assert calls.epochs == 0
+        parts = fit(layers, watched=False, **how)
+        assert calls.epochs >= 40
+        assert_same(whole, parts)
+        # The counters go on in a further training.
+        for net, callbacks in ((whole, [fn.Callback()]), (parts, [])):
+            net.fit(X, Y, **(how | {"callbacks": callbacks, "epochs": 9}))
+        assert_same(whole, parts)
+        calls.epochs = 0
+
+
+def test_classes_weights_and_rates_of_layers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Calls(monkeypatch, 50)
+    layers = [fn.Dense(5, "silu", weight_rate=0.5, bias_rate=0.0), fn.Dense(3, "softmax")]
+    how: dict[str, Any] = {
+        "outputs": LABELS,
+        "epochs": 60,
+        "sample_weight": np.arange(23) % 4,
+        "shuffle": False,
+    }
+    assert_same(fit(layers, watched=True, **how), fit(layers, watched=False, **how))
+    assert calls.epochs == 58  # one, 50, one, and the last 8
+
+
+@pytest.mark.parametrize("length", [2, 3, 10, 40])
+@pytest.mark.parametrize("rate", [0.3, 0.9, 3.0, 1e4, 1e30])
+def test_a_divergence_is_found_where_it_is(
+    rate: float, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Calls(monkeypatch, length)
+    found = []
+    for watched in (True, False):
+        net = fn.Network([3, 1], backend="numba", seed=5)
+        how: dict[str, Any] = {"optimizer": fn.SGD(rate), "batch_size": None, "epochs": 400}
+        callbacks = [fn.Callback()] if watched else []
+        try:
+            net.fit(X, Y, callbacks=callbacks, **how)
+        except fn.DivergenceError as error:
+            place: Any = error.epoch, error.step, str(error)
+        else:
+            place = None
+        found.append((place, everything(net), net.history.records, net.optimizer_state))
+    (a, arrays, records, state), (b, others, other_records, other_state) = found
+    assert (a is None) == (rate == 0.3)
+    assert a == b
+    assert same(arrays, others)
+    assert records == other_records
+    assert (state.step, state.epoch, state.updates) == (
+        other_state.step,
+        other_state.epoch,
+        other_state.updates,
+    )
+
+
+def test_weights_that_become_infinite_are_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is finite before each update; so the weights alone show it."""
+    Calls(monkeypatch, 5)
+    found = []
+    for watched in (True, False):
+        net = fn.Network([3, 1], backend="numba", dtype="float32", seed=5)
+        rate = fn.schedules.Exponential(1e-3, 1e9)
+        with pytest.raises(fn.DivergenceError) as caught:
+            callbacks = [fn.Callback()] if watched else []
+            net.fit(X, Y, optimizer=fn.SGD(rate), batch_size=None, epochs=50, callbacks=callbacks)
+        found.append((str(caught.value), on_host(net).tolist(), net.history.records))
+    assert found[0] == found[1]
+
+
+def test_ctrl_c_ends_training_after_a_stretch(
+    monkeypatch: pytest.MonkeyPatch, usual_handler: None
+) -> None:
+    calls = Calls(monkeypatch, 20)
+    kind = type(fn.Network([1, 1], backend="numba").engine())
+    train = kind.train_epochs
+
+    def press(*args: Any, **how: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return train(*args, **how)
+
+    monkeypatch.setattr(kind, "train_epochs", press)
+    net = fn.Network([3, 1], backend="numba")
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, Y, epochs=1000)
+    assert calls.epochs == 20
+    assert net.history is not None
+    assert net.history.epochs == [*range(1, 22)]
+    assert net.history.stop_reason == "interrupted"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"callbacks": [fn.Callback()]},
+        {"validation_data": (X, Y)},
+        {"early_stopping": 3, "validation_split": 0.2},
+        {"verbose": True},
+        {"optimizer": fn.SGD(fn.schedules.ReduceOnPlateau(0.01))},
+        {"checkpoint": "run"},
+    ],
+    ids=lambda how: next(iter(how)),
+)
+def test_what_looks_at_an_epoch_gets_each(
+    how: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls = Calls(monkeypatch, 10)
+    fn.Network([3, 1], backend="numba").fit(X, Y, **({"epochs": 30, "batch_size": None} | how))
+    assert calls.epochs == 0
+
+
+def test_the_log_of_epochs_is_whole(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = Calls(monkeypatch, 10)
+    with caplog.at_level(logging.DEBUG, "fastnet"):
+        fn.Network([3, 1], backend="numba").fit(X, Y, epochs=12, batch_size=None)
+    assert calls.epochs == 0
+    assert sum(one.message.startswith("epoch ") for one in caplog.records) == 12
+
+
+@pytest.mark.parametrize("name", usable_backends())
+@pytest.mark.parametrize("width", [3, 300])
+def test_an_engine_trains_epochs_as_the_composed_ones(name: str, width: int) -> None:
+    bench = Bench(usable_backends()[name], np.dtype("f4"))
+    plan = fn.Network([3, width, 1], activation="tanh", backend="numpy").plan
+    config = TrainConfig(MSE(), fn.Adam(0.01), 64, seed=3, shuffle=True)
+    rows = bench.rows(random_rows(plan, MSE(), 150))
+    table = config.optimizer.step_coefficients(1, np.full(12, 0.01)).reshape(4, 3, -1)
+    results = []
+    for train in (Engine.train_epochs, None):
+        engine = bench.engine(plan, random_parameters(plan))
+        moments = bench.moments(config, plan)
+        method = train or type(engine).train_epochs
+        tallies = method(engine, rows, config, moments, table, epoch=2, step=6)
+        results.append((tallies, bench.get(engine.parameters), bench.get(moments)))
+    (tallies, *arrays), (others, *other_arrays) = results
+    assert [one.steps for one in tallies] == [3, 3, 3, 3]
+    assert tallies == others
+    assert all(map(np.array_equal, arrays, other_arrays))
+
+
+def test_epochs_after_a_loss_that_is_not_finite_have_no_steps() -> None:
+    config = TrainConfig(MSE(), fn.SGD(1e30), 64, seed=3, shuffle=False)
+    for name in ("numpy", "numba"):
+        bench = Bench(usable_backends()[name], np.dtype("f4"))
+        plan = fn.Network([3, 1], backend="numpy").plan
+        engine = bench.engine(plan, random_parameters(plan))
+        table = config.optimizer.step_coefficients(1, np.full(20, 1e30)).reshape(10, 2, -1)
+        rows = bench.rows(random_rows(plan, MSE(), 128))
+        moments = bench.moments(config, plan)
+        with np.errstate(all="ignore"):
+            tallies = engine.train_epochs(rows, config, moments, table, epoch=0, step=0)
+        assert len(tallies) == 10
+        assert tallies[0].steps < 2 or tallies[1].steps < 2
+        assert [one.steps for one in tallies[2:]] == [0] * 8

@@ -293,8 +293,8 @@ class Engine(ABC):
                 done += 1
         return LossSums(loss, score, weight, done)
 
-    def trains_ahead(self, batch: int) -> bool:
-        """Return whether `train_epochs` saves time with batches of so many rows."""
+    def trains_ahead(self, batch: int, held_out: int = 0) -> bool:
+        """Return whether `train_epochs` saves time with batches and held-out rows so many."""
         return False
 
     def train_epochs(
@@ -306,8 +306,9 @@ class Engine(ABC):
         *,
         epoch: int,
         step: int,
-    ) -> list[LossSums]:
-        """Train whole epochs as `train_epoch` does, and return the sums of each.
+        held_out: Batch | None = None,
+    ) -> tuple[list[LossSums], list[LossSums]]:
+        """Train whole epochs as `train_epoch` does; evaluate the rows `held_out` after each.
 
         Parameters
         ----------
@@ -316,16 +317,21 @@ class Engine(ABC):
 
         Returns
         -------
-        list of LossSums
-            One for each epoch; those after a loss that is not finite have no steps.
+        trained, evaluated : list of LossSums
+            One for each epoch, if there are rows to evaluate; training ends after a loss that is
+            not finite, and the sums after it are 0.
         """
-        found = []
+        trained, evaluated = [], []
         for k, table in enumerate(coefficients):
             how = {"epoch": epoch + k, "step": step + k * len(table)}
-            found.append(self.train_epoch(rows, config, moments, table, **how))
-            if found[-1].steps < len(table):
+            trained.append(self.train_epoch(rows, config, moments, table, **how))
+            if trained[-1].steps < len(table):
                 break
-        return found + (len(coefficients) - len(found)) * [LossSums(0.0, 0.0, 0.0, 0)]
+            if held_out is not None:
+                evaluated.append(self.evaluate(held_out, config.loss)[0])
+        rest = len(coefficients) * [LossSums(0.0, 0.0, 0.0, 0)]
+        missing = rest[: 0 if held_out is None else len(coefficients) - len(evaluated)]
+        return trained + rest[len(trained) :], evaluated + missing
 
     def gradient(
         self, rows: Batch, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
@@ -363,12 +369,16 @@ class Engine(ABC):
 
     def blocks(self, count: int) -> Iterator[tuple[int, int]]:
         """Reserve a small workspace; yield the bounds of the blocks of rows that fit into it."""
-        per_row = (2 * self.plan.width + self.plan.inputs) * self.parameters.dtype.itemsize
-        size = min(count, max(64, self.workspace_bytes // per_row))
+        size = min(count, self.rows_of_a_block())
         if count:
             self.reserve(size)
         for start in range(0, count, size or 1):
             yield start, min(start + size, count)
+
+    def rows_of_a_block(self) -> int:
+        """Return how many rows prediction and evaluation take at once."""
+        per_row = (2 * self.plan.width + self.plan.inputs) * self.parameters.dtype.itemsize
+        return max(64, self.workspace_bytes // per_row)
 
 
 class Backend(ABC):

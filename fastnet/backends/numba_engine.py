@@ -254,8 +254,8 @@ class NumbaEngine(Engine):
             done += count
         return self.read_tally()
 
-    def trains_ahead(self, batch: int) -> bool:
-        return self.threads_for(batch) == 1
+    def trains_ahead(self, batch: int, held_out: int = 0) -> bool:
+        return self.threads_for(batch) == 1 and held_out <= self.rows_of_a_block()
 
     def train_epochs(
         self,
@@ -266,21 +266,30 @@ class NumbaEngine(Engine):
         *,
         epoch: int,
         step: int,
-    ) -> list[LossSums]:
+        held_out: Batch | None = None,
+    ) -> tuple[list[LossSums], list[LossSums]]:
         batch = min(config.batch_size, len(rows))
-        if not self.trains_ahead(batch):
-            return super().train_epochs(
-                rows, config, moments, coefficients, epoch=epoch, step=step
-            )
+        if not self.trains_ahead(batch, 0 if held_out is None else len(held_out)):
+            how: dict[str, Any] = {"epoch": epoch, "step": step, "held_out": held_out}
+            return super().train_epochs(rows, config, moments, coefficients, **how)
         if not self._is_prepared(rows, config, moments):
             self._prepare(rows, config, moments, batch)
         epochs, batches, _ = coefficients.shape
-        tallies = np.zeros((epochs, abi.TALLY))
+        tallies, evaluated = np.zeros((2, epochs, abi.TALLY))
         self._set(epoch=epoch)
         self._point(coefficients=np.ascontiguousarray(coefficients), tally=tallies)
+        if held_out is not None:
+            # An engine of its own, whose frame describes these rows.
+            observer = NumbaEngine(self.plan, self.parameters, self.state, threads=1)
+            observer.reserve(len(held_out))
+            observer._set_loss(config.loss)
+            observer._set_rows(held_out)
+            observer._point(tally=evaluated)
+            self._set(validation=observer._frames.ctypes.data)
         self._run(kernels.TRAIN, 0, batches, step, x=epochs)
+        self._set(validation=0)
         self._point(tally=self.tally)
-        return [LossSums(*sums, int(steps)) for *sums, steps in tallies.tolist()]
+        return _sums(tallies), [] if held_out is None else _sums(evaluated)
 
     def _is_prepared(self, *what: Any) -> bool:
         """Return whether the frames still hold what `_prepare` wrote for these objects."""
@@ -380,3 +389,7 @@ class NumbaEngine(Engine):
         if key not in self._paces:
             self._paces[key] = Pace(key[0], fixed=key[1])
         return self._paces[key]
+
+
+def _sums(tallies: NDArray[np.float64]) -> list[LossSums]:
+    return [LossSums(*sums, int(steps)) for *sums, steps in tallies.tolist()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -33,16 +34,31 @@ class EvaluationSet:
         """Return loss, score and the job's metrics for these rows, with their prefix."""
         loss, prefix, targets, weight = job.loss, self.prefix, self.targets, self.weight
         tally, outputs = job.engine.evaluate(self.rows, loss)
-        spread_of = variance(targets, weight) if loss.metric == "r2" else 0.0
-        values = measure(tally, loss, spread_of, prefix)
-        several = loss.metric == "r2" and targets.shape[1] > 1
+        values = self.measure(tally, loss)
+        several = self._pools(loss)
         if job.metrics or several:
             outputs = job.model.backend_object.to_host(outputs)
-        if several:  # the tally pools the errors of all outputs
+        if several:
             values[f"{prefix}r2"] = r2(targets, outputs, weight)
         for name, metric in job.metrics:
             values[prefix + name] = metric(targets, outputs, weight)
         return values
+
+    def sums_suffice(self, job: TrainingJob) -> bool:
+        """Return whether `evaluate` needs nothing but the sums of losses and scores."""
+        return not job.metrics and not self._pools(job.loss)
+
+    def measure(self, tally: LossSums, loss: Loss) -> dict[str, float]:
+        """Return loss and score from the sums of these rows, with their prefix."""
+        return measure(tally, loss, self._variance if loss.metric == "r2" else 0.0, self.prefix)
+
+    def _pools(self, loss: Loss) -> bool:
+        """Return whether the sums pool the errors of several outputs, unlike R2."""
+        return loss.metric == "r2" and self.targets.shape[1] > 1
+
+    @cached_property
+    def _variance(self) -> float:
+        return variance(self.targets, self.weight)
 
 
 def measure(tally: LossSums, loss: Loss, target_variance: float, prefix: str) -> dict[str, float]:

@@ -242,6 +242,10 @@ class ChunkEngine:
         """Start the next tally from these sums."""
         self._sums = sums
 
+    def trains_ahead(self, batch: int, held_out: int = 0) -> bool:
+        """Return False: an epoch needs its windows."""
+        return False
+
     def train_epoch(
         self,
         rows: Any,

@@ -18,7 +18,7 @@ import numpy as np
 from fastnet.backends.base import LossSums, TrainConfig
 from fastnet.nn.batch import Array
 from fastnet.nn.schedules import ReduceOnPlateau
-from fastnet.training.evaluation import measure
+from fastnet.training.evaluation import EvaluationSet, measure
 from fastnet.training.state import NOTHING, Snapshot, TrainerState
 
 SECONDS: Final = 0.1
@@ -76,13 +76,19 @@ class Stretches:
         self._trainer, self._config = trainer, config
         self._before: _Before | None = None
         self._next = 1
+        held_out = job.validation
+        sums_suffice = isinstance(held_out, EvaluationSet) and held_out.sums_suffice(job)
+        self._held_out = held_out if sums_suffice else None
         self._possible = (
             not job.callbacks
-            and job.validation is None
+            and (job.validation is None or self._held_out is not None)
             and not job.checkpointer.active
             and not isinstance(config.optimizer.schedule, ReduceOnPlateau)
             and not log.isEnabledFor(logging.DEBUG)
-            and job.engine.trains_ahead(min(config.batch_size, len(job.rows)))
+            and job.engine.trains_ahead(
+                min(config.batch_size, len(job.rows)),
+                0 if self._held_out is None else len(self._held_out.rows),
+            )
         )
 
     def observe(self, seconds: float) -> None:
@@ -104,19 +110,20 @@ class Stretches:
         rates = state.rates(np.tile(shares, most), np.repeat(epochs, batches))
         table = config.optimizer.step_coefficients(state.updates + 1, rates)
         self._before = _Before.of(trainer)
-        tallies = job.engine.train_epochs(
+        trained, evaluated = job.engine.train_epochs(
             job.rows,
             config,
             state.moments,
             table.reshape(most, batches, -1),
             epoch=state.epoch,
             step=state.step,
+            held_out=None if self._held_out is None else self._held_out.rows,
         )
-        if tallies[-1].steps < batches or not job.model.is_finite():
+        if trained[-1].steps < batches or not job.model.is_finite():
             self.take_back()
             return False
         last = state.rates(np.full(most, 1.0 - 1.0 / batches), epochs)
-        self._record(tallies, last.tolist())
+        self._record(trained, evaluated, last.tolist())
         trainer.newest = trainer.good = job.model.snapshot()
         return True
 
@@ -128,13 +135,17 @@ class Stretches:
         self._before, self._possible = None, False
         return True
 
-    def _record(self, tallies: list[LossSums], rates: list[float]) -> None:
+    def _record(
+        self, trained: list[LossSums], evaluated: list[LossSums], rates: list[float]
+    ) -> None:
         """Write the metrics of the epochs to the history, and count epochs and steps."""
         job, state, run = self._trainer.job, self._trainer.state, self._trainer.run
-        for tally, rate in zip(tallies, rates, strict=True):
+        for k, (tally, rate) in enumerate(zip(trained, rates, strict=True)):
             logs = measure(tally, job.loss, job.target_variance, "")
+            if self._held_out is not None:
+                logs |= self._held_out.measure(evaluated[k], job.loss)
             logs["learning_rate"] = rate
             state.epoch += 1
             run.history.append(state.epoch, logs)
-        run.epoch += len(tallies)
-        state.advance(len(tallies) * run.batches)
+        run.epoch += len(trained)
+        state.advance(len(trained) * run.batches)

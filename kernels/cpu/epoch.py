@@ -74,7 +74,8 @@ def run(
     """Do one task on one thread. Python calls only this kernel, so that all tasks share code.
 
     ``TRAIN``: train on batches `first` up to `last` of an epoch, after `step` steps in all; `x` is
-    the number of epochs that do the same one after the other, each with a row of tallies.
+    the number of epochs that do the same one after the other, each with a row of tallies. After
+    each of several epochs the rows of the frame ``validation``, if any, are evaluated.
     ``FORWARD``: compute the batch of `last` rows at `x`, in training if `first` is not 0.
     ``HEAD``: compute loss and score of the batch of `last` rows, after that; add to the tally.
     ``BACKWARD``: compute the gradients, after that; `x` and `first` as for ``FORWARD``.
@@ -104,6 +105,11 @@ def run(
             train(like, ops, frame, first, last, step + epoch * (last - first))
             if doubles(frame.tally, _TALLY)[_STEPS] < last - first:
                 break
+            if frame.validation != 0:
+                held_out = frames_at(frame.validation, 1)[0]
+                held_out.tally += (_TALLY * 8) if epoch else 0
+                forward_rows(like, ops, held_out, held_out.x, _ZERO, held_out.rows, _FALSE, _ZERO)
+                head(like, ops, held_out, held_out.rows)
     elif task == FORWARD:
         forward_rows(like, ops, frame, x, _ZERO, last, first != 0, step)
     elif task == HEAD:

@@ -68,6 +68,7 @@ FRAME: Final = np.dtype(
         ("shuffle", np.int64),
         ("seed", np.uint64),
         ("epoch", np.int64),
+        ("validation", np.int64),  # a frame of rows to evaluate after each epoch, or 0
         # The threads.
         ("thread", np.int64),
         ("threads", np.int64),

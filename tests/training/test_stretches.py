@@ -93,6 +93,8 @@ def test_bits_and_history_are_those_of_epochs_one_by_one(
     calls = Calls(monkeypatch, length)
     for batch_size in (None, 7):
         how = {"optimizer": optimizer, "batch_size": batch_size, "epochs": 67}
+        if batch_size is None:
+            how["validation_data"] = (X[:9] + 1, Y[:9], np.arange(9) % 4)
         whole = fit(layers, watched=True, **how)
         assert calls.epochs == 0
         parts = fit(layers, watched=False, **how)
@@ -113,6 +115,7 @@ def test_classes_weights_and_rates_of_layers_too(monkeypatch: pytest.MonkeyPatch
         "epochs": 60,
         "sample_weight": np.arange(23) % 4,
         "shuffle": False,
+        "validation_split": 0.2,
     }
     assert_same(fit(layers, watched=True, **how), fit(layers, watched=False, **how))
     assert calls.epochs == 58  # one, 50, one, and the last 8
@@ -187,7 +190,7 @@ def test_ctrl_c_ends_training_after_a_stretch(
     "how",
     [
         {"callbacks": [fn.Callback()]},
-        {"validation_data": (X, Y)},
+        {"validation_data": (X, Y), "metrics": ["mae"]},
         {"early_stopping": 3, "validation_split": 0.2},
         {"verbose": True},
         {"optimizer": fn.SGD(fn.schedules.ReduceOnPlateau(0.01))},
@@ -221,16 +224,18 @@ def test_an_engine_trains_epochs_as_the_composed_ones(name: str, width: int) -> 
     plan = fn.Network([3, width, 1], activation="tanh", backend="numpy").plan
     config = TrainConfig(MSE(), fn.Adam(0.01), 64, seed=3, shuffle=True)
     rows = bench.rows(random_rows(plan, MSE(), 150))
+    held_out = bench.rows(random_rows(plan, MSE(), 37))
     table = config.optimizer.step_coefficients(1, np.full(12, 0.01)).reshape(4, 3, -1)
     results = []
     for train in (Engine.train_epochs, None):
         engine = bench.engine(plan, random_parameters(plan))
         moments = bench.moments(config, plan)
         method = train or type(engine).train_epochs
-        tallies = method(engine, rows, config, moments, table, epoch=2, step=6)
+        tallies = method(engine, rows, config, moments, table, epoch=2, step=6, held_out=held_out)
         results.append((tallies, bench.get(engine.parameters), bench.get(moments)))
     (tallies, *arrays), (others, *other_arrays) = results
-    assert [one.steps for one in tallies] == [3, 3, 3, 3]
+    assert [one.steps for one in tallies[0]] == [3, 3, 3, 3]
+    assert len(tallies[1]) == 4
     assert tallies == others
     assert all(map(np.array_equal, arrays, other_arrays))
 
@@ -245,7 +250,8 @@ def test_epochs_after_a_loss_that_is_not_finite_have_no_steps() -> None:
         rows = bench.rows(random_rows(plan, MSE(), 128))
         moments = bench.moments(config, plan)
         with np.errstate(all="ignore"):
-            tallies = engine.train_epochs(rows, config, moments, table, epoch=0, step=0)
+            tallies, none = engine.train_epochs(rows, config, moments, table, epoch=0, step=0)
         assert len(tallies) == 10
+        assert none == []
         assert tallies[0].steps < 2 or tallies[1].steps < 2
         assert [one.steps for one in tallies[2:]] == [0] * 8

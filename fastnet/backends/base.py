@@ -378,7 +378,7 @@ class Engine(ABC):
     def rows_of_a_block(self) -> int:
         """Return how many rows prediction and evaluation take at once."""
         per_row = (2 * self.plan.width + self.plan.inputs) * self.parameters.dtype.itemsize
-        return max(64, self.workspace_bytes // per_row)
+        return int(max(64, self.workspace_bytes // per_row))
 
 
 class Backend(ABC):

@@ -392,4 +392,5 @@ class NumbaEngine(Engine):
 
 
 def _sums(tallies: NDArray[np.float64]) -> list[LossSums]:
-    return [LossSums(*sums, int(steps)) for *sums, steps in tallies.tolist()]
+    rows: list[list[float]] = tallies.tolist()
+    return [LossSums(loss, score, weight, int(steps)) for loss, score, weight, steps in rows]

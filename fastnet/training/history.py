@@ -77,7 +77,8 @@ class History(Mapping[str, list[float]]):
     def shorten(self, epochs: int) -> None:
         """Keep so many epochs, and forget those after them."""
         newer = len(self.epochs) - epochs
-        for values in (self.epochs, *self.records.values()):
+        del self.epochs[epochs:]
+        for values in self.records.values():
             del values[len(values) - newer :]
 
     def last(self) -> dict[str, float]:

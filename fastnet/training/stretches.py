@@ -1,9 +1,9 @@
 """Short epochs: many of them in one compiled call, where nothing has to happen in between.
 
-An epoch of a few rows takes a microsecond, and what Python does around it takes fifty. So `Stretches`
-hands the engine as many whole epochs as take about a tenth of a second. The results have the bits of
-epochs one by one. If a loss or a weight is not finite, the stretch is taken back: the loop trains it
-again epoch by epoch, and so finds where that happened.
+An epoch of a few rows takes a microsecond, and what Python does around it takes fifty. So
+`Stretches` hands the engine as many whole epochs as take about a tenth of a second. The results
+have the bits of epochs one by one. If a loss or a weight is not finite, the stretch is taken back:
+the loop trains it again epoch by epoch, and so finds where that happened.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ class Stretches:
         self._trainer, self._config = trainer, config
         self._before: _Before | None = None
         self._next = 1
-        held_out = job.validation
-        sums_suffice = isinstance(held_out, EvaluationSet) and held_out.sums_suffice(job)
-        self._held_out = held_out if sums_suffice else None
+        self._held_out: EvaluationSet | None = None
+        if isinstance(job.validation, EvaluationSet) and job.validation.sums_suffice(job):
+            self._held_out = job.validation
         self._possible = (
             not job.callbacks
             and (job.validation is None or self._held_out is not None)

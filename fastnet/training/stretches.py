@@ -92,9 +92,9 @@ class Stretches:
         )
 
     def observe(self, seconds: float) -> None:
-        """Learn from an epoch of the loop how long one takes."""
+        """Learn from an epoch of the loop how long one takes at most."""
         self._before = None
-        self._next = max(1, int(SECONDS / max(seconds, 1e-9)))
+        self._next = max(self._next, int(SECONDS / max(seconds, 1e-9)))
 
     def train(self) -> bool:
         """Train a stretch if there is one; return whether it is done."""
@@ -125,6 +125,8 @@ class Stretches:
         last = state.rates(np.full(most, 1.0 - 1.0 / batches), epochs)
         self._record(trained, evaluated, last.tolist())
         trainer.newest = trainer.good = job.model.snapshot()
+        seconds = max(time.perf_counter() - began, 1e-9)
+        self._next = max(1, min(int(most * SECONDS / seconds), 8 * most))
         return True
 
     def take_back(self) -> bool:

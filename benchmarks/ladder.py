@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fastnet.errors import InputError, suggest
+from fastnet.utils.names import ActivationName
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Rung:
 
     name: str
     sizes: tuple[int, ...]
-    activation: str = "relu"
+    activation: ActivationName = "relu"
     batch: int | None = None
     gpu_batch: int | None = None
     rows: int = 0

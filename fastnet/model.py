@@ -26,6 +26,7 @@ from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.utils import memory
+from fastnet.utils.names import Auto, BackendName, DTypeName, PrecisionName
 from fastnet.utils.one_thread import OneThread
 from fastnet.utils.param_validation import copy_into, refuse_masked
 
@@ -88,10 +89,10 @@ class Model:
         self,
         plan: Plan,
         *,
-        dtype: str | type | np.dtype[Any] = "float32",
+        dtype: DTypeName | type | np.dtype[Any] = "float32",
         seed: int = 0,
-        backend: str = "auto",
-        precision: str = "float32",
+        backend: BackendName | Auto = "auto",
+        precision: PrecisionName = "float32",
         device: int | None = None,
     ) -> None:
         self.plan = plan
@@ -106,7 +107,7 @@ class Model:
         self._set_backend(chosen, precision)
         self.initialize()
 
-    def _set_backend(self, backend: Backend, precision: str) -> None:
+    def _set_backend(self, backend: Backend, precision: PrecisionName) -> None:
         backends.check_precision(backend, precision, self.dtype)
         self.backend_object, self.precision = backend, precision
         self._local, self.alone = threading.local(), OneThread()
@@ -263,7 +264,13 @@ class Model:
 
     # --- moving and copying ----------------------------------------------------------------------
 
-    def to(self, backend: str, *, precision: str | None = None, device: int | None = None) -> Self:
+    def to(
+        self,
+        backend: BackendName | Auto,
+        *,
+        precision: PrecisionName | None = None,
+        device: int | None = None,
+    ) -> Self:
         """Return the network on another backend, with its optimizer state.
 
         None keeps the present `precision`. If nothing changes, the network itself is returned.
@@ -280,7 +287,7 @@ class Model:
 
     __copy__ = copy
 
-    def _copy_to(self, target: Backend, precision: str) -> Self:
+    def _copy_to(self, target: Backend, precision: PrecisionName) -> Self:
         def move(values: Array) -> Array:
             return target.own(self.backend_object.to_host(values))
 

@@ -48,6 +48,15 @@ from fastnet.training.history import History
 from fastnet.training.state import TrainingJob
 from fastnet.training.steps import Steps
 from fastnet.utils.arguments import answers
+from fastnet.utils.names import (
+    ActivationName,
+    Auto,
+    BackendName,
+    DTypeName,
+    OptimizerName,
+    PrecisionName,
+    StreamOptimizerName,
+)
 from fastnet.utils.param_validation import check_flag, check_float, check_int
 
 Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike] | Dataset
@@ -117,13 +126,13 @@ class Network(Model):
         layers: Sequence[int] | Sequence[Layer],
         *,
         inputs: int | None = None,
-        activation: str | None = None,
-        output_activation: str | None = None,
+        activation: ActivationName | None = None,
+        output_activation: ActivationName | None = None,
         loss: AnyLoss | None = None,
-        dtype: str | type | np.dtype[Any] = "float32",
+        dtype: DTypeName | type | np.dtype[Any] = "float32",
         seed: int = 0,
-        backend: str = "auto",
-        precision: str = "float32",
+        backend: BackendName | Auto = "auto",
+        precision: PrecisionName = "float32",
         device: int | None = None,
     ) -> None:
         plan = make_plan(*_read_layers(layers, inputs, activation, output_activation))
@@ -141,7 +150,7 @@ class Network(Model):
         y: ArrayLike | None = None,
         *,
         loss: AnyLoss | None = None,
-        optimizer: str | Optimizer | LBFGS = "adam",
+        optimizer: OptimizerName | Optimizer | LBFGS = "adam",
         epochs: int = 10,
         batch_size: int | None = 128,
         validation_data: Pair | Chunks | None = None,
@@ -310,7 +319,7 @@ class Network(Model):
         y: ArrayLike | None = None,
         *,
         loss: AnyLoss | None = None,
-        optimizer: str | Optimizer = "adam",
+        optimizer: StreamOptimizerName | Optimizer = "adam",
         sample_weight: ArrayLike | None = None,
     ) -> float:
         """Take one training step on these rows, as one batch.
@@ -421,7 +430,7 @@ class Network(Model):
 
     def update(
         self,
-        optimizer: str | Optimizer = "adam",
+        optimizer: StreamOptimizerName | Optimizer = "adam",
         *,
         gradients: Gradients | Mapping[str, ArrayLike] | ArrayLike | None = None,
         steps_per_epoch: int = 1,
@@ -671,7 +680,7 @@ class Network(Model):
 
 
 def load(
-    path: str | PathLike[str], *, backend: str = "auto", loss: AnyLoss | None = None
+    path: str | PathLike[str], *, backend: BackendName | Auto = "auto", loss: AnyLoss | None = None
 ) -> Network:
     """Load a network that ``net.save`` wrote, on any backend.
 
@@ -725,8 +734,8 @@ def _restore(network: Network, path: str | PathLike[str], training: TrainingStat
 def _read_layers(
     layers: Sequence[int] | Sequence[Layer],
     inputs: int | None,
-    activation: str | None,
-    output_activation: str | None,
+    activation: ActivationName | None,
+    output_activation: ActivationName | None,
 ) -> tuple[int, tuple[Layer, ...]]:
     """Return inputs and layers from either form of the argument `layers`."""
     try:

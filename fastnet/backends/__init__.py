@@ -9,10 +9,11 @@ from typing import Any, Final
 from fastnet.backends.base import PRECISIONS, Backend
 from fastnet.errors import BackendUnavailableError, InputError, suggest
 from fastnet.nn.plan import Plan
+from fastnet.utils.names import Auto, BackendName
 from fastnet.utils.param_validation import check_int
 
 # Modules are imported on first use: importing fastnet loads neither Numba nor CuPy.
-_HOMES: Final = {
+_HOMES: Final[dict[BackendName, tuple[str, str]]] = {
     "numpy": ("fastnet.backends.numpy_backend", "NumpyBackend"),
     "numba": ("fastnet.backends.numba_backend", "NumbaBackend"),
     "cupy": ("fastnet.backends.gpu.backend", "CupyBackend"),
@@ -27,7 +28,7 @@ This is an estimate until the CuPy backend has been timed on a GPU.
 """
 
 
-def find(name: str) -> Backend:
+def find(name: BackendName) -> Backend:
     """Return the backend of that name, whether or not it can run here."""
     if not isinstance(name, str) or name not in _HOMES:
         raise InputError(f"unknown backend {name!r}{suggest(name, (*NAMES, 'auto'))}")
@@ -35,13 +36,13 @@ def find(name: str) -> Backend:
 
 
 @cache
-def _load(name: str) -> Backend:
+def _load(name: BackendName) -> Backend:
     module, class_name = _HOMES[name]
     backend: Backend = getattr(importlib.import_module(module), class_name)()
     return backend
 
 
-def get_backend(name: str) -> Backend:
+def get_backend(name: BackendName) -> Backend:
     """Return the backend of that name.
 
     Raises
@@ -59,7 +60,7 @@ def get_backend(name: str) -> Backend:
     return backend
 
 
-def available_backends() -> dict[str, str | None]:
+def available_backends() -> dict[BackendName, str | None]:
     """Return, for every backend, None when it can run here, else the reason why not.
 
     Examples
@@ -72,7 +73,7 @@ def available_backends() -> dict[str, str | None]:
 
 
 def choose(
-    name: str, plan: Plan, *, precision: str = "float32", device: int | None = None
+    name: BackendName | Auto, plan: Plan, *, precision: str = "float32", device: int | None = None
 ) -> Backend:
     """Return the backend of that name; for ``"auto"`` the one that suits the network.
 

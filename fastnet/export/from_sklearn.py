@@ -18,8 +18,9 @@ from fastnet.nn import losses
 from fastnet.nn.layers import Dense
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.scaler import Scaler
+from fastnet.utils.names import ActivationName, Auto, BackendName
 
-_NAMES: Final = {
+_NAMES: Final[dict[str, ActivationName]] = {
     "identity": "identity",
     "logistic": "sigmoid",
     "tanh": "tanh",
@@ -44,7 +45,7 @@ _SCALERS: Final[dict[str, Callable[[Any], tuple[Any, Any]]]] = {
 """The mean and the scale of ``(x - mean) / scale`` that a fitted scaler computes."""
 
 
-def from_sklearn(estimator: Any, *, backend: str = "auto") -> Network:
+def from_sklearn(estimator: Any, *, backend: BackendName | Auto = "auto") -> Network:
     """Return a fitted estimator as a network with the same predictions.
 
     The names of the classes come with it, and scalers before it become the network's `Scaler`.
@@ -94,13 +95,13 @@ def _steps(estimator: Any) -> list[Any]:
     return [step for part in parts for step in _steps(part)]
 
 
-def _own(estimator: Any, backend: str) -> Network:
+def _own(estimator: Any, backend: BackendName | Auto) -> Network:
     """Return a copy of the network of one of fastnet's estimators."""
     network: Network = estimator.network_.copy()
     return network.to(backend)
 
 
-def _perceptron(estimator: Any, backend: str) -> Network:
+def _perceptron(estimator: Any, backend: BackendName | Auto) -> Network:
     """Return a network with the weights of a perceptron."""
     weights, biases = estimator.coefs_, estimator.intercepts_
     *hidden, last = (w.shape[1] for w in weights)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fastnet.errors import InputError, nearest
 from fastnet.kernels import abi
 from fastnet.nn import gelu
+from fastnet.utils.names import ActivationName, InitializerName
 
 Array = NDArray[Any]
 
@@ -47,13 +48,13 @@ class Activation:
         ever: `to_stored` and `from_stored` are between it and the name that users write.
     """
 
-    name: str
+    name: ActivationName
     code: int
     formula: str
     forward: Callable[[Array, Array, Array, Array], None]
     backward: Callable[[Array, Array, Array, Array, Array, Array, Array], None]
     keeps_z: bool = False
-    initializer: str = "glorot_uniform"
+    initializer: InitializerName = "glorot_uniform"
     output_only: bool = False
     stored: str = ""
 
@@ -321,7 +322,7 @@ ACTIVATIONS: Final[dict[str, Activation]] = {row.name: row for row in _ROWS}
 BY_CODE: Final[dict[int, Activation]] = {row.code: row for row in _ROWS}
 
 
-_STORED: Final = {row.name: row.stored for row in _ROWS if row.stored}
+_STORED: Final[dict[str, str]] = {row.name: row.stored for row in _ROWS if row.stored}
 _NAMED: Final = {stored: name for name, stored in _STORED.items()}
 
 

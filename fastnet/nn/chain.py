@@ -7,11 +7,14 @@ from typing import Any
 from fastnet.errors import InputError
 from fastnet.nn import activations
 from fastnet.nn.layers import Dense, Layer, Residual, require_layer
+from fastnet.utils.names import ActivationName
 from fastnet.utils.param_validation import LARGEST, check_int
 
 
 def chain(
-    sizes: list[int] | tuple[int, ...], activation: str, output_activation: str
+    sizes: list[int] | tuple[int, ...],
+    activation: ActivationName,
+    output_activation: ActivationName,
 ) -> tuple[int, tuple[Layer, ...]]:
     """Return the inputs and the dense layers of the short form ``[inputs, hidden..., outputs]``."""
     if len(sizes) < 2:

@@ -25,12 +25,13 @@ from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.batch import Array
 from fastnet.nn.loss_arrays import LossArrays
 from fastnet.nn.losses import Loss
+from fastnet.utils.names import ActivationName, LossName
 from fastnet.utils.serialize import read_fields, read_value
 
 LossFunction = Callable[[Any, Any], tuple[Any, Any]]
 """``f(output, target) -> (loss, gradient)``."""
 
-AnyLoss = str | Loss | LossFunction
+AnyLoss = LossName | Loss | LossFunction
 
 _KIND: Final = "function"
 
@@ -50,7 +51,7 @@ class FunctionLoss(Loss):
 
     function: LossFunction | None
     function_name: str
-    activation: str
+    activation: ActivationName
 
     name: ClassVar[str] = _KIND
     formula: ClassVar[str] = "what the function returns"
@@ -58,7 +59,7 @@ class FunctionLoss(Loss):
     metric: ClassVar[Literal["accuracy", "r2"] | None] = None
 
     @property
-    def output_activation(self) -> str:
+    def output_activation(self) -> ActivationName:
         return self.activation
 
     @property
@@ -150,7 +151,7 @@ class FunctionLoss(Loss):
         )
 
 
-def get(loss: AnyLoss | None, output_activation: str) -> Loss:
+def get(loss: AnyLoss | None, output_activation: ActivationName) -> Loss:
     """Return the loss for a name, an instance, a function or None, as `losses.get` does.
 
     Raises
@@ -169,7 +170,7 @@ def get(loss: AnyLoss | None, output_activation: str) -> Loss:
     return losses.get(None, output_activation) if made is None else made
 
 
-def read(loss: AnyLoss | None, output_activation: str) -> Loss | None:
+def read(loss: AnyLoss | None, output_activation: ActivationName) -> Loss | None:
     """Return the loss that a network may have: None, or of a function that is not known, too."""
     if loss is None:
         return None
@@ -188,7 +189,7 @@ def to_dict(loss: Loss) -> dict[str, Any]:
     return losses.to_dict(loss)
 
 
-def from_dict(values: Any, output_activation: str) -> Loss:
+def from_dict(values: Any, output_activation: ActivationName) -> Loss:
     """Return the loss that `to_dict` described; raise `InputError` for anything else."""
     if isinstance(values, dict) and values.get("loss") == _KIND:
         fields = read_fields(values, "a loss that is a function", ("loss", "function_name"))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn import random
+from fastnet.utils.names import InitializerName
 
 NORMAL_DEVIATION: Final = 0.05
 """Standard deviation of the plain ``normal`` initialiser."""
@@ -38,14 +39,16 @@ _VARIANCES: Final[dict[str, tuple[Callable[[int, int], float], str]]] = {
 INITIALIZERS: Final = tuple(_VARIANCES)
 
 
-def check(name: str) -> str:
+def check(name: InitializerName) -> InitializerName:
     """Return `name`; raise `InputError` with the nearest known name if it is unknown."""
     if not isinstance(name, str) or name not in _VARIANCES:
         raise InputError(f"unknown initializer {name!r}{suggest(name, _VARIANCES)}")
     return name
 
 
-def draw(name: str, inputs: int, outputs: int, *, seed: int, stream: int) -> NDArray[np.float64]:
+def draw(
+    name: InitializerName, inputs: int, outputs: int, *, seed: int, stream: int
+) -> NDArray[np.float64]:
     """Return the initial weights (I, O) of one dense layer, in float64.
 
     Parameters

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn import activations, initializers
+from fastnet.utils.names import ActivationName, InitializerName
 from fastnet.utils.param_validation import LARGEST, check_float, check_int, check_list
 from fastnet.utils.serialize import build, describe
 
@@ -45,7 +46,7 @@ class Block(NamedTuple):
 
     inputs: int
     outputs: int
-    initializer: str = "lecun_normal"
+    initializer: InitializerName = "lecun_normal"
     rate: float = 1.0
 
 
@@ -71,10 +72,10 @@ class Dense(Layer):
     """
 
     units: int
-    activation: str = "identity"
-    initializer: str | None = None
+    activation: ActivationName = "identity"
+    initializer: InitializerName | None = None
     _: KW_ONLY
-    bias_initializer: str = "zeros"
+    bias_initializer: InitializerName = "zeros"
     weight_rate: float = 1.0
     bias_rate: float = 1.0
     blocks: tuple[Block, ...] | None = None
@@ -159,7 +160,7 @@ class BatchNorm(Layer):
         Added to the variance.
     """
 
-    activation: str = "identity"
+    activation: ActivationName = "identity"
     momentum: float = 0.1
     epsilon: float = 1e-5
 
@@ -184,7 +185,7 @@ class LayerNorm(Layer):
         Added to the variance.
     """
 
-    activation: str = "identity"
+    activation: ActivationName = "identity"
     epsilon: float = 1e-5
 
     name: ClassVar[str] = "layer_norm"

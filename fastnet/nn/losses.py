@@ -25,6 +25,7 @@ from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.loss_arrays import LossArrays, derivative_by_outputs
+from fastnet.utils.names import ActivationName, LossName
 from fastnet.utils.param_validation import check_flag, check_float, shown
 from fastnet.utils.serialize import build, describe
 
@@ -57,11 +58,11 @@ class Loss(ABC):
     code: ClassVar[int]
     formula: ClassVar[str]
     output_activations: ClassVar[tuple[str, ...]]
-    fused_activation: ClassVar[str | None] = None
+    fused_activation: ClassVar[ActivationName | None] = None
     metric: ClassVar[Literal["accuracy", "r2"] | None] = "r2"
 
     @property
-    def output_activation(self) -> str:
+    def output_activation(self) -> ActivationName:
         """The default activation of the last layer for this loss."""
         return self.fused_activation or "identity"
 
@@ -169,7 +170,7 @@ class CrossEntropy(Loss):
     code: ClassVar[int] = abi.CROSS_ENTROPY
     formula: ClassVar[str] = "-log y[label]"
     output_activations: ClassVar[tuple[str, ...]] = ("softmax",)
-    fused_activation: ClassVar[str | None] = "softmax"
+    fused_activation: ClassVar[ActivationName | None] = "softmax"
     metric: ClassVar[Literal["accuracy", "r2"] | None] = "accuracy"
 
     def __post_init__(self) -> None:
@@ -230,7 +231,7 @@ class BinaryCrossEntropy(Loss):
     code: ClassVar[int] = abi.BINARY_CROSS_ENTROPY
     formula: ClassVar[str] = "-t log y - (1 - t) log(1 - y)"
     output_activations: ClassVar[tuple[str, ...]] = ("sigmoid",)
-    fused_activation: ClassVar[str | None] = "sigmoid"
+    fused_activation: ClassVar[ActivationName | None] = "sigmoid"
     metric: ClassVar[Literal["accuracy", "r2"] | None] = "accuracy"
 
     def __post_init__(self) -> None:
@@ -355,7 +356,7 @@ class Poisson(Loss):
     code: ClassVar[int] = abi.POISSON
     formula: ClassVar[str] = "y - t log y"
     output_activations: ClassVar[tuple[str, ...]] = ("exp",)
-    fused_activation: ClassVar[str | None] = "exp"
+    fused_activation: ClassVar[ActivationName | None] = "exp"
 
     def gradient(self, h: LossArrays) -> None:
         assert h.target is not None
@@ -485,7 +486,7 @@ def to_dict(loss: Loss) -> dict[str, Any]:
     return describe("loss", loss)
 
 
-def from_dict(values: Any, output_activation: str) -> Loss:
+def from_dict(values: Any, output_activation: ActivationName) -> Loss:
     """Return the loss that `to_dict` described; raise `InputError` for anything else."""
     return get(build("loss", LOSSES, values), output_activation)
 
@@ -497,7 +498,7 @@ _DEFAULT_FOR_OUTPUT: Final[dict[str, type[Loss]]] = {
 }
 
 
-def get(loss: str | Loss | None, output_activation: str) -> Loss:
+def get(loss: LossName | Loss | None, output_activation: ActivationName) -> Loss:
     """Return the loss for a name, an instance or None, checked against the output activation.
 
     None gives the usual loss of the output activation: cross-entropy for softmax, binary

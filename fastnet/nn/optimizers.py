@@ -28,6 +28,7 @@ from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn import schedules
 from fastnet.nn.schedules import Schedule
+from fastnet.utils.names import OptimizerName
 from fastnet.utils.param_validation import check_flag, check_float, check_int, shown
 
 Array = NDArray[Any]
@@ -436,7 +437,7 @@ OPTIMIZERS: Final[dict[str, type[Optimizer] | type[LBFGS]]] = {
 }
 
 
-def get(optimizer: str | Optimizer | LBFGS) -> Optimizer | LBFGS:
+def get(optimizer: OptimizerName | Optimizer | LBFGS) -> Optimizer | LBFGS:
     """Return `optimizer` itself, or a default instance of the class of that name."""
     if isinstance(optimizer, str):
         if optimizer not in OPTIMIZERS:

@@ -23,6 +23,7 @@ from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.sklearn import tables
 from fastnet.sklearn.estimator import Array, FastNetEstimator
 from fastnet.sklearn.parameters import FLOATS, dense, extending
+from fastnet.utils.names import ActivationName
 from fastnet.utils.param_validation import plain, refuse_masked
 
 
@@ -152,7 +153,7 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
             )
         return {index[plain(label)]: weight for label, weight in given.items()}
 
-    def _outputs(self) -> tuple[int, str]:
+    def _outputs(self) -> tuple[int, ActivationName]:
         if isinstance(self._loss(), CrossEntropy):
             return max(2, len(self.classes_)), "softmax"
         return (len(self.classes_) if self._several else 1), "sigmoid"

@@ -21,9 +21,10 @@ from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.learn import scales_targets
 from fastnet.sklearn import budgets, parameters, tables
 from fastnet.sklearn.parameters import dense, with_weight
-from fastnet.training.budget import ACTIVATION, AUTO, HIDDEN, Auto, Budget, warn_of_patience
+from fastnet.training.budget import ACTIVATION, AUTO, HIDDEN, Budget, warn_of_patience
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.history import History
+from fastnet.utils import names
 from fastnet.utils.param_validation import check_flag, plain
 
 Array = NDArray[Any]
@@ -108,34 +109,34 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         self,
         hidden_layers: int | Sequence[int | Layer] = HIDDEN,
         *,
-        activation: str | Sequence[str] = ACTIVATION,
-        normalization: str | None = None,
+        activation: names.ActivationName | Sequence[names.ActivationName] = ACTIVATION,
+        normalization: Literal["batch", "layer"] | None = None,
         dropout: float | Sequence[float] = 0.0,
-        initializer: str | None = None,
-        loss: str | Loss | None = None,
-        optimizer: str | Optimizer | LBFGS = AUTO,
+        initializer: names.InitializerName | None = None,
+        loss: names.LossName | Loss | None = None,
+        optimizer: names.OptimizerName | names.Auto | Optimizer | LBFGS = AUTO,
         learning_rate: float | Schedule | None = None,
         l1: float | None = None,
         l2: float | None = None,
         weight_decay: float | None = None,
         clip_norm: float | None = None,
-        epochs: int | Auto = AUTO,
-        batch_size: int | Auto | None = AUTO,
+        epochs: int | names.Auto = AUTO,
+        batch_size: int | names.Auto | None = AUTO,
         shuffle: bool = True,
         validation_split: float | None = None,
-        early_stopping: bool | int | EarlyStopping | Auto | None = AUTO,
+        early_stopping: bool | int | EarlyStopping | names.Auto | None = AUTO,
         metrics: Sequence[str | Callable[[Any, Any], float]] = (),
         callbacks: Sequence[Callback | Callable[[Run], Any]] = (),
-        standardize: bool | Auto = AUTO,
+        standardize: bool | names.Auto = AUTO,
         warm_start: bool = False,
-        dtype: str | None = None,
-        backend: str = "auto",
-        precision: str = "float32",
+        dtype: names.DTypeName | None = None,
+        backend: names.BackendName | names.Auto = "auto",
+        precision: names.PrecisionName = "float32",
         device: int | None = None,
         threads: int | None = None,
         random_state: Any = None,
         verbose: bool | int = False,
-        preset: str | None = None,
+        preset: names.PresetName | None = None,
         table: bool | None = None,
         embedding_size: int | None = None,
         numeric_embedding: Literal["periodic", "piecewise"] | None = None,
@@ -301,7 +302,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
                 layers.insert(0, tables.first_layer(self, table))
             preprocessor = table
 
-        usual = "float32" if self._tabular else x.dtype
+        usual: names.DTypeName | np.dtype[Any] = "float32" if self._tabular else x.dtype
         inputs = x.shape[1] if preprocessor is None else preprocessor.inputs
         where = {name: getattr(self, name) for name in ("backend", "precision", "device")}
         dtype = usual if self.dtype is None else self.dtype
@@ -337,7 +338,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         """Return the targets of the network."""
         raise NotImplementedError
 
-    def _outputs(self) -> tuple[int, str]:
+    def _outputs(self) -> tuple[int, names.ActivationName]:
         """Return the number and the activation of the outputs."""
         raise NotImplementedError
 

@@ -28,6 +28,7 @@ from fastnet.preprocessing import weights
 from fastnet.sklearn import objectives
 from fastnet.sklearn.iterations import Iterations, rate_keeper, squared_weights
 from fastnet.sklearn.parameters import dense, extending, with_weight
+from fastnet.utils.names import Auto, BackendName
 from fastnet.utils.param_validation import refuse_masked
 
 Array = NDArray[Any]
@@ -301,7 +302,7 @@ class MLPClassifier(_OnFastnet, neural_network.MLPClassifier):
     """
 
     @extending(neural_network.MLPClassifier)
-    def __init__(self, *args: Any, backend: str = "auto", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, backend: BackendName | Auto = "auto", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.backend = backend
 
@@ -327,6 +328,6 @@ class MLPRegressor(_OnFastnet, neural_network.MLPRegressor):
     """
 
     @extending(neural_network.MLPRegressor)
-    def __init__(self, *args: Any, backend: str = "auto", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, backend: BackendName | Auto = "auto", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.backend = backend

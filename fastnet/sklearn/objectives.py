@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from fastnet.kernels import abi
 from fastnet.nn.losses import MSE, BinaryCrossEntropy, CrossEntropy, Loss, Poisson
 from fastnet.nn.optimizers import LBFGS, SGD, Adam, Optimizer
+from fastnet.utils.names import ActivationName
 
 Array = NDArray[Any]
 
-ACTIVATIONS: Final = {
+ACTIVATIONS: Final[dict[str, ActivationName]] = {
     "exp": "exp",
     "identity": "identity",
     "logistic": "sigmoid",

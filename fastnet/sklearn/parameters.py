@@ -21,6 +21,7 @@ from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 from fastnet.nn.optimizers import LBFGS, AdamW, Optimizer
 from fastnet.training.budget import AUTO, Budget
 from fastnet.training.callbacks import EarlyStopping, Run
+from fastnet.utils.names import ActivationName
 from fastnet.utils.param_validation import plain, refuse_masked
 
 Array = NDArray[Any]
@@ -137,7 +138,7 @@ def _normalization(name: Any) -> type[BatchNorm] | type[LayerNorm]:
     return NORMALIZATIONS[name]
 
 
-def output_layer(model: Any, units: int, activation: str) -> Dense:
+def output_layer(model: Any, units: int, activation: ActivationName) -> Dense:
     """Return the last layer."""
     known = ACTIVATIONS[activation].initializer if activation in ACTIVATIONS else None
     return Dense(units, activation, model.initializer or known)

@@ -16,7 +16,8 @@ from fastnet.nn.losses import CrossEntropy, GaussianNLL, Loss, Quantile
 from fastnet.preprocessing.learn import scales_targets
 from fastnet.sklearn.estimator import Array, FastNetEstimator
 from fastnet.sklearn.parameters import FLOATS, extending
-from fastnet.training.budget import AUTO, Auto, Budget
+from fastnet.training.budget import AUTO, Budget
+from fastnet.utils.names import ActivationName, Auto
 from fastnet.utils.param_validation import check_flag, plain, refuse_masked
 
 
@@ -49,7 +50,7 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
     def __init__(
         self,
         *args: Any,
-        output_activation: str | None = None,
+        output_activation: ActivationName | None = None,
         standardize_targets: bool | Auto = AUTO,
         **shared: Any,
     ) -> None:
@@ -126,14 +127,16 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
             )
         return y
 
-    def _outputs(self) -> tuple[int, str]:
+    def _outputs(self) -> tuple[int, ActivationName]:
         loss = self._loss()
         return self.n_outputs_ * loss.outputs_per_target, self._activation(loss.name)
 
-    def _activation(self, loss: str) -> str:
+    def _activation(self, loss: str) -> ActivationName:
         row = losses.LOSSES.get(loss)
-        usual = "identity" if row is None else row().output_activation
-        return usual if self.output_activation is None else str(self.output_activation)
+        given: ActivationName | None = plain(self.output_activation)
+        if given is not None:
+            return given
+        return "identity" if row is None else row().output_activation
 
     def _loss(self) -> Loss:
         given = "mse" if self.loss is None else self.loss

@@ -22,6 +22,7 @@ from fastnet.nn.schedules import CosLog, Schedule
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.training.budget import BestEpoch, Task, warn_of_patience
 from fastnet.training.callbacks import EarlyStopping
+from fastnet.utils.names import ActivationName, PresetName
 from fastnet.utils.param_validation import check_int
 
 AUTO_ROWS: Final = 1_000
@@ -48,7 +49,7 @@ class Preset:
     """
 
     hidden: tuple[int, ...]
-    activation: dict[Task, str]
+    activation: dict[Task, ActivationName]
     learning_rate: dict[Task, float]
     label_smoothing: float
     beta2: float
@@ -111,7 +112,7 @@ class Preset:
         task: Task,
         given: Overrides,
         outputs: int,
-        output_activation: str,
+        output_activation: ActivationName,
     ) -> list[Layer]:
         first = preprocessor.first_layer(given.embedding_size, scale_rate=self.scale_rate)
         made: list[Layer] = [first]
@@ -166,8 +167,8 @@ class Overrides:
     """
 
     hidden: Sequence[int] | None = None
-    activation: str | None = None
-    output_activation: str | None = None
+    activation: ActivationName | None = None
+    output_activation: ActivationName | None = None
     embedding_size: int | None = None
     loss: Loss | None = None
     optimizer: Optimizer | LBFGS | None = None
@@ -224,7 +225,7 @@ def for_rows(rows: int, *, plain: bool = False) -> Preset | None:
     return None if plain or rows < AUTO_ROWS else PRESETS["tabular"]
 
 
-def get(name: str | Preset) -> Preset:
+def get(name: PresetName | Preset) -> Preset:
     """Return the preset of that name."""
     if isinstance(name, Preset):
         return name

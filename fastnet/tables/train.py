@@ -26,6 +26,7 @@ from fastnet.tables.preset import Built, Preset, outputs_for
 from fastnet.training.budget import ACTIVATION, AUTO, HIDDEN, Budget, counted_rows
 from fastnet.training.checkpoints.writer import known_categories
 from fastnet.utils.arguments import answers
+from fastnet.utils.names import ActivationName, Auto, BackendName, DTypeName, LossName, PresetName
 from fastnet.utils.param_validation import check_list
 
 _BUDGET: Final = ("epochs", "batch_size", "validation_split", "early_stopping")
@@ -37,9 +38,9 @@ def train(
     target: Any,
     *,
     task: Literal["auto", "classification", "regression"] = "auto",
-    preset: str | Preset | None = "auto",
+    preset: PresetName | Auto | Preset | None = "auto",
     hidden: int | Sequence[int] | None = None,
-    activation: str | None = None,
+    activation: ActivationName | None = None,
     embedding_size: int | None = None,
     numeric_embedding: Literal["periodic", "piecewise"] | None = None,
     categorical: Names = (),
@@ -47,10 +48,10 @@ def train(
     weight: str | None = None,
     features: str | Sequence[str] | None = None,
     drop: str | Sequence[str] | None = None,
-    loss: str | Loss | None = None,
-    dtype: str = "float32",
+    loss: LossName | Loss | None = None,
+    dtype: DTypeName | type | np.dtype[Any] = "float32",
     seed: int = 0,
-    backend: str = "auto",
+    backend: BackendName | Auto = "auto",
     sample_weight: ArrayLike | None = None,
     validation_data: tuple[Any, ...] | None = None,
     **fit: Any,
@@ -218,7 +219,7 @@ def _given(fit: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _preset(
-    preset: str | Preset | None, rows: int, *, plain: bool, given: dict[str, Any]
+    preset: PresetName | Auto | Preset | None, rows: int, *, plain: bool, given: dict[str, Any]
 ) -> Preset | None:
     """Return the preset, or None; "auto" decides by the rows, and shortens it for very many."""
     if preset != AUTO:
@@ -234,7 +235,7 @@ def task_of(preprocessor: TablePreprocessor) -> Literal["classification", "regre
     return "regression" if preprocessor.label_names is None else "classification"
 
 
-def make_loss(preprocessor: TablePreprocessor, loss: str | Loss | None = None) -> Loss:
+def make_loss(preprocessor: TablePreprocessor, loss: LossName | Loss | None = None) -> Loss:
     """Return the loss, by default cross_entropy or mse; refuse a loss for the other task."""
     labels = preprocessor.label_names
     given = ("cross_entropy" if labels is not None else "mse") if loss is None else loss
@@ -254,7 +255,7 @@ def plain_layers(
     preprocessor: TablePreprocessor,
     loss: Loss,
     hidden: Sequence[int] | None = None,
-    activation: str | None = None,
+    activation: ActivationName | None = None,
     embedding_size: int | None = None,
     dropout: float = 0.0,
 ) -> list[Layer]:

@@ -22,9 +22,9 @@ from fastnet.nn.layers import Dense, Layer
 from fastnet.nn.optimizers import LBFGS, AdamW, Optimizer
 from fastnet.nn.schedules import Cosine, Schedule
 from fastnet.training.callbacks import DEFAULT_VALIDATION, EarlyStopping
+from fastnet.utils.names import Auto
 from fastnet.utils.param_validation import check_float, check_int
 
-Auto = Literal["auto"]
 Task = Literal["classification", "regression"]
 
 AUTO: Final = "auto"

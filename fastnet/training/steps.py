@@ -24,6 +24,7 @@ from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.schedules import ReduceOnPlateau
 from fastnet.preprocessing import validation
 from fastnet.utils import memory
+from fastnet.utils.names import StreamOptimizerName
 from fastnet.utils.param_validation import check_int, refuse_masked
 
 
@@ -96,7 +97,7 @@ class Steps:
     def update(
         self,
         model: Model,
-        optimizer: str | Optimizer,
+        optimizer: StreamOptimizerName | Optimizer,
         gradients: Any,
         steps_per_epoch: int,
     ) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 import fastnet as fn
+from fastnet import backends
+from fastnet.backends.base import PRECISIONS
 from fastnet.errors import FastNetError, InputError
 from fastnet.nn import activations, initializers, losses, optimizers
+from fastnet.nn.optimizers import OPTIMIZERS, Optimizer
+from fastnet.preprocessing.validation import dtype_of
+from fastnet.tables.preset import PRESETS
+from fastnet.utils import names
 
 LOOK_UP: dict[str, tuple[Callable[[Any], Any], str]] = {
     "activation": (activations.get, "relu"),
@@ -19,6 +25,27 @@ LOOK_UP: dict[str, tuple[Callable[[Any], Any], str]] = {
     "optimizer": (optimizers.get, "adam"),
 }
 each_kind = pytest.mark.parametrize("kind", LOOK_UP)
+
+
+@pytest.mark.parametrize(
+    ("type_of_names", "table"),
+    [
+        (names.BackendName, backends.NAMES),
+        (names.PrecisionName, PRECISIONS),
+        (names.ActivationName, activations.ACTIVATIONS),
+        (names.InitializerName, initializers.INITIALIZERS),
+        (names.LossName, losses.LOSSES),
+        (names.OptimizerName, OPTIMIZERS),
+        (
+            names.StreamOptimizerName,
+            [name for name, row in OPTIMIZERS.items() if issubclass(row, Optimizer)],
+        ),
+        (names.PresetName, PRESETS),
+        (names.DTypeName, [dtype_of(value).name for value in (np.float32, float)]),
+    ],
+)
+def test_a_type_names_what_its_table_does(type_of_names: Any, table: Any) -> None:
+    assert get_args(type_of_names) == tuple(table)
 
 
 @pytest.mark.parametrize("name", ["", "nonsense", "ADAM ", "mse mse"])

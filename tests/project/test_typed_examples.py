@@ -47,3 +47,22 @@ def test_the_examples_of_the_first_pages_are_typed(tmp_path: Path) -> None:
 def test_a_wrong_type_is_noticed(tmp_path: Path) -> None:
     wrong = "import fastnet as fn\n\nfn.Network([2, 1]).fit([[1.0, 2.0]], [1.0], shuffle='yes')\n"
     assert 'Argument "shuffle"' in findings({"wrong": wrong}, tmp_path)
+
+
+MISSPELT = """
+import fastnet as fn
+
+fn.Dense(3, initializer="he_nromal")
+net = fn.Network([2, 1], output_activation="sigmiod")
+net.to("cuda")
+net.fit([[1.0, 2.0]], [1.0], optimizer="adamax")
+net.partial_fit([[1.0, 2.0]], [1.0], optimizer="lbfgs")
+fn.tables.train({}, "y", loss="cross-entropy")
+fn.load("model", backend="torch")
+"""
+
+
+def test_a_misspelt_name_is_noticed(tmp_path: Path) -> None:
+    found = re.findall(r":(\d+): error: Argument .* has incompatible type",
+                       findings({"wrong": MISSPELT}, tmp_path))  # fmt: skip
+    assert [int(line) for line in found] == list(range(4, 11))

@@ -8,6 +8,7 @@ import click
 
 from fastnet import backends
 from fastnet.cli import options, output
+from fastnet.utils.names import BackendName
 
 PARTS = ("ladder", "startup", "widths", "kernels", "learning")
 """The parts to measure: `fastnet.benchmarks.command.PARTS` without its imports."""
@@ -79,7 +80,7 @@ def command(
     ctx: click.Context,
     parts: tuple[str, ...],
     networks: tuple[str, ...],
-    chosen: tuple[str, ...],
+    chosen: tuple[BackendName, ...],
     rivals: bool,
     quick: bool,
     threads: int | None,

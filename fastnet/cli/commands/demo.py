@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from fastnet.cli import options, output
 from fastnet.data import Dataset
 from fastnet.errors import InputError
 from fastnet.network import Network
+from fastnet.utils.names import BackendName
 
 _SIZES: Final = (64, 64, 10)
 _EPOCHS: Final = 30
@@ -121,7 +123,7 @@ def _program() -> str:
     return f"{shlex.quote(str(python))} -m fastnet"
 
 
-def _train(backend: str, digits: Dataset, seed: int) -> _Result:
+def _train(backend: BackendName, digits: Dataset, seed: int) -> _Result:
     """Train a network, after a short run that compiles and loads everything."""
     assert digits.y is not None and digits.test is not None and digits.test.y is not None
 
@@ -145,7 +147,9 @@ def _train(backend: str, digits: Dataset, seed: int) -> _Result:
     )
 
 
-def _show(results: dict[str, _Result], available: dict[str, str | None]) -> None:
+def _show(
+    results: Mapping[BackendName, _Result], available: Mapping[BackendName, str | None]
+) -> None:
     rows = [
         (
             name,

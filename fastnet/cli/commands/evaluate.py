@@ -18,6 +18,7 @@ from fastnet.inspection.calibration import calibrated_loss, uncalibrated
 from fastnet.network import Network, load
 from fastnet.nn.losses import LOSSES, Loss, Quantile
 from fastnet.nn.metrics import METRICS
+from fastnet.utils.names import Auto, BackendName
 
 _FOR_CLASSES = "accuracy", "balanced_accuracy", "precision", "recall", "f1", "calibration_error"
 _FOR_NUMBERS = ("r2", "mae", "rmse")
@@ -70,7 +71,7 @@ def command(
     loss: str | None,
     metric: tuple[str, ...],
     reading: Reading,
-    backend: str,
+    backend: BackendName | Auto,
     as_json: bool,
 ) -> None:
     """Evaluate a MODEL on DATA with targets.

@@ -14,6 +14,7 @@ from fastnet.errors import InputError
 from fastnet.network import load
 from fastnet.plotting import SUFFIXES, plot_history, plot_predictions
 from fastnet.training.history import History
+from fastnet.utils.names import Auto, BackendName
 
 _LOG: Final = ".jsonl"
 
@@ -45,7 +46,7 @@ def command(
     out: Path | None,
     target: str | None,
     reading: Reading,
-    backend: str,
+    backend: BackendName | Auto,
 ) -> None:
     """Draw learning curves, or compare predictions with targets.
 

@@ -20,6 +20,7 @@ from fastnet.data.chunk_files import expanded
 from fastnet.data.values import Values
 from fastnet.errors import InputError
 from fastnet.network import Network, load
+from fastnet.utils.names import Auto, BackendName
 
 _BLOCK: Final = 8192  # rows formatted at a time
 
@@ -69,7 +70,7 @@ def command(
     id: str | None,
     quote_formulas: bool,
     reading: Reading,
-    backend: str,
+    backend: BackendName | Auto,
 ) -> None:
     """Write a MODEL's predictions for the rows of DATA.
 

@@ -17,10 +17,11 @@ from fastnet.network import Network
 from fastnet.nn import activations
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual
 from fastnet.preprocessing.scaler import Scaler
+from fastnet.utils.names import ActivationName, Auto, BackendName
 
 Array = np.ndarray[Any, Any]
 
-_ACTIVATIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+_ACTIVATIONS: Final[dict[str, tuple[ActivationName, dict[str, Any]]]] = {
     "ReLU": ("relu", {}),
     "LeakyReLU": ("leaky_relu", {"negative_slope": abi.LEAKY_SLOPE}),
     "ELU": ("elu", {"alpha": 1.0}),
@@ -67,7 +68,7 @@ class _Chain:
             for name, values in found.items()
         }
 
-    def activate(self, name: str, where: str) -> None:
+    def activate(self, name: ActivationName, where: str) -> None:
         """Give the newest layer an activation."""
         index = len(self.layers) - 1
         while name in _COMMUTES and index >= 0 and isinstance(self.layers[index], Dropout):
@@ -82,7 +83,10 @@ class _Chain:
 
 
 def from_torch(
-    sequential: Any, *, output_activation: str | None = None, backend: str = "auto"
+    sequential: Any,
+    *,
+    output_activation: ActivationName | None = None,
+    backend: BackendName | Auto = "auto",
 ) -> Network:
     """Return an ``nn.Sequential`` as a network that predicts the same in evaluation mode.
 

@@ -22,6 +22,7 @@ from fastnet.tables import Overrides
 from fastnet.tables.train import in_units, plain_layers
 from fastnet.training.budget import ACTIVATION, Budget
 from fastnet.training.callbacks import EarlyStopping
+from fastnet.utils.names import ActivationName
 
 SCHEDULES: Final = ("constant", "cosine", "exponential", "one_cycle", "reduce_on_plateau", "step")
 
@@ -116,7 +117,9 @@ def make_loss(training: TrainingSettings, data: TrainingData) -> Loss:
     return LOSSES[name or "mse"]()
 
 
-def _layers(settings: Settings, activation: str, data: TrainingData, loss: Loss) -> list[Layer]:
+def _layers(
+    settings: Settings, activation: ActivationName, data: TrainingData, loss: Loss
+) -> list[Layer]:
     """Return the layers of a network for arrays."""
     layers: list[Layer] = []
     for units in settings.model.hidden:

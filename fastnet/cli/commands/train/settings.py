@@ -15,6 +15,7 @@ from fastnet.data import BUILT_IN
 from fastnet.data.chunk_files import expanded
 from fastnet.data.text_format import TextFormat
 from fastnet.training.checkpoints.writer import is_of_0_1
+from fastnet.utils.names import ActivationName
 
 _OF_A_PLAIN_NETWORK: Final = ("dropout", "schedule", "momentum")
 """Options that no preset has."""
@@ -88,7 +89,7 @@ class ModelSettings:
     """The layers, and their precision and backend."""
 
     hidden: tuple[int, ...]
-    activation: str | None
+    activation: ActivationName | None
     dropout: float
     embedding_size: int | None
     dtype: str

@@ -306,6 +306,18 @@ def variance(target: Array, weight: Array | None = None) -> float:
         return float(average(lambda values: np.mean((values - mean) ** 2, axis=1)))
 
 
+def majority(target: Array, weight: Array | None = None) -> tuple[int, float] | None:
+    """Return the class of the most weight and its share; None for several yes-or-no targets.
+
+    An answer that is always this class has the share as its `accuracy`.
+    """
+    if target.ndim == 2 and target.shape[1] > 1:
+        return None
+    counts = np.bincount(target if target.ndim == 1 else target[:, 0] > 0.5, weight)
+    most = int(np.argmax(counts))
+    return most, float(counts[most] / counts.sum())
+
+
 def r2_from(mean_squared_error: float, target_spread: float) -> float:
     """Return R2; for constant targets 1 if the error is exactly 0, else 0."""
     if target_spread == 0:

@@ -25,11 +25,15 @@ from fastnet.tables import preset as presets
 from fastnet.tables.preset import Built, Preset, outputs_for
 from fastnet.training.budget import ACTIVATION, AUTO, HIDDEN, Budget, counted_rows
 from fastnet.training.checkpoints.writer import known_categories
+from fastnet.training.constant_answer import warn_of_constant
 from fastnet.utils.arguments import answers
 from fastnet.utils.names import ActivationName, Auto, BackendName, DTypeName, LossName, PresetName
 from fastnet.utils.param_validation import check_list
 
 _BUDGET: Final = ("epochs", "batch_size", "validation_split", "early_stopping")
+
+_OF_LEARNING: Final = frozenset(("epochs", "batch_size", "optimizer"))
+"""With one of these it is the caller's doing how well a network learns."""
 
 
 @answers("train", also=Network.fit)
@@ -107,6 +111,12 @@ def train(
     ------
     DataError
         A column or the target is unsuitable; the message names it.
+
+    Warns
+    -----
+    FastNetWarning
+        By its score, a network trained with the default epochs, batch size and optimizer is no
+        better than a constant answer.
 
     Examples
     --------
@@ -194,7 +204,7 @@ def train(
     network.preprocessor = in_units(preprocessor, built.loss, network)
 
     names_of_target = preprocessor.target.names if preprocessor.target else ()
-    network.fit(
+    history = network.fit(
         frame,
         list(names_of_target) or target,
         sample_weight=sample_weight,
@@ -203,6 +213,8 @@ def train(
         **(given | built.fit | {"optimizer": built.optimizer}),
     )
     network.target_axes = 2  # columns are answered with columns
+    if not given.keys() & _OF_LEARNING:
+        warn_of_constant(history)
     return network
 
 

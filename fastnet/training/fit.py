@@ -266,6 +266,9 @@ def prepare(
     engine = model.engine_for(loss, options.threads)
     engine.rehearse(train.rows.part(0, batch), loss)
     job = options.job(engine, data, evaluated, metrics, variance)
+    scored = evaluated or EvaluationSet(data, train.targets, train.rows.weight, "")
+    if loss.metric == "accuracy" and isinstance(scored, EvaluationSet):  # chunks have no targets
+        job.history.majority = metric_table.majority(scored.targets, scored.weight)
 
     def rows_fingerprint() -> dict[str, Any]:
         return (

@@ -48,6 +48,10 @@ class History(Mapping[str, list[float]]):
         The metric that early stopping monitored, and its direction: ``"min"`` or ``"max"``.
     task : str or None
         ``"classification"`` or ``"regression"`` of a table's target.
+    majority : (int, float) or None
+        The most frequent class, by its index, and the accuracy of always answering it, on the rows
+        of ``val_accuracy``, or else of ``accuracy``. None without classes, for `Chunks`, and in
+        a history from a file.
     """
 
     epochs: list[int] = field(default_factory=list)
@@ -58,6 +62,7 @@ class History(Mapping[str, list[float]]):
     monitor: str | None = None
     mode: str | None = None
     task: str | None = None
+    majority: tuple[int, float] | None = None
 
     def __getitem__(self, name: str) -> list[float]:
         return self.records[name]
@@ -84,6 +89,11 @@ class History(Mapping[str, list[float]]):
     def last(self) -> dict[str, float]:
         """Return the values of the newest epoch."""
         return {name: values[-1] for name, values in self.records.items()}
+
+    def kept(self) -> dict[str, float]:
+        """Return the values of the epoch whose weights the network has."""
+        at = self.epochs.index(self.best_epoch) if self.best_epoch else -1
+        return {name: values[at] for name, values in self.records.items()}
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> History:

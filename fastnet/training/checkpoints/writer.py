@@ -183,7 +183,8 @@ class CheckpointWriter:
             return
         run, state, model = trainer.run, trainer.state, trainer.job.model
         asarray = model.backend_object.asarray
-        run.history.__dict__.update(saved.history.__dict__)
+        for name in ("epochs", "records", "seconds"):
+            setattr(run.history, name, getattr(saved.history, name))
         run.epoch, run.batch = len(run.history.epochs), saved.done.steps
         run.stopped = saved.stopped
         if run.stopped is not None:

@@ -337,14 +337,14 @@ def _conclude(
 ) -> None:
     """Write one result per line: ``test accuracy 0.8783``."""
     epochs, written = len(history.epochs), settings.output
-    last = history.epochs.index(history.best_epoch) if history.best_epoch else -1
-    values = {name: record[last] for name, record in history.items() if name != "learning_rate"}
+    values = history.kept()
+    values.pop("learning_rate", None)
     for name, value in values.items():
         stem = name.removeprefix("val_")
         click.echo(f"{'training' if stem == name else 'validation'} {stem} {output.short(value)}")
     for name, value in tested.items():
         click.echo(f"test {name} {output.short(value)}")
-    if not written.quiet and (found := hint(settings, data, values, tested)):
+    if not written.quiet and (found := hint(settings, data, history, tested)):
         output.message(f"hint: {found}")
     if history.best_epoch is not None:
         by = f"{history.monitor} ({history.mode})"

@@ -212,7 +212,8 @@ class Network(Model):
             divided by the sum of its weights.
         class_weight : dict of label to float, or "balanced", optional
             Weights of classes in the loss, which multiply those of the training rows; validation
-            rows have none, and a class that is not in the dict has weight 1. ``"balanced"`` gives
+            rows have none, and a class that is not in the dict has weight 1; 0 is refused, since
+            to leave a class out is to leave out its rows. ``"balanced"`` gives
             all classes the same total among the training rows. Labels are those of y: the numbers
             of the classes, or what a table's target or `label_names` call them. With one sigmoid
             output the classes are 0 and 1; with several, give a list of dicts.

@@ -138,9 +138,9 @@ class ClassWeights(_Weights):
         made: dict[str, float] = {}
         for part in next(csv.reader([value], skipinitialspace=True), []):
             label, _, number = part.rpartition("=")
-            if not label or not is_number(number) or not 0 <= float(number) < math.inf:
+            if not label or not is_number(number) or not 0 < float(number) < math.inf:
                 self.fail(
-                    f"expected balanced, or labels with weights of at least 0 such as yes=10,no=1, "
+                    f"expected balanced, or labels with weights above 0 such as yes=10,no=1, "
                     f"got {value!r}.",
                     param,
                     ctx,

@@ -21,7 +21,6 @@ from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.statistics import mean_and_scale
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget, split_target, target_columns
-from fastnet.preprocessing.weights import ClassWeight
 
 Array = NDArray[Any]
 
@@ -116,7 +115,6 @@ def learn_scaler(
     loss: Loss,
     fraction: float = 0.0,
     sample_weight: ArrayLike | None = None,
-    class_weight: ClassWeight | None = None,
     *,
     inputs: bool = True,
     targets: bool = False,
@@ -124,7 +122,7 @@ def learn_scaler(
 ) -> Passthrough | Scaler:
     """Fit the scale of inputs or targets to the rows that are neither held out nor of weight 0.
 
-    Sample weights count, since they stand for rows; class weights do not, unless they are 0.
+    Sample weights count, since they stand for rows; class weights do not.
 
     Parameters
     ----------
@@ -141,9 +139,6 @@ def learn_scaler(
     if fraction:
         samples, _ = samples.split(fraction, seed)
     samples = samples.weighted()
-    by_class = samples.with_class_weight(class_weight, loss, plan.outputs).rows.weight
-    if by_class is not None and by_class.any():  # else `fit` refuses them
-        samples = samples.take(np.flatnonzero(by_class))
     values, weight = samples.rows.x, samples.rows.weight if counts_weights else None
     if targets:
         scale = mean_and_scale(samples.targets, samples.rows.weight)

@@ -101,9 +101,13 @@ def by_index(
     Raises
     ------
     InputError
-        There is no such label.
+        There is no such label, or a weight is not above 0.
     """
-    if not isinstance(values, Mapping) or labels is None:
+    if not isinstance(values, Mapping):
+        return values
+    for key, value in values.items():
+        factor(key, value)
+    if labels is None:
         return values
     match, numbers = matcher(labels), any(map(is_number, labels))
 
@@ -211,5 +215,15 @@ def _given(values: Mapping[int, float], classes: int) -> Weights:
         key = check_int("a class of class_weight", label, least=0)
         if key >= classes:
             raise InputError(f"class_weight names the class {key}, of 0 to {classes - 1}.")
-        table[key] = check_float(f"class_weight[{label}]", value, least=0)
+        table[key] = factor(label, value)
     return table
+
+
+def factor(label: Any, value: Any) -> float:
+    """Return the weight of a class; refuse 0, which would leave its outputs unlearned."""
+    if plain(value) == 0:
+        raise InputError(
+            f"class_weight[{label!r}] must be above 0, got {value!r}: to learn without a class, "
+            "leave its rows out, or give them the sample weight 0."
+        )
+    return check_float(f"class_weight[{label!r}]", value, above=0)

@@ -20,6 +20,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 from fastnet.errors import InputError, suggest
 from fastnet.nn import losses
 from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from fastnet.preprocessing.weights import factor
 from fastnet.sklearn import tables
 from fastnet.sklearn.estimator import Array, FastNetEstimator
 from fastnet.sklearn.parameters import FLOATS, dense, extending
@@ -151,7 +152,7 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
                 f"class_weight: there is no class {plain(strange[0])!r}"
                 f"{suggest(str(strange[0]), names)}"
             )
-        return {index[plain(label)]: weight for label, weight in given.items()}
+        return {index[plain(label)]: factor(label, weight) for label, weight in given.items()}
 
     def _outputs(self) -> tuple[int, ActivationName]:
         if isinstance(self._loss(), CrossEntropy):

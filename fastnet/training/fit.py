@@ -229,8 +229,7 @@ def prepare(
         first = isinstance(preprocessor, Passthrough) and bool(options.standardize)
         inputs, targets = first or options.standardize == "running", options.scales(preprocessor)
         if inputs or targets:
-            by_class = options.class_weights(preprocessor)
-            how = model.plan, model.seed, preprocessor, *rows, by_class
+            how = model.plan, model.seed, preprocessor, *rows
             preprocessor = learn_scaler(
                 *how, inputs=inputs, targets=targets, counts_weights=not as_0_1
             )

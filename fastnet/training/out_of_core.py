@@ -123,10 +123,8 @@ class Windows:
             if self._checksum is not None:
                 self._checksum.add(checked.rows)
             if learns:
-                # A class weighs the loss alone, unless it is left out by the weight 0.
+                # A class weighs the loss alone.
                 count = None if self._as_0_1 else plain.rows.weight
-                if weight is not None and not weight.all() and not self._as_0_1:
-                    count = (weight > 0) * (1.0 if count is None else count)
                 inputs = inputs.plus(checked.rows.x, count)
             if self._loss.metric == "r2" or scales_targets:
                 targets = targets.plus(checked.targets, weight)

@@ -273,8 +273,9 @@ def test_a_label_may_have_commas_and_equal_signs(empty_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("balance", "expected balanced, or labels with weights of at least 0 such as yes=10,no=1"),
+        ("balance", "expected balanced, or labels with weights above 0 such as yes=10,no=1"),
         ("yes=-1", "expected balanced, or labels"),
+        ("no=3,yes=0", "expected balanced, or labels with weights above 0"),
         ("yes=inf", "expected balanced, or labels"),
         ("yes=1,yes=2", "the label 'yes' is there twice"),
         ("yse=2", "there is no class 'yse'; did you mean 'yes'? Classes: no, yes."),

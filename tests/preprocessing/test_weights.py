@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -237,7 +238,7 @@ def test_weights_go_by_the_names_of_labels(chunked: bool) -> None:
         ([1, 3], {3.5: 2.0}, "there is no class 3.5"),
         (["no", "yes"], {None: 2.0}, "whole number of at least 0, got None"),
         ([1, 3], {3: 2.0, "3": 1.0}, "two weights of the class '3'"),
-        (["no", "yes"], {"yes": -1.0}, "at least 0, got -1.0"),
+        (["no", "yes"], {"yes": -1.0}, "a positive number, got -1.0"),
         (["no", "yes"], [{1: 2.0}, {1: 2.0}], "must be a dict"),
     ],
 )
@@ -266,6 +267,24 @@ def test_class_weights_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(fn.InputError, match=words):
         network(outputs, output).fit(X, y, class_weight=class_weight)
+
+
+def test_a_class_of_weight_zero_is_refused_at_every_door() -> None:
+    """Its output would learn nothing, and scales and categories would still count its rows."""
+    texts = np.where(LABELS > 0, "ja", "nein")
+    chunks = Chunks(np.column_stack([X, LABELS]), target=3, chunk_rows=9)
+    several = np.stack([LABELS, 1 - LABELS], 1)
+    doors: list[tuple[Any, Callable[[], Any]]] = [
+        (0, lambda: network(2, "softmax").fit(X, LABELS, class_weight={1: 2.5, 0: 0})),
+        (1, lambda: network(2, "softmax").fit(chunks, class_weight={1: False})),
+        (1, lambda: network(2, "sigmoid").fit(X, several, class_weight=[{0: 2.0}, {1: 0.0}])),
+        ("nein", lambda: fn.tables.train({"x": X[:, 0]}, texts, class_weight={"nein": 0.0})),
+        ("ja", lambda: FastNetClassifier(class_weight={"ja": 0}).fit(X, texts)),
+    ]
+    for label, fit in doors:
+        message = rf"class_weight\[{label!r}\] must be above 0, got .*leave its rows out"
+        with pytest.raises(fn.InputError, match=message):
+            fit()
 
 
 # --- the scaler -----------------------------------------------------------------------------------
@@ -371,23 +390,19 @@ def test_weights_of_a_table_that_are_too_far_apart_are_refused() -> None:
         TablePreprocessor.fit({"x": [1.0, 2.0, 3.0]}, rows=rows, sample_weight=[0, 0, 1.0])
 
 
-@pytest.mark.parametrize("by", ["memory", "chunks", "estimator", "zero class"])
+@pytest.mark.parametrize("by", ["memory", "chunks", "estimator"])
 def test_a_scaler_counts_weights(by: str) -> None:
     index = np.repeat(np.arange(COUNT), TIMES)
     expected = Scaler.fit(X[index])
-    net = network(2, "softmax") if by == "zero class" else network()
+    net = network()
     if by == "memory":
         net.fit(X, REAL, sample_weight=TIMES, standardize=True, epochs=1)
     elif by == "chunks":
         matrix = np.column_stack([X, REAL, TIMES])
         net.fit(Chunks(matrix, target=3, weight=4, chunk_rows=20), standardize=True, epochs=1)
-    elif by == "estimator":
+    else:
         model = FastNetRegressor((3,), standardize=True, epochs=1)
         net = model.fit(X, REAL, sample_weight=TIMES).network_
-    else:
-        classes = {0: 7.0, 1: 0.0}
-        net.fit(X, LABELS, sample_weight=TIMES, class_weight=classes, standardize=True, epochs=1)
-        expected = Scaler.fit(X[index][LABELS[index] == 0])
     made = net.preprocessor
     assert isinstance(made, Scaler)
     assert_close(made.mean, expected.mean, terms=COUNT)

@@ -36,7 +36,8 @@ class History(Mapping[str, list[float]]):
         ``loss`` (the mean of the batch losses before each update), ``accuracy`` or ``r2`` likewise,
         ``val_loss`` and others with validation data, ``learning_rate`` (of the last step). R2 of
         several outputs is the mean of theirs; ``r2`` alone, of the training batches, pools them:
-        it is 1 - the mean squared error of all outputs / the mean of their variances.
+        it is 1 - the mean squared error of all outputs / the mean of their variances. Where the
+        targets are scaled, which makes their variances 1, the two are the same.
     seconds : float
         Wall-clock time of training.
     stop_reason : str

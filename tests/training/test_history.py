@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import fastnet as fn
+from tests.closeness import assert_close
+from tests.on_backends import each_backend
 
 X = np.random.default_rng(0).standard_normal((40, 3))
 Y = X @ [1.0, -1.0, 0.5]
@@ -61,6 +63,25 @@ def test_without_validation_metrics_are_those_of_the_training_rows() -> None:
     history = net.fit(X, Y, epochs=2, metrics=["mae", "rmse"])
     assert list(history) == ["loss", "r2", "mae", "rmse", "learning_rate"]
     assert history["mae"][-1] == net.evaluate(X, Y, metrics=["mae"])["mae"]
+
+
+@each_backend
+@pytest.mark.parametrize("scaled", [False, True])
+def test_r2_of_the_batches_pools_outputs_which_is_their_mean_once_targets_are_scaled(
+    backend: Any, scaled: bool
+) -> None:
+    y = np.stack([Y, 30 * X[:, 0] + 2, 0.1 * Y**2], axis=1)
+    net = fn.Network([3, 5, 3], activation="tanh", dtype="float64", backend=backend, seed=7)
+    shown = (y - y.mean(axis=0)) / y.std(axis=0) if scaled else y
+    before = net.predict(X)
+    error, variance = np.mean((before - shown) ** 2, axis=0), shown.var(axis=0)
+    history = net.fit(X, y, batch_size=None, epochs=1, standardize_targets=scaled)
+    pooled, mean = 1 - error.mean() / variance.mean(), np.mean(1 - error / variance)
+    assert_close(np.float64(history["r2"][0]), pooled, terms=500, scale=1)
+    assert scaled == (abs(pooled - mean) < 1e-12)
+    after = net.evaluate(X, y)["r2"]
+    each = [1 - np.mean((p - t) ** 2) / t.var() for p, t in zip(net.predict(X).T, y.T, strict=True)]
+    assert_close(np.float64(after), np.mean(each), terms=500, scale=max(map(abs, each)))
 
 
 def test_the_network_keeps_the_newest_history() -> None:

@@ -17,7 +17,7 @@ from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Layer
 from tests.closeness import assert_close
 from tests.networks import Bench, assert_same_gradients, dense_plan, random_parameters, random_rows
-from tests.on_backends import everything, on_host, same
+from tests.on_backends import each_backend, everything, on_host, same
 
 Array = NDArray[Any]
 ROWS, BATCH = 22, 8
@@ -85,6 +85,35 @@ def test_a_loop_of_the_three_steps_has_the_bits_of_fit(
     # Another step makes them differ, and the loop goes on where fit ended.
     looped.fit(x, y, loss=loss, optimizer=optimizer, epochs=1, batch_size=BATCH)
     assert not same(everything(fitted), everything(looped))
+
+
+def tiny(backend: str, dtype: str, loss: Any, output: str, outputs: int) -> fn.Network:
+    layers = [fn.Dense(6, "tanh"), fn.Dense(outputs, output)]
+    return fn.Network(layers, inputs=5, seed=11, dtype=dtype, backend=backend, loss=loss)
+
+
+@each_backend
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.name)
+@pytest.mark.parametrize(("loss", "output", "outputs"), LOSSES, ids=str)
+def test_in_a_tiny_network_which_has_kernels_of_its_own_the_loop_agrees_with_fit_to_rounding(
+    backend: str, dtype: str, loss: Any, output: str, outputs: int, optimizer: Any
+) -> None:
+    x, y = (values.astype(dtype) if values.dtype.kind == "f" else values for values in
+            data(output, outputs))  # fmt: skip
+    fitted, looped = (tiny(backend, dtype, loss, output, outputs) for _ in range(2))
+    before = on_host(fitted)
+    fitted.fit(x, y, optimizer=optimizer, epochs=3, batch_size=BATCH)
+    loop(looped, x, y, loss, optimizer, 3)
+    # Nine updates, each a sum over the rows of a batch and the units of a layer.
+    terms = 9 * BATCH * 6
+    assert np.abs(on_host(fitted) - before).max() > 1e-3
+    assert_close(on_host(looped), on_host(fitted), terms=terms, what="the parameters")
+    if backend == "numpy":  # which has no other kernels
+        assert same(everything(fitted), everything(looped))
+    elif backend == "numba":
+        engine = fitted.engine()
+        assert engine._is_tiny(BATCH)
 
 
 @pytest.mark.parametrize("name", fn.losses.LOSSES)

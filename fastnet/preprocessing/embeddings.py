@@ -7,13 +7,14 @@ learning", 2022). The learned part of an embedding is the linear map, a block of
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.errors import DataError, InputError, suggest
+from fastnet.errors import DataError, FastNetWarning, InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn import random
 from fastnet.nn.layers import Block, Dense
@@ -88,6 +89,21 @@ def first_layer(
             width -= together
         blocks += [Block(1, 1, "ones", scale_rate)] * width
     return Dense(sum(block.outputs for block in blocks), bias_rate=0.0, blocks=tuple(blocks))
+
+
+def warn_of_size(
+    embedding_size: int | None, columns: Sequence[TableColumn], numeric_embedding: str | None
+) -> None:
+    """Warn of a size that was given for a table that has nothing to embed."""
+    embeds = numeric_embedding is not None or any(column.one_hot for column in columns)
+    if embedding_size is not None and not embeds:
+        warnings.warn(
+            f"an embedding size of {embedding_size} embeds nothing: no column has more than two "
+            "categories. Leave it out, name as categorical the columns whose numbers are names, or "
+            "give a numeric embedding.",
+            FastNetWarning,
+            stacklevel=4,  # the caller of a decorated `train`
+        )
 
 
 def write(out: NDArray[Any], name: str, x: Array, z: Array, knots: Array, steps: Array) -> None:

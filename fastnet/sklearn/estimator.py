@@ -18,6 +18,7 @@ from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.schedules import Schedule
 from fastnet.preprocessing.base import Preprocessor
+from fastnet.preprocessing.embeddings import warn_of_size
 from fastnet.preprocessing.learn import scales_targets
 from fastnet.sklearn import budgets, parameters, tables
 from fastnet.sklearn.parameters import dense, with_weight
@@ -296,6 +297,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         if self._tabular:
             scales = scales_targets(self._loss(), activation)
             table = tables.preprocessor(self, x, y, weight, fraction, seed, scales)
+            size = plain(self.embedding_size)
+            warn_of_size(size, table.columns, table.numeric_embedding)
             if self.preset is not None:
                 layers = tables.build(self, table, once=False, validates=False).layers
             elif self.embedding_size or self.numeric_embedding:

@@ -17,6 +17,7 @@ from fastnet.network import Network
 from fastnet.nn import losses, optimizers
 from fastnet.nn.layers import Dense, Dropout, Layer
 from fastnet.nn.losses import CrossEntropy, Loss
+from fastnet.preprocessing.embeddings import warn_of_size
 from fastnet.preprocessing.learn import scales_targets
 from fastnet.preprocessing.samples import training_rows
 from fastnet.preprocessing.table import TablePreprocessor
@@ -175,6 +176,8 @@ def train(
             *known_categories(fit.get("checkpoint"), fit.get("resume", False)),
         ),
     )
+
+    warn_of_size(embedding_size, preprocessor.columns, preprocessor.numeric_embedding)
 
     # Choose layers, loss, optimizer and options of fit: the preset's or plain ones.
     kind = task_of(preprocessor)

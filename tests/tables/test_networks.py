@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,31 @@ def test_an_embedding_is_a_row_of_the_first_layer_for_each_category() -> None:
     assert len(rows) == 4 and len(columns) == 2
     others = np.delete(np.asarray(net.weights[0]), rows, axis=0)
     assert not others[:, columns].any()
+
+
+@pytest.mark.parametrize("preset", ["tabular", None])
+def test_an_embedding_size_without_anything_to_embed_is_pointed_out(
+    preset: Any, folder: Path
+) -> None:
+    numbers = X[["size", "floor", "new"]]
+    given: dict[str, Any] = {"epochs": 2, "backend": "numpy", "preset": preset}
+    says = "size of 3 embeds nothing: no column has more than two categories"
+    with pytest.warns(fn.FastNetWarning, match=says) as found:
+        fn.tables.train(numbers, TABLE["price"], embedding_size=3, **given)
+    assert [warning.filename for warning in found] == [__file__]
+    model = FastNetRegressor(embedding_size=3, **given)
+    with pytest.warns(fn.FastNetWarning, match=says):
+        model.fit(numbers, TABLE["price"])
+    TABLE[["size", "floor", "price"]].to_csv("numbers.csv", index=False)
+    command = ["train", "numbers.csv", "--target", "price", "--embedding-size", "3"]
+    command += ["--preset", preset or "none", "--epochs", "2", "--backend", "numpy"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert says in CliRunner().invoke(group, command).stderr
+    # With an embedding of numbers, or of a column of names, there is something to embed.
+    given |= {"embedding_size": 3}
+    fn.tables.train(numbers, TABLE["price"], categorical="floor", **given)
+    fn.tables.train(numbers, TABLE["price"], numeric_embedding="periodic", **given)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from fastnet.nn.layers import Dense, Dropout, Layer
 from fastnet.nn.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.nn.optimizers import LBFGS, OPTIMIZERS, SGD, Optimizer
 from fastnet.nn.schedules import Schedule
+from fastnet.preprocessing.embeddings import warn_of_size
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.tables import Overrides
 from fastnet.tables.train import in_units, plain_layers
@@ -43,6 +44,9 @@ def build(settings: Settings, data: TrainingData) -> Training:
     decisions, activation = data.decisions, model.activation or ACTIVATION
     stopping: int | EarlyStopping | None
     optimizer: Optimizer | LBFGS
+    if isinstance(preprocessor, TablePreprocessor):
+        columns, numeric = preprocessor.columns, preprocessor.numeric_embedding
+        warn_of_size(model.embedding_size, columns, numeric)
     if decisions.preset is not None and isinstance(preprocessor, TablePreprocessor):
         # Options of the command line replace those of the preset.
         overrides = _overrides(settings, data)

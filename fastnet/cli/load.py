@@ -18,6 +18,7 @@ from fastnet.data.text import Texts, is_number
 from fastnet.data.values import Values
 from fastnet.errors import InputError
 from fastnet.network import Network
+from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
@@ -78,6 +79,7 @@ def load_for(
     id: str | None = None,
     weight: str | None = None,
     weighs: bool = False,
+    compares: bool = True,
 ) -> Rows:
     """Load a data set or a file for a network.
 
@@ -89,6 +91,8 @@ def load_for(
         Columns with these roles; default: those of training, if the file has them.
     weighs : bool, default False
         Whether the weights of the rows count; else the column may hold anything.
+    compares : bool, default True
+        Whether the targets count; else they may hold anything.
     """
     folder, split = reading.folder, reading.split
     if folder is not None and source != IN_A_FOLDER:
@@ -114,7 +118,7 @@ def load_for(
         dataset = dataset.test
     if target is None and known is not None:
         dataset = _with_known_targets(dataset, known, preprocessor)
-    rows = rows_of(network, dataset)
+    rows = rows_of(network, dataset if compares else replace(dataset, y=None))
     weights = dataset.sample_weight if weighs else None
     return replace(rows, ids=dataset.ids, weight=weights)
 
@@ -143,10 +147,11 @@ def rows_of(network: Network, dataset: Dataset) -> Rows:
 
     Raises
     ------
-    InputError
-        The data set has another number of inputs.
+    InputError, DataError
+        The data set has another number of inputs, or targets that the network cannot have.
     """
     preprocessor, x = network.preprocessor, dataset.x
+    source = x.source if isinstance(x, Frame) else dataset.name
     if not isinstance(preprocessor, TablePreprocessor):
         if isinstance(x, Frame):
             x = x.matrix()
@@ -154,15 +159,19 @@ def rows_of(network: Network, dataset: Dataset) -> Rows:
             raise InputError(
                 f"the model takes {network.inputs} inputs, and {dataset.name} has {x.shape[1]}."
             )
+        if isinstance(dataset.x, Frame):  # else x is the name of an array in the file
+            x = validation.finite(source, x)
     target = preprocessor.target
     if dataset.y is None:
         return Rows(dataset.name, x, None, target)
     if target is not None:
-        return Rows(dataset.name, x, labelled(dataset, target), target)
+        y = labelled(dataset, target)
+        target.encode(y, source)  # raises by the name of the file
+        return Rows(dataset.name, x, y, target)
     # The model has no target description, so classes are given by name or by number.
     columns = dataset.y.shape[1] if getattr(dataset.y, "ndim", 1) == 2 else 1
     plain = TableTarget.plain(dataset.target_names, network.output_schema.class_names, columns)
-    return Rows(dataset.name, x, plain.encode(labelled(dataset, plain)), None)
+    return Rows(dataset.name, x, plain.encode(labelled(dataset, plain), source), None)
 
 
 def labelled(dataset: Dataset, target: TableTarget) -> Any:

@@ -130,7 +130,13 @@ class TableTarget:
         matrix = _numbers(columns, name, source)
         rows, times = counted_rows(len(matrix), rows, sample_weight)
         matrix = matrix if rows is None else matrix[rows]
-        return cls(names, None, *mean_and_scale(matrix, times))
+        mean, scale = mean_and_scale(matrix, times)
+        if not np.isfinite([mean, scale]).all():
+            raise DataError(
+                f"{source}: the target {name!r} is too large to be scaled: its deviation is not "
+                "finite in float64."
+            )
+        return cls(names, None, mean, scale)
 
     def encode(self, y: Any, source: str = "the table") -> Array:
         """Return class indices (N,) int64, or scaled targets (N, T) float64.

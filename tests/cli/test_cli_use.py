@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import runpy
 from pathlib import Path
 
@@ -253,6 +254,61 @@ def test_data_that_do_not_fit_are_one_line(
     Path("new.csv").write_text(content, encoding="utf-8")
     assert problem in refused(command, model, "new.csv", *NUMPY)
     assert not Path("predictions.csv").exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "plot"])
+@pytest.mark.parametrize(
+    ("y", "cell", "said"),
+    [
+        ([2, 0, 1], "perhaps", r", row 4, column 'y': the label 'perhaps' is none of the known"),
+        ([2, 0, 1], "", r": the target 'y' is missing in row 4"),
+        ([2.5, 0.25, 7.0], "perhaps", r": column 'y' must hold numbers, got 'perhaps' in row 4"),
+        ([2.5, 0.25, 7.0], "", r": the target 'y' is missing in row 4"),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+def test_what_is_wrong_with_a_target_is_said_by_the_name_of_the_file(
+    command: str, y: list[float], cell: str, said: str, known: bool
+) -> None:
+    x = np.arange(3.0)[:, None]
+    np.savez("few.npz", x=x, y=y)
+    if known:
+        succeed("train", "few.npz", "--epochs", 1, "--out", "model.safetensors", *NUMPY)
+    else:  # a model of the library knows no target
+        output, outputs = ("softmax", 3) if y[0] == 2 else ("identity", 1)
+        net = fn.Network([1, outputs], output_activation=output, backend="numpy")
+        net.fit(x, y, epochs=1)
+        net.save("model.safetensors")
+    rows = "".join(f"{k},{y[0]}\n" for k in range(3))
+    Path("rows.csv").write_text(f"x,y\n{rows}3,{cell}\n", encoding="utf-8")
+    out = ("--out", "picture.svg") if command == "plot" else ()
+    found = refused(command, "model.safetensors", "rows.csv", "--target", "y", *out)
+    assert re.search(rf"rows\.csv{said}", found), found
+
+
+def test_predict_does_not_look_at_targets() -> None:
+    net = fn.Network([1, 3], output_activation="softmax", backend="numpy")
+    net.save("model.safetensors")
+    np.savez("rows.npz", x=np.ones((2, 1)), y=[5, -3])
+    assert "2 rows of rows.npz" in succeed(
+        "predict", "model.safetensors", "rows.npz", "--out", "p.csv"
+    )
+    said = refused("evaluate", "model.safetensors", "rows.npz")
+    assert "rows.npz, row 1, column 'y': the label '5' is none of" in said
+
+
+def test_numbers_that_are_missing_are_said_by_the_name_of_the_file_too() -> None:
+    net = fn.Network([2, 1], backend="numpy")
+    net.save("model.safetensors")
+    Path("rows.csv").write_text("a,b\n1,2\n3,\n", encoding="utf-8")
+    said = refused("predict", "model.safetensors", "rows.csv", "--out", "-")
+    assert "error: rows.csv holds nan at row 1, column 1" in said
+
+
+def test_a_target_whose_deviation_is_infinite_is_said_by_name_in_training() -> None:
+    Path("rows.csv").write_text("a,b\n1,-1e300\n2,1e300\n3,4\n", encoding="utf-8")
+    said = refused("train", "rows.csv", "--target", "b", *NUMPY)
+    assert "rows.csv: the target 'b' is too large to be scaled" in said
 
 
 def test_a_built_in_data_set_of_another_width_is_refused(model: str) -> None:

@@ -95,7 +95,7 @@ def command(
         name, count, blocks = chunks.name, len(chunks), _of_chunks(network, chunks)
         ids = chunks.id
     else:
-        rows = model_data.load_for(network, data[0], reading, id=id)
+        rows = model_data.load_for(network, data[0], reading, id=id, compares=False)
         name, count, blocks = rows.name, len(rows), _of_rows(network, rows)
         ids = None if rows.ids is None else wanted
     if wanted is not None and ids is None:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.data.text import Texts, canonical, is_number, matcher, place, quoted
+from fastnet.data.text import MAX_CATEGORIES, Texts, canonical, is_number, matcher, place, quoted
 from fastnet.errors import DataError, InputError, suggest
 
 AUTO_CLASSES = 20
@@ -52,7 +52,8 @@ def infer_labels(
     Raises
     ------
     DataError
-        If texts cannot be classes: regression was asked for, or nearly every one is different.
+        If texts cannot be classes: regression was asked for, or nearly every one is different; or
+        if numbers with fractions cannot: see `require_classes`.
     """
     if task == "regression":
         if isinstance(column, Texts):
@@ -65,14 +66,32 @@ def infer_labels(
                 f"{len(column.codes)} rows, such as {quoted(column.values[0])}: expected numbers "
                 "or class labels; give task='classification' if they are labels."
             )
-        return tuple(sorted(column.values))
+        return require_classes(tuple(sorted(column.values)), len(column.codes), source, name)
     _check_finite(column, source, name)
     if task == "auto" and column.dtype.kind not in "biu":
         return None
     values = np.unique(column)
     if task == "auto" and len(values) > AUTO_CLASSES:
         return None
-    return tuple(map(canonical, values.tolist()))
+    return require_classes(tuple(map(canonical, values.tolist())), len(column), source, name)
+
+
+def require_classes(labels: tuple[str, ...], rows: int, source: str, name: str) -> tuple[str, ...]:
+    """Return the labels of so many rows; refuse those that are measurements.
+
+    Raises
+    ------
+    DataError
+        They are numbers with fractions, and more than 20 of them, of which there is one for each
+        second row, or more than 1,000 in all.
+    """
+    few = len(labels) <= min(max(AUTO_CLASSES, rows / 2), MAX_CATEGORIES)
+    if few or not all(map(is_number, labels)) or all(float(v).is_integer() for v in labels):
+        return labels
+    raise DataError(
+        f"{source}: the target {name!r} has {len(labels):,} different numbers with fractions in "
+        f"{rows:,} rows: expected class labels; give task='regression', or round the numbers."
+    )
 
 
 def class_names(classes: Iterable[Any]) -> tuple[str, ...] | None:

@@ -16,7 +16,7 @@ import numpy as np
 from fastnet.data.chunks import CHUNK_BYTES, NEED_TARGETS, Chunks
 from fastnet.data.frame import Frame
 from fastnet.data.frame_files import learned
-from fastnet.data.labels import AUTO_CLASSES
+from fastnet.data.labels import AUTO_CLASSES, require_classes
 from fastnet.data.text import MAX_CATEGORIES, Texts, canonical
 from fastnet.data.values import Values, read_texts
 from fastnet.errors import DataError, InputError
@@ -117,7 +117,7 @@ def _labels(chunks: Chunks, given: Values, task: Task, source: str) -> tuple[str
             f"{chunks.name}: the target {chunks.target_names[0]!r} has more than "
             f"{MAX_CATEGORIES:,} different values: expected class labels, or numbers to regress."
         )
-    return labels
+    return require_classes(labels, len(chunks), chunks.name, chunks.target_names[0])
 
 
 def learn_for(chunks: Chunks, plan: Plan, seed: int, loss: Loss) -> TablePreprocessor:

@@ -21,7 +21,7 @@ TABLE = pd.DataFrame(
     {
         "customer": [f"{k:03d}" for k in range(N)],
         "size": np.where(RNG.random(N) < 0.1, np.nan, RNG.normal(50, 20, N)),
-        "kind": RNG.choice(["flat", "house"], N),
+        "kind": RNG.choice(["flat", "house", "loft"], N),
         "w": RNG.integers(1, 4, N),
         "answer": RNG.choice(["no", "yes"], N),
     }

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import fastnet as fn
+from fastnet.cli import group
 from fastnet.data import load
 from fastnet.tables import TableTarget
 from tests.closeness import assert_close
@@ -194,3 +196,46 @@ def test_a_target_that_cannot_be_scaled_is_named() -> None:
     assert np.isfinite(target.encode([1e300])).all()
     with pytest.raises(fn.DataError, match="'size' is too far from its mean in row 2"):
         target.encode([1.0, 1e307])
+
+
+def test_measurements_are_no_classes_at_any_door(
+    learn: Learn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(6)
+    weights = rng.permutation(np.arange(50, 110) / 4)  # 60 numbers, 45 of them with a fraction
+    lines = "".join(f"{k},{weight}\n" for k, weight in enumerate(weights))
+    Path("rows.csv").write_text(f"k,kg\n{lines}", encoding="utf-8")
+    np.save("rows.npy", np.stack([np.arange(60.0), weights], axis=1))
+    table = {"k": np.arange(60.0), "kg": weights}
+
+    def command(*arguments: str) -> None:
+        result = CliRunner().invoke(group, ["train", *arguments, "--task", "classification"])
+        raise fn.DataError(result.stderr)
+
+    doors: list[Callable[[], Any]] = [
+        lambda: fn.tables.train(table, "kg", task="classification"),
+        lambda: fn.tables.TablePreprocessor.fit(table, "kg", task="classification"),
+        lambda: learn(weights, task="classification"),
+        lambda: command("rows.csv", "--target", "kg"),
+        lambda: command("rows.csv", "--target", "kg", "--chunk-rows", "20"),
+        lambda: command("rows.npy", "--target", "1", "--chunk-rows", "20"),
+    ]
+    for door in doors:
+        with pytest.raises(
+            fn.DataError, match="has 60 different numbers with fractions in 60"
+        ):
+            door()
+
+
+def test_fractions_of_a_scale_whole_numbers_and_few_values_are_classes() -> None:
+    def count(values: Any) -> int:
+        return len(TableTarget.learn(values, task="classification").labels or ())
+
+    assert count(np.arange(90) % 45 / 2) == 45  # each of them twice
+    assert count(np.arange(20) / 2) == 20
+    assert count(np.arange(3000)) == 3000
+    with pytest.raises(
+        fn.DataError, match="has 1,500 different numbers with fractions in 4,500"
+    ):
+        count(np.arange(4500) % 1500 / 2)

@@ -10,7 +10,7 @@ from fastnet.cli.chunks import columns_of, open_chunks
 from fastnet.cli.commands.train.settings import DataSettings, Settings
 from fastnet.data import Chunks
 from fastnet.data.columns import cut
-from fastnet.data.labels import AUTO_CLASSES
+from fastnet.data.labels import AUTO_CLASSES, require_classes
 from fastnet.data.roles import Roles
 from fastnet.data.text import MAX_CATEGORIES, canonical
 from fastnet.errors import InputError
@@ -98,7 +98,8 @@ def _labels(chunks: Chunks, task: str) -> tuple[str, ...] | None:
     """Return the classes of a file's target; None for regression."""
     values = chunks.target_values(AUTO_CLASSES if task == "auto" else MAX_CATEGORIES)
     if values is not None and (task == "classification" or (values == values.round()).all()):
-        return tuple(canonical(float(value)) for value in values)
+        labels = tuple(canonical(float(value)) for value in values)
+        return require_classes(labels, len(chunks), chunks.name, (*chunks.targets, "y")[0])
     if task == "classification":
         raise InputError(f"the target has more than {MAX_CATEGORIES:,} values: no classes.")
     return None

@@ -32,6 +32,7 @@ from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import axes_of
 from fastnet.preprocessing.weights import ClassWeight, by_index
+from fastnet.training import reach
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.chunk_pass import ChunkSet
@@ -250,6 +251,8 @@ def prepare(
     if not as_0_1:
         # What the classes weigh is decided on the training rows, and concerns no others.
         train = train.with_class_weight(by_class, loss, model.outputs).weighted()
+    if reach.is_beyond(train.targets, loss, model.plan.output_activation.name):
+        reach.warn_of(model.plan.output_activation.name)
     count = len(train)
     batch = options.batch_of(count)
     together = count if isinstance(options.optimizer, LBFGS) else batch

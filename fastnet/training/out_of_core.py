@@ -31,6 +31,7 @@ from fastnet.preprocessing.samples import Samples
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.statistics import Moments
 from fastnet.preprocessing.weights import ClassTotals, ClassWeight
+from fastnet.training import reach
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.chunk_learning import learn_for
 from fastnet.training.chunk_pass import checked_rows
@@ -116,9 +117,12 @@ class Windows:
             raw, dtype = Passthrough(raw.inputs, raw.target), np.dtype(np.float64)
         inputs, targets, total = getattr(before, "moments", None) or Moments(), Moments(), 0.0
         exact = np.dtype(np.float64) if scales_targets else self._model.dtype
+        activation, beyond = self._model.plan.output_activation.name, False
         for plain in self._checked(0, len(self), raw, dtype, exact):
             checked = self._weighed(plain)
             weight = checked.rows.weight
+            counts = slice(None) if weight is None else weight > 0
+            beyond |= reach.is_beyond(checked.targets[counts], self._loss, activation)
             total += len(checked) if weight is None else float(weight.sum())
             if self._checksum is not None:
                 self._checksum.add(checked.rows)
@@ -130,6 +134,8 @@ class Windows:
                 targets = targets.plus(checked.targets, weight)
         if not total:
             raise InputError("the weights are 0 everywhere: there is nothing to learn from.")
+        if beyond:
+            reach.warn_of(activation, stacklevel=7)
         if learns and getattr(before, "moments", inputs) is not None:
             self.preprocessor = Scaler.of(inputs, before.target)
         variance = targets.variance

@@ -222,9 +222,7 @@ def test_measurements_are_no_classes_at_any_door(
         lambda: command("rows.npy", "--target", "1", "--chunk-rows", "20"),
     ]
     for door in doors:
-        with pytest.raises(
-            fn.DataError, match="has 60 different numbers with fractions in 60"
-        ):
+        with pytest.raises(fn.DataError, match="has 60 different numbers with fractions in 60"):
             door()
 
 
@@ -235,7 +233,5 @@ def test_fractions_of_a_scale_whole_numbers_and_few_values_are_classes() -> None
     assert count(np.arange(90) % 45 / 2) == 45  # each of them twice
     assert count(np.arange(20) / 2) == 20
     assert count(np.arange(3000)) == 3000
-    with pytest.raises(
-        fn.DataError, match="has 1,500 different numbers with fractions in 4,500"
-    ):
+    with pytest.raises(fn.DataError, match="has 1,500 different numbers with fractions in 4,500"):
         count(np.arange(4500) % 1500 / 2)

@@ -99,6 +99,7 @@ def test_every_loss_trains_and_is_what_its_formula_says(loss: Loss, backend: str
     assert_close(np.float64(after), loss_by_hand(loss, outputs, target), terms=ROWS, scale=1.0)
 
 
+@pytest.mark.filterwarnings("ignore:y has targets that the outputs")
 @pytest.mark.parametrize(
     ("output", "loss"),
     [

@@ -74,6 +74,7 @@ def values(numbers: Any) -> Array:
 # --- the same as a loss of fastnet ----------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:y has targets that the outputs")
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
 @pytest.mark.parametrize("output", ["identity", "sigmoid"])
 def test_mse_written_as_a_function_trains_as_mse(

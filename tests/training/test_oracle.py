@@ -192,6 +192,7 @@ def check(backend: Backend, drawn: tuple[Training, str]) -> None:
     assert_close(to_host(net.state), state, terms=terms, factor=64)
 
 
+@pytest.mark.filterwarnings("ignore:y has targets that the outputs")
 @given(drawn=drawn_trainings())
 def test_any_training_ends_where_the_reference_does(
     backend: Backend, drawn: tuple[Training, str]

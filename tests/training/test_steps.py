@@ -69,6 +69,7 @@ def loop(net: fn.Network, x: Array, y: Array, loss: Any, optimizer: Any, epochs:
             net.update(optimizer, steps_per_epoch=steps)
 
 
+@pytest.mark.filterwarnings("ignore:y has targets that the outputs")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.name)
 @pytest.mark.parametrize(("loss", "output", "outputs"), LOSSES, ids=str)
 def test_a_loop_of_the_three_steps_has_the_bits_of_fit(
@@ -92,6 +93,7 @@ def tiny(backend: str, dtype: str, loss: Any, output: str, outputs: int) -> fn.N
     return fn.Network(layers, inputs=5, seed=11, dtype=dtype, backend=backend, loss=loss)
 
 
+@pytest.mark.filterwarnings("ignore:y has targets that the outputs")
 @each_backend
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.name)

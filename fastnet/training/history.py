@@ -63,7 +63,7 @@ class History(Mapping[str, list[float]]):
     monitor: str | None = None
     mode: str | None = None
     task: str | None = None
-    majority: tuple[int, float] | None = None
+    majority: tuple[int, float] | None = field(default=None, compare=False)
 
     def __getitem__(self, name: str) -> list[float]:
         return self.records[name]

@@ -24,6 +24,7 @@ from fastnet.export.torch.importer import from_torch
 from fastnet.export.torch.module import to_torch
 from fastnet.network import Network
 from fastnet.utils.files import write_atomically
+from fastnet.utils.names import ExportName
 
 __all__ = ["FORMATS", "export", "from_sklearn", "from_torch", "to_torch", "usage"]
 
@@ -51,7 +52,7 @@ FORMATS: Final = {
 }
 
 
-def export(network: Network, path: str | PathLike[str], *, to: str) -> None:
+def export(network: Network, path: str | PathLike[str], *, to: ExportName) -> None:
     """Write `network` to `path` in another format, replacing an existing file in one step.
 
     The file includes the network's preprocessor; only "torch" leaves out that of a table. Its
@@ -74,13 +75,13 @@ def export(network: Network, path: str | PathLike[str], *, to: str) -> None:
     write_atomically(Path(path), content)
 
 
-def usage(network: Network, path: str | PathLike[str], *, to: str) -> str:
+def usage(network: Network, path: str | PathLike[str], *, to: ExportName) -> str:
     """Return some lines on how to use the file that `export` wrote."""
     text: str = _writer(to).usage(network, Path(path))
     return text
 
 
-def _writer(to: str) -> Any:
+def _writer(to: ExportName) -> Any:
     if to not in FORMATS:
         raise InputError(f"unknown format {to!r}{suggest(to, FORMATS)}")
     return importlib.import_module(f"fastnet.export.{FORMATS[to].module}")

@@ -51,3 +51,4 @@ LossName = Literal[
 StreamOptimizerName = Literal["sgd", "rmsprop", "adagrad", "adam", "adamw", "nadam", "lion"]
 OptimizerName = Literal[StreamOptimizerName, "lbfgs"]
 PresetName = Literal["tabular"]
+ExportName = Literal["c", "numpy", "onnx", "torch"]

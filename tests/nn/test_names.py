@@ -12,6 +12,7 @@ import fastnet as fn
 from fastnet import backends
 from fastnet.backends.base import PRECISIONS
 from fastnet.errors import FastNetError, InputError
+from fastnet.export import FORMATS
 from fastnet.nn import activations, initializers, losses, optimizers
 from fastnet.nn.optimizers import OPTIMIZERS, Optimizer
 from fastnet.preprocessing.validation import dtype_of
@@ -41,6 +42,7 @@ each_kind = pytest.mark.parametrize("kind", LOOK_UP)
             [name for name, row in OPTIMIZERS.items() if issubclass(row, Optimizer)],
         ),
         (names.PresetName, PRESETS),
+        (names.ExportName, FORMATS),
         (names.DTypeName, [dtype_of(value).name for value in (np.float32, float)]),
     ],
 )

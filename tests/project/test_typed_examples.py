@@ -59,10 +59,11 @@ net.fit([[1.0, 2.0]], [1.0], optimizer="adamax")
 net.partial_fit([[1.0, 2.0]], [1.0], optimizer="lbfgs")
 fn.tables.train({}, "y", loss="cross-entropy")
 fn.load("model", backend="torch")
+fn.export.export(net, "net.c", to="C")
 """
 
 
 def test_a_misspelt_name_is_noticed(tmp_path: Path) -> None:
     found = re.findall(r":(\d+): error: Argument .* has incompatible type",
                        findings({"wrong": MISSPELT}, tmp_path))  # fmt: skip
-    assert [int(line) for line in found] == list(range(4, 11))
+    assert [int(line) for line in found] == list(range(4, 12))

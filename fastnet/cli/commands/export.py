@@ -10,6 +10,7 @@ from fastnet.cli import options, output
 from fastnet.errors import InputError
 from fastnet.export import FORMATS, export, usage
 from fastnet.network import load
+from fastnet.utils.names import ExportName
 
 
 @click.command(
@@ -35,7 +36,7 @@ from fastnet.network import load
     show_default="the model's name with the format's ending",
     help="The file to write; an existing one is replaced.",
 )
-def command(model: str, to: str, out: Path | None) -> None:
+def command(model: str, to: ExportName, out: Path | None) -> None:
     """Write a MODEL in a form that runs without fastnet.
 
     The file has the weights and the preprocessing of inputs, and the names of columns and classes

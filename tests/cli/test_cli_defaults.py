@@ -108,6 +108,13 @@ def test_a_network_that_learned_gets_no_hint(folder: Path) -> None:
     assert run("train", "some.csv", "--target", "y", "--hidden", 4, *NUMPY).stderr == ""
 
 
+def test_yes_or_no_as_numbers_has_no_classes_to_name_in_a_hint(folder: Path) -> None:
+    rows = "".join(f"{k % 7},{int(k % 5 > 0)}\n" for k in range(40))
+    Path("bits.csv").write_text(f"x,bit\n{rows}", encoding="utf-8")
+    options = ("--task", "regression", "--loss", "binary_cross_entropy")
+    assert run("train", "bits.csv", "--target", "bit", *options, *SHORT).stderr == ""
+
+
 def test_early_stopping_that_cannot_happen_is_pointed_out(folder: Path) -> None:
     for preset in ("none", "tabular"):
         options = ("--preset", preset, "--epochs", 2, "--early-stopping", 10)

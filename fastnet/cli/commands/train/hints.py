@@ -34,10 +34,10 @@ def hint(
     tested : dict of str to float
         The metrics on the test split, if there is one.
     """
-    scores, majority = tested or history.kept(), history.majority
+    labels = data.target.labels
+    scores, majority = tested or history.kept(), None if labels is None else history.majority
     kind = "test" if tested else "validation" if "val_loss" in scores else "training"
     prefix = "val_" if kind == "validation" else ""
-    labels = data.target.labels
     if tested and labels is not None:
         assert data.test is not None
         majority = metrics.majority(data.target.encode(data.test.y), data.test.weight)

@@ -83,6 +83,9 @@ class Model:
         The temperature by which calibration has divided the last layer.
     """
 
+    # The last two are what compiled methods look at; see `Engine.direct`.
+    __slots__ = ("__dict__", "__weakref__", "_jacobian_one", "_predict_one")
+
     target_axes: int = 2
 
     def __init__(
@@ -99,7 +102,7 @@ class Model:
         self.dtype = validation.dtype_of(dtype)
         memory.require(initial_bytes(plan, self.dtype.itemsize), "the network")
         self.seed = validation.seed_of(seed)
-        self.preprocessor: Preprocessor = Passthrough(plan.inputs)
+        self.preprocessor = Passthrough(plan.inputs)
         self._loss: Loss | None = None
         self.label_names: tuple[str, ...] | None = None
         self.temperature: float | None = None
@@ -110,7 +113,8 @@ class Model:
     def _set_backend(self, backend: Backend, precision: PrecisionName) -> None:
         backends.check_precision(backend, precision, self.dtype)
         self.backend_object, self.precision = backend, precision
-        self._local, self.alone = threading.local(), OneThread()
+        self.alone = OneThread()
+        self._forget_engines()
 
     def initialize(self, seed: int | None = None) -> None:
         """Reset weights and optimizer state to their initial values, with a new `seed` if given."""
@@ -121,7 +125,13 @@ class Model:
         self._state: Array = own(self.plan.initial_state(self.dtype))
         self.optimizer_state: OptimizerState | None = None
         self.temperature = None
+        self._forget_engines()
+
+    def _forget_engines(self) -> None:
+        """Let nothing compute with the arrays of before."""
         self._local = threading.local()
+        self._predict_one: object = None
+        self._jacobian_one: object = None
 
     # --- properties ------------------------------------------------------------------------------
 
@@ -142,6 +152,16 @@ class Model:
     @state.setter
     def state(self, values: ArrayLike) -> None:
         copy_into("state", self._state, values)
+
+    @property
+    def preprocessor(self) -> Preprocessor:
+        """It turns a user's data into inputs; another one may be assigned."""
+        return self.__dict__["preprocessor"]  # type: ignore[no-any-return]
+
+    @preprocessor.setter
+    def preprocessor(self, preprocessor: Preprocessor) -> None:
+        self.__dict__["preprocessor"] = preprocessor
+        self._predict_one = self._jacobian_one = None
 
     @property
     def layers(self) -> tuple[Layer, ...]:

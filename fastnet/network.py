@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, overload
+from types import FunctionType
+from typing import Any, Final, Literal, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,6 +46,7 @@ from fastnet.training.checkpoints import writer
 from fastnet.training.evaluation import EvaluationSet
 from fastnet.training.fit import FitOptions
 from fastnet.training.history import History
+from fastnet.training.online import OnlineStep
 from fastnet.training.state import TrainingJob
 from fastnet.training.steps import Steps
 from fastnet.utils.arguments import answers
@@ -362,6 +364,36 @@ class Network(Model):
             self.target_axes = axes_of(y)
             return value
 
+    def online_step(
+        self, optimizer: str | Optimizer = "adam", *, loss: AnyLoss | None = None
+    ) -> OnlineStep:
+        """Return a function ``step(x, y)`` that takes one training step on one row, quickly.
+
+        ``step(x, y)`` does what ``partial_fit(x[None], y[None])`` does, with the same bits, and
+        returns the loss before the step. It is fastest on the Numba backend, with x (I,) of the
+        network's dtype, and y an int for ``cross_entropy``, else a float or (T,) of that dtype.
+        Whatever else happens to the network between two steps is no hindrance: the function goes
+        on with the network as it is.
+
+        Examples
+        --------
+        >>> import fastnet as fn, numpy as np
+        >>> net = fn.Network([2, 8, 1], activation="tanh", backend="numpy", seed=0)
+        >>> step, rng = net.online_step(fn.Adam(0.01), loss="mse"), np.random.default_rng(0)
+        >>> losses = [step(x, x[0] * x[1]) for x in rng.uniform(-1, 1, (3000, 2))]
+        >>> bool(np.mean(losses[-500:]) < 0.1 * np.mean(losses[:500]))
+        True
+        """
+        chosen = optimizers.get(optimizer)
+        if isinstance(chosen, LBFGS):
+            raise InputError("lbfgs needs all data at once: use fit, or another optimizer.")
+        given = None if loss is None else self.loss_or_own(loss)
+
+        def plain(x: Any, y: Any) -> float:
+            return self.partial_fit(x, y, optimizer=chosen, loss=given)
+
+        return OnlineStep(self, chosen, plain)
+
     # --- a training loop of one's own ------------------------------------------------------------
 
     def forward(self, x: Inputs, *, training: bool = True) -> Array:
@@ -529,7 +561,10 @@ class Network(Model):
         pandas, a named tuple, a record) goes by name, other values by the order of training.
         """
         values = self.preprocessor.transform_row(row, self.dtype)
-        return self.preprocessor.decode(self.engine().predict_one(values), self.loss)
+        outputs = self.preprocessor.decode(self.engine().predict_one(values), self.loss)
+        if self._predict_one is None:
+            self._answer_directly(_PREDICT_ONE)
+        return outputs
 
     def evaluate(
         self,
@@ -600,6 +635,16 @@ class Network(Model):
         """
         return input_gradients.jacobian(self, x)
 
+    def jacobian_one(self, row: ArrayLike | Mapping[str, Any]) -> NDArray[Any]:
+        """Return the derivative of every output by every input for one row, (O, I), quickly.
+
+        It takes what `predict_one` does, and returns what `jacobian` does but for rounding.
+        """
+        slopes = input_gradients.jacobian_one(self, row)
+        if self._jacobian_one is None:
+            self._answer_directly(_JACOBIAN_ONE)
+        return slopes
+
     def calibrate(
         self,
         x: Inputs | Dataset,
@@ -669,6 +714,20 @@ class Network(Model):
 
     # --- internals -------------------------------------------------------------------------------
 
+    def _answer_directly(self, method: FunctionType) -> None:
+        """Let a compiled method answer from now on instead of `method`, where the engine has one.
+
+        It answers as long as the preprocessor and the parameters' buffer stay the same: whatever
+        replaces one of them sets the slot to None, also while this method runs.
+        """
+        slot, preprocessor, engine = f"_{method.__name__}", self.preprocessor, self.engine()
+        made = None
+        if type(preprocessor) is Passthrough and preprocessor.target is None:
+            made = engine.direct(Network, method, slot)
+        setattr(self, slot, () if made is None else made)
+        if preprocessor is not self.preprocessor or engine.parameters is not self.parameters:
+            setattr(self, slot, None)
+
     def _samples(
         self, loss: Loss, x: Inputs | Dataset, y: ArrayLike | None, sample_weight: ArrayLike | None
     ) -> Samples:
@@ -678,6 +737,11 @@ class Network(Model):
         values, targets = self.preprocessor.encode(x, y, self.dtype)
         checked = Samples.check(self.plan, self.dtype, loss, values, targets, sample_weight)
         return checked.weighted()
+
+
+_PREDICT_ONE: Final = cast("FunctionType", Network.predict_one)
+_JACOBIAN_ONE: Final = cast("FunctionType", Network.jacobian_one)
+"""Methods in Python, which compiled ones may replace."""
 
 
 def load(

@@ -15,9 +15,10 @@ statistics.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -99,6 +100,14 @@ class LossSums:
     def mean_score(self) -> float:
         """The weighted mean of the row scores; 0 where no row has weight."""
         return self.score / self.weight if self.weight else 0.0
+
+
+OnlineStep = Callable[[int, int], float | None]
+"""``step(coefficients, number)`` takes a training step, the `number`-th since training began.
+
+`coefficients` is the address of a row of ``optimizer.step_coefficients``. The function returns the
+loss before the step, or None where loss or weights would not be finite: the weights are unchanged.
+"""
 
 
 class Engine(ABC):
@@ -366,6 +375,32 @@ class Engine(ABC):
     def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:
         """Return the outputs (O,), on the host, for one row (I,) on the host."""
         return np.asarray(self.predict(row[None, :])[0])
+
+    def online(self, rows: Batch, config: TrainConfig, moments: Array) -> OnlineStep | None:
+        """Return a function for one step after the other on `rows`, one batch whose arrays change.
+
+        None: `train_epoch` does it. The engine lives as long as the function, for nothing else.
+        """
+        return None
+
+    def jacobian_one(self, row: NDArray[Any]) -> NDArray[Any] | None:
+        """Return the derivatives (O, I) of the outputs for a row (I,); None: this engine cannot."""
+        return None
+
+    def direct(self, owner: type, method: FunctionType, slot: str) -> object | None:
+        """Return what lets machine code answer in place of a Python method; None: nothing does.
+
+        Parameters
+        ----------
+        owner : type
+            The class of the method, where the engine may put a compiled one in its place. That one
+            answers for an instance as long as its `slot` holds the object returned here, and else
+            calls `method`.
+        method : function
+            `predict_one` or `jacobian_one` of one row as it comes from the user.
+        slot : str
+        """
+        return None
 
     def blocks(self, count: int) -> Iterator[tuple[int, int]]:
         """Reserve a small workspace; yield the bounds of the blocks of rows that fit into it."""

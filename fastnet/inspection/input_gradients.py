@@ -102,7 +102,8 @@ class Sensitivity:
 
 def input_gradients(model: Model, x: Inputs, output: ArrayLike | None) -> Array:
     """Return the gradient of one output of each row with respect to that row, (N, I)."""
-    values, y = _forward(model, x)
+    values = model.preprocessor.transform(x, model.dtype)
+    y = _outputs(model, values)
     chosen = _chosen(output, model.preprocessor.decode(y, model.loss))
     dy = np.zeros_like(y)
     np.put_along_axis(dy, chosen[:, None], _units(model)[chosen, None], axis=1)
@@ -112,21 +113,36 @@ def input_gradients(model: Model, x: Inputs, output: ArrayLike | None) -> Array:
 
 def jacobian(model: Model, x: Inputs) -> Array:
     """Return the derivative of every output with respect to every input, (N, O, I)."""
-    values, y = _forward(model, x)
+    return _unscaled(model, _jacobian(model, model.preprocessor.transform(x, model.dtype)))
+
+
+def _jacobian(model: Model, values: Array) -> Array:
+    """Return the derivatives by preprocessed inputs (N, I), in the unit of the targets."""
+    y = _outputs(model, values)
     sensitivity, units = Sensitivity(model, len(values)), _units(model)
     result = np.empty((*y.shape, values.shape[1]), model.dtype)
     for k in range(y.shape[1]):
         dy = np.zeros_like(y)
         dy[:, k] = units[k]
         result[:, k] = sensitivity.pull_back(values, y, dy)
-    return _unscaled(model, result)
+    return result
 
 
-def _forward(model: Model, x: Inputs) -> tuple[Array, Array]:
-    """Return the preprocessed inputs and the outputs; for a table the outputs are scaled too."""
-    values = model.preprocessor.transform(x, model.dtype)
+def jacobian_one(model: Model, row: Any) -> Array:
+    """Return the derivative of every output with respect to every input of one row, (O, I)."""
+    values = model.preprocessor.transform_row(row, model.dtype)
+    slopes = model.engine().jacobian_one(values)
+    if slopes is None:
+        slopes = _jacobian(model, values[None])[0]
+    elif model.preprocessor.target is not None:
+        slopes = (slopes * _units(model)[:, None]).astype(model.dtype)
+    return _unscaled(model, slopes)
+
+
+def _outputs(model: Model, values: Array) -> Array:
+    """Return the outputs for preprocessed inputs; for a table they are scaled too."""
     backend, engine = model.backend_object, model.engine()
-    return values, backend.to_host(engine.predict(backend.asarray(values)))
+    return backend.to_host(engine.predict(backend.asarray(values)))
 
 
 def _chosen(output: ArrayLike | None, y: Array) -> NDArray[np.intp]:

@@ -86,6 +86,13 @@ def finite(name: str, array: Array, missing: str = "") -> Array:
     )
 
 
+RANGES: Final[dict[str, tuple[float, float]]] = {
+    "binary_cross_entropy": (0.0, 1.0),
+    "poisson": (0.0, np.inf),
+}
+"""Within which numbers the targets of a loss must be, where not all numbers are targets."""
+
+
 def targets(
     names: tuple[str, str],
     values: ArrayLike,
@@ -123,10 +130,8 @@ def targets(
             + f" for the loss {loss.name!r} and {outputs} outputs, got {np.shape(values)}."
         )
     target = finite(name, cast(array, dtype))
-    if loss.name == "binary_cross_entropy":
-        _require_range(name, target, 0, 1, loss)
-    elif loss.name == "poisson":
-        _require_range(name, target, 0, np.inf, loss)
+    if loss.name in RANGES:
+        _require_range(name, target, *RANGES[loss.name], loss)
     return None, target
 
 

@@ -62,7 +62,7 @@ def train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> Histo
             try:
                 tally = _train_epoch(trainer, config, interrupt)
                 if tally is not None and not model.is_finite():
-                    raise _divergence("a weight", state.epoch, run.batches, run.batches)
+                    raise divergence("a weight", state.epoch, run.batches, run.batches)
             except DivergenceError as error:
                 if stretches.take_back():
                     continue
@@ -106,7 +106,7 @@ def train_once(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> 
     if not tally.steps or not model.is_finite():
         model.restore(good)
         state.forget()
-        raise _divergence("the loss or a weight", state.epoch, 1, 1)
+        raise divergence("the loss or a weight", state.epoch, 1, 1)
     state.advance(1)
     return tally.mean_loss
 
@@ -178,7 +178,7 @@ def _train_epoch(
             first=run.batch,
         )
         if tally.steps < span:
-            raise _divergence("the loss", state.epoch, run.batch + tally.steps + 1, batches)
+            raise divergence("the loss", state.epoch, run.batch + tally.steps + 1, batches)
         run.batch += span
         state.advance(span)
         trainer.done = replace(tally, steps=run.batch)
@@ -192,7 +192,8 @@ def _train_epoch(
     return trainer.done
 
 
-def _divergence(what: str, epoch: int, step: int, steps: int) -> DivergenceError:
+def divergence(what: str, epoch: int, step: int, steps: int) -> DivergenceError:
+    """Return the error that says what is not finite, and after which step of which epoch."""
     return DivergenceError(
         f"training diverged: {what} is not finite at epoch {epoch + 1}, step {step} of {steps}; "
         f"the last good weights are back in place. Try a smaller learning_rate, "

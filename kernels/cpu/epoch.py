@@ -32,6 +32,7 @@ from fastnet.kernels.cpu.frame import (
     vector,
 )
 from fastnet.kernels.cpu.jit import inner, kernel, spliced
+from fastnet.kernels.cpu.lanes import load, select, splat, store
 from fastnet.kernels.cpu.loss_head import head_rows
 from fastnet.kernels.cpu.network import (
     backward_rows,
@@ -42,6 +43,7 @@ from fastnet.kernels.cpu.network import (
 )
 from fastnet.kernels.cpu.random import SPARE, feistel_bits, feistel_keys, permutation, shuffle
 from fastnet.kernels.cpu.tiny import gradients_of_blocks
+from fastnet.kernels.cpu.vectors import lanes_of
 
 _LOSS_SUM, _SCORE_SUM, _WEIGHT_SUM = abi.LOSS_SUM, abi.SCORE_SUM, abi.WEIGHT_SUM
 _STEPS, _TALLY, _COEFFICIENTS = abi.STEPS, abi.TALLY, abi.COEFFICIENTS
@@ -54,7 +56,7 @@ _ZERO, _TRUE, _FALSE = np.int64(0), np.bool_(True), np.bool_(False)
 _LINE = 64  # bytes of a cache line
 
 # The tasks of `run`.
-TRAIN, FORWARD, HEAD, BACKWARD, UPDATE, PREDICT, ORDER = range(7)
+TRAIN, FORWARD, HEAD, BACKWARD, UPDATE, PREDICT, ORDER, JACOBIAN, STEP = range(9)
 
 
 @kernel
@@ -76,11 +78,15 @@ def run(
     ``TRAIN``: train on batches `first` up to `last` of an epoch, after `step` steps in all; `x` is
     the number of epochs that do the same one after the other, each with a row of tallies. After
     each of several epochs the rows of the frame ``validation``, if any, are evaluated.
+    ``STEP``: the same, for one batch. It copies the weights to `out` (P,) first, and puts them back
+    if loss or weights are not finite: then the tally counts no step. If inputs or targets are not
+    finite, it does nothing, and the tally counts -1.
     ``FORWARD``: compute the batch of `last` rows at `x`, in training if `first` is not 0.
     ``HEAD``: compute loss and score of the batch of `last` rows, after that; add to the tally.
     ``BACKWARD``: compute the gradients, after that; `x` and `first` as for ``FORWARD``.
     ``UPDATE``: update the parameters with the gradients and the first row of coefficients.
     ``PREDICT``: write the outputs of rows `first` up to `last` of `x` to `out`.
+    ``JACOBIAN``: write the derivatives (O, I) of the outputs for the row at `x` to `out`.
     ``ORDER``: write the order of the epoch's rows to `out` (N,) int64.
 
     Parameters
@@ -96,7 +102,10 @@ def run(
     frame = frames_at(frames_address, thread + 1)[thread]
     # Subnormal numbers count as 0 while kernels run, and for this thread only.
     before = flush_subnormals()
-    if task == TRAIN:
+    if task == TRAIN or (task == STEP and are_finite(like, frame)):
+        weights, good = vector(like, frame.parameters, frame.size), vector(like, out, frame.size)
+        if task == STEP:
+            copy(good, weights)
         for epoch in range(x):
             if epoch:
                 frame.epoch += 1
@@ -110,19 +119,29 @@ def run(
                 held_out.tally += (_TALLY * 8) if epoch else 0
                 forward_rows(like, ops, held_out, held_out.x, _ZERO, held_out.rows, _FALSE, _ZERO)
                 head(like, ops, held_out, held_out.rows)
+        counts = doubles(frame.tally, _TALLY)
+        if task == STEP and not (
+            counts[_STEPS] > 0 and is_finite(like, frame.parameters, frame.size, frame.scratch)
+        ):
+            copy(weights, good)
+            counts[_STEPS] = 0
+    elif task == STEP:
+        doubles(frame.tally, _TALLY)[_STEPS] = -1
     elif task == FORWARD:
         forward_rows(like, ops, frame, x, _ZERO, last, first != 0, step)
     elif task == HEAD:
         head(like, ops, frame, last)
     elif task == BACKWARD:
         backward_rows(like, ops, frame, _ZERO, last, first != 0)
-        tally = doubles(frame.tally, _TALLY)
-        parameter_part(like, ops, frame, x, last, tally, _FALSE)
+        unused = doubles(frame.tally, _TALLY)
+        parameter_part(like, ops, frame, x, last, unused, _FALSE)
     elif task == UPDATE:
         coefficients = doubles(frame.coefficients, _COEFFICIENTS)
         update_all(like, frame, coefficients, clip_factor(like, frame))
     elif task == PREDICT:
         predict(like, ops, frame, out, x, first, last)
+    elif task == JACOBIAN:
+        jacobian(like, ops, frame, out, x)
     else:
         permutation(integers(out, frame.rows), frame.seed, frame.epoch)
     restore_subnormals(before)
@@ -188,6 +207,22 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
             break
 
 
+@inner
+def is_finite(like: Any, address: Any, count: Any, scratch: Any) -> Any:
+    """Return whether `count` elements are finite: infinity minus infinity is NaN."""
+    size, lanes = like.itemsize, lanes_of(like)
+    zero, one = splat(like.dtype.type(0.0)), like.dtype.type(1.0)
+    odd = zero != zero
+    for i in range(0, count, lanes):
+        values = load(like, address + i * size, count - i)
+        odd = odd | (values - values != zero)
+    store(scratch, select(odd, one, zero), lanes)
+    for value in vector(like, scratch, lanes):
+        if value != 0:
+            return _FALSE
+    return _TRUE
+
+
 @spliced
 def head(like: Any, ops: Any, frame: Any, count: Any) -> None:
     """Compute losses and the output's gradient of a batch, which is the frame's data set."""
@@ -216,6 +251,24 @@ def predict(like: Any, ops: Any, frame: Any, out: Any, x: Any, first: Any, last:
         forward_rows(like, ops, frame, source, base, base + count, _FALSE, start)
         result = block(like, frame, frame.work, op.y, width, base, base + count)
         copy(vector(like, out + start * width * size, count * width), result)
+
+
+@spliced
+def jacobian(like: Any, ops: Any, frame: Any, out: Any, x: Any) -> None:
+    """Write the derivatives (O, I) of the outputs for the row at `x` to `out`.
+
+    It is a batch of equal rows, each with the gradient of one output; `capacity` is at least O.
+    """
+    size, inputs, outputs = like.itemsize, frame.inputs, frame.outputs
+    row, last = vector(like, x, inputs), ops[len(ops) - 1].y
+    of_outputs = block(like, frame, frame.deltas, last, outputs, _ZERO, outputs)
+    for i in range(outputs * outputs):
+        of_outputs[i] = like.dtype.type(i % (outputs + 1) == 0)
+    for i in range(outputs):
+        copy(vector(like, frame.batch + i * inputs * size, inputs), row)
+    frame.slopes = out
+    forward_rows(like, ops, frame, frame.batch, _ZERO, outputs, _FALSE, _ZERO)
+    backward_rows(like, ops, frame, _ZERO, outputs, _FALSE)
 
 
 @inner

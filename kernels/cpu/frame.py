@@ -40,6 +40,7 @@ FRAME: Final = np.dtype(
         ("work", np.int64),  # (width * capacity,) activations
         ("deltas", np.int64),  # (width * capacity,) their gradients
         ("batch", np.int64),  # (capacity, I) gathered inputs
+        ("slopes", np.int64),  # (capacity, I) the gradients of inputs, or 0: none are wanted
         ("index", np.int64),  # (window batch_size,) int64, row numbers of the next batches
         ("window", np.int64),  # number of batches
         ("row_loss", np.int64),  # (capacity,) float64

@@ -6,18 +6,22 @@ other strides. For the last one w is transposed first, since rows of B must be c
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from fastnet.kernels.cpu.dots import make_dots
 from fastnet.kernels.cpu.jit import inner
-from fastnet.kernels.cpu.microkernel import WIDEST, make_panel
+from fastnet.kernels.cpu.microkernel import WIDEST, make_panel, make_row
 from fastnet.kernels.cpu.transpose import transpose_tile
 from fastnet.kernels.cpu.vectors import lanes_of
 
 _dots1, _dots2, _dots4 = (make_dots(columns) for columns in (1, 2, 4))
 _panel1, _panel2, _panel3, _panel4 = (make_panel(vectors) for vectors in (1, 2, 3, 4))
+
+_ROW: Final = 8
+"""So many vectors of a single row of C are computed at once (``fastnet bench``, `predict_one`)."""
+_row = make_row(_ROW)
 
 
 # Of NumPy's types: Numba compiles a function anew for every literal argument.
@@ -161,7 +165,14 @@ def product(
     size = like.itemsize
     narrow = narrow_part(like, n, k, _TRUE)
     wide = n - narrow
-    gemm(like, c, n, a, k, _ONE, b, n, m, wide, k, bias, relu, _ZERO)
+    step, j = _ROW * lanes_of(like), 0
+    while m == 1 and wide - j >= step:
+        biasj = bias + j * size if bias != 0 else _ZERO
+        _row(like, c + j * size, a, b + j * size, n, k, biasj, relu)
+        j += step
+    bj, cj = b + j * size, c + j * size
+    biasj = bias + j * size if bias != 0 else _ZERO
+    gemm(like, cj, n, a, k, _ONE, bj, n, m, wide - j, k, biasj, relu, _ZERO)
     if narrow > 0:
         transpose(like, scratch, k, b + wide * size, n, k, narrow)
         biasw = bias + wide * size if bias != 0 else _ZERO

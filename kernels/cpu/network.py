@@ -129,7 +129,10 @@ def _other_forward(
 
 @inner
 def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, training: Any) -> None:
-    """Compute the gradient of every layer's z from the output's, for rows `first` up to `last`."""
+    """Compute the gradient of every layer's z from the output's, for rows `first` up to `last`.
+
+    If the frame has a place for slopes, also the gradient of the batch's rows.
+    """
     size, rows = like.itemsize, last - first
     done = False
     for back in range(len(ops)):
@@ -161,10 +164,14 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
             column_dots(dgamma, dz, xhat, _ZERO, width, width)
             dbeta_address = frame.gradients + op.bias * size
             column_sums(like, dbeta_address, d, _ZERO, width, width, rows)
-        if op.x < 0:
-            continue
         # The gradient of x, at op.x in the deltas, as x is the y of the layer before.
-        dx = block(like, frame, frame.deltas, op.x, op.inputs, first, last)
+        if op.x >= 0:
+            target = place(like, frame, frame.deltas, op.x, op.inputs, first)
+        elif frame.slopes != 0:
+            target = frame.slopes + first * op.inputs * size
+        else:
+            continue
+        dx = vector(like, target, rows * op.inputs)
         if op.kind == _DENSE:
             transpose(
                 like, frame.transposed, op.inputs, frame.parameters + op.weight * size, width,
@@ -172,12 +179,11 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
             )  # fmt: skip
             # If the layer before has a ReLU, the product also applies its derivative, unless more
             # gradients join it first.
-            before = ops[index - 1]
-            done = before.activation == _RELU and before.joins == 0
+            before = ops[max(index - 1, 0)]
+            done = op.x >= 0 and before.activation == _RELU and before.joins == 0
             where = place(like, frame, frame.work, op.x, op.inputs, first) if done else _ZERO
             gemm(
-                like, place(like, frame, frame.deltas, op.x, op.inputs, first), op.inputs,
-                d, width, _ONE, frame.transposed, op.inputs,
+                like, target, op.inputs, d, width, _ONE, frame.transposed, op.inputs,
                 rows, op.inputs, width, _ZERO, _ZERO, where,
             )  # fmt: skip
         elif op.kind == _DROPOUT:
@@ -194,6 +200,12 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
             scale = block(like, frame, frame.work, op.xhat + width, 1, first, last)
             gamma = vector(like, frame.parameters + op.weight * size, width)
             layer_norm_backward(dx, dz, xhat, scale, gamma)
+    if frame.slopes != 0:
+        for end in range(len(ops)):
+            if ops[end].kind == _ADD and ops[end].skip < 0:
+                slopes = frame.slopes + first * frame.inputs * size
+                other = place(like, frame, frame.deltas, ops[end].y, frame.inputs, first)
+                add(like, slopes, slopes, other, rows * frame.inputs)
 
 
 @inner

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import inspect
+import math
 import struct
 import sys
 import sysconfig
@@ -136,14 +137,16 @@ def online(
     fields: Any = memoryview(frames[:1].view(np.int64).data)
     tally: Any = memoryview(array.data)
     place = (FRAME.names or ()).index("coefficients")
-    run, head, end = kernels.run, (*network, 0, kernels.STEP, 0, 1), (0, good.ctypes.data)
+    run, head, end = kernels.run, (*network, 0, kernels.STEP, 0, 1), (1, good.ctypes.data)
 
     def step(coefficients: int, number: int) -> float | None:
         fields[place] = coefficients
         tally[abi.LOSS_SUM] = tally[abi.SCORE_SUM] = tally[abi.WEIGHT_SUM] = 0.0
         tally[abi.STEPS] = 0.0
         run(*head, number, *end)
-        return tally[abi.LOSS_SUM] / tally[abi.WEIGHT_SUM] if tally[abi.STEPS] else None
+        if tally[abi.STEPS] > 0:
+            return float(tally[abi.LOSS_SUM] / tally[abi.WEIGHT_SUM])
+        return math.nan if tally[abi.STEPS] else None
 
     return step
 

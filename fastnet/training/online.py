@@ -26,6 +26,9 @@ from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.validation import RANGES
 from fastnet.training.loop import divergence
 
+_WHOLE: Final = int, np.integer
+_NUMBERS: Final = float, int, np.floating, np.integer
+
 BLOCK: Final = 256
 """Coefficients are computed for so many steps at once."""
 
@@ -57,7 +60,9 @@ class OnlineStep:
             bound = self._bound
             holds = bound is not None and bound.holds()
             if bound is not None and holds and bound.put(x, y):
-                return bound.step()
+                value = bound.step()
+                if value is not None:
+                    return value
             value = self._plain(_batch_of(x), _batch_of(y))
             if not holds and self._can_be_bound:
                 self._bind()
@@ -132,10 +137,7 @@ class _Bound:
             return False
         kind = type(y)
         if self._labels is not None:
-            if (
-                not (kind is int or issubclass(kind, np.integer))
-                or not 0 <= y < self._model.outputs
-            ):
+            if kind is bool or not issubclass(kind, _WHOLE) or not 0 <= y < self._model.outputs:
                 return False
             self._labels[0], self._axes = y, 1
         elif kind is np.ndarray:
@@ -143,22 +145,22 @@ class _Bound:
                 return False
             target[...], self._axes = y, 2
         else:
-            numbers = float, int, np.floating, np.integer
-            if len(target) > 1 or kind is bool or not isinstance(y, numbers):
-                return False
             low, high = self._range
+            if len(target) > 1 or kind is bool or not issubclass(kind, _NUMBERS):
+                return False
             if not (abs(y) <= self._largest and low <= y <= high):
                 return False
             target[0], self._axes = y, 1
         row[...] = x
-        return _is_finite(row)
+        return True
 
     def _fits(self, y: NDArray[Any]) -> bool:
+        """Return whether numbers are within the range of the loss, but for NaN and infinity."""
         low, high = self._range
-        return _is_finite(y) and (low == -math.inf or bool(low <= y.min() and y.max() <= high))
+        return low == -math.inf or bool(y.min() >= low and y.max() <= high)
 
-    def step(self) -> float:
-        """Take the step."""
+    def step(self) -> float | None:
+        """Take the step; return the loss, or None where the row or its target is not finite."""
         assert self.take is not None
         model, state = self._model, self._state
         when = state.epoch, state.schedule_epoch, state.plateau.reductions
@@ -173,12 +175,9 @@ class _Bound:
         if value is None:
             state.forget()
             raise divergence("the loss or a weight", state.epoch, 1, 1)
+        if value != value:
+            return None
         state.step += 1
         state.updates += 1
         model.temperature, model.target_axes = None, self._axes
         return value
-
-
-def _is_finite(values: NDArray[Any]) -> bool:
-    """Return whether all are finite and not huge: the sum of their squares is a number."""
-    return math.isfinite(values.dot(values))

@@ -208,6 +208,15 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
 
 
 @inner
+def are_finite(like: Any, frame: Any) -> Any:
+    """Return whether the inputs and targets of all rows are finite."""
+    inputs, targets = frame.rows * frame.inputs, frame.rows * frame.targets
+    if frame.target != 0 and not is_finite(like, frame.target, targets, frame.scratch):
+        return _FALSE
+    return is_finite(like, frame.x, inputs, frame.scratch)
+
+
+@inner
 def is_finite(like: Any, address: Any, count: Any, scratch: Any) -> Any:
     """Return whether `count` elements are finite: infinity minus infinity is NaN."""
     size, lanes = like.itemsize, lanes_of(like)

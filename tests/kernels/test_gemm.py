@@ -207,7 +207,7 @@ def test_dots_do_not_spread_nan_and_infinity_to_other_rows(dtype: Any) -> None:
     assert np.array_equal(got[others], expected[others])
 
 
-WIDTHS = [1, 2, 4, 9, 10, 16, 17, 18, 20, 21, 33, 36, 50, 64, 65, 68, 69]
+WIDTHS = [1, 2, 4, 9, 10, 16, 17, 18, 20, 21, 33, 36, 50, 64, 65, 68, 69, 127, 128, 130, 260, 263]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

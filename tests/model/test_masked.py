@@ -81,6 +81,8 @@ CALLS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "input_gradients": (lambda v: net().input_gradients(v), X),
     "input_gradients, outputs": (lambda v: net().input_gradients(X, v), np.zeros(20, int)),
     "jacobian": (lambda v: net().jacobian(v), X),
+    "jacobian_one": (lambda v: net().jacobian_one(v), X[0]),
+    "online_step x": (lambda v: net().online_step()(v, Y[0]), X[0]),
     "calibrate x": (lambda v: softmax().calibrate(v, CLASSES), X),
     "calibrate y": (lambda v: softmax().calibrate(X, v), CLASSES),
     "forward": (lambda v: net().forward(v), X),

@@ -19,6 +19,7 @@ LINES = 400
 
 LONG_FILES = {
     "fastnet/backends/base.py": "the contract, most of it docstrings",
+    "fastnet/backends/numba_engine.py": "one class, with a method for each of the contract",
     "fastnet/nn/losses.py": "a table: eight losses, one after the other",
     "fastnet/network.py": "the public class, most of it docstrings",
     "fastnet/nn/optimizers.py": "a table: seven optimizers, one after the other",

@@ -167,8 +167,8 @@ def test_what_partial_fit_refuses_is_refused_and_changes_nothing(
 @each_backend
 @pytest.mark.parametrize(
     ("loss", "y"),
-    [("poisson", -1.0), ("poisson", [-1.0]), ("mse", [np.nan]), ("mse", np.inf), ("mse", [1.0, 2.0]),
-     ("mse", 1e39)],
+    [("poisson", -1.0), ("poisson", [-1.0]), ("mse", [np.nan]), ("mse", np.inf),
+     ("mse", [1.0, 2.0]), ("mse", 1e39)],
 )  # fmt: skip
 def test_targets_that_are_none_of_the_loss_are_refused(loss: str, y: Any, backend: str) -> None:
     net = network(backend, LOSSES[loss].output_activations[0], outputs=1)

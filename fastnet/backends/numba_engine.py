@@ -37,7 +37,11 @@ A vector holds one row in each lane. Measured: 1.9 times as fast at 22, 1.2 at 2
 (2-4-2, 4-16-3 and 8-16-16-2)."""
 
 MOST_DIRECT: Final = 2**18
-"""With more parameters than this, one row goes through Python, and other threads run meanwhile."""
+"""If all parameters are read more often than this for one row, it goes through Python: then other
+threads run meanwhile."""
+
+MOST_SLOPES: Final = 2**22
+"""`jacobian_one` needs memory for all activations by each output: up to this many numbers."""
 
 WINDOW_BATCHES: Final = 8
 WINDOW_ROWS: Final = 256
@@ -373,6 +377,8 @@ class NumbaEngine(Engine):
         return numba_one_row.online(arguments, self._frames, self.tally, self._kept)
 
     def jacobian_one(self, row: NDArray[Any]) -> NDArray[Any] | None:
+        if self.plan.outputs * (self.plan.width + self.plan.inputs) > MOST_SLOPES:
+            return None
         _, _, arguments = self._for_jacobian or self._prepare_jacobian()
         out = self.empty((self.plan.outputs, self.plan.inputs))
         kernels.run(*arguments, row.ctypes.data, out.ctypes.data)
@@ -387,12 +393,11 @@ class NumbaEngine(Engine):
         return self._for_jacobian
 
     def direct(self, owner: type, method: FunctionType, slot: str) -> object | None:
-        plan = self.plan
-        if plan.size > MOST_DIRECT:
+        plan, many = self.plan, method.__name__ == "jacobian_one"
+        rows, task = (plan.outputs, kernels.JACOBIAN) if many else (1, kernels.PREDICT)
+        if plan.size * rows > MOST_DIRECT:
             return None
         numba_one_row.install(owner, method, slot)
-        many = method.__name__ == "jacobian_one"
-        rows, task = (plan.outputs, kernels.JACOBIAN) if many else (1, kernels.PREDICT)
         shape = (plan.outputs, plan.inputs)[: 1 + many]
         network = self._ops, *self._frame_apart(rows)
         return numba_one_row.make_one_row(self._like, plan.inputs, shape, task, network)

@@ -106,8 +106,7 @@ OnlineStep = Callable[[int, int], float | None]
 """``step(coefficients, number)`` takes a training step, the `number`-th since training began.
 
 `coefficients` is the address of a row of ``optimizer.step_coefficients``. The function returns the
-loss before the step, or None where loss or weights would not be finite: the weights are unchanged.
-Where inputs or targets are not finite, it does nothing and returns NaN.
+loss before the step, or None where that is not finite.
 """
 
 

@@ -373,8 +373,7 @@ class NumbaEngine(Engine):
 
     def online(self, rows: Batch, config: TrainConfig, moments: Array) -> OnlineStep | None:
         self._prepare(rows, config, moments, len(rows))
-        arguments = self._like, *self._network
-        return numba_one_row.online(arguments, self._frames, self.tally, self._kept)
+        return numba_one_row.online((self._like, *self._network), self._frames, self.tally)
 
     def jacobian_one(self, row: NDArray[Any]) -> NDArray[Any] | None:
         if self.plan.outputs * (self.plan.width + self.plan.inputs) > MOST_SLOPES:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import inspect
-import math
 import struct
 import sys
 import sysconfig
@@ -128,25 +127,20 @@ def frame_apart(
     return frame, arrays
 
 
-def online(
-    network: tuple[Any, ...], frames: Array, array: Array, kept: dict[str, Any]
-) -> OnlineStep:
-    """Return `Engine.online` for prepared frames, and the tally; what they lead to is in `kept`."""
-    kept["good"] = good = np.empty_like(kept["parameters"])
+def online(network: tuple[Any, ...], frames: Array, counts: Array) -> OnlineStep:
+    """Return `Engine.online` for prepared frames, with their tally."""
     # A memory view reads and writes an element in a fraction of the time that an array takes.
     fields: Any = memoryview(frames[:1].view(np.int64).data)
-    tally: Any = memoryview(array.data)
+    tally: Any = memoryview(counts.data)
     place = (FRAME.names or ()).index("coefficients")
-    run, head, end = kernels.run, (*network, 0, kernels.STEP, 0, 1), (1, good.ctypes.data)
+    run, head = kernels.run, (*network, 0, kernels.TRAIN, 0, 1)
 
     def step(coefficients: int, number: int) -> float | None:
         fields[place] = coefficients
         tally[abi.LOSS_SUM] = tally[abi.SCORE_SUM] = tally[abi.WEIGHT_SUM] = 0.0
         tally[abi.STEPS] = 0.0
-        run(*head, number, *end)
-        if tally[abi.STEPS] > 0:
-            return float(tally[abi.LOSS_SUM] / tally[abi.WEIGHT_SUM])
-        return math.nan if tally[abi.STEPS] else None
+        run(*head, number, 1, 0)
+        return tally[abi.LOSS_SUM] / tally[abi.WEIGHT_SUM] if tally[abi.STEPS] else None
 
     return step
 

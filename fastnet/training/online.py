@@ -59,10 +59,10 @@ class OnlineStep:
         with self._model.alone:
             bound = self._bound
             holds = bound is not None and bound.holds()
-            if bound is not None and holds and bound.put(x, y):
-                value = bound.step()
-                if value is not None:
-                    return value
+            if bound is not None and holds:
+                with np.errstate(all="ignore"):  # squares may overflow
+                    if bound.put(x, y):
+                        return bound.step()
             value = self._plain(_batch_of(x), _batch_of(y))
             if not holds and self._can_be_bound:
                 self._bind()
@@ -99,7 +99,7 @@ class _Bound:
         assert state is not None
         self._model, self._optimizer, self._loss, self._state = model, optimizer, loss, state
         self._parameters, self._moments = model.parameters, state.moments
-        self._preprocessor = model.preprocessor
+        self._preprocessor, self._good = model.preprocessor, model.parameters.copy()
         # The batch: a row with a label or with numbers.
         columns = model.outputs // loss.outputs_per_target
         self._row, self._target = np.zeros(model.inputs, dtype), np.zeros(columns, dtype)
@@ -152,15 +152,16 @@ class _Bound:
                 return False
             target[0], self._axes = y, 1
         row[...] = x
-        return True
+        return math.isfinite(row.dot(row))
 
     def _fits(self, y: NDArray[Any]) -> bool:
-        """Return whether numbers are within the range of the loss, but for NaN and infinity."""
+        """Return whether numbers are finite, not huge, and within the range of the loss."""
         low, high = self._range
-        return low == -math.inf or bool(y.min() >= low and y.max() <= high)
+        inside = low == -math.inf or (y.min() >= low and y.max() <= high)
+        return bool(inside and math.isfinite(y.dot(y)))
 
-    def step(self) -> float | None:
-        """Take the step; return the loss, or None where the row or its target is not finite."""
+    def step(self) -> float:
+        """Take the step; return the loss before it."""
         assert self.take is not None
         model, state = self._model, self._state
         when = state.epoch, state.schedule_epoch, state.plateau.reductions
@@ -171,12 +172,13 @@ class _Bound:
             rates = np.repeat(state.rates(np.zeros(1)), BLOCK)
             self._table = self._optimizer.step_coefficients(state.updates + 1, rates)
             self._place, self._stride = self._table.ctypes.data, self._table.strides[0]
+        weights, good = self._parameters, self._good
+        good[...] = weights
         value = self.take(self._place + index * self._stride, state.step)
-        if value is None:
+        if value is None or not (math.isfinite(weights.dot(weights)) or np.isfinite(weights).all()):
+            weights[...] = good
             state.forget()
             raise divergence("the loss or a weight", state.epoch, 1, 1)
-        if value != value:
-            return None
         state.step += 1
         state.updates += 1
         model.temperature, model.target_axes = None, self._axes

@@ -32,7 +32,6 @@ from fastnet.kernels.cpu.frame import (
     vector,
 )
 from fastnet.kernels.cpu.jit import inner, kernel, spliced
-from fastnet.kernels.cpu.lanes import load, select, splat, store
 from fastnet.kernels.cpu.loss_head import head_rows
 from fastnet.kernels.cpu.network import (
     backward_rows,
@@ -43,7 +42,6 @@ from fastnet.kernels.cpu.network import (
 )
 from fastnet.kernels.cpu.random import SPARE, feistel_bits, feistel_keys, permutation, shuffle
 from fastnet.kernels.cpu.tiny import gradients_of_blocks
-from fastnet.kernels.cpu.vectors import lanes_of
 
 _LOSS_SUM, _SCORE_SUM, _WEIGHT_SUM = abi.LOSS_SUM, abi.SCORE_SUM, abi.WEIGHT_SUM
 _STEPS, _TALLY, _COEFFICIENTS = abi.STEPS, abi.TALLY, abi.COEFFICIENTS
@@ -56,7 +54,7 @@ _ZERO, _TRUE, _FALSE = np.int64(0), np.bool_(True), np.bool_(False)
 _LINE = 64  # bytes of a cache line
 
 # The tasks of `run`.
-TRAIN, FORWARD, HEAD, BACKWARD, UPDATE, PREDICT, ORDER, JACOBIAN, STEP = range(9)
+TRAIN, FORWARD, HEAD, BACKWARD, UPDATE, PREDICT, ORDER, JACOBIAN = range(8)
 
 
 @kernel
@@ -78,9 +76,6 @@ def run(
     ``TRAIN``: train on batches `first` up to `last` of an epoch, after `step` steps in all; `x` is
     the number of epochs that do the same one after the other, each with a row of tallies. After
     each of several epochs the rows of the frame ``validation``, if any, are evaluated.
-    ``STEP``: the same, for one batch. It copies the weights to `out` (P,) first, and puts them back
-    if loss or weights are not finite: then the tally counts no step. If inputs or targets are not
-    finite, it does nothing, and the tally counts -1.
     ``FORWARD``: compute the batch of `last` rows at `x`, in training if `first` is not 0.
     ``HEAD``: compute loss and score of the batch of `last` rows, after that; add to the tally.
     ``BACKWARD``: compute the gradients, after that; `x` and `first` as for ``FORWARD``.
@@ -102,10 +97,7 @@ def run(
     frame = frames_at(frames_address, thread + 1)[thread]
     # Subnormal numbers count as 0 while kernels run, and for this thread only.
     before = flush_subnormals()
-    if task == TRAIN or (task == STEP and are_finite(like, frame)):
-        weights, good = vector(like, frame.parameters, frame.size), vector(like, out, frame.size)
-        if task == STEP:
-            copy(good, weights)
+    if task == TRAIN:
         for epoch in range(x):
             if epoch:
                 frame.epoch += 1
@@ -119,22 +111,14 @@ def run(
                 held_out.tally += (_TALLY * 8) if epoch else 0
                 forward_rows(like, ops, held_out, held_out.x, _ZERO, held_out.rows, _FALSE, _ZERO)
                 head(like, ops, held_out, held_out.rows)
-        counts = doubles(frame.tally, _TALLY)
-        if task == STEP and not (
-            counts[_STEPS] > 0 and is_finite(like, frame.parameters, frame.size, frame.scratch)
-        ):
-            copy(weights, good)
-            counts[_STEPS] = 0
-    elif task == STEP:
-        doubles(frame.tally, _TALLY)[_STEPS] = -1
     elif task == FORWARD:
         forward_rows(like, ops, frame, x, _ZERO, last, first != 0, step)
     elif task == HEAD:
         head(like, ops, frame, last)
     elif task == BACKWARD:
         backward_rows(like, ops, frame, _ZERO, last, first != 0)
-        unused = doubles(frame.tally, _TALLY)
-        parameter_part(like, ops, frame, x, last, unused, _FALSE)
+        tally = doubles(frame.tally, _TALLY)
+        parameter_part(like, ops, frame, x, last, tally, _FALSE)
     elif task == UPDATE:
         coefficients = doubles(frame.coefficients, _COEFFICIENTS)
         update_all(like, frame, coefficients, clip_factor(like, frame))
@@ -205,31 +189,6 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
         barrier(frame, generation)
         if not math.isfinite(tally[_LOSS_SUM]):
             break
-
-
-@inner
-def are_finite(like: Any, frame: Any) -> Any:
-    """Return whether the inputs and targets of all rows are finite."""
-    inputs, targets = frame.rows * frame.inputs, frame.rows * frame.targets
-    if frame.target != 0 and not is_finite(like, frame.target, targets, frame.scratch):
-        return _FALSE
-    return is_finite(like, frame.x, inputs, frame.scratch)
-
-
-@inner
-def is_finite(like: Any, address: Any, count: Any, scratch: Any) -> Any:
-    """Return whether `count` elements are finite: infinity minus infinity is NaN."""
-    size, lanes = like.itemsize, lanes_of(like)
-    zero, one = splat(like.dtype.type(0.0)), like.dtype.type(1.0)
-    odd = zero != zero
-    for i in range(0, count, lanes):
-        values = load(like, address + i * size, count - i)
-        odd = odd | (values - values != zero)
-    store(scratch, select(odd, one, zero), lanes)
-    for value in vector(like, scratch, lanes):
-        if value != 0:
-            return _FALSE
-    return _TRUE
 
 
 @spliced

@@ -129,9 +129,9 @@ class Model:
 
     def _forget_engines(self) -> None:
         """Let nothing compute with the arrays of before."""
-        self._local = threading.local()
         self._predict_one: object = None
         self._jacobian_one: object = None
+        self._local = threading.local()
 
     # --- properties ------------------------------------------------------------------------------
 

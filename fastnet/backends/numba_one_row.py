@@ -47,9 +47,9 @@ _TABLE: Final = bytes.__basicsize__ - 1  # of an OneRow: what it holds as bytes
 _DATA, _AXES, _SHAPE, _DESCR, _FLAGS = (_HEADER + offset for offset in (0, 8, 16, 40, 48))
 _BEHAVED: Final = 0x1 | 0x100  # C-contiguous and aligned
 
-# Entries of NumPy's table of C functions, and the versions of the table that have them there.
+# Entries of NumPy's table of C functions, and the version of the table that has them there.
 _VERSION, _NEW_FROM_DESCR = 0, 94
-_VERSIONS: Final = (0x1000009, 0x2000000)
+_NUMPY_2: Final = 0x2000000
 
 _METH_FASTCALL, _METH_KEYWORDS = 0x80, 0x2
 _ENTRIES: Final = (
@@ -121,6 +121,7 @@ def frame_apart(
     arrays = {name: aligned((count * rows,), like.dtype) for name, count in counts.items()}
     arrays |= {name: np.empty_like(kept[name]) for name in ("gradients", "batch_state")}
     arrays |= {name: np.empty_like(kept[name][0]) for name in ("transposed", "scratch")}
+    arrays |= {name: kept[name] for name in ("parameters", "state")}
     for name, array in arrays.items():
         frame[name] = array.ctypes.data
     frame["capacity"], frame["threads"], frame["loss"] = rows, 1, abi.GRADIENT_OF_Y
@@ -333,7 +334,7 @@ def _numpy_is_known() -> bool:
         get: Any = ctypes.CFUNCTYPE(ctypes.c_uint)(_numpy_function(_VERSION))
     except (AttributeError, ImportError, ValueError):
         return False
-    return get() in _VERSIONS
+    return get() == _NUMPY_2
 
 
 def _bytes_are_known() -> bool:
@@ -359,8 +360,7 @@ def _address(name: str) -> int:
 
 def _numpy_function(index: int) -> int:
     """Return the address of a C function of NumPy, from the table for extension modules."""
-    core = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
-    module = importlib.import_module(f"{core}._multiarray_umath")
+    module = importlib.import_module("numpy._core._multiarray_umath")
     get: Any = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     table = get(module._ARRAY_API, None)

@@ -365,7 +365,7 @@ class Network(Model):
             return value
 
     def online_step(
-        self, optimizer: str | Optimizer = "adam", *, loss: AnyLoss | None = None
+        self, optimizer: StreamOptimizerName | Optimizer = "adam", *, loss: AnyLoss | None = None
     ) -> OnlineStep:
         """Return a function ``step(x, y)`` that takes one training step on one row, quickly.
 

@@ -334,7 +334,7 @@ def _numpy_is_known() -> bool:
         get: Any = ctypes.CFUNCTYPE(ctypes.c_uint)(_numpy_function(_VERSION))
     except (AttributeError, ImportError, ValueError):
         return False
-    return get() == _NUMPY_2
+    return bool(get() == _NUMPY_2)
 
 
 def _bytes_are_known() -> bool:

@@ -206,16 +206,11 @@ def _emit_stores(v: Vectors, totals: list[list[Any]], masks: list[Any], args: An
                 store_all(lambda total, place, mask: total)
 
 
-_STEPS: Final = 2
-"""The product of a single row takes so many steps of k at once."""
-
-
 def make_row(vectors: int) -> Any:
     """Return the kernel of a single row of C, `vectors` vectors wide.
 
-    ``row(like, c, a, b, ldb, k, bias, relu)`` writes the bits of a panel of one row. A row alone
-    waits for memory, not for arithmetic: so its tile is as wide as can be. Prefetching B made it
-    slower on an Intel Xeon with 2 MB of second-level cache, by 1.4, and is left to the processor.
+    ``row(like, c, a, b, ldb, k, bias, relu)`` writes the bits of a panel of one row, whose few
+    accumulators would wait for each other.
     """
 
     @intrinsic
@@ -235,44 +230,11 @@ def make_row(vectors: int) -> Any:
 
 def _emit_row(v: Vectors, vectors: int, args: Any) -> None:
     c, a, b, ldb, k, bias, relu = args
-    builder = v.builder
-    clipped = builder.icmp_signed("!=", relu, INT64(0))
+    masks: list[Any] = [None] * vectors
+    clipped = v.builder.icmp_signed("!=", relu, INT64(0))
     c, a, b = (v.pointer(address) for address in (c, a, b))
-    sums, done = _bias(v, [None] * vectors, bias), INT64(0)
-    # As many steps at once as can be, and then the rest one by one.
-    for steps in (_STEPS, 1):
-        sums, done = _emit_steps(v, steps, sums, done, (a, b, ldb, k))
-    for j, total in enumerate(sums):
-        value = builder.select(clipped, v.relu(total), total)
+    operands = a, INT64(0), INT64(1), b, ldb, k
+    (totals,) = _emit_products(v, 1, _bias(v, masks, bias), masks, operands)
+    for j, total in enumerate(totals):
+        value = v.builder.select(clipped, v.relu(total), total)
         v.store(v.at(c, INT64(j * v.lanes)), value)
-
-
-def _emit_steps(
-    v: Vectors, steps: int, sums: list[Any], done: Any, args: Any
-) -> tuple[list[Any], Any]:
-    """Emit the loop over k, `steps` at a time, from `done` on; return the sums and the next k."""
-    a, b, ldb, k = args
-    builder = v.builder
-    before = builder.block
-    loop, after = builder.append_basic_block("row.k"), builder.append_basic_block("row.done")
-    end = builder.and_(k, INT64(-steps))
-    builder.cbranch(builder.icmp_signed("<", done, end), loop, after)
-    builder.position_at_end(loop)
-    p, phis = builder.phi(INT64), [builder.phi(v.type) for _ in sums]
-    added: list[Any] = list(phis)
-    for step in range(steps):
-        q = builder.add(p, INT64(step))
-        element, place = v.splat(builder.load(v.at(a, q))), v.at(b, builder.mul(q, ldb))
-        for j, total in enumerate(added):
-            added[j] = v.fma(element, v.load(v.at(place, INT64(j * v.lanes))), total)
-    following = builder.add(p, INT64(steps))
-    builder.cbranch(builder.icmp_signed("<", following, end), loop, after)
-    builder.position_at_end(after)
-    ends = []
-    for phi, first, then in zip([p, *phis], [done, *sums], [following, *added], strict=True):
-        ended = builder.phi(phi.type)
-        for variable in (phi, ended):
-            variable.add_incoming(first, before)
-            variable.add_incoming(then, loop)
-        ends.append(ended)
-    return ends[1:], ends[0]

@@ -21,6 +21,7 @@ LONG_FILES = {
     "fastnet/backends/base.py": "the contract, most of it docstrings",
     "fastnet/backends/numba_engine.py": "one class, with a method for each of the contract",
     "fastnet/nn/losses.py": "a table: eight losses, one after the other",
+    "fastnet/model.py": "the base of the public class, most of it docstrings",
     "fastnet/network.py": "the public class, most of it docstrings",
     "fastnet/nn/optimizers.py": "a table: seven optimizers, one after the other",
 }

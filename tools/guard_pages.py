@@ -20,7 +20,10 @@ from fastnet.backends import get_backend
 from fastnet.backends.base import TrainConfig
 from fastnet.kernels import abi
 from fastnet.kernels.cpu import activations, dots, gemm, norm, optimizers, row_lanes
+from fastnet.kernels.cpu.blocks import blocked_for
+from fastnet.kernels.cpu.jit import call_at
 from fastnet.kernels.cpu.lanes import load, store
+from fastnet.kernels.cpu.microkernel import WIDEST
 from fastnet.kernels.cpu.vectors import VECTOR_BYTES
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense
@@ -35,7 +38,8 @@ _protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _NOTHING = 0  # PROT_NONE
 _kept: list[mmap.mmap] = []
 FLAGS = {"error_model": "numpy"}
-ZERO, ONE = np.int64(0), np.int64(1)
+ZERO, ONE, NEVER = np.int64(0), np.int64(1), np.int64(2**62)
+DEPTH = 8  # of the blocks here
 
 
 def guarded(shape: tuple[int, ...], dtype: Any, *, at_end: bool) -> NDArray[Any]:
@@ -56,11 +60,20 @@ def guarded(shape: tuple[int, ...], dtype: Any, *, at_end: bool) -> NDArray[Any]
 def products(like, c, a, b, g, bias, room, m, n, k):  # type: ignore[no-untyped-def]
     gemm.gemm(like, c, n, a, k, ONE, b, n, m, n, k, bias, ONE, ZERO)
     gemm.gemm(like, c, n, a, k, ONE, b, n, m, n, k, bias, ZERO, c)
-    gemm.product(like, c, a, b, m, n, k, bias, ONE, room)
-    gemm.product_of_transposed(like, b, a, k, c, k, n, m, room)
+    in_place = room, max(m, k) * n, NEVER, ZERO, ZERO
+    gemm.product(like, c, a, b, m, n, k, bias, ONE, in_place)
+    gemm.product_with_transposed(like, c, a, g, m, n, k, c, in_place)
+    gemm.product_of_transposed(like, b, a, k, c, k, n, m, in_place)
     gemm.narrow_gemm(like, c, n, a, k, g, k, m, n, k, bias, ONE)
     gemm.transpose(like, g, k, b, n, k, n)
     norm.column_sums(like, bias, c, ZERO, n, n, m)
+
+
+@njit(**FLAGS)
+def blocks(blocked, deep, shallow, c, a, b, g, bias, m, n, k):  # type: ignore[no-untyped-def]
+    call_at(blocked, (c, n, a, k, ONE, b, n, ONE, m, n, k, bias, ONE, ZERO, *deep))
+    call_at(blocked, (c, n, a, k, ONE, g, ONE, k, m, n, k, ZERO, ZERO, c, *deep))
+    call_at(blocked, (b, n, a, ONE, k, c, n, ONE, k, n, m, ZERO, ZERO, ZERO, *shallow))
 
 
 @njit(**FLAGS)
@@ -96,7 +109,13 @@ def run(dtype: Any, width: int, *, at_end: bool) -> None:
         arrays = make(m, width), make(m, k), make(k, width), make(width, k), make(width)
         room = make(max(k, m) * width)
         like = np.zeros(1, dtype)
-        products(like, *(a.ctypes.data for a in (*arrays, room)), m, width, k)
+        c, a, b, g, bias = (array.ctypes.data for array in arrays)
+        products(like, c, a, b, g, bias, room.ctypes.data, m, width, k)
+        wide = WIDEST * VECTOR_BYTES // like.itemsize
+        # A panel twice as deep; and a panel with three turned columns.
+        rooms = make(2 * DEPTH * wide), make(DEPTH * (wide + 3))
+        deep, shallow = ((array.ctypes.data, array.size, DEPTH) for array in rooms)
+        blocks(blocked_for(dtype), deep, shallow, c, a, b, g, bias, m, width, k)
     y, z, d = make(width), make(width), make(width)
     elementwise(like, y.ctypes.data, z.ctypes.data, d.ctypes.data, width, constants, coefficients)
     lanes = VECTOR_BYTES // np.dtype(dtype).itemsize

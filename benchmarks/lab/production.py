@@ -19,6 +19,7 @@ from fastnet.kernels.cpu.vectors import lanes_of
 # Of NumPy's types: Numba compiles a function anew for every literal argument.
 _ZERO, _ONE = np.int64(0), np.int64(1)
 _ADAM = np.int64(abi.ADAM)
+_NEVER = np.int64(2**62)
 
 
 def tiles_forward(c: Any, a: Any, b: Any, bias: Any, room: Any) -> None:
@@ -35,7 +36,7 @@ def product_forward(c: Any, a: Any, b: Any, bias: Any, room: Any) -> None:
     (m, k), n = a.shape, b.shape[1]
     gemm.product(
         bias[:1], c.ctypes.data, a.ctypes.data, b.ctypes.data, m, n, k, bias.ctypes.data, _ONE,
-        room.ctypes.data,
+        (room.ctypes.data, len(room), _NEVER, _ZERO, _ZERO),
     )  # fmt: skip
 
 
@@ -52,18 +53,17 @@ def product_weights(c: Any, a: Any, b: Any, room: Any) -> None:
     """Write the same, narrow parts as the transpose of the transposed product, made in `room`."""
     (k, m), n = a.shape, b.shape[1]
     gemm.product_of_transposed(
-        room[:1], c.ctypes.data, a.ctypes.data, m, b.ctypes.data, m, n, k, room.ctypes.data
-    )
+        room[:1], c.ctypes.data, a.ctypes.data, m, b.ctypes.data, m, n, k,
+        (room.ctypes.data, len(room), _NEVER, _ZERO, _ZERO),
+    )  # fmt: skip
 
 
 def product_inputs(c: Any, a: Any, b: Any, turned: Any) -> None:
     """Write ``a b'`` to c: gradients (B, O), weights (I, O); `turned` is room for the weights."""
     (m, k), n = a.shape, b.shape[0]
-    like = turned[:1]
-    gemm.transpose(like, turned.ctypes.data, n, b.ctypes.data, k, n, k)
-    gemm.gemm(
-        like, c.ctypes.data, n, a.ctypes.data, k, _ONE, turned.ctypes.data, n, m, n, k,
-        _ZERO, _ZERO, _ZERO,
+    gemm.product_with_transposed(
+        turned[:1], c.ctypes.data, a.ctypes.data, b.ctypes.data, m, n, k, _ZERO,
+        (turned.ctypes.data, len(turned), _NEVER, _ZERO, _ZERO),
     )  # fmt: skip
 
 

@@ -67,10 +67,13 @@ class NumbaBackend(Backend):
 
     def warm_up(self) -> float:
         """Compile all kernels for both dtypes, or load them from the cache; return the seconds."""
+        from fastnet.kernels.cpu.blocks import blocked_for
+
         started = time.perf_counter()
         plan = make_plan(1, (Dense(1),))
         for dtype in (np.float32, np.float64):
             self.engine(plan, plan.initial_parameters(0, dtype), np.zeros(0, dtype)).warm_up()
+            blocked_for(dtype)
         return time.perf_counter() - started
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends import numba_one_row
+from fastnet.backends import numba_one_row, numba_products
 from fastnet.backends.aligned import aligned
 from fastnet.backends.base import Engine, LossSums, OnlineStep, TrainConfig, zeros_tally
 from fastnet.backends.threads import (
@@ -24,6 +24,7 @@ from fastnet.backends.threads import (
 from fastnet.kernels import abi
 from fastnet.kernels.cpu import epoch as kernels
 from fastnet.kernels.cpu.frame import FRAME
+from fastnet.kernels.cpu.gemm import FEWEST
 from fastnet.kernels.cpu.vectors import VECTOR_BYTES
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
@@ -107,10 +108,9 @@ class NumbaEngine(Engine):
             self._point(rates=room)
         # The part that differs: the thread's number, and its memory for products and losses.
         self._frames["thread"] = np.arange(self.most_threads)
-        products = [int(op["inputs"] * op["outputs"]) for op in plan.ops if op["kind"] == abi.DENSE]
         lanes = VECTOR_BYTES // parameters.itemsize
         blocks = (4 * int(plan.ops["outputs"].max()) + 1) * lanes
-        self._point_each(parameters.dtype, transposed=max(products), scratch=blocks)
+        self._point_each(parameters.dtype, scratch=blocks)
         self._lanes = lanes
         self._all_dense = all(op["kind"] == abi.DENSE for op in plan.ops)
         self._network = self._ops.ctypes.data, len(self._ops), self._frames.ctypes.data
@@ -149,6 +149,7 @@ class NumbaEngine(Engine):
         self._prepared = ()
         self._set(rows=0)
         self._run(kernels.ORDER)  # of nothing
+        self.reserve(FEWEST)  # which compiles the kernel for large weights too
 
     def _set_loss(self, loss: Loss) -> None:
         self._prepared = ()
@@ -181,7 +182,9 @@ class NumbaEngine(Engine):
         )
         self._window = max(rows, min(max(WINDOW_BATCHES * rows, WINDOW_ROWS), WINDOW_MOST))
         self._point_each(np.int64, index=self._window)
-        self._set(capacity=rows)
+        products = numba_products.settings(plan, dtype, rows)
+        self._point_each(dtype, room=products["room_size"])
+        self._set(capacity=rows, **products)
         self._rows = rows
 
     def gather(self, rows: Batch, order: Array | None, start: int, stop: int) -> Batch:
@@ -403,6 +406,7 @@ class NumbaEngine(Engine):
 
     def _frame_apart(self, rows: int) -> tuple[Array, dict[str, Array]]:
         """Return a frame for single rows whose workspace is no thread's, and that workspace."""
+        self.reserve(rows)
         return numba_one_row.frame_apart(self._frames, self._kept, self.plan, rows)
 
     # --- threads ---------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def frame_apart(
     counts = {"work": plan.width, "deltas": plan.width, "batch": plan.inputs}
     arrays = {name: aligned((count * rows,), like.dtype) for name, count in counts.items()}
     arrays |= {name: np.empty_like(kept[name]) for name in ("gradients", "batch_state")}
-    arrays |= {name: np.empty_like(kept[name][0]) for name in ("transposed", "scratch")}
+    arrays |= {name: np.empty_like(kept[name][0]) for name in ("room", "scratch")}
     arrays |= {name: kept[name] for name in ("parameters", "state")}
     for name, array in arrays.items():
         frame[name] = array.ctypes.data

@@ -6,12 +6,12 @@ CPU takes about
 
     itemsize * ((5 + n_moments) * P + B * (2 * W + 2 * S + I)) + 40 * B
 
-bytes. The first term is the parameters, gradients, scratch of the update, two snapshots for a
-rollback and the optimizer's moments; the second is the activations, their gradients and scratch of
-the loss, which NumPy alone needs; the third is the place of a row in the order, its target, weight
-and loss. Learning rates per parameter add itemsize * P; NumPy also keeps the values before the
-update, which adds as much again. Early stopping keeps one more copy of the parameters. While a
-checkpoint is written, its content is in memory twice.
+bytes. The first term is the parameters, gradients, scratch of the update or of products, two
+snapshots for a rollback and the optimizer's moments; the second is the activations, their gradients
+and scratch of the loss, which NumPy alone needs; the third is the place of a row in the order, its
+target, weight and loss. Learning rates per parameter add itemsize * P; NumPy also keeps the values
+before the update, which adds as much again. Early stopping keeps one more copy of the parameters.
+While a checkpoint is written, its content is in memory twice.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@
 ``dots``           products with few columns
 ``transpose``      the transpose of a tile
 ``gemm``           matrix products and transposes of any size, from the three above
+``blocks``         large matrix products from packed copies; compiled where a network needs it
 ``row_lanes``      blocks that hold one row of the batch in each lane
 ``sums``           sums along a row
 ``random``         Philox and the shuffle

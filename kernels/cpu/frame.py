@@ -45,7 +45,11 @@ FRAME: Final = np.dtype(
         ("window", np.int64),  # number of batches
         ("row_loss", np.int64),  # (capacity,) float64
         ("row_score", np.int64),  # (capacity,) float64
-        ("transposed", np.int64),  # (max I O,), one for each thread
+        ("room", np.int64),  # (room_size,) for products, one for each thread
+        ("room_size", np.int64),
+        ("large", np.int64),  # products with a B of so many elements are computed in blocks
+        ("depth", np.int64),  # of so many of its rows
+        ("blocked", np.int64),  # by the kernel at this address
         ("scratch", np.int64),  # (4 widest + 1, lanes), one for each thread
         ("tiny", np.int64),  # the blocks of `tiny`, or 0
         ("width", np.int64),  # the sum of the widths of the workspace's arrays

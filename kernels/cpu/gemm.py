@@ -1,7 +1,8 @@
 """Computes matrix products of any size from register tiles.
 
 A dense layer needs three: ``x @ w``, ``x.T @ dz`` and ``dz @ w.T``. All are calls of ``gemm`` with
-other strides. For the last one w is transposed first, since rows of B must be contiguous.
+other strides. For the last one w is transposed first, since rows of B must be contiguous. Where B
+is large, `blocks` computes the same chains of multiply-adds from copies: the choice changes no bit.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from typing import Any, Final
 import numpy as np
 
 from fastnet.kernels.cpu.dots import make_dots
-from fastnet.kernels.cpu.jit import inner
+from fastnet.kernels.cpu.jit import call_at, inner
 from fastnet.kernels.cpu.microkernel import WIDEST, make_panel, make_row
 from fastnet.kernels.cpu.transpose import transpose_tile
 from fastnet.kernels.cpu.vectors import lanes_of
 
 _dots1, _dots2, _dots4 = (make_dots(columns) for columns in (1, 2, 4))
-_panel1, _panel2, _panel3, _panel4 = (make_panel(vectors) for vectors in (1, 2, 3, 4))
 
 _ROW: Final = 8
 """So many vectors of a single row of C are computed at once (``fastnet bench``, `predict_one`)."""
@@ -30,50 +30,69 @@ _TRUE, _FALSE = np.bool_(True), np.bool_(False)
 
 
 @inner
-def gemm(
-    like: Any,
-    c: Any,
-    ldc: Any,
-    a: Any,
-    row_stride: Any,
-    column_stride: Any,
-    b: Any,
-    ldb: Any,
-    m: Any,
-    n: Any,
-    k: Any,
-    bias: Any,
-    relu: Any,
-    where: Any,
-) -> None:
-    """Write ``C (m, n) = A (m, k) @ B (k, n) + bias (n,)``, with ReLU if `relu` is not 0.
+def panel_width(like: Any, left: Any) -> Any:
+    """Return how many of the `left` columns the next panel has.
 
-    `c`, `a`, `b`, `bias` and `where` are addresses (0: none of the last two), strides count
-    elements. Rows of B and C are contiguous; `where` as in `make_panel`.
+    Panels are the fewest, and as equal as possible: 13 vectors are 4 + 3 + 3 + 3.
     """
-    size = like.itemsize
     lanes = lanes_of(like)
-    j = 0
-    while j < n:
-        left = n - j
-        # The fewest panels, as equal as possible: 13 vectors are 4 + 3 + 3 + 3.
-        needed = (left + lanes - 1) // lanes
-        panels = (needed + WIDEST - 1) // WIDEST
-        vectors = (needed + panels - 1) // panels
-        last = min(lanes, left - (vectors - 1) * lanes)
-        bj, cj = b + j * size, c + j * size
-        biasj = bias + j * size if bias != 0 else _ZERO
-        wherej = where + j * size if where != 0 else _ZERO
-        tiles = cj, ldc, a, row_stride, column_stride, bj, ldb, m, k, last, biasj, relu, wherej
-        if vectors == 4:
-            _panel4(like, *tiles)
-        elif vectors == 3:
-            _panel3(like, *tiles)
-        elif vectors == 2:
-            _panel2(like, *tiles)
-        else:
-            _panel1(like, *tiles)
-        j += vectors * lanes
+    needed = (left + lanes - 1) // lanes
+    panels = (needed + WIDEST - 1) // WIDEST
+    return min(left, (needed + panels - 1) // panels * lanes)
+
+
+def make_gemm(*, on: bool) -> Any:
+    """Return the product of any size, or with `on` the one that adds to C.
+
+    ``gemm(like, c, ldc, a, row_stride, column_stride, b, ldb, m, n, k, bias, relu, where)`` writes
+    ``C (m, n) = A (m, k) @ B (k, n) + bias (n,)``, with ReLU if `relu` is not 0. `c`, `a`, `b`,
+    `bias` and `where` are addresses (0: none of the last two), strides count elements. Rows of B
+    and C are contiguous; `on` and `where` as in `make_panel`.
+    """
+    panel1, panel2, panel3, panel4 = (make_panel(vectors, on=on) for vectors in (1, 2, 3, 4))
+
+    @inner
+    def gemm(
+        like: Any,
+        c: Any,
+        ldc: Any,
+        a: Any,
+        row_stride: Any,
+        column_stride: Any,
+        b: Any,
+        ldb: Any,
+        m: Any,
+        n: Any,
+        k: Any,
+        bias: Any,
+        relu: Any,
+        where: Any,
+    ) -> None:
+        size = like.itemsize
+        lanes = lanes_of(like)
+        j = 0
+        while j < n:
+            width = panel_width(like, n - j)
+            vectors = (width + lanes - 1) // lanes
+            last = width - (vectors - 1) * lanes
+            bj, cj = b + j * size, c + j * size
+            biasj = bias + j * size if bias != 0 else _ZERO
+            wherej = where + j * size if where != 0 else _ZERO
+            tiles = cj, ldc, a, row_stride, column_stride, bj, ldb, m, k, last, biasj, relu, wherej
+            if vectors == 4:
+                panel4(like, *tiles)
+            elif vectors == 3:
+                panel3(like, *tiles)
+            elif vectors == 2:
+                panel2(like, *tiles)
+            else:
+                panel1(like, *tiles)
+            j += width
+
+    return gemm
+
+
+gemm = make_gemm(on=False)
 
 
 @inner
@@ -148,6 +167,21 @@ def narrow_part(like: Any, n: Any, k: Any, by_dots: Any) -> Any:
     return rest if cost < (k if few else k // 2) else _ZERO
 
 
+FEWEST: Final = 16
+"""Blocks are for products with so many rows of A: fewer do not pay for the copies of B."""
+
+
+@inner
+def is_large(m: Any, n: Any, k: Any, room: Any) -> Any:
+    """Return whether `blocks` should compute a product of these sizes.
+
+    `room` is a tuple of integers: the address and the number of elements of a thread's memory for
+    products, the size of B and the depth of blocks as the frame has them, and the address of the
+    kernel.
+    """
+    return n * k >= room[2] and m >= FEWEST
+
+
 @inner
 def product(
     like: Any,
@@ -159,20 +193,23 @@ def product(
     k: Any,
     bias: Any,
     relu: Any,
-    scratch: Any,
+    room: Any,
 ) -> None:
-    """Write ``C (m, n) = A (m, k) @ B (k, n) + bias``, all contiguous; `scratch` is (n, k)."""
-    size = like.itemsize
+    """Write ``C (m, n) = A (m, k) @ B (k, n) + bias``, all contiguous; `room` holds (n, k)."""
+    size, scratch = like.itemsize, room[0]
     narrow = narrow_part(like, n, k, _TRUE)
     wide = n - narrow
-    step, j = _ROW * lanes_of(like), 0
-    while m == 1 and wide - j >= step:
+    if is_large(m, wide, k, room):
+        call_blocked((c, n, a, k, _ONE, b, n, _ONE, m, wide, k, bias, relu, _ZERO), room)
+    else:
+        step, j = _ROW * lanes_of(like), 0
+        while m == 1 and wide - j >= step:
+            biasj = bias + j * size if bias != 0 else _ZERO
+            _row(like, c + j * size, a, b + j * size, n, k, biasj, relu)
+            j += step
+        bj, cj = b + j * size, c + j * size
         biasj = bias + j * size if bias != 0 else _ZERO
-        _row(like, c + j * size, a, b + j * size, n, k, biasj, relu)
-        j += step
-    bj, cj = b + j * size, c + j * size
-    biasj = bias + j * size if bias != 0 else _ZERO
-    gemm(like, cj, n, a, k, _ONE, bj, n, m, wide - j, k, biasj, relu, _ZERO)
+        gemm(like, cj, n, a, k, _ONE, bj, n, m, wide - j, k, biasj, relu, _ZERO)
     if narrow > 0:
         transpose(like, scratch, k, b + wide * size, n, k, narrow)
         biasw = bias + wide * size if bias != 0 else _ZERO
@@ -180,26 +217,44 @@ def product(
 
 
 @inner
-def product_of_transposed(
-    like: Any,
-    c: Any,
-    a: Any,
-    lda: Any,
-    b: Any,
-    m: Any,
-    n: Any,
-    k: Any,
-    scratch: Any,
+def product_with_transposed(
+    like: Any, c: Any, a: Any, b: Any, m: Any, n: Any, k: Any, where: Any, room: Any
 ) -> None:
-    """Write ``C (m, n) = A (k, m).T @ B (k, n)``; A's rows are `lda` apart; `scratch` is (m, n).
+    """Write ``C (m, n) = A (m, k) @ B (n, k).T``, all contiguous; `room` holds (n, k).
+
+    `where` as in `make_panel`.
+    """
+    turned = room[0]
+    if is_large(m, n, k, room):
+        call_blocked((c, n, a, k, _ONE, b, _ONE, k, m, n, k, _ZERO, _ZERO, where), room)
+    else:
+        transpose(like, turned, n, b, k, n, k)
+        gemm(like, c, n, a, k, _ONE, turned, n, m, n, k, _ZERO, _ZERO, where)
+
+
+@inner
+def product_of_transposed(
+    like: Any, c: Any, a: Any, lda: Any, b: Any, m: Any, n: Any, k: Any, room: Any
+) -> None:
+    """Write ``C (m, n) = A (k, m).T @ B (k, n)``; A's rows are `lda` apart; `room` holds (m, n).
 
     The narrow part is computed as the transpose of ``B.T @ A``, whose rows are long.
     """
-    size = like.itemsize
+    size, scratch = like.itemsize, room[0]
     narrow = narrow_part(like, n, k, _FALSE)
     wide = n - narrow
-    gemm(like, c, n, a, _ONE, lda, b, n, m, wide, k, _ZERO, _ZERO, _ZERO)
+    if is_large(m, wide, k, room):
+        call_blocked((c, n, a, _ONE, lda, b, n, _ONE, m, wide, k, _ZERO, _ZERO, _ZERO), room)
+    else:
+        gemm(like, c, n, a, _ONE, lda, b, n, m, wide, k, _ZERO, _ZERO, _ZERO)
     if narrow > 0:
         bw = b + wide * size
         gemm(like, scratch, m, bw, _ONE, n, a, lda, narrow, m, k, _ZERO, _ZERO, _ZERO)
         transpose(like, c + wide * size, n, scratch, m, narrow, m)
+
+
+@inner
+def call_blocked(arguments: Any, room: Any) -> None:
+    """Call `blocks.blocked`, which is compiled only for networks that need it."""
+    address, elements, _, depth, kernel = room
+    call_at(kernel, (*arguments, address, elements, depth))

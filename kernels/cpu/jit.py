@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numba
-from numba import njit
-from numba.core import codegen
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils, codegen
 from numba.core.compiler import Compiler
+from numba.extending import intrinsic
 
 from fastnet.kernels.cpu.disk_cache import DiskCache
 
@@ -66,9 +68,9 @@ _PART: Final = {
 }
 
 
-def kernel(function: Callable[..., Any]) -> Any:
+def kernel(function: Callable[..., Any], **flags: bool) -> Any:
     """Compile `function` on its first call, with the flags above, and cache the result on disk."""
-    dispatcher = njit(**_FLAGS)(function)
+    dispatcher = njit(**_FLAGS, **flags)(function)
     if not numba.config.DISABLE_JIT:
         dispatcher._cache = DiskCache(function)
         dispatcher.compile = _without_collections(dispatcher.compile)
@@ -92,6 +94,39 @@ def _without_collections(compile_one: Callable[..., Any]) -> Callable[..., Any]:
                 gc.enable()
 
     return compile_in_one_go
+
+
+def apart(function: Callable[..., Any]) -> Any:
+    """Compile `function` like a kernel, but for other kernels, which call it by `call_at`.
+
+    So a network compiles it only if it needs it. Its arguments are a pointer to elements, which
+    gives the dtype, and integers.
+    """
+    return kernel(function, no_cpython_wrapper=True)
+
+
+def address_of(function: Any, element: Any, count: int) -> int:
+    """Return the address of a function `apart`, compiled for a dtype and `count` integers."""
+    signature = types.CPointer(element), *[types.int64] * count
+    function.compile(signature)
+    compiled = function.overloads[signature]
+    address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
+    return address
+
+
+@intrinsic
+def call_at(typingctx: Any, address: Any, integers: Any) -> Any:
+    """Call the function `apart` at `address` with a tuple of integers."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        integer, pointer = ir.IntType(64), ir.IntType(8).as_pointer()
+        values = cgutils.unpack_tuple(builder, args[1])
+        kind = ir.FunctionType(ir.VoidType(), [pointer, *[integer] * len(values)])
+        function = builder.inttoptr(args[0], kind.as_pointer())
+        builder.call(function, [ir.Constant(pointer, None), *values])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, integers), codegen
 
 
 def inner(function: Callable[..., Any]) -> Any:

@@ -14,7 +14,8 @@ One call computes R rows and V vectors of C while they stay in registers::
     +-----+         +--------------------+
 
 A is read through a row and a column stride, so a transposed A needs no packing. The last vector is
-masked: any width works and nothing outside the row is touched. Every element of C is one chain of
+masked: any width works and nothing outside the row is touched. Sums can go on from what C holds, so
+k may be cut into blocks (`blocks`). Every element of C is one chain of
 multiply-adds in the order of k, whatever tile it is in. So results depend neither on the number of
 rows computed together nor on the way threads share them.
 """
@@ -41,14 +42,14 @@ HEIGHTS: Final = {4: (6, 4, 2, 1), 3: (6, 4, 2, 1), 2: (6, 4, 2, 1), 1: (12, 4, 
 _ROWS_PER_POINTER: Final = 3
 
 
-def make_panel(vectors: int) -> Any:
+def make_panel(vectors: int, *, on: bool) -> Any:
     """Return the kernel of a panel: `m` rows of C, `vectors` vectors wide, tile after tile.
 
     ``panel(like, c, ldc, a, row_stride, column_stride, b, ldb, m, k, last, bias, relu, where)``
     writes ``C = A B + bias``, with negative elements set to 0 if `relu`, and those where the matrix
     at `where` (with C's leading dimension) is not positive. Addresses are integers, strides count
     elements, `last` is the width of the last vector; 0 means no `bias` and no `where`. The dtype is
-    that of `like`.
+    that of `like`. With `on`, sums go on from C, and there is no bias.
     """
 
     @intrinsic
@@ -72,7 +73,7 @@ def make_panel(vectors: int) -> Any:
         bits = like.dtype.bitwidth
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _emit_panel(Vectors(builder, bits), vectors, args[1:])
+            _emit_panel(Vectors(builder, bits), vectors, on, args[1:])
             return context.get_dummy_value()
 
         return types.void(like, *[types.intp] * 13), codegen
@@ -80,7 +81,7 @@ def make_panel(vectors: int) -> Any:
     return panel
 
 
-def _emit_panel(v: Vectors, vectors: int, args: Any) -> None:
+def _emit_panel(v: Vectors, vectors: int, on: bool, args: Any) -> None:
     """Emit, for each height of tile in turn: ``while i + height <= m: tile(i); i += height``."""
     c, ldc, a, row_stride, column_stride, b, ldb, m, k, last, bias, relu, where = args
     builder = v.builder
@@ -88,7 +89,7 @@ def _emit_panel(v: Vectors, vectors: int, args: Any) -> None:
     selected = builder.icmp_signed("!=", where, INT64(0))
     a, b, c, where = (v.pointer(address) for address in (a, b, c, where))
     masks = [None] * (vectors - 1) + [v.mask(last)]
-    start = _bias(v, masks, bias)
+    start = [] if on else _bias(v, masks, bias)
     i = cgutils.alloca_once_value(builder, INT64(0))
     for height in HEIGHTS[vectors]:
         test = builder.append_basic_block(f"rows{height}.test")
@@ -102,16 +103,18 @@ def _emit_panel(v: Vectors, vectors: int, args: Any) -> None:
         builder.position_at_end(body)
         a_row = v.at(a, builder.mul(first, row_stride))
         operands = a_row, row_stride, column_stride, b, ldb, k
-        totals = _emit_products(v, height, start, masks, operands)
         row = builder.mul(first, ldc)
-        _emit_stores(v, totals, masks, (v.at(c, row), ldc, clipped, v.at(where, row), selected))
+        tile = v.at(c, row)
+        starts = _held(v, height, masks, tile, ldc) if on else [start] * height
+        totals = _emit_products(v, starts, masks, operands)
+        _emit_stores(v, totals, masks, (tile, ldc, clipped, v.at(where, row), selected))
         builder.store(end, i)
         builder.branch(test)
         builder.position_at_end(after)
 
 
 def _bias(v: Vectors, masks: list[Any], bias: Any) -> list[Any]:
-    """Return the initial values of the accumulators: the bias, or zeros."""
+    """Return what each row of the accumulators begins with: the bias, or zeros."""
     builder = v.builder
     with builder.if_else(builder.icmp_signed("!=", bias, INT64(0))) as (then, otherwise):
         with then:
@@ -129,12 +132,21 @@ def _bias(v: Vectors, masks: list[Any], bias: Any) -> list[Any]:
     return start
 
 
+def _held(v: Vectors, height: int, masks: list[Any], tile: Any, ldc: Any) -> list[list[Any]]:
+    """Return what C holds in a tile, row by row."""
+    rows = [v.at(tile, v.builder.mul(INT64(r), ldc)) for r in range(height)]
+    return [
+        [v.load(v.at(row, INT64(j * v.lanes)), mask) for j, mask in enumerate(masks)]
+        for row in rows
+    ]
+
+
 def _emit_products(
-    v: Vectors, height: int, start: list[Any], masks: list[Any], args: Any
+    v: Vectors, starts: list[list[Any]], masks: list[Any], args: Any
 ) -> list[list[Any]]:
     """Emit the loop over k; return the accumulators, row by row."""
     a, row_stride, column_stride, b, ldb, k = args
-    builder = v.builder
+    builder, height = v.builder, len(starts)
     # Pointers to the tile's rows of A.
     offsets = [builder.mul(INT64(r), row_stride) for r in range(_ROWS_PER_POINTER)]
     bases = [
@@ -148,7 +160,7 @@ def _emit_products(
     builder.position_at_end(loop)
     p, b_p = builder.phi(INT64), builder.phi(b.type)
     a_ps = [builder.phi(a.type) for _ in bases]
-    sums = [[builder.phi(v.type) for _ in start] for _ in range(height)]
+    sums = [[builder.phi(v.type) for _ in row] for row in starts]
     b_row = [v.load(v.at(b_p, INT64(j * v.lanes)), mask) for j, mask in enumerate(masks)]
     added = []
     for r in range(height):
@@ -159,8 +171,8 @@ def _emit_products(
     following = builder.add(p, INT64(1))
     steps = [(p, INT64(0), following), (b_p, b, v.at(b_p, ldb))]
     steps += [(a_p, a, v.at(a_p, column_stride)) for a_p, a in zip(a_ps, bases, strict=True)]
-    for row, new in zip(sums, added, strict=True):
-        steps += zip(row, start, new, strict=True)
+    for row, first, new in zip(sums, starts, added, strict=True):
+        steps += zip(row, first, new, strict=True)
     for phi, first, then in steps:
         phi.add_incoming(first, before)
         phi.add_incoming(then, loop)
@@ -169,7 +181,7 @@ def _emit_products(
     # With k = 0, the totals are the initial values.
     builder.position_at_end(done)
     totals = []
-    for new in added:
+    for start, new in zip(starts, added, strict=True):
         row = []
         for first, value in zip(start, new, strict=True):
             phi = builder.phi(v.type)
@@ -234,7 +246,7 @@ def _emit_row(v: Vectors, vectors: int, args: Any) -> None:
     clipped = v.builder.icmp_signed("!=", relu, INT64(0))
     c, a, b = (v.pointer(address) for address in (c, a, b))
     operands = a, INT64(0), INT64(1), b, ldb, k
-    (totals,) = _emit_products(v, 1, _bias(v, masks, bias), masks, operands)
+    (totals,) = _emit_products(v, [_bias(v, masks, bias)], masks, operands)
     for j, total in enumerate(totals):
         value = v.builder.select(clipped, v.relu(total), total)
         v.store(v.at(c, INT64(j * v.lanes)), value)

@@ -20,7 +20,11 @@ from fastnet.kernels.cpu.activations import (
     softmax_rows,
 )
 from fastnet.kernels.cpu.frame import block, copy, doubles, place, vector
-from fastnet.kernels.cpu.gemm import gemm, product, product_of_transposed, transpose
+from fastnet.kernels.cpu.gemm import (
+    product,
+    product_of_transposed,
+    product_with_transposed,
+)
 from fastnet.kernels.cpu.jit import inner
 from fastnet.kernels.cpu.loss_head import is_fused
 from fastnet.kernels.cpu.norm import (
@@ -43,13 +47,19 @@ _DENSE, _DROPOUT, _BATCH_NORM, _ADD = abi.DENSE, abi.DROPOUT, abi.BATCH_NORM, ab
 _IDENTITY, _RELU, _SOFTMAX, _CLIP_NORM = abi.IDENTITY, abi.RELU, abi.SOFTMAX, abi.CLIP_NORM
 
 # Of NumPy's types: Numba compiles a function anew for every literal argument.
-_ZERO, _ONE = np.int64(0), np.int64(1)
+_ZERO = np.int64(0)
 
 
 @inner
 def input_of(like: Any, frame: Any, op: Any, x: Any) -> Any:
     """Return the address of a layer's input: the batch, or the activation of the layer before."""
     return x if op.x < 0 else frame.work + op.x * frame.capacity * like.itemsize
+
+
+@inner
+def room_of(frame: Any) -> Any:
+    """Return this thread's memory for products, and what `is_large` says of blocks."""
+    return frame.room, frame.room_size, frame.large, frame.depth, frame.blocked
 
 
 @inner
@@ -71,7 +81,7 @@ def forward_rows(
             weight = frame.parameters + op.weight * size
             bias = frame.parameters + op.bias * size
             relu = np.int64(code == _RELU and op.z == op.y)
-            product(like, z, source, weight, rows, width, inputs, bias, relu, frame.transposed)
+            product(like, z, source, weight, rows, width, inputs, bias, relu, room_of(frame))
             if relu != 0:
                 continue
         elif op.kind == _ADD:
@@ -173,18 +183,14 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
             continue
         dx = vector(like, target, rows * op.inputs)
         if op.kind == _DENSE:
-            transpose(
-                like, frame.transposed, op.inputs, frame.parameters + op.weight * size, width,
-                op.inputs, width,
-            )  # fmt: skip
             # If the layer before has a ReLU, the product also applies its derivative, unless more
             # gradients join it first.
             before = ops[max(index - 1, 0)]
             done = op.x >= 0 and before.activation == _RELU and before.joins == 0
             where = place(like, frame, frame.work, op.x, op.inputs, first) if done else _ZERO
-            gemm(
-                like, target, op.inputs, d, width, _ONE, frame.transposed, op.inputs,
-                rows, op.inputs, width, _ZERO, _ZERO, where,
+            product_with_transposed(
+                like, target, d, frame.parameters + op.weight * size, rows, op.inputs, width,
+                where, room_of(frame),
             )  # fmt: skip
         elif op.kind == _DROPOUT:
             mask = block(like, frame, frame.work, op.xhat, width, first, last)
@@ -238,7 +244,7 @@ def parameter_part(
             source = input_of(like, frame, op, x) + i0 * size
             target = frame.gradients + (op.weight + i0 * width) * size
             product_of_transposed(
-                like, target, source, op.inputs, d, i1 - i0, width, count, frame.transposed
+                like, target, source, op.inputs, d, i1 - i0, width, count, room_of(frame)
             )
             if do_update:
                 low, high = op.weight + i0 * width, op.weight + i1 * width

@@ -17,6 +17,7 @@ from fastnet.kernels.cpu import gemm as kernels  # noqa: E402
 DTYPES = [np.float32, np.float64]
 EDGE = 70  # sentinels around an output: more than the widest vector
 SENTINEL = 12345.0
+IN_PLACE = 2**62, 0, 0  # no B is so large that blocks compute the product
 SIZES = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 48, 63, 64, 65, 79, 100]
 
 
@@ -33,13 +34,13 @@ def call_narrow(like, c, ldc, a, lda, bt, ldbt, m, n, k, bias, relu):  # type: i
 
 
 @numba.njit(error_model="numpy")
-def call_product(like, c, a, b, m, n, k, bias, relu, scratch):  # type: ignore[no-untyped-def]
-    kernels.product(like, c, a, b, m, n, k, bias, relu, scratch)
+def call_product(like, c, a, b, m, n, k, bias, relu, room):  # type: ignore[no-untyped-def]
+    kernels.product(like, c, a, b, m, n, k, bias, relu, room)
 
 
 @numba.njit(error_model="numpy")
-def call_turned(like, c, a, lda, b, m, n, k, scratch):  # type: ignore[no-untyped-def]
-    kernels.product_of_transposed(like, c, a, lda, b, m, n, k, scratch)
+def call_turned(like, c, a, lda, b, m, n, k, room):  # type: ignore[no-untyped-def]
+    kernels.product_of_transposed(like, c, a, lda, b, m, n, k, room)
 
 
 @numba.njit(error_model="numpy")
@@ -110,7 +111,7 @@ def chosen(
     call_product(
         np.zeros(1, b.dtype),
         *(c.ctypes.data, a.ctypes.data, b.ctypes.data, m, n, k, address(bias), int(relu)),
-        scratch.ctypes.data,
+        (scratch.ctypes.data, scratch.size, *IN_PLACE),
     )
     assert is_untouched(memory) and is_untouched(beyond)
     return c
@@ -234,7 +235,8 @@ def test_the_kernels_chosen_for_the_gradient_of_weights_are_right(n: int, dtype:
         scratch, beyond = guarded((m, n), dtype)
         call_turned(
             np.zeros(1, dtype),
-            *(c.ctypes.data, x.ctypes.data, lda, dz.ctypes.data, m, n, k, scratch.ctypes.data),
+            *(c.ctypes.data, x.ctypes.data, lda, dz.ctypes.data, m, n, k),
+            (scratch.ctypes.data, scratch.size, *IN_PLACE),
         )
         assert_close(c, np.asarray(exact(x[:, :m].T, dz), np.float64), terms=k)
         assert is_untouched(memory) and is_untouched(beyond)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,6 +142,40 @@ class Dataset:
         return replace(self, x=x, y=y, target_names=tuple(names))
 
 
+class SplitDataset(Dataset):
+    """What type checkers know of the built-in data sets: they have rows for a test."""
+
+    test: Dataset
+
+
+@overload
+def load(
+    source: Literal["digits", "fashion-mnist"],
+    *,
+    target: Target = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> SplitDataset: ...
+@overload
+def load(
+    source: str | os.PathLike[str],
+    *,
+    target: Target = None,
+    task: Task = "auto",
+    id: str | None = None,
+    weight: str | None = None,
+    features: Names = None,
+    drop: Names = None,
+    learning: bool = True,
+    text_columns: TextColumns | None = None,
+    preprocessor: Any = None,
+    usual_target: str = "y",
+    folder: str | os.PathLike[str] | None = None,
+    sep: str | None = None,
+    decimal: str = ".",
+    thousands: str | None = None,
+    encoding: str = "utf-8",
+    name: str | None = None,
+) -> Dataset: ...
 def load(
     source: str | os.PathLike[str],
     *,

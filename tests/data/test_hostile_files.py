@@ -56,7 +56,7 @@ def test_mutated_files_are_data_or_one_of_fastnets_errors(count: int, tmp_path: 
 
 @pytest.mark.skipif(os.name != "posix", reason="the timers of POSIX")
 def test_mutants_of_large_files_take_no_more_memory_than_those(tmp_path: Path) -> None:
-    for report in fuzz(tmp_path, "--count", "30", "--rows", "90000"):
+    for report in fuzz(tmp_path, "--count", "15", "--rows", "90000"):
         assert report["foreign"] == []
         # One cell that is no number makes texts of a whole column of a CSV file: 8 bytes of a
         # number become some 80 of a text and its place in a dictionary.

@@ -37,7 +37,7 @@ def kill(kills: int, tmp_path: Path, *options: str) -> dict[str, Any]:
     return report
 
 
-@pytest.mark.parametrize("kills", [40, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [24, pytest.param(200, marks=pytest.mark.slow)])
 def test_runs_killed_at_random_moments_end_with_the_same_bits(kills: int, tmp_path: Path) -> None:
     report = kill(kills, tmp_path)
     assert (report["kills"], report["unreadable"]) == (kills, 0)

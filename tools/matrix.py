@@ -26,6 +26,8 @@ from tests.checkout import ROOT, runs
 
 TESTS: Final = (
     "backends/test_numba_tiny",
+    "model/test_one_row",
+    "training/test_online",
     "training/test_fit",
     "serialization/test_model_files",
     "training/checkpoints/test_checkpoint_files",

@@ -46,9 +46,9 @@ def _messages(content: bytes | mmap) -> Iterator[Any]:
     for field in (2, 3):  # dictionaries, and batches of rows
         for block in _vector(data, _field(data, footer, field), 24):
             start = _number(data, "q", block)
-            message = ipc.read_message(buffer.slice(start))
             # pyarrow will take the body from where the block says that the metadata end.
             prefix = 8 if _number(data, "I", start) == _CONTINUATION else 4
+            message = ipc.read_message(buffer.slice(start))
             if _number(data, "i", block + 8) != prefix + message.metadata.size:
                 raise ValueError("the footer contradicts the size of a message")
             yield message

@@ -120,6 +120,21 @@ def test_a_footer_that_sends_pyarrow_elsewhere_for_a_body_is_refused(tmp_path: P
         read_frame(tmp_path / "x.arrow")
 
 
+@pytest.mark.parametrize("start", [-8, -(2**62), 2**40, 2**63 - 1])
+def test_a_footer_that_points_out_of_its_file_is_refused(start: int, tmp_path: Path) -> None:
+    _, content = written("lz4", stream=False, batches=1)
+    footer = content.rindex(b"ARROW1") - 4 - struct.unpack("<i", content[-10:-6])[0]
+    forged = bytearray(content)
+    (block,) = (k for k in range(footer, len(content) - 24) if is_block(content, k))
+    struct.pack_into("<q", forged, block, start)
+    path = tmp_path / "x.arrow"
+    path.write_bytes(bytes(forged))
+    with pytest.raises(fn.DataError, match="not a readable Arrow file"):
+        read_frame(path)
+    with pytest.raises(fn.DataError, match="not a readable Arrow file"):
+        fn.data.Chunks(path, target="a")
+
+
 def is_block(content: bytes, place: int) -> bool:
     """Tell whether a footer's entry may be there: where a message begins, and its size."""
     start, size = struct.unpack_from("<qi", content, place)

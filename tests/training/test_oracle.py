@@ -192,7 +192,10 @@ def check(backend: Backend, drawn: tuple[Training, str]) -> None:
     assert_close(to_host(net.state), state, terms=terms, factor=64)
 
 
-@pytest.mark.filterwarnings("ignore:y has targets that the outputs")
+beyond = pytest.mark.filterwarnings("ignore:y has targets that the outputs")
+
+
+@beyond
 @given(drawn=drawn_trainings())
 def test_any_training_ends_where_the_reference_does(
     backend: Backend, drawn: tuple[Training, str]
@@ -200,6 +203,7 @@ def test_any_training_ends_where_the_reference_does(
     check(backend, drawn)
 
 
+@beyond
 @pytest.mark.slow
 @settings(max_examples=1000, derandomize=False)
 @given(drawn=drawn_trainings())

@@ -102,7 +102,7 @@ class LossSums:
         return self.score / self.weight if self.weight else 0.0
 
 
-OnlineStep = Callable[[int, int], float | None]
+RowStep = Callable[[int, int], float | None]
 """``step(coefficients, number)`` takes a training step, the `number`-th since training began.
 
 `coefficients` is the address of a row of ``optimizer.step_coefficients``. The function returns the
@@ -303,7 +303,7 @@ class Engine(ABC):
         return LossSums(loss, score, weight, done)
 
     def trains_ahead(self, batch: int, held_out: int = 0) -> bool:
-        """Return whether `train_epochs` saves time with batches and held-out rows so many."""
+        """Return whether `train_epochs` saves time, for so many rows in a batch and held out."""
         return False
 
     def train_epochs(
@@ -327,10 +327,10 @@ class Engine(ABC):
         Returns
         -------
         trained, evaluated : list of LossSums
-            One for each epoch, if there are rows to evaluate; training ends after a loss that is
-            not finite, and the sums after it are 0.
+            The sums of each epoch, and those of `held_out` after it, if that was given. Training
+            ends with the first epoch whose loss is not finite, which is not evaluated.
         """
-        trained, evaluated = [], []
+        trained, evaluated = list[LossSums](), list[LossSums]()
         for k, table in enumerate(coefficients):
             how = {"epoch": epoch + k, "step": step + k * len(table)}
             trained.append(self.train_epoch(rows, config, moments, table, **how))
@@ -338,9 +338,7 @@ class Engine(ABC):
                 break
             if held_out is not None:
                 evaluated.append(self.evaluate(held_out, config.loss)[0])
-        rest = len(coefficients) * [LossSums(0.0, 0.0, 0.0, 0)]
-        missing = rest[: 0 if held_out is None else len(coefficients) - len(evaluated)]
-        return trained + rest[len(trained) :], evaluated + missing
+        return trained, evaluated
 
     def gradient(
         self, rows: Batch, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
@@ -376,7 +374,7 @@ class Engine(ABC):
         """Return the outputs (O,), on the host, for one row (I,) on the host."""
         return np.asarray(self.predict(row[None, :])[0])
 
-    def online(self, rows: Batch, config: TrainConfig, moments: Array) -> OnlineStep | None:
+    def online(self, rows: Batch, config: TrainConfig, moments: Array) -> RowStep | None:
         """Return a function for one step after the other on `rows`, one batch whose arrays change.
 
         None: `train_epoch` does it. The engine lives as long as the function, for nothing else.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastnet.backends import numba_one_row, numba_products
 from fastnet.backends.aligned import aligned
-from fastnet.backends.base import Engine, LossSums, OnlineStep, TrainConfig, zeros_tally
+from fastnet.backends.base import Engine, LossSums, RowStep, TrainConfig, zeros_tally
 from fastnet.backends.threads import (
     FLOPS_PER_THREAD,
     FLOPS_PER_THREAD_ONCE,
@@ -302,7 +302,8 @@ class NumbaEngine(Engine):
         self._run(kernels.TRAIN, 0, batches, step, x=epochs)
         self._set(validation=0)
         self._point(tally=self.tally)
-        return _sums(tallies), [] if held_out is None else _sums(evaluated)
+        whole = int((tallies[:, abi.STEPS] == batches).sum())
+        return _sums(tallies[: whole + 1]), [] if held_out is None else _sums(evaluated[:whole])
 
     def _is_prepared(self, *what: Any) -> bool:
         """Return whether the frames still hold what `_prepare` wrote for these objects."""
@@ -374,7 +375,7 @@ class NumbaEngine(Engine):
         self._one = x, out, (self._like, *self._network, 0, kernels.PREDICT, *place)
         return self._one
 
-    def online(self, rows: Batch, config: TrainConfig, moments: Array) -> OnlineStep | None:
+    def online(self, rows: Batch, config: TrainConfig, moments: Array) -> RowStep | None:
         self._prepare(rows, config, moments, len(rows))
         return numba_one_row.online((self._like, *self._network), self._frames, self.tally)
 

@@ -31,7 +31,7 @@ from numba.core.registry import cpu_target
 from numba.np.arrayobj import populate_array
 
 from fastnet.backends.aligned import aligned
-from fastnet.backends.base import OnlineStep
+from fastnet.backends.base import RowStep
 from fastnet.kernels import abi
 from fastnet.kernels.cpu import epoch as kernels
 from fastnet.kernels.cpu.frame import FRAME
@@ -128,7 +128,7 @@ def frame_apart(
     return frame, arrays
 
 
-def online(network: tuple[Any, ...], frames: Array, counts: Array) -> OnlineStep:
+def online(network: tuple[Any, ...], frames: Array, counts: Array) -> RowStep:
     """Return `Engine.online` for prepared frames, with their tally."""
     # A memory view reads and writes an element in a fraction of the time that an array takes.
     fields: Any = memoryview(frames[:1].view(np.int64).data)

@@ -90,7 +90,7 @@ class _Bound:
 
     Attributes
     ----------
-    take : OnlineStep or None
+    take : RowStep or None
         The engine's function; None: it has none.
     """
 

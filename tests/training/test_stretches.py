@@ -240,7 +240,7 @@ def test_an_engine_trains_epochs_as_the_composed_ones(name: str, width: int) -> 
     assert all(map(np.array_equal, arrays, other_arrays))
 
 
-def test_epochs_after_a_loss_that_is_not_finite_have_no_steps() -> None:
+def test_epochs_end_with_the_first_whose_loss_is_not_finite() -> None:
     config = TrainConfig(MSE(), fn.SGD(1e30), 64, seed=3, shuffle=False)
     for name in ("numpy", "numba"):
         bench = Bench(usable_backends()[name], np.dtype("f4"))
@@ -251,7 +251,7 @@ def test_epochs_after_a_loss_that_is_not_finite_have_no_steps() -> None:
         moments = bench.moments(config, plan)
         with np.errstate(all="ignore"):
             tallies, none = engine.train_epochs(rows, config, moments, table, epoch=0, step=0)
-        assert len(tallies) == 10
         assert none == []
-        assert tallies[0].steps < 2 or tallies[1].steps < 2
-        assert [one.steps for one in tallies[2:]] == [0] * 8
+        assert 1 <= len(tallies) <= 2
+        assert [one.steps for one in tallies[:-1]] == [2] * (len(tallies) - 1)
+        assert tallies[-1].steps < 2

@@ -121,6 +121,11 @@ COEFFICIENTS: Final = 4
 LOSS_SUM, SCORE_SUM, WEIGHT_SUM, STEPS = range(4)
 TALLY: Final = 4
 
+# Early stopping within a call of several epochs, one float64 each: the layout of `Monitor.record`.
+# The first three change; COLUMN is that of the tally, and epochs count from 1.
+BEST, BEST_EPOCH, WAITED, PATIENCE, MIN_DELTA, SIGN, COLUMN, HELD_OUT = range(8)
+MONITOR: Final = 8
+
 # The purposes of random numbers: the last word of every Philox counter.
 INITIALIZE: Final = 0
 SHUFFLE: Final = 1

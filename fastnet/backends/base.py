@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.backends.patience import Monitor
 from fastnet.backends.threads import cores
 from fastnet.kernels import abi
 from fastnet.nn.batch import Array, Batch
@@ -316,6 +317,7 @@ class Engine(ABC):
         epoch: int,
         step: int,
         held_out: Batch | None = None,
+        monitor: Monitor | None = None,
     ) -> tuple[list[LossSums], list[LossSums]]:
         """Train whole epochs as `train_epoch` does; evaluate the rows `held_out` after each.
 
@@ -323,6 +325,8 @@ class Engine(ABC):
         ----------
         coefficients : (E, n, 4) float64
             For the n steps of each of E epochs.
+        monitor : Monitor, optional
+            It counts the epochs, keeps the best weights, and ends training early.
 
         Returns
         -------
@@ -338,6 +342,14 @@ class Engine(ABC):
                 break
             if held_out is not None:
                 evaluated.append(self.evaluate(held_out, config.loss)[0])
+            if monitor is not None:
+                sums = (evaluated if monitor.held_out else trained)[-1]
+                value = sums.mean_score if monitor.score else sums.mean_loss
+                improved = monitor.patience.improves(value, epoch + k + 1)
+                if improved and monitor.weights is not None:
+                    monitor.weights[0][...], monitor.weights[1][...] = self.parameters, self.state
+                if monitor.patience.is_over:
+                    break
         return trained, evaluated
 
     def gradient(

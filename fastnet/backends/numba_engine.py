@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastnet.backends import numba_one_row, numba_products
 from fastnet.backends.aligned import aligned
 from fastnet.backends.base import Engine, LossSums, RowStep, TrainConfig, zeros_tally
+from fastnet.backends.patience import Monitor
 from fastnet.backends.threads import (
     FLOPS_PER_THREAD,
     FLOPS_PER_THREAD_ONCE,
@@ -89,6 +90,7 @@ class NumbaEngine(Engine):
             inputs=plan.inputs,
             outputs=plan.outputs,
             size=plan.size,
+            state_size=len(state),
             n_weights=plan.n_weights,
             width=plan.width,
             threads=1,
@@ -280,11 +282,12 @@ class NumbaEngine(Engine):
         epoch: int,
         step: int,
         held_out: Batch | None = None,
+        monitor: Monitor | None = None,
     ) -> tuple[list[LossSums], list[LossSums]]:
         batch = min(config.batch_size, len(rows))
         if not self.trains_ahead(batch, 0 if held_out is None else len(held_out)):
             how: dict[str, Any] = {"epoch": epoch, "step": step, "held_out": held_out}
-            return super().train_epochs(rows, config, moments, coefficients, **how)
+            return super().train_epochs(rows, config, moments, coefficients, monitor=monitor, **how)
         if not self._is_prepared(rows, config, moments):
             self._prepare(rows, config, moments, batch)
         epochs, batches, _ = coefficients.shape
@@ -299,11 +302,21 @@ class NumbaEngine(Engine):
             observer._set_rows(held_out)
             observer._point(tally=evaluated)
             self._set(validation=observer._frames.ctypes.data)
+        if monitor is not None:
+            record = monitor.record()
+            self._point(monitor=record)
+            if monitor.weights is not None:
+                best_parameters, best_state = monitor.weights
+                self._point(best_parameters=best_parameters, best_state=best_state)
         self._run(kernels.TRAIN, 0, batches, step, x=epochs)
-        self._set(validation=0)
+        self._set(validation=0, monitor=0, best_parameters=0, best_state=0)
         self._point(tally=self.tally)
         whole = int((tallies[:, abi.STEPS] == batches).sum())
-        return _sums(tallies[: whole + 1]), [] if held_out is None else _sums(evaluated[:whole])
+        trained = whole + 1  # the last of them diverged, if there are so many
+        if monitor is not None:
+            monitor.read(record)
+            trained = whole if monitor.patience.is_over else trained
+        return _sums(tallies[:trained]), [] if held_out is None else _sums(evaluated[:whole])
 
     def _is_prepared(self, *what: Any) -> bool:
         """Return whether the frames still hold what `_prepare` wrote for these objects."""

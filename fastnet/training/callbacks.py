@@ -7,11 +7,11 @@ after every epoch. ``run.stop("reason")`` ends training after the current epoch.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from fastnet.backends.patience import Monitor, Patience
 from fastnet.errors import InputError, suggest
 from fastnet.model import Model
 from fastnet.nn.metrics import Mode, mode_of
@@ -151,9 +151,7 @@ class EarlyStopping(Callback):
         self._forget()
 
     def _forget(self) -> None:
-        self._best = math.inf
-        self._best_epoch: int | None = None
-        self._waited = 0
+        self._counted = Patience(self.patience, self.min_delta, self._mode)
         self._weights: Any = None
 
     def prepare(self, modes: Mapping[str, Mode | None]) -> None:
@@ -196,7 +194,9 @@ class EarlyStopping(Callback):
 
     def memory(self) -> dict[str, Any]:
         """Return the best value and its weights, and the settings."""
-        best = {"best": self._best, "best_epoch": self._best_epoch, "waited": self._waited}
+        counted = self._counted
+        best: dict[str, Any] = {"best": counted.best, "best_epoch": counted.best_epoch}
+        best["waited"] = counted.waited
         if self._weights is not None:
             best["parameters"], best["statistics"] = self._weights
         return best | {"settings": self._settings()}
@@ -210,10 +210,10 @@ class EarlyStopping(Callback):
         if there != self._settings():
             raise InputError(f"its settings are {self._settings()}, and were {there}.")
         self._tell(run)
-        best_epoch = memory["best_epoch"]
-        self._best_epoch = None if best_epoch is None else check_int("best_epoch", best_epoch)
-        self._best = float(memory["best"])
-        self._waited = check_int("waited", memory["waited"], least=0)
+        counted, best_epoch = self._counted, memory["best_epoch"]
+        counted.best_epoch = None if best_epoch is None else check_int("best_epoch", best_epoch)
+        counted.best = float(memory["best"])
+        counted.waited = check_int("waited", memory["waited"], least=0)
         if "parameters" in memory:
             weights = run.network.snapshot()
             for mine, saved in zip(
@@ -230,20 +230,52 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         """Compare, keep the weights, or stop."""
-        value = run.logs[self._monitored]
-        value = value if self._mode == "min" else -value
-        if value < self._best - self.min_delta:
-            self._best, self._best_epoch, self._waited = value, run.history.epochs[-1], 0
-            if self.restore_best:
-                self._weights = run.network.snapshot(self._weights)
-            return
-        self._waited += 1
-        if self._waited >= self.patience:
+        improved = self._counted.improves(run.logs[self._monitored], run.history.epochs[-1])
+        if improved and self.restore_best:
+            self._weights = run.network.snapshot(self._weights)
+        self._end(run)
+
+    def _end(self, run: Run) -> None:
+        if self._counted.is_over:
             run.stop("early stopping")
+
+    def watch(self, network: Model, validation: str | None, score: str | None) -> Monitor | None:
+        """Return what counts epochs in its place; None for a metric that an engine does not sum.
+
+        Parameters
+        ----------
+        validation : str or None
+            The prefix of the held-out rows' metrics; None: there are no such rows.
+        score : str or None
+            The metric whose mean the engine's score is.
+        """
+        name, held_out = self._monitored, False
+        if validation and name.startswith(validation):
+            name, held_out = name.removeprefix(validation), True
+        if name not in ("loss", score):
+            return None
+        # Arrays of its own: the present weights are needed where the epochs are taken back.
+        weights = network.snapshot() if self.restore_best else None
+        return Monitor(replace(self._counted), name != "loss", held_out, weights)
+
+    def take_over(self, monitor: Monitor, run: Run) -> None:
+        """Go on from what `monitor` has counted."""
+        if monitor.patience.best_epoch != self._counted.best_epoch:
+            self._weights = monitor.weights
+        self._counted = monitor.patience
+        self._end(run)
+
+    def state(self) -> tuple[Patience, Any]:
+        """Return what `take_over` changes."""
+        return self._counted, self._weights
+
+    def restore(self, state: tuple[Patience, Any]) -> None:
+        """Undo what `take_over` has changed."""
+        self._counted, self._weights = state
 
     def on_train_end(self, run: Run) -> None:
         """Restore the best weights."""
         if self._weights is not None:
             run.network.restore(self._weights)
-            run.history.best_epoch = self._best_epoch
+            run.history.best_epoch = self._counted.best_epoch
             self._weights = None

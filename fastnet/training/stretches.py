@@ -2,8 +2,9 @@
 
 An epoch of a few rows takes a microsecond, and what Python does around it takes fifty. So
 `Stretches` hands the engine as many whole epochs as take about a tenth of a second. The results
-have the bits of epochs one by one. If a loss or a weight is not finite, the stretch is taken back:
-the loop trains it again epoch by epoch, and so finds where that happened.
+have the bits of epochs one by one. Early stopping by a loss or an accuracy happens within the call.
+If a loss or a weight is not finite, the stretch is taken back: the loop trains it again epoch by
+epoch, and so finds where that happened.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
 from fastnet.backends.base import LossSums, TrainConfig
+from fastnet.backends.patience import Monitor, Patience
 from fastnet.nn.batch import Array
 from fastnet.nn.schedules import ReduceOnPlateau
+from fastnet.training.callbacks import Callback, EarlyStopping
 from fastnet.training.evaluation import EvaluationSet, measure
 from fastnet.training.state import NOTHING, Snapshot, TrainerState
 
@@ -40,12 +43,14 @@ class _Before:
     updates: int
     run_epoch: int
     recorded: int
+    stopping: tuple[Patience, Any] | None
 
     @classmethod
-    def of(cls, trainer: TrainerState) -> Self:
+    def of(cls, trainer: TrainerState, stopping: EarlyStopping | None) -> Self:
         state, run = trainer.state, trainer.run
         counters = state.step, state.epoch, state.updates, run.epoch, len(run.history.epochs)
-        return cls(trainer.newest, trainer.good, state.moments.copy(), *counters)
+        counted = None if stopping is None else stopping.state()
+        return cls(trainer.newest, trainer.good, state.moments.copy(), *counters, counted)
 
     def restore(self, trainer: TrainerState) -> None:
         state, run = trainer.state, trainer.run
@@ -79,8 +84,9 @@ class Stretches:
         self._held_out: EvaluationSet | None = None
         if isinstance(job.validation, EvaluationSet) and job.validation.sums_suffice(job):
             self._held_out = job.validation
+        self._stopping = _early_stopping(job.callbacks)
         self._possible = (
-            not job.callbacks
+            (not job.callbacks or (self._stopping is not None and self._monitor() is not None))
             and (job.validation is None or self._held_out is not None)
             and not job.checkpointer.active
             and not isinstance(config.optimizer.schedule, ReduceOnPlateau)
@@ -105,11 +111,12 @@ class Stretches:
         if not self._possible or self._before is not None or most < 2:
             return False
         began = time.perf_counter()
+        monitor = self._monitor()
         # The same coefficients as for one epoch after the other.
         epochs, shares = np.arange(most), np.arange(batches) / batches
         rates = state.rates(np.tile(shares, most), np.repeat(epochs, batches))
         table = config.optimizer.step_coefficients(state.updates + 1, rates)
-        self._before = _Before.of(trainer)
+        self._before = _Before.of(trainer, self._stopping)
         trained, evaluated = job.engine.train_epochs(
             job.rows,
             config,
@@ -118,22 +125,39 @@ class Stretches:
             epoch=state.epoch,
             step=state.step,
             held_out=None if self._held_out is None else self._held_out.rows,
+            monitor=monitor,
         )
         if trained[-1].steps < batches or not job.model.is_finite():
             self.take_back()
             return False
-        last = state.rates(np.full(most, 1.0 - 1.0 / batches), epochs)
+        done = len(trained)  # fewer than most after early stopping
+        last = state.rates(np.full(done, 1.0 - 1.0 / batches), epochs[:done])
         self._record(trained, evaluated, last.tolist())
+        if monitor is not None and self._stopping is not None:
+            self._stopping.take_over(monitor, run)
+            run.history.stop_reason = run.stopped or run.history.stop_reason
         trainer.newest = trainer.good = job.model.snapshot()
         seconds = max(time.perf_counter() - began, 1e-9)
         self._next = max(1, min(int(most * SECONDS / seconds), 8 * most))
         return True
+
+    def _monitor(self) -> Monitor | None:
+        """Return what watches the epochs of a stretch in place of early stopping."""
+        if self._stopping is None:
+            return None
+        job = self._trainer.job
+        prefix = None if self._held_out is None else self._held_out.prefix
+        score = "accuracy" if job.loss.metric == "accuracy" else None
+        return self._stopping.watch(job.model, prefix, score)
 
     def take_back(self) -> bool:
         """Take the newest stretch back, if the loop has not ended an epoch since."""
         if self._before is None:
             return False
         self._before.restore(self._trainer)
+        if self._stopping is not None and self._before.stopping is not None:
+            self._stopping.restore(self._before.stopping)
+            self._trainer.run.stopped = None
         self._before, self._possible = None, False
         return True
 
@@ -151,3 +175,12 @@ class Stretches:
             run.history.append(state.epoch, logs)
         run.epoch += len(trained)
         state.advance(len(trained) * run.batches)
+
+
+def _early_stopping(callbacks: list[Callback]) -> EarlyStopping | None:
+    """Return the only callback if all that it does after an epoch is early stopping."""
+    if len(callbacks) != 1 or not isinstance(callbacks[0], EarlyStopping):
+        return None
+    kind = type(callbacks[0])
+    hooks = kind.on_epoch_end, kind.on_progress
+    return callbacks[0] if hooks == (EarlyStopping.on_epoch_end, Callback.on_progress) else None

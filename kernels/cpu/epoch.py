@@ -46,6 +46,9 @@ from fastnet.kernels.cpu.tiny import gradients_of_blocks
 _LOSS_SUM, _SCORE_SUM, _WEIGHT_SUM = abi.LOSS_SUM, abi.SCORE_SUM, abi.WEIGHT_SUM
 _STEPS, _TALLY, _COEFFICIENTS = abi.STEPS, abi.TALLY, abi.COEFFICIENTS
 _CLIP_NORM, _CONSTANTS, _ROUNDS = abi.CLIP_NORM, abi.CONSTANTS, abi.FEISTEL_ROUNDS
+_BEST, _BEST_EPOCH, _WAITED, _PATIENCE = abi.BEST, abi.BEST_EPOCH, abi.WAITED, abi.PATIENCE
+_MONITOR = abi.MONITOR
+_MIN_DELTA, _SIGN, _COLUMN, _HELD_OUT = abi.MIN_DELTA, abi.SIGN, abi.COLUMN, abi.HELD_OUT
 
 
 # Of NumPy's types: Numba compiles a function anew for every literal argument.
@@ -75,7 +78,8 @@ def run(
 
     ``TRAIN``: train on batches `first` up to `last` of an epoch, after `step` steps in all; `x` is
     the number of epochs that do the same one after the other, each with a row of tallies. After
-    each of several epochs the rows of the frame ``validation``, if any, are evaluated.
+    each of several epochs the rows of the frame ``validation``, if any, are evaluated, and the
+    ``monitor``, if any, keeps the best weights and ends training.
     ``FORWARD``: compute the batch of `last` rows at `x`, in training if `first` is not 0.
     ``HEAD``: compute loss and score of the batch of `last` rows, after that; add to the tally.
     ``BACKWARD``: compute the gradients, after that; `x` and `first` as for ``FORWARD``.
@@ -111,6 +115,8 @@ def run(
                 held_out.tally += (_TALLY * 8) if epoch else 0
                 forward_rows(like, ops, held_out, held_out.x, _ZERO, held_out.rows, _FALSE, _ZERO)
                 head(like, ops, held_out, held_out.rows)
+            if frame.monitor != 0 and is_over(like, frame):
+                break
     elif task == FORWARD:
         forward_rows(like, ops, frame, x, _ZERO, last, first != 0, step)
     elif task == HEAD:
@@ -189,6 +195,27 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
         barrier(frame, generation)
         if not math.isfinite(tally[_LOSS_SUM]):
             break
+
+
+@inner
+def is_over(like: Any, frame: Any) -> Any:
+    """Count an epoch as `Patience` does, keep the best weights, return whether training ends."""
+    monitor = doubles(frame.monitor, _MONITOR)
+    tally = doubles(frame.tally, _TALLY)
+    if monitor[_HELD_OUT] != 0.0:
+        tally = doubles(frames_at(frame.validation, 1)[0].tally, _TALLY)
+    total, weight = tally[np.int64(monitor[_COLUMN])], tally[_WEIGHT_SUM]
+    value = monitor[_SIGN] * (total / weight if weight != 0.0 else 0.0)
+    if value < monitor[_BEST] - monitor[_MIN_DELTA]:
+        monitor[_BEST], monitor[_BEST_EPOCH], monitor[_WAITED] = value, frame.epoch + 1, 0.0
+        if frame.best_parameters != 0:
+            size, best = frame.size, frame.best_parameters
+            copy(vector(like, best, size), vector(like, frame.parameters, size))
+            size, best = frame.state_size, frame.best_state
+            copy(vector(like, best, size), vector(like, frame.state, size))
+    else:
+        monitor[_WAITED] += 1.0
+    return monitor[_WAITED] >= monitor[_PATIENCE]
 
 
 @spliced

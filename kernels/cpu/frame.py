@@ -31,6 +31,7 @@ FRAME: Final = np.dtype(
         ("parameters", np.int64),  # address, (P,)
         ("gradients", np.int64),  # (P,)
         ("state", np.int64),  # (S,) running statistics
+        ("state_size", np.int64),  # S
         ("batch_state", np.int64),  # (S,) mean and 1 / deviation of the newest batch
         ("size", np.int64),  # P
         ("n_weights", np.int64),
@@ -74,6 +75,9 @@ FRAME: Final = np.dtype(
         ("seed", np.uint64),
         ("epoch", np.int64),
         ("validation", np.int64),  # a frame of rows to evaluate after each epoch, or 0
+        ("monitor", np.int64),  # (8,) float64, or 0: no early stopping
+        ("best_parameters", np.int64),  # (P,) those of the best epoch, or 0: they are not kept
+        ("best_state", np.int64),  # (S,)
         # The threads.
         ("thread", np.int64),
         ("threads", np.int64),

@@ -12,8 +12,10 @@ import pytest
 
 import fastnet as fn
 from fastnet.backends.base import Engine, TrainConfig
+from fastnet.backends.patience import Monitor, Patience
 from fastnet.nn.losses import MSE
 from fastnet.training import stretches
+from fastnet.training.budget import BestEpoch
 from tests.networks import Bench, random_parameters, random_rows, usable_backends
 from tests.on_backends import everything, on_host, same
 
@@ -72,6 +74,13 @@ def fit(layers: Any, *, watched: bool, outputs: Any = Y, **how: Any) -> fn.Netwo
     return net
 
 
+class LooksAtEpochs(fn.EarlyStopping):
+    """Early stopping that does more."""
+
+    def on_epoch_end(self, run: Any) -> None:
+        super().on_epoch_end(run)
+
+
 def assert_same(one: fn.Network, other: fn.Network) -> None:
     assert same(everything(one), everything(other))
     a, b = one.optimizer_state, other.optimizer_state
@@ -119,6 +128,75 @@ def test_classes_weights_and_rates_of_layers_too(monkeypatch: pytest.MonkeyPatch
     }
     assert_same(fit(layers, watched=True, **how), fit(layers, watched=False, **how))
     assert calls.epochs == 58  # one, 50, one, and the last 8
+
+
+STOPPING: dict[str, Any] = {
+    "loss": fn.EarlyStopping(3, monitor="loss", min_delta=1e-4),
+    "validation": fn.EarlyStopping(4),
+    "no delta": fn.EarlyStopping(30, min_delta=0.05),
+    "accuracy": fn.EarlyStopping(6, monitor="val_accuracy"),
+    "training accuracy": fn.EarlyStopping(5, monitor="accuracy", restore_best=False),
+    "the worst": fn.EarlyStopping(7, monitor="val_loss", mode="max"),
+    "the last of equal ones": BestEpoch("classification", 200),
+}
+
+
+@pytest.mark.parametrize("length", [2, 7, 64, 1000])
+@pytest.mark.parametrize("stopping", STOPPING.values(), ids=STOPPING)
+def test_early_stopping_within_a_call(
+    stopping: Any, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(monkeypatch, length)
+    layers = [fn.Dense(6, "relu"), fn.BatchNorm(), fn.Dense(3, "softmax")]
+    how: dict[str, Any] = {
+        "outputs": LABELS,
+        "epochs": 200,
+        "batch_size": 8,
+        "optimizer": fn.Adam(0.05),
+        "validation_data": (X[:9] * 1.3, LABELS[:9], np.arange(9) % 4),
+        "early_stopping": stopping,
+    }
+    whole, parts = (fit(layers, watched=watched, **how) for watched in (True, False))
+    assert calls.epochs
+    assert_same(whole, parts)
+    a, b = whole.history, parts.history
+    assert a is not None
+    assert b is not None
+    assert (a.stop_reason, a.best_epoch) == (b.stop_reason, b.best_epoch)
+    never = STOPPING["the last of equal ones"]
+    assert a.stop_reason == ("epochs" if stopping is never else "early stopping")
+    # A weight that is one unit in the last place away is noticed.
+    parts.parameters[0] = np.nextafter(parts.parameters[0], np.float32(9))
+    with pytest.raises(AssertionError):
+        assert_same(whole, parts)
+
+
+@pytest.mark.parametrize("length", [2, 3, 10, 40])
+@pytest.mark.parametrize("rate", [0.9, 1e4, 1e30])
+def test_a_divergence_leaves_early_stopping_as_it_was(
+    rate: float, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Calls(monkeypatch, length)
+    found = []
+    for watched in (True, False):
+        net = fn.Network([3, 1], backend="numba", seed=5)
+        stopping = fn.EarlyStopping(300)
+        callbacks = [fn.Callback()] if watched else []
+        with pytest.raises(fn.DivergenceError) as caught:
+            net.fit(
+                *(X, Y),
+                optimizer=fn.SGD(rate),
+                batch_size=None,
+                epochs=400,
+                callbacks=callbacks,
+                early_stopping=stopping,
+                validation_data=(X[:5], Y[:5]),
+            )
+        history = net.history
+        found.append(
+            (str(caught.value), on_host(net).tolist(), history.records, history.best_epoch)
+        )
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("length", [2, 3, 10, 40])
@@ -191,7 +269,9 @@ def test_ctrl_c_ends_training_after_a_stretch(
     [
         {"callbacks": [fn.Callback()]},
         {"validation_data": (X, Y), "metrics": ["mae"]},
-        {"early_stopping": 3, "validation_split": 0.2},
+        {"early_stopping": 3, "verbose": True},
+        {"early_stopping": fn.EarlyStopping(3, monitor="r2")},
+        {"callbacks": [LooksAtEpochs()]},
         {"verbose": True},
         {"optimizer": fn.SGD(fn.schedules.ReduceOnPlateau(0.01))},
         {"checkpoint": "run"},
@@ -215,6 +295,36 @@ def test_the_log_of_epochs_is_whole(
         fn.Network([3, 1], backend="numba").fit(X, Y, epochs=12, batch_size=None)
     assert calls.epochs == 0
     assert sum(one.message.startswith("epoch ") for one in caplog.records) == 12
+
+
+@pytest.mark.parametrize("name", usable_backends())
+@pytest.mark.parametrize("held_out", [False, True])
+def test_an_engine_watches_epochs_as_the_composed_ones(name: str, held_out: bool) -> None:
+    bench = Bench(usable_backends()[name], np.dtype("f4"))
+    plan = fn.Network([3, 5, 1], activation="tanh", backend="numpy").plan
+    config = TrainConfig(MSE(), fn.Adam(0.3), 64, seed=3, shuffle=True)
+    rows = bench.rows(random_rows(plan, MSE(), 150))
+    others = bench.rows(random_rows(plan, MSE(), 37))
+    table = config.optimizer.step_coefficients(1, np.full(180, 0.3)).reshape(60, 3, -1)
+    results = []
+    for train in (Engine.train_epochs, None):
+        engine = bench.engine(plan, random_parameters(plan))
+        moments = bench.moments(config, plan)
+        weights = engine.parameters.copy(), engine.state.copy()
+        monitor = Monitor(Patience(4), score=False, held_out=held_out, weights=weights)
+        method = train or type(engine).train_epochs
+        how = {"epoch": 2, "step": 6, "held_out": others, "monitor": monitor}
+        tallies = method(engine, rows, config, moments, table, **how)
+        kept = [bench.get(one) for one in (*weights, engine.parameters)]
+        results.append((tallies, monitor.patience, kept))
+    (tallies, patience, arrays), (others_tallies, other_patience, other_arrays) = results
+    assert patience.is_over
+    assert patience.best_epoch == 2 + len(tallies[0]) - 4
+    assert len(tallies[0]) == len(tallies[1]) < 60
+    assert tallies == others_tallies
+    assert patience == other_patience
+    assert all(map(np.array_equal, arrays, other_arrays))
+    assert not np.array_equal(arrays[0], arrays[2])
 
 
 @pytest.mark.parametrize("name", usable_backends())

@@ -36,7 +36,8 @@ from fastnet.training.history import History
 from fastnet.training.loggers import JsonLines, TensorBoard
 
 if TYPE_CHECKING:
-    from fastnet import export, plotting, tables
+    from fastnet import export, plotting, populations, tables
+    from fastnet.populations import Population, cross_validate, fit_many
 
 __all__ = [
     "LBFGS",
@@ -66,6 +67,7 @@ __all__ = [
     "NAdam",
     "Network",
     "OutOfMemoryError",
+    "Population",
     "RMSprop",
     "Residual",
     "ResumeWarning",
@@ -73,14 +75,17 @@ __all__ = [
     "TensorBoard",
     "__version__",
     "available_backends",
+    "cross_validate",
     "data",
     "export",
+    "fit_many",
     "get_backend",
     "initializers",
     "load",
     "losses",
     "optimizers",
     "plotting",
+    "populations",
     "schedules",
     "tables",
 ]
@@ -91,10 +96,16 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+_ROOMS = ("export", "plotting", "populations", "tables")
+_OF_POPULATIONS = ("Population", "cross_validate", "fit_many")
+
+
 def __getattr__(name: str) -> Any:
-    """Load ``fastnet.export``, ``plotting`` and ``tables`` on first use."""
-    if name in ("export", "plotting", "tables"):
+    """Load what takes time to import, or is not always needed, on first use."""
+    if name in _ROOMS or name in _OF_POPULATIONS:
         import importlib
 
-        return importlib.import_module(f"fastnet.{name}")
+        if name in _ROOMS:
+            return importlib.import_module(f"fastnet.{name}")
+        return getattr(importlib.import_module("fastnet.populations"), name)
     raise AttributeError(f"module 'fastnet' has no attribute {name!r}")

@@ -114,7 +114,7 @@ class Model:
         backends.check_precision(backend, precision, self.dtype)
         self.backend_object, self.precision = backend, precision
         self.alone = OneThread()
-        self._forget_engines()
+        self.forget_engines()
 
     def initialize(self, seed: int | None = None) -> None:
         """Reset weights and optimizer state to their initial values, with a new `seed` if given."""
@@ -125,10 +125,10 @@ class Model:
         self._state: Array = own(self.plan.initial_state(self.dtype))
         self.optimizer_state: OptimizerState | None = None
         self.temperature = None
-        self._forget_engines()
+        self.forget_engines()
 
-    def _forget_engines(self) -> None:
-        """Let nothing compute with the arrays of before."""
+    def forget_engines(self) -> None:
+        """Free the workspaces, so that nothing computes with the arrays of before."""
         self._predict_one: object = None
         self._jacobian_one: object = None
         self._local = threading.local()
@@ -300,6 +300,12 @@ class Model:
         if target is self.backend_object and precision == self.precision:
             return self
         return self._copy_to(target, precision)
+
+    def beside(self, other: Model) -> Self:
+        """Return the network on the backend of another one, with its device and precision."""
+        if (other.backend_object, other.precision) == (self.backend_object, self.precision):
+            return self
+        return self._copy_to(other.backend_object, other.precision)
 
     def copy(self) -> Self:
         """Return an independent copy."""

@@ -436,11 +436,14 @@ class Backend(ABC):
         The command that installs what the backend needs.
     precisions : tuple of str
         The precisions it offers for the matrix products of a float32 network.
+    trains_side_by_side : bool
+        Whether Python threads that train different networks at the same time are faster than one.
     """
 
     name: ClassVar[str]
     install: ClassVar[str]
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    trains_side_by_side: ClassVar[bool] = False
 
     @abstractmethod
     def why_unavailable(self) -> str | None:

@@ -24,6 +24,7 @@ class NumbaBackend(Backend):
 
     name: ClassVar[str] = "numba"
     install: ClassVar[str] = "pip install numba"
+    trains_side_by_side: ClassVar[bool] = True
 
     def why_unavailable(self) -> str | None:
         return _why_unavailable()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.errors import DataError, InputError
+from fastnet.utils.frames import to_frame
 from fastnet.utils.param_validation import check_int, check_list, to_float
 
 _TEXTS = ("monitor", "mode", "task")
@@ -203,19 +203,7 @@ class History(Mapping[str, list[float]]):
         InputError
             The library is not installed.
         """
-        names = ("pandas", "polars") if library is None else (library,)
-        if not set(names) <= {"pandas", "polars"}:
-            raise InputError(f"library must be 'pandas' or 'polars', got {library!r}.")
-        for name in names:
-            try:
-                frames = importlib.import_module(name)
-            except ImportError:
-                continue
-            return frames.DataFrame({"epoch": self.epochs, **self.records})
-        raise InputError(
-            f"a data frame needs {' or '.join(names)}: pip install {names[0]}, or use epochs and "
-            "records."
-        )
+        return to_frame({"epoch": self.epochs, **self.records}, library, "epochs and records")
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any, Final, NoReturn, Self
 
@@ -11,11 +14,24 @@ TERMINATED: Final = 143
 """Exit code after SIGTERM: 128 plus its number, as in shells."""
 
 
+_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
+
+
+@contextmanager
+def stopped_by(event: threading.Event) -> Iterator[None]:
+    """Let an event interrupt what this thread trains within the context, as Ctrl-C does."""
+    token = _stop.set(event)
+    try:
+        yield
+    finally:
+        _stop.reset(token)
+
+
 class Interrupt:
     """Turns a signal into a flag while training runs in the main thread; a second one ends at once.
 
     Python runs signal handlers in the main thread, between two byte codes. So the flag is set after
-    the current span at the latest.
+    the current span at the latest. Other threads are interrupted by the event of `stopped_by`.
 
     Parameters
     ----------
@@ -24,7 +40,8 @@ class Interrupt:
     """
 
     def __init__(self, *, terminable: bool = False) -> None:
-        self.pressed = False
+        self._signalled = False
+        self._event = _stop.get()
         self._terminated = False
         # Handlers of the caller, and ignored signals, are not replaced.
         self._usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
@@ -40,8 +57,17 @@ class Interrupt:
                     self._replaced.append(number)
         return self
 
+    @property
+    def pressed(self) -> bool:
+        """Whether training should end."""
+        return self._signalled or (self._event is not None and self._event.is_set())
+
+    def press(self) -> None:
+        """End training as a signal does."""
+        self._signalled = True
+
     def _press(self, number: int, frame: FrameType | None) -> None:
-        self.pressed = True
+        self.press()
         self._terminated = self._terminated or number == signal.SIGTERM
         for replaced in self._replaced:
             signal.signal(replaced, self._usual[replaced])

@@ -144,7 +144,7 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
         except KeyboardInterrupt:
             # After a second Ctrl-C the parameters may be a trial point of the solver.
             model.restore(good)
-            interrupt.pressed = True
+            interrupt.press()
         except Exception:  # of a caller's loss, at a trial point
             model.restore(good)
             raise

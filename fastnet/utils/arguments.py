@@ -61,7 +61,7 @@ def answers(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        known = _arguments(function) + (() if also is None else _arguments(also))
+        known = arguments_of(function) + (() if also is None else arguments_of(also))
         names = frozenset(known)
 
         @functools.wraps(function)
@@ -76,7 +76,8 @@ def answers(
     return decorate
 
 
-def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
+def arguments_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of the arguments of a function or a method."""
     code = getattr(function, "__wrapped__", function).__code__
     count = code.co_argcount + code.co_kwonlyargcount
     return tuple(one for one in code.co_varnames[:count] if one != "self")

@@ -1,0 +1,65 @@
+"""Runs one task for each member, several at once on threads of this process."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from fastnet.training.interrupt import Interrupt, stopped_by
+
+_LOOK_SECONDS: Final = 0.05
+
+
+def run_all(numbers: Iterable[int], task: Callable[[int], None], workers: int) -> None:
+    """Call ``task(number)`` for each number, on so many threads; return when all are done.
+
+    Each thread takes the next number when it is done with one. An exception, or Ctrl-C, ends what
+    the others are training after their current spans, and is raised here.
+    """
+    waiting, stop = deque(numbers), threading.Event()
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        with stopped_by(stop):
+            while waiting and not stop.is_set():
+                try:
+                    number = waiting.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                try:
+                    task(number)
+                except BaseException as error:
+                    errors.append(error)
+                    stop.set()
+
+    if workers == 1:
+        for number in waiting:
+            task(number)
+        return
+    started: list[threading.Thread] = []
+    with Interrupt() as interrupt:
+        try:
+            for _ in range(min(workers, len(waiting))):
+                thread = threading.Thread(target=work)
+                thread.start()
+                started.append(thread)
+        except RuntimeError:  # the system gives no more of them
+            if not started:
+                work()
+        try:
+            for thread in started:
+                while thread.is_alive():
+                    thread.join(_LOOK_SECONDS)
+                    if interrupt.pressed:
+                        stop.set()
+        finally:
+            # A second Ctrl-C: nothing goes on behind the caller's back.
+            stop.set()
+            for thread in started:
+                thread.join()
+    if interrupt.pressed:
+        interrupt.leave()
+    if errors:
+        raise errors[0]

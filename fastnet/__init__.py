@@ -37,7 +37,7 @@ from fastnet.training.loggers import JsonLines, TensorBoard
 
 if TYPE_CHECKING:
     from fastnet import export, plotting, populations, tables
-    from fastnet.populations import Population, cross_validate, fit_many
+    from fastnet.populations import Ensemble, Population, cross_validate, fit_many
 
 __all__ = [
     "LBFGS",
@@ -56,6 +56,7 @@ __all__ = [
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
     "FastNetError",
     "FastNetWarning",
     "History",
@@ -97,7 +98,7 @@ def __dir__() -> list[str]:
 
 
 _ROOMS = ("export", "plotting", "populations", "tables")
-_OF_POPULATIONS = ("Population", "cross_validate", "fit_many")
+_OF_POPULATIONS = ("Ensemble", "Population", "cross_validate", "fit_many")
 
 
 def __getattr__(name: str) -> Any:

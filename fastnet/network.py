@@ -686,9 +686,13 @@ class Network(Model):
             and `update` on the loaded network, on the same backend, have the bits of those on the
             network itself. The file is two to three times as large.
         """
+        model_file.write(Path(path), self.to_model_file(optimizer=optimizer))
+
+    def to_model_file(self, *, optimizer: bool = False) -> ModelFile:
+        """Return what `save` writes."""
         to_host = self.backend_object.to_host
         named = {**self.named_parameters(), **self.named_state()}
-        content = ModelFile(
+        return ModelFile(
             plan=self.plan,
             dtype=self.dtype,
             seed=self.seed,
@@ -700,7 +704,6 @@ class Network(Model):
             target_axes=self.target_axes,
             training=self._training_state() if optimizer else None,
         )
-        model_file.write(Path(path), content)
 
     def _training_state(self) -> TrainingState:
         """Return what training goes on from, on the host."""
@@ -762,7 +765,13 @@ def load(
     BackendUnavailableError
         The backend cannot run here.
     """
-    content = model_file.read(Path(path))
+    return from_model_file(model_file.read(Path(path)), path, loss).to(backend)
+
+
+def from_model_file(
+    content: ModelFile, path: str | PathLike[str], loss: AnyLoss | None = None
+) -> Network:
+    """Return the network that a model file holds, on NumPy; `path` is for messages."""
     network = Network(
         content.plan.layers,
         inputs=content.plan.inputs,
@@ -778,7 +787,7 @@ def load(
     network.target_axes = content.target_axes
     if content.training is not None:
         _restore(network, path, content.training)
-    return network.to(backend)
+    return network
 
 
 def _restore(network: Network, path: str | PathLike[str], training: TrainingState) -> None:

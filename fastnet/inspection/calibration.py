@@ -47,19 +47,30 @@ def pre_activations(model: Model, x: Array) -> Array:
 def fit_temperature(model: Model, checked: Samples) -> float:
     """Return the temperature with the smallest mean loss on these rows."""
     kind = model.plan.output_activation.name
-    if kind not in ("softmax", "sigmoid"):
+    if kind not in PROBABILITIES:
         raise InputError(
             f"only probabilities can be calibrated: the output activation is {kind!r}, expected "
             "'softmax' or 'sigmoid'."
         )
-    z = pre_activations(model, checked.rows.x)
+    return temperature_of(pre_activations(model, checked.rows.x), checked, kind)
+
+
+def temperature_of(z: Array, checked: Samples, kind: str) -> float:
+    """Return the temperature for which ``kind(z / T)`` is the most likely, of z (N, O) float64.
+
+    Parameters
+    ----------
+    checked : Samples
+        The targets and weights of the rows.
+    kind : {"softmax", "sigmoid"}
+    """
     labels, target, weight = checked.rows.labels, checked.rows.target, checked.rows.weight
     if labels is not None:
         target = np.zeros_like(z)
         np.put_along_axis(target, labels[:, None], 1, axis=1)
     assert target is not None
     weights = np.ones(len(z)) if weight is None else weight.astype(np.float64)
-    probabilities = _softmax if kind == "softmax" else _sigmoid
+    probabilities = PROBABILITIES[kind]
 
     def slope(sharpness: float) -> float:
         """Return the derivative of the loss by 1/T, in which the loss is convex."""
@@ -108,6 +119,10 @@ def _softmax(z: Array) -> Array:
 def _sigmoid(z: Array) -> Array:
     result: Array = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))
     return result
+
+
+PROBABILITIES: Final = {"softmax": _softmax, "sigmoid": _sigmoid}
+"""From z (N, O) of the last layer in float64, by the name of its activation."""
 
 
 def _root(slope: Callable[[float], float], low: float, high: float) -> float:

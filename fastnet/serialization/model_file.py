@@ -65,6 +65,17 @@ def write(path: Path, model: ModelFile) -> None:
     ModelFileError
         The network has too many layers, or the file cannot be written; old content is untouched.
     """
+    write_atomically(path, safetensors_file.pack(_KIND, *describe(model)))
+
+
+def describe(model: ModelFile) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return the description of a model, and its tensors; `restore` is the way back.
+
+    Raises
+    ------
+    ModelFileError
+        The network has too many layers.
+    """
     if len(model.plan.chain) > _LAYER_LIMIT:
         raise ModelFileError(
             f"the network has {len(model.plan.chain):,} layers, and a model file holds at most "
@@ -88,8 +99,7 @@ def write(path: Path, model: ModelFile) -> None:
     if model.training is not None:
         description["training"], more = training_state.write(model.training)
         contiguous |= more
-    packed = safetensors_file.pack(_KIND, description, {**model.tensors, **contiguous})
-    write_atomically(path, packed)
+    return description, {**model.tensors, **contiguous}
 
 
 def read(path: Path) -> ModelFile:
@@ -101,7 +111,17 @@ def read(path: Path) -> ModelFile:
         The file is missing, damaged, or not a model file.
     """
     source = "net.save or fastnet train"
-    description, found = safetensors_file.unpack(path, _KIND, "model", source)
+    return restore(path, *safetensors_file.unpack(path, _KIND, "model", source))
+
+
+def restore(path: Path, description: dict[str, Any], found: dict[str, NDArray[Any]]) -> ModelFile:
+    """Return the model of a description and tensors, which may be hostile.
+
+    Raises
+    ------
+    ModelFileError
+        They are not those of a model.
+    """
     safetensors_file.require_version(path, description, *_READ)
     try:
         return _restore(description, found)

@@ -22,6 +22,11 @@ _HEADER_LIMIT: Final = 2**24
 _LIST_LIMIT: Final = 2**15
 """Most lists in a header, where every tensor has two: 1,000 layers need 8,000."""
 
+ENSEMBLE: Final = "fastnet-ensemble"
+
+_READERS: Final = {ENSEMBLE: "it holds an ensemble, which fn.Ensemble.load reads."}
+"""What reads another kind of file, for messages."""
+
 Tensors = Mapping[str, NDArray[Any]]
 
 
@@ -87,7 +92,8 @@ def unpack(
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
             if kind not in metadata:
-                raise ModelFileError(f"{foreign}: it has no description of a network.")
+                other = next((hint for name, hint in _READERS.items() if name in metadata), None)
+                raise ModelFileError(f"{foreign}: {other or 'it has no description of a network.'}")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, TypeError, AttributeError) as error:
         # The latter two mean a type of numbers that NumPy does not have.

@@ -1,0 +1,372 @@
+"""`Ensemble`: networks that answer together, with the mean of what each of them predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from typing import Any, Final, Literal, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnet.data.chunks import Chunks
+from fastnet.data.dataset import Dataset
+from fastnet.data.frame import Inputs
+from fastnet.errors import InputError, ModelFileError
+from fastnet.inspection.calibration import PROBABILITIES, temperature_of
+from fastnet.network import Network
+from fastnet.nn import metrics as metric_table
+from fastnet.nn.losses import GaussianNLL
+from fastnet.nn.metrics import Metric
+from fastnet.populations import ensemble_file
+from fastnet.preprocessing import datasets
+from fastnet.preprocessing.outputs import OutputSchema
+from fastnet.preprocessing.samples import Samples
+from fastnet.utils.names import Auto, BackendName
+from fastnet.utils.param_validation import check_flag, check_int
+
+Array = NDArray[Any]
+
+_LEAST: Final = 1e-30
+"""Probabilities below count as this much in a logarithm."""
+
+
+class Ensemble(Sequence[Network]):
+    """Networks that answer together: the mean of their probabilities, or of their predictions.
+
+    The mean of several networks is more accurate than most of them, and what they disagree on is
+    uncertain (Lakshminarayanan, Pritzel and Blundell, 2017, "Simple and scalable predictive
+    uncertainty estimation using deep ensembles").
+
+    Parameters
+    ----------
+    networks : Population or sequence of Network
+        They predict the same targets, or the same classes in the same order; their layers and
+        preprocessors may differ.
+    weights : (K,), optional
+        At least 0; only ratios matter. Default: all the same.
+
+    Attributes
+    ----------
+    weights : (K,) float64
+        Their sum is 1.
+    temperature : float
+        By which `calibrate` has divided the logarithms of the mean probabilities; else 1.
+
+    Examples
+    --------
+    >>> import fastnet as fn
+    >>> data = fn.data.load("digits")
+    >>> net = fn.Network([64, 32, 10], output_activation="softmax", backend="numpy")
+    >>> members = fn.fit_many(net, data.x[:900], data.y[:900], seeds=5, epochs=10)
+    >>> together = fn.Ensemble(members).evaluate(data.x[900:], data.y[900:])["accuracy"]
+    >>> alone = [one.evaluate(data.x[900:], data.y[900:])["accuracy"] for one in members]
+    >>> together > sum(alone) / 5
+    True
+    """
+
+    def __init__(self, networks: Sequence[Network], *, weights: ArrayLike | None = None) -> None:
+        self.networks = tuple(networks)
+        _require_alike(self.networks)
+        self.weights = _checked_weights(weights, len(self.networks))
+        self.temperature = 1.0
+
+    @classmethod
+    def greedy(
+        cls,
+        networks: Sequence[Network],
+        x: Inputs | Dataset,
+        y: ArrayLike | None = None,
+        *,
+        rounds: int = 30,
+        metric: str | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Return the ensemble of those networks, with those weights, that do best on held-out rows.
+
+        In each round it adds the network that improves the mean most, the same one several times if
+        that is best (Caruana et al., 2004, "Ensemble selection from libraries of models").
+
+        Parameters
+        ----------
+        networks : Population or sequence of Network
+        x, y, sample_weight
+            Rows that no member was trained on.
+        rounds : int, default 30
+        metric : str, optional
+            The score to improve. Default: the loss.
+        """
+        every = cls(networks)
+        rows = every._samples(x, y, sample_weight)
+        name = "loss" if metric is None else metric
+        outputs = every.predict_all(x)
+        mode = 1.0 if name == "loss" or metric_table.mode_of(name) == "min" else -1.0
+        counts, best_counts, best = np.zeros(len(every)), np.zeros(len(every)), np.inf
+        for _ in range(check_int("rounds", rounds)):
+            scores = []
+            for k in range(len(every)):
+                counts[k] += 1
+                mean = every._mean(outputs, counts / counts.sum())
+                asked = () if name == "loss" else (name,)
+                scores.append(mode * every._scores(rows, mean, asked)[name])
+                counts[k] -= 1
+            chosen = int(np.argmin(scores))
+            counts[chosen] += 1
+            if scores[chosen] < best:
+                best, best_counts = scores[chosen], counts.copy()
+        kept = np.flatnonzero(best_counts)
+        return cls([every.networks[k] for k in kept], weights=best_counts[kept])
+
+    # --- members ---------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    def __iter__(self) -> Iterator[Network]:
+        return iter(self.networks)
+
+    @overload
+    def __getitem__(self, index: int) -> Network: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Network, ...]: ...
+    def __getitem__(self, index: int | slice) -> Network | tuple[Network, ...]:
+        """Return a member, or some of them."""
+        return self.networks[index]
+
+    @property
+    def output_schema(self) -> OutputSchema:
+        """The meaning of the outputs."""
+        return self.networks[0].output_schema
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """The names of the classes, if they have any."""
+        return self.networks[0].label_names
+
+    def to(self, backend: BackendName | Auto) -> Ensemble:
+        """Return the ensemble on another backend."""
+        moved = Ensemble([net.to(backend) for net in self.networks])
+        moved.weights, moved.temperature = self.weights, self.temperature
+        return moved
+
+    # --- prediction ------------------------------------------------------------------------------
+
+    def predict_all(self, x: Inputs | Chunks | Dataset) -> Array:
+        """Return what each member predicts, (K, N, O), in the unit of the targets."""
+        return np.stack([net.predict_columns(x) for net in self.networks])
+
+    @overload
+    def predict(
+        self, x: Inputs | Chunks | Dataset, *, return_std: Literal[False] = False
+    ) -> Array: ...
+    @overload
+    def predict(
+        self, x: Inputs | Chunks | Dataset, *, return_std: Literal[True]
+    ) -> tuple[Array, Array]: ...
+    def predict(
+        self, x: Inputs | Chunks | Dataset, *, return_std: bool = False
+    ) -> Array | tuple[Array, Array]:
+        """Return the mean of the members' predictions (N, O), or (N,) as a member's `predict`.
+
+        After ``gaussian_nll`` it is the mean and the logarithm of the variance of the mixture of
+        the members' normal distributions.
+
+        With `return_std` it returns means and standard deviations. After ``gaussian_nll`` these are
+        those of the mixture, which hold the noise of the targets and what the members disagree on;
+        else they are the standard deviation of the members' predictions.
+        """
+        return_std = check_flag("return_std", return_std)
+        shaped = self.networks[0].shaped
+        outputs = self.predict_all(x)
+        mean = self._mean(outputs, self.weights)
+        if not return_std:
+            return shaped(mean)
+        if isinstance(self.output_schema.loss, GaussianNLL):
+            found = self.output_schema.mean_and_std(mean)
+            return shaped(found[0]), shaped(found[1])
+        apart = (outputs.astype(np.float64) - mean) ** 2
+        std = np.sqrt(np.tensordot(self.weights, apart, 1)).astype(outputs.dtype)
+        return shaped(mean), shaped(std)
+
+    def predict_columns(self, x: Inputs | Chunks | Dataset) -> Array:
+        """Return what `predict` does, with two axes, (N, O)."""
+        return self._mean(self.predict_all(x), self.weights)
+
+    def predict_quantiles(self, x: Inputs | Chunks | Dataset) -> dict[float, Array]:
+        """Return the means of the members' quantiles, as `Network.predict_quantiles`."""
+        found = self.output_schema.quantiles(self.predict_columns(x))
+        return {level: self.networks[0].shaped(values) for level, values in found.items()}
+
+    def predict_labels(self, x: Inputs | Chunks | Dataset) -> Array:
+        """Return the most probable label of each row (N,) by the mean probabilities."""
+        return self.output_schema.labels_of(self.predict_columns(x))
+
+    def disagreement(self, x: Inputs | Chunks | Dataset) -> Array:
+        """Return the weight of the members with another label than the ensemble's, (N,), 0 to 1."""
+        outputs = self.predict_all(x)
+        label = self.output_schema.labels_of
+        together = label(self._mean(outputs, self.weights))
+        each = np.stack([label(one) != together for one in outputs])
+        return np.tensordot(self.weights, each.reshape(*each.shape[:2], -1).any(axis=2), 1)
+
+    def _mean(self, outputs: Array, weights: Array) -> Array:
+        """Return the mean (N, O) of outputs (K, N, O)."""
+        if isinstance(self.output_schema.loss, GaussianNLL):
+            pairs = [
+                net.output_schema.mean_and_std(one) for net, one in zip(self, outputs, strict=True)
+            ]
+            means, stds = (np.stack(part).astype(np.float64) for part in zip(*pairs, strict=True))
+            mean = np.tensordot(weights, means, 1)
+            variance = np.tensordot(weights, stds**2 + (means - mean) ** 2, 1)
+            return np.hstack([mean, np.log(variance)]).astype(outputs.dtype)
+        mean = np.tensordot(weights, outputs.astype(np.float64), 1)
+        if self.temperature != 1.0:
+            kind = self.output_schema.activation
+            mean = PROBABILITIES[kind](self._logits(mean) / self.temperature)
+        return mean.astype(outputs.dtype)
+
+    def _logits(self, probabilities: Array) -> Array:
+        """Return z of which softmax or sigmoid make these probabilities."""
+        z = np.log(np.maximum(probabilities, _LEAST))
+        if self.output_schema.activation == "sigmoid":
+            z -= np.log(np.maximum(1.0 - probabilities, _LEAST))
+        return z
+
+    # --- scores ----------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        x: Inputs | Dataset,
+        y: ArrayLike | None = None,
+        *,
+        metrics: Sequence[str | Any] = (),
+        sample_weight: ArrayLike | None = None,
+    ) -> dict[str, float]:
+        """Return ``{"loss": ..., "accuracy": ...}`` (or ``"r2"``) of the mean, and `metrics`.
+
+        Unlike `Network.evaluate`, the loss of scaled targets is that of their own unit, since
+        members may have scaled them differently.
+        """
+        rows = self._samples(x, y, sample_weight)
+        return self._scores(rows, self.predict_columns(x), metrics)
+
+    def calibrate(
+        self,
+        x: Inputs | Dataset,
+        y: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Fit one temperature for the mean probabilities on held-out rows, and return it.
+
+        Predicted probabilities then match observed frequencies on average; the most probable class
+        of a row stays the same. A further call begins anew.
+        """
+        kind = self.output_schema.activation
+        if kind not in PROBABILITIES:
+            raise InputError(
+                f"only probabilities can be calibrated: the output activation is {kind!r}, "
+                "expected 'softmax' or 'sigmoid'."
+            )
+        rows = self._samples(x, y, sample_weight)
+        self.temperature = 1.0
+        z = self._logits(self.predict_columns(x).astype(np.float64))
+        self.temperature = temperature_of(z, rows, kind)
+        return self.temperature
+
+    def _samples(self, x: Any, y: Any, sample_weight: Any) -> Samples:
+        """Return the rows as the first member learns them."""
+        net = self.networks[0]
+        weight = datasets.weights_of(x, sample_weight)
+        x, y = datasets.unpacked(x, y, net.preprocessor)
+        values, targets = net.preprocessor.encode(x, y, net.dtype)
+        return Samples.check(net.plan, net.dtype, net.loss_or_own(None), values, targets, weight)
+
+    def _scores(
+        self, rows: Samples, outputs: Array, metrics: Sequence[str | Metric]
+    ) -> dict[str, float]:
+        net = self.networks[0]
+        loss, target, weight = net.loss_or_own(None), net.preprocessor.target, rows.rows.weight
+        asked = metric_table.get(metrics, loss, net.outputs)
+        known = rows.targets
+        learned = rows.rows.target if rows.rows.labels is None else rows.rows.labels
+        assert learned is not None
+        if target is not None and target.labels is None:
+            learned = known = target.decode(learned)
+        scores = {"loss": loss.value_and_gradient(outputs, learned, weight)[0]}
+        if loss.metric == "accuracy":
+            scores["accuracy"] = metric_table.accuracy(known, outputs, weight)
+        elif loss.metric == "r2":
+            means = outputs[:, : outputs.shape[1] // loss.outputs_per_target]
+            scores["r2"] = metric_table.r2(known, means, weight)
+        return scores | {name: metric(known, outputs, weight) for name, metric in asked}
+
+    # --- saving ----------------------------------------------------------------------------------
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write all members to one ``.safetensors`` file, which `Ensemble.load` reads."""
+        contents = [net.to_model_file() for net in self.networks]
+        ensemble_file.write(path, contents, self.weights, self.temperature)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, backend: BackendName | Auto = "auto") -> Self:
+        """Load an ensemble that `save` wrote, on any backend.
+
+        Raises
+        ------
+        ModelFileError
+            The file is missing, damaged, or holds no ensemble.
+        """
+        networks, weights, temperature = ensemble_file.read(path)
+        try:
+            ensemble = cls([net.to(backend) for net in networks])
+            _checked_weights(weights, len(networks))
+        except InputError as error:
+            raise ModelFileError(f"{path}: {error}") from None
+        # As they are: to divide by the sum once more may change the last bit.
+        ensemble.weights, ensemble.temperature = np.array(weights), temperature
+        return ensemble
+
+    def __repr__(self) -> str:
+        return f"<Ensemble of {len(self)} networks with {self.networks[0].outputs} outputs>"
+
+
+def _require_alike(networks: tuple[Network, ...]) -> None:
+    """Raise `InputError` unless the outputs of all networks mean the same."""
+    if not networks or not all(isinstance(net, Network) for net in networks):
+        raise InputError("an ensemble needs networks, at least one.")
+    facts: dict[str, Any] = {
+        "numbers of outputs": lambda net: net.outputs,
+        "output activations": lambda net: net.plan.output_activation.name,
+        "losses": lambda net: net.loss_or_own(None).name,
+        "classes": lambda net: net.output_schema.class_names,
+        "targets": lambda net: net.output_schema.known_targets,
+    }
+    for name, fact in facts.items():
+        first, *others = (fact(net) for net in networks)
+        for k, other in enumerate(others):
+            if other != first:
+                raise InputError(
+                    f"the members of an ensemble must predict the same, and their {name} differ: "
+                    f"{first} of the first, {other} of number {k + 1}."
+                )
+
+
+def _checked_weights(weights: ArrayLike | None, count: int) -> NDArray[np.float64]:
+    """Return weights (K,) whose sum is 1."""
+    if weights is None:
+        return np.full(count, 1.0 / count)
+    try:
+        given = np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        given = np.empty(0)
+    if (
+        given.shape != (count,)
+        or not np.isfinite(given).all()
+        or given.min() < 0
+        or not given.any()
+    ):
+        raise InputError(f"weights must be {count} numbers, at least 0 and not all of them 0.")
+    scaled = given / given.max()  # the sum of large weights may be infinite
+    made: NDArray[np.float64] = scaled / scaled.sum()
+    return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import Any, Final, Literal, Self, overload
@@ -12,13 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs
-from fastnet.errors import InputError, ModelFileError
+from fastnet.errors import FastNetWarning, InputError, ModelFileError
 from fastnet.inspection.calibration import PROBABILITIES, temperature_of
 from fastnet.network import Network
 from fastnet.nn import metrics as metric_table
 from fastnet.nn.losses import GaussianNLL
 from fastnet.nn.metrics import Metric
 from fastnet.populations import ensemble_file
+from fastnet.populations.population import Population
+from fastnet.populations.results import DIVERGED
 from fastnet.preprocessing import datasets
 from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.preprocessing.samples import Samples
@@ -42,7 +45,7 @@ class Ensemble(Sequence[Network]):
     ----------
     networks : Population or sequence of Network
         They predict the same targets, or the same classes in the same order; their layers and
-        preprocessors may differ.
+        preprocessors may differ. Members of a population that diverged are left out.
     weights : (K,), optional
         At least 0; only ratios matter. Default: all the same.
 
@@ -52,6 +55,10 @@ class Ensemble(Sequence[Network]):
         Their sum is 1.
     temperature : float
         By which `calibrate` has divided the logarithms of the mean probabilities; else 1.
+    out_of_fold : (N, O) or None
+        What the members predict for the rows of the training that they held back, as
+        ``fastnet.tables.train(..., n_estimators=...)`` sets it; NaN for a row that none did. Not
+        saved.
 
     Examples
     --------
@@ -66,10 +73,11 @@ class Ensemble(Sequence[Network]):
     """
 
     def __init__(self, networks: Sequence[Network], *, weights: ArrayLike | None = None) -> None:
-        self.networks = tuple(networks)
+        self.networks = _finite(networks) if isinstance(networks, Population) else tuple(networks)
         _require_alike(self.networks)
         self.weights = _checked_weights(weights, len(self.networks))
         self.temperature = 1.0
+        self.out_of_fold: Array | None = None
 
     @classmethod
     def greedy(
@@ -331,10 +339,24 @@ class Ensemble(Sequence[Network]):
         return f"<Ensemble of {len(self)} networks with {self.networks[0].outputs} outputs>"
 
 
+def _finite(population: Population) -> tuple[Network, ...]:
+    """Return the members that did not diverge; warn if there are others."""
+    reasons = [row.get("stop_reason") for row in population.results]
+    kept = [net for net, why in zip(population, reasons, strict=True) if why != DIVERGED]
+    if len(kept) < len(population):
+        warnings.warn(
+            f"{len(population) - len(kept)} of {len(population)} members diverged, and the "
+            "ensemble leaves them out: see the stop_reason in their results.",
+            FastNetWarning,
+            stacklevel=3,
+        )
+    return tuple(kept)
+
+
 def _require_alike(networks: tuple[Network, ...]) -> None:
     """Raise `InputError` unless the outputs of all networks mean the same."""
     if not networks or not all(isinstance(net, Network) for net in networks):
-        raise InputError("an ensemble needs networks, at least one.")
+        raise InputError("an ensemble needs networks, at least one that did not diverge.")
     facts: dict[str, Any] = {
         "numbers of outputs": lambda net: net.outputs,
         "output activations": lambda net: net.plan.output_activation.name,

@@ -73,8 +73,8 @@ class PopulationFolder:
                     "arguments as before, or another folder."
                 )
 
-    def read(self, number: int, template: Network) -> tuple[Network, dict[str, Any]] | None:
-        """Return a member and its results; None if it is not done."""
+    def read(self, number: int) -> tuple[Network, dict[str, Any]] | None:
+        """Return a member, on NumPy, and its results; None if it is not done."""
         model, results = self._files(number)
         if not self._resume or not results.exists():
             return None
@@ -85,7 +85,7 @@ class PopulationFolder:
             network = load(model, backend="numpy")
         except ModelFileError as error:
             raise CheckpointError(f"{error} Remove it and {results} to train it again.") from None
-        return network.beside(template), row
+        return network, row
 
     def write(self, number: int, network: Network, row: dict[str, Any]) -> None:
         """Write a member that is done."""

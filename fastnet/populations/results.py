@@ -19,6 +19,8 @@ from fastnet.utils.frames import to_frame
 MEMBER: Final = "member"
 FOLD: Final = "fold"
 SEED: Final = "seed"
+DIVERGED: Final = "diverged"
+"""The reason why a member ended whose loss or weights became infinite."""
 _FACTS: Final = ("epochs", "best_epoch", "stop_reason", "seconds")
 
 

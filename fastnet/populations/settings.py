@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
+import numpy as np
+
 from fastnet.errors import InputError, suggest
 from fastnet.network import Network
 from fastnet.nn import optimizers
@@ -19,12 +21,16 @@ from fastnet.nn.plan import Plan, make_plan
 from fastnet.nn.schedules import Schedule, WarmUp
 from fastnet.populations.folds import read_rows
 from fastnet.preprocessing import validation
+from fastnet.preprocessing.base import Preprocessor
 from fastnet.training.callbacks import Callback
 from fastnet.utils.arguments import arguments_of
 from fastnet.utils.param_validation import check_float, check_int, check_list, plain
 
+_SHOWN: Final = 8
+"""So many values of a setting are shown at most."""
+
 OF_LAYERS: Final = ("hidden", "activation", "dropout")
-ROWS: Final = "rows"
+ROWS, PREPROCESSOR = "rows", "preprocessor"
 SEED: Final = "seed"
 _NOT_FOR_MEMBERS: Final = (
     "x",
@@ -52,6 +58,8 @@ class Member:
         Arguments of `Network.fit`.
     rows : (n,) int64 or None
         The rows to train on; None: all.
+    preprocessor : Preprocessor or None
+        None: `fit` learns one if it needs one.
     """
 
     settings: Mapping[str, Any]
@@ -59,6 +67,7 @@ class Member:
     seed: int
     fit: Mapping[str, Any]
     rows: Any = None
+    preprocessor: Preprocessor | None = None
 
 
 def combinations(
@@ -153,7 +162,7 @@ def member(
     optimizer = optimizers.get(fit.get("optimizer", "adam"))
     of_optimizer = _fields(optimizer)
     of_loss = () if isinstance(loss, FunctionLoss) else _fields(loss)
-    known = (SEED, ROWS, *OF_LAYERS, *of_optimizer, *of_loss, *OF_FIT)
+    known = (SEED, ROWS, PREPROCESSOR, *OF_LAYERS, *of_optimizer, *of_loss, *OF_FIT)
     for name in settings:
         if name not in known:
             raise InputError(
@@ -170,7 +179,19 @@ def member(
     plan = template.plan if layers == template.layers else make_plan(template.inputs, layers)
     rows = None if settings.get(ROWS) is None else read_rows(ROWS, settings[ROWS], count)
     seed = validation.seed_of(settings.get(SEED, template.seed))
-    return Member(settings, plan, seed, fit, rows)
+    return Member(settings, plan, seed, fit, rows, settings.get(PREPROCESSOR))
+
+
+def shown_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as the results show them: plain values, and texts for others."""
+    return {name: _shown(value) for name, value in settings.items()}
+
+
+def _shown(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    several = isinstance(value, Sequence | np.ndarray) and len(value) > _SHOWN
+    return f"{len(value)} values" if several else str(value)
 
 
 def _own(value: Any) -> Any:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from os import PathLike
 from typing import Any
 
@@ -17,17 +14,18 @@ from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs, as_frame, is_table
 from fastnet.data.text import Texts
-from fastnet.errors import DivergenceError, InputError
+from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.nn.memory import training_bytes
 from fastnet.populations import folds
-from fastnet.populations.folder import PopulationFolder, fingerprint
+from fastnet.populations.folder import fingerprint
 from fastnet.populations.population import Population
-from fastnet.populations.results import FOLD, MEMBER, SEED, Results
-from fastnet.populations.settings import Member, combinations, member
-from fastnet.populations.workers import run_all
+from fastnet.populations.results import DIVERGED, FOLD, SEED, Results
+from fastnet.populations.runner import Row, tested, train_all, trained
+from fastnet.populations.settings import Member, combinations, member, shown_settings
 from fastnet.preprocessing import datasets
 from fastnet.preprocessing.base import Passthrough
+from fastnet.preprocessing.target import split_target
 from fastnet.utils import memory
 from fastnet.utils.arguments import answers
 from fastnet.utils.param_validation import check_flag, refuse_masked
@@ -131,18 +129,29 @@ def fit_many(
         labels = folds.labels_of(targets, classifies=classifies)
         pairs = folds.read_folds(cv, len(rows), template.seed, labels)
         jobs = [(one, (k, *pair)) for one in members for k, pair in enumerate(pairs)]
-    # Train them, or take those that are done from the folder.
-    runner = _Runner(template, rows, y, sample_weight, jobs, check_flag("verbose", verbose))
     workers, each = _share(template, members, len(rows), len(jobs), threads)
     _require_memory(template.dtype.itemsize, jobs, workers)
-    with ExitStack() as stack:
-        if checkpoint is not None:
-            runner.folder = PopulationFolder(checkpoint, check_flag("resume", resume))
-            stack.enter_context(runner.folder.opened(runner.basis()))
-        elif resume:
-            raise InputError("resume=True needs the folder: checkpoint='...'.")
-        run_all(range(len(jobs)), lambda number: runner.train(number, each), workers)
-    return runner.population()
+
+    def train(number: int) -> tuple[Network, Row]:
+        return _train(template, jobs[number], rows, y, sample_weight, each)
+
+    def basis() -> dict[str, str]:
+        network = [template.inputs, template.dtype.name, template.backend, template.precision]
+        each_of_them = [(m.plan.layers, m.seed, m.fit, m.rows, fold) for m, fold in jobs]
+        parts = {"networks": network, "settings": each_of_them, "rows": [rows, y, sample_weight]}
+        return {name: fingerprint(part) for name, part in parts.items()}
+
+    return train_all(
+        len(jobs),
+        train,
+        tuple(dict.fromkeys(name for one in members for name in (SEED, *one.settings))),
+        workers=workers,
+        verbose=check_flag("verbose", verbose),
+        checkpoint=checkpoint,
+        resume=check_flag("resume", resume),
+        basis=basis,
+        place=lambda network: network.beside(template),
+    )
 
 
 @answers("cross_validate", also=Network.fit)
@@ -180,107 +189,35 @@ def cross_validate(
     return fit_many(template, x, y, cv=cv, **how).results
 
 
-class _Runner:
-    """Trains the members of one call, and keeps them with their results."""
+def _train(
+    template: Network, job: Job, x: Any, y: Any, weight: Any, threads: int | None
+) -> tuple[Network, Row]:
+    """Return a member that is trained on its rows, and its row of the results."""
+    one, fold = job
+    plan = one.plan
+    where: dict[str, Any] = {"dtype": template.dtype, "seed": one.seed, "backend": "numpy"}
+    network = Network(plan.layers, inputs=plan.inputs, **where).beside(template)
+    if one.preprocessor is not None:
+        network.preprocessor = one.preprocessor
+    weight = one.fit.get("sample_weight", weight)
 
-    def __init__(
-        self, template: Network, x: Any, y: Any, weight: Any, jobs: list[Job], verbose: bool
-    ) -> None:
-        self._template, self._jobs, self._verbose = template, jobs, verbose
-        self._x, self._y, self._weight = x, y, weight
-        self._networks: dict[int, Network] = {}
-        self._rows: dict[int, dict[str, Any]] = {}
-        self._writing = threading.Lock()
-        self.folder: PopulationFolder | None = None
-
-    def basis(self) -> dict[str, Any]:
-        """Return what decides the results, as checksums."""
-        template = self._template
-        parts = {
-            "networks": [
-                template.inputs,
-                template.dtype.name,
-                template.backend,
-                template.precision,
-            ],
-            "settings": [(m.plan.layers, m.seed, m.fit, m.rows, fold) for m, fold in self._jobs],
-            "rows": [self._x, self._y, self._weight],
-        }
-        return {name: fingerprint(part) for name, part in parts.items()}
-
-    def train(self, number: int, threads: int | None) -> None:
-        """Train a member, unless its folder has it; keep it and its row of the results."""
-        found = None if self.folder is None else self.folder.read(number, self._template)
-        network, row = found or self._trained(number, threads)
-        if found is None and self.folder is not None:
-            self.folder.write(number, network, row)
-        with self._writing:
-            self._networks[number], self._rows[number] = network, row
-            if self._verbose and found is None:
-                self._tell(row)
-
-    def _trained(self, number: int, threads: int | None) -> tuple[Network, dict[str, Any]]:
-        one, fold = self._jobs[number]
-        template, plan, fit = self._template, one.plan, one.fit
-        row: dict[str, Any] = {MEMBER: number, **_shown_settings(one)}
-        if fold is not None:
-            row[FOLD] = fold[0]
-        network = Network(
-            *(plan.layers,),
-            inputs=plan.inputs,
-            dtype=template.dtype,
-            seed=one.seed,
-            backend="numpy",
-        ).beside(template)
-        # Train it on its rows, and evaluate it on those of the test.
-        x, y, weight = self._taken(one, one.rows if fold is None else fold[1])
-        reason = None
-        try:
-            network.fit(x, y, **{**fit, "sample_weight": weight}, threads=threads)
-        except DivergenceError:
-            reason = "diverged"
-        history = network.history
-        assert history is not None
-        if reason is None:
-            kept = history.kept()
-            row |= {name: value for name, value in kept.items() if name != "learning_rate"}
-            if fold is not None:
-                x, y, weight = self._taken(one, fold[2])
-                metrics = fit.get("metrics", ())
-                scores = network.evaluate(x, y, metrics=metrics, sample_weight=weight)
-                row |= {f"test_{name}": value for name, value in scores.items()}
-        row["epochs"] = len(history.epochs)
-        if history.best_epoch is not None:
-            row["best_epoch"] = history.best_epoch
-        row |= {"stop_reason": reason or history.stop_reason, "seconds": history.seconds}
-        network.forget_engines()
-        return network, row
-
-    def _taken(self, one: Member, rows: Any) -> tuple[Any, Any, Any]:
-        """Return these rows of x, y and the weights; all of them for None."""
-        weight = one.fit.get("sample_weight", self._weight)
+    def taken(rows: Any) -> tuple[Any, Any, Any]:
         if rows is None:
-            return self._x, self._y, weight
-        y = self._y if isinstance(self._y, str | list) else self._y[rows]
-        return self._x[rows], y, None if weight is None else np.asarray(weight)[rows]
+            return x, y, weight
+        targets = y if isinstance(y, str | list) else y[rows]
+        return x[rows], targets, None if weight is None else np.asarray(weight)[rows]
 
-    def _tell(self, row: dict[str, Any]) -> None:
-        """Write a line about a member that is done."""
-        if sys.stderr is None:
-            return
-        shown = {k: v for k, v in row.items() if k not in (MEMBER, "epochs", "seconds")}
-        text = ", ".join(
-            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in shown.items()
-        )
-        print(f"{len(self._rows)}/{len(self._jobs)} networks: {text}", file=sys.stderr, flush=True)
-
-    def population(self) -> Population:
-        """Return all members, in the order of their settings."""
-        numbers = range(len(self._jobs))
-        names = dict.fromkeys(name for m, _ in self._jobs for name in (SEED, *m.settings))
-        rows = [self._rows[k] for k in numbers]
-        return Population(tuple(self._networks[k] for k in numbers), Results(rows, tuple(names)))
+    rows = one.rows if fold is None else fold[1]
+    inputs, targets, weights = taken(rows)
+    options = {**one.fit, "sample_weight": weights, "threads": threads}
+    row = trained(network, lambda: network.fit(inputs, targets, **options))
+    if fold is not None and row["stop_reason"] != DIVERGED:
+        inputs, targets, weights = taken(fold[2])
+        how = {"metrics": one.fit.get("metrics", ()), "sample_weight": weights}
+        row |= tested(network.evaluate(inputs, targets, **how))
+    network.forget_engines()
+    number = {} if fold is None else {FOLD: fold[0]}
+    return network, {SEED: one.seed, **shown_settings(one.settings), **number, **row}
 
 
 def _unpacked(x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
@@ -293,9 +230,8 @@ def _unpacked(x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
         refuse_masked(name, values)
     if is_table(x):
         x = as_frame(x)
-        names = [y] if isinstance(y, str) else y if isinstance(y, list | tuple) else []
-        if names and all(isinstance(name, str) and name in x.columns for name in names):
-            return x, y if isinstance(y, str) else [*names], weight
+        if split_target(x, y)[1]:
+            return x, y, weight
     else:
         x = np.asarray(x)
         if x.ndim != 2:
@@ -308,20 +244,6 @@ def _unpacked(x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
     if len(y) != len(x):
         raise InputError(f"x has {len(x)} rows, and y has {len(y)}.")
     return x, y, weight
-
-
-def _shown_settings(one: Member) -> dict[str, Any]:
-    """Return the seed and the settings as a table shows them."""
-    shown: dict[str, Any] = {SEED: one.seed}
-    for name, value in one.settings.items():
-        array = not isinstance(value, str) and hasattr(value, "__len__") and len(value) > 8
-        if array:
-            shown[name] = f"{len(value)} values"
-        elif isinstance(value, bool | int | float | str | None):
-            shown[name] = value
-        else:
-            shown[name] = str(value)
-    return shown
 
 
 def _share(

@@ -102,7 +102,7 @@ def warn_of_size(
             "categories. Leave it out, name as categorical the columns whose numbers are names, or "
             "give a numeric embedding.",
             FastNetWarning,
-            stacklevel=4,  # the caller of a decorated `train`
+            stacklevel=5,  # the caller of a decorated `train`
         )
 
 

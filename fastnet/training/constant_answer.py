@@ -45,5 +45,5 @@ def warn_of_constant(history: History) -> None:
             f"by its {prefix}{lost} the network is no better than always answering {constant}: the "
             f"columns may say little of the target; see drop, class_weight and loss.",
             FastNetWarning,
-            stacklevel=4,  # the caller of a decorated `train`, or of `fit` of an estimator
+            stacklevel=5,  # the caller of a decorated `train`
         )

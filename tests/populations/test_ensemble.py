@@ -209,6 +209,20 @@ def test_every_value_of_a_file_is_checked(classes: Any, damage: Any, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+def test_members_that_diverged_are_left_out() -> None:
+    population = members(
+        1,
+        settings=[{"learning_rate": r} for r in (0.01, 1e30, 0.02)],
+        seeds=None,
+        optimizer=fn.SGD(),
+    )
+    with pytest.warns(fn.FastNetWarning, match="1 of 3 members diverged"):
+        ensemble = fn.Ensemble(population)
+    assert ensemble.networks == (population[0], population[2])
+    with pytest.warns(fn.FastNetWarning), pytest.raises(fn.InputError, match="did not diverge"):
+        fn.Ensemble(population[1:2])
+
+
 def test_members_must_predict_the_same(classes: Any) -> None:
     other = members(1, "sigmoid", (LABELS > 1).astype(int))
     with pytest.raises(fn.InputError, match="their numbers of outputs differ: 3 of the first, 1"):

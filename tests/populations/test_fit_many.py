@@ -12,6 +12,7 @@ import pytest
 
 import fastnet as fn
 from fastnet.populations import training, workers
+from fastnet.utils import memory
 from tests.on_backends import each_backend, everything, on_host, same
 
 RNG = np.random.default_rng(4)
@@ -267,15 +268,15 @@ def test_a_population_resumes_with_the_members_that_are_done(
     how: dict[str, Any] = {"seeds": 4, "epochs": 4, "validation_split": 0.3, "early_stopping": 2}
     whole = fn.fit_many(template(), X, Y, **how)
     trained = list[int]()
-    train = training._Runner._trained
+    train = training._train
 
-    def counted(runner: Any, number: int, threads: Any) -> Any:
-        trained.append(number)
+    def counted(template: Any, job: Any, *rest: Any) -> Any:
+        trained.append(job[0].seed - 5)
         if killed_after == len(trained) - 1:
             raise KeyboardInterrupt
-        return train(runner, number, threads)
+        return train(template, job, *rest)
 
-    monkeypatch.setattr(training._Runner, "_trained", counted)
+    monkeypatch.setattr(training, "_train", counted)
     monkeypatch.setattr(training, "_share", lambda *_: (1, 1))
     folder = tmp_path / "population"
     with pytest.raises(KeyboardInterrupt):
@@ -348,6 +349,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"settings": [{"rows": [60]}]}, "rows must be from 0 to 59, got 60 to 60"),
     ({"settings": [{"rows": []}]}, "rows must be row numbers, or a mask"),
     ({"settings": [{"rows": [True]}]}, "a truth for each of the 60 rows"),
+    ({"settings": [{"rows": 3}]}, "rows must be row numbers"),
     ({"settings": [{"rows": [1, 2]}], "cv": 3}, "give cv, or rows"),
     ({"cv": 1}, "the number of folds"),
     ({"cv": 61}, "61 folds need as many rows at least, got 60"),
@@ -398,8 +400,8 @@ def test_a_class_that_a_fold_cannot_learn_is_refused() -> None:
 
 
 def test_memory_is_refused_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training.memory, "available_bytes", lambda: 10**6)
-    monkeypatch.setattr(training.memory, "ASKED_FROM", 0)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
+    monkeypatch.setattr(memory, "ASKED_FROM", 0)
     with pytest.raises(fn.OutOfMemoryError, match=r"10000 networks takes about .* GB, and 0\.0 GB"):
         fn.fit_many(template(), X, Y, seeds=10_000)
 

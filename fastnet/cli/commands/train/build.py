@@ -20,7 +20,7 @@ from fastnet.nn.schedules import Schedule
 from fastnet.preprocessing.embeddings import warn_of_size
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.tables import Overrides
-from fastnet.tables.train import in_units, plain_layers
+from fastnet.tables.prepare import in_units, plain_layers
 from fastnet.training.budget import ACTIVATION, Budget
 from fastnet.training.callbacks import EarlyStopping
 from fastnet.utils.names import ActivationName

@@ -1,0 +1,118 @@
+"""Trains the members of a population: several at once, with a folder of those that are done."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from os import PathLike
+from typing import Any
+
+from fastnet.errors import DivergenceError, InputError
+from fastnet.network import Network
+from fastnet.populations.folder import PopulationFolder
+from fastnet.populations.population import Population
+from fastnet.populations.results import DIVERGED, MEMBER, Results
+from fastnet.populations.workers import run_all
+
+Row = dict[str, Any]
+Train = Callable[[int], tuple[Network, Row]]
+"""``train(number)`` returns a trained member and its row of the results."""
+
+
+def train_all(
+    count: int,
+    train: Train,
+    settings: tuple[str, ...],
+    *,
+    workers: int = 1,
+    verbose: bool = False,
+    checkpoint: str | PathLike[str] | None = None,
+    resume: bool = False,
+    basis: Callable[[], Mapping[str, str]],
+    place: Callable[[Network], Network],
+) -> Population:
+    """Return the population of all members, in the order of their numbers.
+
+    Parameters
+    ----------
+    settings : tuple of str
+        The columns of the results that are settings.
+    workers : int, default 1
+        How many members are trained at once.
+    verbose : bool, default False
+        Write a line on standard error for each member that is done.
+    checkpoint, resume
+        See `fastnet.fit_many`.
+    basis : callable
+        Returns checksums of what decides the results.
+    place : callable
+        Returns a network from the folder, which is on NumPy, where members are to be.
+
+    Raises
+    ------
+    InputError, CheckpointError
+        See `fastnet.fit_many`.
+    """
+    networks, rows = dict[int, Network](), dict[int, Row]()
+    writing = threading.Lock()
+    folder = None if checkpoint is None else PopulationFolder(checkpoint, resume)
+    if folder is None and resume:
+        raise InputError("resume=True needs the folder: checkpoint='...'.")
+
+    def one(number: int) -> None:
+        found = None if folder is None else folder.read(number)
+        network, row = train(number) if found is None else (place(found[0]), found[1])
+        if found is None and folder is not None:
+            folder.write(number, network, row)
+        with writing:
+            networks[number], rows[number] = network, {MEMBER: number, **row}
+            if verbose and found is None:
+                _tell(f"{len(rows)}/{count} networks", row)
+
+    with ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(folder.opened(basis()))
+        run_all(range(count), one, workers)
+    made = Results([rows[k] for k in range(count)], settings)
+    return Population(tuple(networks[k] for k in range(count)), made)
+
+
+def trained(network: Network, fit: Callable[[], Any]) -> Row:
+    """Call ``fit()``, which trains a network; return the scores of the weights that it has.
+
+    A divergence is no error here: it is the reason why training ended.
+    """
+    reason = None
+    try:
+        fit()
+    except DivergenceError:
+        reason = DIVERGED
+    history = network.history
+    assert history is not None
+    row: Row = {}
+    if reason is None:
+        scores = history.kept()
+        row = {name: value for name, value in scores.items() if name != "learning_rate"}
+    row["epochs"] = len(history.epochs)
+    if history.best_epoch is not None:
+        row["best_epoch"] = history.best_epoch
+    return row | {"stop_reason": reason or history.stop_reason, "seconds": history.seconds}
+
+
+def tested(scores: Mapping[str, float]) -> Row:
+    """Return the scores of the test rows of a fold, by the names of their columns."""
+    return {f"test_{name}": value for name, value in scores.items()}
+
+
+def _tell(done: str, row: Row) -> None:
+    """Write a line about a member that is done."""
+    if sys.stderr is None:
+        return
+    shown = {name: value for name, value in row.items() if name not in ("epochs", "seconds")}
+    text = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in shown.items()
+    )
+    print(f"{done}: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,98 @@
+"""`fastnet.tables.train(..., n_estimators=...)`: an ensemble whose members hold back other rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastnet as fn
+from fastnet.populations import make_folds
+
+RNG = np.random.default_rng(1)
+ROWS = 250
+SIZE, KIND = RNG.standard_normal(ROWS), np.array(["u", "v", None, "w", "u"] * (ROWS // 5), object)
+PRICE = 3 * SIZE + np.where(KIND == "u", 5.0, 0.0) + RNG.normal(0, 0.1, ROWS) + 1000
+LABEL = np.where(PRICE > 1001, "high", "low")
+TABLE = {"size": SIZE, "kind": KIND}
+
+
+def train(target: Any, count: int, **how: Any) -> fn.Ensemble:
+    how = {"epochs": 6, "validation_split": 0.2, "early_stopping": 3} | how
+    return fn.tables.train(TABLE, target, n_estimators=count, **how)
+
+
+@pytest.mark.parametrize("target", [PRICE, LABEL, list(LABEL)], ids=["numbers", "texts", "list"])
+def test_a_row_has_answers_of_members_that_did_not_see_it(target: Any) -> None:
+    ensemble = train(target, 7, optimizer=fn.Adam(0.01), batch_size=16)
+    assert len(ensemble) == 7
+    assert ensemble.out_of_fold is not None
+    labels = None if target is PRICE else np.asarray(target)
+    held = [test for _, test in make_folds(ROWS, 5, labels=labels)]
+    for k, member in enumerate(ensemble):
+        # The member is that of a training on the other rows, with these held out.
+        rest = np.setdiff1d(np.arange(ROWS), held[k % 5])
+        other = fn.Network(member.layers, inputs=member.inputs, seed=k, backend=member.backend)
+        other.preprocessor = member.preprocessor
+        rows, out = ({n: v[index] for n, v in TABLE.items()} for index in (rest, held[k % 5]))
+        targets = np.asarray(target)
+        other.fit(
+            *(rows, targets[rest]),
+            loss=member.loss,
+            optimizer=fn.Adam(0.01),
+            epochs=6,
+            batch_size=16,
+            early_stopping=3,
+            validation_data=(out, targets[held[k % 5]]),
+        )
+        assert np.array_equal(other.parameters, member.parameters)
+    first, second = ensemble[0], ensemble[5]  # both hold back part 0
+    out = {name: values[held[0]] for name, values in TABLE.items()}
+    mean = (first.predict_columns(out).astype(float) + second.predict_columns(out)) / 2
+    assert np.array_equal(ensemble.out_of_fold[held[0]], mean)
+    assert np.isfinite(ensemble.out_of_fold).all()
+
+
+def test_all_members_share_one_encoding_of_all_rows() -> None:
+    ensemble = train(LABEL, 2)
+    assert ensemble[0].preprocessor is ensemble[1].preprocessor
+    assert ensemble.label_names == ("high", "low")
+    assert ensemble.out_of_fold is not None
+    assert np.isnan(ensemble.out_of_fold).any()  # three parts of five were not held back
+
+
+def test_without_rows_held_back_there_are_no_such_answers() -> None:
+    ensemble = train(PRICE, 2, validation_split=0.0, early_stopping=None)
+    assert ensemble.out_of_fold is None
+    validated = train(
+        PRICE, 2, validation_split=None, validation_data=(TABLE, PRICE), sample_weight=np.ones(ROWS)
+    )
+    assert validated.out_of_fold is None
+    assert "val_loss" in validated[1].history
+
+
+def test_columns_by_name_and_weights() -> None:
+    weight = np.arange(ROWS) % 3
+    table = TABLE | {"price": PRICE, "weight": weight}
+    ensemble = fn.tables.train(table, "price", n_estimators=2, weight="weight", epochs=3)
+    scores = ensemble.evaluate(table, "price", sample_weight=weight)
+    assert scores["r2"] > 0
+    assert ensemble.predict(table).shape == (ROWS, 1)
+
+
+def test_the_preset_has_members_too() -> None:
+    ensemble = train(LABEL, 2, preset="tabular", epochs=2, validation_split=None, early_stopping=1)
+    assert {member.history.best_epoch for member in ensemble} <= {1, 2}
+    assert ensemble.out_of_fold is not None
+
+
+def test_a_learning_rate_is_that_of_the_default_course() -> None:
+    plain = fn.tables.train(TABLE, PRICE, epochs=3, learning_rate=0.02)
+    preset = fn.tables.train(TABLE, PRICE, epochs=3, learning_rate=0.02, preset="tabular")
+    for net in (plain, preset):
+        assert net.optimizer_state.optimizer.schedule.start == 0.02
+    with pytest.raises(fn.InputError, match="give learning_rate or an optimizer"):
+        fn.tables.train(TABLE, PRICE, optimizer="adam", learning_rate=0.1)
+    with pytest.raises(fn.InputError, match="n_estimators"):
+        fn.tables.train(TABLE, PRICE, n_estimators=0)

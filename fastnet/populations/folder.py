@@ -119,7 +119,7 @@ def _parts(value: Any) -> Iterator[bytes]:
         yield np.ascontiguousarray(value).reshape(-1).view(np.uint8).tobytes()
     elif isinstance(value, Texts):
         yield from _parts([value.codes, list(value.values)])
-    elif is_table(value) and not isinstance(value, dict):
+    elif is_table(value) and not isinstance(value, Mapping | list | tuple):
         yield from _parts(dict(as_frame(value).columns))
     elif isinstance(value, Mapping):
         for name, part in value.items():

@@ -48,7 +48,7 @@ def make_folds(
     --------
     >>> from fastnet.populations import make_folds
     >>> [test.tolist() for _, test in make_folds(6, 3, labels=[0, 0, 0, 1, 1, 1])]
-    [[0, 3], [1, 4], [2, 5]]
+    [[0, 4], [2, 3], [1, 5]]
     """
     n_folds = check_int("the number of folds", n_folds, least=2)
     if n_folds > count:

@@ -34,7 +34,7 @@ Job = tuple[Member, tuple[int, folds.Rows, folds.Rows] | None]
 """A member, and the number of its fold, its training rows and its test rows."""
 
 
-@answers("fit_many", also=Network.fit)
+@answers("fit_many", also=[Network.fit], without=["checkpoint_every"])
 def fit_many(
     template: Network,
     x: Inputs | Dataset,
@@ -154,7 +154,7 @@ def fit_many(
     )
 
 
-@answers("cross_validate", also=Network.fit)
+@answers("cross_validate", also=[fit_many, Network.fit], without=["checkpoint_every"])
 def cross_validate(
     template: Network,
     x: Inputs | Dataset,
@@ -182,7 +182,8 @@ def cross_validate(
     >>> import fastnet as fn, numpy as np
     >>> x = np.random.default_rng(0).uniform(-1, 1, (200, 2))
     >>> net = fn.Network([2, 16, 2], output_activation="softmax", seed=0)
-    >>> results = fn.cross_validate(net, x, (x[:, 0] > x[:, 1]).astype(int), epochs=30, cv=4)
+    >>> y = (x[:, 0] > x[:, 1]).astype(int)
+    >>> results = fn.cross_validate(net, x, y, optimizer=fn.Adam(0.03), epochs=30, cv=4)
     >>> bool(results.mean()[0]["test_accuracy"] > 0.9)
     True
     """

@@ -8,6 +8,7 @@ from fastnet.data.frame_files import read_frame
 from fastnet.preprocessing.columns import TableColumn
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import TableTarget
+from fastnet.tables.populations import cross_validate, fit_many
 from fastnet.tables.preset import PRESETS, Overrides, Preset
 from fastnet.tables.train import train
 
@@ -20,6 +21,8 @@ __all__ = [
     "TablePreprocessor",
     "TableTarget",
     "as_frame",
+    "cross_validate",
+    "fit_many",
     "read_frame",
     "train",
 ]

@@ -49,7 +49,7 @@ def train(
     n_estimators: None = None,
     **fit: Any,
 ) -> Network: ...
-@answers("train", also=Network.fit)
+@answers("train", also=[Network.fit])
 def train(
     table: Any,
     target: Any,

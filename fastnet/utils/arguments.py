@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, ParamSpec, TypeVar
 
 from fastnet.errors import suggest
@@ -43,7 +43,7 @@ _OF_THE_OPTIMIZER: Final = frozenset(
 
 
 def answers(
-    name: str, *, also: Callable[..., Any] | None = None
+    name: str, *, also: Iterable[Callable[..., Any]] = (), without: Iterable[str] = ()
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator whose function answers an unknown argument in a sentence.
 
@@ -51,17 +51,20 @@ def answers(
     ----------
     name : str
         What messages call the function.
-    also : callable, optional
-        Another one, whose arguments the function hands on.
+    also : iterable of callables
+        Others, whose arguments the function hands on.
+    without : iterable of str
+        Those of them that it does not.
 
     Raises
     ------
     TypeError
-        When the function is called with an argument that neither has.
+        When the function is called with an argument that none of them has.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        known = arguments_of(function) + (() if also is None else arguments_of(also))
+        every = dict.fromkeys(one for which in (function, *also) for one in arguments_of(which))
+        known = tuple(one for one in every if one not in without)
         names = frozenset(known)
 
         @functools.wraps(function)

@@ -79,7 +79,7 @@ def test_signature_and_help_are_those_of_the_function() -> None:
 
 
 def test_what_is_handed_on_counts_and_nothing_else() -> None:
-    @answers("outer", also=network().fit)
+    @answers("outer", also=[network().fit])
     def outer(a: int, **rest: Any) -> Any:
         return a, rest
 

@@ -1,0 +1,183 @@
+"""`fit_many` and `cross_validate` for tables: members learn their own encoding of the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from os import PathLike
+from typing import Any, Final
+
+import numpy as np
+
+from fastnet.backends.threads import asked, cores
+from fastnet.data.frame import Frame, as_frame
+from fastnet.errors import InputError, suggest
+from fastnet.network import Network
+from fastnet.populations.folder import fingerprint
+from fastnet.populations.folds import labels_of, read_folds, read_rows
+from fastnet.populations.population import Population
+from fastnet.populations.results import DIVERGED, FOLD, SEED, Results
+from fastnet.populations.runner import Row, tested, train_all, trained
+from fastnet.populations.settings import OF_FIT, ROWS, combinations, shown_settings
+from fastnet.preprocessing.target import TableTarget, split_target
+from fastnet.tables.prepare import TableSettings, prepare
+from fastnet.tables.train import train
+from fastnet.utils.arguments import answers
+from fastnet.utils.param_validation import check_flag
+
+_OF_TRAIN: Final = tuple(one.name for one in fields(TableSettings) if one.name != "fit")
+_WITHOUT: Final = ("x", "y", "n_estimators", "checkpoint_every")
+_KNOWN: Final = tuple(dict.fromkeys((*_OF_TRAIN, *OF_FIT, ROWS)))
+
+
+@answers("fit_many", also=[train, Network.fit], without=_WITHOUT)
+def fit_many(
+    table: Any,
+    target: Any,
+    *,
+    seeds: int | Iterable[int] | None = None,
+    param_grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]] | None = None,
+    settings: Sequence[Mapping[str, Any]] | None = None,
+    cv: Any = None,
+    threads: int | None = None,
+    verbose: bool = False,
+    checkpoint: str | PathLike[str] | None = None,
+    resume: bool = False,
+    **how: Any,
+) -> Population:
+    """Train many networks on a table, as `train` does, or on folds of it; several at a time.
+
+    Each member is what `train` returns for its rows with its settings, to the bit: it learns the
+    encoding of the columns and the scale of the target from its own training rows alone.
+
+    Parameters
+    ----------
+    table, target
+        See `train`.
+    seeds, param_grid, settings, cv, threads, verbose, checkpoint, resume
+        See `fastnet.fit_many`. The names of settings are those of arguments of `train` and of
+        `Network.fit`: ``hidden``, ``learning_rate``, ``preset``, ``epochs``, ...
+    **how
+        Further arguments of `train` for all members.
+
+    Returns
+    -------
+    Population
+
+    Raises
+    ------
+    InputError, DataError, CheckpointError
+        An argument or the table is unsuitable, or the folder has another population.
+
+    Examples
+    --------
+    >>> import fastnet as fn
+    >>> table = {"size": [1.0, 2.0, None, 9.0] * 10, "kind": ["a", "b", "b", None] * 10}
+    >>> y = ["low", "low", "high", "high"] * 10
+    >>> tried = fn.tables.fit_many(table, y, param_grid={"hidden": [8, 32]}, cv=4, epochs=20)
+    >>> [row["hidden"] for row in tried.results.mean()]
+    [8, 32]
+    """
+    frame = as_frame(table, "the table")
+    if target is None:
+        raise InputError("name the column to learn: target='price', or give its values.")
+    _, names, values = split_target(frame, target)
+    values = np.asarray(values) if isinstance(values, list | tuple) and not names else values
+    combined = combinations(param_grid, settings, seeds, how.get("seed", 0))
+    for name in (name for one in combined for name in one):
+        if name not in _KNOWN:
+            raise InputError(f"unknown setting {name!r}{suggest(name, _KNOWN)}")
+    # The task is that of all rows: a fold may have too few values to tell.
+    given = how.get("task", "auto")
+    known = TableTarget.learn(values, names, given, None, None, frame.source)
+    task = "regression" if known.labels is None else "classification"
+    jobs: list[_Job] = [(one, None) for one in combined]
+    if cv is not None:
+        if any(ROWS in one for one in combined):
+            raise InputError("give cv, or rows in the settings, not both.")
+        labels = labels_of(values, classifies=task == "classification")
+        pairs = read_folds(cv, len(frame), how.get("seed", 0), labels)
+        jobs = [(one, (k, *pair)) for one in combined for k, pair in enumerate(pairs)]
+
+    def options_of(one: Mapping[str, Any], rows: Any) -> TableSettings:
+        both = {**how, "task": given if given != "auto" else task, **one}
+        options = {name: both[name] for name in _OF_TRAIN if name in both}
+        fit = {name: both[name] for name in OF_FIT if name in both and name not in _OF_TRAIN}
+        weight = options.get("sample_weight")
+        if weight is not None and rows is not None:
+            options["sample_weight"] = np.asarray(weight)[rows]
+        return TableSettings(**options, fit=fit)
+
+    def taken(rows: Any) -> tuple[Frame, Any]:
+        if rows is None:
+            return frame, target
+        return frame.take(rows), target if names else values[rows]
+
+    def train_one(number: int) -> tuple[Network, Row]:
+        one, fold = jobs[number]
+        rows = fold[1] if fold is not None else one.get(ROWS)
+        rows = None if rows is None else read_rows(ROWS, rows, len(frame))
+        options = options_of(one, rows)
+        prepared = prepare(*taken(rows), options)
+        prepared.fit["threads"] = each
+        row = trained(prepared.network, prepared.train)
+        if fold is not None and row["stop_reason"] != DIVERGED:
+            x, y = taken(fold[2])
+            weight = options_of(one, fold[2]).sample_weight
+            metrics = prepared.fit.get("metrics", ())
+            scores = prepared.network.evaluate(x, y, metrics=metrics, sample_weight=weight)
+            row |= tested(scores)
+        prepared.network.forget_engines()
+        number_of_fold = {} if fold is None else {FOLD: fold[0]}
+        return prepared.network, {SEED: options.seed} | shown_settings(one) | number_of_fold | row
+
+    threads = asked(threads, cores())
+    first = options_of(combined[0], None)
+    side_by_side = prepare(frame, target, first).network.backend_object.trains_side_by_side
+    workers = min(cores() if threads is None else threads, len(jobs)) if side_by_side else 1
+    each = 1 if workers > 1 else threads
+    parts = {"settings": [jobs, how], "rows": [frame, target]}
+    return train_all(
+        len(jobs),
+        train_one,
+        tuple(dict.fromkeys(name for one in combined for name in (SEED, *one))),
+        workers=workers,
+        verbose=check_flag("verbose", verbose),
+        checkpoint=checkpoint,
+        resume=check_flag("resume", resume),
+        basis=lambda: {name: fingerprint(part) for name, part in parts.items()},
+        place=lambda network: network.to(how.get("backend", "auto")),
+    )
+
+
+@answers("cross_validate", also=[fit_many, train, Network.fit], without=_WITHOUT)
+def cross_validate(table: Any, target: Any, *, cv: Any = 5, **how: Any) -> Results:
+    """Return how well `train` does on rows that it was not given, fold by fold.
+
+    Parameters
+    ----------
+    table, target
+        See `train`.
+    cv
+        See `fastnet.fit_many`.
+    **how
+        Further arguments of `fit_many` and of `train`.
+
+    Returns
+    -------
+    Results
+        A row for each fold, with ``test_loss`` and so on; ``results.mean()`` has their means.
+
+    Examples
+    --------
+    >>> import fastnet as fn
+    >>> table = {"size": [1.0, 2.0, None, 9.0] * 10, "kind": ["a", "b", "b", None] * 10}
+    >>> results = fn.tables.cross_validate(table, ["low", "low", "high", "high"] * 10, epochs=20)
+    >>> len(results), bool(results.mean()[0]["test_accuracy"] > 0.9)
+    (5, True)
+    """
+    return fit_many(table, target, cv=cv, **how).results
+
+
+_Job = tuple[Mapping[str, Any], tuple[int, Any, Any] | None]
+"""The settings of a member, and the number of its fold, its training rows and its test rows."""

@@ -79,26 +79,27 @@ def train_all(
     return Population(tuple(networks[k] for k in range(count)), made)
 
 
-def trained(network: Network, fit: Callable[[], Any]) -> Row:
-    """Call ``fit()``, which trains a network; return the scores of the weights that it has.
+def trained(network: Network, fit: Callable[[], Any]) -> tuple[Row, Row]:
+    """Call ``fit()``, which trains a network; return its scores, and how the training ended.
 
-    A divergence is no error here: it is the reason why training ended.
+    The scores are those of the weights that it has. A divergence is no error here: it is the reason
+    why training ended, and there are no scores.
     """
-    reason = None
+    reason, scores = None, {}
     try:
         fit()
     except DivergenceError:
         reason = DIVERGED
     history = network.history
     assert history is not None
-    row: Row = {}
     if reason is None:
         scores = history.kept()
-        row = {name: value for name, value in scores.items() if name != "learning_rate"}
-    row["epochs"] = len(history.epochs)
+        scores.pop("learning_rate", None)
+    facts: Row = {"epochs": len(history.epochs)}
     if history.best_epoch is not None:
-        row["best_epoch"] = history.best_epoch
-    return row | {"stop_reason": reason or history.stop_reason, "seconds": history.seconds}
+        facts["best_epoch"] = history.best_epoch
+    facts |= {"stop_reason": reason or history.stop_reason, "seconds": history.seconds}
+    return dict(scores), facts
 
 
 def tested(scores: Mapping[str, float]) -> Row:

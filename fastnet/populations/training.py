@@ -20,7 +20,7 @@ from fastnet.nn.memory import training_bytes
 from fastnet.populations import folds
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.population import Population
-from fastnet.populations.results import DIVERGED, FOLD, SEED, Results
+from fastnet.populations.results import FOLD, SEED, Results
 from fastnet.populations.runner import Row, tested, train_all, trained
 from fastnet.populations.settings import Member, combinations, member, shown_settings
 from fastnet.preprocessing import datasets
@@ -211,14 +211,15 @@ def _train(
     rows = one.rows if fold is None else fold[1]
     inputs, targets, weights = taken(rows)
     options = {**one.fit, "sample_weight": weights, "threads": threads}
-    row = trained(network, lambda: network.fit(inputs, targets, **options))
-    if fold is not None and row["stop_reason"] != DIVERGED:
+    scores, facts = trained(network, lambda: network.fit(inputs, targets, **options))
+    if fold is not None and scores:
         inputs, targets, weights = taken(fold[2])
         how = {"metrics": one.fit.get("metrics", ()), "sample_weight": weights}
-        row |= tested(network.evaluate(inputs, targets, **how))
+        scores |= tested(network.evaluate(inputs, targets, **how))
     network.forget_engines()
     number = {} if fold is None else {FOLD: fold[0]}
-    return network, {SEED: one.seed, **shown_settings(one.settings), **number, **row}
+    shown = {SEED: one.seed, **shown_settings(one.settings), **number}
+    return network, {**shown, **scores, **facts}
 
 
 def _unpacked(x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:

@@ -16,7 +16,7 @@ from fastnet.network import Network
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import labels_of, read_folds, read_rows
 from fastnet.populations.population import Population
-from fastnet.populations.results import DIVERGED, FOLD, SEED, Results
+from fastnet.populations.results import FOLD, SEED, Results
 from fastnet.populations.runner import Row, tested, train_all, trained
 from fastnet.populations.settings import OF_FIT, ROWS, combinations, shown_settings
 from fastnet.preprocessing.target import TableTarget, split_target
@@ -120,16 +120,17 @@ def fit_many(
         options = options_of(one, rows)
         prepared = prepare(*taken(rows), options)
         prepared.fit["threads"] = each
-        row = trained(prepared.network, prepared.train)
-        if fold is not None and row["stop_reason"] != DIVERGED:
+        scores, facts = trained(prepared.network, prepared.train)
+        if fold is not None and scores:
             x, y = taken(fold[2])
             weight = options_of(one, fold[2]).sample_weight
             metrics = prepared.fit.get("metrics", ())
-            scores = prepared.network.evaluate(x, y, metrics=metrics, sample_weight=weight)
-            row |= tested(scores)
+            found = prepared.network.evaluate(x, y, metrics=metrics, sample_weight=weight)
+            scores |= tested(found)
         prepared.network.forget_engines()
-        number_of_fold = {} if fold is None else {FOLD: fold[0]}
-        return prepared.network, {SEED: options.seed} | shown_settings(one) | number_of_fold | row
+        shown = {SEED: options.seed, **shown_settings(one)}
+        shown |= {} if fold is None else {FOLD: fold[0]}
+        return prepared.network, {**shown, **scores, **facts}
 
     threads = asked(threads, cores())
     first = options_of(combined[0], None)

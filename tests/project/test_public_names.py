@@ -10,19 +10,21 @@ import fastnet as fn
 
 PUBLIC = """
 LBFGS SGD Adagrad Adam AdamW BackendUnavailableError BatchNorm Callback CheckpointError
-CheckpointWarning DataError DataNotFoundError Dense DivergenceError Dropout EarlyStopping
+CheckpointWarning DataError DataNotFoundError Dense DivergenceError Dropout EarlyStopping Ensemble
 FastNetError FastNetWarning History InputError JsonLines LayerNorm Lion ModelFileError NAdam Network
-OutOfMemoryError RMSprop Residual ResumeWarning Run TensorBoard __version__ available_backends data
-export get_backend initializers load losses optimizers plotting schedules tables
+OutOfMemoryError Population RMSprop Residual ResumeWarning Run TensorBoard __version__
+available_backends cross_validate data export fit_many get_backend initializers load losses
+optimizers plotting populations schedules tables
 """
 
 MODULES = {
     "fastnet.data": "BUILT_IN Chunks Dataset load",
     "fastnet.export": "FORMATS export from_sklearn from_torch to_torch usage",
+    "fastnet.populations": "Ensemble Population Results cross_validate fit_many make_folds",
     "fastnet.plotting": "plot_history plot_predictions",
     "fastnet.sklearn": "FastNetClassifier FastNetRegressor MLPClassifier MLPRegressor",
     "fastnet.tables": "PRESETS Frame Overrides Preset TableColumn TablePreprocessor TableTarget "
-    "as_frame read_frame train",
+    "as_frame cross_validate fit_many read_frame train",
 }
 
 

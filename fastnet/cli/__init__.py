@@ -19,6 +19,8 @@ from fastnet.errors import FastNetError, FastNetWarning, suggest
 COMMANDS: Final = {
     "demo": "Train on handwritten digits with every available backend.",
     "train": "Train a network on a table and save it.",
+    "cv": "Cross-validate the training on a table.",
+    "sweep": "Train with every combination of some options, and compare.",
     "evaluate": "Evaluate a model on data with targets.",
     "predict": "Write a model's predictions for the rows of a table.",
     "info": "Show what is in a model file.",
@@ -29,7 +31,11 @@ COMMANDS: Final = {
 }
 """Each command's summary, so that ``fastnet --help`` need not import the commands."""
 
-_MODULES: Final = {"train": "fastnet.cli.commands.train.command"}
+_MODULES: Final = {
+    "train": "fastnet.cli.commands.train.command",
+    "cv": "fastnet.cli.commands.populations.cv",
+    "sweep": "fastnet.cli.commands.populations.sweep",
+}
 """Modules of the commands that have a folder."""
 
 INTERRUPTED: Final = 130

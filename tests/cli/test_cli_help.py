@@ -26,6 +26,8 @@ FIXED_FLAGS = {
     "--batch-size --seed --validation --early-stopping --out",
     "predict": "--out",
     "evaluate": "--target",
+    "cv": "--target --folds --seeds --hidden --json --html",
+    "sweep": "--target --grid --cv --seeds --out --json --html --checkpoint --resume",
     "bench": "--part --network --backend --rivals --json --html --record",
     "backends": "",
     "info": "",

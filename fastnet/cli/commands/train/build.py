@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import click
 
-from fastnet.cli.commands.train.data import TrainingData
+from fastnet.cli.commands.train.data import TrainingData, class_weights
 from fastnet.cli.commands.train.settings import Settings, TrainingSettings
+from fastnet.cli.load import Rows
 from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.nn import schedules
@@ -18,11 +19,13 @@ from fastnet.nn.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.nn.optimizers import LBFGS, OPTIMIZERS, SGD, Optimizer
 from fastnet.nn.schedules import Schedule
 from fastnet.preprocessing.embeddings import warn_of_size
+from fastnet.preprocessing.learn import scales_targets
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.tables import Overrides
 from fastnet.tables.prepare import in_units, plain_layers
 from fastnet.training.budget import ACTIVATION, Budget
-from fastnet.training.callbacks import EarlyStopping
+from fastnet.training.callbacks import Callback, EarlyStopping
+from fastnet.training.checkpoints.writer import DEFAULT_EVERY
 from fastnet.utils.names import ActivationName
 
 SCHEDULES: Final = ("constant", "cosine", "exponential", "one_cycle", "reduce_on_plateau", "step")
@@ -69,6 +72,42 @@ def build(settings: Settings, data: TrainingData) -> Training:
         preprocessor = in_units(preprocessor, loss, network)
     network.preprocessor, network.label_names = preprocessor, data.target.labels
     return Training(network, loss, optimizer, stopping)
+
+
+def train(
+    settings: Settings, data: TrainingData, made: Training, callbacks: Sequence[Callback]
+) -> None:
+    """Train the network as the options say."""
+    training, held_out, decisions = settings.training, data.validation, data.decisions
+    arrays = not isinstance(data.preprocessor, TablePreprocessor)
+    made.network.fit(
+        data.x,
+        data.y,
+        loss=made.loss,
+        optimizer=made.optimizer,
+        epochs=decisions.epochs,
+        batch_size=decisions.batch_size,
+        validation_split=decisions.validation_split,
+        validation_data=held_out.samples if isinstance(held_out, Rows) else held_out,
+        early_stopping=made.early_stopping,
+        metrics=training.metric,
+        callbacks=callbacks,
+        sample_weight=data.weight,
+        class_weight=class_weights(training.class_weight, data.target),
+        standardize=arrays and settings.data.standardizes_arrays,
+        standardize_targets=arrays and not settings.as_0_1 and _scales_targets(made),
+        threads=training.threads,
+        checkpoint=training.checkpoint,
+        checkpoint_every=training.checkpoint_every or DEFAULT_EVERY,
+        resume=training.resume,
+    )
+
+
+def _scales_targets(made: Training) -> bool:
+    """Return whether numeric targets of arrays are scaled, as those of tables are."""
+    network = made.network
+    scales = scales_targets(made.loss, network.plan.output_activation.name)
+    return scales and network.label_names is None
 
 
 def _overrides(settings: Settings, data: TrainingData) -> Overrides:

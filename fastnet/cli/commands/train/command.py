@@ -14,8 +14,8 @@ from click.core import ParameterSource
 
 from fastnet.cli import INTERRUPTED, options, output
 from fastnet.cli.commands.train import data as training_data
-from fastnet.cli.commands.train.build import Training, build
-from fastnet.cli.commands.train.data import TrainingData, class_weights
+from fastnet.cli.commands.train.build import Training, build, train
+from fastnet.cli.commands.train.data import TrainingData
 from fastnet.cli.commands.train.epoch_lines import EpochLines
 from fastnet.cli.commands.train.hints import hint
 from fastnet.cli.commands.train.options import train_options
@@ -29,7 +29,6 @@ from fastnet.nn.layers import Dense
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.schedules import Constant
-from fastnet.preprocessing.learn import scales_targets
 from fastnet.preprocessing.samples import split_index
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
@@ -95,7 +94,7 @@ def run(settings: Settings, command: str) -> int:
     # Train; Ctrl-C keeps the epochs so far.
     interrupted = False
     try:
-        _fit(settings, data, made)
+        train(settings, data, made, _callbacks(settings, data.decisions.epochs))
     except SystemExit:
         output.message(f"terminated; no model was saved.{_how_to_resume(settings.training)}")
         raise
@@ -127,39 +126,6 @@ def run(settings: Settings, command: str) -> int:
         write_page(settings, command, facts, data, network, history, tested)
     _conclude(settings, data, history, tested, replaced)
     return INTERRUPTED if interrupted else 0
-
-
-def _fit(settings: Settings, data: TrainingData, made: Training) -> None:
-    training, held_out, decisions = settings.training, data.validation, data.decisions
-    arrays = not isinstance(data.preprocessor, TablePreprocessor)
-    made.network.fit(
-        data.x,
-        data.y,
-        loss=made.loss,
-        optimizer=made.optimizer,
-        epochs=decisions.epochs,
-        batch_size=decisions.batch_size,
-        validation_split=decisions.validation_split,
-        validation_data=held_out.samples if isinstance(held_out, Rows) else held_out,
-        early_stopping=made.early_stopping,
-        metrics=training.metric,
-        callbacks=_callbacks(settings, decisions.epochs),
-        sample_weight=data.weight,
-        class_weight=class_weights(training.class_weight, data.target),
-        standardize=arrays and settings.data.standardizes_arrays,
-        standardize_targets=arrays and not settings.as_0_1 and _scales_targets(made),
-        threads=training.threads,
-        checkpoint=training.checkpoint,
-        checkpoint_every=training.checkpoint_every or DEFAULT_EVERY,
-        resume=training.resume,
-    )
-
-
-def _scales_targets(made: Training) -> bool:
-    """Return whether numeric targets of arrays are scaled, as those of tables are."""
-    network = made.network
-    scales = scales_targets(made.loss, network.plan.output_activation.name)
-    return scales and network.label_names is None
 
 
 def _how_to_resume(training: TrainingSettings) -> str:

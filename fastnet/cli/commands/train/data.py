@@ -124,6 +124,12 @@ def load(settings: Settings) -> TrainingData:
         how: dict[str, Any] = {"validation_rows": apart_rows, "holds_out": False}
         decisions = decide(settings, rows, table=False, counted=number, **how)
         return TrainingData(called, chunks, None, learned, decisions, validation=apart)
+    return prepare(settings, read(settings))
+
+
+def read(settings: Settings) -> Dataset:
+    """Return the data set that the options name, as it stands; it has a target."""
+    wanted = settings.data
     file, name = file_of(wanted.source)
     dataset = data.load(
         file,
@@ -143,6 +149,12 @@ def load(settings: Settings) -> TrainingData:
             f"{dataset.name} needs a target: name what to learn with --target (the column's "
             "index, -1 for the last; npz: the array's name)."
         )
+    return dataset
+
+
+def prepare(settings: Settings, dataset: Dataset) -> TrainingData:
+    """Return rows of a data set as training takes them, with a preprocessor fitted to them."""
+    wanted = settings.data
     weight = dataset.sample_weight
     decisions = _decide(settings, dataset, None)
     kept = training_rows(dataset.rows, decisions.validation_split, settings.model.seed)

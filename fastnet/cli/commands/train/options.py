@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -379,6 +380,16 @@ _OPTIONS: Final = (
     ),
     option("--quiet", is_flag=True, default=False, section=_OUTPUT, help="Write the results only."),
 )
+
+
+def _name_of(add: Callable[[Any], Any]) -> str:
+    """Return the name of the option that a decorator adds."""
+    parameters: list[click.Parameter] = add(lambda: None).__click_params__
+    return str(parameters[0].name)
+
+
+TRAIN_OPTIONS: Final = {_name_of(add): add for add in _OPTIONS}
+"""Decorators that add an option, by its name; several options of one kind go by the first."""
 
 
 def train_options(function: F) -> F:

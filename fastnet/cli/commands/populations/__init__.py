@@ -1,0 +1,1 @@
+"""``fastnet cv`` and ``fastnet sweep``: many networks for one table."""

@@ -1,0 +1,273 @@
+"""The trials of ``fastnet cv`` and ``fastnet sweep``: settings, folds, and their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from fastnet.backends.threads import asked, cores
+from fastnet.cli import options, output
+from fastnet.cli.commands.train import data as training_data
+from fastnet.cli.commands.train.build import Training, build, train
+from fastnet.cli.commands.train.data import TrainingData
+from fastnet.cli.commands.train.options import TRAIN_OPTIONS
+from fastnet.cli.commands.train.settings import Settings
+from fastnet.cli.load import labelled
+from fastnet.cli.options import F
+from fastnet.data import Dataset
+from fastnet.errors import InputError, suggest
+from fastnet.network import Network
+from fastnet.nn.metrics import mode_of
+from fastnet.populations.folder import fingerprint
+from fastnet.populations.folds import Fold, labels_of, make_folds
+from fastnet.populations.population import Population
+from fastnet.populations.results import FOLD, SEED, Results
+from fastnet.populations.runner import Row, tested, train_all, trained
+
+_UNUSED: Final[dict[str, Any]] = {
+    "chunk_rows": None,
+    "calibrate": False,
+    "out": Path("model.safetensors"),
+    "html": None,
+    "log": None,
+    "checkpoint": None,
+    "checkpoint_every": None,
+    "resume": False,
+    "quiet": True,
+}
+"""Options of ``fastnet train`` that trials do not have, with their values."""
+
+_SECTION: Final = "Trials"
+
+_OPTIONS: Final = (
+    options.option(
+        "--by",
+        metavar="SCORE",
+        section=_SECTION,
+        show_default="test_loss, or val_loss without folds",
+        help="The score that says which settings are best.",
+    ),
+    options.option(
+        "--json", "as_json", is_flag=True, default=False, section=_SECTION, help="Write JSON."
+    ),
+    options.option(
+        "--html",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        section=_SECTION,
+        help="Write an HTML page with all trials.",
+    ),
+    options.option(
+        "--checkpoint",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        section=_SECTION,
+        help="Folder that gets each trial that is done.",
+    ),
+    options.option(
+        "--resume",
+        is_flag=True,
+        default=False,
+        section=_SECTION,
+        help="Take over the trials that are done; those that were being trained begin anew.",
+    ),
+    options.option(
+        "--quiet",
+        is_flag=True,
+        default=False,
+        section=_SECTION,
+        help="Write no line for each trial that is done.",
+    ),
+)
+
+
+def trial_options(function: F) -> F:
+    """Add the options of training, and those of trials, to a command's function."""
+    kept = [add for name, add in TRAIN_OPTIONS.items() if name not in _UNUSED]
+    return reduce(lambda decorated, add: add(decorated), reversed([*_OPTIONS, *kept]), function)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What a command asks for.
+
+    Attributes
+    ----------
+    values : dict of str to object
+        The options of ``fastnet train`` by name.
+    given : set of str
+        Those on the command line.
+    combinations : sequence of dict
+        Options that replace them, for each of the settings to try.
+    seeds : int
+    folds : int or None
+    """
+
+    values: Mapping[str, Any]
+    given: frozenset[str]
+    combinations: Sequence[Mapping[str, Any]]
+    seeds: int
+    folds: int | None
+
+    def settings(self, combination: Mapping[str, Any], seed: int) -> Settings:
+        """Return the options of one trial."""
+        values = {**self.values, **_UNUSED, **combination, "seed": seed}
+        return Settings.read(values, self.given | combination.keys())
+
+    def run(self, by: str, *, checkpoint: Path | None, resume: bool, verbose: bool) -> Population:
+        """Train all of them, to compare them by a score; return networks and results."""
+        first = self.values["seed"]
+        seeds = [first + k for k in range(self.seeds)]
+        every = [(one, seed) for one in self.combinations for seed in seeds]
+        chosen = [self.settings(one, seed) for one, seed in every]
+        dataset = training_data.read(chosen[0])
+        parts = [None] if self.folds is None else [*enumerate(self._parts(chosen[0], dataset))]
+        jobs = [(k, part) for k in range(len(every)) for part in parts]
+        threads = asked(self.values["threads"], cores())
+        # Built once, to refuse what is wrong before anything is trained.
+        prepared = [training_data.prepare(one, dataset) for one in chosen]
+        built = [build(one, data) for one, data in zip(chosen, prepared, strict=True)]
+        for one, data, made in zip(chosen, prepared, built, strict=True):
+            _require_score(by, one, data, made, folds=self.folds is not None)
+        at_once = all(made.network.backend_object.trains_side_by_side for made in built)
+        workers = min(cores() if threads is None else threads, len(jobs)) if at_once else 1
+        each = 1 if workers > 1 else threads
+
+        def trial(number: int) -> tuple[Network, Row]:
+            at, part = jobs[number]
+            return _trial(chosen[at], dataset, every[at], part, each)
+
+        said = [(repr(one.data), repr(one.model), repr(one.training), one.preset) for one in chosen]
+        content = {"settings": [said, parts], "rows": [dataset.x, dataset.y, dataset.weight]}
+        return train_all(
+            len(jobs),
+            trial,
+            tuple(dict.fromkeys((SEED, *(name for one in self.combinations for name in one)))),
+            workers=workers,
+            verbose=verbose,
+            checkpoint=checkpoint,
+            resume=resume,
+            basis=lambda: {name: fingerprint(part) for name, part in content.items()},
+            place=lambda network: network.beside(built[0].network),
+        )
+
+    def _parts(self, settings: Settings, dataset: Dataset) -> list[Fold]:
+        target = training_data.prepare(settings, dataset).target
+        labels = labels_of(dataset.y, classifies=target.labels is not None)
+        return make_folds(dataset.rows, self.folds or 0, seed=settings.model.seed, labels=labels)
+
+
+def _trial(
+    settings: Settings,
+    dataset: Dataset,
+    which: tuple[Mapping[str, Any], int],
+    part: tuple[int, Fold] | None,
+    threads: int | None,
+) -> tuple[Network, Row]:
+    """Train one network on all rows or on those of a fold; return its row of the results."""
+    settings = replace(settings, training=replace(settings.training, threads=threads))
+    rows = dataset if part is None else dataset.take(part[1][0])
+    data = training_data.prepare(settings, rows)
+    made = build(settings, data)
+    scores, facts = trained(made.network, lambda: train(settings, data, made, ()))
+    made.network.target_axes = 2  # as `fastnet.tables.train` does
+    combination, seed = which
+    shown: Row = {SEED: seed, **{name: _shown(value) for name, value in combination.items()}}
+    if part is not None:
+        shown[FOLD] = part[0]
+        if scores:
+            held_out = dataset.take(part[1][1])
+            metrics, weight = settings.training.metric, held_out.sample_weight
+            y = labelled(held_out, data.target)
+            how: dict[str, Any] = {"metrics": metrics, "sample_weight": weight, "loss": made.loss}
+            scores |= tested(made.network.evaluate(held_out.x, y, **how))
+    made.network.forget_engines()
+    return made.network, {**shown, **scores, **facts}
+
+
+def _shown(value: Any) -> Any:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+# --- the results ----------------------------------------------------------------------------------
+
+
+def check_score(by: str | None, *, folds: bool) -> str:
+    """Return the score that decides."""
+    name = by or ("test_loss" if folds else "val_loss")
+    if mode_of(name.removeprefix("test_").removeprefix("val_")) is None:
+        raise click.UsageError(f"--by: nothing tells whether a smaller {name!r} is better.")
+    return name
+
+
+def _require_score(
+    by: str, settings: Settings, data: TrainingData, made: Training, *, folds: bool
+) -> None:
+    """Raise `InputError` unless each trial will have this score."""
+    own = ("loss",) if made.loss.metric is None else ("loss", made.loss.metric)
+    every = (*own, *settings.training.metric)
+    validates = data.decisions.validation_split or data.validation is not None
+    known = [
+        *(f"test_{name}" for name in every if folds),
+        *(f"val_{name}" for name in every if validates),
+        *own,
+    ]
+    if by not in known:
+        hint = " Give --cv, or --validation a share, to have one." if len(known) == len(own) else ""
+        raise InputError(f"--by: there will be no score {by!r}{suggest(by, known)}{hint}")
+
+
+def write(results: Results, means: Results, *, of_members: bool) -> None:
+    """Write the means as a table, and every trial before them if that is asked for."""
+    for one in (results, means) if of_members else (means,):
+        columns = [name for name in one.columns if name not in ("seconds", "best_epoch")]
+        rows = [[_cell(row.get(name)) for name in columns] for row in one]
+        output.table(columns, rows, numbers=len(columns))
+        click.echo()
+
+
+def _cell(value: object) -> str:
+    return output.short(value) if isinstance(value, float) else "" if value is None else str(value)
+
+
+def write_page(
+    path: Path, command: str, name: str, results: Results, means: Results, best: Mapping[str, Any]
+) -> None:
+    """Write one HTML page with the means and all trials."""
+    from fastnet.report.html import document, facts, section, table
+
+    def rows(of: Results) -> list[list[str]]:
+        return [[_cell(row.get(column)) for column in of.columns] for row in of]
+
+    shown = [(column, _cell(best.get(column))) for column in means.columns]
+    parts = [
+        section(f"fastnet: {name}", command, facts([("trials", len(results))])),
+        section("Best", "The settings with the best mean.", facts(shown)),
+        section("Means", "Over folds and seeds.", table(means.columns, rows(means))),
+        section("All trials", "", table(results.columns, rows(results))),
+    ]
+    with output.replacing(path) as file:
+        file.write(document(f"fastnet: {name}", parts))
+
+
+def as_json(results: Results, means: Results, best: Mapping[str, Any]) -> str:
+    """Return everything as JSON."""
+    content = {"trials": [*results], "means": [*means], "best": best}
+    return output.as_json(content)
+
+
+def check_files(
+    checkpoint: Path | None, html: Path | None, data: str, *, resume: bool, out: Path | None = None
+) -> None:
+    """Refuse, before any work, files that could not be written after it."""
+    if resume and checkpoint is None:
+        raise click.UsageError("--resume goes with --checkpoint only.")
+    output.require_ending("--html", html, ".html", ".htm")
+    for name, path in (("--html", html), ("--out", out)):
+        if path is not None:
+            output.check_writable(name, path, [data])

@@ -1,0 +1,176 @@
+"""``fastnet cv`` and ``fastnet sweep``."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastnet as fn
+from fastnet.cli.commands.populations import trials
+from fastnet.populations import make_folds
+from tests.cli.calling import NUMPY, refused, run, succeed
+
+RNG = np.random.default_rng(0)
+ROWS = 120
+
+
+@pytest.fixture
+def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    size, kind = RNG.normal(size=ROWS), RNG.choice(["flat", "house"], ROWS)
+    price = 3 * size + np.where(kind == "flat", 4.0, 0.0)
+    sold = np.where(price > 2, "yes", "no")
+    rows = zip(size, kind, price, sold, strict=True)
+    lines = [f"{a:.5f},{b},{c:.5f},{d}" for a, b, c, d in rows]
+    Path("homes.csv").write_text(
+        "size,kind,price,sold\n" + "\n".join(lines) + "\n", encoding="utf-8"
+    )
+    return tmp_path
+
+
+def write(name: str, lines: list[str]) -> None:
+    Path(f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def trials_of(*args: object) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(succeed(*args, "--json", *NUMPY))
+    return content
+
+
+def test_cross_validation_is_training_without_the_rows_of_a_fold(homes: Path) -> None:
+    options = ("--target", "sold", "--drop", "price", "--epochs", "4", "--hidden", "8")
+    found = trials_of("cv", "homes.csv", *options, "--folds", "3", "--metric", "f1")
+    lines = Path("homes.csv").read_text(encoding="utf-8").splitlines()
+    header, rows = lines[0], np.array(lines[1:])
+    labels = np.array([row.rsplit(",", 1)[1] for row in rows])
+    for row, (train, test) in zip(found["trials"], make_folds(ROWS, 3, labels=labels), strict=True):
+        for name, index in (("train", train), ("test", test)):
+            Path(f"{name}.csv").write_text(
+                "\n".join([header, *rows[index]]) + "\n", encoding="utf-8"
+            )
+        succeed("train", "train.csv", *options, "--quiet", *NUMPY)
+        said = json.loads(succeed("evaluate", "model.safetensors", "test.csv", "--json", *NUMPY))
+        for name in ("loss", "accuracy", "f1"):
+            assert row[f"test_{name}"] == said["metrics"][name]
+    mean = found["means"][0]
+    assert mean["members"] == 3
+    assert mean["test_f1"] == np.mean([row["test_f1"] for row in found["trials"]])
+    assert found["best"] == mean
+
+
+def test_a_sweep_trains_all_combinations_and_saves_the_best(homes: Path) -> None:
+    options = ("homes.csv", "--target", "price", "--drop", "sold", "--epochs", "6")
+    grid = ("--grid", "hidden=8,16x8", "--grid", "learning-rate=1e-3,1e-2")
+    found = trials_of(
+        "sweep", *options, *grid, "--cv", 3, "--seeds", 2, "--out", "best.safetensors"
+    )
+    assert len(found["trials"]) == 24
+    assert [(row["hidden"], row["learning_rate"]) for row in found["means"]] == [
+        ("8", 0.001),
+        ("8", 0.01),
+        ("16x8", 0.001),
+        ("16x8", 0.01),
+    ]
+    best = min(found["means"], key=lambda row: row["test_loss"])
+    assert found["best"] == best
+    hidden = best["hidden"].replace("x", ",")
+    rate = best["learning_rate"]
+    succeed("train", *options, "--hidden", hidden, "--learning-rate", rate, "--quiet", *NUMPY)
+    one, other = fn.load("best.safetensors"), fn.load("model.safetensors")
+    assert np.array_equal(one.parameters, other.parameters)
+    text = succeed("sweep", *options, *grid, "--cv", 3, "--quiet", "--by", "test_r2", *NUMPY)
+    assert re.search(r"best test_r2 \S+: --hidden (8|16,8) --learning-rate \S+", text)
+
+
+def test_without_folds_the_rows_held_out_decide(homes: Path) -> None:
+    options = ("homes.csv", "--target", "price", "--drop", "sold", "--epochs", "6")
+    found = trials_of("sweep", *options, "--grid", "dropout=0,0.2", "--validation", 0.3)
+    assert found["best"]["val_loss"] == min(row["val_loss"] for row in found["means"])
+    succeed("train", *options, "--validation", 0.3, "--quiet", *NUMPY)
+    history = json.loads(succeed("evaluate", "model.safetensors", "homes.csv", "--json", *NUMPY))
+    assert history["metrics"]
+    said = refused("sweep", *options, "--grid", "dropout=0,0.2", *NUMPY)
+    assert "there will be no score 'val_loss'" in said
+    assert "Give --cv, or --validation a share" in said
+
+
+def test_pages_lines_and_presets(homes: Path) -> None:
+    options = ("homes.csv", "--target", "sold", "--drop", "price", "--epochs", "2")
+    result = run("cv", *options, "--folds", 2, "--html", "cv.html", "--preset", "tabular", *NUMPY)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("/2 networks: ") == 2
+    assert "test loss" in result.stdout
+    page = Path("cv.html").read_text(encoding="utf-8")
+    assert "fastnet cv homes.csv" in page
+    assert page.count("<h2>") == 4
+    text = succeed("sweep", "digits", "--grid", "activation=relu,tanh", "--epochs", 1, *NUMPY,
+                   "--cv", 2, "--quiet", "--html", "sweep.html")  # fmt: skip
+    assert "report sweep.html" in text
+
+
+def test_a_sweep_that_was_killed_goes_on(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("homes.csv", "--target", "price", "--drop", "sold", "--epochs", "3", "--cv", 2)
+    grid = ("--grid", "l2=0,0.1,1")
+    whole = trials_of("sweep", *options, *grid)
+    trained = list[int]()
+    one = trials._trial
+
+    def killed(*args: Any) -> Any:
+        trained.append(len(trained))
+        if len(trained) == 4:
+            raise KeyboardInterrupt
+        return one(*args)
+
+    monkeypatch.setattr(trials, "_trial", killed)
+    asked = ("sweep", *options, *grid, "--checkpoint", "run", "--json", *NUMPY)
+    assert run(*asked).exit_code == 130
+    resumed = json.loads(succeed(*asked, "--resume"))
+    assert len(trained) == 4 + 3  # three were done: none is lost, and none is doubled
+    for a, b in zip(whole["trials"], resumed["trials"], strict=True):
+        assert a | {"seconds": 0} == b | {"seconds": 0}
+    said = refused("sweep", *options, "--grid", "l2=0,0.1", "--checkpoint", "run", "--resume")
+    assert "another population" in said
+    assert "give resume=True" in refused(*asked)
+
+
+BAD = [
+    (("--grid", "hiden=3"), "unknown option 'hiden'; did you mean 'hidden'"),
+    (("--grid", "hidden"), "expected values after hidden="),
+    (("--grid", "hidden=3,,4"), "expected values after hidden="),
+    (("--grid", "hidden=x"), "expected sizes of layers"),
+    (("--grid", "l2=-1"), "-1.0 is not in the range"),
+    (("--grid", "optimizer=adm"), "did you mean 'adam'"),
+    (("--grid", "l2=1", "--grid", "l2=2"), "l2 is there twice"),
+    (("--grid", "l2=1", "--l2", "3"), "--l2 is in --grid, too"),
+    (("--grid", "l2=1", "--resume"), "--resume goes with --checkpoint"),
+    (("--grid", "l2=1", "--by", "test_mine"), "nothing tells whether"),
+    (("--grid", "l2=1", "--cv", "1"), "1 is not in the range"),
+    (("--grid", "l2=1", "--seeds", "0"), "0 is not in the range"),
+    ((), "Missing option '--grid'"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), BAD, ids=lambda v: " ".join(v)[:30])
+def test_wrong_use_is_answered(homes: Path, args: Any, message: str) -> None:
+    result = run("sweep", "homes.csv", "--target", "price", *args)
+    assert result.exit_code == 2, result.output
+    assert message in " ".join(result.stderr.split())
+
+
+def test_bad_data_is_refused_before_anything_is_trained(
+    homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "_trial", None)
+    grid = ("--grid", "loss=mse,cross_entropy")
+    assert "needs classes" in refused("sweep", "homes.csv", "--target", "price", *grid)
+    assert "did you mean 'price'" in refused("cv", "homes.csv", "--target", "prce")
+    assert "no score 'test_f1'" in refused("cv", "homes.csv", "--target", "sold", "--by", "test_f1")
+    assert "121 folds need" in refused("cv", "homes.csv", "--target", "price", "--folds", 121)
+    assert "is what is read here" in refused(
+        "sweep", "homes.csv", "--target", "price", "--grid", "l2=1", "--out", "homes.csv"
+    )

@@ -1,7 +1,8 @@
 """scikit-learn estimators: faster versions of its MLPs, and fastnet's own.
 
 `MLPClassifier` and `MLPRegressor` have the parameters of scikit-learn's classes;
-`FastNetClassifier` and `FastNetRegressor` have fastnet's options.
+`FastNetClassifier` and `FastNetRegressor` have fastnet's options, and `FastNetSearchCV` searches
+for the best of them.
 
 >>> from fastnet.sklearn import MLPClassifier
 >>> X, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], ["no", "yes", "yes", "no"]
@@ -22,5 +23,12 @@ except ModuleNotFoundError as error:
 from fastnet.sklearn.classifier import FastNetClassifier
 from fastnet.sklearn.mlp import MLPClassifier, MLPRegressor
 from fastnet.sklearn.regressor import FastNetRegressor
+from fastnet.sklearn.search import FastNetSearchCV
 
-__all__ = ["FastNetClassifier", "FastNetRegressor", "MLPClassifier", "MLPRegressor"]
+__all__ = [
+    "FastNetClassifier",
+    "FastNetRegressor",
+    "FastNetSearchCV",
+    "MLPClassifier",
+    "MLPRegressor",
+]

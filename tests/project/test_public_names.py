@@ -22,7 +22,8 @@ MODULES = {
     "fastnet.export": "FORMATS export from_sklearn from_torch to_torch usage",
     "fastnet.populations": "Ensemble Population Results cross_validate fit_many make_folds",
     "fastnet.plotting": "plot_history plot_predictions",
-    "fastnet.sklearn": "FastNetClassifier FastNetRegressor MLPClassifier MLPRegressor",
+    "fastnet.sklearn": "FastNetClassifier FastNetRegressor FastNetSearchCV MLPClassifier "
+    "MLPRegressor",
     "fastnet.tables": "PRESETS Frame Overrides Preset TableColumn TablePreprocessor TableTarget "
     "as_frame cross_validate fit_many read_frame train",
 }

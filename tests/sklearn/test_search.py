@@ -1,0 +1,112 @@
+"""`FastNetSearchCV` has the results of scikit-learn's searches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    HalvingGridSearchCV,
+    RandomizedSearchCV,
+    TimeSeriesSplit,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import fastnet as fn
+from fastnet.sklearn import FastNetClassifier, FastNetRegressor, FastNetSearchCV, MLPClassifier
+
+RNG = np.random.default_rng(2)
+X = RNG.standard_normal((120, 4))
+Y = X @ [1.0, -1.0, 0.5, 0.0]
+LABELS = np.digitize(Y, [-0.5, 0.5])
+GRID = {"learning_rate": [1e-3, 1e-2], "hidden_layers": [(4,), (8, 4)]}
+
+
+def assert_same(search: Any, other: Any) -> None:
+    """Fail unless both have the same results, but for times."""
+    assert search.best_params_ == other.best_params_
+    assert search.best_score_ == other.best_score_
+    assert search.cv_results_.keys() == other.cv_results_.keys()
+    for name, values in other.cv_results_.items():
+        if not name.endswith("_time"):
+            assert list(search.cv_results_[name]) == list(values), name
+    assert np.array_equal(search.predict(X), other.predict(X))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3, None])
+def test_a_grid_has_the_results_of_scikit_learn(n_jobs: int | None) -> None:
+    model = FastNetClassifier(epochs=4, random_state=0)
+    search = FastNetSearchCV(model, GRID, cv=3, n_jobs=n_jobs).fit(X, LABELS)
+    assert_same(search, GridSearchCV(model, GRID, cv=3).fit(X, LABELS))
+    assert search.score(X, LABELS) == search.best_estimator_.score(X, LABELS)
+    assert search.predict_proba(X).shape == (120, 3)
+    assert search.best_estimator_.threads is None
+    assert model.threads is None
+    assert list(search.classes_) == [0, 1, 2]
+
+
+def test_scorers_weights_and_other_splitters() -> None:
+    model, groups = FastNetRegressor(epochs=3, random_state=1), np.arange(120) % 6
+    how: dict[str, Any] = {
+        "scoring": ["r2", "neg_mean_absolute_error"],
+        "refit": "r2",
+        "cv": GroupKFold(3),
+        "return_train_score": True,
+    }
+    params = {"groups": groups, "sample_weight": np.arange(120) % 3 + 1}
+    search = FastNetSearchCV(model, GRID, **how).fit(X, Y, **params)
+    assert_same(search, GridSearchCV(model, GRID, **how).fit(X, Y, **params))
+    split = TimeSeriesSplit(3)
+    search = FastNetSearchCV(model, GRID, cv=split).fit(X, Y)
+    assert_same(search, GridSearchCV(model, GRID, cv=split).fit(X, Y))
+
+
+def test_random_search_and_halving() -> None:
+    model = FastNetClassifier(epochs=3, random_state=0)
+    search = FastNetSearchCV(model, GRID, cv=3, n_iter=3, random_state=5).fit(X, LABELS)
+    drawn = RandomizedSearchCV(model, GRID, cv=3, n_iter=3, random_state=5)
+    assert_same(search, drawn.fit(X, LABELS))
+    search = FastNetSearchCV(model, GRID, cv=3, halving=2, random_state=5).fit(X, LABELS)
+    how: dict[str, Any] = {"cv": 3, "random_state": 5, "return_train_score": False}
+    halved = HalvingGridSearchCV(model, GRID, factor=2, **how)
+    assert_same(search, halved.fit(X, LABELS))
+    assert search.n_iterations_ == 3
+
+
+def test_pipelines_and_scikit_learns_parameters() -> None:
+    pipeline = make_pipeline(StandardScaler(), FastNetClassifier((4,), epochs=3, random_state=0))
+    grid = {"fastnetclassifier__learning_rate": [1e-3, 1e-2]}
+    search = FastNetSearchCV(pipeline, grid, cv=3).fit(X, LABELS)
+    assert_same(search, GridSearchCV(pipeline, grid, cv=3).fit(X, LABELS))
+    model = MLPClassifier((4,), random_state=0, tol=1.0)
+    search = FastNetSearchCV(model, {"alpha": [1e-3, 1.0]}, cv=3)
+    assert_same(
+        clone(search).fit(X, LABELS), GridSearchCV(model, search.param_grid, cv=3).fit(X, LABELS)
+    )
+
+
+def test_numpy_runs_one_after_the_other() -> None:
+    model = FastNetClassifier(backend="numpy")
+    assert FastNetSearchCV(model, GRID)._at_once() == 1
+    assert FastNetSearchCV(model, GRID, n_jobs=4)._at_once() == 4
+    assert FastNetSearchCV(FastNetClassifier(), GRID)._at_once() >= 1
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"n_iter": 2, "halving": 2}, "give n_iter or halving, not both"),
+        ({"n_iter": 0}, "n_iter"),
+        ({"halving": 1}, "halving"),
+        ({"n_jobs": 0}, "n_jobs"),
+    ],
+)
+def test_bad_input_is_answered_in_a_sentence(how: Any, message: str) -> None:
+    with pytest.raises(fn.InputError, match=message):
+        FastNetSearchCV(FastNetClassifier(epochs=1), GRID, **how).fit(X, LABELS)

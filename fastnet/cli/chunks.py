@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fastnet.cli.models import Predictor
 from fastnet.cli.sources import STANDARD, Reading
 from fastnet.data import BUILT_IN, Chunks
 from fastnet.data.chunk_files import KINDS, expanded, is_pattern
@@ -15,7 +16,6 @@ from fastnet.data.frame_files import ending
 from fastnet.data.roles import Roles
 from fastnet.data.text_format import TextFormat
 from fastnet.errors import InputError
-from fastnet.network import Network
 
 
 def in_chunks(sources: Sequence[str]) -> bool:
@@ -54,7 +54,7 @@ def columns_of(chunks: Chunks, target: str) -> Any:
 
 
 def chunks_for(
-    network: Network,
+    network: Predictor,
     sources: Sequence[str],
     reading: Reading,
     target: str | None = None,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet import data
+from fastnet.cli.models import Predictor
 from fastnet.cli.sources import Reading, file_of
 from fastnet.data import Dataset
 from fastnet.data.dataset import IN_A_FOLDER
@@ -17,7 +18,6 @@ from fastnet.data.frame import Frame
 from fastnet.data.text import Texts, is_number
 from fastnet.data.values import Values
 from fastnet.errors import InputError
-from fastnet.network import Network
 from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.table import TablePreprocessor
@@ -71,7 +71,7 @@ class Rows:
 
 
 def load_for(
-    network: Network,
+    network: Predictor,
     source: str,
     reading: Reading,
     target: str | None = None,
@@ -142,7 +142,7 @@ def _with_known_targets(
     return dataset.with_targets(known.names)
 
 
-def rows_of(network: Network, dataset: Dataset) -> Rows:
+def rows_of(network: Predictor, dataset: Dataset) -> Rows:
     """Return the rows of a data set in the form that a network takes.
 
     Raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from os import PathLike
@@ -17,12 +18,13 @@ from fastnet.errors import FastNetWarning, InputError, ModelFileError
 from fastnet.inspection.calibration import PROBABILITIES, temperature_of
 from fastnet.network import Network
 from fastnet.nn import metrics as metric_table
-from fastnet.nn.losses import GaussianNLL
+from fastnet.nn.losses import GaussianNLL, Loss
 from fastnet.nn.metrics import Metric
 from fastnet.populations import ensemble_file
 from fastnet.populations.population import Population
 from fastnet.populations.results import DIVERGED
 from fastnet.preprocessing import datasets
+from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.preprocessing.samples import Samples
 from fastnet.utils.names import Auto, BackendName
@@ -53,8 +55,8 @@ class Ensemble(Sequence[Network]):
     ----------
     weights : (K,) float64
         Their sum is 1.
-    temperature : float
-        By which `calibrate` has divided the logarithms of the mean probabilities; else 1.
+    temperature : float or None
+        By which `calibrate` has divided the logarithms of the mean probabilities.
     out_of_fold : (N, O) or None
         What the members predict for the rows of the training that they held back, as
         ``fastnet.tables.train(..., n_estimators=...)`` sets it; NaN for a row that none did. Not
@@ -76,7 +78,7 @@ class Ensemble(Sequence[Network]):
         self.networks = _finite(networks) if isinstance(networks, Population) else tuple(networks)
         _require_alike(self.networks)
         self.weights = _checked_weights(weights, len(self.networks))
-        self.temperature = 1.0
+        self.temperature: float | None = None
         self.out_of_fold: Array | None = None
 
     @classmethod
@@ -147,9 +149,35 @@ class Ensemble(Sequence[Network]):
         return self.networks[0].output_schema
 
     @property
+    def preprocessor(self) -> Preprocessor:
+        """That of the first member: which columns there are, and what the targets mean."""
+        return self.networks[0].preprocessor
+
+    @property
+    def loss(self) -> Loss | None:
+        """The loss of the training of the first member."""
+        return self.networks[0].loss
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs of the first member."""
+        return self.networks[0].inputs
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs."""
+        return self.networks[0].outputs
+
+    @property
     def label_names(self) -> tuple[str, ...] | None:
         """The names of the classes, if they have any."""
         return self.networks[0].label_names
+
+    def uncalibrated(self) -> Ensemble:
+        """Return the ensemble without its temperature."""
+        other = copy.copy(self)
+        other.temperature = None
+        return other
 
     def to(self, backend: BackendName | Auto) -> Ensemble:
         """Return the ensemble on another backend."""
@@ -228,7 +256,7 @@ class Ensemble(Sequence[Network]):
             variance = np.tensordot(weights, stds**2 + (means - mean) ** 2, 1)
             return np.hstack([mean, np.log(variance)]).astype(outputs.dtype)
         mean = np.tensordot(weights, outputs.astype(np.float64), 1)
-        if self.temperature != 1.0:
+        if self.temperature is not None:
             kind = self.output_schema.activation
             mean = PROBABILITIES[kind](self._logits(mean) / self.temperature)
         return mean.astype(outputs.dtype)
@@ -277,7 +305,7 @@ class Ensemble(Sequence[Network]):
                 "expected 'softmax' or 'sigmoid'."
             )
         rows = self._samples(x, y, sample_weight)
-        self.temperature = 1.0
+        self.temperature = None
         z = self._logits(self.predict_columns(x).astype(np.float64))
         self.temperature = temperature_of(z, rows, kind)
         return self.temperature

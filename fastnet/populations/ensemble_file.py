@@ -25,7 +25,7 @@ def write(
     path: str | PathLike[str],
     members: Sequence[ModelFile],
     weights: NDArray[Any],
-    temperature: float,
+    temperature: float | None,
 ) -> None:
     """Write members, replacing an existing file in one step.
 
@@ -47,7 +47,12 @@ def write(
     write_atomically(Path(path), safetensors_file.pack(_KIND, description, tensors))
 
 
-def read(path: str | PathLike[str]) -> tuple[list[Network], list[float], float]:
+def is_one(path: str | PathLike[str]) -> bool:
+    """Return whether a file says that it holds an ensemble; False for what is no such file."""
+    return _KIND in safetensors_file.kinds(Path(path))
+
+
+def read(path: str | PathLike[str]) -> tuple[list[Network], list[float], float | None]:
     """Return members on NumPy, their weights, and the temperature.
 
     Raises
@@ -72,7 +77,9 @@ def read(path: str | PathLike[str]) -> tuple[list[Network], list[float], float]:
             check_float("a weight", one, least=0)
             for one in check_list("weights", description["weights"])
         ]
-        temperature = check_float("temperature", description["temperature"], above=0)
+        temperature = description["temperature"]
+        if temperature is not None:
+            temperature = check_float("temperature", temperature, above=0)
     except KeyError as error:
         raise ModelFileError(f"{path}: the description is not valid: {error} is missing.") from None
     except (TypeError, ValueError, FastNetError) as error:

@@ -118,6 +118,20 @@ def unpack(
     return description, tensors
 
 
+def kinds(file: Path) -> frozenset[str]:
+    """Return the kinds that a container says it is; none for a file that is no container."""
+    try:
+        with open(file, "rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            header = stream.read(size) if 0 < size <= _HEADER_LIMIT else b""
+        if not _is_modest(header):
+            return frozenset()
+        metadata = json.loads(header).get("__metadata__")
+    except (OSError, ValueError, RecursionError, AttributeError):
+        return frozenset()
+    return frozenset(metadata) if isinstance(metadata, dict) else frozenset()
+
+
 def _is_text(description: Mapping[str, Any]) -> bool:
     """Return whether UTF-8 can hold all texts; JSON can escape one half of a surrogate pair."""
     try:

@@ -13,7 +13,7 @@ import pytest
 import fastnet as fn
 from fastnet.cli.commands.populations import trials
 from fastnet.populations import make_folds
-from tests.cli.calling import NUMPY, refused, run, succeed
+from tests.cli.calling import NUMPY, predictions, refused, run, succeed
 
 RNG = np.random.default_rng(0)
 ROWS = 120
@@ -174,3 +174,51 @@ def test_bad_data_is_refused_before_anything_is_trained(
     assert "is what is read here" in refused(
         "sweep", "homes.csv", "--target", "price", "--grid", "l2=1", "--out", "homes.csv"
     )
+
+
+# --- ensembles ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ensemble(homes: Path) -> fn.Ensemble:
+    table = fn.data.load("homes.csv", target="sold").joined()[0].without(["price"])
+    made = fn.tables.train(table, "sold", n_estimators=3, epochs=5, backend="numpy", hidden=8)
+    made.save("ensemble.safetensors")
+    return made
+
+
+def test_the_commands_take_an_ensemble(ensemble: fn.Ensemble) -> None:
+    header, rows = predictions("ensemble.safetensors", "homes.csv")
+    assert header == ["prediction", "probability_no", "probability_yes"]
+    data = fn.data.load("homes.csv", target="sold")
+    mean = ensemble.predict(data.x)
+    assert np.array_equal(np.array(rows)[:, 1:].astype(np.float32), mean)
+    assert [row[0] for row in rows] == ensemble.predict_labels(data.x).tolist()
+    said = json.loads(succeed("evaluate", "ensemble.safetensors", "homes.csv", "--json", *NUMPY))
+    scores = ensemble.evaluate(data)
+    assert {name: said["metrics"][name] for name in scores} == scores
+    assert sum(row["rows"] for row in said["classes"]) == ROWS
+    text = succeed("info", "ensemble.safetensors")
+    assert "of 3 networks; what follows is the first" in text
+    content = json.loads(succeed("info", "ensemble.safetensors", "--json"))
+    assert content["ensemble"] == {"members": 3, "temperature": None}
+
+
+def test_a_calibrated_ensemble_says_so(ensemble: fn.Ensemble) -> None:
+    data = fn.data.load("homes.csv", target="sold")
+    temperature = ensemble.calibrate(data)
+    ensemble.save("ensemble.safetensors")
+    said = json.loads(succeed("evaluate", "ensemble.safetensors", "homes.csv", "--json", *NUMPY))
+    before = ensemble.uncalibrated().evaluate(data)
+    assert said["calibration"]["temperature"] == temperature
+    assert said["calibration"]["before"]["loss"] == before["loss"] > said["metrics"]["loss"]
+    assert "together, at temperature" in succeed("info", "ensemble.safetensors")
+
+
+def test_what_an_ensemble_cannot_do_is_said(ensemble: fn.Ensemble) -> None:
+    result = run("evaluate", "ensemble.safetensors", "homes.csv", "--loss", "cross_entropy")
+    assert result.exit_code == 2
+    assert "by its own loss" in result.stderr
+    assert "fn.Ensemble.load reads" in refused("export", "ensemble.safetensors", "--to", "c")
+    Path("broken.safetensors").write_bytes(Path("ensemble.safetensors").read_bytes()[:200])
+    assert "broken.safetensors" in refused("predict", "broken.safetensors", "homes.csv")

@@ -122,6 +122,7 @@ def test_one_temperature_calibrates_the_mean(outputs: int, last: str) -> None:
         ensemble.temperature = temperature * other
         assert ensemble.evaluate(X, noisy)["loss"] > after
     ensemble.temperature = temperature
+    assert ensemble.uncalibrated().evaluate(X, noisy)["loss"] == before
     assert ensemble.calibrate(X, noisy) == temperature  # begins anew
 
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from fastnet.cli import load as model_data
 from fastnet.cli import options, output
 from fastnet.cli.chunks import chunks_for, in_chunks
+from fastnet.cli.models import Predictor, load_predictor
 from fastnet.cli.sources import Reading, reading_options
 from fastnet.errors import InputError
 from fastnet.inspection.calibration import calibrated_loss, uncalibrated
-from fastnet.network import Network, load
+from fastnet.network import Network
 from fastnet.nn.losses import LOSSES, Loss, Quantile
 from fastnet.nn.metrics import METRICS
 from fastnet.utils.names import Auto, BackendName
@@ -84,8 +85,11 @@ def command(
     (without label smoothing) and calibration error are also given as before calibration.
     """
     # Load the model and the data, and refuse what cannot be compared.
-    network = load(model, backend=backend)
+    network = load_predictor(model, backend)
     how_read = reading, target, weight
+    is_one = isinstance(network, Network)
+    if not is_one and (loss is not None or in_chunks(data)):
+        raise click.UsageError("an ensemble is evaluated by its own loss, and on one file.")
     dataset = _Many(network, data, *how_read) if in_chunks(data) else _Few(network, data, *how_read)
     if not dataset.columns:
         known = () if network.preprocessor.target is None else network.preprocessor.target.names
@@ -111,14 +115,16 @@ def command(
         usual = [] if quantiles else list(_FOR_NUMBERS)
     chosen = list(dict.fromkeys([*usual, *metric]))
     measured_by: str | Loss | None = loss
-    if loss is None and network.temperature is not None:
+    if isinstance(network, Network) and loss is None and network.temperature is not None:
         measured_by = calibrated_loss(network)
     # Evaluate, and write the results.
-    how: dict[str, Any] = dataset.samples | {"loss": measured_by}
+    how: dict[str, Any] = dataset.samples | ({"loss": measured_by} if is_one else {})
     values = network.evaluate(metrics=chosen, **how)
     before = {}
     if network.temperature is not None:
-        undone = uncalibrated(network)
+        undone: Predictor = (
+            uncalibrated(network) if isinstance(network, Network) else network.uncalibrated()
+        )
         measured = undone.evaluate(metrics=["calibration_error"], **how)
         before = {name: measured[name] for name in ("loss", "calibration_error")}
     classes = [] if names is None else _by_class(network, dataset, names)
@@ -158,7 +164,7 @@ class _Few:
 
     def __init__(
         self,
-        network: Network,
+        network: Predictor,
         data: Sequence[str],
         reading: Reading,
         target: str | None,
@@ -185,7 +191,7 @@ class _Many:
 
     def __init__(
         self,
-        network: Network,
+        network: Predictor,
         data: Sequence[str],
         reading: Reading,
         target: str | None,
@@ -208,7 +214,7 @@ class _Many:
 
 
 def _by_class(
-    network: Network, dataset: _Few | _Many, names: tuple[str, ...]
+    network: Predictor, dataset: _Few | _Many, names: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     """Return rows, precision, recall and f1 of every class; an undefined ratio is 0."""
     count = len(names)

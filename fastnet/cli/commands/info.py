@@ -8,7 +8,8 @@ from typing import Any, Final
 import click
 
 from fastnet.cli import options, output
-from fastnet.network import Network, load
+from fastnet.cli.models import load_predictor
+from fastnet.network import Network
 from fastnet.nn import layers
 from fastnet.nn.memory import training_bytes
 from fastnet.nn.optimizers import Adam
@@ -30,13 +31,27 @@ _MOST: Final = 20  # names of a long list that are shown
 @click.argument("model", type=click.Path())
 @options.option("--json", "as_json", is_flag=True, default=False, help="Write JSON.")
 def command(model: str, as_json: bool) -> None:
-    """Show what is in a MODEL file: layers, inputs, outputs, names, preprocessing."""
-    network = load(model, backend="numpy")
+    """Show what is in a MODEL file: layers, inputs, outputs, names, preprocessing.
+
+    Of an ensemble it shows the number of members, and its first one.
+    """
+    found = load_predictor(model, "numpy")
     size = Path(model).stat().st_size
+    several: list[tuple[str, object]] = []
+    if isinstance(found, Network):
+        network = found
+    else:
+        network = found[0]
+        several = [("ensemble", f"of {len(found)} networks; what follows is the first")]
+        if found.temperature is not None:
+            several.append(("calibrated", f"together, at temperature {found.temperature:.4g}"))
     if as_json:
-        click.echo(output.as_json(_content(network, model, size)))
+        content = _content(network, model, size)
+        if not isinstance(found, Network):
+            content["ensemble"] = {"members": len(found), "temperature": found.temperature}
+        click.echo(output.as_json(content))
         return
-    output.facts(_facts(network, model, size))
+    output.facts([*several, *_facts(network, model, size)])
     click.echo()
     output.table(LAYER_COLUMNS, layer_rows(network.plan), numbers=1)
 

@@ -13,13 +13,13 @@ from fastnet.cli import load as model_data
 from fastnet.cli import options, output
 from fastnet.cli.chunks import chunks_for, in_chunks
 from fastnet.cli.load import Rows
+from fastnet.cli.models import Predictor, load_predictor
 from fastnet.cli.sources import STANDARD, Reading, reading_options
 from fastnet.cli.table_files import ENDINGS, Block, opened, require_ending
 from fastnet.data import Chunks
 from fastnet.data.chunk_files import expanded
 from fastnet.data.values import Values
 from fastnet.errors import InputError
-from fastnet.network import Network, load
 from fastnet.utils.names import Auto, BackendName
 
 _BLOCK: Final = 8192  # rows formatted at a time
@@ -88,7 +88,7 @@ def command(
             raise InputError(
                 f"{out} is there already: give --force to replace it, or another --out."
             )
-    network = load(model, backend=backend)
+    network = load_predictor(model, backend)
     wanted = id or getattr(network.preprocessor, "id", None)
     if in_chunks(data):
         chunks = chunks_for(network, data, reading, id=id)
@@ -108,7 +108,7 @@ def command(
         click.echo(output.printable(f"{out}: predictions for {count:,} rows of {name}"))
 
 
-def _names(network: Network, ids: str | None) -> list[str]:
+def _names(network: Predictor, ids: str | None) -> list[str]:
     """Return the names of the columns, the id first."""
     columns = network.output_schema.column_names
     if ids is None:
@@ -120,7 +120,7 @@ def _names(network: Network, ids: str | None) -> list[str]:
     return [ids, *columns]
 
 
-def _of_rows(network: Network, rows: Rows) -> Iterator[Block]:
+def _of_rows(network: Predictor, rows: Rows) -> Iterator[Block]:
     """Yield the predictions for rows in memory, in blocks."""
     outputs = network.predict_columns(rows.x)
     for start in range(0, len(outputs), _BLOCK):
@@ -128,13 +128,13 @@ def _of_rows(network: Network, rows: Rows) -> Iterator[Block]:
         yield _block(network, outputs[part], None if rows.ids is None else rows.ids[part])
 
 
-def _of_chunks(network: Network, chunks: Chunks) -> Iterator[Block]:
+def _of_chunks(network: Predictor, chunks: Chunks) -> Iterator[Block]:
     """Yield the predictions for files, of which a part is in memory at a time."""
     for piece in chunks.inputs(0, len(chunks), network.preprocessor):
         yield _block(network, network.predict_columns(piece.x), piece.ids)
 
 
-def _block(network: Network, outputs: NDArray[Any], ids: Values | None) -> Block:
+def _block(network: Predictor, outputs: NDArray[Any], ids: Values | None) -> Block:
     schema = network.output_schema
     names = schema.class_names
     labels = None if names is None else [names[k] for k in schema.answers(outputs)]

@@ -283,8 +283,21 @@ class Ensemble(Sequence[Network]):
         Unlike `Network.evaluate`, the loss of scaled targets is that of their own unit, since
         members may have scaled them differently.
         """
-        rows = self._samples(x, y, sample_weight)
-        return self._scores(rows, self.predict_columns(x), metrics)
+        return self.scores(
+            self.predict_columns(x), x, y, metrics=metrics, sample_weight=sample_weight
+        )
+
+    def scores(
+        self,
+        outputs: Array,
+        x: Inputs | Dataset,
+        y: ArrayLike | None = None,
+        *,
+        metrics: Sequence[str | Any] = (),
+        sample_weight: ArrayLike | None = None,
+    ) -> dict[str, float]:
+        """Return what `evaluate` does, for predictions (N, O) such as `out_of_fold`."""
+        return self._scores(self._samples(x, y, sample_weight), outputs, metrics)
 
     def calibrate(
         self,

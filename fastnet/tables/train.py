@@ -13,9 +13,9 @@ from fastnet.network import Network
 from fastnet.nn.losses import Loss
 from fastnet.nn.schedules import Schedule
 from fastnet.populations.ensemble import Ensemble
+from fastnet.populations.together import train_together
 from fastnet.tables.prepare import TableSettings, TaskName, prepare
 from fastnet.tables.preset import Preset
-from fastnet.tables.together import train_together
 from fastnet.utils.arguments import answers
 from fastnet.utils.names import ActivationName, Auto, BackendName, DTypeName, LossName, PresetName
 from fastnet.utils.param_validation import check_int
@@ -172,4 +172,5 @@ def train(
     if n_estimators is None:
         return prepare(table, target, settings).train()
     count = check_int("n_estimators", n_estimators)
-    return train_together(prepare(table, target, settings, learns_from_all=True), count)
+    one = prepare(table, target, settings, learns_from_all=True)
+    return train_together(one.network, one.frame, one.y, count, one.fit)

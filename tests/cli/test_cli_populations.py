@@ -222,3 +222,32 @@ def test_what_an_ensemble_cannot_do_is_said(ensemble: fn.Ensemble) -> None:
     assert "fn.Ensemble.load reads" in refused("export", "ensemble.safetensors", "--to", "c")
     Path("broken.safetensors").write_bytes(Path("ensemble.safetensors").read_bytes()[:200])
     assert "broken.safetensors" in refused("predict", "broken.safetensors", "homes.csv")
+
+
+@pytest.mark.parametrize("target", ["sold", "price"])
+def test_training_makes_an_ensemble(homes: Path, target: str) -> None:
+    drop = "price" if target == "sold" else "sold"
+    options = ("homes.csv", "--target", target, "--drop", drop, "--epochs", 60, "--hidden", 8)
+    text = succeed("train", *options, "--n-estimators", 4, "--validation", 0.25, *NUMPY)
+    score = "accuracy" if target == "sold" else "r2"
+    found = re.search(rf"out-of-fold {score} (\S+) \(120 rows\)", text)
+    assert found is not None
+    assert "ensemble of 4 networks model.safetensors" in text
+    loaded = fn.Ensemble.load("model.safetensors")
+    assert len(loaded) == 4
+    said = json.loads(succeed("evaluate", "model.safetensors", "homes.csv", "--json", *NUMPY))
+    assert said["metrics"][score] > 0.5
+    header, _ = predictions("model.safetensors", "homes.csv")
+    assert header[0] == "prediction"
+    for option in (("--calibrate",), ("--html", "x.html"), ("--checkpoint", "run")):
+        result = run("train", *options, "--n-estimators", 2, *option)
+        assert result.exit_code == 2
+        assert f"{option[0]} does not go with --n-estimators" in result.stderr
+
+
+def test_arrays_make_an_ensemble_too(homes: Path) -> None:
+    text = succeed(
+        "train", "digits", "--n-estimators", 2, "--epochs", 2, "--validation", 0.2, *NUMPY
+    )
+    assert "out-of-fold accuracy" in text
+    assert np.isfinite(fn.Ensemble.load("model.safetensors").predict(fn.data.load("digits"))).all()

@@ -32,6 +32,7 @@ from fastnet.populations.runner import Row, tested, train_all, trained
 _UNUSED: Final[dict[str, Any]] = {
     "chunk_rows": None,
     "calibrate": False,
+    "n_estimators": None,
     "out": Path("model.safetensors"),
     "html": None,
     "log": None,

@@ -78,29 +78,33 @@ def train(
     settings: Settings, data: TrainingData, made: Training, callbacks: Sequence[Callback]
 ) -> None:
     """Train the network as the options say."""
+    how = fit_options(settings, data, made)
+    made.network.fit(data.x, data.y, **how, callbacks=callbacks)
+
+
+def fit_options(settings: Settings, data: TrainingData, made: Training) -> dict[str, Any]:
+    """Return the arguments of `Network.fit`."""
     training, held_out, decisions = settings.training, data.validation, data.decisions
     arrays = not isinstance(data.preprocessor, TablePreprocessor)
-    made.network.fit(
-        data.x,
-        data.y,
-        loss=made.loss,
-        optimizer=made.optimizer,
-        epochs=decisions.epochs,
-        batch_size=decisions.batch_size,
-        validation_split=decisions.validation_split,
-        validation_data=held_out.samples if isinstance(held_out, Rows) else held_out,
-        early_stopping=made.early_stopping,
-        metrics=training.metric,
-        callbacks=callbacks,
-        sample_weight=data.weight,
-        class_weight=class_weights(training.class_weight, data.target),
-        standardize=arrays and settings.data.standardizes_arrays,
-        standardize_targets=arrays and not settings.as_0_1 and _scales_targets(made),
-        threads=training.threads,
-        checkpoint=training.checkpoint,
-        checkpoint_every=training.checkpoint_every or DEFAULT_EVERY,
-        resume=training.resume,
-    )
+    options = {
+        "loss": made.loss,
+        "optimizer": made.optimizer,
+        "epochs": decisions.epochs,
+        "batch_size": decisions.batch_size,
+        "validation_split": decisions.validation_split,
+        "validation_data": held_out.samples if isinstance(held_out, Rows) else held_out,
+        "early_stopping": made.early_stopping,
+        "metrics": training.metric,
+        "sample_weight": data.weight,
+        "class_weight": class_weights(training.class_weight, data.target),
+        "standardize": arrays and settings.data.standardizes_arrays,
+        "standardize_targets": arrays and not settings.as_0_1 and _scales_targets(made),
+        "threads": training.threads,
+    }
+    if training.checkpoint is not None:
+        options["checkpoint"], options["resume"] = training.checkpoint, training.resume
+        options["checkpoint_every"] = training.checkpoint_every or DEFAULT_EVERY
+    return options
 
 
 def _scales_targets(made: Training) -> bool:

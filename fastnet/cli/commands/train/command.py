@@ -21,6 +21,7 @@ from fastnet.cli.commands.train.hints import hint
 from fastnet.cli.commands.train.options import train_options
 from fastnet.cli.commands.train.report import command_line, write_page
 from fastnet.cli.commands.train.settings import OutputSettings, Settings, TrainingSettings
+from fastnet.cli.commands.train.together import refuse_for_ensembles, together
 from fastnet.cli.load import Rows
 from fastnet.errors import DivergenceError, InputError
 from fastnet.inspection.calibration import calibrated_loss
@@ -50,7 +51,7 @@ _NONE_HELD_BACK: Final = (
         "fastnet train digits --hidden 64 --epochs 30",
         "fastnet train flowers.csv --target species --validation 0.2",
         "fastnet train houses.parquet --target price --loss huber --schedule cosine",
-        "fastnet train houses.csv --target price --preset tabular",
+        "fastnet train houses.csv --target price --preset tabular --n-estimators 6",
         "fastnet train arrays.npz --backend numpy --dtype float64 --log run.jsonl",
         "fastnet train digits --epochs 1000 --checkpoint run --checkpoint-every 5min --resume",
     ),
@@ -90,6 +91,9 @@ def run(settings: Settings, command: str) -> int:
     if not settings.output.quiet:
         output.facts(facts)
     replaced = settings.output.out.exists()
+    if settings.training.n_estimators is not None:
+        together(settings, data, made)
+        return 0
 
     # Train; Ctrl-C keeps the epochs so far.
     interrupted = False
@@ -137,6 +141,8 @@ def _how_to_resume(training: TrainingSettings) -> str:
 def _check_outputs(settings: Settings) -> None:
     """Refuse, before any work, options and files that would fail after it."""
     training, written = settings.training, settings.output
+    if training.n_estimators is not None:
+        refuse_for_ensembles(settings)
     # In chunks, --calibrate is refused with the data.
     if training.calibrate and not (settings.data.in_chunks or settings.may_hold_out):
         raise click.UsageError(_NONE_HELD_BACK)

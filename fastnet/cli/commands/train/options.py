@@ -307,6 +307,14 @@ _OPTIONS: Final = (
         section=_TRAINING,
         help="Seed of weights, batches and dropout masks; all backends draw the same.",
     ),
+    option(
+        "--n-estimators",
+        type=_POSITIVE,
+        metavar="N",
+        section=_TRAINING,
+        help="Train N networks, and save the ensemble that answers with their mean. Each holds "
+        "back other rows for validation.",
+    ),
     backend_option(_OUTPUT),
     option(
         "--precision",

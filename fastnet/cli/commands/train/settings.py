@@ -126,6 +126,7 @@ class TrainingSettings:
     early_stopping: int | None
     metric: tuple[str, ...]
     calibrate: bool
+    n_estimators: int | None
     threads: int | None
     checkpoint: Path | None
     checkpoint_every: str | None

@@ -1,0 +1,67 @@
+"""Ensembles whose members hold back different rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.data.frame import Frame
+from fastnet.network import Network
+from fastnet.populations.ensemble import Ensemble
+from fastnet.populations.folds import labels_of, make_folds
+from fastnet.populations.training import fit_many
+from fastnet.preprocessing.target import split_target
+
+
+def train_together(
+    network: Network, x: Any, y: Any, count: int, fit: Mapping[str, Any]
+) -> Ensemble:
+    """Return the ensemble of `count` networks, with seeds from the network's own on.
+
+    Where a fraction of the rows is held back to choose the best epoch, each member holds back
+    another one: member k the part k of so many parts, which have the same share of each class.
+
+    Parameters
+    ----------
+    network : Network
+        The template of all members, with the preprocessor that they share.
+    x : Frame or (N, I)
+    y : list of str, or (N,) or (N, T)
+        The names of target columns in x, or targets.
+    fit : dict
+        Arguments of `Network.fit`.
+    """
+    fit = dict(fit)
+    fraction, weight = fit.pop("validation_split", 0.0) or 0.0, fit.pop("sample_weight", None)
+    inputs, names, values = split_target(x, y) if isinstance(x, Frame) else (x, (), y)
+    settings: list[dict[str, Any]] = [
+        {"seed": network.seed + k, "preprocessor": network.preprocessor} for k in range(count)
+    ]
+    held: list[NDArray[np.int64]] = []
+    if fraction:
+        values = np.asarray(values) if isinstance(values, list | tuple) else values
+        target = network.preprocessor.target
+        classifies = target is not None and target.labels is not None
+        labels = labels_of(values, classifies=classifies)
+        parts = make_folds(len(x), max(2, round(1 / fraction)), seed=network.seed, labels=labels)
+        for k, one in enumerate(settings):
+            train, test = parts[k % len(parts)]
+            held.append(test)
+            targets = y if names else values[test]
+            weights = () if weight is None else (np.asarray(weight)[test],)
+            one |= {"rows": train, "validation_data": (x[test], targets, *weights)}
+    members = fit_many(network, x, y, settings=settings, sample_weight=weight, **fit)
+    for member in members:
+        member.target_axes = 2  # columns are answered with columns
+    ensemble = Ensemble(members)
+    if held:
+        sums, counts = np.zeros((len(x), network.outputs)), np.zeros((len(x), 1))
+        for member, test in zip(members, held, strict=True):
+            if member in ensemble.networks:  # else it diverged
+                sums[test] += member.predict_columns(inputs[test])
+                counts[test] += 1
+        ensemble.out_of_fold = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return ensemble

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from typing import Any, Final, Literal, Self, overload
 
@@ -16,6 +16,7 @@ from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs
 from fastnet.errors import FastNetWarning, InputError, ModelFileError
 from fastnet.inspection.calibration import PROBABILITIES, temperature_of
+from fastnet.model import Model
 from fastnet.network import Network
 from fastnet.nn import metrics as metric_table
 from fastnet.nn.losses import GaussianNLL, Loss
@@ -181,8 +182,17 @@ class Ensemble(Sequence[Network]):
 
     def to(self, backend: BackendName | Auto) -> Ensemble:
         """Return the ensemble on another backend."""
-        moved = Ensemble([net.to(backend) for net in self.networks])
-        moved.weights, moved.temperature = self.weights, self.temperature
+        return self._with(net.to(backend) for net in self.networks)
+
+    def beside(self, other: Model) -> Ensemble:
+        """Return the ensemble on the backend of a network."""
+        if all(net.backend_object is other.backend_object for net in self.networks):
+            return self
+        return self._with(net.beside(other) for net in self.networks)
+
+    def _with(self, networks: Iterable[Network]) -> Ensemble:
+        moved = copy.copy(self)
+        moved.networks = tuple(networks)
         return moved
 
     # --- prediction ------------------------------------------------------------------------------

@@ -43,8 +43,7 @@ def train_together(
     held: list[NDArray[np.int64]] = []
     if fraction:
         values = np.asarray(values) if isinstance(values, list | tuple) else values
-        target = network.preprocessor.target
-        classifies = target is not None and target.labels is not None
+        classifies = network.loss_or_own(fit.get("loss")).metric == "accuracy"
         labels = labels_of(values, classifies=classifies)
         parts = make_folds(len(x), max(2, round(1 / fraction)), seed=network.seed, labels=labels)
         for k, one in enumerate(settings):

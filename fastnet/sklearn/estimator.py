@@ -17,16 +17,17 @@ from fastnet.nn.layers import Layer
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.schedules import Schedule
+from fastnet.populations.ensemble import Ensemble
 from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.embeddings import warn_of_size
 from fastnet.preprocessing.learn import scales_targets
-from fastnet.sklearn import budgets, parameters, tables
+from fastnet.sklearn import budgets, parameters, tables, together
 from fastnet.sklearn.parameters import dense, with_weight
 from fastnet.training.budget import ACTIVATION, AUTO, HIDDEN, Budget, warn_of_patience
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.history import History
 from fastnet.utils import names
-from fastnet.utils.param_validation import check_flag, plain
+from fastnet.utils.param_validation import check_flag, check_int, plain
 
 Array = NDArray[Any]
 
@@ -93,10 +94,21 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         Size of the learned embedding of each category.
     numeric_embedding : {None, "periodic", "piecewise"}
         Further inputs for each number.
+    n_estimators : int, default 1
+        Train so many networks, which answer with their mean. Each has a seed of its own and holds
+        out other rows; the first one is `network_`.
+    oob_score : bool, default False
+        Whether to score the rows that members held out by those members' predictions.
 
     Attributes
     ----------
     network_ : Network
+    ensemble_ : Ensemble
+        With several `n_estimators`.
+    oob_score_ : float
+        Accuracy or R2 of the predictions for rows that members held out.
+    oob_decision_function_ : (N, O) array
+        Those predictions; NaN for rows that no member held out.
     history_ : History
         All epochs so far; what it says of early stopping belongs to the newest call.
     stopped_ : bool
@@ -141,6 +153,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         table: bool | None = None,
         embedding_size: int | None = None,
         numeric_embedding: Literal["periodic", "piecewise"] | None = None,
+        n_estimators: int = 1,
+        oob_score: bool = False,
     ) -> None:
         self.hidden_layers = hidden_layers
         self.activation = activation
@@ -174,6 +188,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         self.table = table
         self.embedding_size = embedding_size
         self.numeric_embedding = numeric_embedding
+        self.n_estimators = n_estimators
+        self.oob_score = oob_score
 
     # --- training --------------------------------------------------------------------------------
 
@@ -223,22 +239,25 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         network = self._new_network(x, y, weight, fraction) if first else self._network()
         how = self._how(network, budget, first, once, validates=fraction > 0 or pair is not None)
         stopping = how.pop("early_stopping")
+        how |= {
+            "loss": self._loss(),
+            "validation_data": pair,
+            "validation_split": fraction,
+            "metrics": self.metrics,
+            "callbacks": [*self.callbacks, *([] if stopping is None else [stopping])],
+            "sample_weight": weight,
+            "class_weight": self._class_weights(once=once),
+            "shuffle": self.shuffle,
+            "threads": self.threads,
+            "verbose": self.verbose,
+        }
+        if check_int("n_estimators", plain(self.n_estimators)) > 1:
+            if once or not first:
+                raise InputError("several n_estimators are trained by fit, and anew each time.")
+            together.train(self, network, x, y, how)
+            return self
         try:
-            history = network.fit(
-                x,
-                y,
-                loss=self._loss(),
-                validation_data=pair,
-                validation_split=fraction,
-                metrics=self.metrics,
-                callbacks=[*self.callbacks, *([] if stopping is None else [stopping])],
-                sample_weight=weight,
-                class_weight=self._class_weights(once=once),
-                shuffle=self.shuffle,
-                threads=self.threads,
-                verbose=self.verbose,
-                **how,
-            )
+            history = network.fit(x, y, **how)
         except KeyboardInterrupt:
             self._keep(network, network.history or History(), first)
             raise
@@ -249,6 +268,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
 
     def _keep(self, network: Network, history: History, first: bool) -> None:
         """Store the network and append the epochs of its training to `history_`."""
+        together.forget(self)
         self.network_ = network
         if first:
             self.history_ = History()
@@ -357,7 +377,12 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         """Return the outputs of the network (N, O)."""
         check_is_fitted(self, "network_")
         rows = tables.encodable(self, X) if self._tabular else tables.matrix(self, X)
-        return self._network().predict_columns(rows)
+        return self._predictor().predict_columns(rows)
+
+    def _predictor(self) -> Network | Ensemble:
+        """Return what predicts: the ensemble if there is one."""
+        network = self._network()
+        return self.ensemble_.beside(network) if hasattr(self, "ensemble_") else network
 
     def _network(self) -> Network:
         """Return the network on the backend of the present parameters."""
@@ -367,7 +392,8 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         # On the host it can be unpickled without a GPU; at its next use it moves back.
         state: dict[str, Any] = dict(super().__getstate__())
-        return state | ({"network_": self.network_.to("numpy")} if "network_" in state else {})
+        kept = [name for name in ("network_", "ensemble_") if name in state]
+        return state | {name: getattr(self, name).to("numpy") for name in kept}
 
     @property
     def coefs_(self) -> list[Array]:

@@ -1,0 +1,52 @@
+"""Estimators of several networks: ``n_estimators`` and ``oob_score``."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from fastnet.errors import InputError
+from fastnet.network import Network
+from fastnet.populations.together import train_together
+from fastnet.utils.param_validation import check_flag, check_int, plain
+
+_FITTED: Final = ("ensemble_", "oob_score_", "oob_decision_function_")
+
+
+def forget(model: Any) -> None:
+    """Remove what an earlier fit of several networks has left."""
+    for name in _FITTED:
+        model.__dict__.pop(name, None)
+
+
+def train(model: Any, network: Network, x: Any, y: Any, how: dict[str, Any]) -> None:
+    """Train the networks of an estimator, and set its attributes.
+
+    Parameters
+    ----------
+    network : Network
+        The template.
+    how : dict
+        Arguments of `Network.fit`.
+    """
+    count = check_int("n_estimators", plain(model.n_estimators))
+    scores = check_flag("oob_score", plain(model.oob_score))
+    if scores and not how["validation_split"]:
+        raise InputError(
+            "oob_score needs rows that are held out: give validation_split a share, and no X_val."
+        )
+    ensemble = train_together(network, x, y, count, {**how, "verbose": bool(how["verbose"])})
+    first = ensemble[0]
+    model._keep(first, first.history, True)
+    model.ensemble_, model.stopped_ = ensemble, False
+    if not scores:
+        return
+    outputs = ensemble.out_of_fold
+    assert outputs is not None
+    model.oob_decision_function_ = outputs
+    rows = np.flatnonzero(np.isfinite(outputs).all(axis=1))
+    weight = how["sample_weight"]
+    weight = None if weight is None else weight[rows]
+    found = ensemble.scores(outputs[rows], x[rows], y[rows], sample_weight=weight)
+    model.oob_score_ = found.get("accuracy", found.get("r2"))

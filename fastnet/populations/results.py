@@ -21,6 +21,15 @@ FOLD: Final = "fold"
 SEED: Final = "seed"
 DIVERGED: Final = "diverged"
 """The reason why a member ended whose loss or weights became infinite."""
+_OF_LOSS: Final = (
+    "param_loss",
+    "label_smoothing",
+    "delta",
+    "quantiles",
+    "preset",
+    "standardize_targets",
+)
+"""Settings that change what a loss means: its values are then no measure of each other."""
 _FACTS: Final = ("epochs", "best_epoch", "stop_reason", "seconds")
 
 
@@ -31,7 +40,8 @@ class Results(Sequence[Mapping[str, Any]]):
     Attributes
     ----------
     rows : list of dict
-        ``member``, ``seed``, the settings in which members differ, ``fold`` with cross-validation,
+        ``member``, ``seed``, the settings in which members differ (``param_loss`` and
+        ``param_epochs`` where they are such), ``fold`` with cross-validation,
         the metrics of the epoch whose weights the member has (``loss``, ``val_loss``, ...), those
         of the fold's test rows (``test_loss``, ...), ``epochs``, ``best_epoch``, ``stop_reason``
         (``"diverged"`` for a member that did) and ``seconds``.
@@ -128,8 +138,11 @@ class Results(Sequence[Mapping[str, Any]]):
         Raises
         ------
         InputError
-            There is no such score, nothing tells its direction, or no member has a finite one.
+            There is no such score, nothing tells its direction, or no member has a finite one; or
+            the losses differ, and no metric says by what to compare.
         """
+        if metric is None:
+            require_one_loss({name: [row.get(name) for row in self] for name in self.settings})
         usual = next((n for n in ("test_loss", "val_loss", "loss") if n in self.metrics), "loss")
         name = usual if metric is None else metric
         if name not in self.metrics:
@@ -183,6 +196,16 @@ class Results(Sequence[Mapping[str, Any]]):
 
         body = "".join(line("td", cells) for cells in self._cells())
         return f"<table>{line('th', self.columns)}{body}</table>"
+
+
+def require_one_loss(settings: Mapping[str, Sequence[Any]]) -> None:
+    """Raise `InputError` if values of the settings, by name, make different losses."""
+    for name, values in settings.items():
+        if name in _OF_LOSS and len(set(map(repr, values))) > 1:
+            raise InputError(
+                f"the losses differ by {name.removeprefix('param_')}, so none of them says "
+                "which is best: name a score that all have, such as 'test_r2' or 'val_accuracy'."
+            )
 
 
 def _shown(value: Any) -> str:

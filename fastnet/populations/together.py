@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.frame import Frame
+from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.populations.ensemble import Ensemble
 from fastnet.populations.folds import labels_of, make_folds
 from fastnet.populations.training import fit_many
-from fastnet.preprocessing.target import split_target
+from fastnet.preprocessing.target import by_row, split_target
 
 
 def train_together(
@@ -35,6 +36,11 @@ def train_together(
         Arguments of `Network.fit`.
     """
     fit = dict(fit)
+    if fit.pop("checkpoint_every", None) is not None:
+        raise InputError(
+            "checkpoint_every goes with one network: of several, checkpoint keeps those that are "
+            "done."
+        )
     fraction, weight = fit.pop("validation_split", 0.0) or 0.0, fit.pop("sample_weight", None)
     inputs, names, values = split_target(x, y) if isinstance(x, Frame) else (x, (), y)
     settings: list[dict[str, Any]] = [
@@ -42,7 +48,7 @@ def train_together(
     ]
     held: list[NDArray[np.int64]] = []
     if fraction:
-        values = np.asarray(values) if isinstance(values, list | tuple) else values
+        values = values if names else by_row(values)
         classifies = network.loss_or_own(fit.get("loss")).metric == "accuracy"
         labels = labels_of(values, classifies=classifies)
         parts = make_folds(len(x), max(2, round(1 / fraction)), seed=network.seed, labels=labels)

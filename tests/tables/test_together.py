@@ -96,3 +96,8 @@ def test_a_learning_rate_is_that_of_the_default_course() -> None:
         fn.tables.train(TABLE, PRICE, optimizer="adam", learning_rate=0.1)
     with pytest.raises(fn.InputError, match="n_estimators"):
         fn.tables.train(TABLE, PRICE, n_estimators=0)
+
+
+def test_checkpoints_of_epochs_are_refused() -> None:
+    with pytest.raises(fn.InputError, match="checkpoint_every goes with one network"):
+        train(PRICE, 2, checkpoint_every=1)

@@ -28,6 +28,7 @@ from fastnet.populations.folds import Fold, labels_of, make_folds
 from fastnet.populations.population import Population
 from fastnet.populations.results import FOLD, SEED, Results
 from fastnet.populations.runner import Row, tested, train_all, trained
+from fastnet.populations.settings import column_name
 
 _UNUSED: Final[dict[str, Any]] = {
     "chunk_rows": None,
@@ -120,8 +121,16 @@ class Trials:
         values = {**self.values, **_UNUSED, **combination, "seed": seed}
         return Settings.read(values, self.given | combination.keys())
 
-    def run(self, by: str, *, checkpoint: Path | None, resume: bool, verbose: bool) -> Population:
-        """Train all of them, to compare them by a score; return networks and results."""
+    def run(
+        self, by: str, *, named: bool, checkpoint: Path | None, resume: bool, verbose: bool
+    ) -> Population:
+        """Train all of them, to compare them by a score; return networks and results.
+
+        Parameters
+        ----------
+        named : bool
+            Whether the caller names the score: else it may not be a loss where losses differ.
+        """
         first = self.values["seed"]
         seeds = [first + k for k in range(self.seeds)]
         every = [(one, seed) for one in self.combinations for seed in seeds]
@@ -135,6 +144,12 @@ class Trials:
         built = [build(one, data) for one, data in zip(chosen, prepared, strict=True)]
         for one, data, made in zip(chosen, prepared, built, strict=True):
             _require_score(by, one, data, made, folds=self.folds is not None)
+        losses = sorted({repr(made.loss) for made in built})
+        if len(losses) > 1 and not named:
+            raise InputError(
+                f"the trials have different losses, {' and '.join(losses)}, so none of them says "
+                "which is best: name a score that all have, such as --by test_r2."
+            )
         at_once = all(made.network.backend_object.trains_side_by_side for made in built)
         workers = min(cores() if threads is None else threads, len(jobs)) if at_once else 1
         each = 1 if workers > 1 else threads
@@ -148,7 +163,9 @@ class Trials:
         return train_all(
             len(jobs),
             trial,
-            tuple(dict.fromkeys((SEED, *(name for one in self.combinations for name in one)))),
+            tuple(
+                dict.fromkeys((SEED, *(column_name(n) for one in self.combinations for n in one)))
+            ),
             workers=workers,
             verbose=verbose,
             checkpoint=checkpoint,
@@ -178,7 +195,10 @@ def _trial(
     scores, facts = trained(made.network, lambda: train(settings, data, made, ()))
     made.network.target_axes = 2  # as `fastnet.tables.train` does
     combination, seed = which
-    shown: Row = {SEED: seed, **{name: _shown(value) for name, value in combination.items()}}
+    shown: Row = {
+        SEED: seed,
+        **{column_name(name): _shown(value) for name, value in combination.items()},
+    }
     if part is not None:
         shown[FOLD] = part[0]
         if scores:

@@ -56,14 +56,19 @@ class PopulationFolder:
             here = {"version": _VERSION, **basis}
             if (file := self.path / _BASIS).exists():
                 self._compare(here, _read(file))
+            elif any(self.path.glob("member-*.json")):
+                raise CheckpointError(
+                    f"{self.path} has members, but no {_BASIS}, which says of what population they "
+                    "are: give another folder."
+                )
             write_atomically(file, json.dumps(here).encode())
             yield
 
     def _compare(self, here: dict[str, Any], there: Any) -> None:
         if not self._resume:
             raise CheckpointError(
-                f"{self.path} has the members of a population: give resume=True to go on with it, "
-                "or another folder."
+                f"{self.path} has the members of a population: give resume=True (or --resume) to "
+                "go on with it, or another folder."
             )
         if not isinstance(there, dict):
             raise CheckpointError(f"{self.path / _BASIS} is damaged.")

@@ -145,6 +145,11 @@ class Results(Sequence[Mapping[str, Any]]):
             require_one_loss({name: [row.get(name) for row in self] for name in self.settings})
         usual = next((n for n in ("test_loss", "val_loss", "loss") if n in self.metrics), "loss")
         name = usual if metric is None else metric
+        if self.rows and not self.metrics:
+            raise InputError(
+                "no member has a score, since all of them diverged: try a smaller learning rate, "
+                "or clip_norm=1.0 in the optimizer."
+            )
         if name not in self.metrics:
             raise InputError(f"there is no score {name!r}{suggest(name, self.metrics)}")
         mode = mode_of(name.removeprefix("test_").removeprefix("val_"))

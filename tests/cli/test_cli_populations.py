@@ -277,3 +277,26 @@ def test_settings_with_the_name_of_a_score_are_compared_and_shown(homes: Path) -
     epochs = ("sweep", "homes.csv", "--target", "price", "--grid", "epochs=3,30", "--cv", "3")
     means = trials_of(*epochs, "--early-stopping", "1", "--learning-rate", "0.3")["means"]
     assert [(row["param_epochs"], row["members"]) for row in means] == [(3, 3), (30, 3)]
+
+
+def test_a_sweep_goes_on_with_other_threads_and_from_another_place(
+    homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = Path("homes.csv").read_text(encoding="utf-8").splitlines()
+    write("held", lines[:40])
+    options = ("--grid", "l2=0,1", "--target", "price", "--epochs", "2", "--json", *NUMPY)
+    held = ("--validation-data", "held.csv", "--checkpoint", "run")
+    first = json.loads(succeed("sweep", "homes.csv", *options, *held))
+    monkeypatch.setattr(trials, "_trial", None)  # nothing is trained again
+    again = ("sweep", homes / "homes.csv", *options, *held, "--resume", "--threads", "1")
+    assert json.loads(succeed(*again))["trials"] == first["trials"]
+    write("held", lines[:30])
+    assert "another population" in refused(*again)
+    said = refused("cv", "homes.csv", "--target", "price", "--checkpoint", "run", *NUMPY)
+    assert "(or --resume)" in said
+
+
+def test_trials_that_all_diverged_are_no_missing_score(homes: Path) -> None:
+    wild = ("--optimizer", "sgd", "--learning-rate", "1e30", "--epochs", "9", "--hidden", "8")
+    said = refused("cv", "homes.csv", "--target", "price", *wild, *NUMPY, "--folds", "2", "--quiet")
+    assert "all of them diverged" in said

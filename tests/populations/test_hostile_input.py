@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -288,3 +289,18 @@ def test_members_call_classes_as_the_template_does() -> None:
     assert one.label_names == ("low", "high")
     named.fit(X, LABELS, epochs=2, class_weight={"low": 3.0, "high": 1.0})
     assert np.array_equal(one.predict(X), named.predict(X))
+
+
+def test_results_of_members_that_all_diverged_say_so() -> None:
+    how: dict[str, Any] = {"cv": 2, "epochs": 9, "optimizer": fn.SGD(1e30)}
+    results = fn.cross_validate(net(), X, Y, **how)
+    for one in (results, results.mean()):
+        with pytest.raises(fn.InputError, match="all of them diverged"):
+            one.best()
+
+
+def test_members_without_their_description_are_not_taken_over(tmp_path: Path) -> None:
+    fn.fit_many(net(), X, Y, seeds=2, epochs=1, checkpoint=tmp_path)
+    (tmp_path / "population.json").unlink()
+    with pytest.raises(fn.CheckpointError, match=r"no population\.json"):
+        fn.fit_many(net(), X, Y, seeds=2, epochs=9, checkpoint=tmp_path, resume=True)

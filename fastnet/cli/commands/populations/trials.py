@@ -17,7 +17,7 @@ from fastnet.cli.commands.train.build import Training, build, train
 from fastnet.cli.commands.train.data import TrainingData
 from fastnet.cli.commands.train.options import TRAIN_OPTIONS
 from fastnet.cli.commands.train.settings import Settings
-from fastnet.cli.load import labelled
+from fastnet.cli.load import Rows, labelled
 from fastnet.cli.options import F
 from fastnet.data import Dataset
 from fastnet.errors import InputError, suggest
@@ -158,8 +158,15 @@ class Trials:
             at, part = jobs[number]
             return _trial(chosen[at], dataset, every[at], part, each)
 
-        said = [(repr(one.data), repr(one.model), repr(one.training), one.preset) for one in chosen]
-        content = {"settings": [said, parts], "rows": [dataset.x, dataset.y, dataset.weight]}
+        held_out = [
+            (one.x, one.y, one.weight)
+            for one in (data.validation for data in prepared[:1])
+            if isinstance(one, Rows)
+        ]
+        content = {
+            "settings": [[_said(one) for one in chosen], parts],
+            "rows": [dataset.x, dataset.y, dataset.weight, held_out],
+        }
         return train_all(
             len(jobs),
             trial,
@@ -178,6 +185,13 @@ class Trials:
         target = training_data.prepare(settings, dataset).target
         labels = labels_of(dataset.y, classifies=target.labels is not None)
         return make_folds(dataset.rows, self.folds or 0, seed=settings.model.seed, labels=labels)
+
+
+def _said(settings: Settings) -> list[Any]:
+    """Return what decides the results: not where files are, of which the rows are compared."""
+    data = replace(settings.data, data=(Path(settings.data.source).name,), validation_data=None)
+    training = replace(settings.training, threads=None)
+    return [data, settings.model, training, settings.preset]
 
 
 def _trial(

@@ -45,6 +45,5 @@ def together(settings: Settings, data: TrainingData, made: Training) -> None:
         for name, value in scores.items():
             click.echo(f"out-of-fold {name} {output.short(value)} ({len(rows):,} rows)")
     size = output.size(settings.output.out.stat().st_size)
-    click.echo(
-        f"ensemble of {len(ensemble)} networks {output.printable(settings.output.out)} ({size})"
-    )
+    networks = "1 network" if len(ensemble) == 1 else f"{len(ensemble)} networks"
+    click.echo(f"ensemble of {networks} {output.printable(settings.output.out)} ({size})")

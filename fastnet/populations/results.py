@@ -95,7 +95,8 @@ class Results(Sequence[Mapping[str, Any]]):
         Parameters
         ----------
         over : str or sequence of str, default ("fold", "seed")
-            Rows that differ only in these columns become one row.
+            Rows that differ only in these columns become one row. Without folds or seeds, those
+            names stand for nothing.
 
         Returns
         -------
@@ -105,8 +106,8 @@ class Results(Sequence[Mapping[str, Any]]):
             diverged makes its means NaN.
         """
         gone = {over} if isinstance(over, str) else set(over)
-        strange = [name for name in gone if name not in (FOLD, *self.settings)]
-        if strange and not isinstance(over, tuple):
+        strange = sorted(gone - {FOLD, SEED, *self.settings})
+        if strange:
             raise InputError(
                 f"there is no setting {strange[0]!r} to average over"
                 f"{suggest(strange[0], (FOLD, *self.settings))}"
@@ -170,8 +171,15 @@ class Results(Sequence[Mapping[str, Any]]):
         InputError
             It is not installed.
         """
-        columns = {name: [row.get(name) for row in self.rows] for name in self.columns}
+        columns = {name: self._of_one_type(name) for name in self.columns}
         return to_frame(columns, library, "rows")
+
+    def _of_one_type(self, name: str) -> list[Any]:
+        """Return a column, as texts if some are: of 16 and "(32, 32)", polars makes none else."""
+        values = [row.get(name) for row in self.rows]
+        if any(isinstance(value, str) for value in values):
+            return [value if value is None else str(value) for value in values]
+        return values
 
     def markdown(self) -> str:
         """Return a table in Markdown, with four significant digits."""

@@ -110,7 +110,7 @@ def combinations(
         return made
     if any(SEED in one for one in made):
         raise InputError("give seeds, or a seed in the settings, not both.")
-    numbers = _seeds(seeds, template_seed)
+    numbers = _seeds(seeds, validation.seed_of(template_seed))
     return [one | {SEED: number} for one in made for number in numbers]
 
 

@@ -90,6 +90,8 @@ def fit_many(
         raise InputError("name the column to learn: target='price', or give its values.")
     _, names, values = split_target(frame, target)
     values = values if names else by_row(values)
+    if not names and len(values) != len(frame):
+        raise InputError(f"the table has {len(frame)} rows, and the target has {len(values)}.")
     combined = combinations(param_grid, settings, seeds, how.get("seed", 0))
     for name in (name for one in combined for name in one):
         if name not in _KNOWN:

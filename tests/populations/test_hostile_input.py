@@ -304,3 +304,15 @@ def test_members_without_their_description_are_not_taken_over(tmp_path: Path) ->
     (tmp_path / "population.json").unlink()
     with pytest.raises(fn.CheckpointError, match=r"no population\.json"):
         fn.fit_many(net(), X, Y, seeds=2, epochs=9, checkpoint=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("seed", [None, "a", 1.5, -1])
+def test_seeds_count_from_a_number(seed: Any) -> None:
+    with pytest.raises(fn.InputError, match="seed must be a whole number"):
+        fn.tables.fit_many({"a": X[:, 0], "y": Y}, "y", seeds=2, seed=seed)
+
+
+@pytest.mark.parametrize("count", [5, 61])
+def test_targets_of_another_length_than_the_table_are_refused(count: int) -> None:
+    with pytest.raises(fn.InputError, match=f"has 60 rows, and the target has {count}"):
+        fn.tables.cross_validate({"a": X[:, 0]}, np.arange(count) + 0.5)

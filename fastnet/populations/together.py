@@ -52,12 +52,14 @@ def train_together(
         classifies = network.loss_or_own(fit.get("loss")).metric == "accuracy"
         labels = labels_of(values, classifies=classifies)
         parts = make_folds(len(x), max(2, round(1 / fraction)), seed=network.seed, labels=labels)
-        for k, one in enumerate(settings):
-            train, test = parts[k % len(parts)]
-            held.append(test)
+        shared = []
+        for train, test in parts[:count]:
             targets = y if names else values[test]
             weights = () if weight is None else (np.asarray(weight)[test],)
-            one |= {"rows": train, "validation_data": (x[test], targets, *weights)}
+            shared.append({"rows": train, "validation_data": (x[test], targets, *weights)})
+        for k, one in enumerate(settings):
+            held.append(parts[k % len(parts)][1])
+            one |= shared[k % len(parts)]  # however many members there are: the rows once
     members = fit_many(network, x, y, settings=settings, sample_weight=weight, **fit)
     for member in members:
         member.target_axes = 2  # columns are answered with columns

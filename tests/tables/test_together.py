@@ -101,3 +101,18 @@ def test_a_learning_rate_is_that_of_the_default_course() -> None:
 def test_checkpoints_of_epochs_are_refused() -> None:
     with pytest.raises(fn.InputError, match="checkpoint_every goes with one network"):
         train(PRICE, 2, checkpoint_every=1)
+
+
+def test_members_that_hold_back_the_same_part_share_its_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+    fit = fn.Network.fit
+
+    def remember(net: fn.Network, x: Any, y: Any, **how: Any) -> Any:
+        seen.append(how["validation_data"][0])
+        return fit(net, x, y, **how)
+
+    monkeypatch.setattr(fn.Network, "fit", remember)
+    assert len(train(PRICE, 7)) == 7
+    assert len({id(rows) for rows in seen}) == 5

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnet.data.frame import Frame
 from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.populations.ensemble import Ensemble
-from fastnet.populations.folds import labels_of, make_folds
+from fastnet.populations.folds import Fold, labels_of, make_folds
 from fastnet.populations.training import fit_many
 from fastnet.preprocessing.target import by_row, split_target
 
@@ -46,7 +45,7 @@ def train_together(
     settings: list[dict[str, Any]] = [
         {"seed": network.seed + k, "preprocessor": network.preprocessor} for k in range(count)
     ]
-    held: list[NDArray[np.int64]] = []
+    parts: list[Fold] = []
     if fraction:
         values = values if names else by_row(values)
         classifies = network.loss_or_own(fit.get("loss")).metric == "accuracy"
@@ -58,17 +57,16 @@ def train_together(
             weights = () if weight is None else (np.asarray(weight)[test],)
             shared.append({"rows": train, "validation_data": (x[test], targets, *weights)})
         for k, one in enumerate(settings):
-            held.append(parts[k % len(parts)][1])
             one |= shared[k % len(parts)]  # however many members there are: the rows once
     members = fit_many(network, x, y, settings=settings, sample_weight=weight, **fit)
     for member in members:
         member.target_axes = 2  # columns are answered with columns
     ensemble = Ensemble(members)
-    if held:
-        sums, counts = np.zeros((len(x), network.outputs)), np.zeros((len(x), 1))
-        for member, test in zip(members, held, strict=True):
-            if member in ensemble.networks:  # else it diverged
-                sums[test] += member.predict_columns(inputs[test])
-                counts[test] += 1
-        ensemble.out_of_fold = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    if parts:
+        answers = np.full((len(x), network.outputs), np.nan)
+        for k, test in enumerate(test for _, test in parts[:count]):
+            group = members.networks[k :: len(parts)]
+            if kept := [one for one in group if one in ensemble.networks]:  # others diverged
+                answers[test] = Ensemble(kept).predict_columns(inputs[test])
+        ensemble.out_of_fold = answers
     return ensemble

@@ -46,6 +46,11 @@ def train_together(
         {"seed": network.seed + k, "preprocessor": network.preprocessor} for k in range(count)
     ]
     parts: list[Fold] = []
+    if fraction > 0.5:
+        raise InputError(
+            "members hold back one of several parts of the rows, so validation_split must be at "
+            f"most 0.5, got {fraction}."
+        )
     if fraction:
         values = values if names else by_row(values)
         classifies = network.loss_or_own(fit.get("loss")).metric == "accuracy"

@@ -126,3 +126,8 @@ def test_answers_of_several_members_for_a_row_are_those_of_their_mixture() -> No
         together = fn.Ensemble([ensemble[k], ensemble[k + 2]])
         rows = {name: values[test] for name, values in TABLE.items()}
         assert np.array_equal(ensemble.out_of_fold[test], together.predict_columns(rows))
+
+
+def test_a_part_is_half_of_the_rows_at_most() -> None:
+    with pytest.raises(fn.InputError, match="at most 0.5, got 0.9"):
+        train(PRICE, 2, validation_split=0.9)

@@ -41,7 +41,8 @@ def together(settings: Settings, data: TrainingData, made: Training) -> None:
     if outputs is not None:
         rows = np.flatnonzero(np.isfinite(outputs).all(axis=1))
         weight = None if data.weight is None else data.weight[rows]
-        scores = ensemble.scores(outputs[rows], data.x[rows], data.y[rows], sample_weight=weight)
+        how = {"metrics": settings.training.metric, "sample_weight": weight}
+        scores = ensemble.scores(outputs[rows], data.x[rows], data.y[rows], **how)
         for name, value in scores.items():
             click.echo(f"out-of-fold {name} {output.short(value)} ({len(rows):,} rows)")
     size = output.size(settings.output.out.stat().st_size)

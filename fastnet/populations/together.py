@@ -14,6 +14,7 @@ from fastnet.populations.ensemble import Ensemble
 from fastnet.populations.folds import Fold, labels_of, make_folds
 from fastnet.populations.training import fit_many
 from fastnet.preprocessing.target import by_row, split_target
+from fastnet.utils.param_validation import check_float, plain
 
 
 def train_together(
@@ -40,7 +41,8 @@ def train_together(
             "checkpoint_every goes with one network: of several, checkpoint keeps those that are "
             "done."
         )
-    fraction, weight = fit.pop("validation_split", 0.0) or 0.0, fit.pop("sample_weight", None)
+    fraction, weight = plain(fit.pop("validation_split", None)), fit.pop("sample_weight", None)
+    fraction = check_float("validation_split", 0.0 if fraction is None else fraction, least=0)
     inputs, names, values = split_target(x, y) if isinstance(x, Frame) else (x, (), y)
     settings: list[dict[str, Any]] = [
         {"seed": network.seed + k, "preprocessor": network.preprocessor} for k in range(count)
@@ -55,7 +57,13 @@ def train_together(
         values = values if names else by_row(values)
         classifies = network.loss_or_own(fit.get("loss")).metric == "accuracy"
         labels = labels_of(values, classifies=classifies)
-        parts = make_folds(len(x), max(2, round(1 / fraction)), seed=network.seed, labels=labels)
+        number = max(2, round(1 / fraction))
+        if number > len(x):
+            raise InputError(
+                f"validation_split={fraction:g} makes {number} parts of the rows, and there are "
+                f"{len(x)} of them: give a larger share."
+            )
+        parts = make_folds(len(x), number, seed=network.seed, labels=labels)
         shared = []
         for train, test in parts[:count]:
             targets = y if names else values[test]

@@ -128,6 +128,17 @@ def test_answers_of_several_members_for_a_row_are_those_of_their_mixture() -> No
         assert np.array_equal(ensemble.out_of_fold[test], together.predict_columns(rows))
 
 
-def test_a_part_is_half_of_the_rows_at_most() -> None:
-    with pytest.raises(fn.InputError, match="at most 0.5, got 0.9"):
-        train(PRICE, 2, validation_split=0.9)
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [
+        (0.9, "at most 0.5, got 0.9"),
+        (0.001, "makes 1000 parts of the rows, and there are 250"),
+        (-0.2, "validation_split must be"),
+        ("a", "validation_split must be"),
+        (float("nan"), "validation_split must be"),
+    ],
+)
+@pytest.mark.parametrize("preset", [None, "tabular"])
+def test_odd_parts_are_refused(share: Any, message: str, preset: Any) -> None:
+    with pytest.raises(fn.InputError, match=message):
+        train(PRICE, 2, validation_split=share, preset=preset)

@@ -2,65 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnet.data.frame import Frame
 from fastnet.network import Network
 from fastnet.populations.ensemble import Ensemble
-from fastnet.populations.folds import labels_of, make_folds
+from fastnet.populations.folds import Rows, labels_of, make_folds
+from fastnet.populations.population import Population
+from fastnet.populations.results import Results
 from fastnet.populations.training import fit_many
 from fastnet.preprocessing.target import split_target
 
 
-def train_together(
-    network: Network, x: Any, y: Any, count: int, fit: Mapping[str, Any]
-) -> Ensemble:
-    """Return the ensemble of `count` networks, with seeds from the network's own on.
+@dataclass(frozen=True)
+class Recipe:
+    """How some members of an ensemble are trained.
+
+    Attributes
+    ----------
+    network : Network
+        Their template, with the preprocessor that they share.
+    fit : dict
+        Arguments of `Network.fit`.
+    """
+
+    network: Network
+    fit: Mapping[str, Any]
+
+
+def train_together(recipes: Sequence[Recipe], x: Any, y: Any, count: int) -> Ensemble:
+    """Return the ensemble of `count` networks: the recipes take turns, and seeds count up.
 
     Where a fraction of the rows is held back to choose the best epoch, each member holds back
     another one: member k the part k of so many parts, which have the same share of each class.
 
     Parameters
     ----------
-    network : Network
-        The template of all members, with the preprocessor that they share.
+    recipes : sequence of Recipe
     x : Frame or (N, I)
     y : list of str, or (N,) or (N, T)
         The names of target columns in x, or targets.
-    fit : dict
-        Arguments of `Network.fit`.
     """
-    fit = dict(fit)
-    fraction, weight = fit.pop("validation_split", 0.0) or 0.0, fit.pop("sample_weight", None)
     inputs, names, values = split_target(x, y) if isinstance(x, Frame) else (x, (), y)
-    settings: list[dict[str, Any]] = [
-        {"seed": network.seed + k, "preprocessor": network.preprocessor} for k in range(count)
-    ]
-    held: list[NDArray[np.int64]] = []
-    if fraction:
-        values = np.asarray(values) if isinstance(values, list | tuple) else values
-        classifies = network.loss_or_own(fit.get("loss")).metric == "accuracy"
-        labels = labels_of(values, classifies=classifies)
-        parts = make_folds(len(x), max(2, round(1 / fraction)), seed=network.seed, labels=labels)
-        for k, one in enumerate(settings):
-            train, test = parts[k % len(parts)]
-            held.append(test)
-            targets = y if names else values[test]
-            weights = () if weight is None else (np.asarray(weight)[test],)
-            one |= {"rows": train, "validation_data": (x[test], targets, *weights)}
-    members = fit_many(network, x, y, settings=settings, sample_weight=weight, **fit)
-    for member in members:
-        member.target_axes = 2  # columns are answered with columns
+    values = np.asarray(values) if isinstance(values, list | tuple) else values
+    first = recipes[0].network
+    parts = _parts(recipes[0], len(x), values)
+    networks, rows = [first] * count, [dict[str, Any]()] * count
+    for number, recipe in enumerate(recipes):
+        fit = {name: v for name, v in recipe.fit.items() if name != "validation_split"}
+        weight, settings = fit.pop("sample_weight", None), list[dict[str, Any]]()
+        mine = range(number, count, len(recipes))
+        for k in mine:
+            one = {"seed": first.seed + k, "preprocessor": recipe.network.preprocessor}
+            if parts:
+                train, test = parts[k % len(parts)]
+                targets = y if names else values[test]
+                weights = () if weight is None else (np.asarray(weight)[test],)
+                one |= {"rows": train, "validation_data": (x[test], targets, *weights)}
+            settings.append(one)
+        if not settings:
+            continue
+        how: dict[str, Any] = {"settings": settings, "sample_weight": weight, **fit}
+        made = fit_many(recipe.network, x, y, **how)
+        for k, member, row in zip(mine, made, made.results, strict=True):
+            member.target_axes = 2  # columns are answered with columns
+            networks[k], rows[k] = member, dict(row)
+    members = Population(tuple(networks), Results(rows, ("seed",)))
     ensemble = Ensemble(members)
-    if held:
-        sums, counts = np.zeros((len(x), network.outputs)), np.zeros((len(x), 1))
-        for member, test in zip(members, held, strict=True):
+    if parts:
+        sums, counts = np.zeros((len(x), first.outputs)), np.zeros((len(x), 1))
+        for k, member in enumerate(members):
             if member in ensemble.networks:  # else it diverged
+                test = parts[k % len(parts)][1]
                 sums[test] += member.predict_columns(inputs[test])
                 counts[test] += 1
         ensemble.out_of_fold = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
     return ensemble
+
+
+def _parts(recipe: Recipe, count: int, values: Any) -> list[tuple[Rows, Rows]]:
+    """Return the rows to train on and to hold back, one pair after the other; none without."""
+    fraction, network = recipe.fit.get("validation_split", 0.0) or 0.0, recipe.network
+    if not fraction:
+        return []
+    classifies = network.loss_or_own(recipe.fit.get("loss")).metric == "accuracy"
+    labels = labels_of(values, classifies=classifies)
+    return make_folds(count, max(2, round(1 / fraction)), seed=network.seed, labels=labels)

@@ -96,3 +96,34 @@ def test_a_learning_rate_is_that_of_the_default_course() -> None:
         fn.tables.train(TABLE, PRICE, optimizer="adam", learning_rate=0.1)
     with pytest.raises(fn.InputError, match="n_estimators"):
         fn.tables.train(TABLE, PRICE, n_estimators=0)
+
+
+def test_the_best_preset_is_an_ensemble_of_two_recipes() -> None:
+    ensemble = fn.tables.train(TABLE, LABEL, preset="tabular-best", epochs=2)
+    assert [net.seed for net in ensemble] == [*range(6)]
+    kinds = [getattr(net.preprocessor, "numeric_embedding", None) for net in ensemble]
+    assert kinds == [None, "piecewise"] * 3
+    assert ensemble.out_of_fold is not None
+    assert np.isfinite(ensemble.out_of_fold).all()
+    held = make_folds(ROWS, 5, labels=LABEL)[1][1]
+    out = {name: values[held] for name, values in TABLE.items()}
+    assert np.array_equal(ensemble.out_of_fold[held], ensemble[1].predict_columns(out))
+    three = fn.tables.train(TABLE, LABEL, preset="tabular-best", n_estimators=3, epochs=2)
+    assert np.array_equal(three[2].parameters, ensemble[2].parameters)
+    assert np.array_equal(
+        three.predict(TABLE), np.mean([n.predict(TABLE) for n in three], 0, "f8").astype("f4")
+    )
+
+
+def test_the_piecewise_preset_has_dropout_and_decay() -> None:
+    net = fn.tables.train(TABLE, PRICE, preset="tabular-piecewise", epochs=2)
+    assert [type(layer).__name__ for layer in net.layers] == [
+        "Dense", *["Dense", "Dropout"] * 3, "Dense"
+    ]  # fmt: skip
+    assert net.optimizer_state.optimizer.weight_decay == 0.32
+    own = fn.tables.train(
+        TABLE, PRICE, preset="tabular-piecewise", epochs=2, numeric_embedding="periodic"
+    )
+    assert own.preprocessor.numeric_embedding == "periodic"
+    with pytest.raises(fn.InputError, match="unknown preset 'tabular-bst'"):
+        fn.tables.train(TABLE, PRICE, preset="tabular-bst")

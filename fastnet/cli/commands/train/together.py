@@ -12,7 +12,7 @@ from fastnet.cli import output
 from fastnet.cli.commands.train.build import Training, fit_options
 from fastnet.cli.commands.train.data import TrainingData
 from fastnet.cli.commands.train.settings import Settings
-from fastnet.populations.together import train_together
+from fastnet.populations.together import Recipe, train_together
 
 _ONE_NETWORK_ONLY: Final[dict[str, Callable[[Settings], object]]] = {
     "--checkpoint": lambda settings: settings.training.checkpoint,
@@ -34,8 +34,8 @@ def together(settings: Settings, data: TrainingData, made: Training) -> None:
     """Train and save an ensemble; write its scores on rows that its members were not trained on."""
     count = settings.training.n_estimators
     assert count is not None
-    how = fit_options(settings, data, made)
-    ensemble = train_together(made.network, data.x, data.y, count, how)
+    recipes = [Recipe(made.network, fit_options(settings, data, made))]
+    ensemble = train_together(recipes, data.x, data.y, count)
     ensemble.save(settings.output.out)
     outputs = ensemble.out_of_fold
     if outputs is not None:

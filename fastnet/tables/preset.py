@@ -254,6 +254,11 @@ def get(name: PresetName | Preset) -> Preset:
     """Return the preset of that name."""
     if isinstance(name, Preset):
         return name
+    if isinstance(name, str) and name in TOGETHER:
+        raise InputError(
+            f"the preset {name!r} is an ensemble of networks: fastnet.tables.train and the command "
+            f"fastnet train take it. One network is preset={' or '.join(map(repr, PRESETS))}."
+        )
     if not isinstance(name, str) or name not in PRESETS:
         raise InputError(f"unknown preset {name!r}{suggest(name, PRESETS)}")
     return PRESETS[name]

@@ -21,9 +21,10 @@ def numerals(values: NDArray[Any]) -> list[str]:
     return [_WORDS.get(text, f"{text}{suffix}") for text in texts]
 
 
-def numbers(declaration: str, values: NDArray[Any]) -> str:
+def numbers(declaration: str, values: NDArray[Any], attribute: str = "") -> str:
     """Return the definition of an array of numbers."""
-    return f"static const {declaration}[{values.size}] = {{\n{wrapped(numerals(values))}}};\n"
+    name = f"static const {declaration}[{values.size}]{f' {attribute}' if attribute else ''}"
+    return f"{name} = {{\n{wrapped(numerals(values))}}};\n"
 
 
 def texts(name: str, values: Sequence[str]) -> str:

@@ -9,36 +9,19 @@ enter it as literals of ASCII characters and escapes only.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from fastnet._version import version
-from fastnet.export.c import templates
+from fastnet.export.c import forward, templates
 from fastnet.export.c.literals import numbers, texts
 from fastnet.export.c.names import filled, prefix_of
 from fastnet.export.c.tables import RowStruct
-from fastnet.export.columns import scaling_of, table_of
-from fastnet.export.steps import (
-    Add,
-    Affine,
-    Normalize,
-    Scale,
-    Step,
-    activations_of,
-    shown,
-    steps_of,
-)
+from fastnet.export.columns import table_of
+from fastnet.export.steps import shown, steps_of
 from fastnet.network import Network
 from fastnet.nn.losses import GaussianNLL
-
-_STEPS: Final[dict[type[Step], str]] = {
-    Affine: templates.AFFINE,
-    Scale: templates.SCALE,
-    Normalize: templates.NORMALIZE,
-    Add: templates.ADD,
-}
 
 _ABOUT_TABLES: Final = (
     "NAME_encode(row, x) writes x for the row of a table. A number that is NAN is missing, and",
@@ -67,11 +50,8 @@ def content(network: Network, name: str) -> bytes:
         *(["void NAME_deviations(REAL *y);"] if deviations else []),
     ]
 
-    # Definitions: of the functions for the kinds of steps and activations that there are.
-    functions = [_STEPS[kind] for kind in dict.fromkeys(map(type, steps))]
-    for activation in activations_of(steps):
-        functions += [text for text in templates.ACTIVATIONS[activation] if text not in functions]
-    defined = [*functions, _weights(network, steps), _predict(network, steps), templates.ROWS]
+    # Definitions.
+    defined = forward.definitions(network, steps)
     if labels:
         defined.append(templates.CLASS)
     if deviations:
@@ -133,58 +113,3 @@ def _opening(
         lines.append("variances, into standard deviations.")
     lines.append("Nothing is allocated, and several threads may call these functions at once.")
     return "/* " + "\n * ".join(lines).replace(" \n", "\n") + "\n */\n"
-
-
-def _weights(network: Network, steps: Sequence[Step]) -> str:
-    """Return the definitions of all constants."""
-    lines = []
-    scaling = scaling_of(network)
-    if scaling is not None:
-        pairs = zip(("mean", "scale"), scaling, strict=True)
-        lines += [numbers(f"double input_{part}", values) for part, values in pairs]
-    for index, step in enumerate(steps):
-        for part, values in step.tensors.items():
-            lines.append(numbers(f"REAL {part}{index}", values))
-    return "\n".join(lines)
-
-
-def _predict(network: Network, steps: Sequence[Step]) -> str:
-    """Return the function for one row: a line for each step, between two buffers."""
-    lines, widths, source = [], {}, "x"
-    buffers = ["first", "second"]
-    # What a residual connection reads later has memory of its own.
-    kept = {step.skip: f"kept{step.skip}" for step in steps if isinstance(step, Add)}
-    if -1 in kept:
-        kept[-1] = "x" if scaling_of(network) is None else "kept"
-    if scaling_of(network) is not None:
-        # In double: a large mean would cost single precision its digits.
-        scaled = kept.get(-1, "first")
-        lines.append(
-            f"for (size_t i = 0; i < {network.inputs}; i++) "
-            f"{scaled}[i] = (REAL)(((double)x[i] - input_mean[i]) / input_scale[i]);"
-        )
-        widths[scaled], source = network.inputs, scaled
-    lines.append(f"for (size_t i = 0; i < {network.inputs}; i++) gap += {source}[i] - {source}[i];")
-    for index, step in enumerate(steps):
-        # The last step writes y; the others write the buffer that the one before did not.
-        width = step.width
-        into = "y" if index == len(steps) - 1 else kept.get(index, buffers[source == "first"])
-        if into != "y":
-            widths[into] = max(width, widths.get(into, 0))
-        if isinstance(step, Affine):
-            lines.append(f"affine({source}, {len(step.w)}, w{index}, b{index}, {into}, {width});")
-        elif isinstance(step, Scale):
-            lines.append(f"scale({source}, w{index}, b{index}, {into}, {width});")
-        elif isinstance(step, Add):
-            lines.append(f"add({source}, {kept[step.skip]}, {into}, {width});")
-        else:
-            epsilon = f"(REAL){step.epsilon!r}"
-            lines.append(f"normalize({source}, w{index}, b{index}, {epsilon}, {into}, {width});")
-        if step.activation != "identity":
-            lines.append(f"apply_{step.activation}({into}, {width});")
-        source = into
-    lines.append(f"for (size_t o = 0; o < {network.outputs}; o++) y[o] += gap;")
-    declared = ["REAL gap = 0; /* NAN if an input is not finite: there is no answer to it. */"]
-    declared += [f"REAL {name}[{width}];" for name, width in widths.items()]
-    body = "".join(f"  {line}\n" for line in (*declared, *lines))
-    return f"void NAME_predict(const REAL *x, REAL *y) {{\n{body}}}\n"

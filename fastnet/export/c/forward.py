@@ -1,0 +1,95 @@
+"""The functions of an exported C file that predict one row and many, and the weights they use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from fastnet.export.c import products, templates
+from fastnet.export.c.literals import numbers
+from fastnet.export.columns import scaling_of
+from fastnet.export.steps import Add, Affine, Normalize, Scale, Step, activations_of
+from fastnet.network import Network
+
+_STEPS: Final[dict[type[Step], str]] = {
+    Scale: templates.SCALE,
+    Normalize: templates.NORMALIZE,
+    Add: templates.ADD,
+}
+
+_STANDARDISED: Final = """\
+void NAME_predict(const REAL *x, REAL *y) {
+  REAL scaled[NAME_INPUTS];
+  size_t i;
+  /* In double: a large mean would cost single precision its digits. */
+  for (i = 0; i < NAME_INPUTS; i++) {
+    scaled[i] = (REAL)(((double)x[i] - input_mean[i]) / input_scale[i]);
+  }
+  answer(scaled, y);
+}
+"""
+
+
+def definitions(network: Network, steps: Sequence[Step]) -> list[str]:
+    """Return functions and constants, for `fastnet.export.c.names.filled`.
+
+    ``answer(x, y)`` takes inputs that are standardised already.
+    """
+    functions = [products.functions()]
+    functions += [_STEPS[kind] for kind in dict.fromkeys(map(type, steps)) if kind in _STEPS]
+    for activation in activations_of(steps):
+        functions += [text for text in templates.ACTIVATIONS[activation] if text not in functions]
+    plain = "void NAME_predict(const REAL *x, REAL *y) {\n  answer(x, y);\n}\n"
+    predict = plain if scaling_of(network) is None else _STANDARDISED
+    return [*functions, _weights(network, steps), _answer(network, steps), predict, templates.ROWS]
+
+
+def _weights(network: Network, steps: Sequence[Step]) -> str:
+    """Return the definitions of all constants."""
+    lines = []
+    scaling = scaling_of(network)
+    if scaling is not None:
+        pairs = zip(("mean", "scale"), scaling, strict=True)
+        lines += [numbers(f"double input_{part}", values) for part, values in pairs]
+    for index, step in enumerate(steps):
+        for part, values in step.tensors.items():
+            if isinstance(step, Affine):
+                missing = products.stride(step.width, network.dtype) - step.width
+                values = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
+            lines.append(numbers(f"REAL {part}{index}", values, "ALIGNED"))
+    return "\n".join(lines)
+
+
+def _answer(network: Network, steps: Sequence[Step]) -> str:
+    """Return the function for one row: a line for each step, between two buffers."""
+    lines: list[str] = []
+    lengths: dict[str, int] = {}
+    source, buffers = "x", ("first", "second")
+    # What a residual connection reads later has memory of its own.
+    kept = {step.skip: f"kept{step.skip}" for step in steps if isinstance(step, Add)} | {-1: "x"}
+    for index, step in enumerate(steps):
+        # Each step writes the buffer that the one before did not.
+        into, length = kept.get(index, buffers[source == "first"]), step.width
+        if isinstance(step, Affine):
+            length = products.width(step.width, network.dtype)
+            given = f"{source}, {len(step.w)}, w{index}, b{index}, {into}"
+            stride = products.stride(step.width, network.dtype)
+            lines.append(f"affine({given}, {length}, {stride});")
+        elif isinstance(step, Scale):
+            lines.append(f"scale({source}, w{index}, b{index}, {into}, {length});")
+        elif isinstance(step, Add):
+            lines.append(f"add({source}, {kept[step.skip]}, {into}, {length});")
+        else:
+            epsilon = f"(REAL){step.epsilon!r}"
+            lines.append(f"normalize({source}, w{index}, b{index}, {epsilon}, {into}, {length});")
+        if step.activation != "identity":
+            lines.append(f"apply_{step.activation}({into}, {step.width});")
+        lengths[into] = max(length, lengths.get(into, 0))
+        source = into
+    lines.append(f"for (o = 0; o < {network.outputs}; o++) y[o] = {source}[o] + gap;")
+    declared = [f"REAL {name}[{length}] ALIGNED;" for name, length in lengths.items()]
+    declared += [f"REAL gap = gap_of(x, {network.inputs});", "size_t o;"]
+    body = "".join(f"  {line}\n" for line in (*declared, *lines))
+    return f"static void answer(const REAL *x, REAL *y) {{\n{body}}}\n"

@@ -33,10 +33,10 @@ def texts(name: str, values: Sequence[str]) -> str:
     return f"const char *const {name}[{len(values)}] = {{\n{items}}};\n"
 
 
-def wrapped(items: Iterable[str]) -> str:
+def wrapped(items: Iterable[str], per_line: int = _PER_LINE) -> str:
     """Return items with commas between them, several a line."""
     listed = list(items)
-    parts = (listed[i : i + _PER_LINE] for i in range(0, len(listed), _PER_LINE))
+    parts = (listed[i : i + per_line] for i in range(0, len(listed), per_line))
     return "".join(f"  {', '.join(part)},\n" for part in parts)
 
 

@@ -2,8 +2,9 @@
 
 The file has the weights as constants and functions to predict one row or many; for a network for
 tables, also a struct for a row and a function that encodes it (`fastnet.export.c.tables`). No
-function allocates or keeps state. Under a macro the file is its own header. Texts from the network
-enter it as literals of ASCII characters and escapes only.
+function allocates or keeps state. Under one macro the file is its own header, under another a
+program (`fastnet.export.c.program`). Texts from the network enter it as literals of ASCII
+characters and escapes only.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from fastnet._version import version
-from fastnet.export.c import forward, templates
+from fastnet.export.c import forward, program, templates
 from fastnet.export.c.literals import numbers, texts
 from fastnet.export.c.names import filled, prefix_of
 from fastnet.export.c.tables import RowStruct
@@ -29,6 +30,11 @@ _ABOUT_TABLES: Final = (
     "not in NAME_categories_FIELD, spelled as there, is treated as missing. The result is 0, or k",
     "where the number in field k, from 1, is infinite or too large: then all of x is NAN, and so",
     "is y.",
+)
+
+_ABOUT_PROGRAM: Final = (
+    "Compiled with -DFASTNET_MAIN this file is a program: it reads a header and rows from standard",
+    "input, cells between commas without quotes, and writes predictions to standard output.",
 )
 
 
@@ -67,6 +73,7 @@ def content(network: Network, name: str) -> bytes:
         fill("\n".join([*declared, templates.MIDDLE, *defined])),
         *([] if row is None else [row.definitions()]),
         *(texts(f"{prefix}_{key}", value) for key, value in names.items()),
+        program.definitions(network, row, prefix),
         "#endif\n",
     ]
     return "\n".join(parts).encode("ascii")
@@ -78,7 +85,10 @@ def usage(network: Network, path: Path) -> str:
     calls = f"{prefix}_predict(x, y)"
     if table_of(network) is not None:
         calls = f"{prefix}_encode(&row, x), which takes a table's row as a struct, and {calls}"
-    return f"cc -O3 -c {path}\nIts functions are {calls}; the comment at its top has an example."
+    return (
+        f"cc -O3 -c {path}\nIts functions are {calls}; the comment at its top has an example.\n"
+        f"cc -O3 -DFASTNET_MAIN {path} -lm makes a program that reads rows and writes predictions."
+    )
 
 
 def _opening(
@@ -112,4 +122,5 @@ def _opening(
         lines.append(fill("NAME_deviations(y) turns the second half of y, which are logarithms of"))
         lines.append("variances, into standard deviations.")
     lines.append("Nothing is allocated, and several threads may call these functions at once.")
+    lines += ["", *_ABOUT_PROGRAM]
     return "/* " + "\n * ".join(lines).replace(" \n", "\n") + "\n */\n"

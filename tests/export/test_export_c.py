@@ -94,11 +94,12 @@ int main(void) {
 
 def test_nothing_is_read_or_allocated_but_by_the_program() -> None:
     source = content(for_table({"size": [1.0, 2.0], "kind": ["a", "b"]}), "net").decode("ascii")
-    functions, program = source.split("#ifdef FASTNET_MAIN")
+    functions, program, test = re.split("#ifdef FASTNET_(?:MAIN|SELFTEST)", source)
     assert re.findall(r"\b(main|stdin|getchar|strtod|stdio|stdlib)\b", functions) == []
     assert re.findall(r"\b(malloc|realloc|calloc)\b", source) == []
     assert re.findall(r"#include <(\w+)", functions) == ["stddef", "float", "math", "string"]
     assert re.findall(r"#include <(\w+)", program) == ["stdio", "stdlib"]
+    assert re.findall(r"#include <(\w+)", test) == ["stdio"]
 
 
 # --- what it says of outputs ----------------------------------------------------------------------

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastnet.export.c import products, templates
 from fastnet.export.c.literals import numbers
 from fastnet.export.columns import scaling_of
 from fastnet.export.steps import Add, Affine, Normalize, Scale, Step, activations_of
 from fastnet.network import Network
+from fastnet.nn.losses import GaussianNLL
 
 _STEPS: Final[dict[type[Step], str]] = {
     Scale: templates.SCALE,
@@ -21,10 +23,10 @@ _STEPS: Final[dict[type[Step], str]] = {
 
 _STANDARDISED: Final = """\
 void NAME_predict(const REAL *x, REAL *y) {
-  REAL scaled[NAME_INPUTS];
+  REAL scaled[INPUTS];
   size_t i;
   /* In double: a large mean would cost single precision its digits. */
-  for (i = 0; i < NAME_INPUTS; i++) {
+  for (i = 0; i < INPUTS; i++) {
     scaled[i] = (REAL)(((double)x[i] - input_mean[i]) / input_scale[i]);
   }
   answer(scaled, y);
@@ -41,25 +43,42 @@ def definitions(network: Network, steps: Sequence[Step]) -> list[str]:
     functions += [_STEPS[kind] for kind in dict.fromkeys(map(type, steps)) if kind in _STEPS]
     for activation in activations_of(steps):
         functions += [text for text in templates.ACTIVATIONS[activation] if text not in functions]
-    plain = "void NAME_predict(const REAL *x, REAL *y) {\n  answer(x, y);\n}\n"
-    predict = plain if scaling_of(network) is None else _STANDARDISED
-    return [*functions, _weights(network, steps), _answer(network, steps), predict, templates.ROWS]
+    defined = [
+        numbers(name, values, "" if name.startswith("double input") else "ALIGNED")
+        for name, values in constants(network, steps).items()
+    ]
+    return [*functions, *defined, *prediction(network, steps), templates.ROWS]
 
 
-def _weights(network: Network, steps: Sequence[Step]) -> str:
-    """Return the definitions of all constants."""
-    lines = []
+def constants(network: Network, steps: Sequence[Step]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of numbers that the functions read, by type and name."""
+    made: dict[str, NDArray[Any]] = {}
     scaling = scaling_of(network)
     if scaling is not None:
-        pairs = zip(("mean", "scale"), scaling, strict=True)
-        lines += [numbers(f"double input_{part}", values) for part, values in pairs]
+        made |= zip(("double input_mean", "double input_scale"), scaling, strict=True)
     for index, step in enumerate(steps):
         for part, values in step.tensors.items():
             if isinstance(step, Affine):
                 missing = products.stride(step.width, network.dtype) - step.width
                 values = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
-            lines.append(numbers(f"REAL {part}{index}", values, "ALIGNED"))
-    return "\n".join(lines)
+            made[f"REAL {part}{index}"] = values
+    if has_deviations(network):
+        made["REAL floors"] = network.output_schema.log_variance_floors.astype(network.dtype)
+    return made
+
+
+def has_deviations(network: Network) -> bool:
+    """Return whether outputs are means and logarithms of variances."""
+    classes = network.output_schema.class_names is not None
+    return not classes and isinstance(network.loss, GaussianNLL)
+
+
+def prediction(network: Network, steps: Sequence[Step]) -> list[str]:
+    """Return the functions for one row."""
+    predict = "void NAME_predict(const REAL *x, REAL *y) {\n  answer(x, y);\n}\n"
+    if scaling_of(network) is not None:
+        predict = _STANDARDISED.replace("INPUTS", str(network.inputs))
+    return [_answer(network, steps), predict]
 
 
 def _answer(network: Network, steps: Sequence[Step]) -> str:

@@ -44,7 +44,7 @@ static REAL gap_of(const REAL *x, size_t n) {
 #if FASTNET_VECTORS
   bits found = {0};
   size_t k;
-  for (; i + LANES <= n; i += LANES) {
+  for (; i < n - n % LANES; i += LANES) {
     loose part = *(const loose *)(x + i);
     found |= (bits)(part - part);
   }
@@ -56,9 +56,9 @@ static REAL gap_of(const REAL *x, size_t n) {
 """
 
 _PLAIN: Final = """\
-  size_t i, o;
+  size_t fours = inputs - inputs % 4, i, o;
   for (o = 0; o < outputs; o++) y[o] = b[o];
-  for (i = 0; i + 4 <= inputs; i += 4, w += 4 * stride) {
+  for (i = 0; i < fours; i += 4, w += 4 * stride) {
     const REAL *second = w + stride, *third = second + stride, *fourth = third + stride;
     REAL p = x[i], q = x[i + 1], r = x[i + 2], s = x[i + 3];
     for (o = 0; o < outputs; o++) {
@@ -108,7 +108,7 @@ static void affine(const REAL *restrict x, size_t inputs, const REAL *restrict w
                    const REAL *restrict b, REAL *restrict y, size_t outputs, size_t stride) {{
 #if FASTNET_VECTORS
   const REAL *u;
-  size_t i, o = 0;
+  size_t fours = inputs - inputs % 4, i, o = 0;
 {"".join(blocks)}#else
 {_PLAIN}#endif
 }}
@@ -140,7 +140,7 @@ def _block(kind: str, lanes: str, columns: int, parts: int) -> str:
         sums = [f"s{column}0 = {at('b + o', column)}"]
         sums += [f"s{column}{part} = {{0}}" for part in range(1, parts)]
         lines.append(f"  {kind} {', '.join(sums)};")
-    lines.append("  for (i = 0, u = w + o; i + 4 <= inputs; i += 4, u += 4 * stride) {")
+    lines.append("  for (i = 0, u = w + o; i < fours; i += 4, u += 4 * stride) {")
     lines += [*added(4), "  }", "  for (; i < inputs; i++, u += stride) {", *added(1), "  }"]
     for column in range(columns):
         total = " + ".join(f"s{column}{part}" for part in range(parts))

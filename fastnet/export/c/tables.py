@@ -15,7 +15,8 @@ import numpy as np
 
 from fastnet.export.c.literals import numbers, numerals, texts
 from fastnet.export.c.names import fields_of, real
-from fastnet.export.columns import LARGEST_SCALED, InputColumn, InputTable
+from fastnet.export.columns import LARGEST_SCALED, InputColumn, InputTable, table_of
+from fastnet.network import Network
 from fastnet.preprocessing.scaling import SMOOTH_CLIP, Scaling
 
 _NO_FAST_MATH: Final = """\
@@ -134,6 +135,12 @@ static void embed(double x, double z, const double *ends, const double *steps, R
 """
 
 _EMBED: Final = {"periodic": _PERIODIC, "piecewise": _PIECEWISE}
+
+
+def row_of(network: Network, prefix: str) -> RowStruct | None:
+    """Return the struct of the rows of a network's tables; None if it takes plain inputs."""
+    table = table_of(network)
+    return None if table is None else RowStruct.of(table, prefix, network.dtype)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,10 +81,43 @@ def prediction(network: Network, steps: Sequence[Step]) -> list[str]:
     return [_answer(network, steps), predict]
 
 
+class Lines(NamedTuple):
+    """The statements that take a row through the steps.
+
+    Attributes
+    ----------
+    declared : list of str
+        The buffers, ``gap`` and the counter ``o``.
+    body : list of str
+    source : str
+        The buffer that has the outputs at the end, to which ``gap`` is not added yet.
+    """
+
+    declared: list[str]
+    body: list[str]
+    source: str
+
+
 def _answer(network: Network, steps: Sequence[Step]) -> str:
-    """Return the function for one row: a line for each step, between two buffers."""
+    """Return the function for one row whose inputs are standardised."""
+    declared, body, source = statements(network, steps)
+    body.append(f"for (o = 0; o < {network.outputs}; o++) y[o] = {source}[o] + gap;")
+    text = "".join(f"  {line}\n" for line in (*declared, *body))
+    return f"static void answer(const REAL *x, REAL *y) {{\n{text}}}\n"
+
+
+def statements(network: Network, steps: Sequence[Step], *, slopes: bool = False) -> Lines:
+    """Return a statement for each step, which goes from one of two buffers to the other.
+
+    Parameters
+    ----------
+    slopes : bool
+        Whether ``slopes<k>`` gets the derivatives of the activation of step k (the outputs, for
+        softmax), and ``unit<k>`` and ``factor<k>`` what a normalisation computes.
+    """
     lines: list[str] = []
     lengths: dict[str, int] = {}
+    factors: list[str] = []
     source, buffers = "x", ("first", "second")
     # What a residual connection reads later has memory of its own.
     kept = {step.skip: f"kept{step.skip}" for step in steps if isinstance(step, Add)} | {-1: "x"}
@@ -102,13 +135,24 @@ def _answer(network: Network, steps: Sequence[Step]) -> str:
             lines.append(f"add({source}, {kept[step.skip]}, {into}, {length});")
         else:
             epsilon = f"(REAL){step.epsilon!r}"
+            if slopes:
+                factors.append(f"REAL factor{index};")
+                lengths[f"unit{index}"] = length
+                unit = f"unit({source}, {epsilon}, unit{index}, {length})"
+                lines.append(f"factor{index} = {unit};")
             lines.append(f"normalize({source}, w{index}, b{index}, {epsilon}, {into}, {length});")
         if step.activation != "identity":
-            lines.append(f"apply_{step.activation}({into}, {step.width});")
+            called = [f"apply_{step.activation}({into}, {step.width});"]
+            if slopes:
+                lengths[f"slopes{index}"] = step.width
+                if step.activation == "softmax":
+                    called.append(f"memcpy(slopes{index}, {into}, sizeof slopes{index});")
+                else:
+                    given = f"{into}, slopes{index}, {step.width}"
+                    called.insert(0, f"slopes_{step.activation}({given});")
+            lines += called
         lengths[into] = max(length, lengths.get(into, 0))
         source = into
-    lines.append(f"for (o = 0; o < {network.outputs}; o++) y[o] = {source}[o] + gap;")
     declared = [f"REAL {name}[{length}] ALIGNED;" for name, length in lengths.items()]
-    declared += [f"REAL gap = gap_of(x, {network.inputs});", "size_t o;"]
-    body = "".join(f"  {line}\n" for line in (*declared, *lines))
-    return f"static void answer(const REAL *x, REAL *y) {{\n{body}}}\n"
+    declared += [*factors, f"REAL gap = gap_of(x, {network.inputs});", "size_t o;"]
+    return Lines(declared, lines, source)

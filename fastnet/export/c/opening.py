@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from fastnet._version import version
+from fastnet.export.c import jacobian as derivatives
 from fastnet.export.c.forward import has_deviations
 from fastnet.export.c.memory import memory_of
 from fastnet.export.c.names import filled, prefix_of
@@ -30,10 +31,16 @@ _ABOUT_PROGRAMS: Final = (
 )
 
 
-def opening(network: Network, steps: Sequence[Step], row: RowStruct | None, name: str) -> str:
+def opening(
+    network: Network, steps: Sequence[Step], row: RowStruct | None, name: str, *, jacobian: bool
+) -> str:
     """Return the comment that says what the file is and how it is used, with an example."""
     fill = partial(filled, prefix=prefix_of(name), dtype=network.dtype)
-    classes, memory = network.output_schema.class_names, memory_of(network, steps, row)
+    classes, memory = (
+        network.output_schema.class_names,
+        memory_of(network, steps, row, jacobian=jacobian),
+    )
+    of = "jacobian" if jacobian else "predict"
     path = re.sub(r"[^A-Za-z0-9_. -]", "_", name)
     lines = [
         f"A neural network, exported by fastnet {version}: C99, needs the standard library only.",
@@ -60,13 +67,12 @@ def opening(network: Network, steps: Sequence[Step], row: RowStruct | None, name
     if has_deviations(network):
         lines.append(fill("NAME_deviations(y) turns the second half of y, which are logarithms of"))
         lines.append("variances, into standard deviations.")
+    lines += map(fill, derivatives.ABOUT) if jacobian else []
     lines.append("Nothing is allocated, and several threads may call these functions at once.")
     lines += [
         "",
         f"Constant numbers: {memory.constants:,} bytes, with the zeros that end rows of weights.",
-        fill(
-            f"Stack: {memory.stack:,} bytes of arrays in NAME_predict, and what the compiler adds."
-        ),
+        fill(f"Stack: {memory.stack:,} bytes of arrays in NAME_{of}, and what the compiler adds."),
         f'Code: as the compiler makes it; "size {path}.o" says how much.',
         "",
         *_ABOUT_PROGRAMS,

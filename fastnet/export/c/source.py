@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from fastnet.export.c import forward, program, selftest, templates
+from fastnet.export.c import jacobian as derivatives
 from fastnet.export.c.literals import texts
 from fastnet.export.c.memory import memory_of
 from fastnet.export.c.names import filled, prefix_of
@@ -23,7 +24,7 @@ from fastnet.export.steps import steps_of
 from fastnet.network import Network
 
 
-def content(network: Network, name: str) -> bytes:
+def content(network: Network, name: str, *, jacobian: bool = False) -> bytes:
     """Return the source, whose public names begin with `name` made fit for C, in ASCII."""
     steps, prefix = steps_of(network), prefix_of(name)
     fill = partial(filled, prefix=prefix, dtype=network.dtype)
@@ -39,10 +40,13 @@ def content(network: Network, name: str) -> bytes:
         *(f"extern const char *const NAME_{key}[{len(value)}];" for key, value in names.items()),
         *(["size_t NAME_class(const REAL *y);"] if labels else []),
         *(["void NAME_deviations(REAL *y);"] if deviations else []),
+        *([derivatives.DECLARED] if jacobian else []),
     ]
 
     # Definitions.
     defined = forward.definitions(network, steps)
+    if jacobian:
+        defined += derivatives.definitions(network, steps)
     if labels:
         defined.append(templates.CLASS)
     if deviations:
@@ -51,7 +55,7 @@ def content(network: Network, name: str) -> bytes:
     # What has texts of the network in it is no template, and is not filled.
     sizes = f"#define NAME_INPUTS {network.inputs}\n#define NAME_OUTPUTS {network.outputs}\n"
     parts = [
-        opening(network, steps, row, name),
+        opening(network, steps, row, name, jacobian=jacobian),
         fill(f"{templates.BEGIN}{sizes}"),
         *([] if row is None else [row.declarations()]),
         fill("\n".join([*declared, templates.MIDDLE, *defined])),
@@ -64,13 +68,16 @@ def content(network: Network, name: str) -> bytes:
     return "\n".join(parts).encode("ascii")
 
 
-def usage(network: Network, path: Path) -> str:
+def usage(network: Network, path: Path, *, jacobian: bool = False) -> str:
     """Return how the file is compiled and called."""
     prefix = prefix_of(path.stem)
     calls = f"{prefix}_predict(x, y)"
     if table_of(network) is not None:
         calls = f"{prefix}_encode(&row, x), which takes a table's row as a struct, and {calls}"
-    memory = memory_of(network, steps_of(network), row_of(network, prefix))
+    if jacobian:
+        calls = f"{calls}; and {prefix}_jacobian(x, y, dy)"
+    steps, row = steps_of(network), row_of(network, prefix)
+    memory = memory_of(network, steps, row, jacobian=jacobian)
     return (
         f"cc -O3 -c {path}\nIts functions are {calls}; the comment at its top has an example.\n"
         f"It has {memory.constants:,} bytes of constant numbers, and needs {memory.stack:,} bytes "

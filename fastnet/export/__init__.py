@@ -2,7 +2,7 @@
 
 Each format is a row of `FORMATS` and names the module of its writer, which has two functions:
 ``content(network, name)`` returns the bytes of a file called `name` without its ending, and
-``usage(network, path)`` returns a text on how to use that file.
+``usage(network, path)`` returns a text on how to use that file. That for C has ``jacobian=`` too.
 
 The file of a network that was trained on a table encodes tables as the network does. In Python,
 ``predict(encode(table))`` takes the table itself. In C, ``encode`` takes a struct with a field for
@@ -52,7 +52,9 @@ FORMATS: Final = {
 }
 
 
-def export(network: Network, path: str | PathLike[str], *, to: ExportName) -> None:
+def export(
+    network: Network, path: str | PathLike[str], *, to: ExportName, jacobian: bool = False
+) -> None:
     """Write `network` to `path` in another format, replacing an existing file in one step.
 
     The file includes the network's preprocessor; only "torch" leaves out that of a table. Its
@@ -61,24 +63,36 @@ def export(network: Network, path: str | PathLike[str], *, to: ExportName) -> No
     Parameters
     ----------
     to : {"c", "numpy", "onnx", "torch"}
+    jacobian : bool, default False
+        C: whether there is a function for the derivatives of all outputs by all inputs of a row,
+        which are those of ``network.jacobian_one``.
 
     Raises
     ------
     InputError
-        There is no such format.
+        There is no such format, or it has no derivatives.
     FastNetError
         The format needs a package that is not installed.
     ModelFileError
         The file cannot be written.
     """
-    content: bytes = _writer(to).content(network, Path(path).stem)
+    content: bytes = _writer(to).content(network, Path(path).stem, **_options(to, jacobian))
     write_atomically(Path(path), content)
 
 
-def usage(network: Network, path: str | PathLike[str], *, to: ExportName) -> str:
+def usage(
+    network: Network, path: str | PathLike[str], *, to: ExportName, jacobian: bool = False
+) -> str:
     """Return some lines on how to use the file that `export` wrote."""
-    text: str = _writer(to).usage(network, Path(path))
+    text: str = _writer(to).usage(network, Path(path), **_options(to, jacobian))
     return text
+
+
+def _options(to: ExportName, jacobian: bool) -> dict[str, bool]:
+    """Return the options of a writer; refuse those that it does not have."""
+    if jacobian and to != "c":
+        raise InputError(f"jacobian goes with the format c, and not with {to}: leave it out.")
+    return {"jacobian": True} if jacobian else {}
 
 
 def _writer(to: ExportName) -> Any:

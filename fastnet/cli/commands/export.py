@@ -18,6 +18,7 @@ from fastnet.utils.names import ExportName
     cls=options.Command,
     epilog=options.examples(
         "fastnet export model.safetensors --to c --out model.c",
+        "fastnet export model.safetensors --to c --jacobian",
         "fastnet export model.safetensors --to onnx",
     ),
 )
@@ -36,7 +37,13 @@ from fastnet.utils.names import ExportName
     show_default="the model's name with the format's ending",
     help="The file to write; an existing one is replaced.",
 )
-def command(model: str, to: ExportName, out: Path | None) -> None:
+@options.option(
+    "--jacobian",
+    is_flag=True,
+    default=False,
+    help="C: add a function for the derivatives of all outputs by all inputs of a row.",
+)
+def command(model: str, to: ExportName, out: Path | None, jacobian: bool) -> None:
     """Write a MODEL in a form that runs without fastnet.
 
     The file has the weights and the preprocessing of inputs, and the names of columns and classes
@@ -45,6 +52,8 @@ def command(model: str, to: ExportName, out: Path | None) -> None:
     NaN for a missing value), and a PyTorch module the array that net.preprocessor.transform(table)
     returns. The command prints how to use the file.
     """
+    if jacobian and to != "c":
+        raise click.UsageError(f"--jacobian goes with --to c, and not with --to {to}.")
     network = load(model, backend="numpy")
     if out is None:
         out = Path(Path(model).name).with_suffix(FORMATS[to].suffix)
@@ -52,6 +61,6 @@ def command(model: str, to: ExportName, out: Path | None) -> None:
     output.require_ending("--out", out, FORMATS[to].ending)
     if out.exists() and not out.is_file():
         raise InputError(f"--out: {out} is not a file; name one.")
-    export(network, out, to=to)
+    export(network, out, to=to, jacobian=jacobian)
     click.echo(f"{output.printable(out)}: {output.size(out.stat().st_size)}")
-    click.echo(usage(network, out, to=to))
+    click.echo(usage(network, out, to=to, jacobian=jacobian))

@@ -59,6 +59,11 @@ def read(folder: Path, name: str) -> bytes | None:
     return code
 
 
+def has(folder: Path, name: str) -> bool:
+    """Return whether there is an entry of that name, whole or not."""
+    return (folder / f"{name}.nbi").is_file()
+
+
 def write(folder: Path, name: str, code: bytes, facts: dict[str, Any]) -> None:
     """Write an entry, with `facts` for whoever looks into its index; drop entries unused longest.
 

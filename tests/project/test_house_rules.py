@@ -182,7 +182,6 @@ RULES = [
         importing("pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"),
         PRODUCT,
         ("fastnet/serialization/model_file.py", "import pickle\n"),
-        ("kernels/cpu/disk_cache.py",),  # the user's own, after a look at owner, mode and checksum
     ),
     Rule(
         "numpy is never allowed to unpickle",

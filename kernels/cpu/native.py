@@ -1,0 +1,279 @@
+"""Machine code of kernels: found on disk, else compiled and kept; loaded and called without Numba.
+
+To import Numba and to load what its own cache holds takes several times as long as a short
+training. So what is kept is the machine code alone: a process that finds it needs LLVM's loader and
+no compiler. A process that compiles loads its code in the same way, so the bits are the same.
+
+The code is kept in a private folder of the user's cache. A fault (no home, read-only or full disk,
+damaged file, a file of somebody else) costs a compilation and one warning.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import llvmlite
+import llvmlite.binding as llvm
+import numpy as np
+
+from fastnet.kernels import code_files
+from fastnet.kernels.cache_dir import kernel_cache
+
+ENTRIES: Final = {
+    "run": "fastnet.kernels.cpu.epoch",
+    "blocked": "fastnet.kernels.cpu.blocks",
+}
+"""The module of each kernel that Python or another kernel calls; it is imported to compile it."""
+
+_NAMES: Final = ("fastnet_kernel", "fastnet_kernel_for_python")
+"""The C functions that the code of a kernel has; see ``jit.object_code``."""
+
+_SETTINGS: Final = (
+    "OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DISABLE_INTEL_SVML",
+    "DEBUGINFO", "EXTEND_VARIABLE_LIFETIMES", "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS",
+    "CPU_NAME", "CPU_FEATURES",
+)  # fmt: skip
+"""The variables ``NUMBA_...`` that code depends on."""
+
+
+class CacheWarning(UserWarning):
+    """The kernel cache cannot be used; kernels are compiled anew."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that is loaded, for one dtype.
+
+    Attributes
+    ----------
+    call : callable
+        Takes the kernel's integers and releases the GIL.
+    address : int
+        The C function of the same integers, for other machine code.
+    """
+
+    call: Callable[..., int]
+    address: int
+
+
+class MethodDefinition(ctypes.Structure):
+    """CPython's ``PyMethodDef``."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+METH_FASTCALL: Final = 0x80
+
+
+def kernel(name: str, dtype: Any) -> Kernel:
+    """Return the kernel of `ENTRIES` for a dtype: loaded already, kept on disk, or compiled now."""
+    key = name, np.dtype(dtype).name
+    if key not in _loaded:
+        with _one_at_a_time:
+            if key not in _loaded:
+                _loaded[key] = _read(*key) or _compile(*key)
+    return _loaded[key]
+
+
+def is_kept(name: str, dtype: Any) -> bool:
+    """Return whether this machine has the code of a kernel, so that nothing compiles it."""
+    try:
+        entry, _ = _entry(name, np.dtype(dtype).name)
+        return code_files.has(kernel_cache(), entry)
+    except Exception:
+        return False
+
+
+_loaded: dict[tuple[str, str], Kernel] = {}
+_one_at_a_time = threading.Lock()
+
+
+def _read(name: str, dtype: str) -> Kernel | None:
+    """Load a kernel from the cache; return None if it must be compiled."""
+    try:
+        entry, _ = _entry(name, dtype)
+        content = code_files.read(kernel_cache(), entry)
+        return None if content is None else _load(name, content)
+    except Exception as error:
+        _warn_once(error)
+        return None
+
+
+def _compile(name: str, dtype: str) -> Kernel:
+    """Compile a kernel, keep its code, and load it."""
+    from fastnet.kernels.cpu import jit
+
+    _say("fastnet: compiling the CPU kernels, once on this machine ... ")
+    started = time.perf_counter()
+    function = getattr(importlib.import_module(ENTRIES[name]), name)
+    code, outside = jit.object_code(function, dtype, _NAMES)
+    content = " ".join(outside).encode() + b"\n" + code
+    _say(f"done in {time.perf_counter() - started:.1f} s\n")
+    if not jit.has_own_settings():
+        try:
+            entry, facts = _entry(name, dtype)
+            code_files.write(kernel_cache(), entry, content, facts)
+        except Exception as error:
+            # On Windows another process may hold the file open at this moment.
+            if not (os.name == "nt" and isinstance(error, PermissionError)):
+                _warn_once(error)
+    return _load(name, content)
+
+
+def _load(name: str, content: bytes) -> Kernel:
+    """Load machine code: a line with the names that it needs of this process, then the object.
+
+    Raises
+    ------
+    ValueError
+        This process has no function of such a name.
+    """
+    needed, _, code = content.partition(b"\n")
+    for symbol in needed.decode().split():
+        llvm.add_symbol(symbol, _address_of(symbol))
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    address, for_python = map(engine.get_function_address, _NAMES)
+    definition = MethodDefinition(name.encode(), for_python, METH_FASTCALL, None)
+    _for_ever.append((engine, definition))
+    make = ctypes.pythonapi.PyCFunction_NewEx
+    make.restype = ctypes.py_object
+    make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+    return Kernel(make(ctypes.addressof(definition), RuntimeError, None), address)
+
+
+_for_ever: list[Any] = []
+"""What callables point to: a kernel stays loaded as long as the process lives."""
+
+
+def _machine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return target.create_target_machine(codemodel="jitdefault", jit=True)
+
+
+def _address_of(symbol: str) -> int:
+    """Return the address of a function of CPython or of the C library."""
+    try:
+        function = getattr(ctypes.pythonapi, symbol)
+    except AttributeError:
+        raise ValueError(f"this process has no function {symbol}") from None
+    return int(ctypes.cast(function, ctypes.c_void_p).value or 0)
+
+
+# --- entries of the cache -------------------------------------------------------------------------
+
+
+def _entry(name: str, dtype: str) -> tuple[str, dict[str, Any]]:
+    """Return the name of an entry, and all that its code depends on.
+
+    Folders and times of files are not among it: two installations of the same version share an
+    entry, and two versions have two.
+    """
+    module = importlib.util.find_spec(ENTRIES[name])
+    assert module is not None and module.origin is not None
+    facts = {
+        "kernel": name,
+        "dtype": dtype,
+        "source": _digest_of(Path(module.origin)),
+        "machine": [
+            llvm.get_process_triple(),
+            llvm.get_host_cpu_name(),
+            llvm.get_host_cpu_features().flatten(),
+        ],
+        "python": sys.version,
+        "numba": _version_of_numba(),
+        "llvmlite": llvmlite.__version__,
+        "llvm": llvm.llvm_version_info,
+        "numpy": np.__version__,
+        "settings": {name: os.environ.get(f"NUMBA_{name}") for name in _SETTINGS},
+        "settings file": _content_of(Path(".numba_config.yaml")),
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return f"{name}.{dtype}.{digest[:24]}", facts
+
+
+def _version_of_numba() -> str:
+    """Return what says which version of Numba is installed, without importing it.
+
+    Raises
+    ------
+    ImportError
+        There is none.
+    """
+    spec = importlib.util.find_spec("numba")
+    if spec is None:
+        raise ImportError("No module named 'numba'")
+    file = Path(spec.origin or "").with_name("_version.py")
+    if file.is_file():
+        return _content_of(file)
+    return str(importlib.import_module("numba").__version__)  # within an application's file
+
+
+def _content_of(file: Path) -> str:
+    """Return the SHA-256 of a small file, or nothing if there is none."""
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+
+@cache
+def _digest_of(own: Path) -> str:
+    """Return the SHA-256 of the files whose functions a kernel may contain, names included."""
+    if getattr(sys, "frozen", False):  # the sources are within the application's file
+        status = Path(sys.executable).stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for file in dict.fromkeys((here.with_name("abi.py"), *sorted(here.glob("*.py")), own)):
+        content = file.read_bytes()
+        digest.update(f"{file.name} {len(content)} ".encode() + content)
+    return digest.hexdigest()
+
+
+def _say(text: str) -> None:
+    """Write to standard error if that is a terminal, for a user who waits for a compilation."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _warn_once(error: BaseException) -> None:
+    if not _warned:
+        _warned.append(True)
+        warnings.warn(
+            f"the kernel cache{_named()} cannot be used ({error}); kernels are compiled anew. "
+            f"FASTNET_CACHE_DIR names another folder.",
+            CacheWarning,
+            stacklevel=2,
+        )
+
+
+def _named() -> str:
+    """Return the folder for a message, or nothing where there is none."""
+    try:
+        return f" {kernel_cache()}"
+    except OSError:
+        return ""
+
+
+_warned: list[bool] = []

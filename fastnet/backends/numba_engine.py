@@ -25,6 +25,7 @@ from fastnet.backends.threads import (
 from fastnet.kernels import abi
 from fastnet.kernels.cpu import interface as kernels
 from fastnet.kernels.cpu import native
+from fastnet.kernels.cpu.back_end import Kernel
 from fastnet.kernels.cpu.interface import FEWEST, FRAME
 from fastnet.kernels.cpu.machine import VECTOR_BYTES
 from fastnet.nn.batch import Array, Batch
@@ -116,7 +117,7 @@ class NumbaEngine(Engine):
         self._network = self._ops.ctypes.data, len(self._ops), self._frames.ctypes.data
 
     @cached_property
-    def kernel(self) -> native.Kernel:
+    def kernel(self) -> Kernel:
         """The compiled step for this dtype; it is loaded, or compiled, on its first use."""
         return native.kernel("run", self.parameters.dtype)
 

@@ -29,8 +29,8 @@ from llvmlite import ir
 from fastnet.backends.aligned import aligned
 from fastnet.backends.base import RowStep
 from fastnet.kernels import abi
+from fastnet.kernels.cpu.back_end import METH_FASTCALL, Kernel, MethodDefinition
 from fastnet.kernels.cpu.interface import FRAME, TRAIN
-from fastnet.kernels.cpu.native import METH_FASTCALL, Kernel, MethodDefinition
 from fastnet.nn.batch import Array
 from fastnet.nn.plan import Plan
 

@@ -1,4 +1,4 @@
-"""Compiles kernels: the flags, what is compiled as part of what, and machine code for `native`."""
+"""Compiles kernels: the flags, what is compiled as part of what, and LLVM code for `back_end`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+
+from fastnet.kernels.cpu.back_end import NAMES
 
 # error_model="numpy": with Python's, a test for division by zero keeps loops scalar.
 _FLAGS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy"}
@@ -73,8 +75,7 @@ def entry(function: Callable[..., Any]) -> Any:
     """Compile `function` for Python and for other kernels, which call its machine code.
 
     Its first argument is a pointer to elements, which gives the dtype; the others are integers.
-    `fastnet.kernels.cpu.native` keeps the code of `object_code`, loads it, and has it compiled only
-    where a network needs it.
+    ``native`` keeps its machine code, loads it, and has it compiled only where a network needs it.
     """
     return njit(**_PART)(function)
 
@@ -92,33 +93,15 @@ def call_at(typingctx: Any, address: Any, integers: Any) -> Any:
     return types.void(types.intp, integers), codegen
 
 
-# --- machine code ---------------------------------------------------------------------------------
+# --- LLVM code ---------------------------------------------------------------------------------
 
-_INT64, _INT32, _POINTER = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
-
-
-class _Library(codegen.JITCodeLibrary):
-    """The code of an entry: optimised, and turned into machine code by `object_code` alone."""
-
-    exported: tuple[str, ...] = ()
-
-    def _optimize_final_module(self) -> None:
-        # What nobody else can call is inlined where it has one caller only.
-        for function in self._final_module.functions:
-            if not function.is_declaration and function.name not in self.exported:
-                function.linkage = "internal"
-        super()._optimize_final_module()
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
-        self._verify_declare_only_symbols()
-        self._finalized = True
+_INT64, _POINTER = ir.IntType(64), ir.IntType(8).as_pointer()
 
 
-def object_code(function: Any, dtype: Any, names: tuple[str, str]) -> tuple[bytes, list[str]]:
-    """Return the machine code of an entry for a dtype, and the names that it needs of the process.
+def front_end(function: Any, dtype: Any) -> bytes:
+    """Return the LLVM code of an entry for a dtype, before optimisation, as bitcode.
 
-    Its file has two C functions of these `names`. The first takes integers and returns 0, or a code
+    It has the two C functions ``back_end.NAMES``. The first takes integers and returns 0, or a code
     where a check failed that Numba was told to make. The second is a function for Python objects,
     of ``METH_FASTCALL``: it releases the GIL; ``self`` is the exception that a failure raises.
 
@@ -133,25 +116,18 @@ def object_code(function: Any, dtype: Any, names: tuple[str, str]) -> tuple[byte
     with global_compiler_lock, _without_collections():
         function.compile(signature)
         compiled = function.overloads[signature]
-        library = _Library(context.codegen(), function.__name__)
-        library.exported = names
+        library = _PartLibrary(context.codegen(), function.__name__)
         module = library.create_ir_module(function.__name__)
-        plain = _emit_plain(module, names[0], context, compiled.fndesc)
-        _emit_for_python(module, names[1], plain, f"the kernel {function.__name__} failed")
-        _emit_no_destructor(module)
+        plain = _emit_plain(module, NAMES[0], context, compiled.fndesc)
+        _emit_for_python(module, NAMES[1], plain, f"the kernel {function.__name__} failed")
+        _emit_no_reference_counts(module)
         library.add_ir_module(module)
         library.add_linking_library(compiled.library)
         library.finalize()
         if library.has_dynamic_globals:
             raise RuntimeError(f"the code of {function.__name__} holds addresses of this process")
-        optimised = library._final_module
-        outside = [
-            value.name
-            for values in (optimised.functions, optimised.global_variables)
-            for value in values
-            if value.is_declaration and not value.name.startswith("llvm.")
-        ]
-        return context.codegen()._tm.emit_object(optimised), outside
+        bitcode: bytes = library._final_module.as_bitcode()
+        return bitcode
 
 
 @contextmanager
@@ -221,14 +197,17 @@ def _emit_for_python(module: Any, name: str, plain: Any, message: str) -> None:
     builder.ret(call("PyLong_FromLongLong", _POINTER, status))
 
 
-def _emit_no_destructor(module: Any) -> None:
-    """Define what frees an array: kernels allocate none, so no array of theirs has an owner.
+def _emit_no_reference_counts(module: Any) -> None:
+    """Define what counts the references to an array as nothing: no array of a kernel has an owner.
 
-    Without it the code would refer to Numba's runtime, and a process would have to import that.
+    Kernels allocate none. Without this the code would refer to Numba's runtime, and a process that
+    loads it would have to import that.
     """
     kind = ir.FunctionType(ir.VoidType(), [_POINTER])
-    function = ir.Function(module, kind, "NRT_MemInfo_call_dtor")
-    ir.IRBuilder(function.append_basic_block()).ret_void()
+    for name in ("NRT_incref", "NRT_decref"):
+        function = ir.Function(module, kind, name)
+        function.attributes.add("alwaysinline")
+        ir.IRBuilder(function.append_basic_block()).ret_void()
 
 
 SETTINGS: Final = (

@@ -10,7 +10,6 @@ damaged file, a file of somebody else) costs a compilation and one warning.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import importlib
 import importlib.util
@@ -20,8 +19,6 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -32,15 +29,14 @@ import numpy as np
 
 from fastnet.kernels import code_files
 from fastnet.kernels.cache_dir import kernel_cache
+from fastnet.kernels.cpu import machine
+from fastnet.kernels.cpu.back_end import Kernel, load, machine_code
 
 ENTRIES: Final = {
     "run": "fastnet.kernels.cpu.epoch",
     "blocked": "fastnet.kernels.cpu.blocks",
 }
 """The module of each kernel that Python or another kernel calls; it is imported to compile it."""
-
-_NAMES: Final = ("fastnet_kernel", "fastnet_kernel_for_python")
-"""The C functions that the code of a kernel has; see ``jit.object_code``."""
 
 _SETTINGS: Final = (
     "OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DISABLE_INTEL_SVML",
@@ -52,36 +48,6 @@ _SETTINGS: Final = (
 
 class CacheWarning(UserWarning):
     """The kernel cache cannot be used; kernels are compiled anew."""
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A kernel that is loaded, for one dtype.
-
-    Attributes
-    ----------
-    call : callable
-        Takes the kernel's integers and releases the GIL.
-    address : int
-        The C function of the same integers, for other machine code.
-    """
-
-    call: Callable[..., int]
-    address: int
-
-
-class MethodDefinition(ctypes.Structure):
-    """CPython's ``PyMethodDef``."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("function", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    )
-
-
-METH_FASTCALL: Final = 0x80
 
 
 def kernel(name: str, dtype: Any) -> Kernel:
@@ -112,7 +78,7 @@ def _read(name: str, dtype: str) -> Kernel | None:
     try:
         entry, _ = _entry(name, dtype)
         content = code_files.read(kernel_cache(), entry)
-        return None if content is None else _load(name, content)
+        return None if content is None else load(name, content)
     except Exception as error:
         _warn_once(error)
         return None
@@ -125,8 +91,7 @@ def _compile(name: str, dtype: str) -> Kernel:
     _say("fastnet: compiling the CPU kernels, once on this machine ... ")
     started = time.perf_counter()
     function = getattr(importlib.import_module(ENTRIES[name]), name)
-    code, outside = jit.object_code(function, dtype, _NAMES)
-    content = " ".join(outside).encode() + b"\n" + code
+    content = machine_code(jit.front_end(function, dtype))
     _say(f"done in {time.perf_counter() - started:.1f} s\n")
     if not jit.has_own_settings():
         try:
@@ -136,50 +101,7 @@ def _compile(name: str, dtype: str) -> Kernel:
             # On Windows another process may hold the file open at this moment.
             if not (os.name == "nt" and isinstance(error, PermissionError)):
                 _warn_once(error)
-    return _load(name, content)
-
-
-def _load(name: str, content: bytes) -> Kernel:
-    """Load machine code: a line with the names that it needs of this process, then the object.
-
-    Raises
-    ------
-    ValueError
-        This process has no function of such a name.
-    """
-    needed, _, code = content.partition(b"\n")
-    for symbol in needed.decode().split():
-        llvm.add_symbol(symbol, _address_of(symbol))
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    address, for_python = map(engine.get_function_address, _NAMES)
-    definition = MethodDefinition(name.encode(), for_python, METH_FASTCALL, None)
-    _for_ever.append((engine, definition))
-    make = ctypes.pythonapi.PyCFunction_NewEx
-    make.restype = ctypes.py_object
-    make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-    return Kernel(make(ctypes.addressof(definition), RuntimeError, None), address)
-
-
-_for_ever: list[Any] = []
-"""What callables point to: a kernel stays loaded as long as the process lives."""
-
-
-def _machine() -> Any:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(codemodel="jitdefault", jit=True)
-
-
-def _address_of(symbol: str) -> int:
-    """Return the address of a function of CPython or of the C library."""
-    try:
-        function = getattr(ctypes.pythonapi, symbol)
-    except AttributeError:
-        raise ValueError(f"this process has no function {symbol}") from None
-    return int(ctypes.cast(function, ctypes.c_void_p).value or 0)
+    return load(name, content)
 
 
 # --- entries of the cache -------------------------------------------------------------------------
@@ -197,11 +119,7 @@ def _entry(name: str, dtype: str) -> tuple[str, dict[str, Any]]:
         "kernel": name,
         "dtype": dtype,
         "source": _digest_of(Path(module.origin)),
-        "machine": [
-            llvm.get_process_triple(),
-            llvm.get_host_cpu_name(),
-            llvm.get_host_cpu_features().flatten(),
-        ],
+        "machine": [machine.KIND, machine.NAME, machine.FEATURES],
         "python": sys.version,
         "numba": _version_of_numba(),
         "llvmlite": llvmlite.__version__,

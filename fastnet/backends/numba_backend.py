@@ -97,14 +97,14 @@ def _why_unavailable() -> str | None:
 
 
 def _require_numba() -> None:
-    """Raise `ImportError` unless Numba can be imported.
+    """Raise `ImportError` unless Numba can be imported; import it only where it will be needed.
 
-    Where its code for a kernel is kept, this very version could be imported before; else it will be
-    needed at once.
+    Where its code for a kernel is there, that can be loaded without it.
     """
     from fastnet.kernels.cpu import native
 
-    if not any(native.is_kept("run", dtype) for dtype in ("float32", "float64")):
+    native.version_of_numba()
+    if all(native.needs_numba("run", dtype) for dtype in ("float32", "float64")):
         importlib.import_module("numba")
 
 

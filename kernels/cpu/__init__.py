@@ -2,9 +2,11 @@
 
 =================  ==========================================================================
 ``native``         machine code of kernels: found on disk or compiled, loaded without Numba
-``machine``        the vectors of this machine
+``prepared``       LLVM code of kernels that came with the package
+``back_end``       from LLVM code to machine code, and to what Python can call
+``machine``        the processor that kernels are compiled for
 ``interface``      what an engine and a compiled step share: the frame, the tasks
-``jit``            the compiler flags, what is compiled as part of what, and machine code
+``jit``            the compiler flags, what is compiled as part of what, and LLVM code
 ``vectors``        the code of vectors: loads, stores, multiply-adds
 ``lanes``          vectors as values in kernels: arithmetic, comparisons, loads and stores
 ``elementary``     exp, expm1, log, log1p, tanh and the normal distribution, of a vector

@@ -2,7 +2,8 @@
 
 To import Numba and to load what its own cache holds takes several times as long as a short
 training. So what is kept is the machine code alone: a process that finds it needs LLVM's loader and
-no compiler. A process that compiles loads its code in the same way, so the bits are the same.
+no compiler. A process that compiles loads its code in the same way, so the bits are the same. It
+starts from the LLVM code that came with the package, or else has Numba make that.
 
 The code is kept in a private folder of the user's cache. A fault (no home, read-only or full disk,
 damaged file, a file of somebody else) costs a compilation and one warning.
@@ -19,6 +20,7 @@ import sys
 import threading
 import time
 import warnings
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +31,7 @@ import numpy as np
 
 from fastnet.kernels import code_files
 from fastnet.kernels.cache_dir import kernel_cache
-from fastnet.kernels.cpu import machine
+from fastnet.kernels.cpu import machine, prepared
 from fastnet.kernels.cpu.back_end import Kernel, load, machine_code
 
 ENTRIES: Final = {
@@ -41,9 +43,8 @@ ENTRIES: Final = {
 _SETTINGS: Final = (
     "OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DISABLE_INTEL_SVML",
     "DEBUGINFO", "EXTEND_VARIABLE_LIFETIMES", "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS",
-    "CPU_NAME", "CPU_FEATURES",
 )  # fmt: skip
-"""The variables ``NUMBA_...`` that code depends on."""
+"""The variables ``NUMBA_...`` that code depends on, besides those that `machine` reads."""
 
 
 class CacheWarning(UserWarning):
@@ -60,13 +61,16 @@ def kernel(name: str, dtype: Any) -> Kernel:
     return _loaded[key]
 
 
-def is_kept(name: str, dtype: Any) -> bool:
-    """Return whether this machine has the code of a kernel, so that nothing compiles it."""
-    try:
-        entry, _ = _entry(name, np.dtype(dtype).name)
-        return code_files.has(kernel_cache(), entry)
-    except Exception:
+def needs_numba(name: str, dtype: Any) -> bool:
+    """Return whether only Numba can make the code of a kernel: none is kept or prepared."""
+    dtype = np.dtype(dtype).name
+    if _prepared(name, dtype) is not None:
         return False
+    try:
+        entry, _ = _entry(name, dtype)
+        return not code_files.has(kernel_cache(), entry)
+    except OSError:
+        return True
 
 
 _loaded: dict[tuple[str, str], Kernel] = {}
@@ -86,14 +90,15 @@ def _read(name: str, dtype: str) -> Kernel | None:
 
 def _compile(name: str, dtype: str) -> Kernel:
     """Compile a kernel, keep its code, and load it."""
-    from fastnet.kernels.cpu import jit
-
     _say("fastnet: compiling the CPU kernels, once on this machine ... ")
     started = time.perf_counter()
-    function = getattr(importlib.import_module(ENTRIES[name]), name)
-    content = machine_code(jit.front_end(function, dtype))
+    content, for_all = _prepared_code(name, dtype), True
+    if content is None:
+        from fastnet.kernels.cpu import jit
+
+        content, for_all = machine_code(llvm_code(name, dtype)), not jit.has_own_settings()
     _say(f"done in {time.perf_counter() - started:.1f} s\n")
-    if not jit.has_own_settings():
+    if for_all:
         try:
             entry, facts = _entry(name, dtype)
             code_files.write(kernel_cache(), entry, content, facts)
@@ -102,6 +107,27 @@ def _compile(name: str, dtype: str) -> Kernel:
             if not (os.name == "nt" and isinstance(error, PermissionError)):
                 _warn_once(error)
     return load(name, content)
+
+
+def llvm_code(name: str, dtype: str) -> bytes:
+    """Return the LLVM code that Numba makes of a kernel, before optimisation."""
+    from fastnet.kernels.cpu import jit
+
+    return jit.front_end(getattr(importlib.import_module(ENTRIES[name]), name), dtype)
+
+
+def _prepared_code(name: str, dtype: str) -> bytes | None:
+    """Return machine code from the LLVM code that came with the package, if that fits."""
+    found = _prepared(name, dtype)
+    try:
+        return None if found is None else machine_code(found.bitcode())
+    except (OSError, RuntimeError, zlib.error):
+        return None  # a damaged installation: Numba makes the same code
+
+
+def _prepared(name: str, dtype: str) -> prepared.Prepared | None:
+    changed = any(_settings()[setting] is not None for setting in _SETTINGS)
+    return None if changed or _settings_file() else prepared.find(name, dtype, source_of(name))
 
 
 # --- entries of the cache -------------------------------------------------------------------------
@@ -113,26 +139,40 @@ def _entry(name: str, dtype: str) -> tuple[str, dict[str, Any]]:
     Folders and times of files are not among it: two installations of the same version share an
     entry, and two versions have two.
     """
-    module = importlib.util.find_spec(ENTRIES[name])
-    assert module is not None and module.origin is not None
+    found = _prepared(name, dtype)
     facts = {
         "kernel": name,
         "dtype": dtype,
-        "source": _digest_of(Path(module.origin)),
+        "source": source_of(name),
         "machine": [machine.KIND, machine.NAME, machine.FEATURES],
         "python": sys.version,
-        "numba": _version_of_numba(),
+        "numba": version_of_numba() if found is None else found.numba,
         "llvmlite": llvmlite.__version__,
         "llvm": llvm.llvm_version_info,
         "numpy": np.__version__,
-        "settings": {name: os.environ.get(f"NUMBA_{name}") for name in _SETTINGS},
-        "settings file": _content_of(Path(".numba_config.yaml")),
+        "settings": _settings(),
+        "settings file": _settings_file(),
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return f"{name}.{dtype}.{digest[:24]}", facts
 
 
-def _version_of_numba() -> str:
+def source_of(name: str) -> str:
+    """Return the digest of all that the code of a kernel is made from."""
+    module = importlib.util.find_spec(ENTRIES[name])
+    assert module is not None and module.origin is not None
+    return _digest_of(Path(module.origin))
+
+
+def _settings() -> dict[str, str | None]:
+    return {name: os.environ.get(f"NUMBA_{name}") for name in _SETTINGS}
+
+
+def _settings_file() -> str:
+    return _content_of(Path(".numba_config.yaml"))
+
+
+def version_of_numba() -> str:
     """Return what says which version of Numba is installed, without importing it.
 
     Raises

@@ -15,7 +15,7 @@ pytest.importorskip("numba", reason="Numba is not installed")
 import llvmlite.binding as llvm
 
 from fastnet.kernels import code_files
-from fastnet.kernels.cpu import native
+from fastnet.kernels.cpu import machine, native, prepared
 from tests.kernels.test_kernel_cache import (
     KERNEL,
     PROGRAM,
@@ -101,10 +101,16 @@ def test_a_check_that_fails_in_compiled_code_is_an_error(tmp_path: Path) -> None
 
 
 def name() -> str:
-    native._digest_of.cache_clear()
     return native._entry("run", "float32")[0]
 
 
+@pytest.fixture
+def unprepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No LLVM code came with the package."""
+    monkeypatch.setattr(prepared, "FOLDER", tmp_path)
+
+
+@pytest.mark.usefixtures("unprepared")
 @pytest.mark.parametrize(
     ("where", "what", "value"),
     [
@@ -112,10 +118,11 @@ def name() -> str:
         (np, "__version__", "another NumPy"),
         (native.llvmlite, "__version__", "another llvmlite"),
         (llvm, "llvm_version_info", (1, 2, 3)),
-        (llvm, "get_host_cpu_name", lambda: "another processor"),
-        (llvm, "get_host_cpu_features", lambda: llvm.FeatureMap(sse2=True)),
-        (llvm, "get_process_triple", lambda: "another platform"),
-        (native, "_version_of_numba", lambda: "another Numba"),
+        (machine, "NAME", "another processor"),
+        (machine, "FEATURES", "+another"),
+        (machine, "KIND", "another platform"),
+        (native, "version_of_numba", lambda: "another Numba"),
+        (native, "source_of", lambda name: "other sources"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -133,7 +140,7 @@ def test_settings_of_numba_are_part_of_the_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names = [name()]
-    for variable in ("NUMBA_OPT", "NUMBA_BOUNDSCHECK", "NUMBA_CPU_FEATURES"):
+    for variable in ("NUMBA_OPT", "NUMBA_BOUNDSCHECK", "NUMBA_ENABLE_AVX"):
         monkeypatch.setenv(variable, "1")
         names.append(name())
     (tmp_path / ".numba_config.yaml").write_text("opt: 0\n")

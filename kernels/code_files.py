@@ -20,7 +20,7 @@ from typing import Any, Final
 from fastnet.kernels.cache_dir import make_private
 
 MOST_BYTES: Final = 64 << 20
-"""All entries together: the kernels of some thirty installations or processors."""
+"""All entries together: the kernels of more than a hundred installations or processors."""
 
 _ENDINGS: Final = (".nbi", ".nbc", ".tmp")
 

@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from functools import cache
-from importlib import metadata
 from typing import Any, ClassVar
 
 import numpy as np
@@ -56,10 +55,12 @@ class NumbaBackend(Backend):
         return np.asarray(values)
 
     def describe(self) -> dict[str, str]:
+        import numba
+
         from fastnet.kernels.cpu.machine import VECTOR_BYTES
 
         return {
-            "numba": metadata.version("numba"),
+            "numba": numba.__version__,
             "threads": str(cores()),
             "vectors": f"{VECTOR_BYTES * 8} bits",
             "kernel cache": _kernel_cache(),

@@ -58,9 +58,12 @@ def machine_code(bitcode: bytes) -> bytes:
         if not function.is_declaration and function.name not in NAMES:
             function.linkage = "internal"
     module.verify()
-    target = _target(cpu=machine.NAME, features=machine.FEATURES, opt=3, reloc=_RELOCATIONS)
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    target = _target(cpu=machine.NAME, features=machine.FEATURES, opt=2, reloc=_RELOCATIONS)
+    # Level 3 and unrolled loops take a third more time here, and make no network faster: loops that
+    # matter are unrolled by hand.
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization, options.slp_vectorization = True, False
+    options.loop_unrolling = False
     passes = llvm.create_pass_builder(target, options)
     passes.getModulePassManager().run(module, passes)
     outside = [
@@ -90,11 +93,13 @@ def load(name: str, content: bytes) -> Kernel:
     address, for_python = map(engine.get_function_address, NAMES)
     definition = MethodDefinition(name.encode(), for_python, METH_FASTCALL, None)
     _for_ever.append((engine, definition))
-    make = ctypes.pythonapi.PyCFunction_NewEx
-    make.restype = ctypes.py_object
-    make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-    return Kernel(make(ctypes.addressof(definition), RuntimeError, None), address)
+    return Kernel(_make_callable(ctypes.addressof(definition), RuntimeError, None), address)
 
+
+# A prototype of this module's own: `ctypes.pythonapi` has one function object for all who use it.
+_make_callable: Final = ctypes.PYFUNCTYPE(
+    ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p
+)(("PyCFunction_NewEx", ctypes.pythonapi))
 
 _for_ever: list[Any] = []
 """What callables point to: a kernel stays loaded as long as the process lives."""

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from fastnet.backends import get_backend
 from fastnet.backends.base import TrainConfig
 from fastnet.kernels import abi
-from fastnet.kernels.cpu import activations, dots, gemm, norm, optimizers, row_lanes
-from fastnet.kernels.cpu.blocks import blocked_for
+from fastnet.kernels.cpu import activations, dots, gemm, native, norm, optimizers, row_lanes
 from fastnet.kernels.cpu.jit import call_at
 from fastnet.kernels.cpu.lanes import load, store
+from fastnet.kernels.cpu.machine import VECTOR_BYTES
 from fastnet.kernels.cpu.microkernel import WIDEST
-from fastnet.kernels.cpu.vectors import VECTOR_BYTES
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import MSE
@@ -115,7 +114,9 @@ def run(dtype: Any, width: int, *, at_end: bool) -> None:
         # A panel twice as deep; and a panel with three turned columns.
         rooms = make(2 * DEPTH * wide), make(DEPTH * (wide + 3))
         deep, shallow = ((array.ctypes.data, array.size, DEPTH) for array in rooms)
-        blocks(blocked_for(dtype), deep, shallow, c, a, b, g, bias, m, width, k)
+        blocks(
+            native.kernel("blocked", dtype).address, deep, shallow, c, a, b, g, bias, m, width, k
+        )
     y, z, d = make(width), make(width), make(width)
     elementwise(like, y.ctypes.data, z.ctypes.data, d.ctypes.data, width, constants, coefficients)
     lanes = VECTOR_BYTES // np.dtype(dtype).itemsize

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 import time
 from functools import cache
 from typing import Any, ClassVar
@@ -15,8 +17,7 @@ from fastnet.backends.base import Backend, Engine
 from fastnet.backends.threads import cores
 from fastnet.kernels.cache_dir import kernel_cache
 from fastnet.nn.batch import Array
-from fastnet.nn.layers import Dense
-from fastnet.nn.plan import Plan, make_plan
+from fastnet.nn.plan import Plan
 
 
 class NumbaBackend(Backend):
@@ -57,7 +58,7 @@ class NumbaBackend(Backend):
     def describe(self) -> dict[str, str]:
         import numba
 
-        from fastnet.kernels.cpu.vectors import VECTOR_BYTES
+        from fastnet.kernels.cpu.machine import VECTOR_BYTES
 
         return {
             "numba": numba.__version__,
@@ -68,13 +69,12 @@ class NumbaBackend(Backend):
 
     def warm_up(self) -> float:
         """Compile all kernels for both dtypes, or load them from the cache; return the seconds."""
-        from fastnet.kernels.cpu.blocks import blocked_for
+        from fastnet.kernels.cpu import native
 
         started = time.perf_counter()
-        plan = make_plan(1, (Dense(1),))
         for dtype in (np.float32, np.float64):
-            self.engine(plan, plan.initial_parameters(0, dtype), np.zeros(0, dtype)).warm_up()
-            blocked_for(dtype)
+            for name in native.ENTRIES:
+                native.kernel(name, dtype)
         return time.perf_counter() - started
 
 
@@ -89,10 +89,29 @@ def _kernel_cache() -> str:
 @cache
 def _why_unavailable() -> str | None:
     try:
-        numba = importlib.import_module("numba")
+        _require_numba()
     except ImportError as error:
         return f"Numba cannot be imported ({error}); {NumbaBackend.install} brings it."
-    if numba.config.DISABLE_JIT:
+    if _is_jit_disabled():
         hint = f"no {NumbaBackend.install} helps"
         return f"NUMBA_DISABLE_JIT is set, and its kernels run compiled or not at all ({hint})."
     return None
+
+
+def _require_numba() -> None:
+    """Raise `ImportError` unless Numba can be imported; import it only where it will be needed.
+
+    Where its code for a kernel is there, that can be loaded without it.
+    """
+    from fastnet.kernels.cpu import native
+
+    native.version_of_numba()
+    if all(native.needs_numba("run", dtype) for dtype in ("float32", "float64")):
+        importlib.import_module("numba")
+
+
+def _is_jit_disabled() -> bool:
+    numba = sys.modules.get("numba")
+    if numba is not None:
+        return bool(numba.config.DISABLE_JIT)
+    return os.environ.get("NUMBA_DISABLE_JIT", "").strip() not in ("", "0")

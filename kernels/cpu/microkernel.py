@@ -28,7 +28,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnet.kernels.cpu.vectors import INT64, REGISTERS, Vectors
+from fastnet.kernels.cpu.machine import REGISTERS
+from fastnet.kernels.cpu.vectors import INT64, Vectors
 
 # How many vectors wide a tile is at most: with 32 registers 6 x 4 accumulators fit, with 16 6 x 2.
 WIDEST: Final = 4 if REGISTERS == 32 else 2

@@ -182,10 +182,7 @@ RULES = [
         importing("pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"),
         PRODUCT,
         ("fastnet/serialization/model_file.py", "import pickle\n"),
-        (
-            "kernels/cpu/disk_cache.py",  # the user's own, after a look at owner, mode and checksum
-            "fastnet/sklearn/search.py",  # joblib's threads, to which nothing is pickled
-        ),
+        ("fastnet/sklearn/search.py",),  # joblib's threads, to which nothing is pickled
     ),
     Rule(
         "numpy is never allowed to unpickle",

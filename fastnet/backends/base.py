@@ -434,6 +434,10 @@ class Backend(ABC):
     def why_unavailable(self) -> str | None:
         """Return the reason why it cannot run here as a sentence, or None when it can."""
 
+    def why_not(self, precision: str) -> str | None:
+        """Return why one of its `precisions` cannot be had here, as a sentence; None: it can."""
+        return None
+
     @abstractmethod
     def engine(
         self,

@@ -24,6 +24,7 @@ class NumbaBackend(Backend):
 
     name: ClassVar[str] = "numba"
     install: ClassVar[str] = "pip install numba"
+    precisions: ClassVar[tuple[str, ...]] = ("float32", "bf16")
 
     def why_unavailable(self) -> str | None:
         return _why_unavailable()
@@ -38,9 +39,20 @@ class NumbaBackend(Backend):
         precision: str = "float32",
     ) -> Engine:
         # Imported here because it needs Numba: without it, this module still says what is missing.
+        if precision == "bf16":
+            from fastnet.backends.numba_bf16 import BF16Engine
+
+            return BF16Engine(plan, parameters, state, threads)
         from fastnet.backends.numba_engine import NumbaEngine
 
         return NumbaEngine(plan, parameters, state, threads)
+
+    def why_not(self, precision: str) -> str | None:
+        if precision != "bf16":
+            return None
+        from fastnet.backends.numba_bf16 import why_not
+
+        return why_not()
 
     def asarray(self, values: NDArray[Any]) -> Array:
         return values
@@ -56,24 +68,32 @@ class NumbaBackend(Backend):
     def describe(self) -> dict[str, str]:
         import numba
 
+        from fastnet.kernels.cpu.pairs import HAS_DOTS
+        from fastnet.kernels.cpu.tiles import may_use_tiles
         from fastnet.kernels.cpu.vectors import VECTOR_BYTES
 
+        bf16 = "AMX" if may_use_tiles() else "AVX512_BF16" if HAS_DOTS else "not on this processor"
         return {
             "numba": numba.__version__,
             "threads": str(cores()),
             "vectors": f"{VECTOR_BYTES * 8} bits",
+            "bf16": bf16,
             "kernel cache": _kernel_cache(),
         }
 
     def warm_up(self) -> float:
         """Compile all kernels for both dtypes, or load them from the cache; return the seconds."""
         from fastnet.kernels.cpu.blocks import blocked_for
+        from fastnet.kernels.cpu.pair_products import product_kernel, round_kernel
 
         started = time.perf_counter()
         plan = make_plan(1, (Dense(1),))
         for dtype in (np.float32, np.float64):
             self.engine(plan, plan.initial_parameters(0, dtype), np.zeros(0, dtype)).warm_up()
             blocked_for(dtype)
+        if self.why_not("bf16") is None:
+            product_kernel()
+            round_kernel()
         return time.perf_counter() - started
 
 

@@ -34,9 +34,9 @@ from fastnet.nn.plan import Plan
 PRECISIONS: Final = ("float32", "tf32", "bf16")
 """The precisions of matrix products in a float32 network; the rest stays float32.
 
-float32: full precision. tf32: factors are rounded to 10 bits. bf16: activations and their gradients
-are stored as bfloat16 (7 bits), and products read a rounded copy of the parameters. Parameters,
-moments and sums are float32 in each.
+float32: full precision. tf32: factors are rounded to 10 bits. bf16: factors are bfloat16 (7 bits),
+so products read a rounded copy of the parameters, and a GPU also stores activations and their
+gradients like that. Parameters, moments and sums are float32 in each.
 """
 
 

@@ -75,17 +75,17 @@ class Pairs(Vectors):
     def _each(self, value: int) -> Any:
         return ir.Constant(self.words, [value] * self.lanes)
 
+    def numbers(self, words: Any) -> tuple[Any, Any]:
+        """Return the first and the second numbers of words, as float32."""
+        bits = self.builder.bitcast(words, self.words)
+        first = self.builder.shl(bits, self._each(16))
+        second = self.builder.and_(bits, self._each(0xFFFF0000))
+        return self.builder.bitcast(first, self.type), self.builder.bitcast(second, self.type)
+
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         """Return ``c`` and the two products of each pair of the words a and b."""
-        low, high = [], []
-        for word in (a, b):
-            bits = self.builder.bitcast(word, self.words)
-            low.append(self.builder.shl(bits, self._each(16)))
-            high.append(self.builder.and_(bits, self._each(0xFFFF0000)))
-        for first, second in (high, low):
-            x, y = (self.builder.bitcast(factor, self.type) for factor in (first, second))
-            c = super().fma(x, y, c)
-        return c
+        first, second = zip(self.numbers(a), self.numbers(b), strict=True)
+        return super().fma(*first, super().fma(*second, c))
 
     def rounded(self, value: Any) -> Any:
         """Return float32 as bfloat16, to nearest and ties to even, in integers of 16 bits."""

@@ -33,13 +33,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastnet.kernels.cpu.pair_layers import LANES
 from fastnet.kernels.cpu.pairs import HAS_DOTS, Pairs, target_has
 from fastnet.kernels.cpu.vectors import INT64, get_function
 
 _INT8: Final = ir.IntType(8)
-_SIDE: Final = 16  # lines of a tile, and words of a line
-_LINE: Final = 64  # bytes
-_TILE: Final = _SIDE * _LINE
+SIDE: Final = LANES  # lines of a tile, and words of a line: 16 where there are tiles
+_LINE: Final = 4 * SIDE  # bytes
+_TILE: Final = SIDE * _LINE
 
 HAS_TILES: Final = HAS_DOTS and target_has("amx-tile", "amx-bf16")
 """Whether the processor has these instructions; `may_use_tiles` says whether the system has too."""
@@ -62,6 +63,7 @@ def may_use_tiles() -> bool:
 
 
 def _call(builder: Any, name: str, *arguments: Any) -> None:
+    """Emit an instruction of AMX; the tests emit code that does the same without it."""
     kinds = [argument.type for argument in arguments]
     builder.call(get_function(builder, f"llvm.x86.{name}", ir.VoidType(), kinds), arguments)
 
@@ -73,7 +75,7 @@ def begin_tiles(typingctx: Any) -> Any:
     layout[0] = 1  # the palette
     for tile in range(8):
         layout[16 + 2 * tile] = _LINE
-        layout[48 + tile] = _SIDE
+        layout[48 + tile] = SIDE
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.ArrayType(_INT8, 64)
@@ -133,7 +135,7 @@ def make_tiles(height: int, width: int) -> Any:
 def _emit_sums(builder: Any, height: int, width: int, args: Any) -> Any:
     """Emit the loop over k; return where the sums are, line by line."""
     a, b, spacing, steps = args
-    kind = ir.ArrayType(ir.FloatType(), height * width * _SIDE * _SIDE)
+    kind = ir.ArrayType(ir.FloatType(), height * width * SIDE * SIDE)
     memory = cgutils.alloca_once(builder, kind)
     memory.align = _LINE
     buffer = builder.bitcast(memory, _INT8.as_pointer())
@@ -164,7 +166,7 @@ def _emit_sums(builder: Any, height: int, width: int, args: Any) -> Any:
     stride = width * _LINE
     for r in range(height):
         for j in range(width):
-            place = builder.gep(buffer, [INT64(r * _SIDE * stride + j * _LINE)])
+            place = builder.gep(buffer, [INT64(r * SIDE * stride + j * _LINE)])
             _call(builder, "tilestored64", sums(r, j), place, INT64(stride))
     return builder.bitcast(buffer, ir.FloatType().as_pointer())
 
@@ -173,7 +175,7 @@ def _emit_stores(v: Pairs, width: int, buffer: Any, args: Any) -> None:
     """Emit what happens to the sums: bias, ReLU or its derivative, and the stores to C."""
     c, ldc, rows, columns, bias, relu, where = args
     b = v.builder
-    starts = [INT64(j * _SIDE) for j in range(width)]
+    starts = [INT64(j * SIDE) for j in range(width)]
     masks = [v.mask(b.sub(columns, start)) for start in starts]
     clipped, selected = (b.icmp_signed("!=", flag, INT64(0)) for flag in (relu, where))
     biases = []
@@ -193,7 +195,7 @@ def _emit_stores(v: Pairs, width: int, buffer: Any, args: Any) -> None:
     def store_all(finish: Any) -> None:
         with cgutils.for_range(b, rows) as loop:
             for j, start in enumerate(starts):
-                line = b.add(b.mul(loop.index, INT64(width * _SIDE)), start)
+                line = b.add(b.mul(loop.index, INT64(width * SIDE)), start)
                 place = b.add(b.mul(loop.index, ldc), start)
                 total = b.fadd(v.load(v.at(buffer, line)), biases[j])
                 v.store(v.at(c, place), finish(total, place, masks[j]), masks[j])

@@ -21,6 +21,7 @@ from fastnet.kernels.cpu import pair_products as kernels  # noqa: E402
 from fastnet.kernels.cpu import pairs, tiles  # noqa: E402
 from fastnet.kernels.cpu.jit import address_of  # noqa: E402
 from fastnet.kernels.cpu.pair_layers import BLOCK, LANES, row_words, words_of  # noqa: E402
+from tests.kernels import amx  # noqa: E402
 
 Array = NDArray[Any]
 SIZES = [(1, 1, 1), (1, 10, 784), (2, 3, 5), (7, 16, 2), (17, 33, 40), (33, 17, 31), (64, 64, 64)]
@@ -29,10 +30,14 @@ ROUNDING = 2.0**-24  # of float32, relative
 TINIEST = 2.0**-126  # what is below counts as 0, also among the sums
 EDGE, SENTINEL = 70, 12345.0
 
-needs_tiles = pytest.mark.skipif(
-    not tiles.may_use_tiles(), reason="this processor or its system has no AMX"
-)
-each_form = pytest.mark.parametrize("form", ["dots", pytest.param("tiles", marks=needs_tiles)])
+each_form = pytest.mark.parametrize("form", ["dots", "tiles"])
+
+
+@pytest.fixture(autouse=True)
+def instructions_or_what_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dot products have their form without instructions (`pairs.FASTEST`); tiles need one."""
+    if not tiles.may_use_tiles():
+        monkeypatch.setattr(tiles, "_call", amx.emulate)
 
 
 @numba.njit(error_model="numpy")

@@ -75,6 +75,8 @@ class BF16Engine(NumbaEngine):
             self._rounds.append((forward, _words(k), *weights, 0))
             self._rounds.append((backward, _words(n), *weights, 1))
         self._point(pairs=self._panels)
+        widest = int(plan.ops[self._dense]["outputs"].max())
+        self._point_each(np.float32, part=max(layers.CHUNK, layers.BLOCK * widest))
 
     def _make_panels(self, index: int, which: int, columns: int, count: int) -> int:
         """Make memory for a layer's panels, `count` numbers in each column; return its address."""

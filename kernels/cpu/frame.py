@@ -53,6 +53,7 @@ FRAME: Final = np.dtype(
         ("pairs", np.int64),  # (ops, 3) int64, addresses for products of bfloat16; or 0: float32
         ("multiply", np.int64),  # the address of their kernel
         ("round", np.int64),  # and of the one that rounds
+        ("part", np.int64),  # the gradient of the weights that it takes at once, for each thread
         ("scratch", np.int64),  # (4 widest + 1, lanes), one for each thread
         ("tiny", np.int64),  # the blocks of `tiny`, or 0
         ("width", np.int64),  # the sum of the widths of the workspace's arrays

@@ -257,16 +257,18 @@ def parameter_part(
             for i in range(first, last, most):
                 end = min(i + most, last)
                 source = input_of(like, frame, op, x) + i * size
-                target = frame.gradients + (op.weight + i * width) * size
+                low, high = op.weight + i * width, op.weight + end * width
+                target = frame.gradients + low * size
                 if frame.pairs != 0:
+                    # What is used at once stays in the caches.
+                    target = frame.part if do_update else target
                     pair_gradient(frame, index, target, source, op.inputs, end - i, width, count)
                 else:
                     product_of_transposed(
                         like, target, source, op.inputs, d, end - i, width, count, room_of(frame)
                     )
                 if do_update:
-                    low, high = op.weight + i * width, op.weight + end * width
-                    update_range(like, frame, low, high, coefficients, 1.0)
+                    update_with(like, frame, target, low, high, coefficients, 1.0)
                     if frame.pairs != 0:
                         round_weights(like, frame, index, op, i, end)
             column_sums(like, bias, d, j0, j1, width, count)
@@ -286,8 +288,17 @@ def parameter_part(
 @inner
 def update_range(like: Any, frame: Any, low: Any, high: Any, coefficients: Any, clip: Any) -> None:
     """Update parameters `low` up to `high`, which are all below n_weights or all not."""
+    gradients = frame.gradients + low * like.itemsize
+    update_with(like, frame, gradients, low, high, coefficients, clip)
+
+
+@inner
+def update_with(
+    like: Any, frame: Any, g: Any, low: Any, high: Any, coefficients: Any, clip: Any
+) -> None:
+    """Update them with the gradients at address g."""
     offset = low * like.itemsize
-    w, g, m = frame.parameters + offset, frame.gradients + offset, frame.moments + offset
+    w, m = frame.parameters + offset, frame.moments + offset
     rates = frame.rates + offset if frame.rates != 0 else _ZERO
     update(
         like, w, g, m, m + frame.size * like.itemsize, rates, high - low, frame.optimizer,

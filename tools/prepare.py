@@ -59,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", nargs="?", type=Path, default=prepared.FOLDER.resolve())
     parser.add_argument("--here", action="store_true", help="for this process's processor only")
-    parser.add_argument("--kernels", nargs="*", default=list(native.ENTRIES))
+    parser.add_argument("--kernels", nargs="*", default=list(native.FOR_ALL))
     asked = parser.parse_args()
     if asked.here:
         write(asked.folder, asked.kernels)

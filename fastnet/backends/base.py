@@ -35,9 +35,9 @@ from fastnet.nn.plan import Plan
 PRECISIONS: Final = ("float32", "tf32", "bf16")
 """The precisions of matrix products in a float32 network; the rest stays float32.
 
-float32: full precision. tf32: factors are rounded to 10 bits. bf16: activations and their gradients
-are stored as bfloat16 (7 bits), and products read a rounded copy of the parameters. Parameters,
-moments and sums are float32 in each.
+float32: full precision. tf32: factors are rounded to 10 bits. bf16: factors are bfloat16 (7 bits),
+so products read a rounded copy of the parameters, and a GPU also stores activations and their
+gradients like that. Parameters, moments and sums are float32 in each.
 """
 
 
@@ -448,6 +448,10 @@ class Backend(ABC):
     @abstractmethod
     def why_unavailable(self) -> str | None:
         """Return the reason why it cannot run here as a sentence, or None when it can."""
+
+    def why_not(self, precision: str) -> str | None:
+        """Return why one of its `precisions` cannot be had here, as a sentence; None: it can."""
+        return None
 
     @abstractmethod
     def engine(

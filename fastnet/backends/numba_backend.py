@@ -26,6 +26,7 @@ class NumbaBackend(Backend):
     name: ClassVar[str] = "numba"
     install: ClassVar[str] = "pip install numba"
     trains_side_by_side: ClassVar[bool] = True
+    precisions: ClassVar[tuple[str, ...]] = ("float32", "bf16")
 
     def why_unavailable(self) -> str | None:
         return _why_unavailable()
@@ -40,9 +41,20 @@ class NumbaBackend(Backend):
         precision: str = "float32",
     ) -> Engine:
         # Imported here because it needs Numba: without it, this module still says what is missing.
+        if precision == "bf16":
+            from fastnet.backends.numba_bf16 import BF16Engine
+
+            return BF16Engine(plan, parameters, state, threads)
         from fastnet.backends.numba_engine import NumbaEngine
 
         return NumbaEngine(plan, parameters, state, threads)
+
+    def why_not(self, precision: str) -> str | None:
+        if precision != "bf16":
+            return None
+        from fastnet.backends.numba_bf16 import why_not
+
+        return why_not()
 
     def asarray(self, values: NDArray[Any]) -> Array:
         return values
@@ -59,11 +71,15 @@ class NumbaBackend(Backend):
         import numba
 
         from fastnet.kernels.cpu.machine import VECTOR_BYTES
+        from fastnet.kernels.cpu.pairs import HAS_DOTS
+        from fastnet.kernels.cpu.tiles import may_use_tiles
 
+        bf16 = "AMX" if may_use_tiles() else "AVX512_BF16" if HAS_DOTS else "not on this processor"
         return {
             "numba": numba.__version__,
             "threads": str(cores()),
             "vectors": f"{VECTOR_BYTES * 8} bits",
+            "bf16": bf16,
             "kernel cache": _kernel_cache(),
         }
 
@@ -73,8 +89,13 @@ class NumbaBackend(Backend):
 
         started = time.perf_counter()
         for dtype in (np.float32, np.float64):
-            for name in native.ENTRIES:
+            for name in native.FOR_ALL:
                 native.kernel(name, dtype)
+        if self.why_not("bf16") is None:
+            from fastnet.backends.numba_bf16 import product_kernel, round_kernel
+
+            product_kernel()
+            round_kernel()
         return time.perf_counter() - started
 
 

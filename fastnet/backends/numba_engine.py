@@ -190,10 +190,14 @@ class NumbaEngine(Engine):
         )
         self._window = max(rows, min(max(WINDOW_BATCHES * rows, WINDOW_ROWS), WINDOW_MOST))
         self._point_each(np.int64, index=self._window)
-        products = numba_products.settings(plan, dtype, rows)
+        products = self._settings_of_products(rows)
         self._point_each(dtype, room=products["room_size"])
         self._set(capacity=rows, **products)
         self._rows = rows
+
+    def _settings_of_products(self, rows: int) -> dict[str, int]:
+        """Return what frames hold of products with batches of so many rows."""
+        return numba_products.settings(self.plan, self.parameters.dtype, rows)
 
     def gather(self, rows: Batch, order: Array | None, start: int, stop: int) -> Batch:
         if order is None:

@@ -16,6 +16,10 @@
 ``transpose``      the transpose of a tile
 ``gemm``           matrix products and transposes of any size, from the three above
 ``blocks``         large matrix products from packed copies; compiled where a network needs it
+``pairs``          words of two bfloat16: their rounding, layouts and products
+``tiles``          products of them by the tile registers of AMX
+``pair_products``  matrix products of them; compiled where a network asks for bfloat16
+``pair_layers``    what dense layers do with these
 ``row_lanes``      blocks that hold one row of the batch in each lane
 ``sums``           sums along a row
 ``random``         Philox and the shuffle

@@ -50,6 +50,7 @@ from fastnet.kernels.cpu.network import (
     parameter_part,
     update_all,
 )
+from fastnet.kernels.cpu.pair_layers import round_all_weights, round_deltas
 from fastnet.kernels.cpu.random import (
     SPARE,
     feistel_bits,
@@ -138,6 +139,8 @@ def run(
         head(like, ops, frame, last)
     elif task == BACKWARD:
         backward_rows(like, ops, frame, _ZERO, last, first != 0)
+        if frame.pairs != 0:
+            round_deltas(like, ops, frame, last)
         tally = doubles(frame.tally, _TALLY)
         parameter_part(like, ops, frame, x, last, tally, _FALSE)
     elif task == UPDATE:
@@ -190,6 +193,10 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
         barrier(frame, generation)
         if thread == 0:
             add_to_tally(frame, tally, count, total)
+        if frame.pairs != 0:
+            round_deltas(like, ops, frame, count)
+            generation += 1
+            barrier(frame, generation)
         # The gradients of parameters and their update, at once unless the whole norm comes first.
         row = frame.coefficients + (batch - first) * _COEFFICIENTS * 8
         coefficients = doubles(row, _COEFFICIENTS)
@@ -205,6 +212,10 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
             generation += 1
             barrier(frame, generation)
             update_all(like, frame, coefficients, clip)
+            if frame.pairs != 0:
+                generation += 1
+                barrier(frame, generation)
+                round_all_weights(like, ops, frame)
         generation += 1
         barrier(frame, generation)
         if not math.isfinite(tally[_LOSS_SUM]):

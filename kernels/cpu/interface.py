@@ -43,6 +43,10 @@ FRAME: Final = np.dtype(
         ("large", np.int64),  # products with a B of so many elements are computed in blocks
         ("depth", np.int64),  # of so many of its rows
         ("blocked", np.int64),  # by the kernel at this address
+        ("pairs", np.int64),  # (ops, 3) int64, addresses for products of bfloat16; or 0: float32
+        ("multiply", np.int64),  # the address of their kernel
+        ("round", np.int64),  # and of the one that rounds
+        ("part", np.int64),  # the gradient of the weights that it takes at once, for each thread
         ("scratch", np.int64),  # (4 widest + 1, lanes), one for each thread
         ("tiny", np.int64),  # the blocks of `tiny`, or 0
         ("width", np.int64),  # the sum of the widths of the workspace's arrays

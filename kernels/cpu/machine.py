@@ -25,6 +25,12 @@ NAME: Final = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
 FEATURES: Final = ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(_FEATURES.items()))
 """As LLVM takes them."""
 
+
+def has_features(*names: str) -> bool:
+    """Return whether the processor has all of these features, by their names in LLVM."""
+    return all(_FEATURES.get(name, False) for name in names)
+
+
 IS_X86: Final = "sse2" in _FEATURES
 
 # The width of this machine's vectors.

@@ -37,8 +37,14 @@ from fastnet.kernels.cpu.back_end import Kernel, load, machine_code
 ENTRIES: Final = {
     "run": "fastnet.kernels.cpu.epoch",
     "blocked": "fastnet.kernels.cpu.blocks",
+    "dot_product": "fastnet.kernels.cpu.pair_products",
+    "tile_product": "fastnet.kernels.cpu.pair_products",
+    "round_panels": "fastnet.kernels.cpu.pair_products",
 }
 """The module of each kernel that Python or another kernel calls; it is imported to compile it."""
+
+FOR_ALL: Final = ("run", "blocked")
+"""Those that every processor can run, in each precision."""
 
 _SETTINGS: Final = (
     "OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DISABLE_INTEL_SVML",

@@ -324,7 +324,7 @@ _OPTIONS: Final = (
         metavar="|".join(PRECISIONS),
         default="float32",
         section=_OUTPUT,
-        help="Precision of the matrix products on a GPU; parameters stay float32.",
+        help="Precision of the matrix products; tf32 needs a GPU. Parameters stay float32.",
     ),
     option(
         "--device",

@@ -34,12 +34,14 @@ void NAME_predict(const REAL *x, REAL *y) {
 """
 
 
-def definitions(network: Network, steps: Sequence[Step]) -> list[str]:
+def definitions(network: Network, steps: Sequence[Step], *, jacobian: bool = False) -> list[str]:
     """Return functions and constants, for `fastnet.export.c.names.filled`.
 
-    ``answer(x, y)`` takes inputs that are standardised already.
+    ``answer(x, y)`` takes inputs that are standardised already. Derivatives use the product of
+    layers of several outputs.
     """
-    functions = [products.functions()]
+    widths = {step.width for step in steps if isinstance(step, Affine)}
+    functions = products.functions(widths | {2} if jacobian else widths)
     functions += [_STEPS[kind] for kind in dict.fromkeys(map(type, steps)) if kind in _STEPS]
     for activation in activations_of(steps):
         functions += [text for text in templates.ACTIVATIONS[activation] if text not in functions]
@@ -128,7 +130,10 @@ def statements(network: Network, steps: Sequence[Step], *, slopes: bool = False)
             length = products.width(step.width, network.dtype)
             given = f"{source}, {len(step.w)}, w{index}, b{index}, {into}"
             stride = products.stride(step.width, network.dtype)
-            lines.append(f"affine({given}, {length}, {stride});")
+            line = f"affine({given}, {length}, {stride});"
+            if step.width == 1:
+                line = f"{into}[0] = b{index}[0] + dot({source}, w{index}, {len(step.w)});"
+            lines.append(line)
         elif isinstance(step, Scale):
             lines.append(f"scale({source}, w{index}, b{index}, {into}, {length});")
         elif isinstance(step, Add):

@@ -44,7 +44,7 @@ def content(network: Network, name: str, *, jacobian: bool = False) -> bytes:
     ]
 
     # Definitions.
-    defined = forward.definitions(network, steps)
+    defined = forward.definitions(network, steps, jacobian=jacobian)
     if jacobian:
         defined += derivatives.definitions(network, steps)
     if labels:

@@ -52,3 +52,4 @@ StreamOptimizerName = Literal["sgd", "rmsprop", "adagrad", "adam", "adamw", "nad
 OptimizerName = Literal[StreamOptimizerName, "lbfgs"]
 PresetName = Literal["tabular"]
 ExportName = Literal["c", "numpy", "onnx", "torch"]
+FixedName = Literal["int8", "q15"]

@@ -13,6 +13,7 @@ from fastnet import backends
 from fastnet.backends.base import PRECISIONS
 from fastnet.errors import FastNetError, InputError
 from fastnet.export import FORMATS
+from fastnet.export.c.fixed import KINDS
 from fastnet.nn import activations, initializers, losses, optimizers
 from fastnet.nn.optimizers import OPTIMIZERS, Optimizer
 from fastnet.preprocessing.validation import dtype_of
@@ -44,6 +45,7 @@ each_kind = pytest.mark.parametrize("kind", LOOK_UP)
         (names.PresetName, PRESETS),
         (names.TogetherName, TOGETHER),
         (names.ExportName, FORMATS),
+        (names.FixedName, KINDS),
         (names.DTypeName, [dtype_of(value).name for value in (np.float32, float)]),
     ],
 )

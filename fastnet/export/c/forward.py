@@ -34,36 +34,46 @@ void NAME_predict(const REAL *x, REAL *y) {
 """
 
 
-def definitions(network: Network, steps: Sequence[Step]) -> list[str]:
+def definitions(network: Network, steps: Sequence[Step], *, jacobian: bool = False) -> list[str]:
     """Return functions and constants, for `fastnet.export.c.names.filled`.
 
-    ``answer(x, y)`` takes inputs that are standardised already.
+    ``answer(x, y)`` takes inputs that are standardised already. Derivatives use the product of
+    layers of several outputs.
     """
-    functions = [products.functions()]
+    widths = {step.width for step in steps if isinstance(step, Affine)}
+    functions = products.functions(widths | {2} if jacobian else widths)
     functions += [_STEPS[kind] for kind in dict.fromkeys(map(type, steps)) if kind in _STEPS]
     for activation in activations_of(steps):
         functions += [text for text in templates.ACTIVATIONS[activation] if text not in functions]
-    defined = [
-        numbers(name, values, "" if name.startswith("double input") else "ALIGNED")
-        for name, values in constants(network, steps).items()
-    ]
+    defined = [constant(*pair) for pair in constants(network, steps).items()]
     return [*functions, *defined, *prediction(network, steps), templates.ROWS]
 
 
-def constants(network: Network, steps: Sequence[Step]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of numbers that the functions read, by type and name."""
+def constant(name: str, values: NDArray[Any]) -> str:
+    """Return the definition of an array of floating-point numbers."""
+    return numbers(name, values, "ALIGNED" if name.startswith("REAL") else "")
+
+
+def preprocessing(network: Network) -> dict[str, NDArray[Any]]:
+    """Return the arrays for what is around the steps, by type and name."""
     made: dict[str, NDArray[Any]] = {}
     scaling = scaling_of(network)
     if scaling is not None:
         made |= zip(("double input_mean", "double input_scale"), scaling, strict=True)
+    if has_deviations(network):
+        made["REAL floors"] = network.output_schema.log_variance_floors.astype(network.dtype)
+    return made
+
+
+def constants(network: Network, steps: Sequence[Step]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of numbers that the functions read, by type and name."""
+    made = preprocessing(network)
     for index, step in enumerate(steps):
         for part, values in step.tensors.items():
             if isinstance(step, Affine):
                 missing = products.stride(step.width, network.dtype) - step.width
                 values = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
             made[f"REAL {part}{index}"] = values
-    if has_deviations(network):
-        made["REAL floors"] = network.output_schema.log_variance_floors.astype(network.dtype)
     return made
 
 
@@ -75,10 +85,14 @@ def has_deviations(network: Network) -> bool:
 
 def prediction(network: Network, steps: Sequence[Step]) -> list[str]:
     """Return the functions for one row."""
-    predict = "void NAME_predict(const REAL *x, REAL *y) {\n  answer(x, y);\n}\n"
-    if scaling_of(network) is not None:
-        predict = _STANDARDISED.replace("INPUTS", str(network.inputs))
-    return [_answer(network, steps), predict]
+    return [_answer(network, steps), outer(network)]
+
+
+def outer(network: Network) -> str:
+    """Return the public function for one row, which standardises its inputs if need be."""
+    if scaling_of(network) is None:
+        return "void NAME_predict(const REAL *x, REAL *y) {\n  answer(x, y);\n}\n"
+    return _STANDARDISED.replace("INPUTS", str(network.inputs))
 
 
 class Lines(NamedTuple):
@@ -128,7 +142,10 @@ def statements(network: Network, steps: Sequence[Step], *, slopes: bool = False)
             length = products.width(step.width, network.dtype)
             given = f"{source}, {len(step.w)}, w{index}, b{index}, {into}"
             stride = products.stride(step.width, network.dtype)
-            lines.append(f"affine({given}, {length}, {stride});")
+            line = f"affine({given}, {length}, {stride});"
+            if step.width == 1:
+                line = f"{into}[0] = b{index}[0] + dot({source}, w{index}, {len(step.w)});"
+            lines.append(line)
         elif isinstance(step, Scale):
             lines.append(f"scale({source}, w{index}, b{index}, {into}, {length});")
         elif isinstance(step, Add):

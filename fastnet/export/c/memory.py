@@ -6,16 +6,17 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from fastnet.export.c import forward
+from fastnet.export.c import fixed_source, forward
 from fastnet.export.c import jacobian as derivatives
+from fastnet.export.c.fixed import Fixed
 from fastnet.export.c.tables import RowStruct
 from fastnet.export.steps import Step
 from fastnet.network import Network
 
-_SIZE: Final = {"float": 4, "double": 8}
+_SIZE: Final = {"float": 4, "double": 8, "int8_t": 1, "int16_t": 2}
 _CONSTANT: Final = re.compile(r"^static const (float|double) \w+\[(\d+)\]", re.MULTILINE)
 _ZEROS: Final = re.compile(r"^static const REAL \w+\[(\d+)\]", re.MULTILINE)
-_BUFFER: Final = re.compile(r"^  REAL \w+\[(\d+)\]", re.MULTILINE)
+_BUFFER: Final = re.compile(r"^  (REAL|int8_t|int16_t) (\w+\[\d+\].*);", re.MULTILINE)
 
 
 class Memory(NamedTuple):
@@ -35,15 +36,27 @@ class Memory(NamedTuple):
 
 
 def memory_of(
-    network: Network, steps: Sequence[Step], row: RowStruct | None, *, jacobian: bool = False
+    network: Network,
+    steps: Sequence[Step],
+    row: RowStruct | None,
+    *,
+    jacobian: bool = False,
+    fixed: Fixed | None = None,
 ) -> Memory:
     """Return the memory of a network's file; that of texts and of code is not in it."""
-    functions = forward.prediction(network, steps)
-    size = network.dtype.itemsize
-    constants = sum(values.nbytes for values in forward.constants(network, steps).values())
+    if fixed is None:
+        arrays, functions = forward.constants(network, steps), forward.prediction(network, steps)
+    else:
+        arrays = fixed_source.constants(network, fixed)
+        functions = fixed_source.prediction(network, fixed)
+    constants = sum(values.nbytes for values in arrays.values())
     if row is not None:
         constants += sum(_SIZE[kind] * int(n) for kind, n in _CONSTANT.findall(row.definitions()))
     if jacobian:
         functions = derivatives.definitions(network, steps)
-        constants += size * sum(map(int, _ZEROS.findall("\n".join(functions))))
-    return Memory(constants, size * sum(map(int, _BUFFER.findall("\n".join(functions)))))
+        zeros = _ZEROS.findall("\n".join(functions))
+        constants += network.dtype.itemsize * sum(map(int, zeros))
+    sizes = _SIZE | {"REAL": network.dtype.itemsize}
+    found = _BUFFER.findall("\n".join(functions))
+    buffers = [(kind, n) for kind, names in found for n in re.findall(r"\[(\d+)\]", names)]
+    return Memory(constants, sum(sizes[kind] * int(n) for kind, n in buffers))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import partial
+from textwrap import wrap
 from typing import Final
 
 from fastnet._version import version
 from fastnet.export.c import jacobian as derivatives
+from fastnet.export.c.fixed import Fixed
 from fastnet.export.c.forward import has_deviations
 from fastnet.export.c.memory import memory_of
 from fastnet.export.c.names import filled, prefix_of
@@ -32,13 +34,19 @@ _ABOUT_PROGRAMS: Final = (
 
 
 def opening(
-    network: Network, steps: Sequence[Step], row: RowStruct | None, name: str, *, jacobian: bool
+    network: Network,
+    steps: Sequence[Step],
+    row: RowStruct | None,
+    name: str,
+    *,
+    jacobian: bool,
+    fixed: Fixed | None,
 ) -> str:
     """Return the comment that says what the file is and how it is used, with an example."""
     fill = partial(filled, prefix=prefix_of(name), dtype=network.dtype)
     classes, memory = (
         network.output_schema.class_names,
-        memory_of(network, steps, row, jacobian=jacobian),
+        memory_of(network, steps, row, jacobian=jacobian, fixed=fixed),
     )
     of = "jacobian" if jacobian else "predict"
     path = re.sub(r"[^A-Za-z0-9_. -]", "_", name)
@@ -71,6 +79,7 @@ def opening(
     lines.append("Nothing is allocated, and several threads may call these functions at once.")
     lines += [
         "",
+        *([] if fixed is None else wrap(fixed.about, 96)),
         f"Constant numbers: {memory.constants:,} bytes, with the zeros that end rows of weights.",
         fill(f"Stack: {memory.stack:,} bytes of arrays in NAME_{of}, and what the compiler adds."),
         f'Code: as the compiler makes it; "size {path}.o" says how much.',

@@ -6,10 +6,12 @@ Where GCC or Clang compile for SSE2, AVX, AVX-512 or 64-bit ARM, the sums of up 
 outputs stay in registers, in the vectors that these compilers know: they keep the arrays of sums
 that standard C would have in memory, with any options. Other compilers, and ``-DFASTNET_PLAIN``,
 take four inputs at a time, so that the sums in memory are read and written once for four products.
+A layer with one output has its weights without gaps, and sums over vectors of inputs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
@@ -55,6 +57,35 @@ static REAL gap_of(const REAL *x, size_t n) {
 }
 """
 
+_DOT: Final = """\
+/* The sum of all x[i] w[i]. */
+static REAL dot(const REAL *restrict x, const REAL *restrict w, size_t n) {
+  size_t i = 0;
+  REAL a = 0, b = 0, c = 0, d = 0;
+#if FASTNET_VECTORS
+  vector p = {0}, q = {0};
+  size_t k;
+  for (; i < n - n % (2 * LANES); i += 2 * LANES) {
+    p += *(const loose *)(x + i) * *(const vector *)(w + i);
+    q += *(const loose *)(x + i + LANES) * *(const vector *)(w + i + LANES);
+  }
+  p += q;
+  for (k = 0; k < LANES; k += 2) {
+    a += p[k];
+    b += p[k + 1];
+  }
+#endif
+  for (; i < n - n % 4; i += 4) {
+    a += x[i] * w[i];
+    b += x[i + 1] * w[i + 1];
+    c += x[i + 2] * w[i + 2];
+    d += x[i + 3] * w[i + 3];
+  }
+  for (; i < n; i++) a += x[i] * w[i];
+  return (a + b) + (c + d);
+}
+"""
+
 _PLAIN: Final = """\
   size_t fours = inputs - inputs % 4, i, o;
   for (o = 0; o < outputs; o++) y[o] = b[o];
@@ -76,19 +107,30 @@ def stride(outputs: int, dtype: np.dtype[Any]) -> int:
 
     A row is a multiple of 16 bytes; one of 64 bytes never lies across two lines of the cache.
     """
+    if outputs == 1:
+        return 1
     widths = [size // dtype.itemsize for size in (64, 32, 16)]
     padded = [-(-outputs // width) * width for width in widths]
     return next((p for p in padded if 8 * (p - outputs) <= outputs), padded[-1])
 
 
 def width(outputs: int, dtype: np.dtype[Any]) -> int:
-    """Return how many outputs are computed: a multiple of 16 bytes."""
+    """Return how many outputs are computed: one, or a multiple of 16 bytes."""
+    if outputs == 1:
+        return 1
     lanes = 16 // dtype.itemsize
     return -(-outputs // lanes) * lanes
 
 
-def functions() -> str:
-    """Return the functions of products, for `fastnet.export.c.names.filled`."""
+def functions(widths: Collection[int]) -> list[str]:
+    """Return the functions for layers of these widths, for `fastnet.export.c.names.filled`."""
+    made = [_VECTORS, _GAP]
+    made += [_DOT] if 1 in widths else []
+    return [*made, _affine()] if max(widths, default=0) > 1 else made
+
+
+def _affine() -> str:
+    """Return the function for a layer of several outputs."""
     blocks = [
         # As many sums as hide the time that an addition takes: of several vectors of outputs, or of
         # every second, fourth input.
@@ -101,8 +143,6 @@ def functions() -> str:
         "#endif\n",
     ]
     return f"""\
-{_VECTORS}
-{_GAP}
 /* y = x w + b; w is (inputs, stride), row by row; outputs are a multiple of 16 bytes. */
 static void affine(const REAL *restrict x, size_t inputs, const REAL *restrict w,
                    const REAL *restrict b, REAL *restrict y, size_t outputs, size_t stride) {{

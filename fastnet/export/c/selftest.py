@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.data.times import part_of
+from fastnet.export.c.fixed import Fixed, answers
 from fastnet.export.c.literals import literal, numbers, numerals, wrapped
 from fastnet.export.c.names import filled
 from fastnet.export.c.tables import RowStruct
@@ -53,7 +54,13 @@ int main(void) {
 """
 
 
-def definitions(network: Network, steps: Sequence[Step], row: RowStruct | None, prefix: str) -> str:
+def definitions(
+    network: Network,
+    steps: Sequence[Step],
+    row: RowStruct | None,
+    prefix: str,
+    fixed: Fixed | None = None,
+) -> str:
     """Return the test."""
     pattern = (7 * np.arange(network.inputs) + 3 * np.arange(_ROWS)[:, None]) % 11 / 4 - 1.25
     given: Any
@@ -64,7 +71,11 @@ def definitions(network: Network, steps: Sequence[Step], row: RowStruct | None, 
     else:
         given, cells = _table(row, pattern)
         encoded = "if (NAME_encode(&given, x) != 0) return 1;"
-    outputs = network.predict_columns(given).astype(network.dtype)
+    if fixed is None:
+        outputs = network.predict_columns(given).astype(network.dtype)
+    else:
+        z = network.preprocessor.transform(given, network.dtype)
+        outputs = answers(fixed, z).astype(network.dtype)
     chosen = int(np.abs(outputs).max(axis=1).argmax())
     if row is None:
         stored = filled(numbers("REAL given", given[chosen]), prefix, network.dtype)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from fastnet.export.c import forward, program, selftest, templates
+from fastnet.export.c import fixed_source, forward, program, selftest, templates
 from fastnet.export.c import jacobian as derivatives
+from fastnet.export.c.fixed import fixed_for
 from fastnet.export.c.literals import texts
 from fastnet.export.c.memory import memory_of
 from fastnet.export.c.names import filled, prefix_of
@@ -22,13 +24,22 @@ from fastnet.export.c.tables import row_of
 from fastnet.export.columns import table_of
 from fastnet.export.steps import steps_of
 from fastnet.network import Network
+from fastnet.utils.names import FixedName
 
 
-def content(network: Network, name: str, *, jacobian: bool = False) -> bytes:
+def content(
+    network: Network,
+    name: str,
+    *,
+    jacobian: bool = False,
+    fixed: FixedName | None = None,
+    rows: Any = None,
+) -> bytes:
     """Return the source, whose public names begin with `name` made fit for C, in ASCII."""
     steps, prefix = steps_of(network), prefix_of(name)
     fill = partial(filled, prefix=prefix, dtype=network.dtype)
     row = row_of(network, prefix)
+    made = fixed_for(network, steps, fixed, rows, jacobian=jacobian)
     labels = network.output_schema.class_names
     deviations = forward.has_deviations(network)
     names = {"labels": labels} if labels else {"outputs": network.output_schema.column_names}
@@ -44,7 +55,10 @@ def content(network: Network, name: str, *, jacobian: bool = False) -> bytes:
     ]
 
     # Definitions.
-    defined = forward.definitions(network, steps)
+    if made is None:
+        defined = forward.definitions(network, steps, jacobian=jacobian)
+    else:
+        defined = fixed_source.definitions(network, made)
     if jacobian:
         defined += derivatives.definitions(network, steps)
     if labels:
@@ -55,20 +69,27 @@ def content(network: Network, name: str, *, jacobian: bool = False) -> bytes:
     # What has texts of the network in it is no template, and is not filled.
     sizes = f"#define NAME_INPUTS {network.inputs}\n#define NAME_OUTPUTS {network.outputs}\n"
     parts = [
-        opening(network, steps, row, name, jacobian=jacobian),
+        opening(network, steps, row, name, jacobian=jacobian, fixed=made),
         fill(f"{templates.BEGIN}{sizes}"),
         *([] if row is None else [row.declarations()]),
         fill("\n".join([*declared, templates.MIDDLE, *defined])),
         *([] if row is None else [row.definitions()]),
         *(texts(f"{prefix}_{key}", value) for key, value in names.items()),
         program.definitions(network, row, prefix),
-        selftest.definitions(network, steps, row, prefix),
+        selftest.definitions(network, steps, row, prefix, made),
         "#endif\n",
     ]
     return "\n".join(parts).encode("ascii")
 
 
-def usage(network: Network, path: Path, *, jacobian: bool = False) -> str:
+def usage(
+    network: Network,
+    path: Path,
+    *,
+    jacobian: bool = False,
+    fixed: FixedName | None = None,
+    rows: Any = None,
+) -> str:
     """Return how the file is compiled and called."""
     prefix = prefix_of(path.stem)
     calls = f"{prefix}_predict(x, y)"
@@ -77,11 +98,13 @@ def usage(network: Network, path: Path, *, jacobian: bool = False) -> str:
     if jacobian:
         calls = f"{calls}; and {prefix}_jacobian(x, y, dy)"
     steps, row = steps_of(network), row_of(network, prefix)
-    memory = memory_of(network, steps, row, jacobian=jacobian)
+    made = fixed_for(network, steps, fixed, rows, jacobian=jacobian)
+    memory = memory_of(network, steps, row, jacobian=jacobian, fixed=made)
+    about = "" if made is None else f"{made.about}\n"
     return (
         f"cc -O3 -c {path}\nIts functions are {calls}; the comment at its top has an example.\n"
-        f"It has {memory.constants:,} bytes of constant numbers, and needs {memory.stack:,} bytes "
-        "of stack for its arrays.\n"
+        f"{about}It has {memory.constants:,} bytes of constant numbers, and needs "
+        f"{memory.stack:,} bytes of stack for its arrays.\n"
         f"cc -O3 -DFASTNET_MAIN {path} -lm makes a program that reads rows and predicts them;\n"
         f"cc -O3 -DFASTNET_SELFTEST {path} -lm one that compares a row with fastnet's answer."
     )

@@ -76,6 +76,8 @@ class Ensemble(Sequence[Network]):
     """
 
     def __init__(self, networks: Sequence[Network], *, weights: ArrayLike | None = None) -> None:
+        if isinstance(networks, Network) or not isinstance(networks, Iterable):
+            raise InputError(f"an ensemble needs a sequence of networks, got {networks!r}.")
         self.networks = _finite(networks) if isinstance(networks, Population) else tuple(networks)
         _require_alike(self.networks)
         self.weights = _checked_weights(weights, len(self.networks))
@@ -107,6 +109,8 @@ class Ensemble(Sequence[Network]):
         metric : str, optional
             The score to improve. Default: the loss.
         """
+        if metric is not None and not isinstance(metric, str):
+            raise InputError(f"metric must be the name of a metric, got {metric!r}.")
         every = cls(networks)
         rows = every._samples(x, y, sample_weight)
         name = "loss" if metric is None else metric
@@ -121,7 +125,9 @@ class Ensemble(Sequence[Network]):
                 asked = () if name == "loss" else (name,)
                 scores.append(mode * every._scores(rows, mean, asked)[name])
                 counts[k] -= 1
-            chosen = int(np.argmin(scores))
+            if not np.isfinite(scores).any():
+                raise InputError(f"no network has a finite {name!r} on these rows.")
+            chosen = int(np.nanargmin(scores))
             counts[chosen] += 1
             if scores[chosen] < best:
                 best, best_counts = scores[chosen], counts.copy()
@@ -253,7 +259,7 @@ class Ensemble(Sequence[Network]):
         label = self.output_schema.labels_of
         together = label(self._mean(outputs, self.weights))
         each = np.stack([label(one) != together for one in outputs])
-        return np.tensordot(self.weights, each.reshape(*each.shape[:2], -1).any(axis=2), 1)
+        return np.tensordot(self.weights, each.any(axis=2) if each.ndim == 3 else each, 1)
 
     def _mean(self, outputs: Array, weights: Array) -> Array:
         """Return the mean (N, O) of outputs (K, N, O)."""
@@ -394,6 +400,11 @@ def _finite(population: Population) -> tuple[Network, ...]:
     """Return the members that did not diverge; warn if there are others."""
     reasons = [row.get("stop_reason") for row in population.results]
     kept = [net for net, why in zip(population, reasons, strict=True) if why != DIVERGED]
+    if not kept:
+        raise InputError(
+            f"all {len(population)} members diverged, and an ensemble needs one that did not: try "
+            "a smaller learning_rate, clip_norm=1.0 in the optimizer, or standardize=True."
+        )
     if len(kept) < len(population):
         warnings.warn(
             f"{len(population) - len(kept)} of {len(population)} members diverged, and the "
@@ -407,11 +418,12 @@ def _finite(population: Population) -> tuple[Network, ...]:
 def _require_alike(networks: tuple[Network, ...]) -> None:
     """Raise `InputError` unless the outputs of all networks mean the same."""
     if not networks or not all(isinstance(net, Network) for net in networks):
-        raise InputError("an ensemble needs networks, at least one that did not diverge.")
+        raise InputError("an ensemble needs a sequence of networks, at least one of them.")
     facts: dict[str, Any] = {
         "numbers of outputs": lambda net: net.outputs,
         "output activations": lambda net: net.plan.output_activation.name,
         "losses": lambda net: net.loss_or_own(None).name,
+        "quantiles": lambda net: getattr(net.loss_or_own(None), "quantiles", None),
         "classes": lambda net: net.output_schema.class_names,
         "targets": lambda net: net.output_schema.known_targets,
     }

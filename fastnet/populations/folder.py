@@ -10,8 +10,10 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
+from types import CodeType, FunctionType, MethodType
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +22,6 @@ from fastnet.data.frame import as_frame, is_table
 from fastnet.data.text import Texts
 from fastnet.errors import CheckpointError, ModelFileError
 from fastnet.network import Network, load
-from fastnet.training.callbacks import Callback
 from fastnet.training.checkpoints.folder import Folder
 from fastnet.utils.files import write_atomically
 
@@ -55,14 +56,19 @@ class PopulationFolder:
             here = {"version": _VERSION, **basis}
             if (file := self.path / _BASIS).exists():
                 self._compare(here, _read(file))
+            elif any(self.path.glob("member-*.json")):
+                raise CheckpointError(
+                    f"{self.path} has members, but no {_BASIS}, which says of what population they "
+                    "are: give another folder."
+                )
             write_atomically(file, json.dumps(here).encode())
             yield
 
     def _compare(self, here: dict[str, Any], there: Any) -> None:
         if not self._resume:
             raise CheckpointError(
-                f"{self.path} has the members of a population: give resume=True to go on with it, "
-                "or another folder."
+                f"{self.path} has the members of a population: give resume=True (or --resume) to "
+                "go on with it, or another folder."
             )
         if not isinstance(there, dict):
             raise CheckpointError(f"{self.path / _BASIS} is damaged.")
@@ -122,6 +128,7 @@ def _parts(value: Any) -> Iterator[bytes]:
     elif is_table(value) and not isinstance(value, Mapping | list | tuple):
         yield from _parts(dict(as_frame(value).columns))
     elif isinstance(value, Mapping):
+        yield f"{len(value)} entries".encode()
         for name, part in value.items():
             yield str(name).encode()
             yield from _parts(part)
@@ -129,14 +136,37 @@ def _parts(value: Any) -> Iterator[bytes]:
         yield f"{len(value)} parts".encode()
         for part in value:
             yield from _parts(part)
+    elif isinstance(value, set | frozenset):
+        yield from _parts(sorted(map(repr, value)))
+    elif isinstance(value, type):
+        yield f"{value.__module__}.{value.__qualname__}".encode()
     elif is_dataclass(value):
         yield type(value).__name__.encode()
         for field in fields(value):
             yield from _parts(getattr(value, field.name))
-    elif callable(value):
-        yield f"{value.__module__}.{getattr(value, '__qualname__', type(value))}".encode()
-    elif isinstance(value, Callback):
-        yield type(value).__name__.encode()
-        yield from _parts(vars(value))
+    elif isinstance(value, FunctionType):
+        yield from _function(value)
+    elif isinstance(value, CodeType):
+        yield from _parts([value.co_name, value.co_code, value.co_consts, value.co_names])
+    elif isinstance(value, partial):
+        yield from _parts([value.func, value.args, value.keywords])
+    elif isinstance(value, MethodType):
+        yield from _parts([value.__func__, value.__self__])
+    elif not any("__repr__" in vars(kind) for kind in type(value).__mro__[:-1]):
+        # What `object` writes has an address, which is another one each time.
+        yield from _parts([type(value), getattr(value, "__dict__", {})])
     else:
         yield repr(value).encode()
+
+
+def _function(value: FunctionType) -> Iterator[bytes]:
+    """Yield name, code, defaults and closure: of functions with one name, each is another."""
+    yield f"{value.__module__}.{value.__qualname__}".encode()
+    yield from _parts([value.__code__, value.__defaults__, value.__kwdefaults__])
+    for cell in value.__closure__ or ():
+        try:
+            held = cell.cell_contents
+        except ValueError:  # empty as yet
+            held = None
+        # A function that calls itself holds itself.
+        yield from _parts(held.__qualname__ if isinstance(held, FunctionType) else held)

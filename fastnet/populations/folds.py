@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet.data.text import Texts
-from fastnet.errors import InputError
+from fastnet.errors import FastNetWarning, InputError
 from fastnet.kernels import abi
 from fastnet.nn import random
 from fastnet.utils.param_validation import check_int, plain
@@ -62,7 +63,9 @@ def make_folds(
     return [(np.setdiff1d(np.arange(count), test), test) for test in tests]
 
 
-def read_folds(cv: Any, count: int, seed: int, labels: Any) -> list[Fold]:
+def read_folds(
+    cv: Any, count: int, seed: int, labels: Any, *, x: Any = None, y: Any = None
+) -> list[Fold]:
     """Return the folds that a caller asks for.
 
     Parameters
@@ -71,6 +74,8 @@ def read_folds(cv: Any, count: int, seed: int, labels: Any) -> list[Fold]:
         A splitter has the method ``split(x, y)`` of those of scikit-learn.
     labels : (N,) or None
         The classes, if the targets are such.
+    x, y : array or data frame, and (N,) or (N, T), optional
+        What a splitter gets to see; classes are its y where there are `labels`.
 
     Raises
     ------
@@ -81,14 +86,7 @@ def read_folds(cv: Any, count: int, seed: int, labels: Any) -> list[Fold]:
     if isinstance(cv, int) and not isinstance(cv, bool):
         found = make_folds(count, cv, seed=seed, labels=labels)
     else:
-        if hasattr(cv, "split"):
-            cv = cv.split(np.empty((count, 1)), labels)
-        try:
-            pairs = [tuple(pair) for pair in cv]
-        except TypeError:
-            raise InputError(f"{_EXPECTED}, got {cv!r}.") from None
-        if not pairs or any(len(pair) != 2 for pair in pairs):
-            raise InputError(f"{_EXPECTED}.")
+        pairs = _pairs(cv, count, labels if y is None or labels is not None else y, x)
         names = "the training rows of a fold", "the test rows of a fold"
         found = [
             (read_rows(names[0], train, count), read_rows(names[1], test, count))
@@ -96,7 +94,39 @@ def read_folds(cv: Any, count: int, seed: int, labels: Any) -> list[Fold]:
         ]
     for number, fold in enumerate(found):
         _require_classes(fold, labels, number)
+        if both := len(np.intersect1d(*fold)):
+            warnings.warn(
+                f"fold {number} is tested on {both} of the rows that it is trained on: its scores "
+                "are not those of unknown rows.",
+                FastNetWarning,
+                stacklevel=4,  # the caller of a decorated `fit_many`
+            )
     return found
+
+
+def _pairs(cv: Any, count: int, y: Any, x: Any) -> list[tuple[Any, Any]]:
+    """Return the pairs (training rows, test rows) of a splitter or an iterable."""
+    if isinstance(cv, str):
+        raise InputError(f"{_EXPECTED}, got {cv!r}.")
+    try:
+        if callable(getattr(cv, "split", None)):
+            cv = list(cv.split(np.zeros((count, 1)) if x is None else x, y))
+        pairs = [tuple(pair) for pair in cv]
+    except TypeError:
+        raise InputError(f"{_EXPECTED}, got {cv!r}.") from None
+    except ValueError as error:  # what splitters of scikit-learn raise
+        raise InputError(
+            f"cv={cv!r} makes no folds of these rows: {str(error).rstrip('.')}. Where it needs "
+            "groups, give its pairs: cv=[*splitter.split(x, y, groups)]."
+        ) from None
+    if not pairs:
+        raise InputError(
+            f"{_EXPECTED}, and there is no pair: an iterator that has been used once is empty, so "
+            "make a list of it."
+        )
+    if any(len(pair) != 2 for pair in pairs):
+        raise InputError(f"{_EXPECTED}.")
+    return pairs
 
 
 def read_rows(name: str, rows: Any, count: int) -> Rows:
@@ -143,8 +173,19 @@ def _require_classes(fold: Fold, labels: Any, number: int) -> None:
 
 
 def labels_of(y: Any, *, classifies: bool) -> Any:
-    """Return the classes (N,) of targets, or None where they are none."""
+    """Return the classes (N,) of targets, or None where they are none, such as probabilities."""
+    if not classifies:
+        return None
     values = np.array(y.values)[y.codes] if isinstance(y, Texts) else np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    return values if classifies and values.ndim == 1 else None
+    if values.ndim != 1:
+        return None
+    if values.dtype == object and not all(isinstance(value, str) for value in values):
+        try:
+            values = values.astype(np.float64)
+        except (TypeError, ValueError):
+            return None  # training says what is wrong with them
+    if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.floor(values))).all():
+        return None
+    return values

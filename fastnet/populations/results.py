@@ -21,6 +21,15 @@ FOLD: Final = "fold"
 SEED: Final = "seed"
 DIVERGED: Final = "diverged"
 """The reason why a member ended whose loss or weights became infinite."""
+_OF_LOSS: Final = (
+    "param_loss",
+    "label_smoothing",
+    "delta",
+    "quantiles",
+    "preset",
+    "standardize_targets",
+)
+"""Settings that change what a loss means: its values are then no measure of each other."""
 _FACTS: Final = ("epochs", "best_epoch", "stop_reason", "seconds")
 
 
@@ -31,7 +40,8 @@ class Results(Sequence[Mapping[str, Any]]):
     Attributes
     ----------
     rows : list of dict
-        ``member``, ``seed``, the settings in which members differ, ``fold`` with cross-validation,
+        ``member``, ``seed``, the settings in which members differ (``param_loss`` and
+        ``param_epochs`` where they are such), ``fold`` with cross-validation,
         the metrics of the epoch whose weights the member has (``loss``, ``val_loss``, ...), those
         of the fold's test rows (``test_loss``, ...), ``epochs``, ``best_epoch``, ``stop_reason``
         (``"diverged"`` for a member that did) and ``seconds``.
@@ -85,7 +95,8 @@ class Results(Sequence[Mapping[str, Any]]):
         Parameters
         ----------
         over : str or sequence of str, default ("fold", "seed")
-            Rows that differ only in these columns become one row.
+            Rows that differ only in these columns become one row. Without folds or seeds, those
+            names stand for nothing.
 
         Returns
         -------
@@ -95,8 +106,8 @@ class Results(Sequence[Mapping[str, Any]]):
             diverged makes its means NaN.
         """
         gone = {over} if isinstance(over, str) else set(over)
-        strange = [name for name in gone if name not in (FOLD, *self.settings)]
-        if strange and not isinstance(over, tuple):
+        strange = sorted(gone - {FOLD, SEED, *self.settings})
+        if strange:
             raise InputError(
                 f"there is no setting {strange[0]!r} to average over"
                 f"{suggest(strange[0], (FOLD, *self.settings))}"
@@ -128,10 +139,18 @@ class Results(Sequence[Mapping[str, Any]]):
         Raises
         ------
         InputError
-            There is no such score, nothing tells its direction, or no member has a finite one.
+            There is no such score, nothing tells its direction, or no member has a finite one; or
+            the losses differ, and no metric says by what to compare.
         """
+        if metric is None:
+            require_one_loss({name: [row.get(name) for row in self] for name in self.settings})
         usual = next((n for n in ("test_loss", "val_loss", "loss") if n in self.metrics), "loss")
         name = usual if metric is None else metric
+        if self.rows and not self.metrics:
+            raise InputError(
+                "no member has a score, since all of them diverged: try a smaller learning rate, "
+                "or clip_norm=1.0 in the optimizer."
+            )
         if name not in self.metrics:
             raise InputError(f"there is no score {name!r}{suggest(name, self.metrics)}")
         mode = mode_of(name.removeprefix("test_").removeprefix("val_"))
@@ -152,8 +171,15 @@ class Results(Sequence[Mapping[str, Any]]):
         InputError
             It is not installed.
         """
-        columns = {name: [row.get(name) for row in self.rows] for name in self.columns}
+        columns = {name: self._of_one_type(name) for name in self.columns}
         return to_frame(columns, library, "rows")
+
+    def _of_one_type(self, name: str) -> list[Any]:
+        """Return a column, as texts if some are: of 16 and "(32, 32)", polars makes none else."""
+        values = [row.get(name) for row in self.rows]
+        if any(isinstance(value, str) for value in values):
+            return [value if value is None else str(value) for value in values]
+        return values
 
     def markdown(self) -> str:
         """Return a table in Markdown, with four significant digits."""
@@ -183,6 +209,16 @@ class Results(Sequence[Mapping[str, Any]]):
 
         body = "".join(line("td", cells) for cells in self._cells())
         return f"<table>{line('th', self.columns)}{body}</table>"
+
+
+def require_one_loss(settings: Mapping[str, Sequence[Any]]) -> None:
+    """Raise `InputError` if values of the settings, by name, make different losses."""
+    for name, values in settings.items():
+        if name in _OF_LOSS and len(set(map(repr, values))) > 1:
+            raise InputError(
+                f"the losses differ by {name.removeprefix('param_')}, so none of them says "
+                "which is best: name a score that all have, such as 'test_r2' or 'val_accuracy'."
+            )
 
 
 def _shown(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.plan import Plan, make_plan
 from fastnet.nn.schedules import Schedule, WarmUp
+from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import read_rows
 from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Preprocessor
@@ -28,6 +29,9 @@ from fastnet.utils.param_validation import check_float, check_int, check_list, p
 
 _SHOWN: Final = 8
 """So many values of a setting are shown at most."""
+
+_OF_RESULTS: Final = ("loss", "epochs")
+"""Settings with the names of columns of the results that say how the training went."""
 
 OF_LAYERS: Final = ("hidden", "activation", "dropout")
 ROWS, PREPROCESSOR = "rows", "preprocessor"
@@ -60,6 +64,8 @@ class Member:
         The rows to train on; None: all.
     preprocessor : Preprocessor or None
         None: `fit` learns one if it needs one.
+    shown : dict
+        The settings as the results show them.
     """
 
     settings: Mapping[str, Any]
@@ -68,6 +74,7 @@ class Member:
     fit: Mapping[str, Any]
     rows: Any = None
     preprocessor: Preprocessor | None = None
+    shown: Mapping[str, Any] = field(default_factory=dict)
 
 
 def combinations(
@@ -103,7 +110,7 @@ def combinations(
         return made
     if any(SEED in one for one in made):
         raise InputError("give seeds, or a seed in the settings, not both.")
-    numbers = _seeds(seeds, template_seed)
+    numbers = _seeds(seeds, validation.seed_of(template_seed))
     return [one | {SEED: number} for one in made for number in numbers]
 
 
@@ -132,12 +139,15 @@ def _of_mapping(name: str, values: Any) -> dict[str, Any]:
 
 
 def _products(grid: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    tried: list[list[Any]] = []
     for name, values in grid.items():
-        if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
+        several = isinstance(values, Iterable) and not isinstance(values, str)
+        tried.append(list(values) if several else [])
+        if not tried[-1]:
             raise InputError(
                 f"param_grid[{name!r}] must be a list of values to try, got {values!r}."
             )
-    for values in itertools.product(*grid.values()):
+    for values in itertools.product(*tried):
         yield dict(zip(grid, values, strict=True))
 
 
@@ -171,27 +181,83 @@ def member(
             )
     fit["optimizer"] = _changed_optimizer(optimizer, _some(settings, of_optimizer))
     fit["loss"] = replace(loss, **_some(settings, of_loss))
-    # Callbacks keep a state, and members train at the same time.
-    for name in ("early_stopping", "callbacks"):
-        if name in fit:
-            fit[name] = _own(fit[name])
     layers = _changed_layers(template.layers, **_some(settings, OF_LAYERS))
     plan = template.plan if layers == template.layers else make_plan(template.inputs, layers)
     rows = None if settings.get(ROWS) is None else read_rows(ROWS, settings[ROWS], count)
+    if fit.get("sample_weight") is not None:
+        fit["sample_weight"] = checked_weight(fit["sample_weight"], count)
     seed = validation.seed_of(settings.get(SEED, template.seed))
     return Member(settings, plan, seed, fit, rows, settings.get(PREPROCESSOR))
 
 
-def shown_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as the results show them: plain values, and texts for others."""
-    return {name: _shown(value) for name, value in settings.items()}
+def shown_settings(combined: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the settings of all members as the results show them: plain values, and texts.
+
+    Of different values that have the same text, such as "600 values", the second is "600 values #2"
+    and so on: `Results.mean` would take them for one. A setting with the name of a score has the
+    prefix of scikit-learn, ``param_loss``.
+    """
+    seen: dict[tuple[str, Any], list[str]] = {}
+    made = []
+    for one in combined:
+        shown = {}
+        for name, value in one.items():
+            if name == PREPROCESSOR:
+                continue
+            text = _shown(value)
+            if isinstance(text, str) and not isinstance(value, str):
+                alike = seen.setdefault((name, text), [])
+                if (content := fingerprint(value)) not in alike:
+                    alike.append(content)
+                if number := alike.index(content):
+                    text = f"{text} #{number + 1}"
+            shown[column_name(name)] = text
+        made.append(shown)
+    return made
+
+
+def column_name(setting: str) -> str:
+    """Return the name of the results' column of a setting."""
+    return f"param_{setting}" if setting in _OF_RESULTS else setting
 
 
 def _shown(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    several = isinstance(value, Sequence | np.ndarray) and len(value) > _SHOWN
-    return f"{len(value)} values" if several else str(value)
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        plain_ones = all(isinstance(one, bool | int | float | str) for one in value)
+        return str(value) if plain_ones and len(value) <= _SHOWN else f"{len(value)} values"
+    # The address in the text of a function would be another one in the next process.
+    return getattr(value, "__name__", None) or str(value)
+
+
+def checked_weight(weight: Any, count: int) -> Any:
+    """Return weights (N,) of which rows may be taken.
+
+    Raises
+    ------
+    InputError
+        They are not one for each row: those of some rows would be those of others.
+    """
+    try:
+        given = np.asarray(weight)
+    except ValueError:
+        given = np.empty((0, 0))
+    if given.shape != (count,):
+        raise InputError(f"sample_weight must have the shape ({count},), got {given.shape}.")
+    return given
+
+
+def own_callbacks(fit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of `Network.fit` with copies of the callbacks.
+
+    Callbacks keep a state, and members train at the same time, also those of the same settings on
+    other folds: each network that is trained needs copies of its own.
+    """
+    names = [name for name in ("early_stopping", "callbacks") if name in fit]
+    return {**fit, **{name: _own(fit[name]) for name in names}}
 
 
 def _own(value: Any) -> Any:

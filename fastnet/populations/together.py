@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastnet.data.frame import Frame
+from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.populations.ensemble import Ensemble
 from fastnet.populations.folds import Rows, labels_of, make_folds
 from fastnet.populations.population import Population
 from fastnet.populations.results import Results
 from fastnet.populations.training import fit_many
-from fastnet.preprocessing.target import split_target
+from fastnet.preprocessing.target import by_row, split_target
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,13 @@ def train_together(recipes: Sequence[Recipe], x: Any, y: Any, count: int) -> Ens
         The names of target columns in x, or targets.
     """
     inputs, names, values = split_target(x, y) if isinstance(x, Frame) else (x, (), y)
-    values = np.asarray(values) if isinstance(values, list | tuple) else values
+    values = values if names else by_row(values)
     first = recipes[0].network
+    if any("checkpoint_every" in recipe.fit for recipe in recipes):
+        raise InputError(
+            "checkpoint_every goes with one network: of several, checkpoint keeps those that are "
+            "done."
+        )
     parts = _parts(recipes[0], len(x), values)
     networks, rows = [first] * count, [dict[str, Any]()] * count
     for number, recipe in enumerate(recipes):
@@ -66,6 +73,8 @@ def train_together(recipes: Sequence[Recipe], x: Any, y: Any, count: int) -> Ens
             settings.append(one)
         if not settings:
             continue
+        if fit.get("checkpoint") is not None and len(recipes) > 1:
+            fit["checkpoint"] = Path(fit["checkpoint"]) / f"recipe-{number}"
         how: dict[str, Any] = {"settings": settings, "sample_weight": weight, **fit}
         made = fit_many(recipe.network, x, y, **how)
         for k, member, row in zip(mine, made, made.results, strict=True):

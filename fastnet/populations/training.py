@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 from fastnet.backends.threads import asked
 from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset
-from fastnet.data.frame import Inputs, as_frame, is_table
+from fastnet.data.frame import Frame, Inputs, as_frame, is_table
 from fastnet.data.text import Texts
 from fastnet.errors import InputError
 from fastnet.network import Network
@@ -22,7 +23,14 @@ from fastnet.populations.folder import fingerprint
 from fastnet.populations.population import Population
 from fastnet.populations.results import FOLD, SEED, Results
 from fastnet.populations.runner import Row, tested, train_all, trained
-from fastnet.populations.settings import Member, combinations, member, shown_settings
+from fastnet.populations.settings import (
+    Member,
+    checked_weight,
+    combinations,
+    member,
+    own_callbacks,
+    shown_settings,
+)
 from fastnet.preprocessing import datasets
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.target import split_target
@@ -59,8 +67,8 @@ def fit_many(
     Parameters
     ----------
     template : Network
-        Layers, dtype, loss and backend of all members. It stays as it is, and members do not start
-        from its weights, but from new ones by their seed.
+        Layers, dtype, loss, names of classes and backend of all members. It stays as it is, and
+        members do not start from its weights, but from new ones by their seed.
     x, y : as for `Network.fit`
     seeds : int or iterable of int, optional
         All settings are trained with each seed; a number counts from the template's seed on.
@@ -117,17 +125,23 @@ def fit_many(
     >>> tried.results.mean().best()["learning_rate"]
     0.03
     """
+    if not isinstance(template, Network):
+        raise InputError(f"the template must be a Network, got {template!r}.")
     rows, y, sample_weight = _unpacked(x, y, sample_weight)
     combined = combinations(param_grid, settings, seeds, template.seed)
-    members = [member(template, fit, one, len(rows)) for one in combined]
+    members = [
+        replace(member(template, fit, one, len(rows)), shown=shown)
+        for one, shown in zip(combined, shown_settings(combined), strict=True)
+    ]
     jobs: list[Job] = [(one, None) for one in members]
     if cv is not None:
         if any(one.rows is not None for one in members):
             raise InputError("give cv, or rows in the settings, not both.")
-        targets = rows.columns[y] if isinstance(y, str) else y
+        targets = split_target(rows, y)[2] if isinstance(rows, Frame) else y
         classifies = all(one.fit["loss"].metric == "accuracy" for one in members)
         labels = folds.labels_of(targets, classifies=classifies)
-        pairs = folds.read_folds(cv, len(rows), template.seed, labels)
+        seen: dict[str, Any] = {"x": rows, "y": targets} if isinstance(rows, np.ndarray) else {}
+        pairs = folds.read_folds(cv, len(rows), template.seed, labels, **seen)
         jobs = [(one, (k, *pair)) for one in members for k, pair in enumerate(pairs)]
     workers, each = _share(template, members, len(rows), len(jobs), threads)
     _require_memory(template.dtype.itemsize, jobs, workers)
@@ -137,6 +151,7 @@ def fit_many(
 
     def basis() -> dict[str, str]:
         network = [template.inputs, template.dtype.name, template.backend, template.precision]
+        network.append(template.label_names)
         each_of_them = [(m.plan.layers, m.seed, m.fit, m.rows, fold) for m, fold in jobs]
         parts = {"networks": network, "settings": each_of_them, "rows": [rows, y, sample_weight]}
         return {name: fingerprint(part) for name, part in parts.items()}
@@ -144,7 +159,7 @@ def fit_many(
     return train_all(
         len(jobs),
         train,
-        tuple(dict.fromkeys(name for one in members for name in (SEED, *one.settings))),
+        tuple(dict.fromkeys(name for one in members for name in (SEED, *one.shown))),
         workers=workers,
         verbose=check_flag("verbose", verbose),
         checkpoint=checkpoint,
@@ -187,6 +202,8 @@ def cross_validate(
     >>> bool(results.mean()[0]["test_accuracy"] > 0.9)
     True
     """
+    if cv is None:
+        raise InputError("cross_validate needs folds: give cv, such as cv=5.")
     return fit_many(template, x, y, cv=cv, **how).results
 
 
@@ -198,6 +215,7 @@ def _train(
     plan = one.plan
     where: dict[str, Any] = {"dtype": template.dtype, "seed": one.seed, "backend": "numpy"}
     network = Network(plan.layers, inputs=plan.inputs, **where).beside(template)
+    network.label_names = template.label_names
     if one.preprocessor is not None:
         network.preprocessor = one.preprocessor
     weight = one.fit.get("sample_weight", weight)
@@ -210,7 +228,7 @@ def _train(
 
     rows = one.rows if fold is None else fold[1]
     inputs, targets, weights = taken(rows)
-    options = {**one.fit, "sample_weight": weights, "threads": threads}
+    options = {**own_callbacks(one.fit), "sample_weight": weights, "threads": threads}
     scores, facts = trained(network, lambda: network.fit(inputs, targets, **options))
     if fold is not None and scores:
         inputs, targets, weights = taken(fold[2])
@@ -218,8 +236,7 @@ def _train(
         scores |= tested(network.evaluate(inputs, targets, **how))
     network.forget_engines()
     number = {} if fold is None else {FOLD: fold[0]}
-    shown = {SEED: one.seed, **shown_settings(one.settings), **number}
-    return network, {**shown, **scores, **facts}
+    return network, {SEED: one.seed, **one.shown, **number, **scores, **facts}
 
 
 def _unpacked(x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
@@ -232,20 +249,31 @@ def _unpacked(x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
         refuse_masked(name, values)
     if is_table(x):
         x = as_frame(x)
+        if weight is not None:
+            weight = checked_weight(weight, len(x))
         if split_target(x, y)[1]:
             return x, y, weight
     else:
-        x = np.asarray(x)
+        x = _array("x", x)
         if x.ndim != 2:
             raise InputError(f"x must have two axes, (rows, inputs), got the shape {x.shape}.")
     if y is None:
         raise InputError("a population needs targets: give y.")
     if isinstance(y, str):
         raise InputError(f"y={y!r} is not a column of x.")
-    y = as_frame(y) if is_table(y) else y if isinstance(y, Texts) else np.asarray(y)
+    y = y if isinstance(y, Texts) else _array("y", y)
+    if isinstance(y, np.ndarray) and not y.ndim:
+        raise InputError("y must be an array (N,) or (N, T), or the name of a column of x.")
     if len(y) != len(x):
         raise InputError(f"x has {len(x)} rows, and y has {len(y)}.")
-    return x, y, weight
+    return x, y, None if weight is None else checked_weight(weight, len(x))
+
+
+def _array(name: str, values: Any) -> Any:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise InputError(f"{name} must be a rectangular array.") from None
 
 
 def _share(

@@ -258,6 +258,15 @@ def axes_of(y: Any, names: tuple[str, ...] = ()) -> int:
     return 1 if (np.ndim(y) if shape is None else len(shape)) == 1 else 2
 
 
+def by_row(y: Any) -> Any:
+    """Return targets (N,) or (N, T) whose rows are taken by number; a series takes its labels."""
+    if isinstance(y, list | tuple) and y and all(isinstance(p, Texts | np.ndarray) for p in y):
+        return y[0] if len(y) == 1 else np.stack([np.asarray(part) for part in y], axis=1)
+    if hasattr(y, "to_list") and not hasattr(y, "to_numpy"):
+        y = y.to_list()
+    return y if isinstance(y, Texts) else np.asarray(y)
+
+
 def target_columns(y: Any, name: str) -> list[Values]:
     """Return the columns of any array-like, series or frame."""
     refuse_masked(f"the target {name!r}", y)

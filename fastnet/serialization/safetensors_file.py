@@ -82,7 +82,7 @@ def unpack(
     try:
         if not file.is_file():
             what = "is not a file" if file.exists() else "does not exist"
-            raise ModelFileError(f"{file} {what}; a {name} comes from {source}.")
+            raise ModelFileError(f"{file} {what}; {_a(name)} comes from {source}.")
         with open(file, "rb") as stream:
             # safetensors allows headers of 100 MB, which take seconds and a gigabyte to parse.
             size = int.from_bytes(stream.read(8), "little")
@@ -166,3 +166,7 @@ def checksum(text: str, tensors: Tensors) -> str:
         # Types of numbers from other packages have no buffer, so the bytes are hashed.
         digest.update(values.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _a(name: str) -> str:
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"

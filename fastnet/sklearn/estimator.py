@@ -22,7 +22,7 @@ from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.embeddings import warn_of_size
 from fastnet.preprocessing.learn import scales_targets
 from fastnet.sklearn import budgets, parameters, tables, together
-from fastnet.sklearn.parameters import dense, with_weight
+from fastnet.sklearn.parameters import dense, kept_rows, with_weight
 from fastnet.training.budget import ACTIVATION, AUTO, HIDDEN, Budget, warn_of_patience
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.history import History
@@ -108,7 +108,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
     oob_score_ : float
         Accuracy or R2 of the predictions for rows that members held out.
     oob_decision_function_ : (N, O) array
-        Those predictions; NaN for rows that no member held out.
+        Those predictions; NaN for rows that no member held out, and for those of weight 0.
     history_ : History
         All epochs so far; what it says of early stopping belongs to the newest call.
     stopped_ : bool
@@ -230,6 +230,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         X, y = self._rows(X, y, reset=first)
         y = self._targets(y, first=first, once=once)
         weight = parameters.checked_weight("sample_weight", sample_weight, X)
+        kept = kept_rows(weight, len(y))
         x, y, weight = with_weight(dense(X), y, weight)
         # Choose the network and the options of its fit.
         pair = self._held_back(*val)
@@ -254,8 +255,10 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         if check_int("n_estimators", plain(self.n_estimators)) > 1:
             if once or not first:
                 raise InputError("several n_estimators are trained by fit, and anew each time.")
-            together.train(self, network, x, y, how)
+            together.train(self, network, x, y, how, kept)
             return self
+        if check_flag("oob_score", plain(self.oob_score)) and not once:
+            raise InputError("oob_score needs several networks: give n_estimators, such as 5.")
         try:
             history = network.fit(x, y, **how)
         except KeyboardInterrupt:

@@ -222,15 +222,23 @@ def checked_weight(name: str, weight: Any, X: Any) -> Array | None:
     return None if weight is None else _check_sample_weight(weight, X)
 
 
+def kept_rows(weight: Array | None, count: int) -> NDArray[np.bool_]:
+    """Return the mask (N,) of the rows that `with_weight` returns."""
+    if weight is None or weight.all() or not weight.any():
+        return np.ones(count, bool)
+    kept: NDArray[np.bool_] = weight != 0
+    return kept
+
+
 def with_weight(x: Array, y: Array, weight: Array | None) -> tuple[Array, Array, Array | None]:
     """Return the rows whose weight is not 0, so that batches hold no others.
 
     Of weights only the ratios matter: those that are left and all the same are none.
     If all weights are 0, all rows are returned, and the network refuses them.
     """
-    if weight is None or weight.all() or not weight.any():
+    kept = kept_rows(weight, len(y))
+    if weight is None or kept.all():
         return x, y, weight
-    kept = weight != 0
     left = weight[kept]
     return x[kept], y[kept], None if (left == left[0]).all() else left
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastnet.errors import InputError
 from fastnet.network import Network
@@ -20,7 +21,9 @@ def forget(model: Any) -> None:
         model.__dict__.pop(name, None)
 
 
-def train(model: Any, network: Network, x: Any, y: Any, how: dict[str, Any]) -> None:
+def train(
+    model: Any, network: Network, x: Any, y: Any, how: dict[str, Any], kept: NDArray[np.bool_]
+) -> None:
     """Train the networks of an estimator, and set its attributes.
 
     Parameters
@@ -29,6 +32,8 @@ def train(model: Any, network: Network, x: Any, y: Any, how: dict[str, Any]) -> 
         The template.
     how : dict
         Arguments of `Network.fit`.
+    kept : (N,) bool
+        Which of the caller's rows x and y have: those that weigh something.
     """
     count = check_int("n_estimators", plain(model.n_estimators))
     scores = check_flag("oob_score", plain(model.oob_score))
@@ -45,7 +50,9 @@ def train(model: Any, network: Network, x: Any, y: Any, how: dict[str, Any]) -> 
         return
     outputs = ensemble.out_of_fold
     assert outputs is not None
-    model.oob_decision_function_ = outputs
+    decisions = np.full((len(kept), outputs.shape[1]), np.nan)
+    decisions[kept] = outputs
+    model.oob_decision_function_ = decisions
     rows = np.flatnonzero(np.isfinite(outputs).all(axis=1))
     weight = how["sample_weight"]
     weight = None if weight is None else weight[rows]

@@ -7,19 +7,24 @@ from dataclasses import fields
 from os import PathLike
 from typing import Any, Final
 
-import numpy as np
-
 from fastnet.backends.threads import asked, cores
 from fastnet.data.frame import Frame, as_frame
-from fastnet.errors import InputError, suggest
+from fastnet.errors import DataError, InputError, suggest
 from fastnet.network import Network
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import labels_of, read_folds, read_rows
 from fastnet.populations.population import Population
 from fastnet.populations.results import FOLD, SEED, Results
 from fastnet.populations.runner import Row, tested, train_all, trained
-from fastnet.populations.settings import OF_FIT, ROWS, combinations, shown_settings
-from fastnet.preprocessing.target import TableTarget, split_target
+from fastnet.populations.settings import (
+    OF_FIT,
+    ROWS,
+    checked_weight,
+    combinations,
+    own_callbacks,
+    shown_settings,
+)
+from fastnet.preprocessing.target import TableTarget, by_row, split_target
 from fastnet.tables.prepare import TableSettings, prepare
 from fastnet.tables.train import train
 from fastnet.utils.arguments import answers
@@ -79,10 +84,14 @@ def fit_many(
     [8, 32]
     """
     frame = as_frame(table, "the table")
+    if not len(frame):
+        raise DataError(f"{frame.source} has no rows.")
     if target is None:
         raise InputError("name the column to learn: target='price', or give its values.")
     _, names, values = split_target(frame, target)
-    values = np.asarray(values) if isinstance(values, list | tuple) and not names else values
+    values = values if names else by_row(values)
+    if not names and len(values) != len(frame):
+        raise InputError(f"the table has {len(frame)} rows, and the target has {len(values)}.")
     combined = combinations(param_grid, settings, seeds, how.get("seed", 0))
     for name in (name for one in combined for name in one):
         if name not in _KNOWN:
@@ -91,13 +100,14 @@ def fit_many(
     given = how.get("task", "auto")
     known = TableTarget.learn(values, names, given, None, None, frame.source)
     task = "regression" if known.labels is None else "classification"
-    jobs: list[_Job] = [(one, None) for one in combined]
+    jobs: list[_Job] = [(at, None) for at in range(len(combined))]
+    shown_as = shown_settings(combined)
     if cv is not None:
         if any(ROWS in one for one in combined):
             raise InputError("give cv, or rows in the settings, not both.")
         labels = labels_of(values, classifies=task == "classification")
         pairs = read_folds(cv, len(frame), how.get("seed", 0), labels)
-        jobs = [(one, (k, *pair)) for one in combined for k, pair in enumerate(pairs)]
+        jobs = [(at, (k, *pair)) for at, _ in jobs for k, pair in enumerate(pairs)]
 
     def options_of(one: Mapping[str, Any], rows: Any) -> TableSettings:
         both = {**how, "task": given if given != "auto" else task, **one}
@@ -105,8 +115,8 @@ def fit_many(
         fit = {name: both[name] for name in OF_FIT if name in both and name not in _OF_TRAIN}
         weight = options.get("sample_weight")
         if weight is not None and rows is not None:
-            options["sample_weight"] = np.asarray(weight)[rows]
-        return TableSettings(**options, fit=fit)
+            options["sample_weight"] = checked_weight(weight, len(frame))[rows]
+        return TableSettings(**options, fit=own_callbacks(fit))
 
     def taken(rows: Any) -> tuple[Frame, Any]:
         if rows is None:
@@ -114,7 +124,8 @@ def fit_many(
         return frame.take(rows), target if names else values[rows]
 
     def train_one(number: int) -> tuple[Network, Row]:
-        one, fold = jobs[number]
+        at, fold = jobs[number]
+        one = combined[at]
         rows = fold[1] if fold is not None else one.get(ROWS)
         rows = None if rows is None else read_rows(ROWS, rows, len(frame))
         options = options_of(one, rows)
@@ -128,7 +139,7 @@ def fit_many(
             found = prepared.network.evaluate(x, y, metrics=metrics, sample_weight=weight)
             scores |= tested(found)
         prepared.network.forget_engines()
-        shown = {SEED: options.seed, **shown_settings(one)}
+        shown = {SEED: options.seed, **shown_as[at]}
         shown |= {} if fold is None else {FOLD: fold[0]}
         return prepared.network, {**shown, **scores, **facts}
 
@@ -137,11 +148,11 @@ def fit_many(
     side_by_side = prepare(frame, target, first).network.backend_object.trains_side_by_side
     workers = min(cores() if threads is None else threads, len(jobs)) if side_by_side else 1
     each = 1 if workers > 1 else threads
-    parts = {"settings": [jobs, how], "rows": [frame, target]}
+    parts = {"settings": [combined, jobs, how], "rows": [frame, names, values]}
     return train_all(
         len(jobs),
         train_one,
-        tuple(dict.fromkeys(name for one in combined for name in (SEED, *one))),
+        tuple(dict.fromkeys(name for one in shown_as for name in (SEED, *one))),
         workers=workers,
         verbose=check_flag("verbose", verbose),
         checkpoint=checkpoint,
@@ -177,8 +188,10 @@ def cross_validate(table: Any, target: Any, *, cv: Any = 5, **how: Any) -> Resul
     >>> len(results), bool(results.mean()[0]["test_accuracy"] > 0.9)
     (5, True)
     """
+    if cv is None:
+        raise InputError("cross_validate needs folds: give cv, such as cv=5.")
     return fit_many(table, target, cv=cv, **how).results
 
 
-_Job = tuple[Mapping[str, Any], tuple[int, Any, Any] | None]
-"""The settings of a member, and the number of its fold, its training rows and its test rows."""
+_Job = tuple[int, tuple[int, Any, Any] | None]
+"""The number of a member's settings; the number of its fold, its training rows, its test rows."""

@@ -132,8 +132,8 @@ def train(
 
     n_estimators : int, optional
         Train so many networks, and return the `Ensemble` of them. Each has a seed of its own and
-        holds back another part of the rows, so every row has predictions of members that were not
-        trained on it (`Ensemble.out_of_fold`).
+        holds back another part of the rows, for which `Ensemble.out_of_fold` has its predictions;
+        with as many networks as parts, five for ``validation_split=0.2``, these are all rows.
 
     Returns
     -------

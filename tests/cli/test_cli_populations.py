@@ -270,3 +270,52 @@ def test_arrays_make_an_ensemble_too(homes: Path) -> None:
     )
     assert "out-of-fold accuracy" in text
     assert np.isfinite(fn.Ensemble.load("model.safetensors").predict(fn.data.load("digits"))).all()
+
+
+def test_a_value_that_is_tried_twice_is_refused(homes: Path) -> None:
+    options = ("--target", "price", "--epochs", "1", *NUMPY)
+    for grid, text in (("hidden=8,16,8", "hidden=8"), ("l2=0.1,1e-1", "l2=1e-1")):
+        said = run("sweep", "homes.csv", "--grid", grid, *options).output
+        assert f"{text} is there twice" in said
+
+
+def test_settings_with_the_name_of_a_score_are_compared_and_shown(homes: Path) -> None:
+    options = ("--target", "price", "--cv", "2", "--epochs", "3", "--drop", "sold", *NUMPY)
+    tried = ("sweep", "homes.csv", "--grid", "loss=mae,mse", *options)
+    assert "different losses, MAE() and MSE()" in refused(*tried)
+    found = json.loads(succeed(*tried, "--by", "test_r2", "--json"))
+    assert [row["param_loss"] for row in found["means"]] == ["mae", "mse"]
+    assert [row["members"] for row in found["means"]] == [2, 2]
+    said = succeed(*tried, "--by", "test_r2", "--out", "best.safetensors")
+    chosen = re.search(r"--loss (\w+)", said)
+    assert chosen is not None
+    assert chosen[1] == found["best"]["param_loss"]
+    loss = fn.load("best.safetensors").loss
+    assert loss is not None
+    assert loss.name == chosen[1]
+    epochs = ("sweep", "homes.csv", "--target", "price", "--grid", "epochs=3,30", "--cv", "3")
+    means = trials_of(*epochs, "--early-stopping", "1", "--learning-rate", "0.3")["means"]
+    assert [(row["param_epochs"], row["members"]) for row in means] == [(3, 3), (30, 3)]
+
+
+def test_a_sweep_goes_on_with_other_threads_and_from_another_place(
+    homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = Path("homes.csv").read_text(encoding="utf-8").splitlines()
+    write("held", lines[:40])
+    options = ("--grid", "l2=0,1", "--target", "price", "--epochs", "2", "--json", *NUMPY)
+    held = ("--validation-data", "held.csv", "--checkpoint", "run")
+    first = json.loads(succeed("sweep", "homes.csv", *options, *held))
+    monkeypatch.setattr(trials, "_trial", None)  # nothing is trained again
+    again = ("sweep", homes / "homes.csv", *options, *held, "--resume", "--threads", "1")
+    assert json.loads(succeed(*again))["trials"] == first["trials"]
+    write("held", lines[:30])
+    assert "another population" in refused(*again)
+    said = refused("cv", "homes.csv", "--target", "price", "--checkpoint", "run", *NUMPY)
+    assert "(or --resume)" in said
+
+
+def test_trials_that_all_diverged_are_no_missing_score(homes: Path) -> None:
+    wild = ("--optimizer", "sgd", "--learning-rate", "1e30", "--epochs", "9", "--hidden", "8")
+    said = refused("cv", "homes.csv", "--target", "price", *wild, *NUMPY, "--folds", "2", "--quiet")
+    assert "all of them diverged" in said

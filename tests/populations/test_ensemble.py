@@ -220,7 +220,7 @@ def test_members_that_diverged_are_left_out() -> None:
     with pytest.warns(fn.FastNetWarning, match="1 of 3 members diverged"):
         ensemble = fn.Ensemble(population)
     assert ensemble.networks == (population[0], population[2])
-    with pytest.warns(fn.FastNetWarning), pytest.raises(fn.InputError, match="did not diverge"):
+    with pytest.raises(fn.InputError, match="all 1 members diverged"):
         fn.Ensemble(population[1:2])
 
 
@@ -237,3 +237,33 @@ def test_members_must_predict_the_same(classes: Any) -> None:
         fn.Ensemble(members(1)).calibrate(X, Y)
     with pytest.raises(fn.InputError, match="unknown metric"):
         fn.Ensemble.greedy(classes, X, LABELS, metric="acuracy")
+
+
+def test_members_with_other_quantiles_are_refused() -> None:
+    nets = [
+        fn.Network([2, 3, 2], loss=fn.losses.Quantile(levels), seed=0)
+        for levels in ((0.1, 0.9), (0.4, 0.6))
+    ]
+    with pytest.raises(fn.InputError, match="quantiles differ"):
+        fn.Ensemble(nets)
+
+
+def test_what_is_no_sequence_of_networks_is_refused() -> None:
+    anything: Any
+    for anything in (None, 3, fn.Network([2, 3, 1])):
+        with pytest.raises(fn.InputError, match="needs a sequence of networks"):
+            fn.Ensemble(anything)
+
+
+def test_greedy_refuses_a_score_that_these_rows_do_not_have() -> None:
+    nets = [fn.Network([2, 3, 2], output_activation="softmax", seed=k) for k in range(2)]
+    x, anything = np.ones((4, 2)), len
+    with pytest.raises(fn.InputError, match="no network has a finite 'roc_auc'"):
+        fn.Ensemble.greedy(nets, x, np.ones(4, int), metric="roc_auc")
+    with pytest.raises(fn.InputError, match="must be the name of a metric"):
+        fn.Ensemble.greedy(nets, x, np.ones(4, int), metric=anything)  # type: ignore[arg-type]
+
+
+def test_no_rows_have_no_disagreement() -> None:
+    nets = [fn.Network([2, 3, 2], output_activation="softmax", seed=k) for k in range(2)]
+    assert fn.Ensemble(nets).disagreement(np.ones((0, 2))).shape == (0,)

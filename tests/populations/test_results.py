@@ -133,3 +133,18 @@ def test_progress_is_a_line_for_each_member(capsys: pytest.CaptureFixture[str]) 
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[0] for line in lines] == ["1/2", "2/2"]
     assert "None" not in lines[0]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_numbers_and_texts_of_a_setting_make_a_column_of_a_frame(library: Any) -> None:
+    pytest.importorskip(library)
+    results = Results([{"hidden": 16}, {"hidden": "(32, 32)"}, {"hidden": None}], ("hidden",))
+    assert list(results.to_frame(library)["hidden"])[:2] == ["16", "(32, 32)"]
+
+
+def test_no_means_over_what_is_no_setting() -> None:
+    results = Results([{"seed": 0, "l2": 0.1, "loss": 1.0}], ("seed", "l2"))
+    for over in ("l1", ["l1"], ("fold", "l1")):
+        with pytest.raises(fn.InputError, match="no setting 'l1'"):
+            results.mean(over)
+    assert len(results.mean(("fold", "seed"))) == 1

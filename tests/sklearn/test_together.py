@@ -52,7 +52,7 @@ def test_a_regressor_too_and_weights() -> None:
     assert 110 <= rows.sum() <= 130  # three parts of five
     expected = r2_score(Y[rows], model.oob_decision_function_[rows, 0], sample_weight=weight[rows])
     assert model.oob_score_ == pytest.approx(expected, rel=1e-6)
-    model.set_params(n_estimators=1).fit(X, Y)
+    model.set_params(n_estimators=1, oob_score=False).fit(X, Y)
     assert not hasattr(model, "ensemble_")
     assert not hasattr(model, "oob_score_")
     assert np.array_equal(model.predict(X), model.network_.predict(X))
@@ -79,3 +79,20 @@ def test_what_several_networks_cannot_do_is_said() -> None:
         FastNetClassifier(n_estimators=0).fit(X, LABELS)
     with pytest.raises(fn.InputError, match="oob_score needs rows that are held out"):
         FastNetClassifier(n_estimators=2, oob_score=True, epochs=2).fit(X, LABELS)
+
+
+def test_out_of_bag_answers_are_those_of_the_callers_rows() -> None:
+    weight = np.ones(200)
+    weight[::4] = 0
+    model = FastNetRegressor(n_estimators=5, oob_score=True, random_state=3, **HOW)
+    model.fit(X, Y, weight)
+    kept = np.flatnonzero(weight)
+    assert model.oob_decision_function_.shape == (200, 1)
+    assert np.isnan(model.oob_decision_function_[::4]).all()
+    expected = r2_score(Y[kept], model.oob_decision_function_[kept, 0])
+    assert model.oob_score_ == pytest.approx(expected, rel=1e-6)
+
+
+def test_one_network_has_no_out_of_bag_score() -> None:
+    with pytest.raises(fn.InputError, match="oob_score needs several networks"):
+        FastNetRegressor(oob_score=True, **HOW).fit(X, Y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -127,3 +128,16 @@ def test_the_piecewise_preset_has_dropout_and_decay() -> None:
     assert own.preprocessor.numeric_embedding == "periodic"
     with pytest.raises(fn.InputError, match="unknown preset 'tabular-bst'"):
         fn.tables.train(TABLE, PRICE, preset="tabular-bst")
+
+
+def test_checkpoints_of_epochs_are_refused() -> None:
+    with pytest.raises(fn.InputError, match="checkpoint_every goes with one network"):
+        train(PRICE, 2, checkpoint_every=1)
+
+
+def test_a_folder_holds_the_members_of_both_recipes(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"preset": "tabular-best", "epochs": 1, "n_estimators": 3}
+    made = fn.tables.train(TABLE, PRICE, checkpoint=tmp_path / "p", **how)
+    assert len(list((tmp_path / "p").rglob("member-*.json"))) == 3
+    again = fn.tables.train(TABLE, PRICE, checkpoint=tmp_path / "p", resume=True, **how)
+    assert np.array_equal(made.predict(TABLE), again.predict(TABLE))

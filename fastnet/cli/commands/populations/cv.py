@@ -59,7 +59,8 @@ def command(
     trials.check_files(checkpoint, html, data, resume=resume)
     asked = Trials({**values, "data": (data,)}, given, [{}], seeds, folds)
     verbose = not (quiet or as_json)
-    population = asked.run(score, checkpoint=checkpoint, resume=resume, verbose=verbose)
+    how: dict[str, Any] = {"checkpoint": checkpoint, "resume": resume, "verbose": verbose}
+    population = asked.run(score, named=by is not None, **how)
     results, means = population.results, population.results.mean()
     best = means.best(score)
     if html is not None:

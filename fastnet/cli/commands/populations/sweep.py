@@ -18,6 +18,7 @@ from fastnet.cli.commands.train import data as training_data
 from fastnet.cli.commands.train.build import build, train
 from fastnet.cli.commands.train.report import command_line
 from fastnet.errors import suggest
+from fastnet.populations.settings import column_name
 
 _NAMES: Final = (
     "preset",
@@ -107,7 +108,8 @@ def command(
             raise click.UsageError(f"--{_dashed(name)} is in --grid, too: give it once.")
     asked = Trials({**values, "data": (data,)}, given, combinations, seeds, folds)
     verbose = not (quiet or as_json)
-    population = asked.run(score, checkpoint=checkpoint, resume=resume, verbose=verbose)
+    how: dict[str, Any] = {"checkpoint": checkpoint, "resume": resume, "verbose": verbose}
+    population = asked.run(score, named=by is not None, **how)
     results, means = population.results, population.results.mean()
     best = means.best(score)
     if html is not None:
@@ -124,7 +126,9 @@ def command(
         click.echo(trials.as_json(results, means, best))
         return
     trials.write(results, means, of_members=False)
-    said = " ".join(f"--{_dashed(name)} {_as_option(best[name])}" for name in combinations[0])
+    said = " ".join(
+        f"--{_dashed(name)} {_as_option(best[column_name(name)])}" for name in combinations[0]
+    )
     click.echo(f"best {score} {output.short(best[score])}: {said}")
     for name, path in (("report", html), ("model", out)):
         if path is not None:
@@ -160,4 +164,7 @@ def _combinations(ctx: click.Context, grid: Iterable[str]) -> list[dict[str, Any
             parts = [part.replace("x", ",") for part in parts]
         option = known[name]
         values[name] = [option.type.convert(part, option, ctx) for part in parts]
+        for k, (part, value) in enumerate(zip(parts, values[name], strict=True)):
+            if value in values[name][:k]:
+                raise click.UsageError(f"--grid: {name}={part} is there twice: give it once.")
     return [dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())]

@@ -17,7 +17,7 @@ from fastnet.cli.commands.train.build import Training, build, train
 from fastnet.cli.commands.train.data import TrainingData
 from fastnet.cli.commands.train.options import TRAIN_OPTIONS
 from fastnet.cli.commands.train.settings import Settings
-from fastnet.cli.load import labelled
+from fastnet.cli.load import Rows, labelled
 from fastnet.cli.options import F
 from fastnet.data import Dataset
 from fastnet.errors import InputError, suggest
@@ -28,6 +28,7 @@ from fastnet.populations.folds import Fold, labels_of, make_folds
 from fastnet.populations.population import Population
 from fastnet.populations.results import FOLD, SEED, Results
 from fastnet.populations.runner import Row, tested, train_all, trained
+from fastnet.populations.settings import column_name
 from fastnet.tables.preset import PRESETS
 
 _UNUSED: Final[dict[str, Any]] = {
@@ -121,8 +122,16 @@ class Trials:
         values = {**self.values, **_UNUSED, **combination, "seed": seed}
         return Settings.read(values, self.given | combination.keys())
 
-    def run(self, by: str, *, checkpoint: Path | None, resume: bool, verbose: bool) -> Population:
-        """Train all of them, to compare them by a score; return networks and results."""
+    def run(
+        self, by: str, *, named: bool, checkpoint: Path | None, resume: bool, verbose: bool
+    ) -> Population:
+        """Train all of them, to compare them by a score; return networks and results.
+
+        Parameters
+        ----------
+        named : bool
+            Whether the caller names the score: else it may not be a loss where losses differ.
+        """
         first = self.values["seed"]
         seeds = [first + k for k in range(self.seeds)]
         every = [(one, seed) for one in self.combinations for seed in seeds]
@@ -142,6 +151,12 @@ class Trials:
         built = [build(one, data) for one, data in zip(chosen, prepared, strict=True)]
         for one, data, made in zip(chosen, prepared, built, strict=True):
             _require_score(by, one, data, made, folds=self.folds is not None)
+        losses = sorted({repr(made.loss) for made in built})
+        if len(losses) > 1 and not named:
+            raise InputError(
+                f"the trials have different losses, {' and '.join(losses)}, so none of them says "
+                "which is best: name a score that all have, such as --by test_r2."
+            )
         at_once = all(made.network.backend_object.trains_side_by_side for made in built)
         workers = min(cores() if threads is None else threads, len(jobs)) if at_once else 1
         each = 1 if workers > 1 else threads
@@ -150,12 +165,21 @@ class Trials:
             at, part = jobs[number]
             return _trial(chosen[at], dataset, every[at], part, each)
 
-        said = [(repr(one.data), repr(one.model), repr(one.training), one.preset) for one in chosen]
-        content = {"settings": [said, parts], "rows": [dataset.x, dataset.y, dataset.weight]}
+        held_out = [
+            (one.x, one.y, one.weight)
+            for one in (data.validation for data in prepared[:1])
+            if isinstance(one, Rows)
+        ]
+        content = {
+            "settings": [[_said(one) for one in chosen], parts],
+            "rows": [dataset.x, dataset.y, dataset.weight, held_out],
+        }
         return train_all(
             len(jobs),
             trial,
-            tuple(dict.fromkeys((SEED, *(name for one in self.combinations for name in one)))),
+            tuple(
+                dict.fromkeys((SEED, *(column_name(n) for one in self.combinations for n in one)))
+            ),
             workers=workers,
             verbose=verbose,
             checkpoint=checkpoint,
@@ -168,6 +192,13 @@ class Trials:
         target = training_data.prepare(settings, dataset).target
         labels = labels_of(dataset.y, classifies=target.labels is not None)
         return make_folds(dataset.rows, self.folds or 0, seed=settings.model.seed, labels=labels)
+
+
+def _said(settings: Settings) -> list[Any]:
+    """Return what decides the results: not where files are, of which the rows are compared."""
+    data = replace(settings.data, data=(Path(settings.data.source).name,), validation_data=None)
+    training = replace(settings.training, threads=None)
+    return [data, settings.model, training, settings.preset]
 
 
 def _trial(
@@ -185,7 +216,10 @@ def _trial(
     scores, facts = trained(made.network, lambda: train(settings, data, made, ()))
     made.network.target_axes = 2  # as `fastnet.tables.train` does
     combination, seed = which
-    shown: Row = {SEED: seed, **{name: _shown(value) for name, value in combination.items()}}
+    shown: Row = {
+        SEED: seed,
+        **{column_name(name): _shown(value) for name, value in combination.items()},
+    }
     if part is not None:
         shown[FOLD] = part[0]
         if scores:

@@ -57,5 +57,5 @@ def together(settings: Settings, count: int) -> None:
         for name, value in scores.items():
             click.echo(f"out-of-fold {name} {output.short(value)} ({len(rows):,} rows)")
     size = output.size(settings.output.out.stat().st_size)
-    said = output.printable(settings.output.out)
-    click.echo(f"ensemble of {len(ensemble)} networks {said} ({size})")
+    networks = "1 network" if len(ensemble) == 1 else f"{len(ensemble)} networks"
+    click.echo(f"ensemble of {networks} {output.printable(settings.output.out)} ({size})")

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.aligned import aligned
-from fastnet.backends.base import Backend, Engine
+from fastnet.backends.base import Backend
+from fastnet.backends.engine import Engine
 from fastnet.backends.threads import cores
 from fastnet.kernels.cache_dir import kernel_cache
 from fastnet.nn.batch import Array

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.aligned import aligned
-from fastnet.backends.base import Engine, LossSums, RowStep, TrainConfig
+from fastnet.backends.engine import Engine, LossSums, RowStep, TrainConfig
 from fastnet.backends.numba_engine import NumbaEngine
 from fastnet.kernels import abi
 from fastnet.kernels.cpu import native

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastnet.backends import numba_one_row, numba_products
 from fastnet.backends.aligned import aligned
-from fastnet.backends.base import Engine, LossSums, RowStep, TrainConfig, zeros_tally
+from fastnet.backends.engine import Engine, LossSums, RowStep, TrainConfig, zeros_tally
 from fastnet.backends.patience import Monitor
 from fastnet.backends.threads import (
     FLOPS_PER_THREAD,

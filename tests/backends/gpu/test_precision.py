@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastnet import Network, backends
-from fastnet.backends.base import Engine, TrainConfig
+from fastnet.backends.engine import Engine, TrainConfig
 from fastnet.errors import BackendUnavailableError, InputError
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, LayerNorm, Residual

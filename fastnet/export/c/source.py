@@ -96,7 +96,7 @@ def usage(
     if table_of(network) is not None:
         calls = f"{prefix}_encode(&row, x), which takes a table's row as a struct, and {calls}"
     if jacobian:
-        calls = f"{calls}; and {prefix}_jacobian(x, y, dy)"
+        calls = f"{calls}, and {prefix}_jacobian(x, y, dy)"
     steps, row = steps_of(network), row_of(network, prefix)
     made = fixed_for(network, steps, fixed, rows, jacobian=jacobian)
     memory = memory_of(network, steps, row, jacobian=jacobian, fixed=made)

@@ -31,7 +31,9 @@ def has_features(*names: str) -> bool:
     return all(_FEATURES.get(name, False) for name in names)
 
 
-IS_X86: Final = "sse2" in _FEATURES
+_TRIPLE: Final = llvm.get_process_triple()
+
+IS_X86: Final = _TRIPLE.partition("-")[0] in ("x86_64", "i386", "i686")
 
 # The width of this machine's vectors.
 VECTOR_BYTES: Final = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16
@@ -42,5 +44,5 @@ REGISTERS: Final = 32 if VECTOR_BYTES == 64 or not IS_X86 else 16
 # Only x86 has processors without it, and lists it among their features.
 HAS_FMA: Final = bool(_FEATURES.get("fma", not IS_X86))
 
-KIND: Final = f"{llvm.get_process_triple()} {VECTOR_BYTES} {REGISTERS} {HAS_FMA:d}"
+KIND: Final = f"{_TRIPLE} {VECTOR_BYTES} {REGISTERS} {HAS_FMA:d}"
 """All that LLVM code depends on which is not optimised yet."""

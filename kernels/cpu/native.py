@@ -70,12 +70,12 @@ def kernel(name: str, dtype: Any) -> Kernel:
 def needs_numba(name: str, dtype: Any) -> bool:
     """Return whether only Numba can make the code of a kernel: none is kept or prepared."""
     dtype = np.dtype(dtype).name
-    if _prepared(name, dtype) is not None:
-        return False
     try:
+        if _prepared(name, dtype) is not None:
+            return False
         entry, _ = _entry(name, dtype)
         return not code_files.has(kernel_cache(), entry)
-    except OSError:
+    except OSError:  # no folder for a cache, or no file that can be read
         return True
 
 
@@ -165,6 +165,9 @@ def _entry(name: str, dtype: str) -> tuple[str, dict[str, Any]]:
 
 def source_of(name: str) -> str:
     """Return the digest of all that the code of a kernel is made from."""
+    if getattr(sys, "frozen", False):  # the sources are within the application's file
+        status = Path(sys.executable).stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
     module = importlib.util.find_spec(ENTRIES[name])
     assert module is not None and module.origin is not None
     return _digest_of(Path(module.origin))
@@ -203,9 +206,6 @@ def _content_of(file: Path) -> str:
 @cache
 def _digest_of(own: Path) -> str:
     """Return the SHA-256 of the files whose functions a kernel may contain, names included."""
-    if getattr(sys, "frozen", False):  # the sources are within the application's file
-        status = Path(sys.executable).stat()
-        return f"{status.st_size} {status.st_mtime_ns}"
     here = Path(__file__).parent
     digest = hashlib.sha256()
     for file in dict.fromkeys((here.with_name("abi.py"), *sorted(here.glob("*.py")), own)):

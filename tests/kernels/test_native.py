@@ -150,6 +150,15 @@ def test_settings_of_numba_are_part_of_the_name(
     assert name() == names[-1]
 
 
+def test_an_application_in_one_file_is_known_by_that_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [name()]
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    names.append(name())
+    monkeypatch.setattr(sys, "executable", __file__)
+    names.append(name())
+    assert len(set(names)) == 3
+
+
 def test_code_compiled_with_settings_of_the_program_is_not_kept(tmp_path: Path) -> None:
     program = install(tmp_path)
     plain = program.read_text()

@@ -268,7 +268,7 @@ def parameter_part(
                         like, target, source, op.inputs, d, end - i, width, count, room_of(frame)
                     )
                 if do_update:
-                    update_with(like, frame, target, low, high, coefficients, 1.0)
+                    update_range(like, frame, target, low, high, coefficients, 1.0)
                     if frame.pairs != 0:
                         round_weights(like, frame, index, op, i, end)
             column_sums(like, bias, d, j0, j1, width, count)
@@ -281,22 +281,21 @@ def parameter_part(
         # Its gradients are complete, so they can be used at once.
         if do_update:
             if op.kind != _DENSE:
-                update_range(like, frame, op.weight + j0, op.weight + j1, coefficients, 1.0)
-            update_range(like, frame, op.bias + j0, op.bias + j1, coefficients, 1.0)
+                low, high = op.weight + j0, op.weight + j1
+                g = frame.gradients + low * size
+                update_range(like, frame, g, low, high, coefficients, 1.0)
+            g = bias + j0 * size
+            update_range(like, frame, g, op.bias + j0, op.bias + j1, coefficients, 1.0)
 
 
 @inner
-def update_range(like: Any, frame: Any, low: Any, high: Any, coefficients: Any, clip: Any) -> None:
-    """Update parameters `low` up to `high`, which are all below n_weights or all not."""
-    gradients = frame.gradients + low * like.itemsize
-    update_with(like, frame, gradients, low, high, coefficients, clip)
-
-
-@inner
-def update_with(
+def update_range(
     like: Any, frame: Any, g: Any, low: Any, high: Any, coefficients: Any, clip: Any
 ) -> None:
-    """Update them with the gradients at address g."""
+    """Update parameters `low` up to `high`, which are all below n_weights or all not.
+
+    Their gradients begin at address g.
+    """
     offset = low * like.itemsize
     w, m = frame.parameters + offset, frame.moments + offset
     rates = frame.rates + offset if frame.rates != 0 else _ZERO
@@ -327,10 +326,12 @@ def clip_factor(like: Any, frame: Any) -> Any:
 @inner
 def update_all(like: Any, frame: Any, coefficients: Any, clip: Any) -> None:
     """Update this thread's share of all parameters."""
-    thread, threads = frame.thread, frame.threads
+    thread, threads, size = frame.thread, frame.threads, like.itemsize
     rest = frame.size - frame.n_weights
     low, high = frame.n_weights * thread // threads, frame.n_weights * (thread + 1) // threads
-    update_range(like, frame, low, high, coefficients, clip)
+    g = frame.gradients + low * size
+    update_range(like, frame, g, low, high, coefficients, clip)
     low = frame.n_weights + rest * thread // threads
     high = frame.n_weights + rest * (thread + 1) // threads
-    update_range(like, frame, low, high, coefficients, clip)
+    g = frame.gradients + low * size
+    update_range(like, frame, g, low, high, coefficients, clip)

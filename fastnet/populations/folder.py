@@ -152,11 +152,16 @@ def _parts(value: Any) -> Iterator[bytes]:
         yield from _parts([value.func, value.args, value.keywords])
     elif isinstance(value, MethodType):
         yield from _parts([value.__func__, value.__self__])
-    elif not any("__repr__" in vars(kind) for kind in type(value).__mro__[:-1]):
-        # What `object` writes has an address, which is another one each time.
+    elif has_address(value):
         yield from _parts([type(value), getattr(value, "__dict__", {})])
     else:
         yield repr(value).encode()
+
+
+def has_address(value: Any) -> bool:
+    """Return whether the text of a value has its address, which is another one each time."""
+    written = any("__repr__" in vars(kind) for kind in type(value).__mro__[:-1])
+    return isinstance(value, FunctionType | MethodType | partial) or not written
 
 
 def _function(value: FunctionType) -> Iterator[bytes]:

@@ -151,7 +151,7 @@ def read_rows(name: str, rows: Any, count: int) -> Rows:
         raise InputError(
             f"{name} must be from 0 to {count - 1}, got {given.min()} to {given.max()}."
         )
-    return given.astype(np.int64)
+    return given.astype(np.int64, copy=False)
 
 
 def _require_classes(fold: Fold, labels: Any, number: int) -> None:

@@ -19,7 +19,7 @@ from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.plan import Plan, make_plan
 from fastnet.nn.schedules import Schedule, WarmUp
-from fastnet.populations.folder import fingerprint
+from fastnet.populations.folder import fingerprint, has_address
 from fastnet.populations.folds import read_rows
 from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Preprocessor
@@ -201,7 +201,7 @@ def shown_settings(combined: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     made = []
     for one in combined:
         shown = {}
-        for name, value in one.items():
+        for name, value in ((name, plain(value)) for name, value in one.items()):
             if name == PREPROCESSOR:
                 continue
             text = _shown(value)
@@ -229,8 +229,8 @@ def _shown(value: Any) -> Any:
     if isinstance(value, list | tuple):
         plain_ones = all(isinstance(one, bool | int | float | str) for one in value)
         return str(value) if plain_ones and len(value) <= _SHOWN else f"{len(value)} values"
-    # The address in the text of a function would be another one in the next process.
-    return getattr(value, "__name__", None) or str(value)
+    # An address would be another one in the next process.
+    return getattr(value, "__name__", type(value).__name__) if has_address(value) else str(value)
 
 
 def checked_weight(weight: Any, count: int) -> Any:
@@ -297,11 +297,26 @@ def _changed_layers(
     """Return layers with other hidden sizes, another activation, another dropout rate."""
     if hidden is not None:
         layers = _with_hidden(layers, hidden)
+    elif (activation is not None or dropout) and not _has_hidden(layers):
+        name = "activation" if activation is not None else "dropout"
+        raise InputError(
+            f"{name}= changes the hidden layers, and the template has none with an activation."
+        )
     if activation is not None:
         layers = (*_with_activation(layers[:-1], activation), layers[-1])
     if dropout is not None:
         layers = _with_dropout(layers, check_float("dropout", dropout, least=0, below=1))
     return layers
+
+
+def _has_hidden(layers: Sequence[Layer]) -> bool:
+    """Return whether a layer before the last one has an activation, or is dropout."""
+    return any(
+        _has_hidden([*layer.layers, layers[-1]])
+        if isinstance(layer, Residual)
+        else isinstance(layer, Dropout) or getattr(layer, "activation", "identity") != "identity"
+        for layer in layers[:-1]
+    )
 
 
 def _with_hidden(layers: tuple[Layer, ...], hidden: Any) -> tuple[Layer, ...]:

@@ -13,7 +13,7 @@ from fastnet.data.frame import Frame
 from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.populations.ensemble import Ensemble
-from fastnet.populations.folds import Rows, labels_of, make_folds
+from fastnet.populations.folds import Fold, labels_of, make_folds
 from fastnet.populations.population import Population
 from fastnet.populations.results import Results
 from fastnet.populations.training import fit_many
@@ -61,39 +61,40 @@ def train_together(recipes: Sequence[Recipe], x: Any, y: Any, count: int) -> Ens
     networks, rows = [first] * count, [dict[str, Any]()] * count
     for number, recipe in enumerate(recipes):
         fit = {name: v for name, v in recipe.fit.items() if name != "validation_split"}
-        weight, settings = fit.pop("sample_weight", None), list[dict[str, Any]]()
+        weight = fit.pop("sample_weight", None)
+        shared = []  # however many members hold back a part: its rows once
+        for train, test in parts[:count]:
+            targets = y if names else values[test]
+            weights = () if weight is None else (np.asarray(weight)[test],)
+            shared.append({"rows": train, "validation_data": (x[test], targets, *weights)})
         mine = range(number, count, len(recipes))
-        for k in mine:
-            one = {"seed": first.seed + k, "preprocessor": recipe.network.preprocessor}
-            if parts:
-                train, test = parts[k % len(parts)]
-                targets = y if names else values[test]
-                weights = () if weight is None else (np.asarray(weight)[test],)
-                one |= {"rows": train, "validation_data": (x[test], targets, *weights)}
-            settings.append(one)
-        if not settings:
+        if not mine:
             continue
+        preprocessor = recipe.network.preprocessor
+        fit["settings"] = [
+            {"seed": first.seed + k, "preprocessor": preprocessor}
+            | (shared[k % len(parts)] if parts else {})
+            for k in mine
+        ]
         if fit.get("checkpoint") is not None and len(recipes) > 1:
             fit["checkpoint"] = Path(fit["checkpoint"]) / f"recipe-{number}"
-        how: dict[str, Any] = {"settings": settings, "sample_weight": weight, **fit}
-        made = fit_many(recipe.network, x, y, **how)
+        made = fit_many(recipe.network, x, y, sample_weight=weight, **fit)
         for k, member, row in zip(mine, made, made.results, strict=True):
             member.target_axes = 2  # columns are answered with columns
             networks[k], rows[k] = member, dict(row)
     members = Population(tuple(networks), Results(rows, ("seed",)))
     ensemble = Ensemble(members)
     if parts:
-        sums, counts = np.zeros((len(x), first.outputs)), np.zeros((len(x), 1))
-        for k, member in enumerate(members):
-            if member in ensemble.networks:  # else it diverged
-                test = parts[k % len(parts)][1]
-                sums[test] += member.predict_columns(inputs[test])
-                counts[test] += 1
-        ensemble.out_of_fold = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        answers = np.full((len(x), first.outputs), np.nan)
+        for k, test in enumerate(test for _, test in parts[:count]):
+            group = members.networks[k :: len(parts)]
+            if kept := [one for one in group if one in ensemble.networks]:  # others diverged
+                answers[test] = Ensemble(kept).predict_columns(inputs[test])
+        ensemble.out_of_fold = answers
     return ensemble
 
 
-def _parts(recipe: Recipe, count: int, values: Any) -> list[tuple[Rows, Rows]]:
+def _parts(recipe: Recipe, count: int, values: Any) -> list[Fold]:
     """Return the rows to train on and to hold back, one pair after the other; none without."""
     fraction, network = recipe.fit.get("validation_split", 0.0) or 0.0, recipe.network
     if not fraction:

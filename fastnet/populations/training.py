@@ -247,7 +247,7 @@ def _unpacked(x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
     x, y = datasets.unpacked(x, y, Passthrough(1), learns=True)
     for name, values in (("x", x), ("y", y), ("sample_weight", weight)):
         refuse_masked(name, values)
-    if is_table(x):
+    if is_table(x) or hasattr(x, "toarray"):  # a sparse matrix is refused
         x = as_frame(x)
         if weight is not None:
             weight = checked_weight(weight, len(x))

@@ -184,7 +184,10 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
 
     def predict(self, X: Any) -> Array:
         """Return the classes (N,), or the label indicators (N, L)."""
-        probabilities = self.predict_proba(X)
+        return self._answers(self._predicted(X))
+
+    def _answers(self, outputs: Array) -> Array:
+        probabilities = self._probabilities(outputs)
         if self._several:
             return (probabilities > 0.5).astype(np.int64)
         named: Array = self.classes_[np.argmax(probabilities, axis=1)]
@@ -192,7 +195,9 @@ class FastNetClassifier(ClassifierMixin, FastNetEstimator):
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probabilities of the classes (N, C), or of the labels (N, L)."""
-        outputs = self._predicted(X)
+        return self._probabilities(self._predicted(X))
+
+    def _probabilities(self, outputs: Array) -> Array:
         if len(self.classes_) == 1 and not self._several:
             return np.ones((len(outputs), 1), outputs.dtype)
         if self._several or outputs.shape[1] == len(self.classes_):

@@ -106,7 +106,7 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
     ensemble_ : Ensemble
         With several `n_estimators`.
     oob_score_ : float
-        Accuracy or R2 of the predictions for rows that members held out.
+        What ``score`` says, accuracy or R2, of the predictions for rows that members held out.
     oob_decision_function_ : (N, O) array
         Those predictions; NaN for rows that no member held out, and for those of weight 0.
     history_ : History
@@ -369,6 +369,10 @@ class FastNetEstimator(parameters.Suggests, BaseEstimator):
         raise NotImplementedError
 
     def _loss(self) -> Loss:
+        raise NotImplementedError
+
+    def _answers(self, outputs: Array) -> Array:
+        """Return the classes or numbers that outputs of the network stand for."""
         raise NotImplementedError
 
     def _class_weights(self, *, once: bool) -> Any:

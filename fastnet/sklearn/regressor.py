@@ -158,18 +158,20 @@ class FastNetRegressor(RegressorMixin, FastNetEstimator):
             Also return standard deviations of the same shape; only with ``"gaussian_nll"``.
         """
         outputs, loss = self._predicted(X), self._loss()
-        targets, return_std = self.n_outputs_, check_flag("return_std", return_std)
-        if isinstance(loss, Quantile):
-            middle = int(np.argmin(np.abs(np.array(loss.quantiles) - 0.5)))
-            mean = outputs[:, middle * targets : (middle + 1) * targets]
-        else:
-            mean = outputs[:, :targets]
-        if not return_std:
-            return self._shaped(mean)
+        mean = self._answers(outputs)
+        if not check_flag("return_std", return_std):
+            return mean
         if not isinstance(loss, GaussianNLL):
             raise InputError(f"return_std needs loss='gaussian_nll', got {loss.name!r}.")
         deviation = self._network().output_schema.mean_and_std(outputs)[1]
-        return self._shaped(mean), self._shaped(deviation)
+        return mean, self._shaped(deviation)
+
+    def _answers(self, outputs: Array) -> Array:
+        loss, targets = self._loss(), self.n_outputs_
+        middle = 0
+        if isinstance(loss, Quantile):
+            middle = int(np.argmin(np.abs(np.array(loss.quantiles) - 0.5)))
+        return self._shaped(outputs[:, middle * targets : (middle + 1) * targets])
 
     def predict_quantiles(self, X: Any) -> Array:
         """Return all quantiles of the loss ``"quantile"``, (N, Q) or (N, Q, T)."""

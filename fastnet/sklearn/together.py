@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_classifier
+from sklearn.metrics import accuracy_score, r2_score
 
 from fastnet.errors import InputError
 from fastnet.network import Network
@@ -56,5 +58,9 @@ def train(
     rows = np.flatnonzero(np.isfinite(outputs).all(axis=1))
     weight = how["sample_weight"]
     weight = None if weight is None else weight[rows]
-    found = ensemble.scores(outputs[rows], x[rows], y[rows], sample_weight=weight)
-    model.oob_score_ = found.get("accuracy", found.get("r2"))
+    known, answers = y[rows], model._answers(outputs[rows])
+    if not is_classifier(model):
+        model.oob_score_ = float(r2_score(known, answers, sample_weight=weight))
+        return
+    named = known if known.ndim == 2 else model.classes_[known]
+    model.oob_score_ = float(accuracy_score(named, answers, sample_weight=weight))

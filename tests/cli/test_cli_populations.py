@@ -319,3 +319,13 @@ def test_trials_that_all_diverged_are_no_missing_score(homes: Path) -> None:
     wild = ("--optimizer", "sgd", "--learning-rate", "1e30", "--epochs", "9", "--hidden", "8")
     said = refused("cv", "homes.csv", "--target", "price", *wild, *NUMPY, "--folds", "2", "--quiet")
     assert "all of them diverged" in said
+
+
+def test_settings_are_said_as_options_take_them(homes: Path) -> None:
+    options = ("--cv", "2", "--epochs", "1", "--quiet", *NUMPY)
+    said = succeed("sweep", "homes.csv", "--target", "price", "--grid", "hidden=none", *options)
+    assert "--hidden none" in said
+    said = succeed(
+        "sweep", "homes.csv", "--target", "sold", "--grid", "class-weight=no=2", *options
+    )
+    assert "--class-weight no=2" in said

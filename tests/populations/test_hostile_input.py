@@ -316,3 +316,29 @@ def test_seeds_count_from_a_number(seed: Any) -> None:
 def test_targets_of_another_length_than_the_table_are_refused(count: int) -> None:
     with pytest.raises(fn.InputError, match=f"has 60 rows, and the target has {count}"):
         fn.tables.cross_validate({"a": X[:, 0]}, np.arange(count) + 0.5)
+
+
+@pytest.mark.parametrize("setting", [{"activation": "tanh"}, {"dropout": 0.2}])
+def test_settings_of_hidden_layers_need_such_layers(setting: Any) -> None:
+    for layers in ([fn.Dense(1)], [fn.Dense(3), fn.Dense(1)]):
+        linear = fn.Network(layers, inputs=3, seed=0)
+        with pytest.raises(fn.InputError, match="changes the hidden layers"):
+            fn.fit_many(linear, X, Y, settings=[setting], epochs=1)
+    within = [fn.Dense(3), fn.Residual([fn.Dense(3, "relu")]), fn.Dense(1)]
+    fn.fit_many(fn.Network(within, inputs=3), X, Y, settings=[{"activation": "tanh"}], epochs=1)
+
+
+def test_settings_are_shown_without_addresses_and_as_plain_numbers() -> None:
+    stopping = [fn.EarlyStopping(1), fn.EarlyStopping(2), None]
+    grid = {"early_stopping": stopping, "learning_rate": np.float32([0.125])}
+    tried = fn.fit_many(net(), X, Y, param_grid=grid, epochs=1).results
+    assert list(tried["early_stopping"]) == ["EarlyStopping", "EarlyStopping #2", None]
+    assert [row["learning_rate"] for row in tried] == [0.125] * 3
+    functions = fn.fit_many(net(), X, Y, settings=[{"loss": scaled(1.0)}], epochs=1).results
+    assert functions[0]["param_loss"] == "loss"
+
+
+def test_a_sparse_matrix_is_refused_as_by_fit() -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(fn.InputError, match="is a sparse matrix"):
+        fn.fit_many(net(), sparse.csr_matrix(X), Y)

@@ -51,7 +51,7 @@ def test_a_regressor_too_and_weights() -> None:
     rows = np.isfinite(model.oob_decision_function_[:, 0])
     assert 110 <= rows.sum() <= 130  # three parts of five
     expected = r2_score(Y[rows], model.oob_decision_function_[rows, 0], sample_weight=weight[rows])
-    assert model.oob_score_ == pytest.approx(expected, rel=1e-6)
+    assert model.oob_score_ == expected
     model.set_params(n_estimators=1, oob_score=False).fit(X, Y)
     assert not hasattr(model, "ensemble_")
     assert not hasattr(model, "oob_score_")
@@ -89,8 +89,16 @@ def test_out_of_bag_answers_are_those_of_the_callers_rows() -> None:
     kept = np.flatnonzero(weight)
     assert model.oob_decision_function_.shape == (200, 1)
     assert np.isnan(model.oob_decision_function_[::4]).all()
-    expected = r2_score(Y[kept], model.oob_decision_function_[kept, 0])
-    assert model.oob_score_ == pytest.approx(expected, rel=1e-6)
+    assert model.oob_score_ == r2_score(Y[kept], model.oob_decision_function_[kept, 0])
+
+
+def test_out_of_bag_scores_are_those_of_what_is_predicted() -> None:
+    how: dict[str, Any] = {"n_estimators": 5, "oob_score": True, "random_state": 3, **HOW}
+    quantiles = FastNetRegressor(loss="quantile", **how).fit(X, Y)
+    assert quantiles.oob_score_ == r2_score(Y, quantiles.oob_decision_function_[:, 1])
+    several = np.stack([Y > 0, X[:, 0] > 0.5], axis=1).astype(int)
+    labels = FastNetClassifier(**how).fit(X, several)
+    assert labels.oob_score_ == accuracy_score(several, labels.oob_decision_function_ > 0.5)
 
 
 def test_one_network_has_no_out_of_bag_score() -> None:

@@ -50,7 +50,7 @@ def test_a_row_has_answers_of_members_that_did_not_see_it(target: Any) -> None:
         assert np.array_equal(other.parameters, member.parameters)
     first, second = ensemble[0], ensemble[5]  # both hold back part 0
     out = {name: values[held[0]] for name, values in TABLE.items()}
-    mean = (first.predict_columns(out).astype(float) + second.predict_columns(out)) / 2
+    mean = fn.Ensemble([first, second]).predict_columns(out)
     assert np.array_equal(ensemble.out_of_fold[held[0]], mean)
     assert np.isfinite(ensemble.out_of_fold).all()
 
@@ -141,3 +141,28 @@ def test_a_folder_holds_the_members_of_both_recipes(tmp_path: Path) -> None:
     assert len(list((tmp_path / "p").rglob("member-*.json"))) == 3
     again = fn.tables.train(TABLE, PRICE, checkpoint=tmp_path / "p", resume=True, **how)
     assert np.array_equal(made.predict(TABLE), again.predict(TABLE))
+
+
+def test_members_that_hold_back_the_same_part_share_its_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+    fit = fn.Network.fit
+
+    def remember(net: fn.Network, x: Any, y: Any, **how: Any) -> Any:
+        seen.append(how["validation_data"][0])
+        return fit(net, x, y, **how)
+
+    monkeypatch.setattr(fn.Network, "fit", remember)
+    assert len(train(PRICE, 7)) == 7
+    assert len({id(rows) for rows in seen}) == 5
+
+
+def test_answers_of_several_members_for_a_row_are_those_of_their_mixture() -> None:
+    how: dict[str, Any] = {"validation_split": 0.5, "loss": "gaussian_nll"}
+    ensemble = train(PRICE, 4, **how)
+    assert ensemble.out_of_fold is not None
+    for k, (_, test) in enumerate(make_folds(ROWS, 2)):
+        together = fn.Ensemble([ensemble[k], ensemble[k + 2]])
+        rows = {name: values[test] for name, values in TABLE.items()}
+        assert np.array_equal(ensemble.out_of_fold[test], together.predict_columns(rows))

@@ -233,7 +233,12 @@ def _trial(
 
 
 def _shown(value: Any) -> Any:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else value
+    """Return a value as ``--grid`` takes it."""
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={part:g}" for name, part in value.items())
+    if isinstance(value, tuple):
+        return "x".join(map(str, value)) or "none"
+    return value
 
 
 # --- the results ----------------------------------------------------------------------------------

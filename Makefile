@@ -41,13 +41,14 @@ docs: .venv/.has-docs  ## build the site into docs/_build/html; a warning is an 
 	@echo "docs/_build/html/index.html"
 
 wheel: .venv/.has-dev  ## build the sdist, and the wheel from it, into dist/
+	@$(RUN) -m tools.prepare
 	@$(RUN) -m build
 
 readme: .venv/.has-fastnet  ## put recorded numbers into README and site: ARGS=benchmarks/results/X.json
 	@$(RUN) -m fastnet.benchmarks.reports.readme $(ARGS)
 
 clean:  ## remove builds and caches, but not .venv
-	rm -rf build dist docs/_build *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist docs/_build kernels/cpu/*.ir *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find benchmarks fastnet kernels tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # --- the virtual environment ----------------------------------------------------------------------

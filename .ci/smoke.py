@@ -17,7 +17,9 @@ def main() -> None:
     prefix = Path(sys.prefix)
     for module in (fn, fastnet.benchmarks, fastnet.kernels):
         assert prefix in Path(str(module.__file__)).parents, f"{module} is not the installed one"
-    print("fastnet", fn.__version__, "in", sys.prefix)
+    prepared = [file.name for file in Path(str(fastnet.kernels.__file__)).parent.glob("cpu/*.ir")]
+    assert prepared, "the wheel does not bring the LLVM code of the kernels"
+    print("fastnet", fn.__version__, "in", sys.prefix, "with", ", ".join(sorted(prepared)))
 
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
     y = np.array([0, 1, 1, 0])

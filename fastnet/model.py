@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet import backends
-from fastnet.backends.base import Backend, Engine
+from fastnet.backends.base import Backend
+from fastnet.backends.engine import Engine
 from fastnet.backends.function_engine import FunctionEngine
 from fastnet.errors import InputError
 from fastnet.nn import function_loss, losses

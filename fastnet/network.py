@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, cast, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.backends.base import TrainConfig
+from fastnet.backends.engine import TrainConfig
 from fastnet.backends.threads import asked
 from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset
@@ -85,8 +85,9 @@ class Network(Model):
     backend : {"auto", "numpy", "numba", "cupy"}
         ``"auto"`` takes an available backend that suits the size of the network.
     precision : {"float32", "tf32", "bf16"}
-        Precision of the matrix products of a float32 network on a GPU. Lower precision is several
-        times faster; parameters and updates stay float32. Not saved with the model.
+        Precision of the matrix products of a float32 network: ``"bf16"`` on Numba, where the
+        processor has instructions for it, and both on a GPU. Lower precision is several times
+        faster; parameters and updates stay float32. Not saved with the model.
     device : int, optional
         Index of the GPU.
 

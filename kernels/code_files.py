@@ -20,7 +20,7 @@ from typing import Any, Final
 from fastnet.kernels.cache_dir import make_private
 
 MOST_BYTES: Final = 64 << 20
-"""All entries together: the kernels of some thirty installations or processors."""
+"""All entries together: the kernels of more than a hundred installations or processors."""
 
 _ENDINGS: Final = (".nbi", ".nbc", ".tmp")
 
@@ -57,6 +57,11 @@ def read(folder: Path, name: str) -> bytes | None:
         raise ValueError(f"{file} is damaged: its SHA-256 is not the one in {index.name}")
     _mark_used(index, file)
     return code
+
+
+def has(folder: Path, name: str) -> bool:
+    """Return whether there is an entry of that name, whole or not."""
+    return (folder / f"{name}.nbi").is_file()
 
 
 def write(folder: Path, name: str, code: bytes, facts: dict[str, Any]) -> None:

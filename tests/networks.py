@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastnet.backends
-from fastnet.backends.base import Backend, Engine, LossSums, TrainConfig
+from fastnet.backends.base import Backend
+from fastnet.backends.engine import Engine, LossSums, TrainConfig
 from fastnet.nn import losses, random
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.batch import Batch

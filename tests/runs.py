@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnet.backends.base import Engine, LossSums, TrainConfig
+from fastnet.backends.engine import Engine, LossSums, TrainConfig
 from fastnet.nn.optimizers import Adam, Optimizer
 from tests.closeness import assert_close
 from tests.networks import (

@@ -17,14 +17,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fastnet.backends import get_backend
-from fastnet.backends.base import TrainConfig
+from fastnet.backends.engine import TrainConfig
+from fastnet.backends.numba_bf16 import product_kernel, round_kernel
 from fastnet.kernels import abi
-from fastnet.kernels.cpu import activations, dots, gemm, norm, optimizers, row_lanes
-from fastnet.kernels.cpu.blocks import blocked_for
+from fastnet.kernels.cpu import activations, dots, gemm, native, norm, optimizers, row_lanes
 from fastnet.kernels.cpu.jit import call_at
 from fastnet.kernels.cpu.lanes import load, store
+from fastnet.kernels.cpu.machine import VECTOR_BYTES
 from fastnet.kernels.cpu.microkernel import WIDEST
-from fastnet.kernels.cpu.vectors import VECTOR_BYTES
+from fastnet.kernels.cpu.pair_layers import BLOCK, LANES, row_words, words_of
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import MSE
@@ -77,6 +78,16 @@ def blocks(blocked, deep, shallow, c, a, b, g, bias, m, n, k):  # type: ignore[n
 
 
 @njit(**FLAGS)
+def pairs(multiply, rounds, c, a, b, bias, panels, words, room, m, n, k):  # type: ignore[no-untyped-def]
+    call_at(rounds, (panels, words[0], b, n, k, n, ZERO))
+    call_at(multiply, (c, n, a, k, ZERO, panels, m, n, k, bias, ONE, ZERO, *room))
+    call_at(rounds, (panels, words[1], b, n, k, n, ONE))
+    call_at(multiply, (a, k, c, n, ZERO, panels, m, k, n, ZERO, ZERO, a, *room))
+    call_at(rounds, (panels, words[2], c, n, m, n, ZERO))
+    call_at(multiply, (b, n, a, k, ONE, panels, k, n, m, ZERO, ZERO, ZERO, *room))
+
+
+@njit(**FLAGS)
 def elementwise(like: Any, y: Any, z: Any, d: Any, n: Any, constants: Any, c: Any):  # type: ignore[no-untyped-def]
     for code in range(abi.SOFTMAX):
         activations.activation_forward(like, y, z, code, n)
@@ -115,7 +126,11 @@ def run(dtype: Any, width: int, *, at_end: bool) -> None:
         # A panel twice as deep; and a panel with three turned columns.
         rooms = make(2 * DEPTH * wide), make(DEPTH * (wide + 3))
         deep, shallow = ((array.ctypes.data, array.size, DEPTH) for array in rooms)
-        blocks(blocked_for(dtype), deep, shallow, c, a, b, g, bias, m, width, k)
+        blocks(
+            native.kernel("blocked", dtype).address, deep, shallow, c, a, b, g, bias, m, width, k
+        )
+        if dtype == np.float32:
+            multiply_pairs((c, a, b, bias), (m, width, k), make)
     y, z, d = make(width), make(width), make(width)
     elementwise(like, y.ctypes.data, z.ctypes.data, d.ctypes.data, width, constants, coefficients)
     lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
@@ -124,6 +139,19 @@ def run(dtype: Any, width: int, *, at_end: bool) -> None:
         turned(like, make(count, width).ctypes.data, block.ctypes.data, width, count)
     train(dtype, width, at_end=at_end)
     _kept.clear()
+
+
+def multiply_pairs(addresses: Any, sizes: tuple[int, int, int], make: Any) -> None:
+    """Compute with bfloat16 by each kernel that can run here, from panels that just suffice."""
+    m, n, k = sizes
+    words = tuple(map(words_of.py_func, (k, n, m)))
+    columns = -(-max(n, k) // LANES) * LANES
+    panels = make(max(words), columns)
+    room = make(BLOCK * row_words.py_func(max(sizes)))
+    place = panels.ctypes.data, words, (room.ctypes.data, room.size), *sizes
+    dots = native.kernel("dot_product", np.float32)
+    for multiply in {dots.address, product_kernel().address}:
+        pairs(multiply, round_kernel().address, *addresses, *place)
 
 
 def train(dtype: Any, width: int, *, at_end: bool) -> None:

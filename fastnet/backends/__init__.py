@@ -78,9 +78,11 @@ def choose(
     """Return the backend of that name; for ``"auto"`` the one that suits the network.
 
     ``"auto"`` takes a GPU when one is usable and the network has `AUTO_GPU_PARAMETERS`, or when the
-    caller asks for a `device` or a `precision` that only a GPU has. Else it takes Numba, else
-    NumPy.
+    caller asks for a `device` or for a `precision` other than float32. Else it takes Numba, for
+    bfloat16 too where the processor has it, else NumPy.
     """
+    if name == "auto" and device is None and _only_numba_has(precision):
+        name = "numba"
     if name == "auto" and (precision != "float32" or device is not None):
         name = "cupy"
     if name != "auto":
@@ -96,12 +98,24 @@ def check_precision(backend: Backend, precision: str, dtype: Any) -> None:
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}{suggest(precision, PRECISIONS)}")
     if precision not in backend.precisions:
+        others = [name for name in NAMES if precision in find(name).precisions]
+        has_it = "backend has it" if len(others) == 1 else "backends have it"
         raise InputError(
             f"the backend {backend.name!r} has no precision={precision!r}, only "
-            f"{' and '.join(map(repr, backend.precisions))}: the cupy backend has it."
+            f"{' and '.join(map(repr, backend.precisions))}: the {' and '.join(others)} {has_it}."
         )
     if precision != "float32" and dtype != "float32":
         raise InputError(f"precision={precision!r} needs dtype='float32', got {dtype}.")
+    reason = backend.why_not(precision)
+    if reason is not None:
+        raise InputError(reason)
+
+
+def _only_numba_has(precision: str) -> bool:
+    """Return whether Numba computes with a precision below float32 here, and no GPU can."""
+    numba = find("numba")
+    able = precision in numba.precisions[1:] and numba.why_unavailable() is None
+    return able and numba.why_not(precision) is None and find("cupy").why_unavailable() is not None
 
 
 def _on_device(backend: Backend, device: Any) -> Backend:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Backend, Engine, LossSums, zeros_tally
+from fastnet.backends.base import Backend
+from fastnet.backends.engine import Engine, LossSums, zeros_tally
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn.batch import Array, Batch

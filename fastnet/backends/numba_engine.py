@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from functools import cached_property
 from types import FunctionType
 from typing import Any, ClassVar, Final
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastnet.backends import numba_one_row, numba_products
 from fastnet.backends.aligned import aligned
-from fastnet.backends.base import Engine, LossSums, RowStep, TrainConfig, zeros_tally
+from fastnet.backends.engine import Engine, LossSums, RowStep, TrainConfig, zeros_tally
 from fastnet.backends.patience import Monitor
 from fastnet.backends.threads import (
     FLOPS_PER_THREAD,
@@ -23,10 +24,11 @@ from fastnet.backends.threads import (
     threads_that_pay,
 )
 from fastnet.kernels import abi
-from fastnet.kernels.cpu import epoch as kernels
-from fastnet.kernels.cpu.frame import FRAME
-from fastnet.kernels.cpu.gemm import FEWEST
-from fastnet.kernels.cpu.vectors import VECTOR_BYTES
+from fastnet.kernels.cpu import interface as kernels
+from fastnet.kernels.cpu import native
+from fastnet.kernels.cpu.back_end import Kernel
+from fastnet.kernels.cpu.interface import FEWEST, FRAME
+from fastnet.kernels.cpu.machine import VECTOR_BYTES
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
@@ -73,7 +75,6 @@ class NumbaEngine(Engine):
         self.most_threads = cores()
         self.threads = threads
         self._frames = np.zeros(self.most_threads, FRAME)
-        self._like = parameters[:1]
         self._ops = np.ascontiguousarray(plan.ops)
         self._batch_state = np.empty_like(state)
         self._arrivals = np.zeros(1, np.int64)
@@ -117,6 +118,11 @@ class NumbaEngine(Engine):
         self._all_dense = all(op["kind"] == abi.DENSE for op in plan.ops)
         self._network = self._ops.ctypes.data, len(self._ops), self._frames.ctypes.data
 
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The compiled step for this dtype; it is loaded, or compiled, on its first use."""
+        return native.kernel("run", self.parameters.dtype)
+
     def _set(self, **values: Any) -> None:
         """Write numbers to every thread's frame."""
         for name, value in values.items():
@@ -144,8 +150,8 @@ class NumbaEngine(Engine):
         out: int = 0,
         thread: int = 0,
     ) -> None:
-        """Call the kernel; see `fastnet.kernels.cpu.epoch.run`."""
-        kernels.run(self._like, *self._network, thread, task, first, last, step, x, out)
+        """Call the kernel; see ``run`` in ``fastnet/kernels/cpu/epoch.py``."""
+        self.kernel.call(*self._network, thread, task, first, last, step, x, out)
 
     def warm_up(self) -> None:
         self._prepared = ()
@@ -184,10 +190,14 @@ class NumbaEngine(Engine):
         )
         self._window = max(rows, min(max(WINDOW_BATCHES * rows, WINDOW_ROWS), WINDOW_MOST))
         self._point_each(np.int64, index=self._window)
-        products = numba_products.settings(plan, dtype, rows)
+        products = self._settings_of_products(rows)
         self._point_each(dtype, room=products["room_size"])
         self._set(capacity=rows, **products)
         self._rows = rows
+
+    def _settings_of_products(self, rows: int) -> dict[str, int]:
+        """Return what frames hold of products with batches of so many rows."""
+        return numba_products.settings(self.plan, self.parameters.dtype, rows)
 
     def gather(self, rows: Batch, order: Array | None, start: int, stop: int) -> Batch:
         if order is None:
@@ -377,7 +387,7 @@ class NumbaEngine(Engine):
         # Through memory whose address is known: asking an array for its own takes longer.
         x, out, arguments = self._one or self._prepare_one()
         x[...] = row
-        kernels.run(*arguments)
+        self.kernel.call(*arguments)
         return out.copy()
 
     def _prepare_one(self) -> tuple[Array, Array, tuple[Any, ...]]:
@@ -385,26 +395,26 @@ class NumbaEngine(Engine):
         self.reserve(1)
         x, out = self.empty((self.plan.inputs,)), self.empty((self.plan.outputs,))
         place = 0, 1, 0, x.ctypes.data, out.ctypes.data
-        self._one = x, out, (self._like, *self._network, 0, kernels.PREDICT, *place)
+        self._one = x, out, (*self._network, 0, kernels.PREDICT, *place)
         return self._one
 
     def online(self, rows: Batch, config: TrainConfig, moments: Array) -> RowStep | None:
         self._prepare(rows, config, moments, len(rows))
-        return numba_one_row.online((self._like, *self._network), self._frames, self.tally)
+        return numba_one_row.online(self.kernel, self._network, self._frames, self.tally)
 
     def jacobian_one(self, row: NDArray[Any]) -> NDArray[Any] | None:
         if self.plan.outputs * (self.plan.width + self.plan.inputs) > MOST_SLOPES:
             return None
         _, _, arguments = self._for_jacobian or self._prepare_jacobian()
         out = self.empty((self.plan.outputs, self.plan.inputs))
-        kernels.run(*arguments, row.ctypes.data, out.ctypes.data)
+        self.kernel.call(*arguments, row.ctypes.data, out.ctypes.data)
         return out
 
     def _prepare_jacobian(self) -> tuple[Array, dict[str, Array], tuple[Any, ...]]:
         """Return the frame of `jacobian_one`, its workspace, and the kernel's arguments."""
         frame, arrays = self._frame_apart(self.plan.outputs)
         network = self._ops.ctypes.data, len(self._ops), frame.ctypes.data
-        arguments = self._like, *network, 0, kernels.JACOBIAN, 0, 1, 0
+        arguments = *network, 0, kernels.JACOBIAN, 0, 1, 0
         self._for_jacobian = frame, arrays, arguments
         return self._for_jacobian
 
@@ -416,7 +426,7 @@ class NumbaEngine(Engine):
         numba_one_row.install(owner, method, slot)
         shape = (plan.outputs, plan.inputs)[: 1 + many]
         network = self._ops, *self._frame_apart(rows)
-        return numba_one_row.make_one_row(self._like, plan.inputs, shape, task, network)
+        return numba_one_row.make_one_row(self.kernel, plan.inputs, shape, task, network)
 
     def _frame_apart(self, rows: int) -> tuple[Array, dict[str, Array]]:
         """Return a frame for single rows whose workspace is no thread's, and that workspace."""

@@ -25,16 +25,12 @@ from typing import Any, Final
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.core.registry import cpu_target
-from numba.np.arrayobj import populate_array
 
 from fastnet.backends.aligned import aligned
-from fastnet.backends.base import RowStep
+from fastnet.backends.engine import RowStep
 from fastnet.kernels import abi
-from fastnet.kernels.cpu import epoch as kernels
-from fastnet.kernels.cpu.frame import FRAME
+from fastnet.kernels.cpu.back_end import METH_FASTCALL, Kernel, MethodDefinition
+from fastnet.kernels.cpu.interface import FRAME, TRAIN
 from fastnet.nn.batch import Array
 from fastnet.nn.plan import Plan
 
@@ -51,10 +47,9 @@ _BEHAVED: Final = 0x1 | 0x100  # C-contiguous and aligned
 _VERSION, _NEW_FROM_DESCR = 0, 94
 _NUMPY_2: Final = 0x2000000
 
-_METH_FASTCALL, _METH_KEYWORDS = 0x80, 0x2
+_METH_KEYWORDS: Final = 0x2
 _ENTRIES: Final = (
-    "dtype", "inputs", "axes", "shape", "kernel", "itemsize", "like", "ops", "count", "frame",
-    "task",
+    "dtype", "inputs", "axes", "shape", "kernel", "ops", "count", "frame", "task",
 )  # fmt: skip
 """What an `OneRow` holds, as int64."""
 
@@ -72,40 +67,43 @@ class OneRow(bytes):
 
 
 def make_one_row(
-    like: Array, inputs: int, shape: tuple[int, ...], task: int, network: tuple[Array, Array, Any]
+    kernel: Kernel,
+    inputs: int,
+    shape: tuple[int, ...],
+    task: int,
+    network: tuple[Array, Array, Any],
 ) -> OneRow | None:
     """Return what a compiled method needs, or None where no such method can be.
 
     Parameters
     ----------
-    like : (1,)
-        An array of the network's dtype; the kernel for it is loaded.
+    kernel : Kernel
+        ``run`` for the network's dtype.
     shape : tuple of int
         The shape of an answer.
     task : int
-        The task of ``kernels.run`` that answers a row.
+        The task of the kernel that answers a row.
     network : tuple
-        The plan's records, the frame of one thread, and what the frame's addresses lead to.
+        The plan's records, the frame of one thread, and what the frame's addresses lead to, the
+        parameters among it.
     """
     if not _can_be_made():
         return None
-    ops, frame, _ = network
-    sizes = np.array(shape, np.int64)
+    ops, frame, arrays = network
+    sizes, dtype = np.array(shape, np.int64), arrays["parameters"].dtype
     addresses = {
-        "dtype": id(like.dtype),
+        "dtype": id(dtype),
         "inputs": inputs,
         "axes": len(shape),
         "shape": sizes.ctypes.data,
-        "kernel": _kernel_for(like.dtype),
-        "itemsize": like.itemsize,
-        "like": like.ctypes.data,
+        "kernel": kernel.address,
         "ops": ops.ctypes.data,
         "count": len(ops),
         "frame": frame.ctypes.data,
         "task": task,
     }
     row = OneRow(struct.pack(f"={len(_ENTRIES)}q", *(addresses[name] for name in _ENTRIES)))
-    row.kept = like, like.dtype, sizes, network
+    row.kept = dtype, sizes, network
     return row
 
 
@@ -128,13 +126,13 @@ def frame_apart(
     return frame, arrays
 
 
-def online(network: tuple[Any, ...], frames: Array, counts: Array) -> RowStep:
+def online(kernel: Kernel, network: tuple[Any, ...], frames: Array, counts: Array) -> RowStep:
     """Return `Engine.online` for prepared frames, with their tally."""
     # A memory view reads and writes an element in a fraction of the time that an array takes.
     fields: Any = memoryview(frames[:1].view(np.int64).data)
     tally: Any = memoryview(counts.data)
     place = (FRAME.names or ()).index("coefficients")
-    run, head = kernels.run, (*network, 0, kernels.TRAIN, 0, 1)
+    run, head = kernel.call, (*network, 0, TRAIN, 0, 1)
 
     def step(coefficients: int, number: int) -> float | None:
         fields[place] = coefficients
@@ -144,14 +142,6 @@ def online(network: tuple[Any, ...], frames: Array, counts: Array) -> RowStep:
         return tally[abi.LOSS_SUM] / tally[abi.WEIGHT_SUM] if tally[abi.STEPS] else None
 
     return step
-
-
-def _kernel_for(dtype: np.dtype[Any]) -> int:
-    """Return the address of the kernel for a dtype, which a call has loaded."""
-    for signature, found in kernels.run.overloads.items():
-        if str(signature[0].dtype) == dtype.name and set(signature[1:]) == {types.int64}:
-            return int(found.library.get_pointer_to_function(found.fndesc.llvm_func_name))
-    raise LookupError(f"the kernel for {dtype} is not loaded")
 
 
 def install(owner: type, method: FunctionType, slot: str) -> None:
@@ -181,17 +171,6 @@ def _offset_of(owner: type, slot: str) -> int:
     return 8 * words.index(id(mark)) if id(mark) in words else 0
 
 
-class _Definition(ctypes.Structure):
-    """CPython's ``PyMethodDef``."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("function", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    )
-
-
 _for_ever: list[Any] = []
 """What compiled methods point to; a class lives as long as the process."""
 
@@ -201,8 +180,8 @@ def _descriptor(owner: type, method: FunctionType, address: int) -> Any:
     name, doc = method.__name__, inspect.getdoc(method)
     parameters = ", ".join(inspect.signature(method).parameters).replace("self", "$self", 1)
     signature = f"{name}({parameters})\n--\n\n"
-    flags = _METH_FASTCALL | _METH_KEYWORDS
-    definition = _Definition(name.encode(), address, flags, f"{signature}{doc}".encode())
+    flags = METH_FASTCALL | _METH_KEYWORDS
+    definition = MethodDefinition(name.encode(), address, flags, f"{signature}{doc}".encode())
     _for_ever.append((definition, method))
     make = ctypes.pythonapi.PyDescr_NewMethod
     make.restype, make.argtypes = ctypes.py_object, [ctypes.py_object, ctypes.c_void_p]
@@ -218,7 +197,7 @@ def _compile(method: FunctionType, slot: int) -> int:
     module = ir.Module(method.__name__)
     kind = ir.FunctionType(_LONG, [_LONG] * 4)
     function = ir.Function(module, kind, f"fastnet_{method.__name__}")
-    _emit(cpu_target.target_context, function, slot, method)
+    _emit(function, slot, method)
     machine = llvm.Target.from_default_triple().create_target_machine(opt=1)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
     engine.finalize_object()
@@ -226,7 +205,7 @@ def _compile(method: FunctionType, slot: int) -> int:
     return int(engine.get_function_address(function.name))
 
 
-def _emit(context: Any, function: Any, slot: int, method: FunctionType) -> None:
+def _emit(function: Any, slot: int, method: FunctionType) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     otherwise = function.append_basic_block("otherwise")
     instance, arguments, count, keywords = function.args
@@ -235,9 +214,9 @@ def _emit(context: Any, function: Any, slot: int, method: FunctionType) -> None:
         place = builder.add(address, _LONG(offset))
         return builder.load(builder.inttoptr(place, kind.as_pointer()))
 
-    def call(address: int, arguments: list[Any], result: Any = _LONG) -> Any:
+    def call(address: Any, arguments: list[Any], result: Any = _LONG) -> Any:
         kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        return builder.call(builder.inttoptr(_LONG(address), kind.as_pointer()), arguments)
+        return builder.call(builder.inttoptr(address, kind.as_pointer()), arguments)
 
     def require(value: Any, expected: Any) -> None:
         """Go on only with that value."""
@@ -259,7 +238,7 @@ def _emit(context: Any, function: Any, slot: int, method: FunctionType) -> None:
     require(load(load(row, _SHAPE)), entry["inputs"])
     require(builder.and_(load(row, _FLAGS, _INT), _INT(_BEHAVED)), _INT(_BEHAVED))
     # A new array, which takes over a reference to its dtype, and the kernel.
-    call(_address("Py_IncRef"), [entry["dtype"]], ir.VoidType())
+    call(_LONG(_address("Py_IncRef")), [entry["dtype"]], ir.VoidType())
     axes, zero = builder.trunc(entry["axes"], _INT), _LONG(0)
     wanted = [
         _LONG(id(np.ndarray)),
@@ -271,40 +250,27 @@ def _emit(context: Any, function: Any, slot: int, method: FunctionType) -> None:
         _INT(0),
         zero,
     ]
-    out = call(_numpy_function(_NEW_FROM_DESCR), wanted)
+    out = call(_LONG(_numpy_function(_NEW_FROM_DESCR)), wanted)
     with builder.if_then(builder.icmp_signed("!=", out, zero), likely=True):
-        _emit_kernel(context, builder, entry, load(row, _DATA), load(out, _DATA))
+        numbers = [entry["ops"], entry["count"], entry["frame"], zero, entry["task"], zero]
+        numbers += [_LONG(1), zero, load(row, _DATA), load(out, _DATA)]
+        call(entry["kernel"], numbers)
     builder.ret(out)
     # Else the Python method, with everything as it came.
     builder.position_at_end(otherwise)
-    some = cgutils.alloca_once_value(builder, zero)
+    some = builder.alloca(_LONG)
+    builder.store(zero, some)
     with builder.if_then(builder.icmp_signed("!=", keywords, zero)):
         builder.store(load(keywords, _HEADER), some)  # the length of the tuple of their names
     values = builder.add(count, builder.load(some))
     room = builder.alloca(_LONG, builder.add(values, _LONG(1)))
     builder.store(instance, room)
-    given = builder.inttoptr(arguments, _LONG.as_pointer())
-    cgutils.raw_memcpy(builder, builder.gep(room, [_LONG(1)]), given, values, _LONG(8))
+    to = builder.ptrtoint(builder.gep(room, [_LONG(1)]), _LONG)
+    move = _LONG(int(ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0))
+    call(move, [to, arguments, builder.mul(values, _LONG(8))])
     place = builder.ptrtoint(room, _LONG)
     whole = [_LONG(id(method)), place, builder.add(count, _LONG(1)), keywords]
-    builder.ret(call(_address("PyObject_Vectorcall"), whole))
-
-
-def _emit_kernel(context: Any, builder: Any, entry: dict[str, Any], x: Any, out: Any) -> None:
-    """Emit the call of ``kernels.run``, whose first argument is an array of the parameters."""
-    # The dtype is that of the kernel at the address: to a caller, pointers are alike.
-    kind = types.Array(types.float32, 1, "C")
-    like = context.make_array(kind)(context, builder)
-    data = builder.inttoptr(entry["like"], like.data.type)
-    size, zero, one = entry["itemsize"], _LONG(0), _LONG(1)
-    populate_array(like, data, [one], [size], size, None)
-    numbers = [entry["ops"], entry["count"], entry["frame"], zero, entry["task"]]
-    numbers += [zero, one, zero, x, out]
-    signature = kind, *[types.int64] * len(numbers)
-    callee = context.call_conv.get_function_type(types.none, signature).as_pointer()
-    kernel = builder.inttoptr(entry["kernel"], callee)
-    arguments = [like._getvalue(), *numbers]
-    context.call_conv.call_function(builder, kernel, types.none, signature, arguments)
+    builder.ret(call(_LONG(_address("PyObject_Vectorcall")), whole))
 
 
 # --- this process ---------------------------------------------------------------------------------

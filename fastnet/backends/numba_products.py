@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from fastnet.kernels import abi
-from fastnet.kernels.cpu.blocks import blocked_for
-from fastnet.kernels.cpu.gemm import FEWEST
+from fastnet.kernels.cpu import native
+from fastnet.kernels.cpu.interface import FEWEST
 from fastnet.nn.plan import Plan
 
 LARGE: Final = 2**20
@@ -28,6 +28,11 @@ LEAST_ROOM: Final = 2**21
 """Blocks need so many bytes for each thread: a panel, and 448 turned columns of A in float32."""
 
 _NEVER: Final = 2**62
+
+
+def blocked_for(dtype: Any) -> int:
+    """Return the address of the kernel of large products for a dtype, compiled or loaded."""
+    return native.kernel("blocked", dtype).address
 
 
 def settings(plan: Plan, dtype: Any, rows: int) -> dict[str, int]:

@@ -91,8 +91,10 @@ class Name(_Text):
         self.known = tuple(known)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        name = str(value).lower().replace("-", "_")
-        if name not in self.known:
+        # Python's names and those of options differ in a sign.
+        spelt = {name.replace("-", "_"): name for name in self.known}
+        name = spelt.get(str(value).lower().replace("-", "_"))
+        if name is None:
             self.fail(f"unknown {self.name} {value!r}{suggest(value, self.known)}", param, ctx)
         return name
 

@@ -2,7 +2,8 @@
 
 Each format is a row of `FORMATS` and names the module of its writer, which has two functions:
 ``content(network, name)`` returns the bytes of a file called `name` without its ending, and
-``usage(network, path)`` returns a text on how to use that file.
+``usage(network, path)`` returns a text on how to use that file. Those for C take the options of
+`export` too.
 
 The file of a network that was trained on a table encodes tables as the network does. In Python,
 ``predict(encode(table))`` takes the table itself. In C, ``encode`` takes a struct with a field for
@@ -18,13 +19,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from numpy.typing import ArrayLike
+
 from fastnet.errors import InputError, suggest
 from fastnet.export.from_sklearn import from_sklearn
 from fastnet.export.torch.importer import from_torch
 from fastnet.export.torch.module import to_torch
 from fastnet.network import Network
 from fastnet.utils.files import write_atomically
-from fastnet.utils.names import ExportName
+from fastnet.utils.names import ExportName, FixedName
 
 __all__ = ["FORMATS", "export", "from_sklearn", "from_torch", "to_torch", "usage"]
 
@@ -52,7 +55,15 @@ FORMATS: Final = {
 }
 
 
-def export(network: Network, path: str | PathLike[str], *, to: ExportName) -> None:
+def export(
+    network: Network,
+    path: str | PathLike[str],
+    *,
+    to: ExportName,
+    jacobian: bool = False,
+    fixed: FixedName | None = None,
+    rows: ArrayLike | None = None,
+) -> None:
     """Write `network` to `path` in another format, replacing an existing file in one step.
 
     The file includes the network's preprocessor; only "torch" leaves out that of a table. Its
@@ -61,24 +72,58 @@ def export(network: Network, path: str | PathLike[str], *, to: ExportName) -> No
     Parameters
     ----------
     to : {"c", "numpy", "onnx", "torch"}
+    jacobian : bool, default False
+        C: whether there is a function for the derivatives of all outputs by all inputs of a row,
+        which are those of ``network.jacobian_one``.
+    fixed : {"int8", "q15"}, optional
+        C: whether layers are computed in whole numbers, for processors that have no others. It is
+        for dense layers with relu, tanh, sigmoid and softmax that take arrays. The file says how
+        its outputs differ from those of the network.
+    rows : (N, I), optional
+        Rows as in training, which choose the scales of `fixed`. Default: normal numbers of the mean
+        and the deviation that the network standardises its inputs by.
 
     Raises
     ------
     InputError
-        There is no such format.
+        There is no such format, or it or the network does not go with an option.
     FastNetError
         The format needs a package that is not installed.
     ModelFileError
         The file cannot be written.
     """
-    content: bytes = _writer(to).content(network, Path(path).stem)
+    content: bytes = _writer(to).content(
+        network, Path(path).stem, **_options(to, jacobian, fixed, rows)
+    )
     write_atomically(Path(path), content)
 
 
-def usage(network: Network, path: str | PathLike[str], *, to: ExportName) -> str:
+def usage(
+    network: Network,
+    path: str | PathLike[str],
+    *,
+    to: ExportName,
+    jacobian: bool = False,
+    fixed: FixedName | None = None,
+    rows: ArrayLike | None = None,
+) -> str:
     """Return some lines on how to use the file that `export` wrote."""
-    text: str = _writer(to).usage(network, Path(path))
+    text: str = _writer(to).usage(network, Path(path), **_options(to, jacobian, fixed, rows))
     return text
+
+
+def _options(
+    to: ExportName, jacobian: bool, fixed: FixedName | None, rows: ArrayLike | None
+) -> dict[str, Any]:
+    """Return the options of a writer; refuse those that it does not have."""
+    options = {"jacobian": jacobian or None, "fixed": fixed, "rows": rows}
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and to != "c":
+        name = next(iter(given))
+        raise InputError(f"{name} goes with the format c, and not with {to}: leave it out.")
+    if "rows" in given and fixed is None:
+        raise InputError("rows go with fixed, whose scales they choose: leave them out.")
+    return given
 
 
 def _writer(to: ExportName) -> Any:

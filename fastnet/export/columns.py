@@ -96,6 +96,10 @@ class InputTable:
     inputs : int
     features : tuple of str
         Names of the inputs.
+    named : bool
+        Whether columns go by name; else by position, and their names are ``x0``, ``x1``, ...
+    identifier : str or None
+        The column that says which row it is.
     """
 
     columns: tuple[InputColumn, ...]
@@ -103,6 +107,8 @@ class InputTable:
     embedding: Literal["periodic", "piecewise"] | None
     inputs: int
     features: tuple[str, ...]
+    named: bool
+    identifier: str | None
 
 
 def scaling_of(network: Network) -> tuple[Array, Array] | None:
@@ -123,6 +129,8 @@ def table_of(network: Network) -> InputTable | None:
         preprocessor.numeric_embedding if numeric else None,
         preprocessor.inputs,
         preprocessor.feature_names,
+        preprocessor.named,
+        preprocessor.id,
     )
 
 

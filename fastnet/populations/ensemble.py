@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from typing import Any, Final, Literal, Self, overload
@@ -14,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs
-from fastnet.errors import FastNetWarning, InputError, ModelFileError
+from fastnet.errors import InputError, ModelFileError
 from fastnet.inspection.calibration import PROBABILITIES, temperature_of
 from fastnet.model import Model
 from fastnet.network import Network
@@ -22,8 +21,8 @@ from fastnet.nn import metrics as metric_table
 from fastnet.nn.losses import GaussianNLL, Loss
 from fastnet.nn.metrics import Metric
 from fastnet.populations import ensemble_file
+from fastnet.populations.members import checked_weights, finite, require_alike
 from fastnet.populations.population import Population
-from fastnet.populations.results import DIVERGED
 from fastnet.preprocessing import datasets
 from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
@@ -78,9 +77,9 @@ class Ensemble(Sequence[Network]):
     def __init__(self, networks: Sequence[Network], *, weights: ArrayLike | None = None) -> None:
         if isinstance(networks, Network) or not isinstance(networks, Iterable):
             raise InputError(f"an ensemble needs a sequence of networks, got {networks!r}.")
-        self.networks = _finite(networks) if isinstance(networks, Population) else tuple(networks)
-        _require_alike(self.networks)
-        self.weights = _checked_weights(weights, len(self.networks))
+        self.networks = finite(networks) if isinstance(networks, Population) else tuple(networks)
+        require_alike(self.networks)
+        self.weights = checked_weights(weights, len(self.networks))
         self.temperature: float | None = None
         self.out_of_fold: Array | None = None
 
@@ -385,7 +384,7 @@ class Ensemble(Sequence[Network]):
         networks, weights, temperature = ensemble_file.read(path)
         try:
             ensemble = cls([net.to(backend) for net in networks])
-            _checked_weights(weights, len(networks))
+            checked_weights(weights, len(networks))
         except InputError as error:
             raise ModelFileError(f"{path}: {error}") from None
         # As they are: to divide by the sum once more may change the last bit.
@@ -394,64 +393,3 @@ class Ensemble(Sequence[Network]):
 
     def __repr__(self) -> str:
         return f"<Ensemble of {len(self)} networks with {self.networks[0].outputs} outputs>"
-
-
-def _finite(population: Population) -> tuple[Network, ...]:
-    """Return the members that did not diverge; warn if there are others."""
-    reasons = [row.get("stop_reason") for row in population.results]
-    kept = [net for net, why in zip(population, reasons, strict=True) if why != DIVERGED]
-    if not kept:
-        raise InputError(
-            f"all {len(population)} members diverged, and an ensemble needs one that did not: try "
-            "a smaller learning_rate, clip_norm=1.0 in the optimizer, or standardize=True."
-        )
-    if len(kept) < len(population):
-        warnings.warn(
-            f"{len(population) - len(kept)} of {len(population)} members diverged, and the "
-            "ensemble leaves them out: see the stop_reason in their results.",
-            FastNetWarning,
-            stacklevel=3,
-        )
-    return tuple(kept)
-
-
-def _require_alike(networks: tuple[Network, ...]) -> None:
-    """Raise `InputError` unless the outputs of all networks mean the same."""
-    if not networks or not all(isinstance(net, Network) for net in networks):
-        raise InputError("an ensemble needs a sequence of networks, at least one of them.")
-    facts: dict[str, Any] = {
-        "numbers of outputs": lambda net: net.outputs,
-        "output activations": lambda net: net.plan.output_activation.name,
-        "losses": lambda net: net.loss_or_own(None).name,
-        "quantiles": lambda net: getattr(net.loss_or_own(None), "quantiles", None),
-        "classes": lambda net: net.output_schema.class_names,
-        "targets": lambda net: net.output_schema.known_targets,
-    }
-    for name, fact in facts.items():
-        first, *others = (fact(net) for net in networks)
-        for k, other in enumerate(others):
-            if other != first:
-                raise InputError(
-                    f"the members of an ensemble must predict the same, and their {name} differ: "
-                    f"{first} of the first, {other} of number {k + 1}."
-                )
-
-
-def _checked_weights(weights: ArrayLike | None, count: int) -> NDArray[np.float64]:
-    """Return weights (K,) whose sum is 1."""
-    if weights is None:
-        return np.full(count, 1.0 / count)
-    try:
-        given = np.asarray(weights, np.float64)
-    except (TypeError, ValueError):
-        given = np.empty(0)
-    if (
-        given.shape != (count,)
-        or not np.isfinite(given).all()
-        or given.min() < 0
-        or not given.any()
-    ):
-        raise InputError(f"weights must be {count} numbers, at least 0 and not all of them 0.")
-    scaled = given / given.max()  # the sum of large weights may be infinite
-    made: NDArray[np.float64] = scaled / scaled.sum()
-    return made

@@ -54,8 +54,10 @@ class Results(Sequence[Mapping[str, Any]]):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of all columns."""
-        return tuple(dict.fromkeys(name for row in self.rows for name in row))
+        """The names of all columns: settings first, also those that only some rows have."""
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        first = [name for name in (MEMBER, *self.settings, FOLD) if name in names]
+        return tuple(dict.fromkeys([*first, *names]))
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -96,7 +96,8 @@ def fit_many(
     resume : bool, default False
         Take over the members that are there. Members that were being trained begin anew.
     **fit
-        Further arguments of `Network.fit` for all members. Callbacks are copied for each.
+        Further arguments of `Network.fit` for all members. Callbacks are copied for each; what they
+        hold, such as a list or the path of a file, is the same.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, r2_score
 
 from fastnet.errors import InputError
 from fastnet.network import Network
-from fastnet.populations.together import train_together
+from fastnet.populations.together import Recipe, train_together
 from fastnet.utils.param_validation import check_flag, check_int, plain
 
 _FITTED: Final = ("ensemble_", "oob_score_", "oob_decision_function_")
@@ -43,7 +43,8 @@ def train(
         raise InputError(
             "oob_score needs rows that are held out: give validation_split a share, and no X_val."
         )
-    ensemble = train_together(network, x, y, count, {**how, "verbose": bool(how["verbose"])})
+    recipe = Recipe(network, {**how, "verbose": bool(how["verbose"])})
+    ensemble = train_together([recipe], x, y, count)
     first = ensemble[0]
     model._keep(first, first.history, True)
     model.ensemble_, model.stopped_ = ensemble, False

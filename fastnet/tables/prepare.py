@@ -148,12 +148,13 @@ def prepare(
         if held_back is None:
             held_back = 0.0 if validates else chosen.validation_split
 
+    of_preset = None if chosen is None else chosen.numeric_embedding
     # Learn the encoding of the columns and the target, from the training rows alone.
     preprocessor = TablePreprocessor.fit(
         frame,
         target,
         task=how.task,
-        numeric_embedding=how.numeric_embedding,
+        numeric_embedding=how.numeric_embedding or of_preset,
         seed=seed,
         rows=None if learns_from_all else training_rows(len(frame), held_back, seed),
         sample_weight=sample_weight,

@@ -13,16 +13,26 @@ from fastnet.network import Network
 from fastnet.nn.losses import Loss
 from fastnet.nn.schedules import Schedule
 from fastnet.populations.ensemble import Ensemble
-from fastnet.populations.together import train_together
+from fastnet.populations.together import Recipe, train_together
 from fastnet.tables.prepare import TableSettings, TaskName, prepare
-from fastnet.tables.preset import Preset
+from fastnet.tables.preset import MEMBERS, TOGETHER, Preset
 from fastnet.utils.arguments import answers
-from fastnet.utils.names import ActivationName, Auto, BackendName, DTypeName, LossName, PresetName
+from fastnet.utils.names import (
+    ActivationName,
+    Auto,
+    BackendName,
+    DTypeName,
+    LossName,
+    PresetName,
+    TogetherName,
+)
 from fastnet.utils.param_validation import check_int
 
 
 @overload
 def train(table: Any, target: Any, *, n_estimators: int, **how: Any) -> Ensemble: ...
+@overload
+def train(table: Any, target: Any, *, preset: TogetherName, **how: Any) -> Ensemble: ...
 @overload
 def train(
     table: Any,
@@ -55,7 +65,7 @@ def train(
     target: Any,
     *,
     task: TaskName = "auto",
-    preset: PresetName | Auto | Preset | None = "auto",
+    preset: PresetName | TogetherName | Auto | Preset | None = "auto",
     hidden: int | Sequence[int] | None = None,
     activation: ActivationName | None = None,
     learning_rate: float | Schedule | None = None,
@@ -86,9 +96,11 @@ def train(
     task : {"auto", "classification", "regression"}
         With "auto", texts, truth values and integers with at most 20 different values are classes;
         other numbers are regressed, and so are floats without a fraction, such as prices.
-    preset : {"auto", "tabular", None}
-        "tabular" has the published settings of RealMLP-TD-S, None is a plain network. "auto" takes
-        the preset for at least 1,000 rows, unless `hidden`, `activation` or an optimizer is given.
+    preset : {"auto", "tabular", "tabular-piecewise", "tabular-best", None}
+        "tabular" has the published settings of RealMLP-TD-S, "tabular-piecewise" further inputs for
+        each number, dropout and weight decay, and "tabular-best" is an ensemble of both: the most
+        accurate, and the slowest. None is a plain network. "auto" takes "tabular" for at least
+        1,000 rows, unless `hidden`, `activation` or an optimizer is given.
     hidden : int or sequence of int, optional
         Sizes of the hidden layers; default: the preset's, or 128 and 64.
     activation : str, optional
@@ -149,29 +161,37 @@ def train(
     >>> net.label_names, net.predict({"kind": ["a"], "size": [1.1]}).shape
     (('high', 'low'), (1, 2))
     """
-    settings = TableSettings(
-        task=task,
-        preset=preset,
-        hidden=hidden,
-        activation=activation,
-        learning_rate=learning_rate,
-        embedding_size=embedding_size,
-        numeric_embedding=numeric_embedding,
-        categorical=categorical,
-        id=id,
-        weight=weight,
-        features=features,
-        drop=drop,
-        loss=loss,
-        dtype=dtype,
-        seed=seed,
-        backend=backend,
-        sample_weight=sample_weight,
-        validation_data=validation_data,
-        fit=fit,
-    )
+    members: tuple[Any, ...] = (preset,)
+    if isinstance(preset, str) and preset in TOGETHER:
+        members = TOGETHER[preset]
+        n_estimators = MEMBERS if n_estimators is None else n_estimators
+    every = [
+        TableSettings(
+            task=task,
+            preset=one,
+            hidden=hidden,
+            activation=activation,
+            learning_rate=learning_rate,
+            embedding_size=embedding_size,
+            numeric_embedding=numeric_embedding,
+            categorical=categorical,
+            id=id,
+            weight=weight,
+            features=features,
+            drop=drop,
+            loss=loss,
+            dtype=dtype,
+            seed=seed,
+            backend=backend,
+            sample_weight=sample_weight,
+            validation_data=validation_data,
+            fit=fit,
+        )
+        for one in members
+    ]
     if n_estimators is None:
-        return prepare(table, target, settings).train()
+        return prepare(table, target, every[0]).train()
     count = check_int("n_estimators", n_estimators)
-    one = prepare(table, target, settings, learns_from_all=True)
-    return train_together(one.network, one.frame, one.y, count, one.fit)
+    prepared = [prepare(table, target, one, learns_from_all=True) for one in every]
+    recipes = [Recipe(one.network, one.fit) for one in prepared]
+    return train_together(recipes, prepared[0].frame, prepared[0].y, count)

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Backend, LossSums
+from fastnet.backends.base import Backend
+from fastnet.backends.engine import LossSums
 from fastnet.nn.batch import Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.metrics import r2, r2_from, variance

@@ -16,7 +16,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import Backend, Engine, LossSums, TrainConfig
+from fastnet.backends.base import Backend
+from fastnet.backends.engine import Engine, LossSums, TrainConfig
 from fastnet.data.chunks import Chunks
 from fastnet.errors import InputError
 from fastnet.kernels import abi

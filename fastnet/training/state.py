@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
 
-from fastnet.backends.base import Engine, LossSums
+from fastnet.backends.engine import Engine, LossSums
 from fastnet.model import Model
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from fastnet.backends.base import LossSums, TrainConfig
+from fastnet.backends.engine import LossSums, TrainConfig
 from fastnet.backends.patience import Monitor, Patience
 from fastnet.nn.batch import Array
 from fastnet.nn.schedules import ReduceOnPlateau

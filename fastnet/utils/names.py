@@ -50,5 +50,7 @@ LossName = Literal[
 ]
 StreamOptimizerName = Literal["sgd", "rmsprop", "adagrad", "adam", "adamw", "nadam", "lion"]
 OptimizerName = Literal[StreamOptimizerName, "lbfgs"]
-PresetName = Literal["tabular"]
+PresetName = Literal["tabular", "tabular-piecewise"]
+TogetherName = Literal["tabular-best"]
 ExportName = Literal["c", "numpy", "onnx", "torch"]
+FixedName = Literal["int8", "q15"]

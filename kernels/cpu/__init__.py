@@ -1,17 +1,25 @@
 """CPU kernels in Numba: compiled on first use, cached on disk, one specialisation for each dtype.
 
 =================  ==========================================================================
-``jit``            the compiler flags, and what is compiled as part of what
-``disk_cache``     compiled kernels on disk: found by content, and a fault there is never an error
-``vectors``        the width of this machine's vectors, and their code
+``native``         machine code of kernels: found on disk or compiled, loaded without Numba
+``prepared``       LLVM code of kernels that came with the package
+``back_end``       from LLVM code to machine code, and to what Python can call
+``machine``        the processor that kernels are compiled for
+``interface``      what an engine and a compiled step share: the frame, the tasks
+``jit``            the compiler flags, what is compiled as part of what, and LLVM code
+``vectors``        the code of vectors: loads, stores, multiply-adds
 ``lanes``          vectors as values in kernels: arithmetic, comparisons, loads and stores
 ``elementary``     exp, expm1, log, log1p, tanh and the normal distribution, of a vector
-``frame``          arrays at addresses; the record of all that a compiled step works on
+``frame``          arrays at addresses, and a barrier
 ``microkernel``    a register tile of a matrix product
 ``dots``           products with few columns
 ``transpose``      the transpose of a tile
 ``gemm``           matrix products and transposes of any size, from the three above
 ``blocks``         large matrix products from packed copies; compiled where a network needs it
+``pairs``          words of two bfloat16: their rounding, layouts and products
+``tiles``          products of them by the tile registers of AMX
+``pair_products``  matrix products of them; compiled where a network asks for bfloat16
+``pair_layers``    what dense layers do with these
 ``row_lanes``      blocks that hold one row of the batch in each lane
 ``sums``           sums along a row
 ``random``         Philox and the shuffle

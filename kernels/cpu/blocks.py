@@ -10,32 +10,24 @@ are the same.
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-from numba import carray, from_dtype
+from numba import carray
 
 from fastnet.kernels.cpu.frame import copy, vector
 from fastnet.kernels.cpu.gemm import make_gemm, panel_width, transpose
-from fastnet.kernels.cpu.jit import address_of, apart, inner
+from fastnet.kernels.cpu.jit import entry, inner
 from fastnet.kernels.cpu.microkernel import WIDEST
 from fastnet.kernels.cpu.vectors import lanes_of
 
-_ARGUMENTS: Final = 17
 _add_product = make_gemm(on=True)
 
 # Of NumPy's types: Numba compiles a function anew for every literal argument.
 _ZERO, _ONE = np.int64(0), np.int64(1)
 
 
-@cache
-def blocked_for(dtype: Any) -> int:
-    """Return the address of `blocked` for a dtype; compile it, or load it from the cache."""
-    return address_of(blocked, from_dtype(np.dtype(dtype)), _ARGUMENTS)
-
-
-@apart
+@entry
 def blocked(
     element: Any,
     c: Any,

@@ -16,6 +16,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import carray
 
 from fastnet.kernels import abi
 from fastnet.kernels.cpu.frame import (
@@ -31,7 +32,16 @@ from fastnet.kernels.cpu.frame import (
     restore_subnormals,
     vector,
 )
-from fastnet.kernels.cpu.jit import inner, kernel, spliced
+from fastnet.kernels.cpu.interface import (
+    BACKWARD,
+    FORWARD,
+    HEAD,
+    JACOBIAN,
+    PREDICT,
+    TRAIN,
+    UPDATE,
+)
+from fastnet.kernels.cpu.jit import entry, inner, spliced
 from fastnet.kernels.cpu.loss_head import head_rows
 from fastnet.kernels.cpu.network import (
     backward_rows,
@@ -40,12 +50,20 @@ from fastnet.kernels.cpu.network import (
     parameter_part,
     update_all,
 )
-from fastnet.kernels.cpu.random import SPARE, feistel_bits, feistel_keys, permutation, shuffle
+from fastnet.kernels.cpu.pair_layers import round_all_weights, round_deltas
+from fastnet.kernels.cpu.random import (
+    SPARE,
+    feistel_bits,
+    feistel_keys,
+    permutation,
+    room_for_spare,
+    shuffle,
+)
 from fastnet.kernels.cpu.tiny import gradients_of_blocks
 
 _LOSS_SUM, _SCORE_SUM, _WEIGHT_SUM = abi.LOSS_SUM, abi.SCORE_SUM, abi.WEIGHT_SUM
 _STEPS, _TALLY, _COEFFICIENTS = abi.STEPS, abi.TALLY, abi.COEFFICIENTS
-_CLIP_NORM, _CONSTANTS, _ROUNDS = abi.CLIP_NORM, abi.CONSTANTS, abi.FEISTEL_ROUNDS
+_CLIP_NORM, _CONSTANTS = abi.CLIP_NORM, abi.CONSTANTS
 _BEST, _BEST_EPOCH, _WAITED, _PATIENCE = abi.BEST, abi.BEST_EPOCH, abi.WAITED, abi.PATIENCE
 _MONITOR = abi.MONITOR
 _MIN_DELTA, _SIGN, _COLUMN, _HELD_OUT = abi.MIN_DELTA, abi.SIGN, abi.COLUMN, abi.HELD_OUT
@@ -56,13 +74,10 @@ _ZERO, _TRUE, _FALSE = np.int64(0), np.bool_(True), np.bool_(False)
 
 _LINE = 64  # bytes of a cache line
 
-# The tasks of `run`.
-TRAIN, FORWARD, HEAD, BACKWARD, UPDATE, PREDICT, ORDER, JACOBIAN = range(8)
 
-
-@kernel
+@entry
 def run(
-    like: Any,
+    element: Any,
     ops_address: Any,
     ops_count: Any,
     frames_address: Any,
@@ -90,13 +105,14 @@ def run(
 
     Parameters
     ----------
-    like : (1,)
-        An array of the network's dtype, for which the kernel is compiled.
+    element : pointer
+        Any pointer to the network's dtype, for which the kernel is compiled.
     ops_address, ops_count, frames_address : int
         The plan's records, and a frame for each thread.
     x, out : int
         Addresses; `x` is a number where `task` says so.
     """
+    like = carray(element, (1,))
     ops = ops_at(ops_address, ops_count)
     frame = frames_at(frames_address, thread + 1)[thread]
     # Subnormal numbers count as 0 while kernels run, and for this thread only.
@@ -123,6 +139,8 @@ def run(
         head(like, ops, frame, last)
     elif task == BACKWARD:
         backward_rows(like, ops, frame, _ZERO, last, first != 0)
+        if frame.pairs != 0:
+            round_deltas(like, ops, frame, last)
         tally = doubles(frame.tally, _TALLY)
         parameter_part(like, ops, frame, x, last, tally, _FALSE)
     elif task == UPDATE:
@@ -143,9 +161,8 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
     # What stays the same in all steps: the keys of the shuffle, and whether to clip.
     size, thread, threads = like.itemsize, frame.thread, frame.threads
     tally = doubles(frame.tally, _TALLY)
-    keys = np.empty(_ROUNDS, np.uint64)
-    feistel_keys(keys, frame.seed, frame.epoch)
-    spare = np.empty(2 * SPARE, np.int64)
+    keys = feistel_keys(frame.seed, frame.epoch)
+    spare = integers(room_for_spare(), 2 * SPARE)
     bits = feistel_bits(frame.rows)
     clips = doubles(frame.constants, _CONSTANTS)[_CLIP_NORM] < math.inf
     tiny = frame.tiny != 0
@@ -176,6 +193,10 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
         barrier(frame, generation)
         if thread == 0:
             add_to_tally(frame, tally, count, total)
+        if frame.pairs != 0:
+            round_deltas(like, ops, frame, count)
+            generation += 1
+            barrier(frame, generation)
         # The gradients of parameters and their update, at once unless the whole norm comes first.
         row = frame.coefficients + (batch - first) * _COEFFICIENTS * 8
         coefficients = doubles(row, _COEFFICIENTS)
@@ -191,6 +212,10 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
             generation += 1
             barrier(frame, generation)
             update_all(like, frame, coefficients, clip)
+            if frame.pairs != 0:
+                generation += 1
+                barrier(frame, generation)
+                round_all_weights(like, ops, frame)
         generation += 1
         barrier(frame, generation)
         if not math.isfinite(tally[_LOSS_SUM]):

@@ -1,7 +1,7 @@
-"""Memory of compiled code: the frame with its addresses, arrays at them, and a barrier.
+"""Memory of compiled code: arrays at the addresses of a frame, and a barrier.
 
-Kernels receive addresses in one record, the frame, instead of arrays. So every network of a dtype
-runs the same compiled code, a call converts three arguments instead of thirty, and slices need no
+Kernels receive addresses in one record, the frame of ``interface``, instead of arrays. So every
+network of a dtype runs the same compiled code, a call converts ten integers, and slices need no
 reference counts. ``vector(like, address, count)`` makes an array of an address again, with its
 length, so that bounds checking still works on it.
 """
@@ -10,80 +10,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
 from llvmlite import ir
 from numba import carray, from_dtype, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastnet.kernels import abi
+from fastnet.kernels.cpu.interface import FRAME
 from fastnet.kernels.cpu.jit import inner
-from fastnet.kernels.cpu.vectors import INT32, IS_X86, emit_prefetch, get_function
+from fastnet.kernels.cpu.machine import IS_X86
+from fastnet.kernels.cpu.vectors import INT32, INT64, emit_prefetch, get_function
 
 # Bits of the control word: subnormal results become 0, and so do subnormal operands.
 _FLUSH: Final = 0x8000 | 0x0040
-
-FRAME: Final = np.dtype(
-    [
-        # The network. Addresses are in bytes, counts in elements.
-        ("inputs", np.int64),
-        ("outputs", np.int64),
-        ("parameters", np.int64),  # address, (P,)
-        ("gradients", np.int64),  # (P,)
-        ("state", np.int64),  # (S,) running statistics
-        ("state_size", np.int64),  # S
-        ("batch_state", np.int64),  # (S,) mean and 1 / deviation of the newest batch
-        ("size", np.int64),  # P
-        ("n_weights", np.int64),
-        ("rates", np.int64),  # (P,), or 0: all are 1
-        # The workspace, for ``capacity`` rows.
-        ("capacity", np.int64),
-        ("work", np.int64),  # (width * capacity,) activations
-        ("deltas", np.int64),  # (width * capacity,) their gradients
-        ("batch", np.int64),  # (capacity, I) gathered inputs
-        ("slopes", np.int64),  # (capacity, I) the gradients of inputs, or 0: none are wanted
-        ("index", np.int64),  # (window batch_size,) int64, row numbers of the next batches
-        ("window", np.int64),  # number of batches
-        ("row_loss", np.int64),  # (capacity,) float64
-        ("row_score", np.int64),  # (capacity,) float64
-        ("room", np.int64),  # (room_size,) for products, one for each thread
-        ("room_size", np.int64),
-        ("large", np.int64),  # products with a B of so many elements are computed in blocks
-        ("depth", np.int64),  # of so many of its rows
-        ("blocked", np.int64),  # by the kernel at this address
-        ("scratch", np.int64),  # (4 widest + 1, lanes), one for each thread
-        ("tiny", np.int64),  # the blocks of `tiny`, or 0
-        ("width", np.int64),  # the sum of the widths of the workspace's arrays
-        ("tally", np.int64),  # (4,) float64
-        # The data set.
-        ("rows", np.int64),  # N
-        ("x", np.int64),  # (N, I)
-        ("labels", np.int64),  # (N,) int64, or 0
-        ("target", np.int64),  # (N, T), or 0
-        ("targets", np.int64),  # T
-        ("weight", np.int64),  # (N,), or 0
-        # The settings of training.
-        ("loss", np.int64),
-        ("loss_constants", np.int64),  # (n,) float64
-        ("loss_constants_count", np.int64),
-        ("optimizer", np.int64),
-        ("constants", np.int64),  # (8,) float64
-        ("coefficients", np.int64),  # (steps, 4) float64
-        ("moments", np.int64),  # (n_moments, P)
-        ("batch_size", np.int64),
-        ("shuffle", np.int64),
-        ("seed", np.uint64),
-        ("epoch", np.int64),
-        ("validation", np.int64),  # a frame of rows to evaluate after each epoch, or 0
-        ("monitor", np.int64),  # (8,) float64, or 0: no early stopping
-        ("best_parameters", np.int64),  # (P,) those of the best epoch, or 0: they are not kept
-        ("best_state", np.int64),  # (S,)
-        # The threads.
-        ("thread", np.int64),
-        ("threads", np.int64),
-        ("arrivals", np.int64),  # (1,) int64, shared
-    ]
-)
 
 
 @intrinsic
@@ -107,6 +46,21 @@ def _make_pointer(element: Any) -> Any:
         return types.CPointer(element)(types.intp), codegen
 
     return pointer
+
+
+def make_room(count: int) -> Any:
+    """Return an intrinsic for the address of `count` int64 that end with the function's call."""
+
+    @intrinsic
+    def room(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            with builder.goto_entry_block():  # `cgutils.alloca_once` would fill it with zeros
+                array = builder.alloca(ir.ArrayType(INT64, count))
+            return builder.ptrtoint(array, INT64)
+
+        return types.int64(), codegen
+
+    return room
 
 
 _integer_pointer = _make_pointer(types.int64)

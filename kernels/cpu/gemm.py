@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from fastnet.kernels.cpu.dots import make_dots
+from fastnet.kernels.cpu.interface import FEWEST
 from fastnet.kernels.cpu.jit import call_at, inner
 from fastnet.kernels.cpu.microkernel import WIDEST, make_panel, make_row
 from fastnet.kernels.cpu.transpose import transpose_tile
@@ -165,10 +166,6 @@ def narrow_part(like: Any, n: Any, k: Any, by_dots: Any) -> Any:
     else:
         cost = lanes + rest * k // (2 * lanes)
     return rest if cost < (k if few else k // 2) else _ZERO
-
-
-FEWEST: Final = 16
-"""Blocks are for products with so many rows of A: fewer do not pay for the copies of B."""
 
 
 @inner

@@ -28,7 +28,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnet.kernels.cpu.vectors import INT64, REGISTERS, Vectors
+from fastnet.kernels.cpu.machine import REGISTERS
+from fastnet.kernels.cpu.vectors import INT64, Vectors
 
 # How many vectors wide a tile is at most: with 32 registers 6 x 4 accumulators fit, with 16 6 x 2.
 WIDEST: Final = 4 if REGISTERS == 32 else 2
@@ -73,7 +74,7 @@ def make_panel(vectors: int, *, on: bool) -> Any:
         bits = like.dtype.bitwidth
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _emit_panel(Vectors(builder, bits), vectors, on, args[1:])
+            emit_panel(Vectors(builder, bits), vectors, on, args[1:])
             return context.get_dummy_value()
 
         return types.void(like, *[types.intp] * 13), codegen
@@ -81,8 +82,11 @@ def make_panel(vectors: int, *, on: bool) -> Any:
     return panel
 
 
-def _emit_panel(v: Vectors, vectors: int, on: bool, args: Any) -> None:
-    """Emit, for each height of tile in turn: ``while i + height <= m: tile(i); i += height``."""
+def emit_panel(v: Vectors, vectors: int, on: bool, args: Any, spacing: Any = None) -> None:
+    """Emit, for each height of tile in turn: ``while i + height <= m: tile(i); i += height``.
+
+    Vectors of a row of B follow one another, or are `spacing` elements apart.
+    """
     c, ldc, a, row_stride, column_stride, b, ldb, m, k, last, bias, relu, where = args
     builder = v.builder
     clipped = builder.icmp_signed("!=", relu, INT64(0))
@@ -102,7 +106,7 @@ def _emit_panel(v: Vectors, vectors: int, on: bool, args: Any) -> None:
         builder.cbranch(builder.icmp_signed("<=", end, m), body, after)
         builder.position_at_end(body)
         a_row = v.at(a, builder.mul(first, row_stride))
-        operands = a_row, row_stride, column_stride, b, ldb, k
+        operands = a_row, row_stride, column_stride, b, ldb, k, spacing
         row = builder.mul(first, ldc)
         tile = v.at(c, row)
         starts = _held(v, height, masks, tile, ldc) if on else [start] * height
@@ -145,8 +149,9 @@ def _emit_products(
     v: Vectors, starts: list[list[Any]], masks: list[Any], args: Any
 ) -> list[list[Any]]:
     """Emit the loop over k; return the accumulators, row by row."""
-    a, row_stride, column_stride, b, ldb, k = args
+    a, row_stride, column_stride, b, ldb, k, spacing = args
     builder, height = v.builder, len(starts)
+    apart = INT64(v.lanes) if spacing is None else spacing
     # Pointers to the tile's rows of A.
     offsets = [builder.mul(INT64(r), row_stride) for r in range(_ROWS_PER_POINTER)]
     bases = [
@@ -161,7 +166,7 @@ def _emit_products(
     p, b_p = builder.phi(INT64), builder.phi(b.type)
     a_ps = [builder.phi(a.type) for _ in bases]
     sums = [[builder.phi(v.type) for _ in row] for row in starts]
-    b_row = [v.load(v.at(b_p, INT64(j * v.lanes)), mask) for j, mask in enumerate(masks)]
+    b_row = [v.load(v.at(b_p, builder.mul(INT64(j), apart)), m) for j, m in enumerate(masks)]
     added = []
     for r in range(height):
         base, offset = divmod(r, _ROWS_PER_POINTER)
@@ -245,7 +250,7 @@ def _emit_row(v: Vectors, vectors: int, args: Any) -> None:
     masks: list[Any] = [None] * vectors
     clipped = v.builder.icmp_signed("!=", relu, INT64(0))
     c, a, b = (v.pointer(address) for address in (c, a, b))
-    operands = a, INT64(0), INT64(1), b, ldb, k
+    operands = a, INT64(0), INT64(1), b, ldb, k, None
     (totals,) = _emit_products(v, [_bias(v, masks, bias)], masks, operands)
     for j, total in enumerate(totals):
         value = v.builder.select(clipped, v.relu(total), total)

@@ -39,6 +39,13 @@ from fastnet.kernels.cpu.norm import (
     move_running,
 )
 from fastnet.kernels.cpu.optimizers import update
+from fastnet.kernels.cpu.pair_layers import (
+    pair_backward,
+    pair_forward,
+    pair_gradient,
+    round_weights,
+    weight_rows,
+)
 from fastnet.kernels.cpu.random import dropout_mask
 from fastnet.kernels.cpu.residual import add
 from fastnet.kernels.cpu.sums import square_norm, square_norm_at_rates
@@ -81,7 +88,10 @@ def forward_rows(
             weight = frame.parameters + op.weight * size
             bias = frame.parameters + op.bias * size
             relu = np.int64(code == _RELU and op.z == op.y)
-            product(like, z, source, weight, rows, width, inputs, bias, relu, room_of(frame))
+            if frame.pairs != 0:
+                pair_forward(frame, index, z, source, rows, width, inputs, bias, relu)
+            else:
+                product(like, z, source, weight, rows, width, inputs, bias, relu, room_of(frame))
             if relu != 0:
                 continue
         elif op.kind == _ADD:
@@ -188,10 +198,13 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
             before = ops[max(index - 1, 0)]
             done = op.x >= 0 and before.activation == _RELU and before.joins == 0
             where = place(like, frame, frame.work, op.x, op.inputs, first) if done else _ZERO
-            product_with_transposed(
-                like, target, d, frame.parameters + op.weight * size, rows, op.inputs, width,
-                where, room_of(frame),
-            )  # fmt: skip
+            if frame.pairs != 0:
+                pair_backward(frame, index, target, d, rows, op.inputs, width, where)
+            else:
+                product_with_transposed(
+                    like, target, d, frame.parameters + op.weight * size, rows, op.inputs, width,
+                    where, room_of(frame),
+                )  # fmt: skip
         elif op.kind == _DROPOUT:
             mask = block(like, frame, frame.work, op.xhat, width, first, last)
             for i in range(len(dz)):
@@ -236,19 +249,28 @@ def parameter_part(
             continue
         width = op.outputs
         d = frame.deltas + op.y * frame.capacity * size
-        # This thread's columns of vectors; below, its rows of a weight matrix.
+        # This thread's columns of vectors.
         j0, j1 = width * thread // threads, width * (thread + 1) // threads
         bias = frame.gradients + op.bias * size
         if op.kind == _DENSE:
-            i0, i1 = op.inputs * thread // threads, op.inputs * (thread + 1) // threads
-            source = input_of(like, frame, op, x) + i0 * size
-            target = frame.gradients + (op.weight + i0 * width) * size
-            product_of_transposed(
-                like, target, source, op.inputs, d, i1 - i0, width, count, room_of(frame)
-            )
-            if do_update:
-                low, high = op.weight + i0 * width, op.weight + i1 * width
-                update_range(like, frame, low, high, coefficients, 1.0)
+            first, last, most = weight_rows(frame, op.inputs, width)
+            for i in range(first, last, most):
+                end = min(i + most, last)
+                source = input_of(like, frame, op, x) + i * size
+                low, high = op.weight + i * width, op.weight + end * width
+                target = frame.gradients + low * size
+                if frame.pairs != 0:
+                    # What is used at once stays in the caches.
+                    target = frame.part if do_update else target
+                    pair_gradient(frame, index, target, source, op.inputs, end - i, width, count)
+                else:
+                    product_of_transposed(
+                        like, target, source, op.inputs, d, end - i, width, count, room_of(frame)
+                    )
+                if do_update:
+                    update_range(like, frame, target, low, high, coefficients, 1.0)
+                    if frame.pairs != 0:
+                        round_weights(like, frame, index, op, i, end)
             column_sums(like, bias, d, j0, j1, width, count)
         elif op.kind != _BATCH_NORM:
             dz = vector(like, d, count * width)
@@ -259,15 +281,23 @@ def parameter_part(
         # Its gradients are complete, so they can be used at once.
         if do_update:
             if op.kind != _DENSE:
-                update_range(like, frame, op.weight + j0, op.weight + j1, coefficients, 1.0)
-            update_range(like, frame, op.bias + j0, op.bias + j1, coefficients, 1.0)
+                low, high = op.weight + j0, op.weight + j1
+                g = frame.gradients + low * size
+                update_range(like, frame, g, low, high, coefficients, 1.0)
+            g = bias + j0 * size
+            update_range(like, frame, g, op.bias + j0, op.bias + j1, coefficients, 1.0)
 
 
 @inner
-def update_range(like: Any, frame: Any, low: Any, high: Any, coefficients: Any, clip: Any) -> None:
-    """Update parameters `low` up to `high`, which are all below n_weights or all not."""
+def update_range(
+    like: Any, frame: Any, g: Any, low: Any, high: Any, coefficients: Any, clip: Any
+) -> None:
+    """Update parameters `low` up to `high`, which are all below n_weights or all not.
+
+    Their gradients begin at address g.
+    """
     offset = low * like.itemsize
-    w, g, m = frame.parameters + offset, frame.gradients + offset, frame.moments + offset
+    w, m = frame.parameters + offset, frame.moments + offset
     rates = frame.rates + offset if frame.rates != 0 else _ZERO
     update(
         like, w, g, m, m + frame.size * like.itemsize, rates, high - low, frame.optimizer,
@@ -296,10 +326,12 @@ def clip_factor(like: Any, frame: Any) -> Any:
 @inner
 def update_all(like: Any, frame: Any, coefficients: Any, clip: Any) -> None:
     """Update this thread's share of all parameters."""
-    thread, threads = frame.thread, frame.threads
+    thread, threads, size = frame.thread, frame.threads, like.itemsize
     rest = frame.size - frame.n_weights
     low, high = frame.n_weights * thread // threads, frame.n_weights * (thread + 1) // threads
-    update_range(like, frame, low, high, coefficients, clip)
+    g = frame.gradients + low * size
+    update_range(like, frame, g, low, high, coefficients, clip)
     low = frame.n_weights + rest * thread // threads
     high = frame.n_weights + rest * (thread + 1) // threads
-    update_range(like, frame, low, high, coefficients, clip)
+    g = frame.gradients + low * size
+    update_range(like, frame, g, low, high, coefficients, clip)

@@ -7,7 +7,7 @@ Arrays are flat, x and z (B, O); gamma, beta, mean and scale (O,), or scale (B,)
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,8 @@ from fastnet.kernels.cpu.lanes import load, splat, store
 from fastnet.kernels.cpu.sums import dot, squares, total, triple_dot
 from fastnet.kernels.cpu.vectors import lanes_of
 
-_SUMS: Final = 0
-_DOTS: Final = 1
-_SQUARES: Final = 2
+# Of NumPy's types: Numba compiles a function anew for every literal argument.
+_SUMS, _DOTS, _SQUARES = np.int64(0), np.int64(1), np.int64(2)
 
 
 @inner
@@ -26,7 +25,8 @@ def batch_statistics(mean: Any, variance: Any, x: Any, count: Any) -> None:
     """Write each unit's mean and (biased) variance over `count` rows."""
     like, real, width = x[:1], x.dtype.type, len(mean)
     share, zero = real(1.0) / real(count), np.int64(0)
-    m, v, source = mean.ctypes.data, variance.ctypes.data, x.ctypes.data
+    m, v = np.int64(mean.ctypes.data), np.int64(variance.ctypes.data)
+    source = np.int64(x.ctypes.data)
     column_sums(like, m, source, zero, width, width, count)
     for j in range(width):
         mean[j] *= share
@@ -196,5 +196,5 @@ def column_squares(
 @inner
 def column_dots(out: Any, dz: Any, xhat: Any, first: Any, last: Any, width: Any) -> None:
     """Write the sums over rows of ``dz xhat``, for columns `first` up to `last`."""
-    like, a, b = dz[:1], dz.ctypes.data, xhat.ctypes.data
-    column_totals(like, _DOTS, out.ctypes.data, a, b, a, first, last, width, len(dz) // width)
+    a, b, c = np.int64(dz.ctypes.data), np.int64(xhat.ctypes.data), np.int64(out.ctypes.data)
+    column_totals(dz[:1], _DOTS, c, a, b, a, first, last, width, len(dz) // width)

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from fastnet.kernels import abi
+from fastnet.kernels.cpu.frame import integers, make_room
 from fastnet.kernels.cpu.jit import inner, specialised
 
 _LOW = np.uint64(0xFFFFFFFF)
@@ -15,12 +16,15 @@ _M0, _M1 = np.uint64(abi.PHILOX_M0), np.uint64(abi.PHILOX_M1)
 _W0, _W1 = np.uint64(abi.PHILOX_W0), np.uint64(abi.PHILOX_W1)
 _F0, _F1 = np.uint64(abi.FEISTEL_M0), np.uint64(abi.FEISTEL_M1)
 _15, _13 = np.uint64(15), np.uint64(13)
-_FEISTEL_ROUNDS = abi.FEISTEL_ROUNDS
+# Of NumPy's types: Numba compiles a function anew for every literal argument.
+_ZERO, _ONE = np.int64(0), np.int64(1)
 _SHUFFLE, _DROP = np.uint64(abi.SHUFFLE), np.uint64(abi.DROP)
 
 
 SPARE: Final = 256
 """Number of rows that `shuffle` looks through at a time for those that need another step."""
+
+room_for_spare = make_room(2 * SPARE)
 
 
 @specialised
@@ -84,12 +88,11 @@ def dropout_mask(
 
 
 @inner
-def feistel_keys(keys: Any, seed: Any, epoch: Any) -> None:
-    """Write the 8 round keys of one epoch's permutation."""
-    for block in range(_FEISTEL_ROUNDS // 4):
-        w0, w1, w2, w3 = words_of(block, epoch, 0, _SHUFFLE, seed)
-        keys[4 * block], keys[4 * block + 1] = w0, w1
-        keys[4 * block + 2], keys[4 * block + 3] = w2, w3
+def feistel_keys(seed: Any, epoch: Any) -> Any:
+    """Return the 8 round keys of one epoch's permutation."""
+    k0, k1, k2, k3 = words_of(_ZERO, epoch, _ZERO, _SHUFFLE, seed)
+    k4, k5, k6, k7 = words_of(_ONE, epoch, _ZERO, _SHUFFLE, seed)
+    return k0, k1, k2, k3, k4, k5, k6, k7
 
 
 @inner
@@ -136,9 +139,8 @@ def shuffle(out: Any, start: Any, count: Any, bits: Any, keys: Any, spare: Any) 
     width = np.uint64(bits // 2)
     mask0 = (np.uint64(1) << width) - np.uint64(1)
     mask1 = (np.uint64(1) << (np.uint64(bits) - width)) - np.uint64(1)
-    rounds = keys[0], keys[1], keys[2], keys[3], keys[4], keys[5], keys[6], keys[7]
     for i in range(len(out)):
-        out[i] = encrypted(np.uint64(start + i), width, mask0, mask1, rounds)
+        out[i] = encrypted(np.uint64(start + i), width, mask0, mask1, keys)
     places, values = spare[:SPARE], spare[SPARE:]
     for first in range(0, len(out), SPARE):
         part = out[first : first + SPARE]
@@ -150,7 +152,7 @@ def shuffle(out: Any, start: Any, count: Any, bits: Any, keys: Any, spare: Any) 
             for j in range(outside):
                 values[j] = part[places[j]]
             for j in range(outside):
-                values[j] = encrypted(np.uint64(values[j]), width, mask0, mask1, rounds)
+                values[j] = encrypted(np.uint64(values[j]), width, mask0, mask1, keys)
             still = 0
             for j in range(outside):
                 place = places[j]
@@ -163,6 +165,5 @@ def shuffle(out: Any, start: Any, count: Any, bits: Any, keys: Any, spare: Any) 
 @inner
 def permutation(out: Any, seed: Any, epoch: Any) -> None:
     """Write the order of an epoch to `out` (N,) int64."""
-    keys = np.empty(_FEISTEL_ROUNDS, np.uint64)
-    feistel_keys(keys, seed, epoch)
-    shuffle(out, 0, len(out), feistel_bits(len(out)), keys, np.empty(2 * SPARE, np.int64))
+    keys, spare = feistel_keys(seed, epoch), integers(room_for_spare(), 2 * SPARE)
+    shuffle(out, _ZERO, len(out), feistel_bits(len(out)), keys, spare)

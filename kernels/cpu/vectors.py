@@ -1,4 +1,4 @@
-"""Vectors of this machine in LLVM code: their width, masked loads and stores, multiply-adds.
+"""Vectors of this machine in LLVM code: masked loads and stores, multiply-adds.
 
 Numba cannot express such code, so this module emits it for `microkernel`, `dots`, `transpose`,
 `lanes` and `elementary`.
@@ -8,24 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_FEATURES: Final = llvm.get_host_cpu_features()
-
-IS_X86: Final = "sse2" in _FEATURES
-
-# The width of this machine's vectors.
-VECTOR_BYTES: Final = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16
-
-# How many vector registers the processor has; only 64-bit ARM has 32 narrow ones.
-REGISTERS: Final = 32 if VECTOR_BYTES == 64 or not IS_X86 else 16
-
-# Only x86 has processors without it, and lists it among their features.
-HAS_FMA: Final = bool(_FEATURES.get("fma", not IS_X86))
+from fastnet.kernels.cpu.machine import HAS_FMA, VECTOR_BYTES
 
 INT64: Final = ir.IntType(64)
 INT32: Final = ir.IntType(32)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fastnet.backends import get_backend
-from fastnet.backends.base import Backend, Engine, LossSums
+from fastnet.backends.base import Backend
+from fastnet.backends.engine import Engine, LossSums
 from fastnet.nn import random
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm, Residual

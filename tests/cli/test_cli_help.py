@@ -31,7 +31,7 @@ FIXED_FLAGS = {
     "bench": "--part --network --backend --rivals --json --html --record",
     "backends": "",
     "info": "",
-    "export": "--to --out",
+    "export": "--to --out --jacobian --fixed --rows",
     "plot": "--out --target",
     "demo": "",
 }

@@ -245,6 +245,25 @@ def test_training_makes_an_ensemble(homes: Path, target: str) -> None:
         assert f"{option[0]} does not go with --n-estimators" in result.stderr
 
 
+def test_the_best_preset_is_an_ensemble(homes: Path) -> None:
+    options = ("homes.csv", "--target", "price", "--drop", "sold", "--preset", "tabular-best")
+    text = succeed("train", *options, "--epochs", 2, *NUMPY)
+    assert "120 rows; 6 networks of" in text
+    assert "out-of-fold r2" in text
+    loaded = fn.Ensemble.load("model.safetensors", backend="numpy")
+    table = fn.data.load("homes.csv", target="price").joined()[0].without(["sold"])
+    same = fn.tables.train(table, "price", preset="tabular-best", epochs=2, backend="numpy")
+    # The command learns the encoding without the rows of the first member's validation.
+    assert [len(net.layers) for net in loaded] == [len(net.layers) for net in same]
+    result = run("cv", *options)
+    assert result.exit_code == 2
+    assert "each trial is one network: take --preset tabular or tabular-piecewise" in " ".join(
+        result.stderr.split()
+    )
+    with pytest.raises(fn.InputError, match="fastnet.tables.train and the command"):
+        fn.tables.fit_many(table, "price", preset="tabular-best", epochs=1)
+
+
 def test_arrays_make_an_ensemble_too(homes: Path) -> None:
     text = succeed(
         "train", "digits", "--n-estimators", 2, "--epochs", 2, "--validation", 0.2, *NUMPY

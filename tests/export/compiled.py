@@ -36,13 +36,13 @@ def compile_c(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def library(folder: Path, net: fn.Network) -> ctypes.CDLL:
+def library(folder: Path, net: fn.Network, *options: str) -> ctypes.CDLL:
     """Return a network as a loaded library, whose names begin with ``net_``."""
     # A library of the same path would be the one that is loaded already.
     home = folder / f"library{len(list(folder.iterdir()))}"
     home.mkdir()
     export(net, home / "net.c", to="c")
-    done = compile_c(home, "-shared", "-fPIC", "net.c", "-o", "net.so")
+    done = compile_c(home, *options, "-shared", "-fPIC", "net.c", "-o", "net.so")
     assert done.returncode == 0, done.stderr
     try:
         return ctypes.CDLL(str(home / "net.so"))

@@ -15,10 +15,10 @@ numba = pytest.importorskip("numba", reason="Numba is not installed")
 
 from fastnet.backends import numba_products  # noqa: E402
 from fastnet.backends.threads import cores  # noqa: E402
-from fastnet.kernels.cpu.blocks import blocked_for  # noqa: E402
+from fastnet.kernels.cpu import native  # noqa: E402
 from fastnet.kernels.cpu.jit import call_at  # noqa: E402
+from fastnet.kernels.cpu.machine import VECTOR_BYTES  # noqa: E402
 from fastnet.kernels.cpu.microkernel import WIDEST  # noqa: E402
-from fastnet.kernels.cpu.vectors import VECTOR_BYTES  # noqa: E402
 from tests.kernels.test_gemm import address, guarded, is_untouched, product  # noqa: E402
 
 Array = NDArray[Any]
@@ -52,7 +52,7 @@ def in_blocks(
     columns = 2 * wide if strides_a[1] == 1 else wide + turned_rows
     room, beyond = guarded((depth * columns,), b.dtype)
     call_blocked(
-        blocked_for(b.dtype),
+        native.kernel("blocked", b.dtype).address,
         (
             *(c.ctypes.data, n, a.ctypes.data, *strides_a, b.ctypes.data, *strides_b, m, n, k),
             *(address(bias), int(relu), address(where), room.ctypes.data, room.size, depth),
@@ -177,7 +177,7 @@ def test_the_bits_are_the_same_just_above_the_size_and_just_below(
 
     def blocked(dtype: Any) -> int:
         calls.append(dtype)
-        return blocked_for(dtype)
+        return native.kernel("blocked", dtype).address
 
     monkeypatch.setattr(numba_products, "blocked_for", blocked)
     layers = [fn.Dense(160, "relu"), fn.Dense(160, "relu"), fn.Dense(2)]

@@ -13,10 +13,11 @@ from fastnet import backends
 from fastnet.backends.base import PRECISIONS
 from fastnet.errors import FastNetError, InputError
 from fastnet.export import FORMATS
+from fastnet.export.c.fixed import KINDS
 from fastnet.nn import activations, initializers, losses, optimizers
 from fastnet.nn.optimizers import OPTIMIZERS, Optimizer
 from fastnet.preprocessing.validation import dtype_of
-from fastnet.tables.preset import PRESETS
+from fastnet.tables.preset import PRESETS, TOGETHER
 from fastnet.utils import names
 
 LOOK_UP: dict[str, tuple[Callable[[Any], Any], str]] = {
@@ -42,7 +43,9 @@ each_kind = pytest.mark.parametrize("kind", LOOK_UP)
             [name for name, row in OPTIMIZERS.items() if issubclass(row, Optimizer)],
         ),
         (names.PresetName, PRESETS),
+        (names.TogetherName, TOGETHER),
         (names.ExportName, FORMATS),
+        (names.FixedName, KINDS),
         (names.DTypeName, [dtype_of(value).name for value in (np.float32, float)]),
     ],
 )

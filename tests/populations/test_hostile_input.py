@@ -342,3 +342,9 @@ def test_a_sparse_matrix_is_refused_as_by_fit() -> None:
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(fn.InputError, match="is a sparse matrix"):
         fn.fit_many(net(), sparse.csr_matrix(X), Y)
+
+
+def test_an_empty_population_is_no_ensemble() -> None:
+    members = fn.fit_many(net(), X, Y, epochs=1)
+    with pytest.raises(fn.InputError, match="needs a sequence of networks"):
+        fn.Ensemble(members[5:])

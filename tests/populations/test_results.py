@@ -148,3 +148,9 @@ def test_no_means_over_what_is_no_setting() -> None:
         with pytest.raises(fn.InputError, match="no setting 'l1'"):
             results.mean(over)
     assert len(results.mean(("fold", "seed"))) == 1
+
+
+def test_settings_of_some_members_stand_with_the_others() -> None:
+    rows = [{"member": 0, "l2": 0.1, "fold": 0, "loss": 1.0}, {"member": 1, "dropout": 0.2}]
+    results = Results(rows, ("l2", "dropout"))
+    assert results.columns == ("member", "l2", "dropout", "fold", "loss")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,9 +99,48 @@ def test_a_learning_rate_is_that_of_the_default_course() -> None:
         fn.tables.train(TABLE, PRICE, n_estimators=0)
 
 
+def test_the_best_preset_is_an_ensemble_of_two_recipes() -> None:
+    ensemble = fn.tables.train(TABLE, LABEL, preset="tabular-best", epochs=2)
+    assert [net.seed for net in ensemble] == [*range(6)]
+    kinds = [getattr(net.preprocessor, "numeric_embedding", None) for net in ensemble]
+    assert kinds == [None, "piecewise"] * 3
+    assert ensemble.out_of_fold is not None
+    assert np.isfinite(ensemble.out_of_fold).all()
+    held = make_folds(ROWS, 5, labels=LABEL)[1][1]
+    out = {name: values[held] for name, values in TABLE.items()}
+    assert np.array_equal(ensemble.out_of_fold[held], ensemble[1].predict_columns(out))
+    three = fn.tables.train(TABLE, LABEL, preset="tabular-best", n_estimators=3, epochs=2)
+    assert np.array_equal(three[2].parameters, ensemble[2].parameters)
+    assert np.array_equal(
+        three.predict(TABLE), np.mean([n.predict(TABLE) for n in three], 0, "f8").astype("f4")
+    )
+
+
+def test_the_piecewise_preset_has_dropout_and_decay() -> None:
+    net = fn.tables.train(TABLE, PRICE, preset="tabular-piecewise", epochs=2)
+    assert [type(layer).__name__ for layer in net.layers] == [
+        "Dense", *["Dense", "Dropout"] * 3, "Dense"
+    ]  # fmt: skip
+    assert net.optimizer_state.optimizer.weight_decay == 0.32
+    own = fn.tables.train(
+        TABLE, PRICE, preset="tabular-piecewise", epochs=2, numeric_embedding="periodic"
+    )
+    assert own.preprocessor.numeric_embedding == "periodic"
+    with pytest.raises(fn.InputError, match="unknown preset 'tabular-bst'"):
+        fn.tables.train(TABLE, PRICE, preset="tabular-bst")
+
+
 def test_checkpoints_of_epochs_are_refused() -> None:
     with pytest.raises(fn.InputError, match="checkpoint_every goes with one network"):
         train(PRICE, 2, checkpoint_every=1)
+
+
+def test_a_folder_holds_the_members_of_both_recipes(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"preset": "tabular-best", "epochs": 1, "n_estimators": 3}
+    made = fn.tables.train(TABLE, PRICE, checkpoint=tmp_path / "p", **how)
+    assert len(list((tmp_path / "p").rglob("member-*.json"))) == 3
+    again = fn.tables.train(TABLE, PRICE, checkpoint=tmp_path / "p", resume=True, **how)
+    assert np.array_equal(made.predict(TABLE), again.predict(TABLE))
 
 
 def test_members_that_hold_back_the_same_part_share_its_rows(

@@ -174,14 +174,14 @@ class Seen:
     def __init__(self, blocks: Chunks, batch_size: int, *, shuffle: bool = True) -> None:
         self.net, self.batches = network(), []
         self.windows = Windows(blocks, self.net, MSE(), batch_size, None, standardize=False)
-        self.config = fn.backends.base.TrainConfig(
+        self.config = fn.backends.engine.TrainConfig(
             MSE(), fn.SGD(), batch_size, self.net.seed, shuffle
         )
         engine = self.net.engine()
         engine.train_step = self._note  # type: ignore[method-assign]
         backend = self.net.backend_object
         self.engine = out_of_core.ChunkEngine(engine, backend, self.windows)
-        engine.read_tally = lambda: fn.backends.base.LossSums(0, 0, 1, 1)  # type: ignore[method-assign]
+        engine.read_tally = lambda: fn.backends.engine.LossSums(0, 0, 1, 1)  # type: ignore[method-assign]
 
     def _note(self, batch: Any, *_: Any) -> None:
         self.batches.append(np.array(batch.x[:, 0]))

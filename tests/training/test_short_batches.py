@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet.backends.base import Backend, TrainConfig
+from fastnet.backends.base import Backend
+from fastnet.backends.engine import TrainConfig
 from fastnet.data import Chunks
 from fastnet.nn.losses import MSE
 

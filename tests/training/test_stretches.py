@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastnet as fn
-from fastnet.backends.base import Engine, TrainConfig
+from fastnet.backends.engine import Engine, TrainConfig
 from fastnet.backends.patience import Monitor, Patience
 from fastnet.nn.losses import MSE
 from fastnet.training import stretches

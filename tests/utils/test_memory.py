@@ -57,6 +57,9 @@ from tools.fuzzing import Memory
 backend, dtype, optimizer, sizes, batch, bias_rate = sys.argv[1:4] + json.loads(sys.argv[4])
 optimizer = fn.optimizers.get(optimizer)
 fn.Network([4, 4, 1], backend=backend, dtype=dtype).fit(np.zeros((8, 4)), np.zeros(8))
+if backend == "numba":
+    from fastnet.kernels.cpu import native
+    native.kernel("blocked", dtype)  # which may have to be compiled
 x, y = np.ones((batch, sizes[0]), dtype), np.zeros((batch, sizes[-1]), dtype)
 layers = [fn.Dense(units, "relu", bias_rate=bias_rate) for units in sizes[1:]]
 net = fn.Network(layers, inputs=sizes[0], backend=backend, dtype=dtype)

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import PRECISIONS, Backend, Engine
+from fastnet.backends.base import PRECISIONS, Backend
+from fastnet.backends.engine import Engine
 from fastnet.backends.gpu.cupy_runtime import (
     CudaRuntime,
     first_line,

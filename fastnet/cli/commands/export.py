@@ -7,10 +7,13 @@ from pathlib import Path
 import click
 
 from fastnet.cli import options, output
+from fastnet.cli.load import load_for
+from fastnet.cli.sources import Reading
 from fastnet.errors import InputError
 from fastnet.export import FORMATS, export, usage
+from fastnet.export.c.fixed import KINDS
 from fastnet.network import load
-from fastnet.utils.names import ExportName
+from fastnet.utils.names import ExportName, FixedName
 
 
 @click.command(
@@ -18,6 +21,8 @@ from fastnet.utils.names import ExportName
     cls=options.Command,
     epilog=options.examples(
         "fastnet export model.safetensors --to c --out model.c",
+        "fastnet export model.safetensors --to c --jacobian",
+        "fastnet export model.safetensors --to c --fixed int8 --rows rows.npy",
         "fastnet export model.safetensors --to onnx",
     ),
 )
@@ -36,7 +41,33 @@ from fastnet.utils.names import ExportName
     show_default="the model's name with the format's ending",
     help="The file to write; an existing one is replaced.",
 )
-def command(model: str, to: ExportName, out: Path | None) -> None:
+@options.option(
+    "--jacobian",
+    is_flag=True,
+    default=False,
+    help="C: add a function for the derivatives of all outputs by all inputs of a row.",
+)
+@options.option(
+    "--fixed",
+    type=options.Name("kind", KINDS),
+    metavar="|".join(KINDS),
+    help="C: compute layers in whole numbers of 8 or 16 bits, for processors that have no others. "
+    "The command says what that costs.",
+)
+@options.option(
+    "--rows",
+    metavar="DATA",
+    show_default="normal numbers of the mean and deviation that the model standardises by",
+    help="Rows as in training, which choose the scales of --fixed.",
+)
+def command(
+    model: str,
+    to: ExportName,
+    out: Path | None,
+    jacobian: bool,
+    fixed: FixedName | None,
+    rows: str | None,
+) -> None:
     """Write a MODEL in a form that runs without fastnet.
 
     The file has the weights and the preprocessing of inputs, and the names of columns and classes
@@ -45,6 +76,11 @@ def command(model: str, to: ExportName, out: Path | None) -> None:
     NaN for a missing value), and a PyTorch module the array that net.preprocessor.transform(table)
     returns. The command prints how to use the file.
     """
+    for name, given in (("jacobian", jacobian), ("fixed", fixed), ("rows", rows)):
+        if given and to != "c":
+            raise click.UsageError(f"--{name} goes with --to c, and not with --to {to}.")
+    if rows is not None and fixed is None:
+        raise click.UsageError("--rows goes with --fixed.")
     network = load(model, backend="numpy")
     if out is None:
         out = Path(Path(model).name).with_suffix(FORMATS[to].suffix)
@@ -52,6 +88,7 @@ def command(model: str, to: ExportName, out: Path | None) -> None:
     output.require_ending("--out", out, FORMATS[to].ending)
     if out.exists() and not out.is_file():
         raise InputError(f"--out: {out} is not a file; name one.")
-    export(network, out, to=to)
+    x = None if rows is None else load_for(network, rows, Reading(), compares=False).x
+    export(network, out, to=to, jacobian=jacobian, fixed=fixed, rows=x)
     click.echo(f"{output.printable(out)}: {output.size(out.stat().st_size)}")
-    click.echo(usage(network, out, to=to))
+    click.echo(usage(network, out, to=to, jacobian=jacobian, fixed=fixed, rows=x))

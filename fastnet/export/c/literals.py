@@ -21,9 +21,10 @@ def numerals(values: NDArray[Any]) -> list[str]:
     return [_WORDS.get(text, f"{text}{suffix}") for text in texts]
 
 
-def numbers(declaration: str, values: NDArray[Any]) -> str:
+def numbers(declaration: str, values: NDArray[Any], attribute: str = "") -> str:
     """Return the definition of an array of numbers."""
-    return f"static const {declaration}[{values.size}] = {{\n{wrapped(numerals(values))}}};\n"
+    name = f"static const {declaration}[{values.size}]{f' {attribute}' if attribute else ''}"
+    return f"{name} = {{\n{wrapped(numerals(values))}}};\n"
 
 
 def texts(name: str, values: Sequence[str]) -> str:
@@ -32,10 +33,10 @@ def texts(name: str, values: Sequence[str]) -> str:
     return f"const char *const {name}[{len(values)}] = {{\n{items}}};\n"
 
 
-def wrapped(items: Iterable[str]) -> str:
+def wrapped(items: Iterable[str], per_line: int = _PER_LINE) -> str:
     """Return items with commas between them, several a line."""
     listed = list(items)
-    parts = (listed[i : i + _PER_LINE] for i in range(0, len(listed), _PER_LINE))
+    parts = (listed[i : i + per_line] for i in range(0, len(listed), per_line))
     return "".join(f"  {', '.join(part)},\n" for part in parts)
 
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from fastnet.export.c.literals import numbers, numerals, texts
 from fastnet.export.c.names import fields_of, real
-from fastnet.export.columns import LARGEST_SCALED, InputColumn, InputTable
+from fastnet.export.columns import LARGEST_SCALED, InputColumn, InputTable, table_of
+from fastnet.network import Network
 from fastnet.preprocessing.scaling import SMOOTH_CLIP, Scaling
 
 _NO_FAST_MATH: Final = """\
@@ -58,7 +59,7 @@ _SCALED: Final[dict[Scaling, str]] = {
     "float32": _FLOAT32,
 }
 
-_INDEX_OF: Final = """\
+BLANKS: Final = """\
 /* The bytes of the blank of Unicode that a text begins with; 0 if it begins with something else. */
 static size_t blank(const char *text) {
   const unsigned char *s = (const unsigned char *)text;
@@ -72,17 +73,27 @@ static size_t blank(const char *text) {
   return (s[2] >= 0x80 && s[2] <= 0x8A) || s[2] == 0xA8 || s[2] == 0xA9 || s[2] == 0xAF ? 3 : 0;
 }
 
-/* The index of a text, without blanks around it, in a list; -1 where it is NULL or not there. */
-static int index_of(const char *text, const char *const *list, int n) {
+/* Move a text past the blanks before it; its length without those after it. */
+static size_t trimmed(const char **text) {
   size_t length = 0, at = 0;
-  int k;
-  if (text == NULL) return -1;
-  while (blank(text)) text += blank(text);
-  while (text[at] != 0) {
-    size_t skipped = blank(text + at);
+  while (blank(*text)) *text += blank(*text);
+  while ((*text)[at] != 0) {
+    size_t skipped = blank(*text + at);
     at += skipped ? skipped : 1;
     if (!skipped) length = at;
   }
+  return length;
+}
+"""
+"""What `str.strip` does, in UTF-8."""
+
+_INDEX_OF: Final = """\
+/* The index of a text, without blanks around it, in a list; -1 where it is NULL or not there. */
+static int index_of(const char *text, const char *const *list, int n) {
+  size_t length;
+  int k;
+  if (text == NULL) return -1;
+  length = trimmed(&text);
   for (k = 0; k < n; k++) {
     if (strlen(list[k]) == length && memcmp(text, list[k], length) == 0) return k;
   }
@@ -124,6 +135,12 @@ static void embed(double x, double z, const double *ends, const double *steps, R
 """
 
 _EMBED: Final = {"periodic": _PERIODIC, "piecewise": _PIECEWISE}
+
+
+def row_of(network: Network, prefix: str) -> RowStruct | None:
+    """Return the struct of the rows of a network's tables; None if it takes plain inputs."""
+    table = table_of(network)
+    return None if table is None else RowStruct.of(table, prefix, network.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +216,7 @@ class RowStruct:
         if self.table.embedding is not None:
             helpers.append(_EMBED[self.table.embedding])
         if any(column.kind == "categorical" for column in columns):
-            helpers.append(_INDEX_OF)
+            helpers += [BLANKS, _INDEX_OF]
         if any(column.one_hot for column in columns):
             helpers.append(_ONE_HOT)
         constants, body = [], []

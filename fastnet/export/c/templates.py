@@ -109,19 +109,6 @@ static void apply_softmax(REAL *z, size_t n) {
 }
 """The functions that each activation needs, in the order of definition."""
 
-AFFINE: Final = """\
-/* y = x w + b; w is (inputs, outputs), row by row. */
-static void affine(const REAL *x, size_t inputs, const REAL *w, const REAL *b, REAL *y,
-                   size_t outputs) {
-  size_t i, o;
-  for (o = 0; o < outputs; o++) y[o] = 0;
-  for (i = 0; i < inputs; i++) {
-    for (o = 0; o < outputs; o++) y[o] += x[i] * w[i * outputs + o];
-  }
-  for (o = 0; o < outputs; o++) y[o] += b[o];
-}
-"""
-
 SCALE: Final = """\
 /* y = x w + b, element by element. */
 static void scale(const REAL *x, const REAL *w, const REAL *b, REAL *y, size_t n) {

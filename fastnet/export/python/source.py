@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from fastnet._version import version
 from fastnet.export.columns import InputTable, scaling_of, table_of
-from fastnet.export.python import tables, templates
+from fastnet.export.python import program, tables, templates
 from fastnet.export.steps import Add, Affine, Normalize, Step, activations_of, shown, steps_of
 from fastnet.network import Network
 from fastnet.nn.losses import GaussianNLL
 
 _TABLE_IMPORTS: Final = [
-    "import re",
     "from datetime import date, datetime, timedelta",
     "from decimal import Decimal",
 ]
@@ -62,14 +61,18 @@ def content(network: Network, name: str) -> bytes:
     if table is not None:
         tensors |= tables.tensors(table)
 
-    parts = [_head(network, table), *functions, _tensors(tensors)]
+    main = program.source(network, table, deviations=deviations)
+    parts = [_head(network, table), *functions, _tensors(tensors), main]
     return "\n\n".join(parts).encode("ascii")
 
 
 def usage(network: Network, path: Path) -> str:
     """Return how the file is used."""
     call = "predict(x)" if table_of(network) is None else "predict(encode(table))"
-    return f"a module that needs NumPy only; its function {call} returns {_shape(network)}"
+    return (
+        f"a module that needs NumPy only; its function {call} returns {_shape(network)}.\n"
+        f"python {path} < rows.csv writes predictions."
+    )
 
 
 def _shape(network: Network) -> str:
@@ -89,12 +92,16 @@ def _head(network: Network, table: InputTable | None) -> str:
         "",
         *(f"    {index}  {shown(layer)}" for index, layer in enumerate(network.layers)),
         "",
-        f"predict(x) takes (N, {network.inputs}) and returns {_shape(network)}.",
+        f"predict(x) takes (N, {network.inputs}) and returns {_shape(network)}. As a program, this",
+        "file reads a header and rows as CSV from standard input, and writes predictions as CSV.",
         *([] if table is None else _ABOUT_TABLES),
         '"""',
         "",
         "import base64",
+        "import csv",
         "import io",
+        *([] if table is None else ["import re"]),
+        "import sys",
         *([] if table is None else _TABLE_IMPORTS),
         "",
         "import numpy as np",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet._version import version
-from fastnet.backends.base import Engine
+from fastnet.backends.engine import Engine
 from fastnet.model import Model
 from fastnet.nn import layers
 from fastnet.nn.batch import Batch

@@ -29,6 +29,7 @@ from fastnet.populations.population import Population
 from fastnet.populations.results import FOLD, SEED, Results
 from fastnet.populations.runner import Row, tested, train_all, trained
 from fastnet.populations.settings import column_name
+from fastnet.tables.preset import PRESETS
 
 _UNUSED: Final[dict[str, Any]] = {
     "chunk_rows": None,
@@ -135,6 +136,12 @@ class Trials:
         seeds = [first + k for k in range(self.seeds)]
         every = [(one, seed) for one in self.combinations for seed in seeds]
         chosen = [self.settings(one, seed) for one, seed in every]
+        for one in chosen:
+            if one.n_members is not None:
+                raise click.UsageError(
+                    f"--preset {one.preset} trains an ensemble, and each trial is one network: "
+                    f"take --preset {' or '.join(PRESETS)}."
+                )
         dataset = training_data.read(chosen[0])
         parts = [None] if self.folds is None else [*enumerate(self._parts(chosen[0], dataset))]
         jobs = [(k, part) for k in range(len(every)) for part in parts]

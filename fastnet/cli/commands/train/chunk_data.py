@@ -72,9 +72,10 @@ def _refuse_options(settings: Settings) -> None:
             raise click.UsageError(
                 f"--{name} does not go with --chunk-rows or several files{instead}."
             )
-    if settings.preset == "tabular":
+    if settings.names_a_preset:
         raise click.UsageError(
-            "--preset tabular does not go with --chunk-rows or several files: it holds rows out."
+            f"--preset {settings.preset} does not go with --chunk-rows or several files: it holds "
+            "rows out."
         )
     if settings.training.metric and settings.data.validation_data is None:
         raise click.UsageError(

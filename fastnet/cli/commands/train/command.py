@@ -51,7 +51,7 @@ _NONE_HELD_BACK: Final = (
         "fastnet train digits --hidden 64 --epochs 30",
         "fastnet train flowers.csv --target species --validation 0.2",
         "fastnet train houses.parquet --target price --loss huber --schedule cosine",
-        "fastnet train houses.csv --target price --preset tabular --n-estimators 6",
+        "fastnet train houses.csv --target price --preset tabular-best",
         "fastnet train arrays.npz --backend numpy --dtype float64 --log run.jsonl",
         "fastnet train digits --epochs 1000 --checkpoint run --checkpoint-every 5min --resume",
     ),
@@ -80,6 +80,9 @@ def run(settings: Settings, command: str) -> int:
     """Train and save; return the exit code. `command` is the command line, for the report."""
     # Refuse bad options before any work; load the data and build the network.
     _check_outputs(settings)
+    if settings.n_members is not None:
+        together(settings, settings.n_members)
+        return 0
     data = training_data.load(settings)
     if settings.training.calibrate and not (data.decisions.validation_split or data.validation):
         raise click.UsageError(_NONE_HELD_BACK)
@@ -91,9 +94,6 @@ def run(settings: Settings, command: str) -> int:
     if not settings.output.quiet:
         output.facts(facts)
     replaced = settings.output.out.exists()
-    if settings.training.n_estimators is not None:
-        together(settings, data, made)
-        return 0
 
     # Train; Ctrl-C keeps the epochs so far.
     interrupted = False
@@ -141,7 +141,7 @@ def _how_to_resume(training: TrainingSettings) -> str:
 def _check_outputs(settings: Settings) -> None:
     """Refuse, before any work, options and files that would fail after it."""
     training, written = settings.training, settings.output
-    if training.n_estimators is not None:
+    if settings.n_members is not None:
         refuse_for_ensembles(settings)
     # In chunks, --calibrate is refused with the data.
     if training.calibrate and not (settings.data.in_chunks or settings.may_hold_out):

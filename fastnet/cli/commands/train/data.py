@@ -165,7 +165,7 @@ def prepare(settings: Settings, dataset: Dataset) -> TrainingData:
     x = dataset.x
     if not isinstance(x, Frame):
         embedded = wanted.numeric_embedding or settings.model.embedding_size
-        if settings.preset == "tabular" or embedded or wanted.categorical is not None:
+        if settings.names_a_preset or embedded or wanted.categorical is not None:
             raise click.UsageError(
                 "--preset, --categorical and embeddings go with tables in files."
             )
@@ -186,9 +186,10 @@ def prepare(settings: Settings, dataset: Dataset) -> TrainingData:
         old = learn_table_of_0_1(x, target, kept, standardize=standardize)
         held_out = _validation(settings, dataset, target, old)
         return TrainingData(dataset.name, x, y, old, decisions, None, weight, held_out)
+    of_preset = None if decisions.preset is None else decisions.preset.numeric_embedding
     preprocessor = TablePreprocessor.fit(
         x,
-        numeric_embedding=wanted.numeric_embedding,
+        numeric_embedding=wanted.numeric_embedding or of_preset,
         seed=settings.model.seed,
         rows=kept,
         sample_weight=weight,

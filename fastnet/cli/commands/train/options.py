@@ -17,7 +17,7 @@ from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.losses import LOSSES
 from fastnet.nn.metrics import METRICS
 from fastnet.nn.optimizers import OPTIMIZERS
-from fastnet.tables.preset import AUTO_ROWS
+from fastnet.tables.preset import AUTO_ROWS, PRESETS, TOGETHER
 from fastnet.training.budget import ACTIVATION, HIDDEN, LEARNING_RATE
 from fastnet.training.checkpoints.writer import DEFAULT_EVERY
 
@@ -126,12 +126,14 @@ _OPTIONS: Final = (
     ),
     option(
         "--preset",
-        type=Name("preset", ("auto", "tabular", "none")),
-        metavar="auto|tabular|none",
+        type=Name("preset", ("auto", *PRESETS, *TOGETHER, "none")),
+        metavar="NAME",
         default="auto",
         section=_NETWORK,
         help="tabular: layers and training options that do well on many tables (RealMLP-TD-S); "
-        "further options replace parts of it. none: a plain network. auto: tabular for a table of "
+        "further options replace parts of it. tabular-piecewise: with further inputs for each "
+        "number, dropout and weight decay. tabular-best: an ensemble of both, the slowest. none: a "
+        "plain network. auto: tabular for a table of "
         f"at least {AUTO_ROWS:,} rows, unless an option describes layers or an optimizer.",
     ),
     option(
@@ -322,7 +324,7 @@ _OPTIONS: Final = (
         metavar="|".join(PRECISIONS),
         default="float32",
         section=_OUTPUT,
-        help="Precision of the matrix products on a GPU; parameters stay float32.",
+        help="Precision of the matrix products; tf32 needs a GPU. Parameters stay float32.",
     ),
     option(
         "--device",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -14,6 +14,7 @@ from fastnet.cli.sources import text_format
 from fastnet.data import BUILT_IN
 from fastnet.data.chunk_files import expanded
 from fastnet.data.text_format import TextFormat
+from fastnet.tables.preset import MEMBERS, TOGETHER
 from fastnet.training.checkpoints.writer import is_of_0_1
 from fastnet.utils.names import ActivationName
 
@@ -149,7 +150,8 @@ class Settings:
 
     Attributes
     ----------
-    preset : {"auto", "tabular", "none"}
+    preset : str
+        The name of a preset, or "auto" or "none".
     given : set of str
         The names of the options on the command line.
     as_0_1 : bool
@@ -175,7 +177,7 @@ class Settings:
                 if name in given:
                     raise click.UsageError(f"--{name} does not go with --preset.")
         as_0_1 = is_of_0_1(values["checkpoint"], values["resume"])
-        if as_0_1 and values["preset"] != "tabular":
+        if as_0_1 and values["preset"] in ("auto", "none"):
             values |= {name: value for name, value in _OF_0_1.items() if name not in given}
         groups: dict[str, Any] = {
             "data": DataSettings,
@@ -188,6 +190,23 @@ class Settings:
             for name, kind in groups.items()
         }
         return cls(**made, preset=values["preset"], given=given, as_0_1=as_0_1)
+
+    @property
+    def names_a_preset(self) -> bool:
+        """Whether a preset is asked for by its name."""
+        return self.preset not in ("auto", "none")
+
+    @property
+    def members(self) -> list[Self]:
+        """The settings of the members of an ensemble, which take turns; of one network, itself."""
+        names = TOGETHER.get(self.preset, (self.preset,))
+        return [replace(self, preset=name) for name in names]
+
+    @property
+    def n_members(self) -> int | None:
+        """How many networks an ensemble has; None for one network."""
+        asked = self.training.n_estimators
+        return MEMBERS if asked is None and self.preset in TOGETHER else asked
 
     @property
     def describes_a_network(self) -> bool:
@@ -204,4 +223,4 @@ class Settings:
         if training.validation is not None:
             return training.validation > 0
         decided = training.epochs is not None and training.early_stopping is None
-        return not decided or self.preset == "tabular"
+        return not decided or self.names_a_preset

@@ -18,6 +18,7 @@ from fastnet.populations.population import Population
 from fastnet.populations.results import Results
 from fastnet.populations.training import fit_many
 from fastnet.preprocessing.target import by_row, split_target
+from fastnet.utils.param_validation import check_float, plain
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,21 @@ def train_together(recipes: Sequence[Recipe], x: Any, y: Any, count: int) -> Ens
 
 def _parts(recipe: Recipe, count: int, values: Any) -> list[Fold]:
     """Return the rows to train on and to hold back, one pair after the other; none without."""
-    fraction, network = recipe.fit.get("validation_split", 0.0) or 0.0, recipe.network
+    fraction, network = plain(recipe.fit.get("validation_split")), recipe.network
+    fraction = check_float("validation_split", 0.0 if fraction is None else fraction, least=0)
+    if fraction > 0.5:
+        raise InputError(
+            "members hold back one of several parts of the rows, so validation_split must be at "
+            f"most 0.5, got {fraction}."
+        )
     if not fraction:
         return []
+    number = max(2, round(1 / fraction))
+    if number > count:
+        raise InputError(
+            f"validation_split={fraction:g} makes {number} parts of the rows, and there are "
+            f"{count} of them: give a larger share."
+        )
     classifies = network.loss_or_own(recipe.fit.get("loss")).metric == "accuracy"
     labels = labels_of(values, classifies=classifies)
-    return make_folds(count, max(2, round(1 / fraction)), seed=network.seed, labels=labels)
+    return make_folds(count, number, seed=network.seed, labels=labels)

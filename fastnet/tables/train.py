@@ -133,7 +133,8 @@ def train(
     n_estimators : int, optional
         Train so many networks, and return the `Ensemble` of them. Each has a seed of its own and
         holds back another part of the rows, for which `Ensemble.out_of_fold` has its predictions;
-        with as many networks as parts, five for ``validation_split=0.2``, these are all rows.
+        with as many networks as parts, five for ``validation_split=0.2``, these are all rows. The
+        number of parts is the whole number nearest to ``1 / validation_split``.
 
     Returns
     -------

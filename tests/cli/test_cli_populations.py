@@ -329,3 +329,9 @@ def test_settings_are_said_as_options_take_them(homes: Path) -> None:
         "sweep", "homes.csv", "--target", "sold", "--grid", "class-weight=no=2", *options
     )
     assert "--class-weight no=2" in said
+
+
+def test_the_scores_of_an_ensemble_have_the_metrics_that_are_asked_for(homes: Path) -> None:
+    options = ("--n-estimators", "2", "--epochs", "2", "--validation", "0.5", *NUMPY)
+    said = succeed("train", "homes.csv", "--target", "sold", "--metric", "f1", *options)
+    assert "out-of-fold f1" in said

@@ -166,3 +166,19 @@ def test_answers_of_several_members_for_a_row_are_those_of_their_mixture() -> No
         together = fn.Ensemble([ensemble[k], ensemble[k + 2]])
         rows = {name: values[test] for name, values in TABLE.items()}
         assert np.array_equal(ensemble.out_of_fold[test], together.predict_columns(rows))
+
+
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [
+        (0.9, "at most 0.5, got 0.9"),
+        (0.001, "makes 1000 parts of the rows, and there are 250"),
+        (-0.2, "validation_split must be"),
+        ("a", "validation_split must be"),
+        (float("nan"), "validation_split must be"),
+    ],
+)
+@pytest.mark.parametrize("preset", [None, "tabular"])
+def test_odd_parts_are_refused(share: Any, message: str, preset: Any) -> None:
+    with pytest.raises(fn.InputError, match=message):
+        train(PRICE, 2, validation_split=share, preset=preset)

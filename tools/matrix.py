@@ -32,6 +32,7 @@ TESTS: Final = (
     "serialization/test_model_files",
     "training/checkpoints/test_checkpoint_files",
     "kernels/test_kernel_cache",
+    "kernels/test_native",
     "cli/test_cli_train",
     "cli/test_cli_use",
     "backends/test_threads",

@@ -99,14 +99,14 @@ def _parts(recipe: Recipe, count: int, values: Any) -> list[Fold]:
     """Return the rows to train on and to hold back, one pair after the other; none without."""
     fraction, network = plain(recipe.fit.get("validation_split")), recipe.network
     fraction = check_float("validation_split", 0.0 if fraction is None else fraction, least=0)
-    if not fraction:
-        return []
-    number = max(2, round(1 / fraction))
     if fraction > 0.5:
         raise InputError(
             "members hold back one of several parts of the rows, so validation_split must be at "
             f"most 0.5, got {fraction}."
         )
+    if not fraction:
+        return []
+    number = max(2, round(1 / fraction))
     if number > count:
         raise InputError(
             f"validation_split={fraction:g} makes {number} parts of the rows, and there are "

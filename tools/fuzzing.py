@@ -164,9 +164,12 @@ def campaign(name: str, count: int, seed: int, folder: Path) -> Report:
     path = folder / form.name
     path.write_bytes(good)
     expected = form.read(path)
-    with Memory() as memory:
-        form.read(path)
-    report.honest_mb, report.bytes = round(memory.rise, 1), len(good)
+    rises = []
+    for _ in range(3):  # a reader of Arrow may use memory again that it has not given back
+        with Memory() as memory:
+            form.read(path)
+        rises.append(memory.rise)
+    report.honest_mb, report.bytes = round(max(rises), 1), len(good)
     signal.signal(signal.SIGPROF, _too_long)
     for number in range(count):
         content = form.mend(mutant(good, np.random.default_rng([seed, number])))

@@ -68,9 +68,13 @@ def main() -> None:
         print("the widths are those of x86-64; nothing is written for this processor")
         return
     command = [sys.executable, "-m", "tools.prepare", "--here", str(asked.folder), "--kernels"]
-    for processor in PROCESSORS:
-        command_here = [*command, *asked.kernels]
-        subprocess.run(command_here, cwd=ROOT, env=environment(processor), check=True)
+    running = [
+        subprocess.Popen([*command, *asked.kernels], cwd=ROOT, env=environment(processor))
+        for processor in PROCESSORS
+    ]
+    codes = [process.wait() for process in running]  # all of them, whatever one does
+    if any(codes):
+        raise SystemExit(f"the code was not written: exit codes {codes}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_an_error_of_fastnets_own_making_shows_its_traceback(
     def fail(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(info, "load", fail)
+    monkeypatch.setattr(info, "load_predictor", fail)
     assert isinstance(run("info", model).exception, ZeroDivisionError)
 
 
@@ -107,18 +108,18 @@ def test_errors_of_the_system_are_one_line_too(
     def fail(*args: object, **kwargs: object) -> None:
         raise error
 
-    monkeypatch.setattr(info, "load", fail)
+    monkeypatch.setattr(info, "load_predictor", fail)
     assert refused("info", "m").startswith(f"fastnet: error: {line}")
 
 
 def test_a_warning_of_fastnet_is_one_line(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
-    load = info.load
+    load = info.load_predictor
 
-    def warn_and_load(path: str, *, backend: str) -> fn.Network:
+    def warn_and_load(path: str, backend: Any) -> Any:
         warnings.warn("the cache is read-only.", fn.FastNetWarning, stacklevel=2)
-        return load(path, backend=backend)
+        return load(path, backend)
 
-    monkeypatch.setattr(info, "load", warn_and_load)
+    monkeypatch.setattr(info, "load_predictor", warn_and_load)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         before = warnings.showwarning
@@ -192,7 +193,7 @@ def test_ctrl_c_elsewhere_ends_with_130(monkeypatch: pytest.MonkeyPatch, model: 
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(info, "load", interrupt)
+    monkeypatch.setattr(info, "load_predictor", interrupt)
     result = run("info", model)
     assert result.exit_code == 130
     assert result.stderr == "fastnet: interrupted.\n"

@@ -127,7 +127,7 @@ def test_the_frame_is_one_of_pandas_else_of_polars_else_refused(
             raise ImportError(name)
         return found(name)
 
-    monkeypatch.setattr("fastnet.training.history.importlib.import_module", imported)
+    monkeypatch.setattr("fastnet.utils.frames.importlib.import_module", imported)
     history = fn.History([1], {"loss": [0.5]})
     for name in ("pandas", "polars"):
         pytest.importorskip(name)

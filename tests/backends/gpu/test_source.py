@@ -16,7 +16,11 @@ from fastnet.kernels.cuda.tiny import Tiny, TinyLayer
 from tests.cuda.host_module import WHY_NOT, HostModule, kernel_names
 from tests.cuda.runtimes import blank, each_dtype
 
-ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+QUICK = ("sm_75", "sm_90", "sm_120")
+ARCHITECTURES = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+    for name in ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+]
 
 
 def text(dtype: Any = np.float32, block: int = BLOCK) -> str:

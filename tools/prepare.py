@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--here", action="store_true", help="for this process's processor only")
     parser.add_argument("--kernels", nargs="*", default=list(native.FOR_ALL))
     asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
     if asked.here:
         write(asked.folder, asked.kernels)
         return

@@ -358,6 +358,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"cv": [([1, 2], [60])]}, "the test rows of a fold must be from 0 to 59"),
     ({"resume": True}, "resume=True needs the folder"),
     ({"sample_weight": [1.0]}, "sample_weight"),
+    ({"epochs": "many"}, "epochs"),
+    ({"batch_size": "all"}, "batch_size"),
+    ({"settings": [{"batch_size": 0}]}, "batch_size"),
 ]
 
 
@@ -408,7 +411,9 @@ def test_memory_is_refused_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_workers_share_the_cores() -> None:
     net, most = template(), template().engine().most_threads
-    members = [training.member(net, {}, {}, 60)]
+    members = [training.member(net, {"epochs": 10_000}, {}, 60)]
+    short = [training.member(net, {"epochs": 3}, {}, 60)]
+    assert training._share(net, short, 60, 100, None) == (1, None)
     assert training._share(net, members, 60, 100, None)[0] == most
     assert training._share(net, members, 60, 1, None) == (1, None)
     assert training._share(net, members, 60, 100, 1) == (1, 1)

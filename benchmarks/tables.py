@@ -78,6 +78,18 @@ def preset(fold: Fold, seed: int) -> Array:
     return _answers(network, fold)
 
 
+def preset_by_six(fold: Fold, seed: int) -> Array:
+    """Answer by six networks of the preset."""
+    how: dict[str, Any] = {"preset": "tabular", "n_estimators": 6}
+    return _answers(fn.tables.train(fold.train, fold.y, task=_task(fold), seed=seed, **how), fold)
+
+
+def best(fold: Fold, seed: int) -> Array:
+    """Answer by fastnet's preset of six networks."""
+    how: dict[str, Any] = {"preset": "tabular-best"}
+    return _answers(fn.tables.train(fold.train, fold.y, task=_task(fold), seed=seed, **how), fold)
+
+
 def plain(fold: Fold, seed: int) -> Array:
     """Answer by a plain network on the same inputs: 128 and 64 units, relu, Adam."""
     options: dict[str, Any] = {"preset": None, "epochs": PLAIN_EPOCHS, "batch_size": 128}
@@ -91,7 +103,7 @@ def _task(fold: Fold) -> Any:
     return "classification" if fold.classes else "regression"
 
 
-def _answers(network: fn.Network, fold: Fold) -> Array:
+def _answers(network: fn.Network | fn.Ensemble, fold: Fold) -> Array:
     outputs = network.predict_columns(fold.test)
     if not fold.classes:
         return outputs[:, 0]
@@ -167,6 +179,15 @@ CONTENDERS: Final[dict[str, Callable[[Fold, int], Array]]] = {
 }
 
 
+ENSEMBLES: Final[dict[str, Callable[[Fold, int], Array]]] = {
+    "fastnet preset": preset,
+    "six of the preset": preset_by_six,
+    "fastnet tabular-best": best,
+    "HistGradientBoosting": boosting,
+}
+"""What ``--ensembles`` compares."""
+
+
 # --- measuring ------------------------------------------------------------------------------------
 
 
@@ -177,7 +198,9 @@ def score(truth: Array, answers: Array, classes: bool) -> float:
     return float(1 - ((truth - answers) ** 2).sum() / ((truth - truth.mean()) ** 2).sum())
 
 
-def measure(tables: list[Table], folds: int) -> list[Result]:
+def measure(
+    tables: list[Table], folds: int, contenders: dict[str, Callable[[Fold, int], Array]]
+) -> list[Result]:
     """Return all results."""
     results: list[Result] = []
     for table in tables:
@@ -186,10 +209,10 @@ def measure(tables: list[Table], folds: int) -> list[Result]:
         y = y if classes else table.target.decode(y)[:, 0]
         rows = len(table.frame)
         shape = source.task, rows, len(table.frame.columns)
-        found = {name: Result(source.name, *shape, name) for name in CONTENDERS}
+        found = {name: Result(source.name, *shape, name) for name in contenders}
         for turn, (inside, outside) in enumerate(fold_index(rows, folds)):
             fold = Fold(table.frame.take(inside), table.frame.take(outside), y[inside], classes)
-            for name, contender in CONTENDERS.items():
+            for name, contender in contenders.items():
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # iterations that have not converged
                     started = time.perf_counter()
@@ -234,11 +257,15 @@ def line(results: list[Result]) -> str:
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True)
 @click.option("--table", "names", multiple=True, help="Only this one; repeatable.")
 @click.option("--threads", type=click.IntRange(1), help="Threads and processors for everybody.")
+@click.option("--ensembles", is_flag=True, help="Compare fastnet's ensembles with its preset.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Where to write it all.")
-def main(folds: int, names: tuple[str, ...], threads: int | None, file: Path | None) -> None:
+def main(
+    folds: int, names: tuple[str, ...], threads: int | None, ensembles: bool, file: Path | None
+) -> None:
     """Compare on real tables."""
     with on_cores(threads), limited_pools(threads):
-        results = measure(table_data.here(names), folds)
+        contenders = ENSEMBLES if ensembles else CONTENDERS
+        results = measure(table_data.here(names), folds, contenders)
         described = machine.describe(threads)
     if file is not None:
         table_data.record(file, FORMAT, described, results, folds=folds)

@@ -60,7 +60,7 @@ class Environment:
     python: str
     name: str = "newest"
     requirements: tuple[str, ...] = ()
-    extras: str = "onnx"
+    extras: str = "lbfgs,onnx"
     tests: Sequence[str] = TESTS
 
 

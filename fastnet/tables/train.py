@@ -98,8 +98,8 @@ def train(
         other numbers are regressed, and so are floats without a fraction, such as prices.
     preset : {"auto", "tabular", "tabular-piecewise", "tabular-best", None}
         "tabular" has the published settings of RealMLP-TD-S, "tabular-piecewise" further inputs for
-        each number, dropout and weight decay, and "tabular-best" is an ensemble of both: the most
-        accurate, and the slowest. None is a plain network. "auto" takes "tabular" for at least
+        each number, dropout and weight decay, and "tabular-best" is an ensemble of six networks,
+        three of each. None is a plain network. "auto" takes "tabular" for at least
         1,000 rows, unless `hidden`, `activation` or an optimizer is given.
     hidden : int or sequence of int, optional
         Sizes of the hidden layers; default: the preset's, or 128 and 64.

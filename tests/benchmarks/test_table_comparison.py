@@ -16,6 +16,7 @@ pytest.importorskip("pandas")
 
 from sklearn.exceptions import ConvergenceWarning
 
+import fastnet as fn
 from fastnet.benchmarks import table_data, tables
 from fastnet.tables import Frame
 from tests.checkout import ROOT
@@ -40,6 +41,28 @@ def test_every_contender_answers_for_every_fold(
         assert len(row["scores"]) == len(row["seconds"]) == 2
         assert all(score < 1 for score in row["scores"])
     assert "breast cancer" in tables.markdown(content["results"])[2]
+
+
+def test_ensembles_are_compared_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[dict[str, Any]] = []
+    train = fn.tables.train
+
+    def briefly(*args: Any, **how: Any) -> Any:
+        called.append({name: how.get(name) for name in ("preset", "n_estimators")})
+        return train(*args, **(how | {"epochs": 1}))
+
+    monkeypatch.setattr(fn.tables, "train", briefly)
+    options = ["--folds", "2", "--table", "diabetes", "--ensembles"]
+    done = CliRunner().invoke(tables.main, options)
+    assert done.exit_code == 0, done.output
+    assert called[:3] == [
+        {"preset": "tabular", "n_estimators": None},
+        {"preset": "tabular", "n_estimators": 6},
+        {"preset": "tabular-best", "n_estimators": None},
+    ]
+    assert done.output.count("|") == 7
 
 
 def test_folds_hold_every_row_once_and_apart() -> None:

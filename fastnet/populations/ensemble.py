@@ -190,9 +190,7 @@ class Ensemble(Sequence[Network]):
         return self._with(net.to(backend) for net in self.networks)
 
     def beside(self, other: Model) -> Ensemble:
-        """Return the ensemble on the backend of a network."""
-        if all(net.backend_object is other.backend_object for net in self.networks):
-            return self
+        """Return the ensemble on the backend of a network, with its device and precision."""
         return self._with(net.beside(other) for net in self.networks)
 
     def _with(self, networks: Iterable[Network]) -> Ensemble:

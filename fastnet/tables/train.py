@@ -99,8 +99,8 @@ def train(
     preset : {"auto", "tabular", "tabular-piecewise", "tabular-best", None}
         "tabular" has the published settings of RealMLP-TD-S, "tabular-piecewise" further inputs for
         each number, dropout and weight decay, and "tabular-best" is an ensemble of six networks,
-        three of each. None is a plain network. "auto" takes "tabular" for at least
-        1,000 rows, unless `hidden`, `activation` or an optimizer is given.
+        three of each. None is a plain network. "auto" takes "tabular" for at least 1,000 rows,
+        unless `hidden`, `activation` or an optimizer is given.
     hidden : int or sequence of int, optional
         Sizes of the hidden layers; default: the preset's, or 128 and 64.
     activation : str, optional
@@ -129,7 +129,6 @@ def train(
         ``validation_split=0``. For a plain network, epochs, batch size, held-out rows and optimizer
         are those of `fastnet.training.budget.Budget` unless given: what suits the rows. It trains
         by AdamW with a rate that falls to 0.
-
     n_estimators : int, optional
         Train so many networks, and return the `Ensemble` of them. Each has a seed of its own and
         holds back another part of the rows, for which `Ensemble.out_of_fold` has its predictions;

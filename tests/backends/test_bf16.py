@@ -314,6 +314,13 @@ def test_divergence_is_noticed() -> None:
     assert np.isfinite(net.parameters).all()
 
 
+def test_an_ensemble_takes_the_precision_of_the_network_beside_it() -> None:
+    ensemble = fn.Ensemble([network(precision="float32") for _ in range(2)])
+    moved = ensemble.beside(network())
+    assert [net.precision for net in moved] == ["bf16", "bf16"]
+    assert [net.precision for net in ensemble] == ["float32", "float32"]
+
+
 # --- refusals -------------------------------------------------------------------------------------
 
 

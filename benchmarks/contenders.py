@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.backends import NAMES, get_backend
-from fastnet.backends.engine import TrainConfig
+from fastnet.backends.epochs import TrainConfig
 from fastnet.benchmarks import problems
 from fastnet.benchmarks.ladder import LOSS
 from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem

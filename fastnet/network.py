@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, cast, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.backends.engine import TrainConfig
+from fastnet.backends.epochs import TrainConfig
 from fastnet.backends.threads import asked
 from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset

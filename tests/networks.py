@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 import fastnet.backends
 from fastnet.backends.base import Backend
-from fastnet.backends.engine import Engine, LossSums, TrainConfig
+from fastnet.backends.engine import Engine
+from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.nn import losses, random
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.batch import Batch

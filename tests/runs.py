@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnet.backends.engine import Engine, LossSums, TrainConfig
+from fastnet.backends.engine import Engine
+from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.nn.optimizers import Adam, Optimizer
 from tests.closeness import assert_close
 from tests.networks import (

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet.backends.engine import TrainConfig
+from fastnet.backends.epochs import TrainConfig
 from fastnet.benchmarks.ladder import LADDER
 from fastnet.benchmarks.problems import network, problem
 from fastnet.nn.batch import Batch

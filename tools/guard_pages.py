@@ -17,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fastnet.backends import get_backend
-from fastnet.backends.engine import TrainConfig
+from fastnet.backends.epochs import TrainConfig
 from fastnet.backends.numba_bf16 import product_kernel, round_kernel
 from fastnet.kernels import abi
 from fastnet.kernels.cpu import activations, dots, gemm, native, norm, optimizers, row_lanes

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastnet.backends import find
 from fastnet.backends.base import Backend
-from fastnet.backends.engine import TrainConfig
+from fastnet.backends.epochs import TrainConfig
 from fastnet.benchmarks.contenders import Contender
 from fastnet.benchmarks.ladder import LADDER, LOSS, Rung
 from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem

@@ -13,92 +13,29 @@ statistics.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.patience import Monitor
+from fastnet.backends.epochs import (
+    EpochSums,
+    LossSums,
+    Member,
+    RowStep,
+    Stretch,
+    TrainConfig,
+    Trained,
+)
 from fastnet.backends.threads import cores
 from fastnet.kernels import abi
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """The settings of a training run that stay the same from step to step.
-
-    Attributes
-    ----------
-    loss : Loss
-    optimizer : Optimizer
-    batch_size : int
-    seed : int
-        The key of the shuffle and of the dropout masks.
-    shuffle : bool
-        Whether each epoch visits the rows in a new order.
-    least_rows : int
-        The plan's `least_rows`: a last batch of fewer rows is left out of its epoch.
-    """
-
-    loss: Loss
-    optimizer: Optimizer
-    batch_size: int
-    seed: int
-    shuffle: bool
-    least_rows: int = 1
-
-    def steps(self, rows: int) -> int:
-        """Return the number of batches in an epoch; the last one may be smaller.
-
-        Engines train on so many batches as they are told, so the batch that is left out of an epoch
-        is decided here alone.
-        """
-        whole, rest = divmod(rows, self.batch_size)
-        return whole + (rest >= self.least_rows if rest else 0)
-
-
-@dataclass(frozen=True)
-class LossSums:
-    """Sums over the batches of an epoch, or over the rows of an evaluation.
-
-    Attributes
-    ----------
-    loss, score, weight : float
-        Sums over rows of ``weight * loss``, ``weight * score`` and ``weight``.
-    steps : int
-        Number of batches before the loss stopped being finite.
-    """
-
-    loss: float
-    score: float
-    weight: float
-    steps: int
-
-    @property
-    def mean_loss(self) -> float:
-        """The weighted mean of the row losses; 0 where no row has weight."""
-        return self.loss / self.weight if self.weight else 0.0
-
-    @property
-    def mean_score(self) -> float:
-        """The weighted mean of the row scores; 0 where no row has weight."""
-        return self.score / self.weight if self.weight else 0.0
-
-
-RowStep = Callable[[int, int], float | None]
-"""``step(coefficients, number)`` takes a training step, the `number`-th since training began.
-
-`coefficients` is the address of a row of ``optimizer.step_coefficients``. The function returns the
-loss before the step, or None where that is not finite.
-"""
 
 
 class Engine(ABC):
@@ -297,37 +234,14 @@ class Engine(ABC):
         """Return whether `train_epochs` saves time, for so many rows in a batch and held out."""
         return False
 
-    def train_epochs(
-        self,
-        rows: Batch,
-        config: TrainConfig,
-        moments: Array,
-        coefficients: NDArray[Any],
-        *,
-        epoch: int,
-        step: int,
-        held_out: Batch | None = None,
-        monitor: Monitor | None = None,
-    ) -> tuple[list[LossSums], list[LossSums]]:
-        """Train whole epochs as `train_epoch` does; evaluate the rows `held_out` after each.
-
-        Parameters
-        ----------
-        coefficients : (E, n, 4) float64
-            For the n steps of each of E epochs.
-        monitor : Monitor, optional
-            It counts the epochs, keeps the best weights, and ends training early.
-
-        Returns
-        -------
-        trained, evaluated : list of LossSums
-            The sums of each epoch, and those of `held_out` after it, if that was given. Training
-            ends with the first epoch whose loss is not finite, which is not evaluated.
-        """
+    def train_epochs(self, stretch: Stretch) -> Trained:
+        """Train whole epochs as `train_epoch` does; evaluate the rows held out after each."""
+        config, monitor, held_out = stretch.config, stretch.monitor, stretch.held_out
         trained, evaluated = list[LossSums](), list[LossSums]()
-        for k, table in enumerate(coefficients):
-            how = {"epoch": epoch + k, "step": step + k * len(table)}
-            trained.append(self.train_epoch(rows, config, moments, table, **how))
+        for k, table in enumerate(stretch.coefficients):
+            epoch = stretch.epoch + k
+            how = {"epoch": epoch, "step": stretch.step + k * len(table)}
+            trained.append(self.train_epoch(stretch.rows, config, stretch.moments, table, **how))
             if trained[-1].steps < len(table):
                 break
             if held_out is not None:
@@ -335,12 +249,29 @@ class Engine(ABC):
             if monitor is not None:
                 sums = (evaluated if monitor.held_out else trained)[-1]
                 value = sums.mean_score if monitor.score else sums.mean_loss
-                improved = monitor.patience.improves(value, epoch + k + 1)
+                improved = monitor.patience.improves(value, epoch + 1)
                 if improved and monitor.weights is not None:
                     monitor.weights[0][...], monitor.weights[1][...] = self.parameters, self.state
                 if monitor.patience.is_over:
                     break
-        return trained, evaluated
+        return EpochSums.of(trained), EpochSums.of(evaluated)
+
+    def lanes_for(self, batch: int, optimizer: Optimizer) -> int:
+        """Return how many networks of this plan `train_members` trains in one step."""
+        return 1
+
+    def train_members(self, members: Sequence[Member]) -> list[Trained]:
+        """Train a stretch of several networks of this plan, with the bits of `train_epochs`.
+
+        The engine's own network is overwritten. Stretches have the same loss, kind of optimizer,
+        batch size and numbers of epochs and rows.
+        """
+        results = []
+        for member in members:
+            self.parameters[...], self.state[...] = member.parameters, member.state
+            results.append(self.train_epochs(member.stretch))
+            member.parameters[...], member.state[...] = self.parameters, self.state
+        return results
 
     def gradient(
         self, rows: Batch, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.base import Backend
-from fastnet.backends.engine import Engine, LossSums, zeros_tally
+from fastnet.backends.engine import Engine, zeros_tally
+from fastnet.backends.epochs import LossSums
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn.batch import Array, Batch

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.aligned import aligned
-from fastnet.backends.engine import Engine, LossSums, RowStep, TrainConfig
+from fastnet.backends.engine import Engine
+from fastnet.backends.epochs import LossSums, RowStep, TrainConfig
 from fastnet.backends.numba_engine import NumbaEngine
 from fastnet.kernels import abi
 from fastnet.kernels.cpu import native

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Sequence
 from functools import cached_property
 from types import FunctionType
 from typing import Any, ClassVar, Final
@@ -11,10 +12,10 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends import numba_one_row, numba_products
+from fastnet.backends import numba_members, numba_one_row, numba_products
 from fastnet.backends.aligned import aligned
-from fastnet.backends.engine import Engine, LossSums, RowStep, TrainConfig, zeros_tally
-from fastnet.backends.patience import Monitor
+from fastnet.backends.engine import Engine, zeros_tally
+from fastnet.backends.epochs import LossSums, Member, RowStep, Stretch, TrainConfig, Trained
 from fastnet.backends.threads import (
     FLOPS_PER_THREAD,
     FLOPS_PER_THREAD_ONCE,
@@ -282,51 +283,52 @@ class NumbaEngine(Engine):
     def trains_ahead(self, batch: int, held_out: int = 0) -> bool:
         return self.threads_for(batch) == 1 and held_out <= self.rows_of_a_block()
 
-    def train_epochs(
-        self,
-        rows: Batch,
-        config: TrainConfig,
-        moments: Array,
-        coefficients: NDArray[Any],
-        *,
-        epoch: int,
-        step: int,
-        held_out: Batch | None = None,
-        monitor: Monitor | None = None,
-    ) -> tuple[list[LossSums], list[LossSums]]:
-        batch = min(config.batch_size, len(rows))
-        if not self.trains_ahead(batch, 0 if held_out is None else len(held_out)):
-            how: dict[str, Any] = {"epoch": epoch, "step": step, "held_out": held_out}
-            return super().train_epochs(rows, config, moments, coefficients, monitor=monitor, **how)
-        if not self._is_prepared(rows, config, moments):
-            self._prepare(rows, config, moments, batch)
-        epochs, batches, _ = coefficients.shape
-        tallies, evaluated = np.zeros((2, epochs, abi.TALLY))
-        self._set(epoch=epoch)
-        self._point(coefficients=np.ascontiguousarray(coefficients), tally=tallies)
+    def train_epochs(self, stretch: Stretch) -> Trained:
+        held_out, monitor = stretch.held_out, stretch.monitor
+        if not self.trains_ahead(stretch.batch, 0 if held_out is None else len(held_out)):
+            return super().train_epochs(stretch)
+        if not self._is_prepared(stretch.rows, stretch.config, stretch.moments):
+            self._prepare(stretch.rows, stretch.config, stretch.moments, stretch.batch)
+        epochs, batches, _ = stretch.coefficients.shape
+        trained, evaluated = np.zeros((2, epochs, abi.TALLY))
+        self._set(epoch=stretch.epoch)
+        self._point(coefficients=np.ascontiguousarray(stretch.coefficients), tally=trained)
         if held_out is not None:
             # An engine of its own, whose frame describes these rows.
             observer = NumbaEngine(self.plan, self.parameters, self.state, threads=1)
             observer.reserve(len(held_out))
-            observer._set_loss(config.loss)
+            observer._set_loss(stretch.config.loss)
             observer._set_rows(held_out)
             observer._point(tally=evaluated)
             self._set(validation=observer._frames.ctypes.data)
+        record = None
         if monitor is not None:
             record = monitor.record()
             self._point(monitor=record)
             if monitor.weights is not None:
                 best_parameters, best_state = monitor.weights
                 self._point(best_parameters=best_parameters, best_state=best_state)
-        self._run(kernels.TRAIN, 0, batches, step, x=epochs)
+        self._run(kernels.TRAIN, 0, batches, stretch.step, x=epochs)
         self._set(validation=0, monitor=0, best_parameters=0, best_state=0)
         self._point(tally=self.tally)
-        whole = int((tallies[:, abi.STEPS] == batches).sum())
-        trained = whole + 1  # the last of them diverged, if there are so many
-        if monitor is not None:
-            monitor.read(record)
-            trained = whole if monitor.patience.is_over else trained
-        return _sums(tallies[:trained]), [] if held_out is None else _sums(evaluated[:whole])
+        return numba_members.read(stretch, trained, evaluated, record)
+
+    def lanes_for(self, batch: int, optimizer: Optimizer) -> int:
+        return self._lanes if optimizer.clip_norm is None and self._is_tiny(batch) else 1
+
+    def train_members(self, members: Sequence[Member]) -> list[Trained]:
+        stretch = members[0].stretch
+        lanes = self.lanes_for(stretch.batch, stretch.config.optimizer)
+        if lanes == 1:
+            return super().train_members(members)
+        if not self._is_prepared(stretch.rows, stretch.config, stretch.moments):
+            self._prepare(stretch.rows, stretch.config, stretch.moments, stretch.batch)
+        kernel = native.kernel("train_members", self.parameters.dtype)
+        results = list[Trained]()
+        for first in range(0, len(members), lanes):
+            some = members[first : first + lanes]
+            results += numba_members.train(kernel, self._ops, self._frames[0], lanes, some)
+        return results
 
     def _is_prepared(self, *what: Any) -> bool:
         """Return whether the frames still hold what `_prepare` wrote for these objects."""
@@ -461,8 +463,3 @@ class NumbaEngine(Engine):
         if key not in self._paces:
             self._paces[key] = Pace(key[0], fixed=key[1])
         return self._paces[key]
-
-
-def _sums(tallies: NDArray[np.float64]) -> list[LossSums]:
-    rows: list[list[float]] = tallies.tolist()
-    return [LossSums(loss, score, weight, int(steps)) for loss, score, weight, steps in rows]

@@ -27,7 +27,7 @@ import numpy as np
 from llvmlite import ir
 
 from fastnet.backends.aligned import aligned
-from fastnet.backends.engine import RowStep
+from fastnet.backends.epochs import RowStep
 from fastnet.kernels import abi
 from fastnet.kernels.cpu.back_end import METH_FASTCALL, Kernel, MethodDefinition
 from fastnet.kernels.cpu.interface import FRAME, TRAIN

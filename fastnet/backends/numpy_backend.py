@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from fastnet.backends import blas
 from fastnet.backends.base import Backend
 from fastnet.backends.blas import BLAS, BLAS_ALONE, FLOPS_PER_BLAS_THREAD
-from fastnet.backends.engine import Engine, LossSums, zeros_tally
+from fastnet.backends.engine import Engine, zeros_tally
+from fastnet.backends.epochs import LossSums
 from fastnet.backends.numpy_layer import Layer
 from fastnet.backends.numpy_update import Update
 from fastnet.backends.threads import cores, threads_that_pay

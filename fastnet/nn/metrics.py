@@ -318,10 +318,10 @@ def majority(target: Array, weight: Array | None = None) -> tuple[int, float] | 
     return most, float(counts[most] / counts.sum())
 
 
-def r2_from(mean_squared_error: float, target_spread: float) -> float:
-    """Return R2; for constant targets 1 if the error is exactly 0, else 0."""
+def r2_from(mean_squared_error: Any, target_spread: float) -> Any:
+    """Return R2, of a number or an array; for constant targets 1 if the error is 0, else 0."""
     if target_spread == 0:
-        return 1.0 if mean_squared_error == 0 else 0.0
+        return 1.0 * (mean_squared_error == 0)
     return 1.0 - mean_squared_error / target_spread
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.engine import LossSums
+from fastnet.backends.epochs import LossSums
 from fastnet.data.chunks import Chunks
 from fastnet.errors import InputError
 from fastnet.model import Model

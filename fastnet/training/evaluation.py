@@ -9,7 +9,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from fastnet.backends.base import Backend
-from fastnet.backends.engine import LossSums
+from fastnet.backends.epochs import EpochSums, LossSums
 from fastnet.nn.batch import Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.metrics import r2, r2_from, variance
@@ -49,7 +49,7 @@ class EvaluationSet:
         """Return whether `evaluate` needs nothing but the sums of losses and scores."""
         return not job.metrics and not self._pools(job.loss)
 
-    def measure(self, tally: LossSums, loss: Loss) -> dict[str, float]:
+    def measure(self, tally: LossSums | EpochSums, loss: Loss) -> dict[str, Any]:
         """Return loss and score from the sums of these rows, with their prefix."""
         return measure(tally, loss, self._variance if loss.metric == "r2" else 0.0, self.prefix)
 
@@ -62,9 +62,14 @@ class EvaluationSet:
         return variance(self.targets, self.weight)
 
 
-def measure(tally: LossSums, loss: Loss, target_variance: float, prefix: str) -> dict[str, float]:
-    """Return the loss, and accuracy or R2, from the sums of an epoch or an evaluation."""
-    values = {f"{prefix}loss": tally.mean_loss}
+def measure(
+    tally: LossSums | EpochSums, loss: Loss, target_variance: float, prefix: str
+) -> dict[str, Any]:
+    """Return the loss, and accuracy or R2, from the sums of an epoch or an evaluation.
+
+    They are floats, or of several epochs arrays (E,).
+    """
+    values: dict[str, Any] = {f"{prefix}loss": tally.mean_loss}
     if loss.metric == "accuracy":
         values[f"{prefix}accuracy"] = tally.mean_score
     elif loss.metric == "r2":

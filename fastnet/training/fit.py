@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
-from fastnet.backends.engine import TrainConfig
+from fastnet.backends.epochs import TrainConfig
 from fastnet.data.chunks import Chunks
 from fastnet.data.frame import as_frame, is_table
 from fastnet.errors import InputError

@@ -80,6 +80,12 @@ class History(Mapping[str, list[float]]):
         for name, value in values.items():
             self.records.setdefault(name, []).append(value)
 
+    def extend(self, epochs: Sequence[int], values: Mapping[str, list[float]]) -> None:
+        """Add several epochs."""
+        self.epochs.extend(epochs)
+        for name, several in values.items():
+            self.records.setdefault(name, []).extend(several)
+
     def shorten(self, epochs: int) -> None:
         """Keep so many epochs, and forget those after them."""
         newer = len(self.epochs) - epochs

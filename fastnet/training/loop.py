@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastnet.backends.engine import LossSums, TrainConfig
+from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.errors import DivergenceError
 from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.schedules import ReduceOnPlateau

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.engine import TrainConfig
+from fastnet.backends.epochs import TrainConfig
 from fastnet.data.frame import is_table
 from fastnet.kernels import abi
 from fastnet.model import Model

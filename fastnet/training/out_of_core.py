@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.base import Backend
-from fastnet.backends.engine import Engine, LossSums, TrainConfig
+from fastnet.backends.engine import Engine
+from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.data.chunks import Chunks
 from fastnet.errors import InputError
 from fastnet.kernels import abi

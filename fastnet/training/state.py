@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
 
-from fastnet.backends.engine import Engine, LossSums
+from fastnet.backends.engine import Engine
+from fastnet.backends.epochs import LossSums
 from fastnet.model import Model
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss

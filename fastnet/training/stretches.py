@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastnet.backends.engine import LossSums, TrainConfig
+from fastnet.backends.epochs import EpochSums, Stretch, TrainConfig
 from fastnet.backends.patience import Monitor, Patience
 from fastnet.nn.batch import Array
+from fastnet.nn.optimizer_state import OptimizerState
+from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.schedules import ReduceOnPlateau
 from fastnet.training.callbacks import Callback, EarlyStopping
 from fastnet.training.evaluation import EvaluationSet, measure
@@ -102,44 +105,64 @@ class Stretches:
         self._before = None
         self._next = max(self._next, int(SECONDS / max(seconds, 1e-9)))
 
+    @property
+    def possible(self) -> bool:
+        """Whether nothing has to happen between two epochs."""
+        return self._possible
+
     def train(self) -> bool:
         """Train a stretch if there is one; return whether it is done."""
-        trainer, config = self._trainer, self._config
-        job, state, run = trainer.job, trainer.state, trainer.run
-        batches = run.batches
-        most = min(self._next, job.epochs - run.epoch, _MOST_STEPS // batches)
+        trainer = self._trainer
+        job, run = trainer.job, trainer.run
+        most = min(self._next, job.epochs - run.epoch, _MOST_STEPS // run.batches)
         if not self._possible or self._before is not None or most < 2:
             return False
         began = time.perf_counter()
-        monitor = self._monitor()
-        # The same coefficients as for one epoch after the other.
-        epochs, shares = np.arange(most), np.arange(batches) / batches
-        rates = state.rates(np.tile(shares, most), np.repeat(epochs, batches))
-        table = config.optimizer.step_coefficients(state.updates + 1, rates)
+        stretch = self.begin(coefficients(trainer.state, self._config.optimizer, most, run.batches))
         self._before = _Before.of(trainer, self._stopping)
-        trained, evaluated = job.engine.train_epochs(
-            job.rows,
-            config,
-            state.moments,
-            table.reshape(most, batches, -1),
-            epoch=state.epoch,
-            step=state.step,
-            held_out=None if self._held_out is None else self._held_out.rows,
-            monitor=monitor,
-        )
-        if trained[-1].steps < batches or not job.model.is_finite():
+        trained, evaluated = job.engine.train_epochs(stretch)
+        if trained.steps[-1] < run.batches or not job.model.is_finite():
             self.take_back()
             return False
-        done = len(trained)  # fewer than most after early stopping
-        last = state.rates(np.full(done, 1.0 - 1.0 / batches), epochs[:done])
-        self._record(trained, evaluated, last.tolist())
-        if monitor is not None and self._stopping is not None:
-            self._stopping.take_over(monitor, run)
-            run.history.stop_reason = run.stopped or run.history.stop_reason
-        trainer.newest = trainer.good = job.model.snapshot()
+        self.end(stretch, trained, evaluated)
         seconds = max(time.perf_counter() - began, 1e-9)
         self._next = max(1, min(int(most * SECONDS / seconds), 8 * most))
         return True
+
+    def begin(self, coefficients: NDArray[np.float64]) -> Stretch:
+        """Return the next stretch, of as many epochs as there are coefficients (E, n, 4) for."""
+        trainer = self._trainer
+        state, held_out = trainer.state, self._held_out
+        return Stretch(
+            trainer.job.rows,
+            self._config,
+            state.moments,
+            coefficients,
+            epoch=state.epoch,
+            step=state.step,
+            held_out=None if held_out is None else held_out.rows,
+            monitor=self._monitor(),
+        )
+
+    def end(self, stretch: Stretch, trained: EpochSums, evaluated: EpochSums) -> None:
+        """Take over what an engine has trained, in which everything is finite."""
+        trainer, held_out = self._trainer, self._held_out
+        job, state, run = trainer.job, trainer.state, trainer.run
+        done = len(trained)  # fewer epochs than in the stretch after early stopping
+        logs = measure(trained, job.loss, job.target_variance, "")
+        if held_out is not None:
+            logs |= held_out.measure(evaluated, job.loss)
+        logs["learning_rate"] = state.rates(np.full(done, 1.0 - 1.0 / run.batches), np.arange(done))
+        # Write the metrics of the epochs to the history, and count epochs and steps.
+        numbers = range(state.epoch + 1, state.epoch + done + 1)
+        run.history.extend(numbers, {name: values.tolist() for name, values in logs.items()})
+        run.epoch += done
+        state.epoch += done
+        state.advance(done * run.batches)
+        if stretch.monitor is not None and self._stopping is not None:
+            self._stopping.take_over(stretch.monitor, run)
+            run.history.stop_reason = run.stopped or run.history.stop_reason
+        trainer.newest = trainer.good = job.model.snapshot()
 
     def _monitor(self) -> Monitor | None:
         """Return what watches the epochs of a stretch in place of early stopping."""
@@ -161,20 +184,15 @@ class Stretches:
         self._before, self._possible = None, False
         return True
 
-    def _record(
-        self, trained: list[LossSums], evaluated: list[LossSums], rates: list[float]
-    ) -> None:
-        """Write the metrics of the epochs to the history, and count epochs and steps."""
-        job, state, run = self._trainer.job, self._trainer.state, self._trainer.run
-        for k, (tally, rate) in enumerate(zip(trained, rates, strict=True)):
-            logs = measure(tally, job.loss, job.target_variance, "")
-            if self._held_out is not None:
-                logs |= self._held_out.measure(evaluated[k], job.loss)
-            logs["learning_rate"] = rate
-            state.epoch += 1
-            run.history.append(state.epoch, logs)
-        run.epoch += len(trained)
-        state.advance(len(trained) * run.batches)
+
+def coefficients(
+    state: OptimizerState, optimizer: Optimizer, epochs: int, batches: int
+) -> NDArray[np.float64]:
+    """Return the coefficients (E, n, 4) of the next epochs: those of one epoch after the other."""
+    ahead, shares = np.arange(epochs), np.arange(batches) / batches
+    rates = state.rates(np.tile(shares, epochs), np.repeat(ahead, batches))
+    table = optimizer.step_coefficients(state.updates + 1, rates)
+    return table.reshape(epochs, batches, -1)
 
 
 def _early_stopping(callbacks: list[Callback]) -> EarlyStopping | None:

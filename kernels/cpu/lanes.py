@@ -105,6 +105,23 @@ def store(typingctx: Any, address: Any, value: Any, count: Any) -> Any:
 
 
 @intrinsic
+def add_to_doubles(typingctx: Any, address: Any, value: Any) -> Any:
+    """Add a vector to as many float64 at an address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        v = _vectors(builder, value)
+        wide = ir.VectorType(ir.DoubleType(), v.lanes)
+        given = args[1] if v.bits == 64 else builder.fpext(args[1], wide)
+        place = builder.inttoptr(args[0], wide.as_pointer())
+        total = builder.load(place)
+        total.align = 8
+        builder.store(builder.fadd(total, given), place).align = 8
+        return context.get_dummy_value()
+
+    return types.void(types.intp, value), codegen
+
+
+@intrinsic
 def splat(typingctx: Any, number: Any) -> Any:
     """Return a vector of equal numbers."""
     kind = Lanes(number)

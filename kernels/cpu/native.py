@@ -36,6 +36,7 @@ from fastnet.kernels.cpu.back_end import Kernel, load, machine_code
 
 ENTRIES: Final = {
     "run": "fastnet.kernels.cpu.epoch",
+    "train_members": "fastnet.kernels.cpu.members",
     "blocked": "fastnet.kernels.cpu.blocks",
     "dot_product": "fastnet.kernels.cpu.pair_products",
     "tile_product": "fastnet.kernels.cpu.pair_products",

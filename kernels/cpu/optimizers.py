@@ -80,51 +80,83 @@ def _update(
     size, lanes = like.itemsize, lanes_of(like)
     real = like.dtype.type
     zero, one = real(0.0), real(1.0)
-    scale, rate, epsilon = real(clip), real(c[_RATE]), real(constants[_EPSILON])
-    keep = real(1.0 - c[_DECAY]) if decayed else one
+    scale, keep = real(clip), real(1.0 - c[_DECAY]) if decayed else one
     l1 = real(constants[_L1]) if decayed else zero
     l2 = real(constants[_L2]) if decayed else zero
-    penalised = l1 != zero or l2 != zero
-    beta1, beta2 = real(constants[_BETA1]), real(constants[_BETA2])
-    rest1, rest2 = real(1.0 - constants[_BETA1]), real(1.0 - constants[_BETA2])
-    momentum, nesterov = real(constants[_MOMENTUM]), constants[_NESTEROV] != 0
-    correction, rate_gradient = real(c[_SCALE]), real(c[_RATE_GRADIENT])
+    numbers = (
+        real(c[_RATE]), real(c[_SCALE]), real(c[_RATE_GRADIENT]), keep, l1, l2,
+        real(constants[_BETA1]), real(constants[_BETA2]),
+        real(1.0 - constants[_BETA1]), real(1.0 - constants[_BETA2]),
+        real(constants[_EPSILON]), real(constants[_MOMENTUM]),
+    )  # fmt: skip
+    penalised, nesterov = l1 != zero or l2 != zero, constants[_NESTEROV] != 0
     rated = rates != 0
     for i in range(0, count, lanes):
         offset, left = i * size, count - i
-        # The gradient, clipped and with penalties.
-        wi = load(like, w + offset, left)
-        gi = scale * load(like, g + offset, left)
-        mi = load(like, m + offset, left)
-        if penalised:
-            sign = select(wi > zero, one, select(wi < zero, -one, zero))
-            gi = gi + l2 * wi + l1 * sign
-        # The moments, and the move of each parameter.
-        if code in (_ADAM, _NADAM):
-            mi = beta1 * mi + rest1 * gi
-            vi = beta2 * load(like, v + offset, left) + rest2 * gi * gi
-            store(v + offset, vi, left)
-            move = rate * mi
-            if code == _NADAM:
-                move = move + rate_gradient * gi
-            move = move / (root(vi) * correction + epsilon)
-        elif code == _SGD:
-            mi = momentum * mi + gi
-            move = rate * (gi + momentum * mi) if nesterov else rate * mi
-        elif code == _RMSPROP:
-            mi = beta2 * mi + rest2 * gi * gi
-            move = rate * gi / (root(mi) + epsilon)
-        elif code == _ADAGRAD:
-            mi = mi + gi * gi
-            move = rate * gi / (root(mi) + epsilon)
-        else:  # Lion; u itself where it is zero or not a number
-            u = beta1 * mi + rest1 * gi
-            move = rate * select(u > zero, one, select(u < zero, -one, u))
-            mi = beta2 * mi + rest2 * gi
-        store(m + offset, mi, left)
-        # Decay, and a rate for each parameter.
-        new = keep * wi - move
+        wi, gi = load(like, w + offset, left), scale * load(like, g + offset, left)
+        moved = new_weight(
+            like, wi, gi, m + offset, v + offset, left, code, numbers, penalised, nesterov
+        )
         if rated:
             ri = load(like, rates + offset, left)
-            new = select(ri == zero, wi, wi + ri * (new - wi))
-        store(w + offset, new, left)
+            moved = select(ri == zero, wi, wi + ri * (moved - wi))
+        store(w + offset, moved, left)
+
+
+@specialised
+def new_weight(
+    like: Any,
+    wi: Any,
+    gi: Any,
+    m: Any,
+    v: Any,
+    left: Any,
+    code: Any,
+    numbers: Any,
+    penalised: Any,
+    nesterov: Any,
+) -> Any:
+    """Return a vector of weights after a step, and update their moments.
+
+    Parameters
+    ----------
+    wi, gi : vectors
+        The weights, and their gradient after clipping.
+    m, v : int
+        Addresses of the moments' vectors, of which `left` elements are there.
+    numbers : tuple of 12
+        Those of the step, each for all lanes or a vector.
+    penalised, nesterov : bool
+    """
+    real = like.dtype.type
+    zero, one = real(0.0), real(1.0)
+    rate, correction, rate_gradient, keep, l1, l2 = numbers[:6]
+    beta1, beta2, rest1, rest2, epsilon, momentum = numbers[6:]
+    mi = load(like, m, left)
+    if penalised:
+        sign = select(wi > zero, one, select(wi < zero, -one, zero))
+        gi = gi + l2 * wi + l1 * sign
+    # The moments, and the move of each weight.
+    if code in (_ADAM, _NADAM):
+        mi = beta1 * mi + rest1 * gi
+        vi = beta2 * load(like, v, left) + rest2 * gi * gi
+        store(v, vi, left)
+        move = rate * mi
+        if code == _NADAM:
+            move = move + rate_gradient * gi
+        move = move / (root(vi) * correction + epsilon)
+    elif code == _SGD:
+        mi = momentum * mi + gi
+        move = rate * (gi + momentum * mi) if nesterov else rate * mi
+    elif code == _RMSPROP:
+        mi = beta2 * mi + rest2 * gi * gi
+        move = rate * gi / (root(mi) + epsilon)
+    elif code == _ADAGRAD:
+        mi = mi + gi * gi
+        move = rate * gi / (root(mi) + epsilon)
+    else:  # Lion; u itself where it is zero or not a number
+        u = beta1 * mi + rest1 * gi
+        move = rate * select(u > zero, one, select(u < zero, -one, u))
+        mi = beta2 * mi + rest2 * gi
+    store(m, mi, left)
+    return keep * wi - move

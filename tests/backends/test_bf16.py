@@ -19,7 +19,8 @@ pytest.importorskip("numba", reason="Numba is not installed")
 import fastnet as fn
 from fastnet import backends
 from fastnet.backends import numba_bf16, numpy_backend
-from fastnet.backends.engine import Engine, TrainConfig
+from fastnet.backends.engine import Engine
+from fastnet.backends.epochs import TrainConfig
 from fastnet.backends.numba_bf16 import BF16Engine
 from fastnet.backends.numpy_backend import NumpyEngine
 from fastnet.errors import InputError

@@ -12,7 +12,8 @@ import pytest
 
 from fastnet.backends import get_backend
 from fastnet.backends.base import Backend
-from fastnet.backends.engine import Engine, LossSums
+from fastnet.backends.engine import Engine
+from fastnet.backends.epochs import LossSums
 from fastnet.nn import random
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm, Residual

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fastnet.backends.engine import TrainConfig
+from fastnet.backends.epochs import TrainConfig
 from fastnet.nn import random
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense, Dropout

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnet.backends.engine import Engine, LossSums, TrainConfig
+from fastnet.backends.engine import Engine
+from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.backends.gpu.runtime import Runtime
 from fastnet.backends.numpy_backend import NumpyEngine

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet.backends.engine import TrainConfig
+from fastnet.backends.epochs import TrainConfig
 from fastnet.nn.batch import Batch
 from fastnet.nn.losses import MSE
 from fastnet.nn.optimizers import SGD

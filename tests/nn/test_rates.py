@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 import fastnet as fn
-from fastnet.backends.engine import Engine, TrainConfig
+from fastnet.backends.engine import Engine
+from fastnet.backends.epochs import TrainConfig
 from fastnet.nn import layers
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Block, Dense, Layer, LayerNorm

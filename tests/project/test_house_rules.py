@@ -18,7 +18,6 @@ LINES = 400
 """A longer file probably holds more than one idea."""
 
 LONG_FILES = {
-    "fastnet/backends/engine.py": "the contract, most of it docstrings",
     "fastnet/cli/commands/train/options.py": "a table: the options of a command",
     "fastnet/sklearn/estimator.py": "the base of the estimators, half of it their parameters",
     "fastnet/backends/numba_engine.py": "one class, with a method for each of the contract",

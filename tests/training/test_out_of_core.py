@@ -181,7 +181,7 @@ class Seen:
         engine.train_step = self._note  # type: ignore[method-assign]
         backend = self.net.backend_object
         self.engine = out_of_core.ChunkEngine(engine, backend, self.windows)
-        engine.read_tally = lambda: fn.backends.engine.LossSums(0, 0, 1, 1)  # type: ignore[method-assign]
+        engine.read_tally = lambda: fn.backends.epochs.LossSums(0, 0, 1, 1)  # type: ignore[method-assign]
 
     def _note(self, batch: Any, *_: Any) -> None:
         self.batches.append(np.array(batch.x[:, 0]))

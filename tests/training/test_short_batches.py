@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.backends.base import Backend
-from fastnet.backends.engine import TrainConfig
+from fastnet.backends.epochs import TrainConfig
 from fastnet.data import Chunks
 from fastnet.nn.losses import MSE
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fastnet as fn
-from fastnet.backends.engine import Engine, TrainConfig
+from fastnet.backends.engine import Engine
+from fastnet.backends.epochs import Stretch, TrainConfig
 from fastnet.backends.patience import Monitor, Patience
 from fastnet.nn.losses import MSE
 from fastnet.training import stretches
@@ -59,9 +60,9 @@ class Calls:
         kind = type(fn.Network([1, 1], backend="numba").engine())
         train = kind.train_epochs
 
-        def train_epochs(engine: Any, rows: Any, config: Any, *rest: Any, **how: Any) -> Any:
-            self.epochs += len(rest[1])
-            return train(engine, rows, config, *rest, **how)
+        def train_epochs(engine: Any, stretch: Any) -> Any:
+            self.epochs += len(stretch.coefficients)
+            return train(engine, stretch)
 
         monkeypatch.setattr(kind, "train_epochs", train_epochs)
 
@@ -313,15 +314,14 @@ def test_an_engine_watches_epochs_as_the_composed_ones(name: str, held_out: bool
         weights = engine.parameters.copy(), engine.state.copy()
         monitor = Monitor(Patience(4), score=False, held_out=held_out, weights=weights)
         method = train or type(engine).train_epochs
-        how = {"epoch": 2, "step": 6, "held_out": others, "monitor": monitor}
-        tallies = method(engine, rows, config, moments, table, **how)
+        tallies = method(engine, Stretch(rows, config, moments, table, 2, 6, others, monitor))
         kept = [bench.get(one) for one in (*weights, engine.parameters)]
         results.append((tallies, monitor.patience, kept))
     (tallies, patience, arrays), (others_tallies, other_patience, other_arrays) = results
     assert patience.is_over
     assert patience.best_epoch == 2 + len(tallies[0]) - 4
     assert len(tallies[0]) == len(tallies[1]) < 60
-    assert tallies == others_tallies
+    assert [one.table.tolist() for one in tallies] == [one.table.tolist() for one in others_tallies]
     assert patience == other_patience
     assert all(map(np.array_equal, arrays, other_arrays))
     assert not np.array_equal(arrays[0], arrays[2])
@@ -341,12 +341,12 @@ def test_an_engine_trains_epochs_as_the_composed_ones(name: str, width: int) -> 
         engine = bench.engine(plan, random_parameters(plan))
         moments = bench.moments(config, plan)
         method = train or type(engine).train_epochs
-        tallies = method(engine, rows, config, moments, table, epoch=2, step=6, held_out=held_out)
+        tallies = method(engine, Stretch(rows, config, moments, table, 2, 6, held_out))
         results.append((tallies, bench.get(engine.parameters), bench.get(moments)))
     (tallies, *arrays), (others, *other_arrays) = results
-    assert [one.steps for one in tallies[0]] == [3, 3, 3, 3]
+    assert tallies[0].steps.tolist() == [3, 3, 3, 3]
     assert len(tallies[1]) == 4
-    assert tallies == others
+    assert [one.table.tolist() for one in tallies] == [one.table.tolist() for one in others]
     assert all(map(np.array_equal, arrays, other_arrays))
 
 
@@ -360,8 +360,8 @@ def test_epochs_end_with_the_first_whose_loss_is_not_finite() -> None:
         rows = bench.rows(random_rows(plan, MSE(), 128))
         moments = bench.moments(config, plan)
         with np.errstate(all="ignore"):
-            tallies, none = engine.train_epochs(rows, config, moments, table, epoch=0, step=0)
-        assert none == []
+            tallies, none = engine.train_epochs(Stretch(rows, config, moments, table, 0, 0))
+        assert len(none) == 0
         assert 1 <= len(tallies) <= 2
-        assert [one.steps for one in tallies[:-1]] == [2] * (len(tallies) - 1)
-        assert tallies[-1].steps < 2
+        assert tallies.steps[:-1].tolist() == [2] * (len(tallies) - 1)
+        assert tallies.steps[-1] < 2

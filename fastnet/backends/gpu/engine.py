@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.engine import Engine, LossSums, TrainConfig
+from fastnet.backends.engine import Engine
+from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.backends.gpu.epoch import Epochs
 from fastnet.backends.gpu.host_rows import on_device
 from fastnet.backends.gpu.runtime import Runtime

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from fastnet.backends.engine import LossSums, TrainConfig
+from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.backends.gpu.graphs import Graphs
 from fastnet.backends.gpu.host_rows import HostRows
 from fastnet.backends.gpu.host_stream import Feeder

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnet.backends.engine import LossSums
+from fastnet.backends.epochs import LossSums
 from fastnet.backends.gpu.memory import Layer, Memory
 from fastnet.backends.gpu.runtime import Epilogue, Runtime
 from fastnet.kernels import abi

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.engine import LossSums, TrainConfig
+from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.backends.gpu.step import GpuStep
 from fastnet.kernels import abi
 from fastnet.kernels.cuda import tiny

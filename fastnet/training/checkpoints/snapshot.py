@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.engine import LossSums
+from fastnet.backends.epochs import LossSums
 from fastnet.errors import CheckpointError, FastNetError, InputError
 from fastnet.model import Model
 from fastnet.nn import layers

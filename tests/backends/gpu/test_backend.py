@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from fastnet import Network, backends
-from fastnet.backends.engine import TrainConfig
+from fastnet.backends.epochs import TrainConfig
 from fastnet.backends.gpu import backend as gpu_backend
 from fastnet.backends.gpu import cupy_runtime
 from fastnet.backends.gpu.backend import CupyBackend

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet.backends.engine import TrainConfig
+from fastnet.backends.epochs import TrainConfig
 from fastnet.backends.gpu import epoch as gpu_epoch
 from fastnet.backends.gpu.host_rows import HostRows
 from fastnet.nn.batch import Batch

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fastnet import Network, backends
-from fastnet.backends.engine import Engine, TrainConfig
+from fastnet.backends.engine import Engine
+from fastnet.backends.epochs import TrainConfig
 from fastnet.errors import BackendUnavailableError, InputError
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, LayerNorm, Residual

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet.backends.engine import LossSums
+from fastnet.backends.epochs import LossSums
 from fastnet.backends.gpu.runtime import Runtime
 from fastnet.kernels.cuda import loader, tiny
 from fastnet.nn.activations import ACTIVATIONS

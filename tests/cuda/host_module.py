@@ -9,12 +9,14 @@ import re
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests import toolchain
+from tests.checkout import runs
 
 SHIM = Path(__file__).with_name("cuda_on_host.h")
 WHY_NOT = (
@@ -124,11 +126,34 @@ def _build(source: str) -> Path:
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
             # Built aside and moved in whole: two processes may build at once.
             built = Path(folder, "kernels.so")
+            command[1:1] = _precompiled_header()
             command += ["-x", "c++", "-", "-o", str(built)]
             done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
             assert done.returncode == 0, f"g++ refused the kernels:\n{done.stderr[:4000]}"
             os.replace(built, library)
     return library
+
+
+@cache
+def _precompiled_header() -> tuple[str, ...]:
+    """Return the option that lets g++ find `SHIM` parsed, which takes longer than a kernel.
+
+    It is the folder of a file that g++ takes in place of the header; a compiler that cannot write
+    such a file, or that wants another, goes on to the header itself.
+    """
+    compiler = str(toolchain.compiler("C++"))
+    header = SHIM.read_text(encoding="utf-8")
+    key = hashlib.sha256("\0".join([header, compiler, *FLAGS]).encode()).hexdigest()
+    folder = _cache() / key[:24]
+    folder.mkdir(exist_ok=True)
+    parsed = folder / f"{SHIM.name}.gch"
+    if not parsed.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            built = Path(scratch, parsed.name)
+            command = [compiler, *FLAGS, "-x", "c++-header", str(SHIM), "-o", str(built)]
+            if runs(*command):
+                os.replace(built, parsed)
+    return (f"-I{folder}",)
 
 
 def _cache() -> Path:

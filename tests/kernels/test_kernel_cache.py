@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,18 +82,30 @@ def was_loaded(done: subprocess.CompletedProcess[str]) -> bool:
     return done.stdout == "loaded 5\n"
 
 
-def test_a_kernel_is_compiled_once_and_loaded_afterwards(program: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
-    first = run(program, FASTNET_CACHE_DIR=str(folder))
-    second = run(program, FASTNET_CACHE_DIR=str(folder))
-    assert was_compiled(first)
-    assert was_loaded(second)
-    assert first.stderr == second.stderr == ""
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the entry of the program, for copies: each of them is a compilation less."""
+    folder = tmp_path_factory.mktemp("compiled")
+    done = run(install(folder), FASTNET_CACHE_DIR=str(folder / "cache"))
+    assert was_compiled(done)
+    assert done.stderr == ""
+    return folder / "cache" / "kernels"
 
 
-def test_the_cache_is_private(program: Path, tmp_path: Path) -> None:
-    run(program, FASTNET_CACHE_DIR=str(tmp_path / "cache"))
-    assert (tmp_path / "cache" / "kernels").stat().st_mode & 0o077 == 0
+@pytest.fixture
+def real(compiled: Path, tmp_path: Path) -> Path:
+    """A cache with the entry of the program."""
+    return Path(shutil.copytree(compiled.parent, tmp_path / "real"), "kernels")
+
+
+def test_a_kernel_is_compiled_once_and_loaded_afterwards(compiled: Path, program: Path) -> None:
+    done = run(program, FASTNET_CACHE_DIR=str(compiled.parent))
+    assert was_loaded(done)
+    assert done.stderr == ""
+
+
+def test_the_cache_is_private(compiled: Path) -> None:
+    assert compiled.stat().st_mode & 0o077 == 0
 
 
 def test_the_default_place_is_in_the_users_cache(program: Path, tmp_path: Path) -> None:
@@ -115,28 +128,25 @@ def test_a_folder_that_others_can_write_to_is_not_used(program: Path, tmp_path: 
 
 
 def test_installations_of_one_content_share_an_entry_and_others_have_their_own(
-    program: Path, tmp_path: Path
+    real: Path, tmp_path: Path
 ) -> None:
     """Whatever the folders and times of their files are."""
-    folder = tmp_path / "cache"
-
+    cache = str(real.parent)
     same = [install(tmp_path / name) for name in ("one", "two")]
     for file, seconds in zip(same, (1.6e9, 1.7e9), strict=True):
         os.utime(file.with_name("kernel_of_a_test.py"), (seconds, seconds))
     other = install(tmp_path / "three", KERNEL.replace("second\n", "second + 0\n"))
-    for compiled in (same[0], other):
-        assert was_compiled(run(compiled, FASTNET_CACHE_DIR=str(folder)))
-    files = {file: file.stat().st_mtime_ns for file in (folder / "kernels").iterdir()}
+    assert was_compiled(run(other, FASTNET_CACHE_DIR=cache))
+    files = {file: file.stat().st_mtime_ns for file in real.iterdir()}
     for loaded in (*same, other, same[0]):
-        assert was_loaded(run(loaded, FASTNET_CACHE_DIR=str(folder)))
-    assert {file: file.stat().st_mtime_ns for file in (folder / "kernels").iterdir()} == files
+        assert was_loaded(run(loaded, FASTNET_CACHE_DIR=cache))
+    assert {file: file.stat().st_mtime_ns for file in real.iterdir()} == files
 
 
-def test_bounds_checked_code_is_another_entry(program: Path, tmp_path: Path) -> None:
-    folder = str(tmp_path / "cache")
-    run(program, FASTNET_CACHE_DIR=folder)
-    assert was_compiled(run(program, FASTNET_CACHE_DIR=folder, NUMBA_BOUNDSCHECK="1"))
-    assert was_loaded(run(program, FASTNET_CACHE_DIR=folder))
+def test_bounds_checked_code_is_another_entry(program: Path, real: Path) -> None:
+    cache = str(real.parent)
+    assert was_compiled(run(program, FASTNET_CACHE_DIR=cache, NUMBA_BOUNDSCHECK="1"))
+    assert was_loaded(run(program, FASTNET_CACHE_DIR=cache))
 
 
 # --- loaded only from where the user alone can write ----------------------------------------------
@@ -159,13 +169,6 @@ def plant(folder: Path, real: Path, code: bytes) -> None:
     for index in real.glob("*.nbi"):
         (folder / f"{index.stem}.{digest[:16]}.nbc").write_bytes(code)
         (folder / index.name).write_text(json.dumps({"sha256": digest}))
-
-
-@pytest.fixture
-def real(program: Path, tmp_path: Path) -> Path:
-    """A cache with the entry of the program."""
-    run(program, FASTNET_CACHE_DIR=str(tmp_path / "real"))
-    return tmp_path / "real" / "kernels"
 
 
 def test_what_is_planted_would_be_run(program: Path, strange: bytes, real: Path) -> None:
@@ -349,15 +352,11 @@ def test_a_home_that_cannot_exist_is_no_error(program: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("ending", [".nbi", ".nbc"])
 @pytest.mark.parametrize("content", [b"", b"\x80", b"not what it should be"], ids=repr)
-def test_a_damaged_file_is_replaced(
-    program: Path, tmp_path: Path, ending: str, content: bytes
-) -> None:
-    folder = tmp_path / "cache"
-    run(program, FASTNET_CACHE_DIR=str(folder))
-    (damaged,) = (folder / "kernels").glob(f"*{ending}")
+def test_a_damaged_file_is_replaced(program: Path, real: Path, ending: str, content: bytes) -> None:
+    (damaged,) = real.glob(f"*{ending}")
     damaged.write_bytes(content)
-    assert was_compiled(run(program, FASTNET_CACHE_DIR=str(folder)))
-    assert was_loaded(run(program, FASTNET_CACHE_DIR=str(folder)))
+    assert was_compiled(run(program, FASTNET_CACHE_DIR=str(real.parent)))
+    assert was_loaded(run(program, FASTNET_CACHE_DIR=str(real.parent)))
 
 
 def test_processes_that_compile_at_once_do_not_disturb_each_other(

@@ -13,7 +13,7 @@ from fastnet.errors import DivergenceError, InputError
 from fastnet.network import Network
 from fastnet.populations.folder import PopulationFolder
 from fastnet.populations.population import Population
-from fastnet.populations.results import DIVERGED, MEMBER, Results
+from fastnet.populations.results import DIVERGED, FOLD, MEMBER, Results
 from fastnet.populations.workers import run_all
 
 Row = dict[str, Any]
@@ -79,7 +79,38 @@ def train_all(
     return Population(tuple(networks[k] for k in range(count)), made)
 
 
-def trained(network: Network, fit: Callable[[], Any]) -> tuple[Row, Row]:
+def train_member(
+    network: Network,
+    fit: Callable[[], Any],
+    shown: Row,
+    *,
+    fold: int | None = None,
+    test: Callable[[], Mapping[str, float]] | None = None,
+) -> tuple[Network, Row]:
+    """Train a member, and return it with its row of the results.
+
+    Parameters
+    ----------
+    network : Network
+    fit : callable
+        Trains the network.
+    shown : dict
+        Its seed, and the settings in which members differ.
+    fold : int, optional
+        The number of its fold.
+    test : callable, optional
+        Returns the scores of the network for the test rows of the fold. A member that diverged
+        has none.
+    """
+    scores, facts = _trained(network, fit)
+    if test is not None and scores:
+        scores |= {f"test_{name}": value for name, value in test().items()}
+    network.forget_engines()
+    number = {} if fold is None else {FOLD: fold}
+    return network, {**shown, **number, **scores, **facts}
+
+
+def _trained(network: Network, fit: Callable[[], Any]) -> tuple[Row, Row]:
     """Call ``fit()``, which trains a network; return its scores, and how the training ended.
 
     The scores are those of the weights that it has. A divergence is no error here: it is the reason
@@ -100,11 +131,6 @@ def trained(network: Network, fit: Callable[[], Any]) -> tuple[Row, Row]:
         facts["best_epoch"] = history.best_epoch
     facts |= {"stop_reason": reason or history.stop_reason, "seconds": history.seconds}
     return dict(scores), facts
-
-
-def tested(scores: Mapping[str, float]) -> Row:
-    """Return the scores of the test rows of a fold, by the names of their columns."""
-    return {f"test_{name}": value for name, value in scores.items()}
 
 
 def _tell(done: str, row: Row) -> None:

@@ -21,8 +21,8 @@ from fastnet.nn.memory import training_bytes
 from fastnet.populations import folds
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.population import Population
-from fastnet.populations.results import FOLD, SEED, Results
-from fastnet.populations.runner import Row, tested, train_all, trained
+from fastnet.populations.results import SEED, Results
+from fastnet.populations.runner import Row, train_all, train_member
 from fastnet.populations.settings import (
     Member,
     checked_weight,
@@ -238,14 +238,20 @@ def _train(
     rows = one.rows if fold is None else fold[1]
     inputs, targets, weights = taken(rows)
     options = {**own_callbacks(one.fit), "sample_weight": weights, "threads": threads}
-    scores, facts = trained(network, lambda: network.fit(inputs, targets, **options))
-    if fold is not None and scores:
-        inputs, targets, weights = taken(fold[2])
-        how = {"metrics": one.fit.get("metrics", ()), "sample_weight": weights}
-        scores |= tested(network.evaluate(inputs, targets, **how))
-    network.forget_engines()
-    number = {} if fold is None else {FOLD: fold[0]}
-    return network, {SEED: one.seed, **one.shown, **number, **scores, **facts}
+    shown = {SEED: one.seed, **one.shown}
+
+    def fit() -> None:
+        network.fit(inputs, targets, **options)
+
+    if fold is None:
+        return train_member(network, fit, shown)
+
+    def test() -> dict[str, float]:
+        x, y, weight = taken(fold[2])
+        metrics = one.fit.get("metrics", ())
+        return network.evaluate(x, y, metrics=metrics, sample_weight=weight)
+
+    return train_member(network, fit, shown, fold=fold[0], test=test)
 
 
 def _unpacked(x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:

@@ -14,8 +14,8 @@ from fastnet.network import Network
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import labels_of, read_folds, read_rows
 from fastnet.populations.population import Population
-from fastnet.populations.results import FOLD, SEED, Results
-from fastnet.populations.runner import Row, tested, train_all, trained
+from fastnet.populations.results import SEED, Results
+from fastnet.populations.runner import Row, train_all, train_member
 from fastnet.populations.settings import (
     OF_FIT,
     ROWS,
@@ -131,17 +131,17 @@ def fit_many(
         options = options_of(one, rows)
         prepared = prepare(*taken(rows), options)
         prepared.fit["threads"] = each
-        scores, facts = trained(prepared.network, prepared.train)
-        if fold is not None and scores:
+        shown = {SEED: options.seed, **shown_as[at]}
+        if fold is None:
+            return train_member(prepared.network, prepared.train, shown)
+
+        def test() -> dict[str, float]:
             x, y = taken(fold[2])
             weight = options_of(one, fold[2]).sample_weight
             metrics = prepared.fit.get("metrics", ())
-            found = prepared.network.evaluate(x, y, metrics=metrics, sample_weight=weight)
-            scores |= tested(found)
-        prepared.network.forget_engines()
-        shown = {SEED: options.seed, **shown_as[at]}
-        shown |= {} if fold is None else {FOLD: fold[0]}
-        return prepared.network, {**shown, **scores, **facts}
+            return prepared.network.evaluate(x, y, metrics=metrics, sample_weight=weight)
+
+        return train_member(prepared.network, prepared.train, shown, fold=fold[0], test=test)
 
     threads = asked(threads, cores())
     first = options_of(combined[0], None)

@@ -26,8 +26,8 @@ from fastnet.nn.metrics import mode_of
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import Fold, labels_of, make_folds
 from fastnet.populations.population import Population
-from fastnet.populations.results import FOLD, SEED, Results
-from fastnet.populations.runner import Row, tested, train_all, trained
+from fastnet.populations.results import SEED, Results
+from fastnet.populations.runner import Row, train_all, train_member
 from fastnet.populations.settings import column_name
 from fastnet.tables.preset import PRESETS
 
@@ -213,23 +213,28 @@ def _trial(
     rows = dataset if part is None else dataset.take(part[1][0])
     data = training_data.prepare(settings, rows)
     made = build(settings, data)
-    scores, facts = trained(made.network, lambda: train(settings, data, made, ()))
-    made.network.target_axes = 2  # as `fastnet.tables.train` does
     combination, seed = which
     shown: Row = {
         SEED: seed,
         **{column_name(name): _shown(value) for name, value in combination.items()},
     }
-    if part is not None:
-        shown[FOLD] = part[0]
-        if scores:
-            held_out = dataset.take(part[1][1])
-            metrics, weight = settings.training.metric, held_out.sample_weight
-            y = labelled(held_out, data.target)
-            how: dict[str, Any] = {"metrics": metrics, "sample_weight": weight, "loss": made.loss}
-            scores |= tested(made.network.evaluate(held_out.x, y, **how))
-    made.network.forget_engines()
-    return made.network, {**shown, **scores, **facts}
+
+    def fit() -> None:
+        train(settings, data, made, ())
+        made.network.target_axes = 2  # as `fastnet.tables.train` does
+
+    if part is None:
+        return train_member(made.network, fit, shown)
+    fold, (_, test_rows) = part
+
+    def test() -> dict[str, float]:
+        held_out = dataset.take(test_rows)
+        metrics, weight = settings.training.metric, held_out.sample_weight
+        y = labelled(held_out, data.target)
+        how: dict[str, Any] = {"metrics": metrics, "sample_weight": weight, "loss": made.loss}
+        return made.network.evaluate(held_out.x, y, **how)
+
+    return train_member(made.network, fit, shown, fold=fold, test=test)
 
 
 def _shown(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
-from typing import Any, Final, Literal, Self, overload
+from typing import Any, Final, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,16 +17,13 @@ from fastnet.errors import InputError, ModelFileError
 from fastnet.inspection.calibration import PROBABILITIES, temperature_of
 from fastnet.model import Model
 from fastnet.network import Network
-from fastnet.nn import metrics as metric_table
 from fastnet.nn.losses import GaussianNLL, Loss
-from fastnet.nn.metrics import Metric
 from fastnet.populations import ensemble_file
 from fastnet.populations.members import checked_weights, finite, require_alike
 from fastnet.populations.population import Population
-from fastnet.preprocessing import datasets
+from fastnet.populations.scorer import Scorer, choose
 from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
-from fastnet.preprocessing.samples import Samples
 from fastnet.utils.names import Auto, BackendName
 from fastnet.utils.param_validation import check_flag, check_int
 
@@ -93,7 +90,7 @@ class Ensemble(Sequence[Network]):
         rounds: int = 30,
         metric: str | None = None,
         sample_weight: ArrayLike | None = None,
-    ) -> Self:
+    ) -> Ensemble:
         """Return the ensemble of those networks, with those weights, that do best on held-out rows.
 
         In each round it adds the network that improves the mean most, the same one several times if
@@ -110,28 +107,19 @@ class Ensemble(Sequence[Network]):
         """
         if metric is not None and not isinstance(metric, str):
             raise InputError(f"metric must be the name of a metric, got {metric!r}.")
-        every = cls(networks)
-        rows = every._samples(x, y, sample_weight)
-        name = "loss" if metric is None else metric
+        every = Ensemble(networks)
         outputs = every.predict_all(x)
-        mode = 1.0 if name == "loss" or metric_table.mode_of(name) == "min" else -1.0
-        counts, best_counts, best = np.zeros(len(every)), np.zeros(len(every)), np.inf
-        for _ in range(check_int("rounds", rounds)):
-            scores = []
-            for k in range(len(every)):
-                counts[k] += 1
-                mean = every._mean(outputs, counts / counts.sum())
-                asked = () if name == "loss" else (name,)
-                scores.append(mode * every._scores(rows, mean, asked)[name])
-                counts[k] -= 1
-            if not np.isfinite(scores).any():
-                raise InputError(f"no network has a finite {name!r} on these rows.")
-            chosen = int(np.nanargmin(scores))
-            counts[chosen] += 1
-            if scores[chosen] < best:
-                best, best_counts = scores[chosen], counts.copy()
-        kept = np.flatnonzero(best_counts)
-        return cls([every.networks[k] for k in kept], weights=best_counts[kept])
+        name = "loss" if metric is None else metric
+        scorer = Scorer.of(every[0], x, y, sample_weight)
+        counts = choose(
+            lambda weights: scorer.cost(every.mean_of(outputs, weights), name),
+            len(every),
+            check_int("rounds", rounds),
+        )
+        if not counts.any():
+            raise InputError(f"no network has a finite {name!r} on these rows.")
+        kept = np.flatnonzero(counts)
+        return Ensemble([every.networks[k] for k in kept], weights=counts[kept])
 
     # --- members ---------------------------------------------------------------------------------
 
@@ -227,7 +215,7 @@ class Ensemble(Sequence[Network]):
         return_std = check_flag("return_std", return_std)
         shaped = self.networks[0].shaped
         outputs = self.predict_all(x)
-        mean = self._mean(outputs, self.weights)
+        mean = self.mean_of(outputs, self.weights)
         if not return_std:
             return shaped(mean)
         if isinstance(self.output_schema.loss, GaussianNLL):
@@ -239,7 +227,7 @@ class Ensemble(Sequence[Network]):
 
     def predict_columns(self, x: Inputs | Chunks | Dataset) -> Array:
         """Return what `predict` does, with two axes, (N, O)."""
-        return self._mean(self.predict_all(x), self.weights)
+        return self.mean_of(self.predict_all(x), self.weights)
 
     def predict_quantiles(self, x: Inputs | Chunks | Dataset) -> dict[float, Array]:
         """Return the means of the members' quantiles, as `Network.predict_quantiles`."""
@@ -254,15 +242,18 @@ class Ensemble(Sequence[Network]):
         """Return the weight of the members with another label than the ensemble's, (N,), 0 to 1."""
         outputs = self.predict_all(x)
         label = self.output_schema.labels_of
-        together = label(self._mean(outputs, self.weights))
+        together = label(self.mean_of(outputs, self.weights))
         each = np.stack([label(one) != together for one in outputs])
         return np.tensordot(self.weights, each.any(axis=2) if each.ndim == 3 else each, 1)
 
-    def _mean(self, outputs: Array, weights: Array) -> Array:
-        """Return the mean (N, O) of outputs (K, N, O)."""
+    def mean_of(self, outputs: Array, weights: Array) -> Array:
+        """Return the mean (N, O) of outputs (K, N, O) of the members, by weights (K,)."""
+        kept = np.flatnonzero(weights)
+        outputs, weights = outputs[kept], weights[kept]
         if isinstance(self.output_schema.loss, GaussianNLL):
             pairs = [
-                net.output_schema.mean_and_std(one) for net, one in zip(self, outputs, strict=True)
+                self.networks[k].output_schema.mean_and_std(one)
+                for k, one in zip(kept, outputs, strict=True)
             ]
             means, stds = (np.stack(part).astype(np.float64) for part in zip(*pairs, strict=True))
             mean = np.tensordot(weights, means, 1)
@@ -310,7 +301,7 @@ class Ensemble(Sequence[Network]):
         sample_weight: ArrayLike | None = None,
     ) -> dict[str, float]:
         """Return what `evaluate` does, for predictions (N, O) such as `out_of_fold`."""
-        return self._scores(self._samples(x, y, sample_weight), outputs, metrics)
+        return Scorer.of(self.networks[0], x, y, sample_weight).scores(outputs, metrics)
 
     def calibrate(
         self,
@@ -330,38 +321,11 @@ class Ensemble(Sequence[Network]):
                 f"only probabilities can be calibrated: the output activation is {kind!r}, "
                 "expected 'softmax' or 'sigmoid'."
             )
-        rows = self._samples(x, y, sample_weight)
+        rows = Scorer.of(self.networks[0], x, y, sample_weight).rows
         self.temperature = None
         z = self._logits(self.predict_columns(x).astype(np.float64))
         self.temperature = temperature_of(z, rows, kind)
         return self.temperature
-
-    def _samples(self, x: Any, y: Any, sample_weight: Any) -> Samples:
-        """Return the rows as the first member learns them."""
-        net = self.networks[0]
-        weight = datasets.weights_of(x, sample_weight)
-        x, y = datasets.unpacked(x, y, net.preprocessor)
-        values, targets = net.preprocessor.encode(x, y, net.dtype)
-        return Samples.check(net.plan, net.dtype, net.loss_or_own(None), values, targets, weight)
-
-    def _scores(
-        self, rows: Samples, outputs: Array, metrics: Sequence[str | Metric]
-    ) -> dict[str, float]:
-        net = self.networks[0]
-        loss, target, weight = net.loss_or_own(None), net.preprocessor.target, rows.rows.weight
-        asked = metric_table.get(metrics, loss, net.outputs)
-        known = rows.targets
-        learned = rows.rows.target if rows.rows.labels is None else rows.rows.labels
-        assert learned is not None
-        if target is not None and target.labels is None:
-            learned = known = target.decode(learned)
-        scores = {"loss": loss.value_and_gradient(outputs, learned, weight)[0]}
-        if loss.metric == "accuracy":
-            scores["accuracy"] = metric_table.accuracy(known, outputs, weight)
-        elif loss.metric == "r2":
-            means = outputs[:, : outputs.shape[1] // loss.outputs_per_target]
-            scores["r2"] = metric_table.r2(known, means, weight)
-        return scores | {name: metric(known, outputs, weight) for name, metric in asked}
 
     # --- saving ----------------------------------------------------------------------------------
 
@@ -371,7 +335,7 @@ class Ensemble(Sequence[Network]):
         ensemble_file.write(path, contents, self.weights, self.temperature)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], *, backend: BackendName | Auto = "auto") -> Self:
+    def load(cls, path: str | PathLike[str], *, backend: BackendName | Auto = "auto") -> Ensemble:
         """Load an ensemble that `save` wrote, on any backend.
 
         Raises
@@ -381,7 +345,7 @@ class Ensemble(Sequence[Network]):
         """
         networks, weights, temperature = ensemble_file.read(path)
         try:
-            ensemble = cls([net.to(backend) for net in networks])
+            ensemble = Ensemble([net.to(backend) for net in networks])
             checked_weights(weights, len(networks))
         except InputError as error:
             raise ModelFileError(f"{path}: {error}") from None

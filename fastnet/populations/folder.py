@@ -79,11 +79,15 @@ class PopulationFolder:
                     "arguments as before, or another folder."
                 )
 
-    def read(self, number: int) -> tuple[Network, dict[str, Any]] | None:
-        """Return a member, on NumPy, and its results; None if it is not done."""
+    def done(self) -> list[int]:
+        """Return the numbers of the members that are to be taken over."""
+        found = self.path.glob("member-*.json") if self._resume else ()
+        numbers = (file.stem.removeprefix("member-") for file in found)
+        return sorted(int(number) for number in numbers if number.isdecimal())
+
+    def read(self, number: int) -> tuple[Network, dict[str, Any]]:
+        """Return a member that is done, on NumPy, and its results."""
         model, results = self._files(number)
-        if not self._resume or not results.exists():
-            return None
         row = _read(results)
         if not isinstance(row, dict):
             raise CheckpointError(f"{results} is damaged: remove it to train the member again.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from os import PathLike
 from typing import Any
@@ -15,6 +15,7 @@ from fastnet.populations.folder import PopulationFolder
 from fastnet.populations.population import Population
 from fastnet.populations.results import DIVERGED, FOLD, MEMBER, Results
 from fastnet.populations.workers import run_all
+from fastnet.training.interrupt import TimeUp
 
 Row = dict[str, Any]
 Train = Callable[[int], tuple[Network, Row]]
@@ -56,27 +57,74 @@ def train_all(
         See `fastnet.fit_many`.
     """
     networks, rows = dict[int, Network](), dict[int, Row]()
-    writing = threading.Lock()
+
+    def done(number: int, network: Network, row: Row, taken_over: bool) -> None:
+        networks[number], rows[number] = network, {MEMBER: number, **row}
+        if verbose and not taken_over:
+            _tell(f"{len(rows)}/{count} networks", row)
+
+    train_each(
+        range(count),
+        train,
+        done,
+        workers=workers,
+        checkpoint=checkpoint,
+        resume=resume,
+        basis=basis,
+        place=place,
+    )
+    made = Results([rows[k] for k in range(count)], settings)
+    return Population(tuple(networks[k] for k in range(count)), made)
+
+
+def train_each(
+    numbers: Iterable[int],
+    train: Train,
+    done: Callable[[int, Network, Row, bool], None],
+    *,
+    workers: int = 1,
+    checkpoint: str | PathLike[str] | None = None,
+    resume: bool = False,
+    basis: Callable[[], Mapping[str, str]],
+    place: Callable[[Network], Network],
+) -> None:
+    """Train members as their numbers come, and hand each to ``done``.
+
+    Parameters
+    ----------
+    numbers : iterable of int
+        The next one is asked for when a worker is free, and the first one after ``done`` has all
+        members of the folder, of which none is trained again.
+    train : callable
+        If it raises `TimeUp`, the member is left out.
+    done : callable
+        ``done(number, network, row, taken_over)``; calls of it do not overlap.
+    workers, checkpoint, resume, basis, place
+        See `train_all`.
+    """
     folder = None if checkpoint is None else PopulationFolder(checkpoint, resume)
     if folder is None and resume:
         raise InputError("resume=True needs the folder: checkpoint='...'.")
+    found, telling = set[int](), threading.Lock()
 
     def one(number: int) -> None:
-        found = None if folder is None else folder.read(number)
-        network, row = train(number) if found is None else (place(found[0]), found[1])
-        if found is None and folder is not None:
+        try:
+            network, row = train(number)
+        except TimeUp:
+            return
+        if folder is not None:
             folder.write(number, network, row)
-        with writing:
-            networks[number], rows[number] = network, {MEMBER: number, **row}
-            if verbose and found is None:
-                _tell(f"{len(rows)}/{count} networks", row)
+        with telling:
+            done(number, network, row, False)
 
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(folder.opened(basis()))
-        run_all(range(count), one, workers)
-    made = Results([rows[k] for k in range(count)], settings)
-    return Population(tuple(networks[k] for k in range(count)), made)
+            for number in folder.done():
+                network, row = folder.read(number)
+                done(number, place(network), row, True)
+                found.add(number)
+        run_all((number for number in numbers if number not in found), one, workers)
 
 
 def train_member(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -15,20 +14,21 @@ _LOOK_SECONDS: Final = 0.05
 def run_all(numbers: Iterable[int], task: Callable[[int], None], workers: int) -> None:
     """Call ``task(number)`` for each number, on so many threads; return when all are done.
 
-    Each thread takes the next number when it is done with one. An exception, or Ctrl-C, ends what
+    Each thread takes the next number when it is done with one, and not before: what makes the
+    numbers may decide by what is done whether there is another. An exception, or Ctrl-C, ends what
     the others are training after their current spans, and is raised here.
     """
-    waiting, stop = deque(numbers), threading.Event()
+    waiting, taking, stop = iter(numbers), threading.Lock(), threading.Event()
     errors: list[BaseException] = []
 
     def work() -> None:
         with stopped_by(stop):
-            while waiting and not stop.is_set():
+            while not stop.is_set():
                 try:
-                    number = waiting.popleft()
-                except IndexError:  # another thread was faster
-                    return
-                try:
+                    with taking:
+                        number = next(waiting, None)
+                    if number is None:
+                        return
                     task(number)
                 except BaseException as error:
                     errors.append(error)
@@ -41,7 +41,7 @@ def run_all(numbers: Iterable[int], task: Callable[[int], None], workers: int) -
     started: list[threading.Thread] = []
     with Interrupt() as interrupt:
         try:
-            for _ in range(min(workers, len(waiting))):
+            for _ in range(workers):
                 thread = threading.Thread(target=work)
                 thread.start()
                 started.append(thread)

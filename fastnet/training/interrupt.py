@@ -4,27 +4,67 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn, Protocol, Self
 
 TERMINATED: Final = 143
 """Exit code after SIGTERM: 128 plus its number, as in shells."""
 
 
-_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
+class Stop(Protocol):
+    """What says whether training should end, such as a `threading.Event`."""
+
+    def is_set(self) -> bool:
+        """Return whether it should."""
+
+
+_stop: ContextVar[Stop | None] = ContextVar("stop", default=None)
 
 
 @contextmanager
-def stopped_by(event: threading.Event) -> Iterator[None]:
+def stopped_by(event: Stop) -> Iterator[None]:
     """Let an event interrupt what this thread trains within the context, as Ctrl-C does."""
     token = _stop.set(event)
     try:
         yield
     finally:
         _stop.reset(token)
+
+
+class TimeUp(Exception):  # noqa: N818 - it is no error: somebody set a limit
+    """Training was ended by `ended_when`."""
+
+
+class _Watch:
+    """Stops training where another does, or where a condition has become true."""
+
+    def __init__(self, outer: Stop | None, over: Callable[[], bool]) -> None:
+        self._outer, self._over, self.ended = outer, over, False
+
+    def is_set(self) -> bool:
+        if self._outer is not None and self._outer.is_set():
+            return True
+        self.ended = self.ended or self._over()
+        return self.ended
+
+
+@contextmanager
+def ended_when(over: Callable[[], bool]) -> Iterator[None]:
+    """Raise `TimeUp` if ``over()`` is true while this thread trains within the context.
+
+    It is asked after each span, about ten times a second. Ctrl-C stays what it is.
+    """
+    watch = _Watch(_stop.get(), over)
+    try:
+        with stopped_by(watch):
+            yield
+    except KeyboardInterrupt:
+        if watch.ended:
+            raise TimeUp from None
+        raise
 
 
 class Interrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -421,3 +422,25 @@ def test_workers_share_the_cores() -> None:
     calls = list[int]()
     workers.run_all(range(9), calls.append, 4)
     assert sorted(calls) == [*range(9)]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_numbers_are_asked_for_when_a_worker_is_free(threads: int) -> None:
+    asked, ended = list[int](), list[int]()
+
+    def numbers() -> Iterator[int]:
+        for number in range(12):
+            # At most one for each worker is not done yet, besides this one.
+            assert number - len(ended) <= threads
+            asked.append(number)
+            yield number
+
+    workers.run_all(numbers(), ended.append, threads)
+    assert sorted(ended) == asked == [*range(12)]
+
+    def failing() -> Iterator[int]:
+        yield 1
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        workers.run_all(failing(), ended.append, threads)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import fastnet as fn
+from fastnet.training.interrupt import TimeUp, ended_when, stopped_by
 from tests.checkout import ROOT
 from tests.on_backends import each_backend, on_host
 
@@ -259,3 +260,28 @@ def test_ctrl_c_is_answered_at_once(backend: str, tmp_path: Path) -> None:
     assert time.perf_counter() - pressed < 5
     assert "Traceback" not in error
     assert fn.load(path, backend=backend).predict(np.zeros((1, 20))).shape == (1,)
+
+
+@each_backend
+def test_training_ends_when_its_time_is_up(backend: str) -> None:
+    net, asked = network(backend), list[int]()
+
+    def over() -> bool:
+        asked.append(1)
+        return len(asked) > 2
+
+    with pytest.raises(TimeUp), ended_when(over):
+        net.fit(X, Y, epochs=10**6, batch_size=16)
+    assert net.history is not None
+    assert net.history.stop_reason == "interrupted"
+    with ended_when(lambda: False):
+        assert len(net.fit(X, Y, epochs=2).epochs) == 2
+
+
+def test_within_a_time_limit_an_interrupt_stays_one() -> None:
+    with pytest.raises(KeyboardInterrupt), ended_when(lambda: False):
+        network().fit(X, Y, epochs=10**6, callbacks=[Press("epoch", 2)])
+    outer = threading.Event()
+    outer.set()
+    with pytest.raises(KeyboardInterrupt), stopped_by(outer), ended_when(lambda: True):
+        network().fit(X, Y, epochs=10**6)

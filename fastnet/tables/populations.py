@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from os import PathLike
 from typing import Any, Final
 
 from fastnet.backends.threads import asked, cores
-from fastnet.data.frame import Frame, as_frame
-from fastnet.errors import DataError, InputError, suggest
+from fastnet.errors import InputError, suggest
 from fastnet.network import Network
 from fastnet.populations.folder import fingerprint
-from fastnet.populations.folds import labels_of, read_folds, read_rows
+from fastnet.populations.folds import read_folds, read_rows
 from fastnet.populations.population import Population
 from fastnet.populations.results import SEED, Results
 from fastnet.populations.runner import Row, train_all, train_member
 from fastnet.populations.settings import (
     OF_FIT,
     ROWS,
-    checked_weight,
     combinations,
-    own_callbacks,
     shown_settings,
 )
-from fastnet.preprocessing.target import TableTarget, by_row, split_target
-from fastnet.tables.prepare import TableSettings, prepare
+from fastnet.tables.prepare import prepare
+from fastnet.tables.rows import OF_TRAIN, TableRows
 from fastnet.tables.train import train
 from fastnet.utils.arguments import answers
 from fastnet.utils.param_validation import check_flag
 
-_OF_TRAIN: Final = tuple(one.name for one in fields(TableSettings) if one.name != "fit")
 _WITHOUT: Final = ("x", "y", "n_estimators", "checkpoint_every")
-_KNOWN: Final = tuple(dict.fromkeys((*_OF_TRAIN, *OF_FIT, ROWS)))
+_KNOWN: Final = tuple(dict.fromkeys((*OF_TRAIN, *OF_FIT, ROWS)))
 
 
 @answers("fit_many", also=[train, Network.fit], without=_WITHOUT)
@@ -83,72 +78,44 @@ def fit_many(
     >>> [row["hidden"] for row in tried.results.mean()]
     [8, 32]
     """
-    frame = as_frame(table, "the table")
-    if not len(frame):
-        raise DataError(f"{frame.source} has no rows.")
-    if target is None:
-        raise InputError("name the column to learn: target='price', or give its values.")
-    _, names, values = split_target(frame, target)
-    values = values if names else by_row(values)
-    if not names and len(values) != len(frame):
-        raise InputError(f"the table has {len(frame)} rows, and the target has {len(values)}.")
+    rows = TableRows.of(table, target, how.get("task", "auto"))
     combined = combinations(param_grid, settings, seeds, how.get("seed", 0))
     for name in (name for one in combined for name in one):
         if name not in _KNOWN:
             raise InputError(f"unknown setting {name!r}{suggest(name, _KNOWN)}")
-    # The task is that of all rows: a fold may have too few values to tell.
-    given = how.get("task", "auto")
-    known = TableTarget.learn(values, names, given, None, None, frame.source)
-    task = "regression" if known.labels is None else "classification"
     jobs: list[_Job] = [(at, None) for at in range(len(combined))]
     shown_as = shown_settings(combined)
     if cv is not None:
         if any(ROWS in one for one in combined):
             raise InputError("give cv, or rows in the settings, not both.")
-        labels = labels_of(values, classifies=task == "classification")
-        pairs = read_folds(cv, len(frame), how.get("seed", 0), labels)
+        pairs = read_folds(cv, len(rows), how.get("seed", 0), rows.labels)
         jobs = [(at, (k, *pair)) for at, _ in jobs for k, pair in enumerate(pairs)]
-
-    def options_of(one: Mapping[str, Any], rows: Any) -> TableSettings:
-        both = {**how, "task": given if given != "auto" else task, **one}
-        options = {name: both[name] for name in _OF_TRAIN if name in both}
-        fit = {name: both[name] for name in OF_FIT if name in both and name not in _OF_TRAIN}
-        weight = options.get("sample_weight")
-        if weight is not None and rows is not None:
-            options["sample_weight"] = checked_weight(weight, len(frame))[rows]
-        return TableSettings(**options, fit=own_callbacks(fit))
-
-    def taken(rows: Any) -> tuple[Frame, Any]:
-        if rows is None:
-            return frame, target
-        return frame.take(rows), target if names else values[rows]
 
     def train_one(number: int) -> tuple[Network, Row]:
         at, fold = jobs[number]
-        one = combined[at]
-        rows = fold[1] if fold is not None else one.get(ROWS)
-        rows = None if rows is None else read_rows(ROWS, rows, len(frame))
-        options = options_of(one, rows)
-        prepared = prepare(*taken(rows), options)
+        both = {**how, **combined[at]}
+        mine = fold[1] if fold is not None else combined[at].get(ROWS)
+        mine = None if mine is None else read_rows(ROWS, mine, len(rows))
+        options = rows.settings(both, mine)
+        prepared = prepare(*rows.take(mine), options)
         prepared.fit["threads"] = each
         shown = {SEED: options.seed, **shown_as[at]}
         if fold is None:
             return train_member(prepared.network, prepared.train, shown)
 
         def test() -> dict[str, float]:
-            x, y = taken(fold[2])
-            weight = options_of(one, fold[2]).sample_weight
-            metrics = prepared.fit.get("metrics", ())
+            x, y = rows.take(fold[2])
+            metrics, weight = prepared.fit.get("metrics", ()), rows.weight(both, fold[2])
             return prepared.network.evaluate(x, y, metrics=metrics, sample_weight=weight)
 
         return train_member(prepared.network, prepared.train, shown, fold=fold[0], test=test)
 
     threads = asked(threads, cores())
-    first = options_of(combined[0], None)
-    side_by_side = prepare(frame, target, first).network.backend_object.trains_side_by_side
+    first = prepare(*rows.take(None), rows.settings({**how, **combined[0]}, None))
+    side_by_side = first.network.backend_object.trains_side_by_side
     workers = min(cores() if threads is None else threads, len(jobs)) if side_by_side else 1
     each = 1 if workers > 1 else threads
-    parts = {"settings": [combined, jobs, how], "rows": [frame, names, values]}
+    parts = {"settings": [combined, jobs, how], "rows": [rows.frame, rows.names, rows.values]}
     return train_all(
         len(jobs),
         train_one,

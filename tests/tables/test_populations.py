@@ -93,3 +93,13 @@ def test_bad_input_is_answered_in_a_sentence() -> None:
         fn.tables.cross_validate(TABLE, few)
     with pytest.raises(fn.DataError, match="did you mean 'size'"):
         fn.tables.cross_validate(TABLE, "siz")
+
+
+def test_weights_in_a_column_are_those_of_training_and_test() -> None:
+    how: dict[str, Any] = {"cv": 3, "epochs": 2, "hidden": 4}
+    given = fn.tables.fit_many(TABLE, PRICE, sample_weight=WEIGHT, **how)
+    column = fn.tables.fit_many(TABLE | {"count": WEIGHT}, PRICE, weight="count", **how)
+    for one, other in zip(given.results, column.results, strict=True):
+        assert one | {"seconds": 0} == other | {"seconds": 0}
+    without = fn.tables.fit_many(TABLE, PRICE, **how).results
+    assert without["test_loss"].tolist() != given.results["test_loss"].tolist()

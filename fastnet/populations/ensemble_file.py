@@ -18,7 +18,7 @@ from fastnet.utils.param_validation import check_float, check_list
 
 _KIND: Final = safetensors_file.ENSEMBLE
 _VERSION: Final = 1
-_MOST: Final = 1000
+MOST: Final = 1000
 
 
 def write(
@@ -34,8 +34,8 @@ def write(
     ModelFileError
         There are too many of them, or the file cannot be written.
     """
-    if len(members) > _MOST:
-        raise ModelFileError(f"a file holds at most {_MOST:,} members, not {len(members):,}.")
+    if len(members) > MOST:
+        raise ModelFileError(f"a file holds at most {MOST:,} members, not {len(members):,}.")
     described = [model_file.describe(one) for one in members]
     tensors = {f"{k}.{n}": v for k, (_, found) in enumerate(described) for n, v in found.items()}
     description = {
@@ -69,8 +69,8 @@ def read(path: str | PathLike[str]) -> tuple[list[Network], list[float], float |
         parts.setdefault(number, {})[rest] = values
     try:
         members = check_list("members", description["members"])
-        if not 0 < len(members) <= _MOST or not all(isinstance(one, dict) for one in members):
-            raise ModelFileError(f"there must be from 1 to {_MOST:,} members.")
+        if not 0 < len(members) <= MOST or not all(isinstance(one, dict) for one in members):
+            raise ModelFileError(f"there must be from 1 to {MOST:,} members.")
         if parts.keys() != {str(k) for k in range(len(members))}:
             raise ModelFileError("the tensors are not those of the members.")
         weights = [

@@ -129,7 +129,7 @@ def _parts(value: Any) -> Iterator[bytes]:
         yield np.ascontiguousarray(value).reshape(-1).view(np.uint8).tobytes()
     elif isinstance(value, Texts):
         yield from _parts([value.codes, list(value.values)])
-    elif is_table(value) and not isinstance(value, Mapping | list | tuple):
+    elif not isinstance(value, Mapping | list | tuple) and is_table(value):
         yield from _parts(dict(as_frame(value).columns))
     elif isinstance(value, Mapping):
         yield f"{len(value)} entries".encode()

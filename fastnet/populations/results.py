@@ -30,7 +30,7 @@ _OF_LOSS: Final = (
     "standardize_targets",
 )
 """Settings that change what a loss means: its values are then no measure of each other."""
-_FACTS: Final = ("epochs", "best_epoch", "stop_reason", "seconds")
+_FACTS: Final = ("epochs", "best_epoch", "stop_reason", "seconds", "weight")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from fastnet.preprocessing.target import TableTarget
 from fastnet.tables.populations import cross_validate, fit_many
 from fastnet.tables.preset import PRESETS, Overrides, Preset
 from fastnet.tables.train import train
+from fastnet.tables.tune import tune
+from fastnet.tables.tuned import Tuned
 
 __all__ = [
     "PRESETS",
@@ -20,9 +22,11 @@ __all__ = [
     "TableColumn",
     "TablePreprocessor",
     "TableTarget",
+    "Tuned",
     "as_frame",
     "cross_validate",
     "fit_many",
     "read_frame",
     "train",
+    "tune",
 ]

@@ -25,7 +25,7 @@ MODULES = {
     "fastnet.sklearn": "FastNetClassifier FastNetRegressor FastNetSearchCV MLPClassifier "
     "MLPRegressor",
     "fastnet.tables": "PRESETS Frame Overrides Preset TableColumn TablePreprocessor TableTarget "
-    "as_frame cross_validate fit_many read_frame train",
+    "Tuned as_frame cross_validate fit_many read_frame train tune",
 }
 
 

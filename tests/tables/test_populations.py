@@ -77,6 +77,15 @@ def test_it_resumes(tmp_path: Path) -> None:
         fn.tables.fit_many(TABLE, PRICE + 1, **how, resume=True)
 
 
+def test_one_member_without_settings_has_a_folder_too(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"epochs": 2, "checkpoint": tmp_path / "p"}
+    tried = fn.tables.fit_many(TABLE, PRICE, **how)
+    resumed = fn.tables.fit_many(TABLE, PRICE, **how, resume=True)
+    assert np.array_equal(tried[0].parameters, resumed[0].parameters)
+    folds = fn.tables.cross_validate(TABLE, PRICE, cv=2, checkpoint=tmp_path / "cv", epochs=2)
+    assert len(folds) == 2
+
+
 def test_bad_input_is_answered_in_a_sentence() -> None:
     with pytest.raises(fn.InputError, match="did you mean 'learning_rate'"):
         fn.tables.fit_many(TABLE, PRICE, param_grid={"learning_rat": [1]})

@@ -1,0 +1,306 @@
+"""`tune`: the best ensemble for a table that a search finds within some minutes."""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any, Final
+
+import numpy as np
+
+from fastnet.backends.threads import asked, cores
+from fastnet.errors import FastNetWarning, InputError
+from fastnet.network import Network
+from fastnet.nn import metrics as metric_table
+from fastnet.nn.losses import CrossEntropy
+from fastnet.populations.folder import fingerprint
+from fastnet.populations.folds import Fold, read_folds
+from fastnet.populations.results import SEED, Results
+from fastnet.populations.runner import Row, train_each, train_member
+from fastnet.populations.scorer import Scorer
+from fastnet.preprocessing.validation import seed_of
+from fastnet.tables.board import SPENT, TRIAL, Board
+from fastnet.tables.pace import Pace
+from fastnet.tables.prepare import Prepared, prepare
+from fastnet.tables.preset import Preset
+from fastnet.tables.rows import TableRows
+from fastnet.tables.space import SPACE, described, preset_of
+from fastnet.tables.train import train
+from fastnet.tables.tuned import Search, Tuned
+from fastnet.training.interrupt import ended_when
+from fastnet.utils.arguments import answers
+from fastnet.utils.param_validation import check_flag, check_float, check_int
+
+_WITHOUT: Final = ("x", "y", "checkpoint_every")
+
+_REFUSED: Final = {
+    "preset": "the presets are the first trials, and the others are drawn; fastnet.tables.train "
+    "trains one preset",
+    "n_estimators": "the search chooses how many networks are in the ensemble; cv=10 makes more of "
+    "them for each trial",
+    "validation_data": "each fold of cv holds out rows; evaluate what is returned on yours",
+    "validation_split": "each fold of cv holds out rows: cv=5 a fifth of them",
+}
+"""Arguments of `train` that have no place in a search, and what to do instead."""
+
+
+@answers("tune", also=[train, Network.fit], without=_WITHOUT)
+def tune(
+    table: Any,
+    target: Any,
+    *,
+    minutes: float | None = 10.0,
+    trials: int | None = None,
+    cv: Any = 5,
+    score: str = "loss",
+    threads: int | None = None,
+    verbose: bool = False,
+    checkpoint: str | PathLike[str] | None = None,
+    resume: bool = False,
+    **how: Any,
+) -> Tuned:
+    """Search for the best networks for a table, and return an ensemble of them.
+
+    Trials are settings: first those of the presets ``tabular`` and ``tabular-piecewise``, then ones
+    that are drawn from RealMLP's search space (`fastnet.tables.space`). Each trains a network for
+    each fold on the other rows, from which it learns its encoding, too. The fold's own rows choose
+    the best epoch, and the network answers for them. With these answers greedy selection chooses
+    trials and their weights, and the networks of all their folds are the ensemble.
+
+    Since the same rows choose epochs and trials and are answered for, out-of-fold scores are
+    somewhat better than those of new rows: hold back a test of your own to know these.
+
+    Parameters
+    ----------
+    table, target
+        See `train`.
+    minutes : float, default 10
+        Time to search. A trial starts if it is expected to end in time, by the time of the networks
+        that are done; one that does not is stopped and left out. The first trial is trained in any
+        case. The ensemble is chosen after that time. None: no limit, with `trials`.
+    trials : int, optional
+        Most trials. If the time is enough for them, the same seed has the same result, to the bit,
+        with any number of threads.
+    cv : int, splitter or iterable of (training rows, test rows), default 5
+        See `fastnet.fit_many`.
+    score : str, default "loss"
+        What the search improves: the loss, of classes without label smoothing, or a metric such as
+        ``"accuracy"``, which on few rows is a matter of chance.
+    threads, checkpoint, resume
+        See `fastnet.fit_many`. A search that is resumed goes on with the time that is left, and may
+        be given more of it, or more trials.
+    verbose : bool, default False
+        Write a line on standard error for each trial that is done.
+    **how
+        Further arguments of `train` for all trials. What is given is not searched for, such as
+        ``activation``.
+
+    Returns
+    -------
+    Tuned
+        An `Ensemble` with ``results``, ``best_trial``, ``preset`` and ``out_of_fold``; as text it
+        says what was found.
+
+    Raises
+    ------
+    InputError, DataError, CheckpointError
+        An argument or the table is unsuitable, or the folder has another search.
+
+    Warns
+    -----
+    FastNetWarning
+        The first trial took longer than there was time.
+
+    Examples
+    --------
+    >>> import fastnet as fn
+    >>> table = {"size": [1.0, 2.0, None, 9.0] * 10, "kind": ["a", "b", "b", None] * 10}
+    >>> y = ["low", "low", "high", "high"] * 10
+    >>> best = fn.tables.tune(table, y, trials=3, cv=2, epochs=5, hidden=8)
+    >>> len(best.results), best.predict(table).shape
+    (3, (40, 2))
+    """
+    for name in _REFUSED.keys() & how.keys():
+        raise InputError(f"tune has no {name}: {_REFUSED[name]}.")
+    seconds = math.inf if minutes is None else 60.0 * check_float("minutes", minutes, above=0)
+    trials = None if trials is None else check_int("trials", trials)
+    if minutes is None and trials is None:
+        raise InputError("a search without an end: give minutes or trials.")
+    verbose, resume = check_flag("verbose", verbose), check_flag("resume", resume)
+    rows = TableRows.of(table, target, how.get("task", "auto"))
+    trainer = _Trainer(rows, _folds(cv, rows, how.get("seed", 0)), how)
+    # Prepared once with all rows, to refuse what is wrong before anything is trained.
+    first = trainer.prepare(0, None)
+    board = trainer.board(first, score)
+    count, threads = len(trainer.folds), asked(threads, cores())
+    most = math.inf if trials is None else trials * count
+    side_by_side = first.network.backend_object.trains_side_by_side
+    workers = int(min(cores() if threads is None else threads, most)) if side_by_side else 1
+    each = 1 if workers > 1 else threads
+    pace = Pace(seconds, trials, count, workers)
+
+    def train_one(number: int) -> tuple[Network, Row]:
+        began = pace.spent
+        with ended_when(lambda: pace.over(number)):
+            network, row = trainer.train(number, each)
+        return network, row | {"seconds": pace.spent - began, SPENT: pace.spent}
+
+    def done(number: int, network: Network, row: Row, taken_over: bool) -> None:
+        if number >= most:  # of a longer search
+            return
+        pace.done(number, row["seconds"], row[SPENT], taken_over=taken_over)
+        complete = board.add(number, network, row)
+        if complete is not None and verbose and not taken_over:
+            _tell(complete, pace.spent)
+
+    basis = {
+        "settings": ["tune", trainer.folds, how, SPACE],
+        "rows": [rows.frame, rows.names, rows.values],
+    }
+    train_each(
+        pace.numbers(),
+        train_one,
+        done,
+        workers=workers,
+        checkpoint=checkpoint,
+        resume=resume,
+        basis=lambda: {name: fingerprint(part) for name, part in basis.items()},
+        place=lambda network: network.to(how.get("backend", "auto")),
+    )
+    if pace.first_ended > seconds:
+        warnings.warn(
+            f"the first trial took {pace.first_ended:.0f} s, longer than the {seconds:.0f} s of "
+            "the search, and is the only one: give more minutes, or fewer epochs.",
+            FastNetWarning,
+            stacklevel=3,  # the caller of a decorated `tune`
+        )
+    return _found(board, trainer, pace.spent)
+
+
+def _folds(cv: Any, rows: TableRows, seed: int) -> list[Fold]:
+    """Return the folds; each has to train on all classes, since its network answers with others."""
+    if cv is None:
+        raise InputError("tune needs folds: give cv, such as cv=5.")
+    found, labels = read_folds(cv, len(rows), seed, rows.labels), rows.labels
+    for number, (train_rows, _) in enumerate(found):
+        if labels is not None and len(lacking := np.setdiff1d(labels, labels[train_rows])):
+            raise InputError(
+                f"fold {number} has no row of the class {lacking[0].item()!r} to train on: give "
+                "folds that have their share of each class, such as cv=5."
+            )
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Trainer:
+    """Trains the networks of all trials."""
+
+    rows: TableRows
+    folds: list[Fold]
+    how: Mapping[str, Any]
+
+    @property
+    def seed(self) -> int:
+        return seed_of(self.how.get("seed", 0))
+
+    def preset(self, trial: int) -> Preset:
+        """Return the settings of a trial, with as many epochs as suit the rows."""
+        preset = preset_of(self.seed, trial)
+        return replace(preset, epochs=preset.epochs_for(len(self.rows)))
+
+    def describe(self, trial: int) -> Row:
+        """Return seed and settings of a trial as the results show them."""
+        shown = described(self.preset(trial), self.rows.task, self.how)
+        return {SEED: (self.seed + trial) % 2**64, **shown}
+
+    def prepare(self, trial: int, fold: int | None) -> Prepared:
+        """Return a network of a trial, for a fold or for all rows."""
+        how = {**self.how, "preset": self.preset(trial), "seed": self.describe(trial)[SEED]}
+        if fold is None:
+            settings = self.rows.settings(how, None)
+            return prepare(*self.rows.take(None), settings, learns_from_all=True)
+        mine, held_out = self.folds[fold]
+        weight = self.rows.weight(how, held_out)
+        apart = self.rows.take(held_out)
+        how["validation_data"] = apart if weight is None else (*apart, weight)
+        return prepare(*self.rows.take(mine), self.rows.settings(how, mine))
+
+    def train(self, number: int, threads: int | None) -> tuple[Network, Row]:
+        trial, fold = divmod(number, len(self.folds))
+        prepared = replace(self.prepare(trial, fold), is_usual=False)  # its settings are drawn
+        prepared.fit["threads"] = threads
+        return train_member(prepared.network, prepared.train, self.describe(trial), fold=fold)
+
+    def board(self, first: Prepared, score: str) -> Board:
+        """Return the board for the rows that folds hold out; refuse what is no score for them."""
+        loss, metrics = first.fit["loss"], self.how.get("metrics", ())
+        if self.rows.task == "classification" and self.how.get("loss") is None:
+            loss = CrossEntropy()  # the same for all trials, whatever their label smoothing
+        if not isinstance(score, str):
+            raise InputError(f"score must be 'loss' or the name of a metric, got {score!r}.")
+        outputs = first.network.outputs
+        metric_table.get([] if score == "loss" else [score], loss, outputs)
+        metric_table.get(metrics, loss, outputs)
+        known = np.unique(np.concatenate([held_out for _, held_out in self.folds]))
+        weight = self.rows.weight(self.how, known)
+        return Board(
+            size=len(self.rows),
+            held_out=[held_out for _, held_out in self.folds],
+            scorer=Scorer.of(first.network, *self.rows.take(known), weight, loss=loss),
+            score=score,
+            metrics=metrics,
+            describe=self.describe,
+            predict=self._answer,
+        )
+
+    def _answer(self, network: Network, rows: Any) -> Any:
+        answers = network.predict_columns(self.rows.take(rows)[0])
+        network.forget_engines()
+        return answers
+
+
+def _found(board: Board, trainer: _Trainer, seconds: float) -> Tuned:
+    """Choose the ensemble, and return it with the results of the search."""
+    if not board.best:
+        raise InputError(
+            f"no trial has a finite {board.score!r}: networks of all {len(board.rows)} diverged. "
+            "Try clip_norm, as in optimizer=fn.Adam(0.01, clip_norm=1.0)."
+        )
+    chosen, weights, together = board.select()
+    share = {one.number: float(weight) for one, weight in zip(chosen, weights, strict=True)}
+    settings = (TRIAL, *trainer.describe(0))
+    rows = [{**board.rows[k], "weight": share.get(k, 0.0)} for k in sorted(board.rows)]
+    best = board.best[0].number
+    search = Search(
+        results=Results(rows, settings),
+        fold_results=Results([board.folds[k] for k in sorted(board.folds)], settings),
+        best_trial=next(row for row in rows if row[TRIAL] == best),
+        preset=trainer.preset(best),
+        score=board.score,
+        out_of_fold_scores=board.scores(together),
+        seconds=seconds,
+    )
+    count = len(trainer.folds)
+    ensemble = Tuned(
+        [network for one in chosen for network in one.networks],
+        weights=np.repeat(weights / count, count),
+        search=search,
+    )
+    ensemble.out_of_fold = together
+    return ensemble
+
+
+def _tell(row: Row, spent: float) -> None:
+    """Write a line about a trial that is done."""
+    if sys.stderr is None:
+        return
+    text = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in row.items()
+        if name != "seconds"
+    )
+    print(f"{spent:.0f} s: {text}", file=sys.stderr, flush=True)

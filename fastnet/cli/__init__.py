@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "train": "Train a network on a table and save it.",
     "cv": "Cross-validate the training on a table.",
     "sweep": "Train with every combination of some options, and compare.",
+    "tune": "Search for the best model of a table within some minutes.",
     "evaluate": "Evaluate a model on data with targets.",
     "predict": "Write a model's predictions for the rows of a table.",
     "info": "Show what is in a model file.",
@@ -35,6 +36,7 @@ _MODULES: Final = {
     "train": "fastnet.cli.commands.train.command",
     "cv": "fastnet.cli.commands.populations.cv",
     "sweep": "fastnet.cli.commands.populations.sweep",
+    "tune": "fastnet.cli.commands.populations.tune",
 }
 """Modules of the commands that have a folder."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -69,6 +70,21 @@ def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 def option(*names: str, section: str = OTHER, **kwargs: Any) -> Callable[[F], F]:
     """Return a decorator that adds an option to a command, in a section of its help text."""
     return click.option(*names, cls=Option, section=section, **kwargs)
+
+
+def by_name(adding: Iterable[Callable[[Any], Any]]) -> dict[str, Callable[[Any], Any]]:
+    """Return decorators that add options by the name of the first option that each adds."""
+
+    def name_of(add: Callable[[Any], Any]) -> str:
+        parameters: list[click.Parameter] = add(lambda: None).__click_params__
+        return str(parameters[0].name)
+
+    return {name_of(add): add for add in adding}
+
+
+def added(adding: Sequence[Callable[[F], F]], function: F) -> F:
+    """Return a command's function with the options of several decorators, in their order."""
+    return reduce(lambda made, add: add(made), reversed(adding), function)
 
 
 def examples(*lines: str) -> str:

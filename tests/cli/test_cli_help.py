@@ -28,6 +28,7 @@ FIXED_FLAGS = {
     "evaluate": "--target",
     "cv": "--target --folds --seeds --hidden --json --html",
     "sweep": "--target --grid --cv --seeds --out --json --html --checkpoint --resume",
+    "tune": "--target --minutes --trials --folds --by --out --json --html --checkpoint --resume",
     "bench": "--part --network --backend --rivals --json --html --record",
     "backends": "",
     "info": "",

@@ -15,14 +15,14 @@ from fastnet.cli.commands.populations import trials
 from fastnet.populations import make_folds
 from tests.cli.calling import NUMPY, predictions, refused, run, succeed
 
-RNG = np.random.default_rng(0)
 ROWS = 120
 
 
 @pytest.fixture
 def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    size, kind = RNG.normal(size=ROWS), RNG.choice(["flat", "house"], ROWS)
+    rng = np.random.default_rng(0)
+    size, kind = rng.normal(size=ROWS), rng.choice(["flat", "house"], ROWS)
     price = 3 * size + np.where(kind == "flat", 4.0, 0.0)
     sold = np.where(price > 2, "yes", "no")
     rows = zip(size, kind, price, sold, strict=True)
@@ -227,7 +227,7 @@ def test_what_an_ensemble_cannot_do_is_said(ensemble: fn.Ensemble) -> None:
 @pytest.mark.parametrize("target", ["sold", "price"])
 def test_training_makes_an_ensemble(homes: Path, target: str) -> None:
     drop = "price" if target == "sold" else "sold"
-    options = ("homes.csv", "--target", target, "--drop", drop, "--epochs", 60, "--hidden", 8)
+    options = ("homes.csv", "--target", target, "--drop", drop, "--epochs", 200, "--hidden", 8)
     text = succeed("train", *options, "--n-estimators", 4, "--validation", 0.25, *NUMPY)
     score = "accuracy" if target == "sold" else "r2"
     found = re.search(rf"out-of-fold {score} (\S+) \(120 rows\)", text)

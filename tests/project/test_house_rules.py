@@ -18,7 +18,6 @@ LINES = 400
 """A longer file probably holds more than one idea."""
 
 LONG_FILES = {
-    "fastnet/cli/commands/train/options.py": "a table: the options of a command",
     "fastnet/sklearn/estimator.py": "the base of the estimators, half of it their parameters",
     "fastnet/backends/numba_engine.py": "one class, with a method for each of the contract",
     "fastnet/nn/losses.py": "a table: eight losses, one after the other",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,11 +87,14 @@ _OPTIONS: Final = (
     ),
 )
 
+TRIAL_OPTIONS: Final = options.by_name(_OPTIONS)
+"""Decorators that add the options of trials, by their names."""
+
 
 def trial_options(function: F) -> F:
     """Add the options of training, and those of trials, to a command's function."""
     kept = [add for name, add in TRAIN_OPTIONS.items() if name not in _UNUSED]
-    return reduce(lambda decorated, add: add(decorated), reversed([*_OPTIONS, *kept]), function)
+    return options.added([*TRIAL_OPTIONS.values(), *kept], function)
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Trials:
                     f"--preset {one.preset} trains an ensemble, and each trial is one network: "
                     f"take --preset {' or '.join(PRESETS)}."
                 )
-        dataset = training_data.read(chosen[0])
+        dataset = training_data.read(chosen[0].data)
         parts = [None] if self.folds is None else [*enumerate(self._parts(chosen[0], dataset))]
         jobs = [(k, part) for k in range(len(every)) for part in parts]
         threads = asked(self.values["threads"], cores())
@@ -288,9 +290,15 @@ def _cell(value: object) -> str:
 
 
 def write_page(
-    path: Path, command: str, name: str, results: Results, means: Results, best: Mapping[str, Any]
+    path: Path,
+    command: str,
+    name: str,
+    results: Results,
+    means: Results,
+    best: Mapping[str, Any],
+    about: Sequence[tuple[str, object]] = (),
 ) -> None:
-    """Write one HTML page with the means and all trials."""
+    """Write one HTML page with the means and all trials; `about` has further facts."""
     from fastnet.report.html import document, facts, section, table
 
     def rows(of: Results) -> list[list[str]]:
@@ -298,7 +306,7 @@ def write_page(
 
     shown = [(column, _cell(best.get(column))) for column in means.columns]
     parts = [
-        section(f"fastnet: {name}", command, facts([("trials", len(results))])),
+        section(f"fastnet: {name}", command, facts([("trials", len(results)), *about])),
         section("Best", "The settings with the best mean.", facts(shown)),
         section("Means", "Over folds and seeds.", table(means.columns, rows(means))),
         section("All trials", "", table(results.columns, rows(results))),

@@ -124,12 +124,11 @@ def load(settings: Settings) -> TrainingData:
         how: dict[str, Any] = {"validation_rows": apart_rows, "holds_out": False}
         decisions = decide(settings, rows, table=False, counted=number, **how)
         return TrainingData(called, chunks, None, learned, decisions, validation=apart)
-    return prepare(settings, read(settings))
+    return prepare(settings, read(wanted))
 
 
-def read(settings: Settings) -> Dataset:
+def read(wanted: DataSettings) -> Dataset:
     """Return the data set that the options name, as it stands; it has a target."""
-    wanted = settings.data
     file, name = file_of(wanted.source)
     dataset = data.load(
         file,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import reduce
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from fastnet.backends.base import PRECISIONS
 from fastnet.cli.commands.train.build import SCHEDULES
-from fastnet.cli.options import ClassWeights, F, Name, Sizes, backend_option, option
+from fastnet.cli.options import ClassWeights, F, Name, Sizes, added, backend_option, by_name, option
 from fastnet.cli.sources import FOLDER, format_options
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.losses import LOSSES
@@ -392,16 +390,10 @@ _OPTIONS: Final = (
 )
 
 
-def _name_of(add: Callable[[Any], Any]) -> str:
-    """Return the name of the option that a decorator adds."""
-    parameters: list[click.Parameter] = add(lambda: None).__click_params__
-    return str(parameters[0].name)
-
-
-TRAIN_OPTIONS: Final = {_name_of(add): add for add in _OPTIONS}
+TRAIN_OPTIONS: Final = by_name(_OPTIONS)
 """Decorators that add an option, by its name; several options of one kind go by the first."""
 
 
 def train_options(function: F) -> F:
     """Add all options to a command's function."""
-    return reduce(lambda decorated, add: add(decorated), reversed(_OPTIONS), function)
+    return added(_OPTIONS, function)

@@ -34,7 +34,7 @@ def refuse_for_ensembles(settings: Settings) -> None:
 
 def together(settings: Settings, count: int) -> None:
     """Train and save an ensemble; write its scores on rows that its members were not trained on."""
-    dataset = training_data.read(settings)
+    dataset = training_data.read(settings.data)
     every = [(one, training_data.prepare(one, dataset)) for one in settings.members]
     made = [build(one, data) for one, data in every]
     recipes = [

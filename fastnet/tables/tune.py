@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, Final
 
@@ -15,21 +13,17 @@ import numpy as np
 from fastnet.backends.threads import asked, cores
 from fastnet.errors import FastNetWarning, InputError
 from fastnet.network import Network
-from fastnet.nn import metrics as metric_table
-from fastnet.nn.losses import CrossEntropy
 from fastnet.populations.folder import fingerprint
-from fastnet.populations.folds import Fold, read_folds
-from fastnet.populations.results import SEED, Results
-from fastnet.populations.runner import Row, train_each, train_member
-from fastnet.populations.scorer import Scorer
-from fastnet.preprocessing.validation import seed_of
+from fastnet.populations.folds import read_folds
+from fastnet.populations.results import Results
+from fastnet.populations.runner import Row, train_each
 from fastnet.tables.board import SPENT, TRIAL, Board
 from fastnet.tables.pace import Pace
-from fastnet.tables.prepare import Prepared, prepare
-from fastnet.tables.preset import Preset
+from fastnet.tables.preset import PRESETS
 from fastnet.tables.rows import TableRows
-from fastnet.tables.space import SPACE, described, preset_of
+from fastnet.tables.space import SPACE
 from fastnet.tables.train import train
+from fastnet.tables.trainer import Trainer
 from fastnet.tables.tuned import Search, Tuned
 from fastnet.training.interrupt import ended_when
 from fastnet.utils.arguments import answers
@@ -88,8 +82,8 @@ def tune(
     cv : int, splitter or iterable of (training rows, test rows), default 5
         See `fastnet.fit_many`.
     score : str, default "loss"
-        What the search improves: the loss, of classes without label smoothing, or a metric such as
-        ``"accuracy"``, which on few rows is a matter of chance.
+        What the search improves: the loss, of classes without label smoothing and class weights, or
+        a metric such as ``"accuracy"``, which on few rows is a matter of chance.
     threads, checkpoint, resume
         See `fastnet.fit_many`. A search that is resumed goes on with the time that is left, and may
         be given more of it, or more trials.
@@ -131,12 +125,15 @@ def tune(
     if minutes is None and trials is None:
         raise InputError("a search without an end: give minutes or trials.")
     verbose, resume = check_flag("verbose", verbose), check_flag("resume", resume)
+    if cv is None:
+        raise InputError("tune needs folds: give cv, such as cv=5.")
     rows = TableRows.of(table, target, how.get("task", "auto"))
-    trainer = _Trainer(rows, _folds(cv, rows, how.get("seed", 0)), how)
+    folds = read_folds(cv, len(rows), how.get("seed", 0), rows.labels)
+    trainer, count = Trainer(rows, folds, how), len(folds)
     # Prepared once with all rows, to refuse what is wrong before anything is trained.
     first = trainer.prepare(0, None)
     board = trainer.board(first, score)
-    count, threads = len(trainer.folds), asked(threads, cores())
+    threads = asked(threads, cores())
     most = math.inf if trials is None else trials * count
     side_by_side = first.network.backend_object.trains_side_by_side
     workers = int(min(cores() if threads is None else threads, most)) if side_by_side else 1
@@ -158,7 +155,7 @@ def tune(
             _tell(complete, pace.spent)
 
     basis = {
-        "settings": ["tune", trainer.folds, how, SPACE],
+        "settings": ["tune", folds, how, SPACE, PRESETS],
         "rows": [rows.frame, rows.names, rows.values],
     }
     train_each(
@@ -181,89 +178,7 @@ def tune(
     return _found(board, trainer, pace.spent)
 
 
-def _folds(cv: Any, rows: TableRows, seed: int) -> list[Fold]:
-    """Return the folds; each has to train on all classes, since its network answers with others."""
-    if cv is None:
-        raise InputError("tune needs folds: give cv, such as cv=5.")
-    found, labels = read_folds(cv, len(rows), seed, rows.labels), rows.labels
-    for number, (train_rows, _) in enumerate(found):
-        if labels is not None and len(lacking := np.setdiff1d(labels, labels[train_rows])):
-            raise InputError(
-                f"fold {number} has no row of the class {lacking[0].item()!r} to train on: give "
-                "folds that have their share of each class, such as cv=5."
-            )
-    return found
-
-
-@dataclass(frozen=True, eq=False)
-class _Trainer:
-    """Trains the networks of all trials."""
-
-    rows: TableRows
-    folds: list[Fold]
-    how: Mapping[str, Any]
-
-    @property
-    def seed(self) -> int:
-        return seed_of(self.how.get("seed", 0))
-
-    def preset(self, trial: int) -> Preset:
-        """Return the settings of a trial, with as many epochs as suit the rows."""
-        preset = preset_of(self.seed, trial)
-        return replace(preset, epochs=preset.epochs_for(len(self.rows)))
-
-    def describe(self, trial: int) -> Row:
-        """Return seed and settings of a trial as the results show them."""
-        shown = described(self.preset(trial), self.rows.task, self.how)
-        return {SEED: (self.seed + trial) % 2**64, **shown}
-
-    def prepare(self, trial: int, fold: int | None) -> Prepared:
-        """Return a network of a trial, for a fold or for all rows."""
-        how = {**self.how, "preset": self.preset(trial), "seed": self.describe(trial)[SEED]}
-        if fold is None:
-            settings = self.rows.settings(how, None)
-            return prepare(*self.rows.take(None), settings, learns_from_all=True)
-        mine, held_out = self.folds[fold]
-        weight = self.rows.weight(how, held_out)
-        apart = self.rows.take(held_out)
-        how["validation_data"] = apart if weight is None else (*apart, weight)
-        return prepare(*self.rows.take(mine), self.rows.settings(how, mine))
-
-    def train(self, number: int, threads: int | None) -> tuple[Network, Row]:
-        trial, fold = divmod(number, len(self.folds))
-        prepared = replace(self.prepare(trial, fold), is_usual=False)  # its settings are drawn
-        prepared.fit["threads"] = threads
-        return train_member(prepared.network, prepared.train, self.describe(trial), fold=fold)
-
-    def board(self, first: Prepared, score: str) -> Board:
-        """Return the board for the rows that folds hold out; refuse what is no score for them."""
-        loss, metrics = first.fit["loss"], self.how.get("metrics", ())
-        if self.rows.task == "classification" and self.how.get("loss") is None:
-            loss = CrossEntropy()  # the same for all trials, whatever their label smoothing
-        if not isinstance(score, str):
-            raise InputError(f"score must be 'loss' or the name of a metric, got {score!r}.")
-        outputs = first.network.outputs
-        metric_table.get([] if score == "loss" else [score], loss, outputs)
-        metric_table.get(metrics, loss, outputs)
-        known = np.unique(np.concatenate([held_out for _, held_out in self.folds]))
-        weight = self.rows.weight(self.how, known)
-        return Board(
-            size=len(self.rows),
-            held_out=[held_out for _, held_out in self.folds],
-            scorer=Scorer.of(first.network, *self.rows.take(known), weight, loss=loss),
-            score=score,
-            metrics=metrics,
-            describe=self.describe,
-            predict=self._answer,
-        )
-
-    def _answer(self, network: Network, rows: Any) -> Any:
-        answers = network.predict_columns(self.rows.take(rows)[0])
-        network.forget_engines()
-        return answers
-
-
-def _found(board: Board, trainer: _Trainer, seconds: float) -> Tuned:
+def _found(board: Board, trainer: Trainer, seconds: float) -> Tuned:
     """Choose the ensemble, and return it with the results of the search."""
     if not board.best:
         raise InputError(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastnet as fn
-from fastnet.tables.tune import _Trainer
+from fastnet.tables.trainer import Trainer
 from tests.cli.calling import NUMPY, predictions, refused, run, succeed
 
 ROWS = 80
@@ -87,7 +87,7 @@ def test_a_search_goes_on_with_resume(homes: Path, monkeypatch: pytest.MonkeyPat
     options = ("--target", "price", "--drop", "id", "--checkpoint", "run")
     first = found(*options)
     assert "give resume=True (or --resume)" in refused("tune", "homes.csv", *options, *QUICK)
-    monkeypatch.setattr(_Trainer, "train", None)  # nothing is trained again
+    monkeypatch.setattr(Trainer, "train", None)  # nothing is trained again
     again = found(*options, "--resume")
     for name in ("trials", "folds", "best", "ensemble"):
         assert again[name] == first[name]
@@ -121,7 +121,7 @@ def test_a_search_goes_on_with_resume(homes: Path, monkeypatch: pytest.MonkeyPat
 def test_wrong_use_is_answered_before_anything_is_trained(
     homes: Path, args: Any, code: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_Trainer, "train", None)
+    monkeypatch.setattr(Trainer, "train", None)
     result = run("tune", "homes.csv", *args, "--drop", "id", *NUMPY)
     assert result.exit_code == code, result.output
     assert message in " ".join(result.stderr.split())

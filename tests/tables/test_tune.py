@@ -17,7 +17,7 @@ from fastnet.nn.losses import MAE, CrossEntropy
 from fastnet.populations import make_folds
 from fastnet.populations.scorer import Scorer
 from fastnet.tables import pace
-from fastnet.tables.tune import _Trainer
+from fastnet.tables.trainer import Trainer
 from tests.checkout import ROOT
 from tests.closeness import assert_close
 
@@ -177,7 +177,7 @@ class Killed(BaseException):
 def test_a_search_that_was_ended_goes_on(
     whole: fn.tables.Tuned, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train, trained = _Trainer.train, list[int]()
+    train, trained = Trainer.train, list[int]()
 
     def killed(self: Any, number: int, threads: int | None) -> Any:
         if len(trained) == after:
@@ -185,7 +185,7 @@ def test_a_search_that_was_ended_goes_on(
         trained.append(number)
         return train(self, number, threads)
 
-    monkeypatch.setattr(_Trainer, "train", killed)
+    monkeypatch.setattr(Trainer, "train", killed)
     with pytest.raises(Killed):
         tune(checkpoint=tmp_path, threads=1)
     assert len([*tmp_path.glob("member-*.json")]) == after
@@ -194,7 +194,7 @@ def test_a_search_that_was_ended_goes_on(
         trained.append(number)
         return train(self, number, threads)
 
-    monkeypatch.setattr(_Trainer, "train", counted)
+    monkeypatch.setattr(Trainer, "train", counted)
     require_same(whole, tune(checkpoint=tmp_path, resume=True))
     assert sorted(trained) == [*range(12)]  # none is lost, and none is doubled
     require_same(whole, tune(checkpoint=tmp_path, resume=True))
@@ -346,7 +346,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 def test_bad_input_is_refused_before_anything_is_trained(
     how: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_Trainer, "train", None)
+    monkeypatch.setattr(Trainer, "train", None)
     with pytest.raises((fn.InputError, fn.DataError), match=message):
         tune(**how)
 

@@ -99,17 +99,34 @@ class Model:
         precision: PrecisionName = "float32",
         device: int | None = None,
     ) -> None:
-        self.plan = plan
-        self.dtype = validation.dtype_of(dtype)
-        memory.require(initial_bytes(plan, self.dtype.itemsize), "the network")
-        self.seed = validation.seed_of(seed)
+        dtype = validation.dtype_of(dtype)
+        memory.require(initial_bytes(plan, dtype.itemsize), "the network")
+        chosen = backends.choose(backend, plan, precision=precision, device=device)
+        self._start(plan, dtype, validation.seed_of(seed), chosen, precision)
+
+    def _start(
+        self,
+        plan: Plan,
+        dtype: np.dtype[Any],
+        seed: int,
+        backend: Backend,
+        precision: PrecisionName,
+    ) -> None:
+        """Set the attributes of a network that was not trained yet."""
+        self.plan, self.dtype, self.seed = plan, dtype, seed
         self.preprocessor = Passthrough(plan.inputs)
         self._loss: Loss | None = None
         self.label_names: tuple[str, ...] | None = None
         self.temperature: float | None = None
-        chosen = backends.choose(backend, plan, precision=precision, device=device)
-        self._set_backend(chosen, precision)
+        self._set_backend(backend, precision)
         self.initialize()
+
+    def renewed(self, plan: Plan, seed: int) -> Self:
+        """Return a new network of that plan: of this one's dtype and classes, where it is."""
+        other = object.__new__(type(self))
+        other._start(plan, self.dtype, seed, self.backend_object, self.precision)
+        other.label_names = self.label_names
+        return other
 
     def _set_backend(self, backend: Backend, precision: PrecisionName) -> None:
         backends.check_precision(backend, precision, self.dtype)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet.backends.epochs import TrainConfig
-from fastnet.backends.threads import asked
 from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs, is_table
@@ -28,6 +27,7 @@ from fastnet.nn.function_loss import AnyLoss
 from fastnet.nn.gradients import Gradients
 from fastnet.nn.layers import Layer
 from fastnet.nn.losses import Loss
+from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.plan import make_plan
 from fastnet.preprocessing import datasets
@@ -44,7 +44,7 @@ from fastnet.training import chunk_pass, fit, lbfgs, loop, out_of_core
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import writer
 from fastnet.training.evaluation import EvaluationSet
-from fastnet.training.fit import FitOptions
+from fastnet.training.fit import PreparedFit
 from fastnet.training.history import History
 from fastnet.training.online import OnlineStep
 from fastnet.training.state import TrainingJob
@@ -59,7 +59,7 @@ from fastnet.utils.names import (
     PrecisionName,
     StreamOptimizerName,
 )
-from fastnet.utils.param_validation import check_flag, check_float, check_int
+from fastnet.utils.param_validation import check_flag
 
 Pair = tuple[Inputs, ArrayLike] | tuple[Inputs, ArrayLike, ArrayLike] | Dataset
 
@@ -142,6 +142,9 @@ class Network(Model):
         where: dict[str, Any] = {"backend": backend, "precision": precision, "device": device}
         super().__init__(plan, dtype=dtype, seed=seed, **where)
         self.loss = loss
+
+    def _start(self, *what: Any) -> None:
+        super()._start(*what)
         self.history: History | None = None
 
     # --- training --------------------------------------------------------------------------------
@@ -264,57 +267,54 @@ class Network(Model):
         SystemExit
             SIGTERM came while `checkpoint` was given.
         """
-        chosen, chosen_loss = optimizers.get(optimizer), self.loss_or_own(loss)
-        checkpointer = writer.asked(checkpoint, checkpoint_every, resume)
-        if isinstance(chosen, LBFGS):
-            lbfgs.check(self.plan, checkpointer)
-        options = FitOptions(
-            model=self,
-            loss=chosen_loss,
-            optimizer=chosen,
-            epochs=check_int("epochs", epochs),
-            # A batch may be larger than all data, by however much.
-            batch_size=batch_size
-            if batch_size is None
-            else check_int("batch_size", batch_size, most=None),
-            shuffle=check_flag("shuffle", shuffle),
-            metrics=metric_table.get(metrics, chosen_loss, self.plan.outputs),
-            callbacks=fit.make_callbacks(callbacks, early_stopping, verbose),
+        options = fit.read_options(
+            self,
+            loss=loss,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_split=validation_split,
+            early_stopping=early_stopping,
+            metrics=metrics,
+            callbacks=callbacks,
             class_weight=class_weight,
-            standardize=fit.check_standardize(standardize),
-            standardize_targets=check_flag("standardize_targets", standardize_targets),
-            threads=asked(threads, self.engine().most_threads),
-            checkpointer=checkpointer,
+            standardize=standardize,
+            standardize_targets=standardize_targets,
+            shuffle=shuffle,
+            threads=threads,
+            verbose=verbose,
+            checkpointer=writer.asked(checkpoint, checkpoint_every, resume),
         )
-        fraction = check_float("validation_split", validation_split, least=0, below=1)
-        if fraction and validation_data is not None:
-            raise InputError("give validation_data or validation_split, not both.")
         # Check and convert the rows; the network does not change yet.
         before = self.preprocessor
         if isinstance(x, Chunks):
-            if y is not None or sample_weight is not None or fraction:
+            if y is not None or sample_weight is not None or options.validation_split:
                 instead = "give validation_data where validation_split was."
                 raise InputError(f"{out_of_core.OWN_TARGETS}, and {instead}")
             prepared = out_of_core.prepare(options, x, validation_data)
         else:
-            prepared = fit.prepare(options, x, y, sample_weight, validation_data, fraction)
+            prepared = fit.prepare(options, x, y, sample_weight, validation_data)
         # Train; from here on the network changes.
         with self.alone, prepared.opened() as job:
             if self.preprocessor is not before:
                 raise InputError("another thread has trained this network meanwhile: fit it again.")
-            self.preprocessor = prepared.preprocessor
-            target = self.preprocessor.target
-            if target is not None and target.labels is not None:
-                self.label_names = target.labels
-            elif isinstance(x, Dataset) and self.output_schema.can_be_named(x.label_names):
+            state = self.begin_fit(prepared)
+            if isinstance(x, Dataset) and self.output_schema.can_be_named(x.label_names):
                 self.label_names = x.label_names
-            self.loss, self.temperature, self.history = chosen_loss, None, job.history
-            self.history.task = None if target is None else target.task
-            self.target_axes = prepared.target_axes
-            state = self.state_for(chosen)
-            if isinstance(chosen, LBFGS):
-                return lbfgs.train_lbfgs(job, chosen, state)
+            if isinstance(state.optimizer, LBFGS):
+                return lbfgs.train_lbfgs(job, state.optimizer, state)
             return loop.train(job, prepared.config, state)
+
+    def begin_fit(self, prepared: PreparedFit) -> OptimizerState:
+        """Take over what a call of `fit` has learned about its rows, as its training begins."""
+        self.preprocessor = prepared.preprocessor
+        target = self.preprocessor.target
+        if target is not None and target.labels is not None:
+            self.label_names = target.labels
+        self.loss, self.temperature, self.history = prepared.job.loss, None, prepared.job.history
+        self.history.task = None if target is None else target.task
+        self.target_axes = prepared.target_axes
+        return self.state_for(prepared.options.optimizer)
 
     @answers("partial_fit")
     def partial_fit(

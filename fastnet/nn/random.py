@@ -18,13 +18,15 @@ from fastnet.kernels import abi
 U32 = NDArray[np.uint32]
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+_ROUND_KEYS = np.arange(abi.PHILOX_ROUNDS, dtype=np.uint64)[:, None, None] * np.array(
+    [[abi.PHILOX_W0], [abi.PHILOX_W1]], np.uint64
+)
+_FACTORS = np.array([[abi.PHILOX_M0], [abi.PHILOX_M1]], np.uint64)
 _PIECE: Final = 2**15
 
 
-def philox(
-    block: U32, step: int, stream: int, purpose: int, seed: int
-) -> tuple[U32, U32, U32, U32]:
-    """Return four random words for each counter ``(block, step, stream, purpose)``.
+def philox(block: U32, step: int, stream: int, purpose: int, seed: int) -> U32:
+    """Return the four random words (n, 4) of each counter ``(block, step, stream, purpose)``.
 
     Philox4x32-10 (Salmon et al., SC 2011), keyed by the 64-bit `seed`.
 
@@ -34,30 +36,19 @@ def philox(
         First counter word; the other words are the same for all n.
     step, stream, purpose, seed : int
         Reduced modulo 2**32 (`seed`: modulo 2**64).
-
-    Returns
-    -------
-    tuple of four (n,) uint32
     """
-    c0 = block.astype(np.uint64)
-    c1 = np.full_like(c0, step & 0xFFFFFFFF)
-    c2 = np.full_like(c0, stream & 0xFFFFFFFF)
-    c3 = np.full_like(c0, purpose & 0xFFFFFFFF)
-    k0, k1 = seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
-    for _ in range(abi.PHILOX_ROUNDS):
-        p0 = c0 * np.uint64(abi.PHILOX_M0)
-        p1 = c2 * np.uint64(abi.PHILOX_M1)
-        c0 = (p1 >> _HALF) ^ c1 ^ np.uint64(k0)
-        c2 = (p0 >> _HALF) ^ c3 ^ np.uint64(k1)
-        c1, c3 = p1 & _LOW, p0 & _LOW
-        k0 = (k0 + abi.PHILOX_W0) & 0xFFFFFFFF
-        k1 = (k1 + abi.PHILOX_W1) & 0xFFFFFFFF
-    return (
-        c0.astype(np.uint32),
-        c1.astype(np.uint32),
-        c2.astype(np.uint32),
-        c3.astype(np.uint32),
-    )
+    # Words 0 and 2 are multiplied, and 1 and 3 are not: arrays (2, n) of both take fewer calls.
+    even, odd = np.empty((2, 2, len(block)), np.uint64)
+    even[0], even[1] = block, stream & 0xFFFFFFFF
+    odd[0], odd[1] = step & 0xFFFFFFFF, purpose & 0xFFFFFFFF
+    key = np.array([[seed & 0xFFFFFFFF], [(seed >> 32) & 0xFFFFFFFF]], np.uint64)
+    for of_round in (_ROUND_KEYS + key) & _LOW:
+        products = (even * _FACTORS)[::-1]
+        even = (products >> _HALF) ^ odd ^ of_round
+        odd = products & _LOW
+    out = np.empty((len(block), 4), np.uint32)
+    out[:, 0::2], out[:, 1::2] = even.T, odd.T
+    return out
 
 
 def words(
@@ -65,7 +56,7 @@ def words(
 ) -> U32:
     """Return `count` words of a stream, starting at a block; word i is lane ``i % 4``."""
     blocks = np.arange(first_block, first_block + -(-count // 4)).astype(np.uint32)
-    return np.stack(philox(blocks, step, stream, purpose, seed), axis=1).reshape(-1)[:count]
+    return philox(blocks, step, stream, purpose, seed).reshape(-1)[:count]
 
 
 def uniform(count: int, *, stream: int, purpose: int, seed: int) -> NDArray[np.float64]:

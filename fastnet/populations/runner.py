@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from typing import Any
@@ -18,8 +18,14 @@ from fastnet.populations.workers import run_all
 from fastnet.training.interrupt import TimeUp
 
 Row = dict[str, Any]
-Train = Callable[[int], tuple[Network, Row]]
-"""``train(number)`` returns a trained member and its row of the results."""
+Trained = tuple[Network, Row]
+Train = Callable[[Sequence[int]], Iterable[Trained]]
+"""``train(numbers)`` returns each of these members after training, and its row of the results."""
+
+
+def one_by_one(train: Callable[[int], Trained]) -> Train:
+    """Return what trains members one after the other."""
+    return lambda numbers: map(train, numbers)
 
 
 def train_all(
@@ -27,6 +33,7 @@ def train_all(
     train: Train,
     settings: tuple[str, ...],
     *,
+    groups: Iterable[Sequence[int]] | None = None,
     workers: int = 1,
     verbose: bool = False,
     checkpoint: str | PathLike[str] | None = None,
@@ -40,8 +47,10 @@ def train_all(
     ----------
     settings : tuple of str
         The columns of the results that are settings.
+    groups : iterable of sequences of int, optional
+        Members that are trained together. Default: each alone.
     workers : int, default 1
-        How many members are trained at once.
+        How many groups are trained at once.
     verbose : bool, default False
         Write a line on standard error for each member that is done.
     checkpoint, resume
@@ -64,7 +73,7 @@ def train_all(
             _tell(f"{len(rows)}/{count} networks", row)
 
     train_each(
-        range(count),
+        ((number,) for number in range(count)) if groups is None else groups,
         train,
         done,
         workers=workers,
@@ -78,7 +87,7 @@ def train_all(
 
 
 def train_each(
-    numbers: Iterable[int],
+    groups: Iterable[Sequence[int]],
     train: Train,
     done: Callable[[int, Network, Row, bool], None],
     *,
@@ -92,11 +101,11 @@ def train_each(
 
     Parameters
     ----------
-    numbers : iterable of int
-        The next one is asked for when a worker is free, and the first one after ``done`` has all
-        members of the folder, of which none is trained again.
+    groups : iterable of sequences of int
+        Members that are trained together. The next group is asked for when a worker is free, and
+        the first one after ``done`` has all members of the folder, of which none is trained again.
     train : callable
-        If it raises `TimeUp`, the member is left out.
+        If it raises `TimeUp`, what is left of the group is left out.
     done : callable
         ``done(number, network, row, taken_over)``; calls of it do not overlap.
     workers, checkpoint, resume, basis, place
@@ -107,15 +116,16 @@ def train_each(
         raise InputError("resume=True needs the folder: checkpoint='...'.")
     found, telling = set[int](), threading.Lock()
 
-    def one(number: int) -> None:
+    def together(numbers: Sequence[int]) -> None:
+        left = [number for number in numbers if number not in found]
         try:
-            network, row = train(number)
+            for number, (network, row) in zip(left, train(left) if left else (), strict=True):
+                if folder is not None:
+                    folder.write(number, network, row)
+                with telling:
+                    done(number, network, row, False)
         except TimeUp:
             return
-        if folder is not None:
-            folder.write(number, network, row)
-        with telling:
-            done(number, network, row, False)
 
     with ExitStack() as stack:
         if folder is not None:
@@ -124,7 +134,7 @@ def train_each(
                 network, row = folder.read(number)
                 done(number, place(network), row, True)
                 found.add(number)
-        run_all((number for number in numbers if number not in found), one, workers)
+        run_all(groups, together, workers)
 
 
 def train_member(

@@ -180,7 +180,8 @@ def member(
                 f"{suggest(name, dict.fromkeys(known))}"
             )
     fit["optimizer"] = _changed_optimizer(optimizer, _some(settings, of_optimizer))
-    fit["loss"] = replace(loss, **_some(settings, of_loss))
+    constants = _some(settings, of_loss)
+    fit["loss"] = replace(loss, **constants) if constants else loss
     layers = _changed_layers(template.layers, **_some(settings, OF_LAYERS))
     plan = template.plan if layers == template.layers else make_plan(template.inputs, layers)
     rows = None if settings.get(ROWS) is None else read_rows(ROWS, settings[ROWS], count)
@@ -275,6 +276,8 @@ def _fields(value: Optimizer | LBFGS | Loss) -> tuple[str, ...]:
 
 
 def _changed_optimizer(optimizer: Optimizer | LBFGS, values: dict[str, Any]) -> Optimizer | LBFGS:
+    if not values:
+        return optimizer
     rate = values.get("learning_rate")
     if rate is not None and not isinstance(rate, Schedule) and isinstance(optimizer, Optimizer):
         rate = check_float("learning_rate", rate, above=0)

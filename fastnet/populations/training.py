@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import Any, Final
@@ -18,11 +18,11 @@ from fastnet.data.text import Texts
 from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.nn.memory import training_bytes
-from fastnet.populations import folds
+from fastnet.populations import folds, lanes
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.population import Population
 from fastnet.populations.results import SEED, Results
-from fastnet.populations.runner import Row, train_all, train_member
+from fastnet.populations.runner import Trained, train_all, train_member
 from fastnet.populations.settings import (
     Member,
     checked_weight,
@@ -46,8 +46,10 @@ networks of 2-4-2 on 128 rows, 50 epochs), and 0.65 at 4 ms (30-64-2 on 455 rows
 STEP_SECONDS: Final = 3e-7
 FLOPS_A_SECOND: Final = 5e10
 
-Job = tuple[Member, tuple[int, folds.Rows, folds.Rows] | None]
-"""A member, and the number of its fold, its training rows and its test rows."""
+Fold = tuple[int, folds.Rows, folds.Rows]
+"""The number of a fold, its training rows and its test rows."""
+
+Job = tuple[Member, Fold | None]
 
 
 @answers("fit_many", also=[Network.fit], without=["checkpoint_every"])
@@ -152,11 +154,18 @@ def fit_many(
         seen: dict[str, Any] = {"x": rows, "y": targets} if isinstance(rows, np.ndarray) else {}
         pairs = folds.read_folds(cv, len(rows), template.seed, labels, **seen)
         jobs = [(one, (k, *pair)) for one in members for k, pair in enumerate(pairs)]
-    workers, each = _share(template, members, len(rows), len(jobs), threads)
+    groups = lanes.group(
+        template,
+        [(one, _rows_of(one, fold)) for one, fold in jobs],
+        lambda one: _batch(one, len(rows)),
+        _most_at_once(template, threads),
+    )
+    workers, each = _share(template, jobs, groups, len(rows), threads)
     _require_memory(template.dtype.itemsize, jobs, workers)
 
-    def train(number: int) -> tuple[Network, Row]:
-        return _train(template, jobs[number], rows, y, sample_weight, each)
+    def train(numbers: Sequence[int]) -> Iterator[Trained]:
+        some = [jobs[number] for number in numbers]
+        return _train(template, some, rows, y, sample_weight, each)
 
     def basis() -> dict[str, str]:
         network = [template.inputs, template.dtype.name, template.backend, template.precision]
@@ -169,6 +178,7 @@ def fit_many(
         len(jobs),
         train,
         tuple(dict.fromkeys(name for one in members for name in (SEED, *one.shown))),
+        groups=groups,
         workers=workers,
         verbose=check_flag("verbose", verbose),
         checkpoint=checkpoint,
@@ -217,41 +227,63 @@ def cross_validate(
 
 
 def _train(
-    template: Network, job: Job, x: Any, y: Any, weight: Any, threads: int | None
-) -> tuple[Network, Row]:
+    template: Network, jobs: Sequence[Job], x: Any, y: Any, weight: Any, threads: int | None
+) -> Iterator[Trained]:
+    """Train members on their rows, several on the same rows together; yield each with its row."""
+    first, fold = jobs[0]
+    trained: list[Network | None] = [None] * len(jobs)
+    if len(jobs) > 1:
+        rows = _taken(x, y, first.fit.get("sample_weight", weight), _rows_of(first, fold))
+        trained = lanes.train_together(template, [one for one, _ in jobs], *rows)
+    for (one, fold), network in zip(jobs, trained, strict=True):
+        yield _train_one(template, one, fold, x, y, weight, threads, network)
+
+
+def _train_one(
+    template: Network,
+    one: Member,
+    fold: Fold | None,
+    x: Any,
+    y: Any,
+    weight: Any,
+    threads: int | None,
+    trained: Network | None,
+) -> Trained:
     """Return a member that is trained on its rows, and its row of the results."""
-    one, fold = job
-    plan = one.plan
-    where: dict[str, Any] = {"dtype": template.dtype, "seed": one.seed, "backend": "numpy"}
-    network = Network(plan.layers, inputs=plan.inputs, **where).beside(template)
-    network.label_names = template.label_names
+    network = template.renewed(one.plan, one.seed) if trained is None else trained
     if one.preprocessor is not None:
         network.preprocessor = one.preprocessor
     weight = one.fit.get("sample_weight", weight)
 
-    def taken(rows: Any) -> tuple[Any, Any, Any]:
-        if rows is None:
-            return x, y, weight
-        targets = y if isinstance(y, str | list) else y[rows]
-        return x[rows], targets, None if weight is None else np.asarray(weight)[rows]
-
-    rows = one.rows if fold is None else fold[1]
-    inputs, targets, weights = taken(rows)
-    options = {**own_callbacks(one.fit), "sample_weight": weights, "threads": threads}
-    shown = {SEED: one.seed, **one.shown}
-
     def fit() -> None:
-        network.fit(inputs, targets, **options)
+        if trained is None:
+            inputs, targets, weights = _taken(x, y, weight, _rows_of(one, fold))
+            options = {**own_callbacks(one.fit), "sample_weight": weights, "threads": threads}
+            network.fit(inputs, targets, **options)
 
+    shown = {SEED: one.seed, **one.shown}
     if fold is None:
         return train_member(network, fit, shown)
 
     def test() -> dict[str, float]:
-        x, y, weight = taken(fold[2])
+        inputs, targets, weights = _taken(x, y, weight, fold[2])
         metrics = one.fit.get("metrics", ())
-        return network.evaluate(x, y, metrics=metrics, sample_weight=weight)
+        return network.evaluate(inputs, targets, metrics=metrics, sample_weight=weights)
 
     return train_member(network, fit, shown, fold=fold[0], test=test)
+
+
+def _rows_of(one: Member, fold: Fold | None) -> Any:
+    """Return the numbers of a member's training rows; None: all."""
+    return one.rows if fold is None else fold[1]
+
+
+def _taken(x: Any, y: Any, weight: Any, rows: Any) -> tuple[Any, Any, Any]:
+    """Return rows with their targets and weights."""
+    if rows is None:
+        return x, y, weight
+    targets = y if isinstance(y, str | list) else y[rows]
+    return x[rows], targets, None if weight is None else np.asarray(weight)[rows]
 
 
 def _unpacked(x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
@@ -291,21 +323,30 @@ def _array(name: str, values: Any) -> Any:
         raise InputError(f"{name} must be a rectangular array.") from None
 
 
+def _most_at_once(template: Network, threads: int | None) -> int:
+    """Return how many groups of members may be trained at once."""
+    most = template.engine().most_threads
+    threads = asked(threads, most)
+    if not template.backend_object.trains_side_by_side:
+        return 1
+    return most if threads is None else threads
+
+
 def _share(
-    template: Network, members: Sequence[Member], rows: int, jobs: int, threads: int | None
+    template: Network,
+    jobs: Sequence[Job],
+    groups: Sequence[Sequence[int]],
+    rows: int,
+    threads: int | None,
 ) -> tuple[int, int | None]:
-    """Return how many members are trained at once, and on how many threads each of them."""
-    engine = template.engine()
-    threads = asked(threads, engine.most_threads)
-    most = engine.most_threads if threads is None else threads
-    if not template.backend_object.trains_side_by_side or most == 1 or jobs == 1:
+    """Return how many groups are trained at once, and on how many threads each of them."""
+    most = _most_at_once(template, threads)
+    batch = max(_batch(one, rows) for one, _ in jobs)
+    few = len(jobs) < most <= template.engine().threads_for(batch)
+    longest = max(sum(_seconds(jobs[k][0], rows) for k in numbers) for numbers in groups)
+    if most == 1 or len(groups) == 1 or few or longest < SHORT_SECONDS:
         return 1, threads
-    batch = max(_batch(one, rows) for one in members)
-    if jobs < most <= engine.threads_for(batch):
-        return 1, threads
-    if max(_seconds(one, rows) for one in members) < SHORT_SECONDS:
-        return 1, threads
-    return min(most, jobs), 1
+    return min(most, len(groups)), 1
 
 
 def _batch(one: Member, rows: int) -> int:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 from fastnet.training.interrupt import Interrupt, stopped_by
+
+T = TypeVar("T")
 
 _LOOK_SECONDS: Final = 0.05
 
 
-def run_all(numbers: Iterable[int], task: Callable[[int], None], workers: int) -> None:
-    """Call ``task(number)`` for each number, on so many threads; return when all are done.
+def run_all(items: Iterable[T], task: Callable[[T], None], workers: int) -> None:
+    """Call ``task(item)`` for each item, on so many threads; return when all are done.
 
-    Each thread takes the next number when it is done with one, and not before: what makes the
-    numbers may decide by what is done whether there is another. An exception, or Ctrl-C, ends what
+    Each thread takes the next item when it is done with one, and not before: what makes the items
+    may decide by what is done whether there is another. An exception, or Ctrl-C, ends what
     the others are training after their current spans, and is raised here.
     """
-    waiting, taking, stop = iter(numbers), threading.Lock(), threading.Event()
+    waiting, taking, stop = iter(items), threading.Lock(), threading.Event()
     errors: list[BaseException] = []
 
     def work() -> None:
@@ -26,17 +28,17 @@ def run_all(numbers: Iterable[int], task: Callable[[int], None], workers: int) -
             while not stop.is_set():
                 try:
                     with taking:
-                        number = next(waiting, None)
-                    if number is None:
+                        item = next(waiting, None)
+                    if item is None:
                         return
-                    task(number)
+                    task(item)
                 except BaseException as error:
                     errors.append(error)
                     stop.set()
 
     if workers == 1:
-        for number in waiting:
-            task(number)
+        for item in waiting:
+            task(item)
         return
     started: list[threading.Thread] = []
     with Interrupt() as interrupt:

@@ -13,7 +13,7 @@ from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import read_folds, read_rows
 from fastnet.populations.population import Population
 from fastnet.populations.results import SEED, Results
-from fastnet.populations.runner import Row, train_all, train_member
+from fastnet.populations.runner import Row, one_by_one, train_all, train_member
 from fastnet.populations.settings import (
     OF_FIT,
     ROWS,
@@ -118,7 +118,7 @@ def fit_many(
     parts = {"settings": [combined, jobs, how], "rows": [rows.frame, rows.names, rows.values]}
     return train_all(
         len(jobs),
-        train_one,
+        one_by_one(train_one),
         tuple(dict.fromkeys(name for one in shown_as for name in (SEED, *one))),
         workers=workers,
         verbose=check_flag("verbose", verbose),

@@ -16,7 +16,7 @@ from fastnet.network import Network
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import read_folds
 from fastnet.populations.results import Results
-from fastnet.populations.runner import Row, train_each
+from fastnet.populations.runner import Row, one_by_one, train_each
 from fastnet.tables.board import SPENT, TRIAL, Board
 from fastnet.tables.pace import Pace
 from fastnet.tables.preset import PRESETS
@@ -159,8 +159,8 @@ def tune(
         "rows": [rows.frame, rows.names, rows.values],
     }
     train_each(
-        pace.numbers(),
-        train_one,
+        ((number,) for number in pace.numbers()),
+        one_by_one(train_one),
         done,
         workers=workers,
         checkpoint=checkpoint,

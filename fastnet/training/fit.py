@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
 from fastnet.backends.epochs import TrainConfig
+from fastnet.backends.threads import asked
 from fastnet.data.chunks import Chunks
 from fastnet.data.frame import as_frame, is_table
 from fastnet.errors import InputError
 from fastnet.model import Model
 from fastnet.nn import metrics as metric_table
+from fastnet.nn import optimizers
+from fastnet.nn.function_loss import AnyLoss
 from fastnet.nn.losses import Loss
 from fastnet.nn.memory import training_bytes
 from fastnet.nn.metrics import Metric
@@ -32,15 +35,23 @@ from fastnet.preprocessing.scaler import Scaler
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.preprocessing.target import axes_of
 from fastnet.preprocessing.weights import ClassWeight, by_index
-from fastnet.training import reach
+from fastnet.training import lbfgs, reach
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.chunk_pass import ChunkSet
 from fastnet.training.evaluation import EvaluationSet
+from fastnet.training.history import History
 from fastnet.training.progress import progress
 from fastnet.training.state import Checkpointer, HeldOut, TrainingJob
 from fastnet.utils import memory
-from fastnet.utils.param_validation import check_flag, check_int, check_list, plain
+from fastnet.utils.names import OptimizerName
+from fastnet.utils.param_validation import (
+    check_flag,
+    check_float,
+    check_int,
+    check_list,
+    plain,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +69,7 @@ class FitOptions:
     class_weight: ClassWeight | None
     standardize: bool | Literal["running"]
     standardize_targets: bool
+    validation_split: float
     threads: int | None
     checkpointer: Checkpointer
 
@@ -151,6 +163,50 @@ class FitOptions:
         return fixed + per_row * batch
 
 
+def read_options(
+    model: Model,
+    *,
+    loss: AnyLoss | None,
+    optimizer: OptimizerName | Optimizer | LBFGS,
+    epochs: int,
+    batch_size: int | None,
+    validation_split: float,
+    early_stopping: int | EarlyStopping | None,
+    metrics: Any,
+    callbacks: Any,
+    class_weight: ClassWeight | None,
+    standardize: Any,
+    standardize_targets: bool,
+    shuffle: bool,
+    threads: int | None,
+    verbose: bool | int,
+    checkpointer: Checkpointer,
+) -> FitOptions:
+    """Return the arguments of `Network.fit`, checked."""
+    chosen, chosen_loss = optimizers.get(optimizer), model.loss_or_own(loss)
+    if isinstance(chosen, LBFGS):
+        lbfgs.check(model.plan, checkpointer)
+    return FitOptions(
+        model=model,
+        loss=chosen_loss,
+        optimizer=chosen,
+        epochs=check_int("epochs", epochs),
+        # A batch may be larger than all data, by however much.
+        batch_size=batch_size
+        if batch_size is None
+        else check_int("batch_size", batch_size, most=None),
+        shuffle=check_flag("shuffle", shuffle),
+        metrics=metric_table.get(metrics, chosen_loss, model.plan.outputs),
+        callbacks=make_callbacks(callbacks, early_stopping, verbose),
+        class_weight=class_weight,
+        standardize=check_standardize(standardize),
+        standardize_targets=check_flag("standardize_targets", standardize_targets),
+        threads=asked(threads, model.engine().most_threads),
+        validation_split=check_float("validation_split", validation_split, least=0, below=1),
+        checkpointer=checkpointer,
+    )
+
+
 @dataclass(frozen=True)
 class PreparedFit:
     """A checked job for the trainer.
@@ -189,6 +245,13 @@ class PreparedFit:
         how = self.batch_size, options.model.seed, options.shuffle, options.model.plan.least_rows
         return TrainConfig(options.loss, options.optimizer, *how)
 
+    def beside(self, model: Model, optimizer: Optimizer, callbacks: list[Callback]) -> PreparedFit:
+        """Return the job of another network of the same layers on the same rows."""
+        history = History(majority=self.job.history.majority)
+        options = replace(self.options, model=model, optimizer=optimizer, callbacks=callbacks)
+        job = replace(self.job, model=model, callbacks=callbacks, history=history)
+        return replace(self, options=options, job=job)
+
     @contextmanager
     def opened(self) -> Iterator[TrainingJob]:
         """Open the checkpoint folder; from here on the network may change."""
@@ -205,10 +268,11 @@ def prepare(
     y: Any,
     sample_weight: ArrayLike | None,
     validation_data: Any,
-    fraction: float,
 ) -> PreparedFit:
     """Return the job for rows in memory, with a fraction of them held out for validation."""
-    model, loss = options.model, options.loss
+    model, loss, fraction = options.model, options.loss, options.validation_split
+    if fraction and validation_data is not None:
+        raise InputError("give validation_data or validation_split, not both.")
     preprocessor = model.preprocessor
     is_new = isinstance(preprocessor, Passthrough) and model.optimizer_state is None
     sample_weight = datasets.weights_of(x, sample_weight)

@@ -44,7 +44,7 @@ ENTRIES: Final = {
 }
 """The module of each kernel that Python or another kernel calls; it is imported to compile it."""
 
-FOR_ALL: Final = ("run", "blocked")
+FOR_ALL: Final = ("run", "blocked", "train_members")
 """Those that every processor can run, in each precision."""
 
 _SETTINGS: Final = (

@@ -271,11 +271,11 @@ def test_a_population_resumes_with_the_members_that_are_done(
     trained = list[int]()
     train = training._train
 
-    def counted(template: Any, job: Any, *rest: Any) -> Any:
-        trained.append(job[0].seed - 5)
+    def counted(template: Any, jobs: Any, *rest: Any) -> Any:
+        trained.append(jobs[0][0].seed - 5)
         if killed_after == len(trained) - 1:
             raise KeyboardInterrupt
-        return train(template, job, *rest)
+        return train(template, jobs, *rest)
 
     monkeypatch.setattr(training, "_train", counted)
     monkeypatch.setattr(training, "_share", lambda *_: (1, 1))
@@ -412,13 +412,17 @@ def test_memory_is_refused_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_workers_share_the_cores() -> None:
     net, most = template(), template().engine().most_threads
-    members = [training.member(net, {"epochs": 10_000}, {}, 60)]
-    short = [training.member(net, {"epochs": 3}, {}, 60)]
-    assert training._share(net, short, 60, 100, None) == (1, None)
-    assert training._share(net, members, 60, 100, None)[0] == most
-    assert training._share(net, members, 60, 1, None) == (1, None)
-    assert training._share(net, members, 60, 100, 1) == (1, 1)
-    assert training._share(template("numpy"), members, 60, 100, None) == (1, None)
+    long, short = (training.member(net, {"epochs": count}, {}, 60) for count in (10_000, 3))
+
+    def share(one: Any, jobs: int, threads: int | None, net: fn.Network = net) -> Any:
+        groups = [[k] for k in range(jobs)]
+        return training._share(net, [(one, None)] * jobs, groups, 60, threads)
+
+    assert share(short, 100, None) == (1, None)
+    assert share(long, 100, None)[0] == most
+    assert share(long, 1, None) == (1, None)
+    assert share(long, 100, 1) == (1, 1)
+    assert share(long, 100, None, template("numpy")) == (1, None)
     calls = list[int]()
     workers.run_all(range(9), calls.append, 4)
     assert sorted(calls) == [*range(9)]

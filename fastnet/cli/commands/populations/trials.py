@@ -26,7 +26,7 @@ from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import Fold, labels_of, make_folds
 from fastnet.populations.population import Population
 from fastnet.populations.results import SEED, Results
-from fastnet.populations.runner import Row, train_all, train_member
+from fastnet.populations.runner import Row, one_by_one, train_all, train_member
 from fastnet.populations.settings import column_name
 from fastnet.tables.preset import PRESETS
 
@@ -178,7 +178,7 @@ class Trials:
         }
         return train_all(
             len(jobs),
-            trial,
+            one_by_one(trial),
             tuple(
                 dict.fromkeys((SEED, *(column_name(n) for one in self.combinations for n in one)))
             ),

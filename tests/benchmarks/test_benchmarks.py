@@ -43,7 +43,8 @@ from tests.html_pages import Page
 SHORT = timing.Budget(rounds=3, samples=2, seconds=1e-4)
 PEAK = peak.Peak(100.0, 150.0, threads=2, method="made up", copy_gbs=10.0)
 OPTIONS = Options(threads=1, budget=SHORT, peak=PEAK)
-XOR, IRIS, POLICY = LADDER["xor"], LADDER["iris"], LADDER["policy"]
+IRIS, POLICY = LADDER["iris"], LADDER["policy"]
+XOR = replace(LADDER["xor"], rows=256)  # 64 steps, not thousands
 TINY = replace(POLICY, rows=256)
 NUMPY = on_backend("numpy")
 
@@ -133,6 +134,7 @@ def report() -> Report:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure next to nothing."""
+    monkeypatch.setitem(LADDER, "xor", XOR)
     monkeypatch.setattr(timing, "QUICK", SHORT)
     monkeypatch.setattr(command, "_PEAK_SECONDS", {True: 0.01, False: 0.01})
 

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 
 import fastnet as fn
 from fastnet import backends
+from fastnet.benchmarks.ladder import LADDER
 from fastnet.cli import group
 from fastnet.cli.commands import demo
 from fastnet.kernels import code_files
@@ -292,7 +294,8 @@ def test_a_record_takes_no_option_that_narrows_it(monkeypatch: pytest.MonkeyPatc
     assert (seen["path"], seen["rivals"], seen["quick"]) == ("r.json", True, True)
 
 
-def test_bench_measures() -> None:
+def test_bench_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LADDER, "xor", replace(LADDER["xor"], rows=256))
     result = run("bench", "--quick", "--network", "xor", "--backend", "numpy", "--json", "r.json")
     assert result.exit_code == 0, result.output
     assert "xor" in result.stdout

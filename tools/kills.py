@@ -2,7 +2,8 @@
 
 ``python -m tools.kills --kills 200`` prints a line of JSON. The networks are small and write often,
 so that many of the kills fall into a write. With ``--writer naive`` checkpoints are written as most
-programs write files: that has to leave some that cannot be read, or the harness would find nothing.
+programs write files: that has to leave one that cannot be read, or the harness would find nothing.
+The first one ends it.
 """
 
 from __future__ import annotations
@@ -169,19 +170,23 @@ def alone(setup: Setup) -> tuple[list[bytes], float]:
     return found, fastest
 
 
-def campaign(kills: int, seed: int, backends: list[str]) -> Report:
-    """Kill so many times."""
+def campaign(kills: int, seed: int, backends: list[str], *, until_unreadable: bool) -> Report:
+    """Kill so many times, or until a checkpoint cannot be read."""
+
+    def enough() -> bool:
+        return report.kills >= kills or (until_unreadable and report.unreadable > 0)
+
     loop.FIRST_SPAN_FLOPS = loop.SPAN_SECONDS = 0  # each batch is a span of its own
     chance, report, began = random.Random(seed), Report(), time.perf_counter()
     setups = [(setup, *alone(setup)) for backend in backends for setup in _setups(backend)]
-    while report.kills < kills:
+    while not enough():
         setup, expected, seconds = setups[report.runs % len(setups)]
         with tempfile.TemporaryDirectory() as name:
             folder, kills_here = Path(name), 0
             while True:
                 child = start(setup, folder)
                 time.sleep(chance.uniform(0, seconds))
-                if report.kills < kills and kills_here < MOST:
+                if not enough() and kills_here < MOST:
                     os.kill(child, signal.SIGKILL)
                 _, status = os.waitpid(child, 0)
                 if not os.WIFSIGNALED(status):
@@ -204,9 +209,11 @@ def main() -> None:
     parser.add_argument("--writer", choices=("atomic", "naive"), default="atomic")
     parser.add_argument("--backends", default="numpy,numba")
     arguments = parser.parse_args()
-    if arguments.writer == "naive":
+    naive = arguments.writer == "naive"
+    if naive:
         files.write_atomically = write_naively
-    report = campaign(arguments.kills, arguments.seed, arguments.backends.split(","))
+    backends = arguments.backends.split(",")
+    report = campaign(arguments.kills, arguments.seed, backends, until_unreadable=naive)
     print(json.dumps(asdict(report)))
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fastnet.backends.base import Backend
+from fastnet.backends.threads import cores
 from fastnet.kernels.cache_dir import user_cache
 from tests.networks import Bench, usable_backends
 
@@ -74,6 +75,20 @@ def bench(request: pytest.FixtureRequest, backend: Backend) -> Bench:
 def bench64(backend: Backend) -> Bench:
     """Each backend in float64, for what is compared over many steps."""
     return Bench(backend, np.dtype(np.float64))
+
+
+@pytest.fixture(scope="module")
+def one_core() -> Iterator[None]:
+    """Train on one core: the others have other tests, for which threads would only wait.
+
+    For tests that train much and whose matter is not threads, which change no bit.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        cores.cache_clear()
+        assert cores() == 1
+        yield
+    cores.cache_clear()
 
 
 @pytest.fixture

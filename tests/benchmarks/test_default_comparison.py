@@ -18,6 +18,8 @@ from fastnet.benchmarks import defaults
 from fastnet.benchmarks.defaults import DOORS, Split, linear, marks, tables_here, ten_epochs
 from fastnet.benchmarks.small_tables import DRAWN, draw
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 BOUNDS = {"diabetes": 0.06, "moons": 0.03, "offset of 1e6": 0.03, "texts and gaps": 0.02}
 """How far below the linear model a mean over two splits may be: the noise of so few rows."""
 

@@ -23,6 +23,8 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 import fastnet as fn
 import fastnet.sklearn as estimators
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
 
 GUIDE = (ROOT / "docs/guides/scikit-learn.md").read_text(encoding="utf-8")

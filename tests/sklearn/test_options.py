@@ -21,6 +21,8 @@ from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from fastnet.sklearn.parameters import documented
 from tests.closeness import assert_close
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 Array = NDArray[Any]
 
 BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]

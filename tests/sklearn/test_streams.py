@@ -14,6 +14,8 @@ import fastnet as fn
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from tests.sklearn.test_options import DIGIT, X, each_backend, each_class, flat
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 NOISE = np.random.default_rng(0).permutation(DIGIT)
 
 

@@ -53,12 +53,15 @@ clean:  ## remove builds and caches, but not .venv
 
 # --- the virtual environment ----------------------------------------------------------------------
 
+# Whether a uv is on PATH that works: version managers put programs there that do not.
+UV = $(shell uv --version 2>/dev/null | grep '^uv [0-9]')
+
 # An environment with nothing in it: by uv, which finds or fetches a Python itself; else, or with a
 # Python that was named, by venv; else, on a Debian without python3-venv, by venv without pip.
 .venv/pyvenv.cfg:
 	@echo "setting up .venv, once"
 	@rm -rf .venv; \
-	if command -v uv >/dev/null 2>&1 && [ "$(origin PYTHON)" = file ]; then \
+	if [ -n "$(UV)" ] && [ "$(origin PYTHON)" = file ]; then \
 	    uv venv --quiet .venv; \
 	elif ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "fastnet needs Python 3.11 or newer; point PYTHON= at one" >&2; exit 1; \
@@ -71,7 +74,7 @@ clean:  ## remove builds and caches, but not .venv
 # else by the pip of the Python that .venv was made from.
 define install
 	@echo "installing $(1) into .venv"
-	@if command -v uv >/dev/null 2>&1; then \
+	@if [ -n "$(UV)" ]; then \
 	    uv pip install --quiet --python $(RUN) -e "$(1)"; \
 	elif $(RUN) -m pip --version >/dev/null 2>&1; then \
 	    $(RUN) -m pip install --quiet --disable-pip-version-check -e "$(1)"; \

@@ -50,10 +50,11 @@ QUICK: Final = (
 
 COMPILERS: Final = re.compile(r"(.*-)?(cc|c89|c99|c\+\+|gcc|g\+\+|clang|clang\+\+|tcc)(-[\d.]+)?")
 BROKEN: Final = (
-    *("cc", "gcc", "g++", "git", "make", "chromium", "google-chrome", "nvidia-smi"),
-    *(f"python3.{minor}" for minor in range(9, 16)),
+    *("cc", "gcc", "c++", "g++", "clang", "clang++", "nvcc", "nvidia-smi", "git", "make"),
+    *("uv", "pip", "pypy3", "node", "chromium", "google-chrome"),
+    *(f"python3.{minor}" for minor in range(8, 16)),
 )
-"""Programs that are on PATH under "broken programs", and only say that they are not installed."""
+"""Programs that are on PATH and do not work under the conditions of `shims`."""
 
 
 class CannotTryError(Exception):
@@ -195,18 +196,27 @@ def no_git(run: Run) -> Iterator[None]:
     yield
 
 
-@condition("broken programs")
-def broken_programs(run: Run) -> Iterator[None]:
-    """Put programs on PATH that are there and cannot run, as pyenv's for Pythons not chosen."""
-    folder = run.scratch / "shims"
-    folder.mkdir()
-    for name in BROKEN:
-        shim = folder / name
-        shim.write_text(f'#!/bin/sh\necho "{name}: not installed here" >&2\nexit 127\n')
-        shim.chmod(0o755)
-    run.environment["PATH"] = f"{folder}{os.pathsep}{run.environment['PATH']}"
-    run.environment["PYENV_ROOT"] = str(run.scratch / "no pyenv")
-    yield
+def shims(name: str, script: str) -> None:
+    """Add a condition that puts programs on PATH that are there and do not work."""
+
+    @condition(name)
+    def broken(run: Run) -> Iterator[None]:
+        folder = run.scratch / "shims"
+        folder.mkdir()
+        for program in BROKEN:
+            shim = folder / program
+            shim.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+            shim.chmod(0o755)
+        run.environment["PATH"] = f"{folder}{os.pathsep}{run.environment['PATH']}"
+        run.environment["PYENV_ROOT"] = str(run.scratch / "no pyenv")
+        for variable in ("CC", "CXX"):
+            run.environment.pop(variable, None)
+        yield
+
+
+# As pyenv's for Pythons that were not chosen.
+shims("broken programs", 'echo "$0: not installed here" >&2; exit 127')
+shims("programs of nonsense", "printf 'n\\377nsense\\0'")
 
 
 @condition("TMPDIR without programs")

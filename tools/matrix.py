@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from tests.checkout import ROOT, runs
+from tests.checkout import ROOT, said
 
 TESTS: Final = (
     "backends/test_numba_tiny",
@@ -89,11 +89,13 @@ def pythons() -> Iterator[str]:
     for minor in MINORS:
         # What is on PATH need not be one: version managers put programs there that only say that
         # this version is not installed, or not chosen, and exit with an error.
-        check = f"import sys; sys.exit(sys.version_info[:2] != (3, {minor}))"
+        check = "import sys; print(*sys.version_info[:2])"
         name = f"python3.{minor}"
         found = sorted(Path(pyenv, "versions").glob(f"3.{minor}.*/bin/{name}"), reverse=True)
         candidates = [*map(str, found), shutil.which(name)]
-        yield from [path for path in candidates if path and runs(path, "-c", check)][:1]
+        yield from [
+            path for path in candidates if path and said(path, "-c", check) == f"3 {minor}\n"
+        ][:1]
 
 
 def call(*command: str | Path, **changes: str) -> subprocess.CompletedProcess[str]:

@@ -1,15 +1,16 @@
-"""Compilers and programs count only if they work; see `tests.toolchain`."""
+"""Compilers and programs count only if they work; see `tests.toolchain` and `tests.checkout`."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import toolchain
-from tests.checkout import program
+from tests import checkout, toolchain
+from tests.checkout import program, said, tracked_files
 
 SOURCE = "#include <stdio.h>\nint main(void) { return puts(\"runs\") < 0; }\n"  # fmt: skip
 
@@ -25,9 +26,18 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     toolchain.compiler.cache_clear()
 
 
-def shim(path: Path) -> None:
-    path.write_text("#!/bin/sh\necho not installed >&2\nexit 127\n", encoding="utf-8")
-    path.chmod(0o755)
+BROKEN = {
+    "fails": "echo not installed >&2; exit 127",
+    "silent": "",
+    "nonsense": r"printf 'n\377nsense\0'",
+    "hangs": "while :; do :; done",
+    "its child hangs": "(while :; do :; done) & wait",
+}
+
+
+def shim(path: Path, script: str, mode: int = 0o755) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(mode)
 
 
 def test_without_a_compiler_the_reason_names_those_that_were_tried(programs: Path) -> None:
@@ -36,11 +46,34 @@ def test_without_a_compiler_the_reason_names_those_that_were_tried(programs: Pat
         toolchain.build("C", ["net.c", "-o", "net"], programs)
 
 
-def test_programs_that_only_say_that_they_are_missing_are_missing(programs: Path) -> None:
+@pytest.mark.parametrize("script", BROKEN.values(), ids=BROKEN)
+def test_programs_that_do_not_work_are_missing(
+    script: str, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkout, "PATIENCE", 0.3 if "while" in script else 30)
     for name in ("g++", "git"):
-        shim(programs / name)
+        shim(programs / name, script)
     assert toolchain.compiler("C++") is None
     assert program("git") is None
+    with pytest.raises(pytest.skip.Exception, match="no git that works"):
+        tracked_files()
+
+
+def test_what_may_not_be_run_is_missing(programs: Path) -> None:
+    shim(programs / "git", "echo git version 2.40", mode=0o644)
+    assert program("git") is None
+
+
+def test_the_first_program_that_tells_its_version_is_found(programs: Path) -> None:
+    """The control of the tests above."""
+    shim(programs / "one", "exit 127")
+    for name in ("two", "three"):
+        shim(programs / name, "echo version 2.40")
+    assert program("one", "two", "three") == str(programs / "two")
+    assert said(str(programs / "two")) == "version 2.40\n"
+    shim(programs / "git", "echo git version 2.40")  # which lists no file
+    with pytest.raises(pytest.skip.Exception, match="not a checkout"):
+        tracked_files()
 
 
 needs_c = pytest.mark.skipif(toolchain.why_no("C") is not None, reason=str(toolchain.why_no("C")))
@@ -81,3 +114,24 @@ def test_a_folder_for_programs_is_told_from_one_that_is_none(tmp_path: Path) -> 
         pytest.skip("no folder for temporary files lets programs run")
     assert toolchain.may_run_programs(place)
     assert not toolchain.may_run_programs(place / "nothing here")
+
+
+MAKE = program("make")
+
+
+@pytest.mark.skipif(
+    MAKE is None or not (checkout.ROOT / "Makefile").is_file(), reason="no make that works"
+)
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [("exit 127", ""), ("", ""), ("echo nonsense", ""), ("echo uv 0.9.1", "uv 0.9.1")],
+)
+def test_make_uses_a_uv_that_works(
+    script: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shim(tmp_path / "uv", script)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "more.mk").write_text("say:\n\t@echo '[$(UV)]'\n")
+    assert (
+        said(str(MAKE), "-f", "Makefile", "-f", str(tmp_path / "more.mk"), "say") == f"[{found}]\n"
+    )

@@ -29,6 +29,7 @@ EFFECTS = {
     "no compiler": (WHICH, "[True, True, True, "),
     "no git": (WHICH, "True, False]"),
     "broken programs": ("import subprocess; subprocess.run(['git'], check=True)", "127"),
+    "programs of nonsense": ("import subprocess; subprocess.run(['uv'], check=True)", "nsense"),
     "TMPDIR without programs": (RUN, "PermissionError"),
     "a read-only checkout": (WRITE, "Read-only file system"),
     "no network": ("import socket; socket.create_connection(('192.0.2.1', 9), 5)", "unreachable"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -46,13 +47,14 @@ def test_each_python_that_is_found_is_new_enough() -> None:
 def test_a_program_that_is_no_python_is_not_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As pyenv leaves on PATH for each version that it knows and that was not chosen."""
+    """As pyenv leaves on PATH for each version that it knows and that was not chosen, and worse."""
     minor = sys.version_info.minor
     real = tmp_path / f"python3.{minor}"
     real.symlink_to(sys.executable)
-    for other in {11, 12, 13, 14} - {minor}:
+    scripts = cycle(["echo not installed >&2; exit 127", "echo nonsense", ""])
+    for other, script in zip({11, 12, 13, 14} - {minor}, scripts, strict=False):
         shim = tmp_path / f"python3.{other}"
-        shim.write_text("#!/bin/sh\necho not installed >&2\nexit 127\n")
+        shim.write_text(f"#!/bin/sh\n{script}\n")
         shim.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "none"))

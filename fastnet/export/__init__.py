@@ -1,8 +1,8 @@
-"""Export a trained network to a form that runs without fastnet; import networks of others.
+"""Export a network or an ensemble to a form that runs without fastnet; import networks of others.
 
 Each format is a row of `FORMATS` and names the module of its writer, which has two functions:
-``content(network, name)`` returns the bytes of a file called `name` without its ending, and
-``usage(network, path)`` returns a text on how to use that file. Those for C take the options of
+``content(predictor, name)`` returns the bytes of a file called `name` without its ending, and
+``usage(predictor, path)`` returns a text on how to use that file. Those for C take the options of
 `export` too.
 
 The file of a network that was trained on a table encodes tables as the network does. In Python,
@@ -10,6 +10,10 @@ The file of a network that was trained on a table encodes tables as the network 
 each column. An ONNX graph takes one number for each column: a category's index, NaN for a missing
 value, -1 for an unknown category. A PyTorch module takes the array that
 ``net.preprocessor.transform(table)`` returns. All give outputs in the unit of the targets.
+
+The file of an ensemble has all members, and answers as `fastnet.Ensemble.predict`: with the
+weighted mean of their outputs, at the ensemble's temperature if it has one, or the mixture after
+``gaussian_nll``. Members that encode a table in the same way share one encoding.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from fastnet.export.from_sklearn import from_sklearn
 from fastnet.export.torch.importer import from_torch
 from fastnet.export.torch.module import to_torch
 from fastnet.network import Network
+from fastnet.populations.ensemble import Ensemble
 from fastnet.utils.files import write_atomically
 from fastnet.utils.names import ExportName, FixedName
 
@@ -56,7 +61,7 @@ FORMATS: Final = {
 
 
 def export(
-    network: Network,
+    predictor: Network | Ensemble,
     path: str | PathLike[str],
     *,
     to: ExportName,
@@ -64,21 +69,24 @@ def export(
     fixed: FixedName | None = None,
     rows: ArrayLike | None = None,
 ) -> None:
-    """Write `network` to `path` in another format, replacing an existing file in one step.
+    """Write a network or an ensemble in another format, replacing an existing file in one step.
 
-    The file includes the network's preprocessor; only "torch" leaves out that of a table. Its
-    outputs differ from those of ``network.predict`` by rounding alone.
+    The file includes the preprocessors; only "torch" leaves out those of tables. Its outputs differ
+    from those of ``predictor.predict`` by rounding alone, and have the dtype of the networks.
 
     Parameters
     ----------
+    predictor : Network or Ensemble
+    path : str or path
     to : {"c", "numpy", "onnx", "torch"}
     jacobian : bool, default False
         C: whether there is a function for the derivatives of all outputs by all inputs of a row,
-        which are those of ``network.jacobian_one``.
+        which are those of ``network.jacobian_one``. Those of an ensemble are the weighted mean of
+        its members'; after ``gaussian_nll``, or at a temperature, they are refused.
     fixed : {"int8", "q15"}, optional
         C: whether layers are computed in whole numbers, for processors that have no others. It is
-        for dense layers with relu, tanh, sigmoid and softmax that take arrays. The file says how
-        its outputs differ from those of the network.
+        for one network of dense layers with relu, tanh, sigmoid and softmax that takes arrays. The
+        file says how its outputs differ from those of the network.
     rows : (N, I), optional
         Rows as in training, which choose the scales of `fixed`. Default: normal numbers of the mean
         and the deviation that the network standardises its inputs by.
@@ -86,20 +94,21 @@ def export(
     Raises
     ------
     InputError
-        There is no such format, or it or the network does not go with an option.
+        There is no such format, or it or the network does not go with an option; or the members of
+        the ensemble take no common rows, or have different dtypes.
     FastNetError
         The format needs a package that is not installed.
     ModelFileError
         The file cannot be written.
     """
     content: bytes = _writer(to).content(
-        network, Path(path).stem, **_options(to, jacobian, fixed, rows)
+        predictor, Path(path).stem, **_options(to, jacobian, fixed, rows)
     )
     write_atomically(Path(path), content)
 
 
 def usage(
-    network: Network,
+    predictor: Network | Ensemble,
     path: str | PathLike[str],
     *,
     to: ExportName,
@@ -108,7 +117,7 @@ def usage(
     rows: ArrayLike | None = None,
 ) -> str:
     """Return some lines on how to use the file that `export` wrote."""
-    text: str = _writer(to).usage(network, Path(path), **_options(to, jacobian, fixed, rows))
+    text: str = _writer(to).usage(predictor, Path(path), **_options(to, jacobian, fixed, rows))
     return text
 
 

@@ -99,8 +99,8 @@ def _own(estimator: Any, backend: BackendName | Auto) -> Network:
     """Return a copy of the network of one of fastnet's estimators."""
     if hasattr(estimator, "ensemble_"):
         raise InputError(
-            f"this {type(estimator).__name__} has several networks: export the members of its "
-            "ensemble_ one by one, or save it with ensemble_.save(path)."
+            f"this {type(estimator).__name__} has several networks: take its ensemble_, which "
+            "fastnet.export.export writes as one file."
         )
     network: Network = estimator.network_.copy()
     return network.to(backend)

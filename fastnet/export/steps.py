@@ -89,16 +89,17 @@ class Add:
 Step = Affine | Scale | Normalize | Add
 
 
-def tensors_of(network: Network) -> dict[str, Array]:
+def tensors_of(network: Network, *, in_units: bool = True) -> dict[str, Array]:
     """Return the parameters and running statistics by name, on the host.
 
     If the last layer has no activation, the scale of a table's targets is folded into it; otherwise
-    `scale_after` returns that scale.
+    `scale_after` returns that scale. Outputs that are not to be in the unit of the targets need
+    neither.
     """
     to_host = network.backend_object.to_host
     named = {**network.named_parameters(), **network.named_state()}
     tensors = {name: np.ascontiguousarray(to_host(values)) for name, values in named.items()}
-    target = target_scale(network)
+    target = target_scale(network) if in_units else None
     if target is not None and scale_after(network) is None:
         scale, center = target
         last = f"layers.{len(network.layers) - 1}."
@@ -125,8 +126,13 @@ def _without_blocks(layer: Layer) -> Layer:
     return replace(layer, blocks=None) if isinstance(layer, Dense) else layer
 
 
-def steps_of(network: Network) -> list[Step]:
+def steps_of(network: Network, *, in_units: bool = True) -> list[Step]:
     """Return the steps from a network's preprocessed inputs to its outputs.
+
+    Parameters
+    ----------
+    in_units : bool, default True
+        Whether outputs are in the unit of the targets, or as the network learned them.
 
     Raises
     ------
@@ -135,7 +141,8 @@ def steps_of(network: Network) -> list[Step]:
     """
     if not network.is_finite():
         raise InputError("the network has parameters that are not finite: train it again.")
-    named = {name: values.astype(np.float64) for name, values in tensors_of(network).items()}
+    tensors = tensors_of(network, in_units=in_units)
+    named = {name: values.astype(np.float64) for name, values in tensors.items()}
     steps: list[Step] = []
     plan = network.plan
     made: list[int] = []  # the step that has the output of each layer
@@ -150,7 +157,7 @@ def steps_of(network: Network) -> list[Step]:
         made.append(len(steps) - 1)
         if ends:
             kept.add(made[-1])
-    after = scale_after(network)
+    after = scale_after(network) if in_units else None
     if after is not None:
         steps.append(Scale(*after, "identity"))
     return [

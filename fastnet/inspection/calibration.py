@@ -47,12 +47,17 @@ def pre_activations(model: Model, x: Array) -> Array:
 def fit_temperature(model: Model, checked: Samples) -> float:
     """Return the temperature with the smallest mean loss on these rows."""
     kind = model.plan.output_activation.name
+    require_probabilities(kind)
+    return temperature_of(pre_activations(model, checked.rows.x), checked, kind)
+
+
+def require_probabilities(kind: str) -> None:
+    """Raise `InputError` unless an output activation makes probabilities."""
     if kind not in PROBABILITIES:
         raise InputError(
             f"only probabilities can be calibrated: the output activation is {kind!r}, expected "
             "'softmax' or 'sigmoid'."
         )
-    return temperature_of(pre_activations(model, checked.rows.x), checked, kind)
 
 
 def temperature_of(z: Array, checked: Samples, kind: str) -> float:

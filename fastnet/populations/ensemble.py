@@ -14,7 +14,7 @@ from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs
 from fastnet.errors import InputError, ModelFileError
-from fastnet.inspection.calibration import PROBABILITIES, temperature_of
+from fastnet.inspection.calibration import PROBABILITIES, require_probabilities, temperature_of
 from fastnet.model import Model
 from fastnet.network import Network
 from fastnet.nn.losses import GaussianNLL, Loss
@@ -29,7 +29,7 @@ from fastnet.utils.param_validation import check_flag, check_int
 
 Array = NDArray[Any]
 
-_LEAST: Final = 1e-30
+LEAST: Final = 1e-30
 """Probabilities below count as this much in a logarithm."""
 
 
@@ -267,9 +267,9 @@ class Ensemble(Sequence[Network]):
 
     def _logits(self, probabilities: Array) -> Array:
         """Return z of which softmax or sigmoid make these probabilities."""
-        z = np.log(np.maximum(probabilities, _LEAST))
+        z = np.log(np.maximum(probabilities, LEAST))
         if self.output_schema.activation == "sigmoid":
-            z -= np.log(np.maximum(1.0 - probabilities, _LEAST))
+            z -= np.log(np.maximum(1.0 - probabilities, LEAST))
         return z
 
     # --- scores ----------------------------------------------------------------------------------
@@ -316,11 +316,7 @@ class Ensemble(Sequence[Network]):
         of a row stays the same. A further call begins anew.
         """
         kind = self.output_schema.activation
-        if kind not in PROBABILITIES:
-            raise InputError(
-                f"only probabilities can be calibrated: the output activation is {kind!r}, "
-                "expected 'softmax' or 'sigmoid'."
-            )
+        require_probabilities(kind)
         rows = Scorer.of(self.networks[0], x, y, sample_weight).rows
         self.temperature = None
         z = self._logits(self.predict_columns(x).astype(np.float64))
@@ -347,6 +343,8 @@ class Ensemble(Sequence[Network]):
         try:
             ensemble = Ensemble([net.to(backend) for net in networks])
             checked_weights(weights, len(networks))
+            if temperature is not None:
+                require_probabilities(ensemble.output_schema.activation)
         except InputError as error:
             raise ModelFileError(f"{path}: {error}") from None
         # As they are: to divide by the sum once more may change the last bit.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 
 import fastnet as fn
 from fastnet.cli.commands.populations import trials
+from fastnet.export import FORMATS
 from fastnet.populations import make_folds
 from tests.cli.calling import NUMPY, predictions, refused, run, succeed
+from tests.closeness import assert_close
 
 ROWS = 120
 
@@ -215,11 +219,32 @@ def test_a_calibrated_ensemble_says_so(ensemble: fn.Ensemble) -> None:
     assert "together, at temperature" in succeed("info", "ensemble.safetensors")
 
 
+def test_an_ensemble_is_exported(ensemble: fn.Ensemble) -> None:
+    for to, row in FORMATS.items():
+        said = succeed("export", "ensemble.safetensors", "--to", to)
+        assert said.startswith(f"ensemble{row.suffix}: ")
+    assert "ensemble_jacobian" in succeed(
+        "export", "ensemble.safetensors", "--to", "c", "--jacobian"
+    )
+    module = runpy.run_path("ensemble.py")
+    with Path("homes.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    x = module["encode"]({name: [row[name] for row in rows] for name in rows[0]})
+    _, answers = predictions("ensemble.safetensors", "homes.csv")
+    wanted = np.array(answers)[:, 1:].astype(np.float32)
+    assert_close(module["predict"](x), wanted, terms=50)
+    assert module["predict_labels"](x) == [answer[0] for answer in answers]
+    with pytest.raises(AssertionError):
+        assert_close(module["answer_0"](x), wanted, terms=50)
+
+
 def test_what_an_ensemble_cannot_do_is_said(ensemble: fn.Ensemble) -> None:
     result = run("evaluate", "ensemble.safetensors", "homes.csv", "--loss", "cross_entropy")
     assert result.exit_code == 2
     assert "by its own loss" in result.stderr
-    assert "fn.Ensemble.load reads" in refused("export", "ensemble.safetensors", "--to", "c")
+    for option in (("--fixed", "int8"), ("--fixed", "q15", "--rows", "homes.csv")):
+        said = refused("export", "ensemble.safetensors", "--to", "c", *option)
+        assert "fixed is for one network, and this is an ensemble" in said
     Path("broken.safetensors").write_bytes(Path("ensemble.safetensors").read_bytes()[:200])
     assert "broken.safetensors" in refused("predict", "broken.safetensors", "homes.csv")
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import fastnet as fn
 from fastnet.export import export
-from fastnet.export.c.tables import RowStruct
-from fastnet.export.columns import InputColumn, table_of
+from fastnet.export.c.tables import row_of
+from fastnet.export.columns import InputColumn
+from fastnet.export.combination import Predictor, combination_of
 from fastnet.preprocessing.columns import TableColumn, values_of
 from fastnet.tables import as_frame
 from tests import toolchain
@@ -36,7 +36,7 @@ def compile_c(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def library(folder: Path, net: fn.Network, *options: str) -> ctypes.CDLL:
+def library(folder: Path, net: Predictor, *options: str) -> ctypes.CDLL:
     """Return a network as a loaded library, whose names begin with ``net_``."""
     # A library of the same path would be the one that is loaded already.
     home = folder / f"library{len(list(folder.iterdir()))}"
@@ -52,19 +52,17 @@ def library(folder: Path, net: fn.Network, *options: str) -> ctypes.CDLL:
         pytest.skip(f"temporary files may not be executed here: {error}")
 
 
-def row_type(net: fn.Network) -> type[ctypes.Structure]:
+def row_type(net: Predictor) -> type[ctypes.Structure]:
     """Return the struct of a row as a class of ctypes."""
-    table = table_of(net)
-    assert table is not None
+    row = row_of(combination_of(net), "")
+    assert row is not None
     kinds = {"numeric": ctypes.c_double, "categorical": ctypes.c_char_p}
-    fields = [
-        (name, kinds[column.kind]) for name, column in RowStruct.of(table, "", net.dtype).fields
-    ]
+    fields = [(name, kinds[column.kind]) for name, column in row.fields]
     return type("Row", (ctypes.Structure,), {"_fields_": fields})
 
 
 def encode_row(
-    loaded: ctypes.CDLL, net: fn.Network, cells: Sequence[Any]
+    loaded: ctypes.CDLL, net: Predictor, cells: Sequence[Any]
 ) -> tuple[int, NDArray[Any]]:
     """Return the result of ``net_encode``, and x (I,), for the values of the fields in order.
 
@@ -75,7 +73,8 @@ def encode_row(
     for (name, *_), cell in zip(kind._fields_, cells, strict=True):
         if cell is not None:
             setattr(row, name, cell.encode() if isinstance(cell, str) else cell)
-    x = np.full(net.inputs, 7, net.dtype)
+    whole = combination_of(net)
+    x = np.full(whole.inputs, 7, whole.dtype)
     return loaded.net_encode(ctypes.byref(row), ctypes.c_void_p(x.ctypes.data)), x
 
 
@@ -89,22 +88,22 @@ def cells_of(column: InputColumn, rows: Mapping[str, Any]) -> Sequence[Any]:
     return [None if np.isnan(number) else number for number in numbers.tolist()]
 
 
-def encode(
-    loaded: ctypes.CDLL, net: fn.Network, table: Mapping[str, Sequence[Any]]
-) -> NDArray[Any]:
+def encode(loaded: ctypes.CDLL, net: Predictor, table: Mapping[str, Sequence[Any]]) -> NDArray[Any]:
     """Return x (N, I) for the columns of a table."""
-    used = table_of(net)
-    assert used is not None
-    columns = [cells_of(column, table) for column in used.columns if column.kind != "empty"]
+    whole = combination_of(net)
+    assert whole.columns is not None
+    used = [column for column in whole.columns.columns if column.kind != "empty"]
+    columns = [cells_of(column, table) for column in used]
     made = [encode_row(loaded, net, cells) for cells in zip(*columns, strict=True)]
     assert [result for result, _ in made] == [0] * len(made)
-    return np.array([x for _, x in made], net.dtype).reshape(-1, net.inputs)
+    return np.array([x for _, x in made], whole.dtype).reshape(-1, whole.inputs)
 
 
-def predict(loaded: ctypes.CDLL, net: fn.Network, x: Any) -> NDArray[Any]:
+def predict(loaded: ctypes.CDLL, net: Predictor, x: Any) -> NDArray[Any]:
     """Return the outputs (N, O) of ``net_predict_rows``."""
-    x = np.ascontiguousarray(x, net.dtype)
-    y = np.full((len(x), net.outputs), np.nan, net.dtype)
+    dtype = combination_of(net).dtype
+    x = np.ascontiguousarray(x, dtype)
+    y = np.full((len(x), net.outputs), np.nan, dtype)
     loaded.net_predict_rows(
         ctypes.c_void_p(x.ctypes.data), ctypes.c_size_t(len(x)), ctypes.c_void_p(y.ctypes.data)
     )

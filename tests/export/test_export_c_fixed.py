@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import fastnet as fn
 from fastnet.export import export, usage
 from fastnet.export.c.fixed import KINDS, answers, fixed_for, table_for
-from fastnet.export.steps import steps_of
+from fastnet.export.combination import combination_of
 from tests import toolchain
 from tests.cli.calling import refused, run, succeed
 from tests.export import compiled
@@ -53,7 +53,7 @@ def test_the_file_computes_the_whole_numbers_that_were_measured(
     x = inputs_for(net, rows=200).astype(dtype)
     x[0] *= 1e6  # far beyond the rows that chose the scales
     x[1, 2] = -1e30
-    made = fixed_for(net, steps_of(net), kind)
+    made = fixed_for(combination_of(net), kind)
     assert made is not None
     wanted = answers(made, net.preprocessor.transform(x, net.dtype))
     y = by_c(tmp_path, net, kind, x)
@@ -92,7 +92,7 @@ def test_more_bits_are_nearer(hidden: str) -> None:
     z = net.preprocessor.transform(x, net.dtype)
     error = {}
     for kind in KINDS:
-        made = fixed_for(net, steps_of(net), kind, x)  # type: ignore[arg-type]
+        made = fixed_for(combination_of(net), kind, x)  # type: ignore[arg-type]
         assert made is not None
         error[kind] = relative_difference(answers(made, z), net.predict(x).astype(np.float64))
     # 8 bits more are 256 times as fine; tables cost some of it.

@@ -14,7 +14,7 @@ import fastnet as fn
 from fastnet.export import export, usage
 from fastnet.export.c.jacobian import _SLOPES
 from fastnet.export.c.memory import memory_of
-from fastnet.export.steps import steps_of
+from fastnet.export.combination import combination_of
 from fastnet.nn.activations import ACTIVATIONS
 from tests.cli.calling import run, succeed
 from tests.export import compiled
@@ -146,7 +146,7 @@ def test_it_is_there_where_it_is_asked_for(tmp_path: Path) -> None:
         source = (tmp_path / "net.c").read_text("ascii")
         assert source.count("net_jacobian(") == count
         said = usage(net, tmp_path / "net.c", to="c", jacobian=jacobian)
-        memory = memory_of(net, steps_of(net), None, jacobian=jacobian)
+        memory = memory_of(combination_of(net), None, jacobian=jacobian)
         assert f"{memory.stack:,} bytes of stack" in said
         for program in ("MAIN", "SELFTEST"):
             done = compiled.compile_c(tmp_path, f"-DFASTNET_{program}", "net.c", "-o", "net")

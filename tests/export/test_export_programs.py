@@ -17,6 +17,7 @@ import pytest
 
 import fastnet as fn
 from fastnet.export import export
+from fastnet.export.combination import Predictor, combination_of
 from tests import toolchain
 from tests.cli.calling import NUMPY, run
 from tests.export import compiled
@@ -62,11 +63,18 @@ def array(scaled: bool, **options: Any) -> fn.Network:
     return net
 
 
+def together(*nets: fn.Network) -> fn.Ensemble:
+    ensemble = fn.Ensemble(nets, weights=[1, 3])
+    ensemble.temperature = 1.5
+    return ensemble
+
+
 WORDS = ('say "a"', "b,c", "new\nline", "plain")
+FOUR = [WORDS[k % 4] for k in range(ROWS)]
 NUMBERS = np.random.default_rng(2).normal(1e5, 3e4, ROWS)
 ALL = ("size", "gap", "flag", "color")
 MAKE = {
-    "classes": lambda: trained(ALL, [WORDS[k % 4] for k in range(ROWS)], target="a, b"),
+    "classes": lambda: trained(ALL, FOUR, target="a, b"),
     "one output": lambda: trained(
         ALL, [WORDS[k % 2] for k in range(ROWS)], loss="binary_cross_entropy"
     ),
@@ -76,13 +84,20 @@ MAKE = {
     "array": lambda: array(scaled=False),
     "scaled array": lambda: array(scaled=True, output_activation="softmax"),
     "matrix": lambda: for_table(np.random.default_rng(1).normal(size=(30, 3)), outputs=1),
+    "ensemble": lambda: together(trained(ALL, FOUR), trained(("color", "flag"), FOUR)),
+    "ensemble, deviations": lambda: fn.Ensemble(
+        [trained(("color",), NUMBERS + k, loss="gaussian_nll") for k in range(2)]
+    ),
+    "ensemble of arrays": lambda: together(
+        *(array(scaled=k == 1, output_activation="softmax") for k in range(2))
+    ),
 }
 
 
 class Programs(NamedTuple):
-    """A network in a folder: its model file, its Python file, and its compiled C file."""
+    """A model in a folder: its model file, its Python file, and its compiled C file."""
 
-    net: fn.Network
+    net: Predictor
     folder: Path
 
     def by_command(self, text: bytes) -> tuple[int, bytes]:
@@ -155,7 +170,8 @@ def rows_for(name: str) -> tuple[list[str], list[str]]:
     """Return the columns of a network, and a row for them."""
     if "array" in name or name == "matrix":
         return ["x0", "x1", "x2"], ["1000000001.25", "-0.5", "7"]
-    columns = {"deviations": ("color",), "float64": ("size", "gap")}.get(name, ALL)
+    columns = ("color",) if "deviations" in name else ALL
+    columns = ("size", "gap") if name == "float64" else columns
     columns = (*columns, *(("grade", "customer") if name == "numbers" else ()))
     cells = {"size": "1000003.25", "gap": "", "flag": "yes", "color": "red", "grade": "10"}
     return [*columns], [cells.get(column, "row 7") for column in columns]
@@ -172,13 +188,13 @@ def cells_of(answer: bytes, texts: int) -> tuple[Any, ...]:
     return head, [row[:texts] for row in rows], numbers
 
 
-def assert_same(got: bytes, wanted: bytes, net: fn.Network, *, identified: bool = False) -> None:
+def assert_same(got: bytes, wanted: bytes, net: Predictor, *, identified: bool = False) -> None:
     """Fail unless two answers have the same texts, and the same numbers but for rounding."""
     texts = identified + (net.output_schema.class_names is not None)
     head, words, numbers = cells_of(got, texts)
     wanted_head, wanted_words, wanted_numbers = cells_of(wanted, texts)
     assert (head, words) == (wanted_head, wanted_words)
-    assert relative_difference(numbers, wanted_numbers) <= LIMIT[net.dtype.name]
+    assert relative_difference(numbers, wanted_numbers) <= LIMIT[combination_of(net).dtype.name]
 
 
 # Cells that mean the same to all three, or are refused by all three.

@@ -210,6 +210,14 @@ def test_every_value_of_a_file_is_checked(classes: Any, damage: Any, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_with_a_temperature_of_numbers_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "e.safetensors"
+    fn.Ensemble(members(1)).save(file)
+    change(file, lambda d, t: d.update(temperature=1.5))
+    with pytest.raises(fn.ModelFileError, match="only probabilities can be calibrated"):
+        fn.Ensemble.load(file)
+
+
 def test_members_that_diverged_are_left_out() -> None:
     population = members(
         1,

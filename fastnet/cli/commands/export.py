@@ -8,11 +8,11 @@ import click
 
 from fastnet.cli import options, output
 from fastnet.cli.load import load_for
+from fastnet.cli.models import load_predictor
 from fastnet.cli.sources import Reading
 from fastnet.errors import InputError
 from fastnet.export import FORMATS, export, usage
 from fastnet.export.c.fixed import KINDS
-from fastnet.network import load
 from fastnet.utils.names import ExportName, FixedName
 
 
@@ -68,27 +68,28 @@ def command(
     fixed: FixedName | None,
     rows: str | None,
 ) -> None:
-    """Write a MODEL in a form that runs without fastnet.
+    """Write a MODEL, one network or an ensemble, in a form that runs without fastnet.
 
     The file has the weights and the preprocessing of inputs, and the names of columns and classes
     if the format supports them. For a model of a table, Python code takes the table, C code a
     struct with a field for each column, an ONNX graph a number for each column (a category's index,
     NaN for a missing value), and a PyTorch module the array that net.preprocessor.transform(table)
-    returns. The command prints how to use the file.
+    returns. The file of an ensemble has all its networks, and answers with their mean. The command
+    prints how to use the file.
     """
     for name, given in (("jacobian", jacobian), ("fixed", fixed), ("rows", rows)):
         if given and to != "c":
             raise click.UsageError(f"--{name} goes with --to c, and not with --to {to}.")
     if rows is not None and fixed is None:
         raise click.UsageError("--rows goes with --fixed.")
-    network = load(model, backend="numpy")
+    predictor = load_predictor(model, "numpy")
     if out is None:
         out = Path(Path(model).name).with_suffix(FORMATS[to].suffix)
     output.check_writable("--out", out, [model])
     output.require_ending("--out", out, FORMATS[to].ending)
     if out.exists() and not out.is_file():
         raise InputError(f"--out: {out} is not a file; name one.")
-    x = None if rows is None else load_for(network, rows, Reading(), compares=False).x
-    export(network, out, to=to, jacobian=jacobian, fixed=fixed, rows=x)
+    x = None if rows is None else load_for(predictor, rows, Reading(), compares=False).x
+    export(predictor, out, to=to, jacobian=jacobian, fixed=fixed, rows=x)
     click.echo(f"{output.printable(out)}: {output.size(out.stat().st_size)}")
-    click.echo(usage(network, out, to=to, jacobian=jacobian, fixed=fixed, rows=x))
+    click.echo(usage(predictor, out, to=to, jacobian=jacobian, fixed=fixed, rows=x))

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.errors import InputError
-from fastnet.export.columns import scaling_of, table_of
+from fastnet.export.columns import scaling_of
+from fastnet.export.combination import Combination
 from fastnet.export.steps import Add, Affine, Normalize, Scale, Step
 from fastnet.network import Network
 from fastnet.utils.names import FixedName
@@ -114,8 +115,7 @@ class Fixed:
 
 
 def fixed_for(
-    network: Network,
-    steps: Sequence[Step],
+    whole: Combination,
     name: FixedName | None,
     rows: Any = None,
     *,
@@ -136,11 +136,17 @@ def fixed_for(
     """
     if name is None:
         return None
+    if whole.mean is not None:
+        raise InputError(
+            "fixed is for one network, and this is an ensemble: export one of its members, or "
+            "leave fixed out."
+        )
+    network, steps = whole.first, whole.steps
     if jacobian:
         raise InputError("fixed has no derivatives: leave jacobian out.")
     if name not in KINDS:
         raise InputError(f"fixed must be int8 or q15, got {name!r}.")
-    if table_of(network) is not None:
+    if whole.takes_tables:
         raise InputError("fixed is for networks of arrays, and this one takes a table.")
     layers = [step for step in steps if isinstance(step, Affine)]
     odd = [_CALLED[type(step)] for step in steps if not isinstance(step, Affine)]

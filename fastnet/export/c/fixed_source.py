@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastnet.export.c import forward, products, templates
 from fastnet.export.c.fixed import FINE, RANGES, Fixed, Layer, table_for
 from fastnet.export.c.literals import wrapped
-from fastnet.network import Network
+from fastnet.export.combination import Combination
 
 _COMMON: Final = """\
 /* Numbers of a row as integers, of which one is 1 / inverse. */
@@ -47,7 +47,7 @@ static STORED from_table(int32_t at, const int16_t *table) {
 """
 
 
-def definitions(network: Network, made: Fixed) -> list[str]:
+def definitions(whole: Combination, made: Fixed) -> list[str]:
     """Return functions and constants, for `fastnet.export.c.names.filled`."""
     used = {layer.activation for layer in made.layers[:-1]}
     functions = [_COMMON] + [_MOVED] * bool(used) + [_TABLE] * bool(used & set(RANGES))
@@ -61,13 +61,13 @@ def definitions(network: Network, made: Fixed) -> list[str]:
     last = made.layers[-1].activation
     parts = ["#include <stdint.h>\n", *products.functions(()), text]
     parts += templates.ACTIVATIONS[last] if last != "identity" else ()
-    parts += [_constant(name, values) for name, values in constants(network, made).items()]
-    return [*parts, *prediction(network, made), templates.ROWS]
+    parts += [_constant(name, values) for name, values in constants(whole, made).items()]
+    return [*parts, *prediction(whole, made), templates.ROWS]
 
 
-def constants(network: Network, made: Fixed) -> dict[str, NDArray[Any]]:
+def constants(whole: Combination, made: Fixed) -> dict[str, NDArray[Any]]:
     """Return the arrays that the functions read, by type and name."""
-    kind, arrays = made.kind, forward.preprocessing(network)
+    kind, arrays = made.kind, forward.preprocessing(whole)
     sums = np.dtype(kind.sum.removesuffix("_t"))
     for index, layer in enumerate(made.layers):
         arrays[f"{kind.type} w{index}"] = layer.w.T.astype(kind.type.removesuffix("_t"))
@@ -75,7 +75,7 @@ def constants(network: Network, made: Fixed) -> dict[str, NDArray[Any]]:
         if index < len(made.layers) - 1:
             arrays[f"int32_t factor{index}"] = layer.factor.astype(np.int32)
             arrays[f"uint8_t shift{index}"] = layer.shift.astype(np.uint8)
-    arrays["REAL unit"] = made.layers[-1].unit.astype(network.dtype)
+    arrays["REAL unit"] = made.layers[-1].unit.astype(whole.dtype)
     for activation in sorted({layer.activation for layer in made.layers[:-1]} & set(RANGES)):
         arrays[f"int16_t {activation}_table"] = table_for(activation, kind).astype(np.int16)
     return arrays
@@ -90,19 +90,19 @@ def _constant(name: str, values: NDArray[Any]) -> str:
     return f"static const {name}[{values.size}] = {{\n{items}}};\n"
 
 
-def prediction(network: Network, made: Fixed) -> list[str]:
+def prediction(whole: Combination, made: Fixed) -> list[str]:
     """Return the functions for one row."""
-    length = max(network.inputs, *(layer.w.shape[1] for layer in made.layers))
-    real = network.dtype.type
+    length = max(whole.inputs, *(layer.w.shape[1] for layer in made.layers))
+    real = whole.dtype.type
     lines = [
         f"{made.kind.type} first[{length}], second[{length}];",
-        f"REAL gap = gap_of(x, {network.inputs});",
+        f"REAL gap = gap_of(x, {whole.inputs});",
         "size_t o;",
         "if (gap != gap) {",
-        f"  for (o = 0; o < {network.outputs}; o++) y[o] = gap;",
+        f"  for (o = 0; o < {whole.outputs}; o++) y[o] = gap;",
         "  return;",
         "}",
-        f"quantize(x, (REAL){real(1 / made.scale)!s}, first, {network.inputs});",
+        f"quantize(x, (REAL){real(1 / made.scale)!s}, first, {whole.inputs});",
     ]
     source, into = "first", "second"
     for index, layer in enumerate(made.layers[:-1]):
@@ -119,7 +119,7 @@ def prediction(network: Network, made: Fixed) -> list[str]:
     lines += [f"apply_{last}(y, {outputs});"] if last != "identity" else []
     body = "".join(f"  {line}\n" for line in lines)
     answer = f"static void answer(const REAL *x, REAL *y) {{\n{body}}}\n"
-    return [answer, forward.outer(network)]
+    return [answer, forward.outer(whole, "void NAME_predict", "REAL")]
 
 
 def _line(index: int, layer: Layer, source: str, into: str, inputs: int, made: Fixed) -> list[str]:

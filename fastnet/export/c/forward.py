@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.export.c import products, templates
+from fastnet.export.c import mean, products, templates
 from fastnet.export.c.literals import numbers
-from fastnet.export.columns import scaling_of
+from fastnet.export.combination import Combination, Member
+from fastnet.export.encodings import Encoding
 from fastnet.export.steps import Add, Affine, Normalize, Scale, Step, activations_of
-from fastnet.network import Network
-from fastnet.nn.losses import GaussianNLL
 
 _STEPS: Final[dict[type[Step], str]] = {
     Scale: templates.SCALE,
@@ -21,32 +19,21 @@ _STEPS: Final[dict[type[Step], str]] = {
     Add: templates.ADD,
 }
 
-_STANDARDISED: Final = """\
-void NAME_predict(const REAL *x, REAL *y) {
-  REAL scaled[INPUTS];
-  size_t i;
-  /* In double: a large mean would cost single precision its digits. */
-  for (i = 0; i < INPUTS; i++) {
-    scaled[i] = (REAL)(((double)x[i] - input_mean[i]) / input_scale[i]);
-  }
-  answer(scaled, y);
-}
-"""
 
-
-def definitions(network: Network, steps: Sequence[Step], *, jacobian: bool = False) -> list[str]:
+def definitions(whole: Combination, *, jacobian: bool = False) -> list[str]:
     """Return functions and constants, for `fastnet.export.c.names.filled`.
 
-    ``answer(x, y)`` takes inputs that are standardised already. Derivatives use the product of
-    layers of several outputs.
+    ``answer(x, y)`` of each member takes inputs that are encoded already. Derivatives use the
+    product of layers of several outputs.
     """
+    steps = whole.steps
     widths = {step.width for step in steps if isinstance(step, Affine)}
     functions = products.functions(widths | {2} if jacobian else widths)
     functions += [_STEPS[kind] for kind in dict.fromkeys(map(type, steps)) if kind in _STEPS]
     for activation in activations_of(steps):
         functions += [text for text in templates.ACTIVATIONS[activation] if text not in functions]
-    defined = [constant(*pair) for pair in constants(network, steps).items()]
-    return [*functions, *defined, *prediction(network, steps), templates.ROWS]
+    defined = [constant(*pair) for pair in constants(whole).items()]
+    return [*functions, *defined, *prediction(whole), templates.ROWS]
 
 
 def constant(name: str, values: NDArray[Any]) -> str:
@@ -54,45 +41,78 @@ def constant(name: str, values: NDArray[Any]) -> str:
     return numbers(name, values, "ALIGNED" if name.startswith("REAL") else "")
 
 
-def preprocessing(network: Network) -> dict[str, NDArray[Any]]:
+def preprocessing(whole: Combination) -> dict[str, NDArray[Any]]:
     """Return the arrays for what is around the steps, by type and name."""
     made: dict[str, NDArray[Any]] = {}
-    scaling = scaling_of(network)
-    if scaling is not None:
-        made |= zip(("double input_mean", "double input_scale"), scaling, strict=True)
-    if has_deviations(network):
-        made["REAL floors"] = network.output_schema.log_variance_floors.astype(network.dtype)
+    for one in whole.encodings:
+        if one.scaling is not None:
+            names = (f"double input_{part}{one.suffix}" for part in ("mean", "scale"))
+            made |= zip(names, one.scaling, strict=True)
+    if whole.has_deviations:
+        made["REAL floors"] = whole.floors
     return made
 
 
-def constants(network: Network, steps: Sequence[Step]) -> dict[str, NDArray[Any]]:
+def constants(whole: Combination) -> dict[str, NDArray[Any]]:
     """Return the arrays of numbers that the functions read, by type and name."""
-    made = preprocessing(network)
-    for index, step in enumerate(steps):
-        for part, values in step.tensors.items():
-            if isinstance(step, Affine):
-                missing = products.stride(step.width, network.dtype) - step.width
-                values = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
-            made[f"REAL {part}{index}"] = values
-    return made
+    made = preprocessing(whole)
+    for member in whole.members:
+        for index, step in enumerate(member.steps):
+            for part, values in step.tensors.items():
+                if isinstance(step, Affine):
+                    missing = products.stride(step.width, whole.dtype) - step.width
+                    values = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
+                made[f"REAL {part}{index}{member.suffix}"] = values
+    return made | mean.constants(whole.mean)
 
 
-def has_deviations(network: Network) -> bool:
-    """Return whether outputs are means and logarithms of variances."""
-    classes = network.output_schema.class_names is not None
-    return not classes and isinstance(network.loss, GaussianNLL)
+def prediction(whole: Combination) -> list[str]:
+    """Return the functions for one row, of which the last calls the others."""
+    functions = [_answer(member) for member in whole.members]
+    functions += [] if whole.mean is None else [mean.definition(whole)]
+    return [*functions, outer(whole, "void NAME_predict", "REAL")]
 
 
-def prediction(network: Network, steps: Sequence[Step]) -> list[str]:
-    """Return the functions for one row."""
-    return [_answer(network, steps), outer(network)]
+def outer(whole: Combination, name: str, given: str) -> str:
+    """Return the function for one row, which prepares inputs and calls the functions of members.
+
+    Parameters
+    ----------
+    name : str
+        With the type of its result.
+    given : {"REAL", "double"}
+        The type of x; REAL is that of the encoded inputs.
+    """
+    declared, lines = [], []
+    if whole.mean is not None:
+        declared.append(f"REAL z[{len(whole.members) * whole.outputs}];")
+    for one in whole.encodings:
+        source = f"x + {one.at}" if one.at else "x"
+        prepared = prepare(one, given)
+        lines += prepared
+        source = "inputs" if prepared else source
+        for k, member in whole.of(one):
+            into = f"z + {k * whole.outputs}" if k else "z"
+            into = "y" if whole.mean is None else into
+            lines.append(f"answer{member.suffix}({source}, {into});")
+    if any("inputs[i]" in line for line in lines):
+        declared += [f"REAL inputs[{whole.inputs}];", "size_t i;"]
+    lines += [] if whole.mean is None else ["combine(z, y);"]
+    text = "".join(f"  {line}\n" for line in (*declared, *lines))
+    return f"{name}(const {given} *x, REAL *y) {{\n{text}}}\n"
 
 
-def outer(network: Network) -> str:
-    """Return the public function for one row, which standardises its inputs if need be."""
-    if scaling_of(network) is None:
-        return "void NAME_predict(const REAL *x, REAL *y) {\n  answer(x, y);\n}\n"
-    return _STANDARDISED.replace("INPUTS", str(network.inputs))
+def prepare(encoding: Encoding, given: str = "REAL") -> list[str]:
+    """Return lines that write the inputs of layers for x, of that type; none if x has them."""
+    if encoding.scaling is None and given == "REAL":
+        return []
+    value, about = "x[i]", []
+    if encoding.scaling is not None:
+        about = ["/* In double: a large mean would cost single precision its digits. */"]
+        number = "x[i]" if given == "double" else "(double)x[i]"
+        value = f"(({number} - input_mean{encoding.suffix}[i]) / input_scale{encoding.suffix}[i])"
+    loop = f"for (i = 0; i < {encoding.inputs}; i++) {{"
+    return [*about, loop, f"  inputs[i] = (REAL){value};", "}"]
 
 
 class Lines(NamedTuple):
@@ -112,15 +132,15 @@ class Lines(NamedTuple):
     source: str
 
 
-def _answer(network: Network, steps: Sequence[Step]) -> str:
-    """Return the function for one row whose inputs are standardised."""
-    declared, body, source = statements(network, steps)
-    body.append(f"for (o = 0; o < {network.outputs}; o++) y[o] = {source}[o] + gap;")
+def _answer(member: Member) -> str:
+    """Return the function of a member for one row of encoded inputs."""
+    declared, body, source = statements(member)
+    body.append(f"for (o = 0; o < {member.network.outputs}; o++) y[o] = {source}[o] + gap;")
     text = "".join(f"  {line}\n" for line in (*declared, *body))
-    return f"static void answer(const REAL *x, REAL *y) {{\n{text}}}\n"
+    return f"static void answer{member.suffix}(const REAL *x, REAL *y) {{\n{text}}}\n"
 
 
-def statements(network: Network, steps: Sequence[Step], *, slopes: bool = False) -> Lines:
+def statements(member: Member, *, slopes: bool = False) -> Lines:
     """Return a statement for each step, which goes from one of two buffers to the other.
 
     Parameters
@@ -129,6 +149,7 @@ def statements(network: Network, steps: Sequence[Step], *, slopes: bool = False)
         Whether ``slopes<k>`` gets the derivatives of the activation of step k (the outputs, for
         softmax), and ``unit<k>`` and ``factor<k>`` what a normalisation computes.
     """
+    network, steps, suffix = member.network, member.steps, member.suffix
     lines: list[str] = []
     lengths: dict[str, int] = {}
     factors: list[str] = []
@@ -138,16 +159,17 @@ def statements(network: Network, steps: Sequence[Step], *, slopes: bool = False)
     for index, step in enumerate(steps):
         # Each step writes the buffer that the one before did not.
         into, length = kept.get(index, buffers[source == "first"]), step.width
+        w, b = f"w{index}{suffix}", f"b{index}{suffix}"
         if isinstance(step, Affine):
             length = products.width(step.width, network.dtype)
-            given = f"{source}, {len(step.w)}, w{index}, b{index}, {into}"
+            given = f"{source}, {len(step.w)}, {w}, {b}, {into}"
             stride = products.stride(step.width, network.dtype)
             line = f"affine({given}, {length}, {stride});"
             if step.width == 1:
-                line = f"{into}[0] = b{index}[0] + dot({source}, w{index}, {len(step.w)});"
+                line = f"{into}[0] = {b}[0] + dot({source}, {w}, {len(step.w)});"
             lines.append(line)
         elif isinstance(step, Scale):
-            lines.append(f"scale({source}, w{index}, b{index}, {into}, {length});")
+            lines.append(f"scale({source}, {w}, {b}, {into}, {length});")
         elif isinstance(step, Add):
             lines.append(f"add({source}, {kept[step.skip]}, {into}, {length});")
         else:
@@ -157,7 +179,7 @@ def statements(network: Network, steps: Sequence[Step], *, slopes: bool = False)
                 lengths[f"unit{index}"] = length
                 unit = f"unit({source}, {epsilon}, unit{index}, {length})"
                 lines.append(f"factor{index} = {unit};")
-            lines.append(f"normalize({source}, w{index}, b{index}, {epsilon}, {into}, {length});")
+            lines.append(f"normalize({source}, {w}, {b}, {epsilon}, {into}, {length});")
         if step.activation != "identity":
             called = [f"apply_{step.activation}({into}, {step.width});"]
             if slopes:

@@ -9,12 +9,13 @@ forward by: the input is a row of its weights, and the weights are the gradients
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
+from fastnet.errors import InputError
 from fastnet.export.c import forward, products
-from fastnet.export.columns import scaling_of
-from fastnet.export.steps import Add, Affine, Normalize, Scale, Step, activations_of
+from fastnet.export.combination import Combination, Member
+from fastnet.export.encodings import Encoding
+from fastnet.export.steps import Add, Affine, Normalize, Scale, activations_of
 from fastnet.kernels import abi
 from fastnet.network import Network
 
@@ -129,41 +130,86 @@ static void before_unit(REAL *g, const REAL *y, REAL factor, size_t n) {
 }
 """
 
-_PLAIN: Final = """\
-void NAME_jacobian(const REAL *x, REAL *y, REAL *dy) {
-  differentiate(x, y, dy);
-}
-"""
-
-_STANDARDISED: Final = """\
-void NAME_jacobian(const REAL *x, REAL *y, REAL *dy) {
-  REAL scaled[INPUTS];
+_ADDED: Final = """\
+/* Add the derivatives of a member by its inputs, which are n of those of x. */
+static void add_slopes(const REAL *part, size_t n, size_t member, REAL *dy) {
   size_t i, o;
-  for (i = 0; i < INPUTS; i++) {
-    scaled[i] = (REAL)(((double)x[i] - input_mean[i]) / input_scale[i]);
-  }
-  differentiate(scaled, y, dy);
   for (o = 0; o < NAME_OUTPUTS; o++) {
-    for (i = 0; i < INPUTS; i++, dy++) *dy = (REAL)(*dy / input_scale[i]);
+    double factor = FACTOR;
+    for (i = 0; i < n; i++) dy[o * NAME_INPUTS + i] += (REAL)(factor * part[o * n + i]);
   }
 }
 """
 
 
-def definitions(network: Network, steps: Sequence[Step]) -> list[str]:
-    """Return the functions and a constant, for `fastnet.export.c.names.filled`."""
-    kinds = set(map(type, steps))
-    used = activations_of(steps)
-    columns = f"enum {{ GRADIENTS = {_columns(network)} }};\n"
-    zeros = f"static const REAL zeros[{_columns(network)}] ALIGNED = {{0}};\n"
+def definitions(whole: Combination) -> list[str]:
+    """Return the functions and a constant, for `fastnet.export.c.names.filled`.
+
+    Raises
+    ------
+    InputError
+        The members' answers are combined to something else than a weighted mean.
+    """
+    if whole.mean is not None and not whole.mean.is_linear:
+        what = "a mixture's variance" if whole.mean.temperature is None else "a temperature"
+        raise InputError(
+            "the derivatives of an ensemble are the weighted mean of its members', which those of "
+            f"{what} are not: leave jacobian out."
+        )
+    kinds = set(map(type, whole.steps))
+    used = activations_of(whole.steps)
+    columns = f"enum {{ GRADIENTS = {_columns(whole.first)} }};\n"
+    zeros = f"static const REAL zeros[{_columns(whole.first)}] ALIGNED = {{0}};\n"
     functions = [columns, zeros] + [_BACK] * (Affine in kinds)
     functions += [_TIMES] * bool({*used} - {"softmax"} or {Normalize, Scale} & kinds)
     functions += [_SOFTMAX] * ("softmax" in used) + [_UNIT] * (Normalize in kinds)
     functions += [_slopes(name) for name in used if name != "softmax"]
-    outer = _PLAIN
-    if scaling_of(network) is not None:
-        outer = _STANDARDISED.replace("INPUTS", str(network.inputs))
-    return [*functions, _differentiate(network, steps), outer]
+    if whole.mean is not None:
+        factor = "weights[member]"
+        if whole.mean.units is not None:
+            factor += " * target_scale[member * NAME_OUTPUTS + o]"
+        functions.append(_ADDED.replace("FACTOR", factor))
+    return [*functions, *map(_differentiate, whole.members), outer(whole)]
+
+
+def outer(whole: Combination) -> str:
+    """Return the function for one row, which calls those of the members."""
+    outputs = whole.outputs
+    declared, lines = [], []
+    if whole.mean is not None:
+        longest = outputs * max(one.inputs for one in whole.encodings)
+        declared = [f"REAL z[{len(whole.members) * outputs}], part[{longest}];", "size_t j;"]
+        lines = [f"for (j = 0; j < {outputs * whole.inputs}; j++) dy[j] = 0;"]
+    for one in whole.encodings:
+        prepared = forward.prepare(one)
+        lines += prepared
+        source = "inputs" if prepared else f"x + {one.at}" if one.at else "x"
+        for k, member in whole.of(one):
+            into = f"z + {k * outputs}, part" if k else "z, part"
+            into = "y, dy" if whole.mean is None else into
+            lines.append(f"differentiate{member.suffix}({source}, {into});")
+            if prepared:
+                lines += _unscaled(one, "dy" if whole.mean is None else "part", outputs)
+            if whole.mean is not None:
+                place = f"dy + {one.at}" if one.at else "dy"
+                lines.append(f"add_slopes(part, {one.inputs}, {k}, {place});")
+    if any("inputs[i]" in line for line in lines):
+        declared += [f"REAL inputs[{whole.inputs}];", "size_t i, o;"]
+    lines += [] if whole.mean is None else ["combine(z, y);"]
+    text = "".join(f"  {line}\n" for line in (*declared, *lines))
+    return f"void NAME_jacobian(const REAL *x, REAL *y, REAL *dy) {{\n{text}}}\n"
+
+
+def _unscaled(encoding: Encoding, slopes: str, outputs: int) -> list[str]:
+    """Return lines that make derivatives by x of those by standardised inputs."""
+    n, scale = encoding.inputs, f"input_scale{encoding.suffix}[i]"
+    return [
+        f"for (o = 0; o < {outputs}; o++) {{",
+        f"  for (i = 0; i < {n}; i++) {{",
+        f"    {slopes}[o * {n} + i] = (REAL)({slopes}[o * {n} + i] / {scale});",
+        "  }",
+        "}",
+    ]
 
 
 def _columns(network: Network) -> int:
@@ -180,9 +226,10 @@ def _slopes(name: str) -> str:
     return f"{head}\n  size_t i;\n  for (i = 0; i < n; i++) {{\n{body}  }}\n}}\n"
 
 
-def _differentiate(network: Network, steps: Sequence[Step]) -> str:
-    """Return the function for a row whose inputs are standardised."""
-    declared, body, source = forward.statements(network, steps, slopes=True)
+def _differentiate(member: Member) -> str:
+    """Return the function of a member for a row of encoded inputs."""
+    network, steps, suffix = member.network, member.steps, member.suffix
+    declared, body, source = forward.statements(member, slopes=True)
     columns, outputs = _columns(network), network.outputs
     lengths = {"one": max(network.inputs, *(step.width for step in steps)) * columns}
     lengths["two"] = lengths["one"]
@@ -203,13 +250,13 @@ def _differentiate(network: Network, steps: Sequence[Step]) -> str:
             lines.append(f"times({g}, slopes{index}, {width});")
         if isinstance(step, Affine):
             stride = products.stride(width, network.dtype)
-            lines.append(f"back({g}, {width}, w{index}, {stride}, {h}, {len(step.w)});")
+            lines.append(f"back({g}, {width}, w{index}{suffix}, {stride}, {h}, {len(step.w)});")
             g, h = h, g
         elif isinstance(step, Add):
             lengths[f"past{index}"] = width * columns
             lines.append(f"memcpy(past{index}, {g}, sizeof past{index});")
         else:
-            lines.append(f"times({g}, w{index}, {width});")
+            lines.append(f"times({g}, w{index}{suffix}, {width});")
             if isinstance(step, Normalize):
                 lines.append(f"before_unit({g}, unit{index}, factor{index}, {width});")
     lines += joined(-1, network.inputs)
@@ -232,5 +279,5 @@ def _differentiate(network: Network, steps: Sequence[Step]) -> str:
     ]
     text = [*declared, *body, *begin, *(f"  {line}" for line in lines), *end]
     whole = "".join(f"  {line}\n" for line in text)
-    head = "static void differentiate(const REAL *x, REAL *y, REAL *dy)"
+    head = f"static void differentiate{suffix}(const REAL *x, REAL *y, REAL *dy)"
     return f"{head} {{\n{whole}}}\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import partial
 from textwrap import wrap
 from typing import Final
@@ -11,12 +10,10 @@ from typing import Final
 from fastnet._version import version
 from fastnet.export.c import jacobian as derivatives
 from fastnet.export.c.fixed import Fixed
-from fastnet.export.c.forward import has_deviations
 from fastnet.export.c.memory import memory_of
 from fastnet.export.c.names import filled, prefix_of
 from fastnet.export.c.tables import RowStruct
-from fastnet.export.steps import Step, shown
-from fastnet.network import Network
+from fastnet.export.combination import Combination
 
 _ABOUT_TABLES: Final = (
     "NAME_encode(row, x) writes x for the row of a table. A number that is NAN is missing, and",
@@ -34,8 +31,7 @@ _ABOUT_PROGRAMS: Final = (
 
 
 def opening(
-    network: Network,
-    steps: Sequence[Step],
+    whole: Combination,
     row: RowStruct | None,
     name: str,
     *,
@@ -43,17 +39,16 @@ def opening(
     fixed: Fixed | None,
 ) -> str:
     """Return the comment that says what the file is and how it is used, with an example."""
-    fill = partial(filled, prefix=prefix_of(name), dtype=network.dtype)
-    classes, memory = (
-        network.output_schema.class_names,
-        memory_of(network, steps, row, jacobian=jacobian, fixed=fixed),
-    )
+    fill = partial(filled, prefix=prefix_of(name), dtype=whole.dtype)
+    classes = whole.schema.class_names
+    memory = memory_of(whole, row, jacobian=jacobian, fixed=fixed)
     of = "jacobian" if jacobian else "predict"
     path = re.sub(r"[^A-Za-z0-9_. -]", "_", name)
     lines = [
-        f"A neural network, exported by fastnet {version}: C99, needs the standard library only.",
+        f"{whole.title}, exported by fastnet {version}:",
+        "C99, needs the standard library only.",
         "",
-        *(f"  {index}  {shown(layer)}" for index, layer in enumerate(network.layers)),
+        *whole.described(),
         "",
         fill("Compile this file. To call its functions, include it too, after NAME_HEADER is"),
         "defined: then it has their declarations alone. An example:",
@@ -72,7 +67,7 @@ def opening(
     ]
     if classes:
         lines.append(fill("NAME_class(y) returns the likeliest class, an index of NAME_labels."))
-    if has_deviations(network):
+    if whole.has_deviations:
         lines.append(fill("NAME_deviations(y) turns the second half of y, which are logarithms of"))
         lines.append("variances, into standard deviations.")
     lines += map(fill, derivatives.ABOUT) if jacobian else []

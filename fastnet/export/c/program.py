@@ -14,12 +14,13 @@ from typing import Final
 
 from fastnet.data.text import MISSING, TRUTHS, is_number
 from fastnet.errors import InputError
+from fastnet.export.c import forward
 from fastnet.export.c.literals import literal, wrapped
 from fastnet.export.c.names import filled
-from fastnet.export.c.tables import BLANKS, RowStruct
-from fastnet.export.columns import InputColumn, scaling_of
-from fastnet.network import Network
-from fastnet.nn.losses import GaussianNLL
+from fastnet.export.c.table_templates import BLANKS
+from fastnet.export.c.tables import RowStruct
+from fastnet.export.columns import InputColumn
+from fastnet.export.combination import Combination
 
 _TRUTHS: Final = ("false", "true", "f", "t", "no", "yes", "n", "y", "off", "on")
 """Those that are no digits, in turn."""
@@ -164,7 +165,7 @@ static void put(REAL value) {
 _MAIN: Final = """\
 int main(void) {
   static ROW;
-  static REAL x[NAME_INPUTS], y[NAME_OUTPUTS];
+  static REAL y[NAME_OUTPUTS];
   int at[COLUMNS], count = read_cells(header, names), id = -1, rows = 0, c, k, n;
   if (count == 0) fail("there is no header", "", "");
   for (k = n = 0; k < count; k++) {
@@ -215,7 +216,7 @@ _NUMERIC: Final = "*(double *)value = number_of(cell, one);"
 _VALUES: Final = "for (k = {first}; k < NAME_OUTPUTS; k++) putchar(','), put(y[k]);"
 
 
-def definitions(network: Network, row: RowStruct | None, prefix: str) -> str:
+def definitions(whole: Combination, row: RowStruct | None, prefix: str) -> str:
     """Return the program, under the macro that asks for it.
 
     It is an ``#error`` with a sentence for a network of dates, or of names that C cannot hold.
@@ -227,7 +228,7 @@ def definitions(network: Network, row: RowStruct | None, prefix: str) -> str:
     try:
         if any(column.part for column in used):
             raise InputError("this program reads no dates: export to numpy, or use the functions")
-        parts = [_data(network, row, prefix)]
+        parts = [_data(whole, row, prefix)]
     except InputError as error:
         return f"#ifdef FASTNET_MAIN\n#error {literal(ascii(str(error))[1:-1])}\n#endif\n"
     parts += [] if texts else [BLANKS]
@@ -235,15 +236,18 @@ def definitions(network: Network, row: RowStruct | None, prefix: str) -> str:
     parts += [_MISSING] if numeric or spelled else []
     parts += [_NUMBER] if numeric else []
     parts += [_CATEGORY] if spelled else []
-    main = _main(network, row, numeric=numeric, spelled=spelled)
-    parts += [filled(text, prefix, network.dtype) for text in (_OUTPUT, main)]
+    templates = [_OUTPUT]
+    if row is None:
+        templates.append(forward.outer(whole, "static void predict_numbers", "double"))
+    templates.append(_main(whole, row, numeric=numeric, spelled=spelled))
+    parts += [filled(text, prefix, whole.dtype) for text in templates]
     return "\n".join(["#ifdef FASTNET_MAIN", *parts, "#endif\n"])
 
 
-def _data(network: Network, row: RowStruct | None, prefix: str) -> str:
+def _data(whole: Combination, row: RowStruct | None, prefix: str) -> str:
     """Return the columns that are read, and the texts that are written."""
-    columns = [f'{{"x{k}", {k} * sizeof(double), NULL, 0, 0}}' for k in range(network.inputs)]
-    identifier = row.table.identifier if row else None
+    columns = [f'{{"x{k}", {k} * sizeof(double), NULL, 0, 0}}' for k in range(whole.inputs)]
+    identifier = whole.sources.identifier if whole.sources else None
     if row is not None:
         columns = []
         for field, column in row.fields:
@@ -252,7 +256,7 @@ def _data(network: Network, row: RowStruct | None, prefix: str) -> str:
             place = f"offsetof({prefix}_row, {field})"
             columns.append(f"{{{literal(column.source)}, {place}, {about}}}")
     cells = max(_CELLS, 2 * len(columns))
-    labels, head = network.output_schema.class_names, network.output_schema.column_names
+    labels, head = whole.schema.class_names, whole.schema.column_names
     sizes = {"COLUMNS": len(columns), "HEAD": len(head), "CELLS": cells, "LINE": 20 * cells}
     lines = [
         f"enum {{ {', '.join(f'{name} = {size}' for name, size in sizes.items())} }};\n",
@@ -280,36 +284,34 @@ def _cell(text: str) -> str:
     return literal(buffer.getvalue().removesuffix(",\n"))
 
 
-def _main(network: Network, row: RowStruct | None, *, numeric: bool, spelled: bool) -> str:
+def _main(whole: Combination, row: RowStruct | None, *, numeric: bool, spelled: bool) -> str:
     """Return the main function, for `fastnet.export.c.names.filled`."""
     value, position = _NUMERIC, ""
     if row is None:
-        kind, number = f"double row[{network.inputs}]", "row[k]"
-        if scaling_of(network) is not None:
-            number = "(row[k] - input_mean[k]) / input_scale[k]"
-        answer = f"for (k = 0; k < COLUMNS; k++) x[k] = (REAL)({number});\n    answer(x, y);"
+        kind, answer = f"double row[{whole.inputs}]", "predict_numbers(row, y);"
     else:
-        kind = "NAME_row row"
+        kind = "NAME_row row;\n  static REAL x[NAME_INPUTS]"
         answer = 'if (NAME_encode(&row, x)) fail("a number is infinite or too large", "", "");\n'
         answer += "    NAME_predict(x, y);"
         if any(column.categories for _, column in row.fields):
             value = f"*(const char **)value = {'category_of(cell, one)' if spelled else 'cell'};"
             if numeric:
                 value = f"if (one->categories == NULL) {_NUMERIC}\n      else {value}"
-    if row is None or not row.table.named:
+    sources = whole.sources
+    if sources is None or not sources.named:
         # Columns without names go by position, and so other names would be misleading.
-        given = network.inputs if row is None else len({c.source for c in row.table.columns})
+        given = whole.inputs if sources is None else len(sources.names)
         position = (
             f"if (count != {given} || at[k] != atoi(columns[k].name + 1))\n      "
             f'fail("expected the columns x0 to x{given - 1}, in this order", "", "");'
         )
-    schema = network.output_schema
+    schema = whole.schema
     lines = ["put(y[0]);", _VALUES.format(first=1)]
     if schema.class_names is not None:
         lines = ["fputs(answers[NAME_class(y)], stdout);", _VALUES.format(first=0)]
-        if network.outputs == 1:
+        if whole.outputs == 1:
             lines[1] = "putchar(','), put(1 - y[0]), putchar(','), put(y[0]);"
-    elif isinstance(schema.loss, GaussianNLL):
+    elif whole.has_deviations:
         lines.insert(0, "NAME_deviations(y);")
     text = _MAIN if position else _MAIN.replace("    POSITION\n", "")
     made = {"ROW": kind, "VALUE": value, "POSITION": position, "ANSWER": answer}

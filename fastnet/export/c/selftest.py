@@ -5,7 +5,6 @@ The file has a row and the outputs that fastnet computes for it, and a main func
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,9 +15,8 @@ from fastnet.export.c.fixed import Fixed, answers
 from fastnet.export.c.literals import literal, numbers, numerals, wrapped
 from fastnet.export.c.names import filled
 from fastnet.export.c.tables import RowStruct
-from fastnet.export.columns import InputColumn, scaling_of
-from fastnet.export.steps import Step
-from fastnet.network import Network
+from fastnet.export.columns import InputColumn
+from fastnet.export.combination import Combination
 
 _ROWS: Final = 8
 """Rows that are tried: the one with the largest output is stored."""
@@ -55,55 +53,61 @@ int main(void) {
 
 
 def definitions(
-    network: Network,
-    steps: Sequence[Step],
+    whole: Combination,
     row: RowStruct | None,
     prefix: str,
     fixed: Fixed | None = None,
 ) -> str:
     """Return the test."""
-    pattern = (7 * np.arange(network.inputs) + 3 * np.arange(_ROWS)[:, None]) % 11 / 4 - 1.25
+    pattern = (7 * np.arange(whole.inputs) + 3 * np.arange(_ROWS)[:, None]) % 11 / 4 - 1.25
     given: Any
     if row is None:
-        mean, scale = scaling_of(network) or (0.0, 1.0)
-        given = (pattern * scale + mean).astype(network.dtype)
+        mean, scale = whole.encodings[0].scaling or (0.0, 1.0)
+        given = (pattern * scale + mean).astype(whole.dtype)
         encoded = "for (k = 0; k < NAME_INPUTS; k++) x[k] = given[k];"
     else:
         given, cells = _table(row, pattern)
         encoded = "if (NAME_encode(&given, x) != 0) return 1;"
     if fixed is None:
-        outputs = network.predict_columns(given).astype(network.dtype)
+        outputs = whole.predictor.predict_columns(given).astype(whole.dtype)
     else:
-        z = network.preprocessor.transform(given, network.dtype)
-        outputs = answers(fixed, z).astype(network.dtype)
+        z = whole.first.preprocessor.transform(given, whole.dtype)
+        outputs = answers(fixed, z).astype(whole.dtype)
     chosen = int(np.abs(outputs).max(axis=1).argmax())
     if row is None:
-        stored = filled(numbers("REAL given", given[chosen]), prefix, network.dtype)
+        stored = filled(numbers("REAL given", given[chosen]), prefix, whole.dtype)
     else:
         values = wrapped(column[chosen] for column in cells)
         stored = f"static const {prefix}_row given = {{\n{values}}};\n"
-    main = _MAIN.replace("ENCODED", encoded).replace("LIMIT", f"{limit(network, steps):.3g}")
+    main = _MAIN.replace("ENCODED", encoded).replace("LIMIT", f"{limit(whole):.3g}")
     wanted = numbers("REAL wanted", outputs[chosen])
-    rest = (filled(text, prefix, network.dtype) for text in (wanted, main))
+    rest = (filled(text, prefix, whole.dtype) for text in (wanted, main))
     return "\n".join([_BEGIN, stored, *rest])
 
 
-def limit(network: Network, steps: Sequence[Step]) -> float:
+def limit(whole: Combination) -> float:
     """Return the largest difference from rounding, as a fraction of the largest output.
 
-    The roundings of a sum of n products add up to about the square root of n of them.
+    The roundings of a sum of n products add up to about the square root of n of them. Those of a
+    mean are at most those of a member. A temperature below 1 makes differences larger.
     """
-    terms = sum(np.sqrt(len(tensor)) for step in steps for tensor in step.tensors.values())
-    return float(16 * np.finfo(network.dtype).eps * max(terms, 1))
+    terms = max(
+        sum(np.sqrt(len(tensor)) for step in member.steps for tensor in step.tensors.values())
+        for member in whole.members
+    )
+    sharpness = 1.0 if whole.mean is None else 1.0 / (whole.mean.temperature or 1.0)
+    return float(16 * np.finfo(whole.dtype).eps * max(terms, 1) * max(sharpness, 1.0))
 
 
 def _table(row: RowStruct, pattern: NDArray[Any]) -> tuple[dict[str, Any], list[list[str]]]:
     """Return rows as a table, and the values of each field as C writes them."""
     table: dict[str, Any] = {}
-    for k, column in enumerate(row.table.columns):
+    for k, column in enumerate(row.columns.columns):
         if column.source not in table:
             missing = (np.arange(_ROWS) + len(table)) % 7 == 3
-            cells = _cells(column, row.table.scaling == "robust", pattern[:, k % pattern.shape[1]])
+            cells = _cells(
+                column, row.columns.scalings[k] == "robust", pattern[:, k % pattern.shape[1]]
+            )
             cells[missing] = None
             table[column.source] = cells
     fields = []

@@ -1,4 +1,4 @@
-"""A network as one C99 file that needs the standard library and nothing else.
+"""A network or an ensemble as one C99 file that needs the standard library and nothing else.
 
 The file has the weights as constants and functions to predict one row or many; for a network for
 tables, also a struct for a row and a function that encodes it (`fastnet.export.c.tables`). No
@@ -21,14 +21,12 @@ from fastnet.export.c.memory import memory_of
 from fastnet.export.c.names import filled, prefix_of
 from fastnet.export.c.opening import opening
 from fastnet.export.c.tables import row_of
-from fastnet.export.columns import table_of
-from fastnet.export.steps import steps_of
-from fastnet.network import Network
+from fastnet.export.combination import Predictor, combination_of
 from fastnet.utils.names import FixedName
 
 
 def content(
-    network: Network,
+    predictor: Predictor,
     name: str,
     *,
     jacobian: bool = False,
@@ -36,13 +34,12 @@ def content(
     rows: Any = None,
 ) -> bytes:
     """Return the source, whose public names begin with `name` made fit for C, in ASCII."""
-    steps, prefix = steps_of(network), prefix_of(name)
-    fill = partial(filled, prefix=prefix, dtype=network.dtype)
-    row = row_of(network, prefix)
-    made = fixed_for(network, steps, fixed, rows, jacobian=jacobian)
-    labels = network.output_schema.class_names
-    deviations = forward.has_deviations(network)
-    names = {"labels": labels} if labels else {"outputs": network.output_schema.column_names}
+    whole, prefix = combination_of(predictor), prefix_of(name)
+    fill = partial(filled, prefix=prefix, dtype=whole.dtype)
+    row = row_of(whole, prefix)
+    made = fixed_for(whole, fixed, rows, jacobian=jacobian)
+    labels = whole.schema.class_names
+    names = {"labels": labels} if labels else {"outputs": whole.schema.column_names}
 
     # Declarations, which are all that is left where NAME_HEADER is defined.
     declared = [
@@ -50,40 +47,40 @@ def content(
         "void NAME_predict_rows(const REAL *x, size_t rows, REAL *y);",
         *(f"extern const char *const NAME_{key}[{len(value)}];" for key, value in names.items()),
         *(["size_t NAME_class(const REAL *y);"] if labels else []),
-        *(["void NAME_deviations(REAL *y);"] if deviations else []),
+        *(["void NAME_deviations(REAL *y);"] if whole.has_deviations else []),
         *([derivatives.DECLARED] if jacobian else []),
     ]
 
     # Definitions.
     if made is None:
-        defined = forward.definitions(network, steps, jacobian=jacobian)
+        defined = forward.definitions(whole, jacobian=jacobian)
     else:
-        defined = fixed_source.definitions(network, made)
+        defined = fixed_source.definitions(whole, made)
     if jacobian:
-        defined += derivatives.definitions(network, steps)
+        defined += derivatives.definitions(whole)
     if labels:
         defined.append(templates.CLASS)
-    if deviations:
+    if whole.has_deviations:
         defined.append(templates.DEVIATIONS)
 
     # What has texts of the network in it is no template, and is not filled.
-    sizes = f"#define NAME_INPUTS {network.inputs}\n#define NAME_OUTPUTS {network.outputs}\n"
+    sizes = f"#define NAME_INPUTS {whole.inputs}\n#define NAME_OUTPUTS {whole.outputs}\n"
     parts = [
-        opening(network, steps, row, name, jacobian=jacobian, fixed=made),
+        opening(whole, row, name, jacobian=jacobian, fixed=made),
         fill(f"{templates.BEGIN}{sizes}"),
         *([] if row is None else [row.declarations()]),
         fill("\n".join([*declared, templates.MIDDLE, *defined])),
         *([] if row is None else [row.definitions()]),
         *(texts(f"{prefix}_{key}", value) for key, value in names.items()),
-        program.definitions(network, row, prefix),
-        selftest.definitions(network, steps, row, prefix, made),
+        program.definitions(whole, row, prefix),
+        selftest.definitions(whole, row, prefix, made),
         "#endif\n",
     ]
     return "\n".join(parts).encode("ascii")
 
 
 def usage(
-    network: Network,
+    predictor: Predictor,
     path: Path,
     *,
     jacobian: bool = False,
@@ -91,15 +88,15 @@ def usage(
     rows: Any = None,
 ) -> str:
     """Return how the file is compiled and called."""
-    prefix = prefix_of(path.stem)
+    whole, prefix = combination_of(predictor), prefix_of(path.stem)
     calls = f"{prefix}_predict(x, y)"
-    if table_of(network) is not None:
+    if whole.takes_tables:
         calls = f"{prefix}_encode(&row, x), which takes a table's row as a struct, and {calls}"
     if jacobian:
         calls = f"{calls}, and {prefix}_jacobian(x, y, dy)"
-    steps, row = steps_of(network), row_of(network, prefix)
-    made = fixed_for(network, steps, fixed, rows, jacobian=jacobian)
-    memory = memory_of(network, steps, row, jacobian=jacobian, fixed=made)
+    row = row_of(whole, prefix)
+    made = fixed_for(whole, fixed, rows, jacobian=jacobian)
+    memory = memory_of(whole, row, jacobian=jacobian, fixed=made)
     about = "" if made is None else f"{made.about}\n"
     return (
         f"cc -O3 -c {path}\nIts functions are {calls}; the comment at its top has an example.\n"

@@ -15,12 +15,18 @@ class Graph:
     ----------
     dtype : dtype
         Of the network: the type of constants that have none of their own.
+
+    Attributes
+    ----------
+    suffix : str
+        What names of constants end in: that of the member, or of the encoding, that they are of.
     """
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
+        self.suffix = ""
 
     def op(self, kind: str, *inputs: str | float, name: str = "", **attributes: Any) -> str:
         """Add a node, with numbers among its inputs as constants; return the name of its output."""
@@ -35,7 +41,7 @@ class Graph:
         """Add a constant of the network's dtype, unless `value` has its own; return its name."""
         from onnx.numpy_helper import from_array
 
-        name = name or f"c{value!r}"
+        name = f"{name}{self.suffix}" if name else f"c{value!r}"
         array = value if isinstance(value, np.ndarray) else np.array(value, self.dtype)
         self.constants[name] = from_array(array, name)
         return name

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnet.export.columns import LARGEST, LARGEST_SCALED, InputColumn, InputTable
+from fastnet.export.encodings import Columns, codes_in, places_in
 from fastnet.export.onnx.graph import Graph
 from fastnet.preprocessing.scaling import SMOOTH_CLIP, Scaling
 
@@ -40,12 +41,36 @@ def add(g: Graph, table: InputTable, x: str) -> str:
     return g.op("Gather", value, g.constant(order.astype(np.int64), "table.order"), axis=1)
 
 
-def described(table: InputTable) -> list[dict[str, Any]]:
+def own_columns(g: Graph, table: InputTable, columns: Columns, x: str) -> str:
+    """Add what makes the columns of one encoding of those of the file; return their name."""
+    places = places_in(columns, table)
+    if places != [*range(len(columns.columns))]:
+        x = _taken(g, "columns", x, places)
+    known = [columns.columns[place].categories for place in places]
+    codes = [codes_in(*pair) for pair in zip(table.columns, known, strict=True)]
+    if all(own is None for own in codes):
+        return x
+    # A table of all codes: those of a column one after the other, then -1 for all other numbers.
+    # Where codes stay as they are, it has those of no category.
+    sizes = np.array([0 if own is None else len(own) for own in codes])
+    parts = [np.append([] if own is None else own, -1) for own in codes]
+    listed = g.constant(np.concatenate(parts).astype(np.float64), "table.own_codes")
+    begins = g.constant(np.cumsum([0, *(sizes[:-1] + 1)]), "table.begins")
+    rounded = g.op("Floor", x)
+    there = g.op("And", g.op("Equal", rounded, x), g.op("GreaterOrEqual", x, _zero(g)))
+    there = g.op("And", there, g.op("Less", x, _constant(g, "sizes", sizes)))
+    place = g.cast(g.op("Where", there, x, _constant(g, "last", sizes)), np.int64)
+    own = g.op("Gather", listed, g.op("Add", place, begins), axis=0)
+    moved = g.constant(np.array([one is not None for one in codes]), "table.moved")
+    return g.op("Where", moved, own, x)
+
+
+def described(columns: Columns) -> list[dict[str, Any]]:
     """Return the columns of x for the metadata: name, kind and categories."""
     return [
         {"name": column.name, "kind": column.kind}
         | ({"categories": list(column.categories)} if column.categories else {})
-        for column in table.columns
+        for column in columns.columns
     ]
 
 
@@ -53,6 +78,10 @@ def _kind(column: InputColumn) -> str:
     if column.kind != "categorical":
         return column.kind
     return "one-hot" if column.one_hot else "two"
+
+
+def _zero(g: Graph) -> str:
+    return _constant(g, "zero", 0.0)
 
 
 def _constant(g: Graph, name: str, values: Any) -> str:
@@ -71,7 +100,7 @@ def _numbers(
     """Add the inputs of numeric columns: scaled numbers, embeddings and indicators."""
     columns = [column for _, column in numeric]
     taken = _taken(g, "numbers", x, [index for index, _ in numeric])
-    missing, zero = g.op("IsNaN", taken), _constant(g, "zero", 0.0)
+    missing, zero = g.op("IsNaN", taken), _zero(g)
 
     # Scaled numbers, 0 where x is missing, and NaN where the network refuses x.
     z = g.op("Where", missing, zero, _scaled(g, table.scaling, taken, columns))

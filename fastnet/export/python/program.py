@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastnet.export.columns import InputTable
-from fastnet.network import Network
+from fastnet.export.combination import Combination
 
 _PROGRAM: Final = '''\
 def main():
@@ -39,37 +38,31 @@ if __name__ == "__main__":
 '''
 
 
-def source(network: Network, table: InputTable | None, *, deviations: bool) -> str:
-    """Return the function ``main`` and its call.
-
-    Parameters
-    ----------
-    deviations : bool
-        Whether the module has ``predict_std``.
-    """
-    lines = []
-    if table is not None and table.named:
+def source(whole: Combination) -> str:
+    """Return the function ``main`` and its call."""
+    columns, lines = whole.sources, []
+    if columns is not None and columns.named:
         lines.append("x = encode(dict(zip(names, map(list, zip(*rows)))))")
     else:
         # Columns without names go by position, and so other names would be misleading.
-        count = network.inputs if table is None else len({c.source for c in table.columns})
-        encode = "np.array(rows, object)" if table is None else "encode(np.array(rows, object))"
+        count = whole.inputs if columns is None else len(columns.names)
+        encode = "np.array(rows, object)" if columns is None else "encode(np.array(rows, object))"
         lines += [
             f'if names != [f"x{{k}}" for k in range({count})]:',
             f'    raise ValueError("expected the columns x0 to x{count - 1}, in this order.")',
             f"x = {encode}",
         ]
-    given = "predict_std(x)" if deviations else "[predict(x)]"
+    given = "predict_std(x)" if whole.has_deviations else "[predict(x)]"
     lines.append(f"y = np.hstack([part.reshape(len(rows), -1) for part in {given}])")
     head, answers = "list(OUTPUTS)", "list(y.astype(str).T)"
-    if network.output_schema.class_names is not None:
-        if network.outputs == 1:
+    if whole.schema.class_names is not None:
+        if whole.outputs == 1:
             lines.append("y = np.hstack([1 - y, y])")
         head = '["prediction", *("probability_" + label for label in LABELS)]'
         answers = "[predict_labels(x), *y.astype(str).T]"
     lines.append(f"head, answers = {head}, {answers}")
-    if table is not None and table.identifier is not None:
-        name = ascii(table.identifier)
+    if columns is not None and columns.identifier is not None:
+        name = ascii(columns.identifier)
         lines += [
             f"if {name} in names:",
             f"    k = names.index({name})",

@@ -1,4 +1,4 @@
-"""A network as one Python file that needs NumPy and nothing else.
+"""A network or an ensemble as one Python file that needs NumPy and nothing else.
 
 The file has a line for each step, the formulas of the activations it uses, and the weights as
 base64 of NPY bytes; for a network for tables, also a function that encodes one. Texts from the
@@ -17,11 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet._version import version
-from fastnet.export.columns import InputTable, scaling_of, table_of
-from fastnet.export.python import program, tables, templates
-from fastnet.export.steps import Add, Affine, Normalize, Step, activations_of, shown, steps_of
-from fastnet.network import Network
-from fastnet.nn.losses import GaussianNLL
+from fastnet.export.combination import Combination, Member, Predictor, combination_of
+from fastnet.export.python import mean, program, tables, templates
+from fastnet.export.steps import Add, Affine, Normalize, activations_of
 
 _TABLE_IMPORTS: Final = [
     "from datetime import date, datetime, timedelta",
@@ -35,85 +33,99 @@ _ABOUT_TABLES: Final = (
 _LINE: Final = 96
 
 
-def content(network: Network, name: str) -> bytes:
-    """Return the source of a module with ``predict(x)`` for this network, in ASCII."""
-    steps, table, labels = steps_of(network), table_of(network), network.output_schema.class_names
-    deviations = labels is None and isinstance(network.loss, GaussianNLL)
+def content(predictor: Predictor, name: str) -> bytes:
+    """Return the source of a module with ``predict(x)`` for these networks, in ASCII."""
+    whole = combination_of(predictor)
 
     # Functions: those that the kinds of steps and activations need, then the public ones.
-    functions = [templates.STEPS[kind] for kind in dict.fromkeys(map(type, steps))]
-    for activation in activations_of(steps):
+    functions = [templates.STEPS[kind] for kind in dict.fromkeys(map(type, whole.steps))]
+    for activation in activations_of(whole.steps):
         functions += [text for text in templates.ACTIVATIONS[activation] if text not in functions]
-    functions += [templates.CHECKS, _predict(network, steps)]
-    functions += [templates.LABELS] if labels else []
-    if deviations:
-        one = network.target_axes == 1 and network.outputs == 2
+    functions += [templates.CHECKS, *map(_answer, whole.members)]
+    functions += [] if whole.mean is None else [mean.definition(whole.mean)]
+    functions += [_predict(whole)]
+    functions += [templates.LABELS] if whole.schema.class_names else []
+    if whole.has_deviations:
+        one = whole.first.target_axes == 1 and whole.outputs == 2
         functions.append(templates.deviations("N,", "[:, 0]") if one else templates.deviations())
-    functions += tables.functions(table) if table is not None else []
+    functions += tables.functions(whole.encodings) if whole.takes_tables else []
 
-    # Arrays: of the steps, and of what stands before and after them.
-    tensors = {f"{part}{k}": a for k, s in enumerate(steps) for part, a in s.tensors.items()}
-    scaling = scaling_of(network)
-    if scaling is not None:
-        tensors |= dict(zip(("mean", "scale"), scaling, strict=True))
-    if deviations:
-        tensors["floors"] = network.output_schema.log_variance_floors.astype(network.dtype)
-    if table is not None:
-        tensors |= tables.tensors(table)
-
-    main = program.source(network, table, deviations=deviations)
-    parts = [_head(network, table), *functions, _tensors(tensors), main]
+    parts = [_head(whole), *functions, _tensors(_arrays(whole)), program.source(whole)]
     return "\n\n".join(parts).encode("ascii")
 
 
-def usage(network: Network, path: Path) -> str:
+def usage(predictor: Predictor, path: Path) -> str:
     """Return how the file is used."""
-    call = "predict(x)" if table_of(network) is None else "predict(encode(table))"
+    whole = combination_of(predictor)
+    call = "predict(encode(table))" if whole.takes_tables else "predict(x)"
     return (
-        f"a module that needs NumPy only; its function {call} returns {_shape(network)}.\n"
+        f"a module that needs NumPy only; its function {call} returns {_shape(whole)}.\n"
         f"python {path} < rows.csv writes predictions."
     )
 
 
-def _shape(network: Network) -> str:
-    """Return the shape of predictions as text, which is that of ``network.predict``."""
-    return "(N,)" if _has_one_axis(network) else f"(N, {network.outputs})"
+def _arrays(whole: Combination) -> dict[str, NDArray[Any]]:
+    """Return the arrays of the steps, and of what stands before and after them."""
+    made = {
+        f"{part}{k}{member.suffix}": values
+        for member in whole.members
+        for k, step in enumerate(member.steps)
+        for part, values in step.tensors.items()
+    }
+    for one in whole.encodings:
+        if one.scaling is not None:
+            made |= zip((f"mean{one.suffix}", f"scale{one.suffix}"), one.scaling, strict=True)
+        if one.table is not None:
+            made |= tables.tensors(one)
+    if whole.has_deviations:
+        made["floors"] = whole.floors
+    return made | mean.tensors(whole.mean)
 
 
-def _has_one_axis(network: Network) -> bool:
-    return network.target_axes == 1 and network.outputs == 1
+def _shape(whole: Combination) -> str:
+    """Return the shape of predictions as text, which is that of ``predict``."""
+    return "(N,)" if _has_one_axis(whole) else f"(N, {whole.outputs})"
 
 
-def _head(network: Network, table: InputTable | None) -> str:
+def _has_one_axis(whole: Combination) -> bool:
+    return whole.first.target_axes == 1 and whole.outputs == 1
+
+
+def _head(whole: Combination) -> str:
     """Return the top of the file: what it is, imports, and constants."""
-    labels, header = network.output_schema.class_names, network.output_schema.column_names
+    labels, header = whole.schema.class_names, whole.schema.column_names
+    tables = whole.takes_tables
     lines = [
-        f'"""A neural network, exported by fastnet {version}: needs NumPy and nothing else.',
+        f'"""{whole.title}, exported by fastnet {version}: needs NumPy and nothing else.',
         "",
-        *(f"    {index}  {shown(layer)}" for index, layer in enumerate(network.layers)),
+        *(f"  {line}" for line in whole.described()),
         "",
-        f"predict(x) takes (N, {network.inputs}) and returns {_shape(network)}. As a program, this",
+        f"predict(x) takes (N, {whole.inputs}) and returns {_shape(whole)}. As a program, this",
         "file reads a header and rows as CSV from standard input, and writes predictions as CSV.",
-        *([] if table is None else _ABOUT_TABLES),
+        *(_ABOUT_TABLES if tables else ()),
         '"""',
         "",
         "import base64",
         "import csv",
         "import io",
-        *([] if table is None else ["import re"]),
+        *(["import re"] if tables else []),
         "import sys",
-        *([] if table is None else _TABLE_IMPORTS),
+        *(_TABLE_IMPORTS if tables else ()),
         "",
         "import numpy as np",
         "",
-        f"DTYPE = np.{network.dtype.name}",
-        f"INPUTS = {network.inputs}",
+        f"DTYPE = np.{whole.dtype.name}",
+        f"INPUTS = {whole.inputs}",
     ]
-    if table is not None:
-        columns = [(c.source, c.kind, c.part or c.truths, c.categories) for c in table.columns]
-        about = "name, kind, part of a date or whether true is 1, categories"
-        lines.append(_tuple("COLUMNS", columns, about))
-        lines.append(_tuple("FEATURES", table.features, "names of the inputs, in order"))
+    about = "name, kind, part of a date or whether true is 1, categories"
+    features: list[str] = []
+    for one in whole.encodings:
+        if one.table is not None:
+            rows = [(c.source, c.kind, c.part or c.truths, c.categories) for c in one.table.columns]
+            lines.append(_tuple(f"COLUMNS{one.suffix}", rows, about))
+            features += one.table.features
+    if tables:
+        lines.append(_tuple("FEATURES", features, "names of the inputs, in order"))
     if labels:
         lines.append(_tuple("LABELS", labels, "names of the classes, in order"))
     else:
@@ -121,15 +133,41 @@ def _head(network: Network, table: InputTable | None) -> str:
     return "\n".join([*lines, ""])
 
 
-def _predict(network: Network, steps: Sequence[Step]) -> str:
-    """Return the function that predicts: a line for each step."""
-    lines = ["x = _finite(_numeric(x), DTYPE)"]
-    if scaling_of(network) is not None:
-        # In double: a large mean would cost single precision its digits.
-        lines = [
-            "x = _finite(_numeric(x), float)",
-            'x = _finite((x - TENSORS["mean"]) / TENSORS["scale"], DTYPE)',
-        ]
+def _predict(whole: Combination) -> str:
+    """Return the function that predicts: inputs, the answers of the members, and their mean."""
+    lines = ["x = _numeric(x)"]
+    answers: dict[int, str] = {}
+    for one in whole.encodings:
+        inputs = f"x{one.suffix}"
+        taken = (
+            "x"
+            if one.table is None or len(whole.encodings) == 1
+            else (f"x[:, {one.at}:{one.at + one.inputs}]")
+        )
+        if one.scaling is None:
+            lines.append(f"{inputs} = _finite({taken}, DTYPE)")
+        else:
+            # In double: a large mean would cost single precision its digits.
+            scaled = f'(_finite({taken}, float) - TENSORS["mean{one.suffix}"])'
+            lines.append(f'{inputs} = _finite({scaled} / TENSORS["scale{one.suffix}"], DTYPE)')
+        answers |= {k: f"answer{member.suffix}({inputs})" for k, member in whole.of(one)}
+    if whole.mean is None:
+        lines.append(f"y = {answers[0]}")
+    else:
+        listed = "".join(f"\n        {answers[k]}," for k in range(len(answers)))
+        lines.append(f"y = combine([{listed}\n    ])")
+    return templates.PREDICT.format(
+        inputs=whole.inputs,
+        shape=_shape(whole),
+        result="y[:, 0]" if _has_one_axis(whole) else "y",
+        lines="\n    ".join(lines),
+    )
+
+
+def _answer(member: Member) -> str:
+    """Return the function of a member: a line for each step."""
+    steps, suffix = member.steps, member.suffix
+    lines = []
     kept = {step.skip: f"kept{max(step.skip, 0)}" for step in steps if isinstance(step, Add)}
     if -1 in kept:
         kept[-1] = "kept"
@@ -138,20 +176,14 @@ def _predict(network: Network, steps: Sequence[Step]) -> str:
         if isinstance(step, Add):
             value = f"add(x, {kept[step.skip]})"
         elif isinstance(step, Normalize):
-            value = f'normalize(x, "{index}", {step.epsilon!r})'
+            value = f'normalize(x, "{index}{suffix}", {step.epsilon!r})'
         else:
-            value = f'{"dense" if isinstance(step, Affine) else "scale"}(x, "{index}")'
+            value = f'{"dense" if isinstance(step, Affine) else "scale"}(x, "{index}{suffix}")'
         called = step.activation != "identity"
         lines.append(f"x = {step.activation}({value})" if called else f"x = {value}")
         if index in kept:
             lines.append(f"{kept[index]} = x")
-    body = "\n    ".join(lines)
-    return templates.PREDICT.format(
-        inputs=network.inputs,
-        shape=_shape(network),
-        result="x[:, 0]" if _has_one_axis(network) else "x",
-        lines=body,
-    )
+    return "\n    ".join([f"def answer{suffix}(x):", *lines, "return x\n"])
 
 
 def _tuple(variable: str, values: Sequence[object], comment: str) -> str:

@@ -1,10 +1,10 @@
-"""A network as a PyTorch ``nn.Sequential``: its state_dict as a file, its constructor as a text.
+"""A network or an ensemble as a PyTorch module: a state_dict as a file, a constructor as a text.
 
 This module alone knows how PyTorch spells each layer; `to_torch` evaluates the constructor that it
 writes. That text defines a class for each module that PyTorch lacks: standardisation, residual
-connections and the exponential. Writing the file needs no PyTorch. The module of a network for
-tables takes the array that ``net.preprocessor.transform(table)`` returns and gives outputs in the
-unit of the targets.
+connections, the exponential, and the mean of an ensemble. Writing the file needs no PyTorch. The
+module of a network for tables takes the array that ``net.preprocessor.transform(table)`` returns
+and gives outputs in the unit of the targets.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import numpy as np
 from safetensors.numpy import save
 
 from fastnet.errors import FastNetError
-from fastnet.export.columns import scaling_of, table_of
+from fastnet.export.combination import Combination, Member, Predictor, combination_of
 from fastnet.export.steps import Array, scale_after, tensors_of
+from fastnet.export.torch import mean
 from fastnet.kernels import abi
 from fastnet.network import Network
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual
@@ -54,6 +55,16 @@ class Residual(nn.Sequential):
         return x + super().forward(x)
 """
 
+_COLUMNS: Final = """\
+class Columns(nn.Module):
+    def __init__(self, begin, end):
+        super().__init__()
+        self.begin, self.end = begin, end
+
+    def forward(self, x):
+        return x[:, self.begin : self.end]
+"""
+
 _STANDARDIZE: Final = """\
 class Standardize(nn.Module):
     def __init__(self, inputs):
@@ -67,17 +78,19 @@ class Standardize(nn.Module):
 """
 
 
-def modules_of(network: Network) -> list[tuple[str, dict[str, Array]]]:
-    """Return each module of the ``nn.Sequential``: how it is made, and its state by name."""
-    named = tensors_of(network)
+def modules_of(member: Member) -> list[tuple[str, dict[str, Array]]]:
+    """Return each module of an ``nn.Sequential``: how it is made, and its state by name."""
+    network, encoding = member.network, member.encoding
+    named = tensors_of(network, in_units=member.in_units)
     modules: list[tuple[str, dict[str, Array]]] = []
-    scaling = scaling_of(network)
-    if scaling is not None:
-        state = dict(zip(("mean", "scale"), scaling, strict=True))
+    if encoding.table is not None and encoding.suffix:
+        modules.append((f"Columns({encoding.at}, {encoding.at + encoding.inputs})", {}))
+    if encoding.scaling is not None:
+        state = dict(zip(("mean", "scale"), encoding.scaling, strict=True))
         modules.append((f"Standardize({network.inputs})", state))
     dtype = "" if network.dtype == np.float32 else ", dtype=torch.float64"
     modules += _modules(network.layers, network.inputs, "", named, dtype)
-    after = scale_after(network)
+    after = scale_after(network) if member.in_units else None
     if after is not None:
         scale, center = (values.astype(network.dtype) for values in after)
         text = f"nn.Linear({len(scale)}, {len(scale)}{dtype})"
@@ -123,45 +136,89 @@ def _numbered(modules: list[tuple[str, dict[str, Array]]]) -> dict[str, Array]:
     return {f"{k}.{name}": a for k, (_, state) in enumerate(modules) for name, a in state.items()}
 
 
-def state_dict(network: Network) -> dict[str, Array]:
-    """Return all tensors under the names that ``nn.Sequential.state_dict()`` gives them."""
-    return _numbered(modules_of(network))
+def state_dict(predictor: Predictor) -> dict[str, Array]:
+    """Return all tensors under the names that ``state_dict()`` of the module gives them."""
+    return _state(combination_of(predictor))
 
 
-def constructor(network: Network) -> str:
-    """Return Python that makes the ``nn.Sequential`` as ``model``, its weights still random."""
-    texts = [text for text, _ in modules_of(network)]
-    classes = [_STANDARDIZE] if scaling_of(network) is not None else []
-    classes += [_EXP] if any(MODULES["exp"] in text for text in texts) else []
-    classes += [_RESIDUAL] if any(text.startswith("Residual") for text in texts) else []
+def _state(whole: Combination) -> dict[str, Array]:
+    states = [_numbered(modules_of(member)) for member in whole.members]
+    if whole.mean is None:
+        return states[0]
+    named = {f"members.{k}.{name}": a for k, own in enumerate(states) for name, a in own.items()}
+    return mean.state(whole.mean) | named
+
+
+def constructor(predictor: Predictor) -> str:
+    """Return Python that makes the module as ``model``, its weights still random."""
+    return _constructor(combination_of(predictor))
+
+
+def _constructor(whole: Combination) -> str:
+    chains = [[text for text, _ in modules_of(member)] for member in whole.members]
+    used = {text.partition("(")[0] for texts in chains for text in texts}
+    classes = [text for name, text in _CLASSES.items() if name in used]
+    classes += [_EXP] if any(MODULES["exp"] in text for texts in chains for text in texts) else []
+    if whole.mean is None:
+        made = _sequential(chains[0], "")
+    else:
+        classes.append(mean.definition(whole.mean))
+        listed = "".join(f"    {_sequential(texts, '    ')},\n" for texts in chains)
+        made = f"Ensemble([\n{listed}])"
     lines = ["import torch", "from torch import nn", "", *(f"\n{text}\n" for text in classes)]
-    return "\n".join([*lines, "model = nn.Sequential(", *(f"    {t}," for t in texts), ")\n"])
+    return "\n".join([*lines, f"model = {made}\n"])
 
 
-def content(network: Network, name: str) -> bytes:
+_CLASSES: Final = {"Columns": _COLUMNS, "Standardize": _STANDARDIZE, "Residual": _RESIDUAL}
+"""The classes of modules that PyTorch lacks."""
+
+
+def _sequential(texts: Sequence[str], indent: str) -> str:
+    lines = "".join(f"{indent}    {text},\n" for text in texts)
+    return f"nn.Sequential(\n{lines}{indent})"
+
+
+def content(predictor: Predictor, name: str) -> bytes:
     """Return the bytes of a safetensors file with the state_dict; its metadata has the rest."""
-    bytes_: bytes = save(state_dict(network), metadata={"constructor": constructor(network)})
+    whole = combination_of(predictor)
+    bytes_: bytes = save(_state(whole), metadata={"constructor": _constructor(whole)})
     return bytes_
 
 
-def usage(network: Network, path: Path) -> str:
+def usage(predictor: Predictor, path: Path) -> str:
     """Return the Python that makes the module from the file."""
-    call = f"net.preprocessor.transform(table, '{network.dtype.name}')"
-    takes = f"# it takes torch.from_numpy({call})\n"
+    whole = combination_of(predictor)
     return (
-        f"{constructor(network)}"
-        f"{takes if table_of(network) is not None else ''}"
+        f"{_constructor(whole)}{_takes(whole)}"
         "from safetensors.torch import load_file\n"
         f"model.load_state_dict(load_file({str(path)!r}))\n"
         "model.eval()"
     )
 
 
-def to_torch(network: Network) -> Any:
-    """Return `network` as a ``torch.nn.Sequential`` in evaluation mode. Needs PyTorch.
+def _takes(whole: Combination) -> str:
+    """Return comments that say what the module of a table takes; "" for that of arrays."""
+    if not whole.takes_tables:
+        return ""
+    if isinstance(whole.predictor, Network):
+        preprocessors = ["net.preprocessor"]
+    else:
+        firsts = (whole.of(encoding)[0][0] for encoding in whole.encodings)
+        preprocessors = [f"ensemble[{k}].preprocessor" for k in firsts]
+    calls = [f"{one}.transform(table, '{whole.dtype.name}')" for one in preprocessors]
+    if len(calls) == 1:
+        return f"# it takes torch.from_numpy({calls[0]})\n"
+    listed = "".join(f"#     {call},\n" for call in calls)
+    return f"# it takes torch.from_numpy(np.hstack([\n{listed}# ]))\n"
 
-    The module of a network for tables takes the array that ``net.preprocessor.transform(table)``
-    returns, and gives outputs in the unit of the targets.
+
+def to_torch(predictor: Predictor) -> Any:
+    """Return a network as a ``torch.nn.Sequential`` in evaluation mode. Needs PyTorch.
+
+    An ensemble becomes a module that has one of these for each member. The module of a network for
+    tables takes the array that ``net.preprocessor.transform(table)`` returns, and gives outputs in
+    the unit of the targets; that of an ensemble takes those of its different preprocessors side by
+    side.
 
     Raises
     ------
@@ -172,10 +229,11 @@ def to_torch(network: Network) -> Any:
         import torch
     except ImportError:
         raise FastNetError("to_torch needs PyTorch: pip install 'fastnet-mlp[torch]'.") from None
+    whole = combination_of(predictor)
     namespace: dict[str, Any] = {"__name__": __name__}
-    exec(constructor(network), namespace)  # numbers and names of this module's tables only
+    exec(_constructor(whole), namespace)  # numbers and names of this module's tables only
     model = namespace["model"]
     model.load_state_dict(
-        {name: torch.from_numpy(array.copy()) for name, array in state_dict(network).items()}
+        {name: torch.from_numpy(array.copy()) for name, array in _state(whole).items()}
     )
     return model.eval()

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from fastnet.data.frame import Inputs
 from fastnet.network import Network
+from fastnet.populations.ensemble import Ensemble
 from fastnet.report import figures, measures
 from fastnet.report.measures import Confusion
 from fastnet.training.history import History
@@ -23,15 +24,16 @@ def plot_history(history: History, path: str | PathLike[str] | None = None) -> A
 
 
 def plot_predictions(
-    network: Network, x: Inputs, y: ArrayLike, path: str | PathLike[str] | None = None
+    network: Network | Ensemble, x: Inputs, y: ArrayLike, path: str | PathLike[str] | None = None
 ) -> Any:
-    """Compare the predictions of `network` with targets.
+    """Compare the predictions of a network or an ensemble with targets.
 
     A classifier gets its confusion matrix and calibration curve; a regressor, for each target, its
     predictions and its residuals with their quantiles.
 
     Parameters
     ----------
+    network : Network or Ensemble
     x : (N, I), or a table
     y : (N,) class indices, (N,) or (N, T) numbers, or any other target of ``fit``
     path : str or PathLike, optional
@@ -41,7 +43,7 @@ def plot_predictions(
     -------
     matplotlib.figure.Figure
     """
-    encoded = network.preprocessor.encode(x, y, network.dtype)[1]
+    encoded = network.preprocessor.encode(x, y, np.dtype(np.float64))[1]
     target = network.preprocessor.target
     true = encoded if target is None else target.decode(encoded)
     found = measures.of_rows(network.output_schema, np.asarray(true), network.predict_columns(x))

@@ -215,8 +215,14 @@ def combination_of(predictor: Predictor) -> Combination:
     Raises
     ------
     InputError
-        Members of an ensemble have different dtypes, or take no common rows.
+        It is neither; or members of an ensemble have different dtypes, or take no common rows.
     """
+    if not isinstance(predictor, Network | Ensemble):
+        raise InputError(
+            f"expected a Network or an Ensemble to export, got {type(predictor).__name__}: an "
+            "estimator has one of them as network_ or ensemble_, and fn.Ensemble makes one of "
+            "several networks."
+        )
     networks: Sequence[Network] = [predictor] if isinstance(predictor, Network) else [*predictor]
     mean = None if isinstance(predictor, Network) else _mean(predictor)
     if len({network.dtype for network in networks}) > 1:

@@ -15,6 +15,7 @@ import pytest
 import fastnet as fn
 from fastnet.cli.commands.populations import trials
 from fastnet.export import FORMATS
+from fastnet.plotting import plot_predictions
 from fastnet.populations import make_folds
 from tests.cli.calling import NUMPY, predictions, refused, run, succeed
 from tests.closeness import assert_close
@@ -217,6 +218,23 @@ def test_a_calibrated_ensemble_says_so(ensemble: fn.Ensemble) -> None:
     assert said["calibration"]["temperature"] == temperature
     assert said["calibration"]["before"]["loss"] == before["loss"] > said["metrics"]["loss"]
     assert "together, at temperature" in succeed("info", "ensemble.safetensors")
+
+
+def test_the_predictions_of_an_ensemble_are_drawn(ensemble: fn.Ensemble) -> None:
+    ensemble.temperature = 30.0  # the labels stay, and all probabilities are near a half
+    ensemble.save("ensemble.safetensors")
+    said = succeed("plot", "ensemble.safetensors", "homes.csv", "--out", "p.svg", *NUMPY)
+    assert said.startswith("p.svg: ") and Path("p.svg").stat().st_size > 1000
+    data = fn.data.load("homes.csv", target="sold")
+    confusion, calibration = plot_predictions(ensemble, data.x, data.y).axes[:2]
+    assert [label.get_text() for label in confusion.get_xticklabels()] == ["no", "yes"]
+    labels = ensemble.predict_labels(data.x)
+    said = json.loads(succeed("evaluate", "ensemble.safetensors", "homes.csv", "--json", *NUMPY))
+    counts = [int(text.get_text()) for text in confusion.texts]
+    assert sum(counts[::3]) == round(said["metrics"]["accuracy"] * ROWS)
+    assert sum(counts[1::2]) == np.count_nonzero(labels == "yes")
+    confidences = calibration.lines[-1].get_xdata()
+    assert max(confidences) < 0.6
 
 
 def test_an_ensemble_is_exported(ensemble: fn.Ensemble) -> None:

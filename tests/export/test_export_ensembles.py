@@ -304,7 +304,13 @@ def test_a_column_of_numbers_and_of_categories_is_exported_to_numpy_alone(tmp_pa
         assert "read numbers in the column 'k'" in refusal(ensemble, to)
 
 
-def test_whole_numbers_are_for_one_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize("to", FORMATS)
+def test_what_is_neither_network_nor_ensemble_is_refused(to: str) -> None:
+    for other in ([*ARRAYS["numbers_float32"]], "net.safetensors", None):
+        assert f"got {type(other).__name__}" in refusal(other, to)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_are_for_one_network() -> None:
     ensemble = ARRAYS["numbers_float32"]
     assert "fixed is for one network" in refusal(ensemble, "c", fixed="int8", rows=X)
 

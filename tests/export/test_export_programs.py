@@ -88,6 +88,9 @@ MAKE = {
     "ensemble, deviations": lambda: fn.Ensemble(
         [trained(("color",), NUMBERS + k, loss="gaussian_nll") for k in range(2)]
     ),
+    "matrix ensemble": lambda: fn.Ensemble(
+        [for_table(np.random.default_rng(k).normal(size=(30, 3)), outputs=1) for k in range(2)]
+    ),
     "ensemble of arrays": lambda: together(
         *(array(scaled=k == 1, output_activation="softmax") for k in range(2))
     ),
@@ -168,7 +171,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def rows_for(name: str) -> tuple[list[str], list[str]]:
     """Return the columns of a network, and a row for them."""
-    if "array" in name or name == "matrix":
+    if "array" in name or "matrix" in name:
         return ["x0", "x1", "x2"], ["1000000001.25", "-0.5", "7"]
     columns = ("color",) if "deviations" in name else ALL
     columns = ("size", "gap") if name == "float64" else columns
@@ -310,7 +313,7 @@ def test_what_is_doubtful_is_refused(made: Any) -> None:
 
 
 def test_columns_without_names_come_in_order(made: Any) -> None:
-    for name in ("array", "matrix"):
+    for name in ("array", "matrix", "matrix ensemble"):
         programs = made(name)
         for header in (["x1", "x0", "x2"], ["a", "b", "c"], ["x0", "x1", "x2", "x3"]):
             text = as_csv(header, ["1", "2", "3", "4"][: len(header)])

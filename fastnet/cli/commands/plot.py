@@ -9,9 +9,9 @@ import click
 
 from fastnet.cli import load as model_data
 from fastnet.cli import options, output
+from fastnet.cli.models import load_predictor
 from fastnet.cli.sources import Reading, reading_options
 from fastnet.errors import InputError
-from fastnet.network import load
 from fastnet.plotting import SUFFIXES, plot_history, plot_predictions
 from fastnet.training.history import History
 from fastnet.utils.names import Auto, BackendName
@@ -68,9 +68,9 @@ def command(
             "'fastnet train --log FILE.jsonl' writes."
         )
     else:
-        network = load(source, backend=backend)
-        dataset = model_data.load_for(network, data, reading, target)
+        predictor = load_predictor(source, backend)
+        dataset = model_data.load_for(predictor, data, reading, target)
         if dataset.y is None:
             raise InputError(f"{dataset.name} has no column to compare with; name it by --target.")
-        plot_predictions(network, dataset.x, dataset.y, out)
+        plot_predictions(predictor, dataset.x, dataset.y, out)
     click.echo(f"{output.printable(out)}: {output.size(out.stat().st_size)}")

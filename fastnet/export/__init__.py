@@ -81,8 +81,8 @@ def export(
     to : {"c", "numpy", "onnx", "torch"}
     jacobian : bool, default False
         C: whether there is a function for the derivatives of all outputs by all inputs of a row,
-        which are those of ``network.jacobian_one``. Those of an ensemble are the weighted mean of
-        its members'; after ``gaussian_nll``, or at a temperature, they are refused.
+        which are those of ``network.jacobian_one``. Those of an ensemble are of its mean, its
+        mixture, or its probabilities at a temperature.
     fixed : {"int8", "q15"}, optional
         C: whether layers are computed in whole numbers, for processors that have no others. It is
         for one network of dense layers with relu, tanh, sigmoid and softmax that takes arrays. The

@@ -88,11 +88,6 @@ class Mean:
     temperature: float | None
     activation: str
 
-    @property
-    def is_linear(self) -> bool:
-        """Whether it is a weighted sum of outputs, and their derivatives have the same one."""
-        return self.floors is None and self.temperature is None
-
 
 @dataclass(frozen=True, eq=False)
 class Combination:

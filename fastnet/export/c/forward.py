@@ -83,18 +83,8 @@ def outer(whole: Combination, name: str, given: str) -> str:
     given : {"REAL", "double"}
         The type of x; REAL is that of the encoded inputs.
     """
-    declared, lines = [], []
-    if whole.mean is not None:
-        declared.append(f"REAL z[{len(whole.members) * whole.outputs}];")
-    for one in whole.encodings:
-        source = f"x + {one.at}" if one.at else "x"
-        prepared = prepare(one, given)
-        lines += prepared
-        source = "inputs" if prepared else source
-        for k, member in whole.of(one):
-            into = f"z + {k * whole.outputs}" if k else "z"
-            into = "y" if whole.mean is None else into
-            lines.append(f"answer{member.suffix}({source}, {into});")
+    lines = answers(whole, given)
+    declared = [] if whole.mean is None else [f"REAL z[{len(whole.members) * whole.outputs}];"]
     if any("inputs[i]" in line for line in lines):
         declared += [f"REAL inputs[{whole.inputs}];", "size_t i;"]
     lines += [] if whole.mean is None else ["combine(z, y);"]
@@ -102,17 +92,32 @@ def outer(whole: Combination, name: str, given: str) -> str:
     return f"{name}(const {given} *x, REAL *y) {{\n{text}}}\n"
 
 
-def prepare(encoding: Encoding, given: str = "REAL") -> list[str]:
-    """Return lines that write the inputs of layers for x, of that type; none if x has them."""
+def answers(whole: Combination, given: str = "REAL") -> list[str]:
+    """Return lines that write the outputs of all members to z, or those of the only one to y."""
+    lines = []
+    for one in whole.encodings:
+        loop, source = prepared(one, given)
+        lines += loop
+        for k, member in whole.of(one):
+            into = "y" if whole.mean is None else f"z + {k * whole.outputs}" if k else "z"
+            lines.append(f"answer{member.suffix}({source}, {into});")
+    return lines
+
+
+def prepared(encoding: Encoding, given: str = "REAL") -> tuple[list[str], str]:
+    """Return lines that write the inputs of layers for x, of that type, and where they are then.
+
+    There are no lines if x has them.
+    """
     if encoding.scaling is None and given == "REAL":
-        return []
+        return [], f"x + {encoding.at}" if encoding.at else "x"
     value, about = "x[i]", []
     if encoding.scaling is not None:
         about = ["/* In double: a large mean would cost single precision its digits. */"]
         number = "x[i]" if given == "double" else "(double)x[i]"
         value = f"(({number} - input_mean{encoding.suffix}[i]) / input_scale{encoding.suffix}[i])"
     loop = f"for (i = 0; i < {encoding.inputs}; i++) {{"
-    return [*about, loop, f"  inputs[i] = (REAL){value};", "}"]
+    return [*about, loop, f"  inputs[i] = (REAL){value};", "}"], "inputs"
 
 
 class Lines(NamedTuple):

@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from fastnet.errors import InputError
-from fastnet.export.c import forward, products
-from fastnet.export.combination import Combination, Member
+from fastnet.export.c import forward, mean_slopes, products
+from fastnet.export.combination import Combination, Mean, Member
 from fastnet.export.encodings import Encoding
 from fastnet.export.steps import Add, Affine, Normalize, Scale, activations_of
 from fastnet.kernels import abi
@@ -130,32 +129,9 @@ static void before_unit(REAL *g, const REAL *y, REAL factor, size_t n) {
 }
 """
 
-_ADDED: Final = """\
-/* Add the derivatives of a member by its inputs, which are n of those of x. */
-static void add_slopes(const REAL *part, size_t n, size_t member, REAL *dy) {
-  size_t i, o;
-  for (o = 0; o < NAME_OUTPUTS; o++) {
-    double factor = FACTOR;
-    for (i = 0; i < n; i++) dy[o * NAME_INPUTS + i] += (REAL)(factor * part[o * n + i]);
-  }
-}
-"""
-
 
 def definitions(whole: Combination) -> list[str]:
-    """Return the functions and a constant, for `fastnet.export.c.names.filled`.
-
-    Raises
-    ------
-    InputError
-        The members' answers are combined to something else than a weighted mean.
-    """
-    if whole.mean is not None and not whole.mean.is_linear:
-        what = "a mixture's variance" if whole.mean.temperature is None else "a temperature"
-        raise InputError(
-            "the derivatives of an ensemble are the weighted mean of its members', which those of "
-            f"{what} are not: leave jacobian out."
-        )
+    """Return the functions and a constant, for `fastnet.export.c.names.filled`."""
     kinds = set(map(type, whole.steps))
     used = activations_of(whole.steps)
     columns = f"enum {{ GRADIENTS = {_columns(whole.first)} }};\n"
@@ -164,40 +140,49 @@ def definitions(whole: Combination) -> list[str]:
     functions += [_TIMES] * bool({*used} - {"softmax"} or {Normalize, Scale} & kinds)
     functions += [_SOFTMAX] * ("softmax" in used) + [_UNIT] * (Normalize in kinds)
     functions += [_slopes(name) for name in used if name != "softmax"]
-    if whole.mean is not None:
-        factor = "weights[member]"
-        if whole.mean.units is not None:
-            factor += " * target_scale[member * NAME_OUTPUTS + o]"
-        functions.append(_ADDED.replace("FACTOR", factor))
+    functions += [] if whole.mean is None else mean_slopes.definitions(whole.mean)
     return [*functions, *map(_differentiate, whole.members), outer(whole)]
 
 
 def outer(whole: Combination) -> str:
     """Return the function for one row, which calls those of the members."""
-    outputs = whole.outputs
-    declared, lines = [], []
+    lines = _alone(whole) if whole.mean is None else _together(whole, whole.mean)
+    declared = []
     if whole.mean is not None:
-        longest = outputs * max(one.inputs for one in whole.encodings)
-        declared = [f"REAL z[{len(whole.members) * outputs}], part[{longest}];", "size_t j;"]
-        lines = [f"for (j = 0; j < {outputs * whole.inputs}; j++) dy[j] = 0;"]
-    for one in whole.encodings:
-        prepared = forward.prepare(one)
-        lines += prepared
-        source = "inputs" if prepared else f"x + {one.at}" if one.at else "x"
-        for k, member in whole.of(one):
-            into = f"z + {k * outputs}, part" if k else "z, part"
-            into = "y, dy" if whole.mean is None else into
-            lines.append(f"differentiate{member.suffix}({source}, {into});")
-            if prepared:
-                lines += _unscaled(one, "dy" if whole.mean is None else "part", outputs)
-            if whole.mean is not None:
-                place = f"dy + {one.at}" if one.at else "dy"
-                lines.append(f"add_slopes(part, {one.inputs}, {k}, {place});")
+        longest = whole.outputs * max(one.inputs for one in whole.encodings)
+        sizes = f"z[{len(whole.members) * whole.outputs}], part[{longest}]"
+        declared = [f"REAL {sizes};", "size_t j;"]
     if any("inputs[i]" in line for line in lines):
         declared += [f"REAL inputs[{whole.inputs}];", "size_t i, o;"]
-    lines += [] if whole.mean is None else ["combine(z, y);"]
     text = "".join(f"  {line}\n" for line in (*declared, *lines))
     return f"void NAME_jacobian(const REAL *x, REAL *y, REAL *dy) {{\n{text}}}\n"
+
+
+def _alone(whole: Combination) -> list[str]:
+    """Return the lines of one network."""
+    (one,) = whole.encodings
+    prepared, source = forward.prepared(one)
+    lines = [*prepared, f"differentiate({source}, y, dy);"]
+    return lines + _unscaled(one, "dy", whole.outputs) if prepared else lines
+
+
+def _together(whole: Combination, mean: Mean) -> list[str]:
+    """Return the lines of several networks: each adds its part."""
+    outputs, mixes = whole.outputs, mean.floors is not None
+    # The part of a mixture's member depends on the outputs of all.
+    lines = [*forward.answers(whole), "combine(z, y);"] if mixes else []
+    lines.append(f"for (j = 0; j < {outputs * whole.inputs}; j++) dy[j] = 0;")
+    given = "z, y, " if mixes else ""
+    for one in whole.encodings:
+        prepared, source = forward.prepared(one)
+        lines += prepared
+        place = f"dy + {one.at}" if one.at else "dy"
+        for k, member in whole.of(one):
+            lines.append(f"differentiate{member.suffix}({source}, z + {k * outputs}, part);")
+            lines += _unscaled(one, "part", outputs) if prepared else []
+            lines.append(f"add_slopes(part, {one.inputs}, {k}, {given}{place});")
+    lines += [] if mixes else ["combine(z, y);"]
+    return lines if mean.temperature is None else [*lines, "at_temperature(z, y, dy);"]
 
 
 def _unscaled(encoding: Encoding, slopes: str, outputs: int) -> list[str]:

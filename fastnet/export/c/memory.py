@@ -50,11 +50,9 @@ def memory_of(
     if row is not None:
         constants += sum(_SIZE[kind] * int(n) for kind, n in _CONSTANT.findall(row.definitions()))
     if jacobian:
-        combines = functions[len(whole.members) : -1]
-        functions = derivatives.definitions(whole)
+        functions = [*functions[:-1], *derivatives.definitions(whole)]
         zeros = _ZEROS.findall("\n".join(functions))
         constants += whole.dtype.itemsize * sum(map(int, zeros))
-        functions = [*combines, *functions]
     # The last function calls the others one after the other.
     *called, last = (_buffers(text, whole.dtype.itemsize) for text in functions)
     return Memory(constants, last + max(called))

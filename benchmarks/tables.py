@@ -90,6 +90,19 @@ def best(fold: Fold, seed: int) -> Array:
     return _answers(fn.tables.train(fold.train, fold.y, task=_task(fold), seed=seed, **how), fold)
 
 
+def searched(minutes: float) -> Callable[[Fold, int], Array]:
+    """Return a contender that answers by a search of so many minutes."""
+
+    def answer(fold: Fold, seed: int) -> Array:
+        how: dict[str, Any] = {"task": _task(fold), "seed": seed, "minutes": minutes}
+        tuned = fn.tables.tune(fold.train, fold.y, **how)
+        known = {name: round(value, 4) for name, value in tuned.out_of_fold_scores.items()}
+        click.echo(f"{len(tuned.results)} trials, out-of-fold {known}", err=True)
+        return _answers(tuned, fold)
+
+    return answer
+
+
 def plain(fold: Fold, seed: int) -> Array:
     """Answer by a plain network on the same inputs: 128 and 64 units, relu, Adam."""
     options: dict[str, Any] = {"preset": None, "epochs": PLAIN_EPOCHS, "batch_size": 128}
@@ -258,13 +271,28 @@ def line(results: list[Result]) -> str:
 @click.option("--table", "names", multiple=True, help="Only this one; repeatable.")
 @click.option("--threads", type=click.IntRange(1), help="Threads and processors for everybody.")
 @click.option("--ensembles", is_flag=True, help="Compare fastnet's ensembles with its preset.")
+@click.option(
+    "--tune",
+    "minutes",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MINUTES",
+    help="Compare searches of so many minutes with the preset and the best of the ensembles.",
+)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Where to write it all.")
 def main(
-    folds: int, names: tuple[str, ...], threads: int | None, ensembles: bool, file: Path | None
+    folds: int,
+    names: tuple[str, ...],
+    threads: int | None,
+    ensembles: bool,
+    minutes: float | None,
+    file: Path | None,
 ) -> None:
     """Compare on real tables."""
     with on_cores(threads), limited_pools(threads):
         contenders = ENSEMBLES if ensembles else CONTENDERS
+        if minutes is not None:
+            contenders = {"fastnet preset": preset, "fastnet tabular-best": best}
+            contenders[f"fastnet tune, {minutes:g} min"] = searched(minutes)
         results = measure(table_data.here(names), folds, contenders)
         described = machine.describe(threads)
     if file is not None:

@@ -1,9 +1,9 @@
 """The settings that `tune` tries: a table of distributions, and what trial k draws from it.
 
 It is the search space of RealMLP (Holzmüller, Grinsztajn and Steinwart, "Better by default: strong
-pre-tuned MLPs and boosted trees on tabular data", NeurIPS 2024, the appendix on hyperparameter
-search spaces, and the class RealMLPParamSampler of its reference code pytabkit), as far as fastnet
-has its parts. All else is as in the preset ``tabular``.
+pre-tuned MLPs and boosted trees on tabular data", NeurIPS 2024) as its reference code has it
+(pytabkit, the space ``default`` of ``RealMLPParamSampler``), as far as fastnet has its parts. All
+else is as in the preset ``tabular``.
 
 - Embeddings of numbers: the published ones are none, PL, PLR and PBLD, with the same probability.
   fastnet has none and PL, which is ``periodic``, with frequencies that are not learned and have the

@@ -13,6 +13,7 @@ import numpy as np
 from fastnet.backends.threads import asked, cores
 from fastnet.errors import FastNetWarning, InputError
 from fastnet.network import Network
+from fastnet.nn.optimizers import LBFGS
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import read_folds
 from fastnet.populations.results import Results
@@ -132,6 +133,11 @@ def tune(
     trainer, count = Trainer(rows, folds, how), len(folds)
     # Prepared once with all rows, to refuse what is wrong before anything is trained.
     first = trainer.prepare(0, None)
+    if isinstance(first.fit["optimizer"], LBFGS):
+        raise InputError(
+            "lbfgs cannot train a network with dropout, which trials have: choose another "
+            "optimizer, or leave it out."
+        )
     board = trainer.board(first, score)
     threads = asked(threads, cores())
     most = math.inf if trials is None else trials * count

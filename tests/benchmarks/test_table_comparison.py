@@ -65,6 +65,22 @@ def test_ensembles_are_compared_where_that_is_asked_for(
     assert done.output.count("|") == 7
 
 
+def test_searches_are_compared_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, tune, asked = fn.tables.train, fn.tables.tune, list[float]()
+
+    def shortly(*args: Any, minutes: float, **how: Any) -> Any:
+        asked.append(minutes)
+        return tune(*args, **how, trials=1, cv=2, epochs=1)
+
+    monkeypatch.setattr(fn.tables, "train", lambda *args, **how: train(*args, **how, epochs=1))
+    monkeypatch.setattr(fn.tables, "tune", shortly)
+    options = ["--folds", "2", "--table", "diabetes", "--tune", "0.5"]
+    done = CliRunner().invoke(tables.main, options)
+    assert done.exit_code == 0, done.output
+    assert asked == [0.5, 0.5]
+    assert done.output.count("|") == 6
+
+
 def test_folds_hold_every_row_once_and_apart() -> None:
     folds = tables.fold_index(103, 5)
     assert np.array_equal(np.sort(np.concatenate([test for _, test in folds])), np.arange(103))

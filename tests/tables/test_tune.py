@@ -336,6 +336,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"metrics": ["f2"]}, "unknown metric 'f2'"),
     ({"resume": True}, "resume=True needs the folder"),
     ({"loss": "mse"}, "the loss 'mse' does not fit a target of 2 classes"),
+    ({"optimizer": "lbfgs"}, "lbfgs cannot train a network with dropout, which trials have"),
+    ({"optimizer": "adm"}, "did you mean 'adam'"),
     ({"seed": -1}, "seed must be a whole number"),
     ({"drop": "sise"}, "did you mean 'size'"),
     ({"learning_rate": 0.1, "optimizer": "adam"}, "give learning_rate or an optimizer"),

@@ -14,9 +14,9 @@ import pytest
 
 import fastnet as fn
 from fastnet.nn.losses import MAE, CrossEntropy
-from fastnet.populations import make_folds
+from fastnet.populations import ensemble_file, make_folds
 from fastnet.populations.scorer import Scorer
-from fastnet.tables import pace
+from fastnet.tables import board, pace
 from fastnet.tables.trainer import Trainer
 from tests.checkout import ROOT
 from tests.closeness import assert_close
@@ -140,6 +140,22 @@ def test_what_is_given_is_that_of_all_trials() -> None:
     for net in tuned:
         assert net.layers[1].activation == "tanh"  # type: ignore[attr-defined]
         assert net.loss == MAE()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_best_trials_alone_are_kept_for_the_ensemble(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "cores", lambda: 3)
+    monkeypatch.setattr(board, "KEPT", 2)
+    tuned = tune(PRICE, 6, threads=threads)
+    worst = sorted(tuned.results["val_loss"])[2:]
+    assert all(row["weight"] == 0 for row in tuned.results if row["val_loss"] in worst)
+    assert len(tuned.results) == 6
+    monkeypatch.setattr(ensemble_file, "MOST", 5)  # a file has room for one trial of 3 networks
+    small = tune(PRICE, 6, threads=threads)
+    assert len(small) == 3
+    assert small.out_of_fold_scores["loss"] == small.best_trial["val_loss"]
 
 
 def test_rows_that_no_fold_holds_out_have_no_answers() -> None:

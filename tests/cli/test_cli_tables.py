@@ -23,6 +23,7 @@ from fastnet.plotting import plot_predictions
 from fastnet.preprocessing.base import Passthrough
 from fastnet.tables import TableTarget, read_frame
 from fastnet.training.budget import Budget
+from tests.cli.calling import succeed
 from tests.closeness import assert_close
 from tests.tables.test_networks import INPUTS, TABLE, fitted
 
@@ -263,14 +264,14 @@ def test_several_targets_of_a_table_are_named(folder: Path) -> None:
 
 def test_info_tells_the_columns_and_the_calibration(folder: Path) -> None:
     train("classes.csv", "--target", "class", *PLAIN, "--calibrate", "--quiet")
-    out = CliRunner().invoke(group, ["info", "model.safetensors"]).stdout
+    out = succeed("info", "model.safetensors")
     names = [line.split()[0] for line in out.splitlines()[: out.splitlines().index("")]]
     assert len(set(names)) == len(names)
     assert {"inputs", "outputs", "calibrated", "columns", "target", "labels"} <= set(names)
     assert "kind (4 categories)" in out
     assert "calibrated" in out
     assert re.search(r"target\s+class", out)
-    content = json.loads(CliRunner().invoke(group, ["info", "model.safetensors", "--json"]).stdout)
+    content = json.loads(succeed("info", "model.safetensors", "--json"))
     assert content["temperature"] > 0
     assert [c["name"] for c in content["preprocessor"]["columns"]] == INPUTS
     assert content["label_names"] == ["cheap", "dear"]

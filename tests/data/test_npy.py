@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import fastnet as fn
-from fastnet.cli import group
 from fastnet.cli.load import load_for
 from fastnet.cli.sources import Reading
 from fastnet.data import load
 from fastnet.errors import DataError, InputError
+from tests.cli.calling import run
 from tests.data.tables import cells, table
 
 X = np.arange(12, dtype=np.float64).reshape(6, 2) / 7
@@ -118,7 +117,7 @@ def test_a_test_split_that_does_not_fit_is_refused_before_the_training(
         path = npz(**arrays | more)
         model = path.with_name(f"{code}.safetensors")
         options = ["--epochs", "1", "--backend", "numpy", "--quiet", "--out", str(model)]
-        result = CliRunner().invoke(group, ["train", str(path), *options])
+        result = run("train", path, *options)
         assert (result.exit_code, model.exists()) == (code, not code), result.output
     assert message in result.stderr
 
@@ -128,7 +127,7 @@ def test_a_model_of_labels_that_are_words_takes_class_indices_too(npz: Any) -> N
     path = npz(x=X, y=words)
     model = str(path.with_name("m.safetensors"))
     options = ["--epochs", "1", "--backend", "numpy", "--quiet", "--out", model]
-    assert CliRunner().invoke(group, ["train", str(path), *options]).exit_code == 0
+    assert run("train", path, *options).exit_code == 0
     net = fn.load(model, backend="numpy")
 
     def classes(y: Any) -> list[int]:

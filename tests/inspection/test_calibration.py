@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 import fastnet as fn
-from fastnet.cli import group
 from fastnet.inspection.calibration import BOUNDS, uncalibrated
 from fastnet.nn import metrics
 from fastnet.nn.metrics import METRICS
+from tests.cli.calling import run
 from tests.closeness import assert_close
 
 Array = NDArray[Any]
@@ -212,10 +211,6 @@ def test_a_network_trained_otherwise_has_neither() -> None:
 
 
 # --- from the command line ------------------------------------------------------------------------
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(group, [str(arg) for arg in args], prog_name="fastnet")
 
 
 def test_train_calibrates_and_evaluate_compares(

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import fastnet as fn
-from fastnet.cli import group
 from fastnet.data import load
 from fastnet.tables import TableTarget
+from tests.cli.calling import run
 from tests.closeness import assert_close
 
 pd = pytest.importorskip("pandas")
@@ -210,8 +209,7 @@ def test_measurements_are_no_classes_at_any_door(
     table = {"k": np.arange(60.0), "kg": weights}
 
     def command(*arguments: str) -> None:
-        result = CliRunner().invoke(group, ["train", *arguments, "--task", "classification"])
-        raise fn.DataError(result.stderr)
+        raise fn.DataError(run("train", *arguments, "--task", "classification").stderr)
 
     doors: list[Callable[[], Any]] = [
         lambda: fn.tables.train(table, "kg", task="classification"),

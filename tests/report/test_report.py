@@ -11,29 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 import fastnet as fn
-from fastnet.cli import group
 from fastnet.plotting import SUFFIXES, plot_history, plot_predictions
 from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.preprocessing.target import TableTarget
 from fastnet.report import figures, measures, svg
 from fastnet.report.html import Shown, document, page, table
+from tests.cli.calling import run, succeed
 from tests.html_pages import PHONE, Page, browse, needs_chromium, widths_on_a_phone
 
 RNG = np.random.default_rng(0)
 ODD = "<script>alert('\"&')</script>"
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(group, [str(arg) for arg in args], prog_name="fastnet")
-
-
-def succeed(*args: object) -> Result:
-    result = run(*args)
-    assert result.exit_code == 0, result.output
-    return result
 
 
 @pytest.fixture
@@ -153,7 +142,7 @@ def test_a_page_of_classes_has_what_was_measured(folder: Path) -> None:
     command = ["train", "digits", "--hidden", "16,8", "--epochs", 12, "--validation", 0.2,
                "--metric", "f1", "--metric", "recall", "--no-standardize", "--backend", "numpy",
                "--html", "a page.html", "--quiet"]  # fmt: skip
-    text = succeed(*command).stdout
+    text = succeed(*command)
     assert "report a page.html" in text
     found = Page((folder / "a page.html").read_text("utf-8"))
     content = " ".join(" ".join(found.texts).split())
@@ -391,7 +380,7 @@ def test_the_command_plot_draws_histories_and_models(folder: Path) -> None:
     succeed("train", "digits", "--hidden", "8", "--epochs", 3, "--backend", "numpy", "--quiet",
             "--log", "run.jsonl")  # fmt: skip
     assert fn.History.read("run.jsonl").epochs == [1, 2, 3]
-    assert succeed("plot", "run.jsonl").stdout.startswith("run.png: ")
+    assert succeed("plot", "run.jsonl").startswith("run.png: ")
     succeed("plot", "run.jsonl", "--out", "log.svg")
     succeed("plot", "model.safetensors", "digits", "--backend", "numpy", "--out", "model.png")
     for name in ("run.png", "model.png"):

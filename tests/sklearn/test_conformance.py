@@ -20,12 +20,10 @@ import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-import fastnet as fn
 import fastnet.sklearn as estimators
+from tests.on_backends import BACKENDS
 
 pytestmark = pytest.mark.usefixtures("one_core")
-
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
 
 GUIDE = (ROOT / "docs/guides/scikit-learn.md").read_text(encoding="utf-8")
 

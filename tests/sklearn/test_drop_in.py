@@ -21,13 +21,12 @@ import fastnet as fn
 from fastnet.backends.numpy_backend import NumpyBackend
 from fastnet.sklearn import MLPClassifier, MLPRegressor
 from tests.closeness import assert_close
+from tests.on_backends import each_backend
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 Array = NDArray[Any]
 
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
 THEIRS = {MLPClassifier: neural_network.MLPClassifier, MLPRegressor: neural_network.MLPRegressor}
 each_class = pytest.mark.parametrize("ours", THEIRS, ids=lambda c: c.__name__)
 

@@ -40,14 +40,13 @@ from fastnet.data import frame as data_frame
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor, MLPClassifier, MLPRegressor
 from tests.checkout import ROOT
 from tests.closeness import assert_close
+from tests.on_backends import each_backend
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 Array = NDArray[Any]
 
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
 CLASSES = [FastNetClassifier, FastNetRegressor, MLPClassifier, MLPRegressor]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_class = pytest.mark.parametrize("estimator", CLASSES)
 each_of_fastnets = pytest.mark.parametrize("estimator", [FastNetClassifier, FastNetRegressor])
 each_classifier = pytest.mark.parametrize("estimator", [FastNetClassifier, MLPClassifier])

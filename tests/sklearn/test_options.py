@@ -20,13 +20,12 @@ from fastnet.preprocessing.scaler import Scaler
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
 from fastnet.sklearn.parameters import documented
 from tests.closeness import assert_close
+from tests.on_backends import each_backend
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
 Array = NDArray[Any]
 
-BACKENDS = [name for name, reason in fn.available_backends().items() if reason is None]
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_class = pytest.mark.parametrize("estimator", [FastNetClassifier, FastNetRegressor])
 
 X, DIGIT = datasets.load_digits(return_X_y=True)

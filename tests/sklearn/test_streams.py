@@ -12,7 +12,8 @@ pytest.importorskip("sklearn")
 
 import fastnet as fn
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor
-from tests.sklearn.test_options import DIGIT, X, each_backend, each_class, flat
+from tests.on_backends import each_backend
+from tests.sklearn.test_options import DIGIT, X, each_class, flat
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import fastnet as fn
-from fastnet.cli import group
 from tests.checkout import ROOT
+from tests.cli.calling import succeed
 
 X = np.random.default_rng(0).standard_normal((20, 3))
 
@@ -90,9 +89,7 @@ def test_a_warning_without_a_class_is_found() -> None:
 
 
 def test_a_report_of_a_bug_has_what_is_needed() -> None:
-    done = CliRunner().invoke(group, ["backends", "--json"], prog_name="fastnet")
-    assert done.exit_code == 0
-    content = json.loads(done.stdout)
+    content = json.loads(succeed("backends", "--json"))
     assert {"fastnet", "python", "cores", "blas", "limits"} <= set(content["machine"])
     assert set(content["backends"]) == {"numpy", "numba", "cupy"}
     assert all("details" in b or "reason" in b for b in content["backends"].values())

@@ -263,6 +263,10 @@ class Plateau:
         if self.waited > schedule.patience:
             self.reductions, self.waited = self.reductions + 1, 0
 
+    def epochs_to_a_reduction(self, schedule: ReduceOnPlateau) -> int:
+        """Return after how many epochs the rate may be reduced at the earliest."""
+        return schedule.patience - self.waited + 1
+
 
 SCHEDULES: Final[dict[str, type[Schedule]]] = {
     row.name: row

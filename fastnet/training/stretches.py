@@ -2,16 +2,17 @@
 
 An epoch of a few rows takes a microsecond, and what Python does around it takes fifty. So
 `Stretches` hands the engine as many whole epochs as take about a tenth of a second. The results
-have the bits of epochs one by one. Early stopping by a loss or an accuracy happens within the call.
-If a loss or a weight is not finite, the stretch is taken back: the loop trains it again epoch by
-epoch, and so finds where that happened.
+have the bits of epochs one by one. Early stopping by a loss or an accuracy happens within the call;
+checkpoints, and a lower learning rate on a plateau, come between two stretches. If a loss or a
+weight is not finite, the stretch is taken back: the loop trains it again epoch by epoch, and so
+finds where that happened.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 import numpy as np
@@ -22,7 +23,7 @@ from fastnet.backends.patience import Monitor, Patience
 from fastnet.nn.batch import Array
 from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.optimizers import Optimizer
-from fastnet.nn.schedules import ReduceOnPlateau
+from fastnet.nn.schedules import Plateau, ReduceOnPlateau
 from fastnet.training.callbacks import Callback, EarlyStopping
 from fastnet.training.evaluation import EvaluationSet, measure
 from fastnet.training.state import NOTHING, Snapshot, TrainerState
@@ -46,6 +47,7 @@ class _Before:
     updates: int
     run_epoch: int
     recorded: int
+    plateau: Plateau
     stopping: tuple[Patience, Any] | None
 
     @classmethod
@@ -53,7 +55,8 @@ class _Before:
         state, run = trainer.state, trainer.run
         counters = state.step, state.epoch, state.updates, run.epoch, len(run.history.epochs)
         counted = None if stopping is None else stopping.state()
-        return cls(trainer.newest, trainer.good, state.moments.copy(), *counters, counted)
+        kept = state.moments.copy(), *counters, replace(state.plateau)
+        return cls(trainer.newest, trainer.good, *kept, counted)
 
     def restore(self, trainer: TrainerState) -> None:
         state, run = trainer.state, trainer.run
@@ -61,6 +64,7 @@ class _Before:
         trainer.newest, trainer.good, trainer.done = self.newest, self.good, NOTHING
         state.moments[...] = self.moments
         state.step, state.epoch, state.updates = self.step, self.epoch, self.updates
+        state.plateau = self.plateau
         run.epoch = self.run_epoch
         run.history.shorten(self.recorded)
 
@@ -91,8 +95,6 @@ class Stretches:
         self._possible = (
             (not job.callbacks or (self._stopping is not None and self._monitor() is not None))
             and (job.validation is None or self._held_out is not None)
-            and not job.checkpointer.active
-            and not isinstance(config.optimizer.schedule, ReduceOnPlateau)
             and not log.isEnabledFor(logging.DEBUG)
             and job.engine.trains_ahead(
                 min(config.batch_size, len(job.rows)),
@@ -114,7 +116,7 @@ class Stretches:
         """Train a stretch if there is one; return whether it is done."""
         trainer = self._trainer
         job, run = trainer.job, trainer.run
-        most = min(self._next, job.epochs - run.epoch, _MOST_STEPS // run.batches)
+        most = min(self._next, self._left(), _MOST_STEPS // run.batches)
         if not self._possible or self._before is not None or most < 2:
             return False
         began = time.perf_counter()
@@ -128,6 +130,19 @@ class Stretches:
         seconds = max(time.perf_counter() - began, 1e-9)
         self._next = max(1, min(int(most * SECONDS / seconds), 8 * most))
         return True
+
+    def _left(self) -> int:
+        """Return in how many epochs nothing else has to happen, and nothing can change the rate."""
+        trainer, schedule = self._trainer, self._config.optimizer.schedule
+        run, checkpointer = trainer.run, trainer.job.checkpointer
+        left = run.epochs - run.epoch
+        if isinstance(schedule, ReduceOnPlateau):
+            left = min(left, trainer.state.plateau.epochs_to_a_reduction(schedule))
+        if checkpointer.active:
+            # The loop trains the epoch before a checkpoint, which has the weights from before it.
+            every = checkpointer.iterations
+            left = min(left, left if every is None else every - run.epoch % every) - 1
+        return left
 
     def begin(self, coefficients: NDArray[np.float64]) -> Stretch:
         """Return the next stretch, of as many epochs as there are coefficients (E, n, 4) for."""
@@ -159,6 +174,10 @@ class Stretches:
         run.epoch += done
         state.epoch += done
         state.advance(done * run.batches)
+        schedule = self._config.optimizer.schedule
+        if isinstance(schedule, ReduceOnPlateau):
+            for loss in logs.get("val_loss", logs["loss"]).tolist():
+                state.plateau.observe(schedule, loss)
         if stretch.monitor is not None and self._stopping is not None:
             self._stopping.take_over(stretch.monitor, run)
             run.history.stop_reason = run.stopped or run.history.stop_reason

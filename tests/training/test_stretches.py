@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fastnet.backends.patience import Monitor, Patience
 from fastnet.nn.losses import MSE
 from fastnet.training import stretches
 from fastnet.training.budget import BestEpoch
+from fastnet.training.checkpoints.writer import CheckpointWriter
 from tests.networks import Bench, random_parameters, random_rows, usable_backends
 from tests.on_backends import everything, on_host, same
 
@@ -42,6 +44,7 @@ OPTIMIZERS: dict[str, Any] = {
     "rmsprop": fn.RMSprop(fn.schedules.Exponential(0.003, 0.97)),
     "clipped": fn.Adam(fn.schedules.CosLog(0.02, epochs=70), clip_norm=0.5, l2=0.01),
     "lion": fn.Lion(fn.schedules.Step(0.003, every=13)),
+    "plateau": fn.SGD(fn.schedules.ReduceOnPlateau(0.01, factor=0.5, patience=9)),
 }
 
 
@@ -87,7 +90,7 @@ def assert_same(one: fn.Network, other: fn.Network) -> None:
     a, b = one.optimizer_state, other.optimizer_state
     assert a is not None
     assert b is not None
-    assert (a.step, a.epoch, a.updates) == (b.step, b.epoch, b.updates)
+    assert (a.step, a.epoch, a.updates, a.plateau) == (b.step, b.epoch, b.updates, b.plateau)
     assert one.history is not None
     assert other.history is not None
     assert one.history.epochs == other.history.epochs
@@ -170,6 +173,47 @@ def test_early_stopping_within_a_call(
     parts.parameters[0] = np.nextafter(parts.parameters[0], np.float32(9))
     with pytest.raises(AssertionError):
         assert_same(whole, parts)
+
+
+def test_the_rate_is_reduced_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Calls(monkeypatch, 1000)
+    schedule = fn.schedules.ReduceOnPlateau(2.0, factor=0.5, patience=4)
+    how: dict[str, Any] = {"optimizer": fn.SGD(schedule), "batch_size": 5, "epochs": 90}
+    how |= {"outputs": LABELS, "validation_data": (X[:9], LABELS[:9])}
+    layers = [fn.Dense(4, "tanh"), fn.Dense(3, "softmax")]
+    whole, parts = (fit(layers, watched=watched, **how) for watched in (True, False))
+    assert_same(whole, parts)
+    assert calls.epochs > 60
+    assert parts.history is not None
+    assert len(set(parts.history["learning_rate"])) > 3
+
+
+@pytest.mark.parametrize("every", [7, 2, "0.000001s", "1h"])
+@pytest.mark.parametrize("killed_after", [1, 2, 3])
+def test_checkpoints_are_written_between_two(
+    every: Any, killed_after: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls = Calls(monkeypatch, 5)
+    how: dict[str, Any] = {"epochs": 60, "optimizer": fn.Adam(0.05), "early_stopping": 9}
+    whole = fit(LAYERS["norms and dropout"], watched=True, **how)
+    how |= {"checkpoint": tmp_path / "run", "checkpoint_every": every}
+    written, write = [], CheckpointWriter._write
+
+    def killed(self: Any, trainer: Any) -> None:
+        write(self, trainer)
+        written.append(trainer.run.epoch)
+        if len(written) == killed_after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointWriter, "_write", killed)
+        with suppress(KeyboardInterrupt):
+            fit(LAYERS["norms and dropout"], watched=False, **how)
+    if isinstance(every, int):
+        assert written == [every * (k + 1) for k in range(killed_after)]
+    assert calls.epochs > 0 or every not in (7, "1h")
+    resumed = fit(LAYERS["norms and dropout"], watched=False, resume=True, **how)
+    assert_same(whole, resumed)
 
 
 @pytest.mark.parametrize("length", [2, 3, 10, 40])
@@ -274,8 +318,8 @@ def test_ctrl_c_ends_training_after_a_stretch(
         {"early_stopping": fn.EarlyStopping(3, monitor="r2")},
         {"callbacks": [LooksAtEpochs()]},
         {"verbose": True},
-        {"optimizer": fn.SGD(fn.schedules.ReduceOnPlateau(0.01))},
-        {"checkpoint": "run"},
+        {"optimizer": fn.SGD(fn.schedules.ReduceOnPlateau(0.01, patience=0))},
+        {"checkpoint": "run", "checkpoint_every": 1},
     ],
     ids=lambda how: next(iter(how)),
 )

@@ -52,7 +52,6 @@ from fastnet.kernels.cpu.network import (
 )
 from fastnet.kernels.cpu.pair_layers import round_all_weights, round_deltas
 from fastnet.kernels.cpu.random import (
-    SPARE,
     feistel_bits,
     feistel_keys,
     permutation,
@@ -162,7 +161,7 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
     size, thread, threads = like.itemsize, frame.thread, frame.threads
     tally = doubles(frame.tally, _TALLY)
     keys = feistel_keys(frame.seed, frame.epoch)
-    spare = integers(room_for_spare(), 2 * SPARE)
+    spare = room_for_spare()
     bits = feistel_bits(frame.rows)
     clips = doubles(frame.constants, _CONSTANTS)[_CLIP_NORM] < math.inf
     tiny = frame.tiny != 0

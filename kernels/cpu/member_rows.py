@@ -13,7 +13,7 @@ from fastnet.kernels.cpu.jit import inner
 from fastnet.kernels.cpu.lanes import add_to_doubles, load
 from fastnet.kernels.cpu.loss_head import is_fused
 from fastnet.kernels.cpu.losses import loss_block, one_hot
-from fastnet.kernels.cpu.random import SPARE, feistel_bits, feistel_keys, room_for_spare, shuffle
+from fastnet.kernels.cpu.random import feistel_bits, feistel_keys, room_for_spare, shuffle
 from fastnet.kernels.cpu.row_lanes import get, put
 from fastnet.kernels.cpu.tiny import backward_layer, forward_layer
 from fastnet.kernels.cpu.vectors import lanes_of
@@ -105,7 +105,7 @@ def choose_rows(frames: Any, start: Any, keys: Any, index: Any, lanes: Any) -> N
     frame, every = frames[0], integers(keys, KEYS * lanes)
     window = frame.window * frame.batch_size
     count = min(window, frame.rows - start)
-    bits, spare = feistel_bits(frame.rows), integers(room_for_spare(), 2 * SPARE)
+    bits, spare = feistel_bits(frame.rows), room_for_spare()
     for lane in range(lanes):
         out = integers(index + lane * window * 8, count)
         if frame.shuffle != 0:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from fastnet.kernels import abi
 from fastnet.kernels.cpu.frame import integers, make_room
 from fastnet.kernels.cpu.jit import inner, specialised
+from fastnet.kernels.cpu.machine import VECTOR_BYTES
+from fastnet.kernels.cpu.vectors import INT32, INT64
 
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 _M0, _M1 = np.uint64(abi.PHILOX_M0), np.uint64(abi.PHILOX_M1)
 _W0, _W1 = np.uint64(abi.PHILOX_W0), np.uint64(abi.PHILOX_W1)
-_F0, _F1 = np.uint64(abi.FEISTEL_M0), np.uint64(abi.FEISTEL_M1)
-_15, _13 = np.uint64(15), np.uint64(13)
 # Of NumPy's types: Numba compiles a function anew for every literal argument.
 _ZERO, _ONE = np.int64(0), np.int64(1)
 _SHUFFLE, _DROP = np.uint64(abi.SHUFFLE), np.uint64(abi.DROP)
@@ -25,6 +28,9 @@ SPARE: Final = 256
 """Number of rows that `shuffle` looks through at a time for those that need another step."""
 
 room_for_spare = make_room(2 * SPARE)
+
+WORDS: Final = VECTOR_BYTES // 4
+"""Numbers that `encrypt_vector` takes."""
 
 
 @specialised
@@ -104,55 +110,103 @@ def feistel_bits(count: Any) -> Any:
     return bits
 
 
-@specialised
-def mixed(half: Any, key: Any) -> Any:
-    """Return the round function of the Feistel network."""
-    product = ((half + key) & _LOW) * _F0
-    bits = (product >> _SHIFT) ^ (product & _LOW)
-    bits = ((bits ^ (bits >> _15)) * _F1) & _LOW
-    return bits ^ (bits >> _13)
+@intrinsic
+def encrypt_vector(
+    typingctx: Any, out: Any, values: Any, start: Any, width: Any, mask0: Any, mask1: Any, keys: Any
+) -> Any:
+    """Write the images of as many numbers as a vector has words of 32 bits, as int64 to `out`.
+
+    They are those at the address `values`, or where that is 0 the numbers from `start` on. Halves
+    and keys have 32 bits at most: so a vector holds twice as many as of int64, whose products
+    processors compute slowly.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        out, values, start, width, mask0, mask1, keys = args
+        lanes = WORDS
+        words, longs = ir.VectorType(INT32, lanes), ir.VectorType(INT64, lanes)
+
+        def splat(value: Any, kind: Any) -> Any:
+            one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, INT32(0))
+            zeros = ir.Constant(ir.VectorType(INT32, lanes), [0] * lanes)
+            return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
+
+        def constant(value: int) -> Any:
+            return ir.Constant(words, [value] * lanes)
+
+        def mixed(half: Any, key: Any) -> Any:
+            summed = builder.add(half, key)
+            low = builder.mul(summed, constant(abi.FEISTEL_M0))
+            wide = builder.zext(summed, longs)
+            product = builder.mul(wide, ir.Constant(longs, [abi.FEISTEL_M0] * lanes))
+            high = builder.trunc(builder.lshr(product, ir.Constant(longs, [32] * lanes)), words)
+            bits = builder.xor(high, low)
+            bits = builder.xor(bits, builder.lshr(bits, constant(15)))
+            bits = builder.mul(bits, constant(abi.FEISTEL_M1))
+            return builder.xor(bits, builder.lshr(bits, constant(13)))
+
+        given = builder.icmp_signed("!=", values, INT64(0))
+        with builder.if_else(given) as (then, otherwise):
+            with then:
+                place = builder.inttoptr(values, longs.as_pointer())
+                read = builder.load(place)
+                read.align = 8
+                from_read = builder.block
+            with otherwise:
+                counted = builder.add(splat(start, longs), ir.Constant(longs, [*range(lanes)]))
+                from_counted = builder.block
+        value = builder.phi(longs)
+        value.add_incoming(read, from_read)
+        value.add_incoming(counted, from_counted)
+        shift = splat(width, longs)
+        masks = [splat(builder.trunc(mask, INT32), words) for mask in (mask0, mask1)]
+        a = builder.and_(builder.trunc(value, words), masks[0])
+        b = builder.trunc(builder.lshr(value, shift), words)
+        for k in range(abi.FEISTEL_ROUNDS):
+            key = splat(builder.trunc(builder.extract_value(keys, k), INT32), words)
+            if k % 2:
+                a = builder.and_(builder.xor(a, mixed(b, key)), masks[0])
+            else:
+                b = builder.and_(builder.xor(b, mixed(a, key)), masks[1])
+        image = builder.or_(builder.shl(builder.zext(b, longs), shift), builder.zext(a, longs))
+        builder.store(image, builder.inttoptr(out, longs.as_pointer())).align = 8
+        return context.get_dummy_value()
+
+    return types.void(out, values, start, width, mask0, mask1, keys), codegen
 
 
-@specialised
-def encrypted(value: Any, width: Any, mask0: Any, mask1: Any, keys: Any) -> Any:
-    """Return the image of a number under the 8 Feistel rounds; `keys` is a tuple."""
-    a, b = value & mask0, value >> width
-    b = (b ^ mixed(a, keys[0])) & mask1
-    a = (a ^ mixed(b, keys[1])) & mask0
-    b = (b ^ mixed(a, keys[2])) & mask1
-    a = (a ^ mixed(b, keys[3])) & mask0
-    b = (b ^ mixed(a, keys[4])) & mask1
-    a = (a ^ mixed(b, keys[5])) & mask0
-    b = (b ^ mixed(a, keys[6])) & mask1
-    a = (a ^ mixed(b, keys[7])) & mask0
-    return (b << width) | a
+@inner
+def encrypt(out: Any, values: Any, start: Any, count: Any, bits: Any, keys: Any) -> None:
+    """Write the images of `count` numbers, and of some more that fill a vector; see there."""
+    width = bits // 2
+    mask0, mask1 = (_ONE << width) - _ONE, (_ONE << (bits - width)) - _ONE
+    for i in range(0, count, WORDS):
+        source = values + i * 8 if values != 0 else values
+        encrypt_vector(out + i * 8, source, start + i, width, mask0, mask1, keys)
 
 
 @inner
 def shuffle(out: Any, start: Any, count: Any, bits: Any, keys: Any, spare: Any) -> None:
     """Write which rows are at positions `start`, ... of an epoch of `count` rows.
 
-    A first loop encrypts every position, as vector code. Those that are not below `count`, up to
-    half of them, are encrypted again (cycle walking): they are put together in `spare`, (2 SPARE,)
-    int64, so that this is vector code too.
+    It encrypts a piece of the positions. Those whose images are not below `count`, up to half of
+    them, are encrypted again (cycle walking), put together so that this is vector code too.
+    `spare` is the address of scratch memory, (2 SPARE,) int64.
     """
-    width = np.uint64(bits // 2)
-    mask0 = (np.uint64(1) << width) - np.uint64(1)
-    mask1 = (np.uint64(1) << (np.uint64(bits) - width)) - np.uint64(1)
-    for i in range(len(out)):
-        out[i] = encrypted(np.uint64(start + i), width, mask0, mask1, keys)
-    places, values = spare[:SPARE], spare[SPARE:]
+    address = spare + SPARE * 8
+    places, values = integers(spare, SPARE), integers(address, SPARE)
     for first in range(0, len(out), SPARE):
         part = out[first : first + SPARE]
+        encrypt(address, _ZERO, start + first, len(part), bits, keys)
         outside = 0
         for i in range(len(part)):
+            part[i] = values[i]
             places[outside] = i
-            outside += int(part[i] >= count)
+            outside += int(values[i] >= count)
         while outside > 0:
             for j in range(outside):
                 values[j] = part[places[j]]
-            for j in range(outside):
-                values[j] = encrypted(np.uint64(values[j]), width, mask0, mask1, keys)
+            encrypt(address, address, _ZERO, outside, bits, keys)
             still = 0
             for j in range(outside):
                 place = places[j]
@@ -165,5 +219,5 @@ def shuffle(out: Any, start: Any, count: Any, bits: Any, keys: Any, spare: Any) 
 @inner
 def permutation(out: Any, seed: Any, epoch: Any) -> None:
     """Write the order of an epoch to `out` (N,) int64."""
-    keys, spare = feistel_keys(seed, epoch), integers(room_for_spare(), 2 * SPARE)
-    shuffle(out, _ZERO, len(out), feistel_bits(len(out)), keys, spare)
+    keys = feistel_keys(seed, epoch)
+    shuffle(out, _ZERO, len(out), feistel_bits(len(out)), keys, room_for_spare())

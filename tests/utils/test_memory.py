@@ -69,19 +69,29 @@ fixed, per_row = training_bytes(net.plan, net.dtype.itemsize, optimizer)
 print(json.dumps([net.parameters.nbytes + rise.rise * 2**20, fixed + batch * per_row]))
 """
 
+LARGE = {
+    "parameters": ([256, 2048, 2048, 10], 64),
+    "deep": ([64, 512, 512, 512, 10], 8192),
+    "inputs": ([784, 128, 10], 20_000),
+}
+# Each two of network, optimizer and dtype meet.
+PAIRS = [
+    ("parameters", "sgd", "float32"),
+    ("parameters", "adam", "float64"),
+    ("deep", "sgd", "float64"),
+    ("deep", "adam", "float32"),
+    ("inputs", "sgd", "float32"),
+    ("inputs", "adam", "float64"),
+]
+
 
 @on_linux
 @pytest.mark.parametrize("backend", CPU)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize(
-    ("sizes", "batch"),
-    [([256, 2048, 2048, 10], 64), ([64, 512, 512, 512, 10], 8192), ([784, 128, 10], 20_000)],
-    ids=["parameters", "deep", "inputs"],
-)
+@pytest.mark.parametrize(("name", "optimizer", "dtype"), PAIRS)
 def test_the_formula_says_what_training_takes(
-    sizes: list[int], batch: int, optimizer: str, dtype: str, backend: str
+    name: str, optimizer: str, dtype: str, backend: str
 ) -> None:
+    sizes, batch = LARGE[name]
     measured, estimated = run(MEASURE, backend, dtype, optimizer, json.dumps([sizes, batch, 1.0]))
     assert 0.8 * estimated < measured < 1.15 * estimated
 

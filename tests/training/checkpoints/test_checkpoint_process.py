@@ -46,7 +46,7 @@ def test_runs_killed_at_random_moments_end_with_the_same_bits(kills: int, tmp_pa
 
 
 def test_the_same_kills_find_a_naive_writer(tmp_path: Path) -> None:
-    report = kill(80, tmp_path, "--writer", "naive", "--backends", "numpy")
+    report = kill(80, tmp_path, "--writer", "naive", "--first", "--backends", "numpy")
     assert report["unreadable"] > 0
 
 

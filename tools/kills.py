@@ -1,5 +1,7 @@
 """Kill training at random moments, go on from its checkpoints, and compare with a run left alone.
 
+Runs are of single networks, and of populations, of which no member that is done is trained anew.
+
 ``python -m tools.kills --kills 200`` prints a line of JSON. The networks are small and write often,
 so that many of the kills fall into a write. With ``--writer naive`` checkpoints are written as most
 programs write files: that has to leave some that cannot be read, or the harness would find nothing;
@@ -20,14 +22,15 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 import fastnet as fn
 from fastnet.errors import ModelFileError
+from fastnet.populations.folder import PopulationFolder
 from fastnet.serialization import safetensors_file
-from fastnet.training import loop
+from fastnet.training import loop, stretches
 from fastnet.training.checkpoints import folder as checkpoint_folder
 from fastnet.utils import files
 
@@ -43,18 +46,78 @@ MOST = 6
 """Kills of one run, so that on a busy machine too every setup has its turn."""
 
 
+class Setup(Protocol):
+    """What is trained."""
+
+    def train(self, folder: Path) -> list[Any]:
+        """Train, going on from what is in ``folder / "run"``; return all results as arrays."""
+        ...
+
+
 @dataclass(frozen=True)
-class Setup:
+class Fit:
     """A network, and on what and how it is trained."""
 
     network: Callable[[], fn.Network]
     data: tuple[Any, ...]
     options: dict[str, Any]
 
+    def train(self, folder: Path) -> list[Any]:
+        network = self.network()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fn.CheckpointWarning)
+            history = network.fit(
+                *self.data,
+                epochs=25,
+                checkpoint=folder / "run",
+                resume=True,
+                threads=1,
+                **self.options,
+            )
+        assert network.optimizer_state is not None
+        arrays = map(np.array, history.values())
+        return [network.parameters, network.state, *arrays, network.optimizer_state.moments]
+
+
+@dataclass(frozen=True)
+class FitMany:
+    """The template of a population, and what its members differ in."""
+
+    template: Callable[[], fn.Network]
+    options: dict[str, Any]
+
+    def train(self, folder: Path) -> list[Any]:
+        written, write = folder / "written", PopulationFolder.write
+
+        def noted(self: PopulationFolder, number: int, *rest: Any) -> None:
+            write(self, number, *rest)
+            with open(written, "a", encoding="ascii") as file:
+                file.write(f"{number}\n")
+
+        PopulationFolder.write = noted  # type: ignore[method-assign]
+        try:
+            population = fn.fit_many(
+                *(self.template(), X, LABELS),
+                checkpoint=folder / "run",
+                resume=True,
+                threads=1,
+                **self.options,
+            )
+        finally:
+            PopulationFolder.write = write  # type: ignore[method-assign]
+        done = written.read_text(encoding="ascii").split()
+        assert len(done) == len({*done}), "a member was trained again"
+        rows = [{**row, "seconds": 0} for row in population.results]
+        return [*(one.parameters for one in population), np.array(json.dumps(rows))]
+
 
 def _setups(backend: str) -> list[Setup]:
     def plain() -> fn.Network:
         return fn.Network([6, 48, 48, 1], activation="tanh", backend=backend, seed=3)
+
+    def tiny() -> fn.Network:
+        sizes, last = [6, 4, 2], "softmax"
+        return fn.Network(sizes, output_activation=last, backend=backend)  # type: ignore[arg-type]
 
     def normed() -> fn.Network:
         return fn.Network(NORMED, inputs=6, backend=backend, dtype="float64")
@@ -62,14 +125,17 @@ def _setups(backend: str) -> list[Setup]:
     blocks = fn.data.Chunks(np.column_stack([X, Y]), target=-1, chunk_rows=20)
     table = {f"x{k}": column for k, column in enumerate(X.T)}
     held = {"validation_split": 0.2, "batch_size": 7, "early_stopping": 6}
+    grid = {"learning_rate": [0.001, 0.01], "batch_size": [8, 96]}
     by_time, by_epoch = {"checkpoint_every": "0.0001s"}, {"checkpoint_every": 1}
     return [
-        Setup(plain, (X, Y), {"optimizer": fn.Adam(SCHEDULE), **held, **by_time}),
-        Setup(normed, (X, LABELS), {"optimizer": fn.AdamW(PLATEAU), **held, **by_epoch}),
-        Setup(plain, (X, Y), {"optimizer": fn.SGD(0.01, momentum=0.9), **by_time}),
-        Setup(plain, (X, Y), {"optimizer": fn.LBFGS(), "checkpoint_every": 2}),
-        Setup(plain, (blocks,), {"optimizer": fn.Adam(SCHEDULE), "batch_size": 7, **by_time}),
-        Setup(plain, (table, Y), {"optimizer": fn.Adam(SCHEDULE), **held, **by_time}),
+        Fit(plain, (X, Y), {"optimizer": fn.Adam(SCHEDULE), **held, **by_time}),
+        Fit(normed, (X, LABELS), {"optimizer": fn.AdamW(PLATEAU), **held, **by_epoch}),
+        Fit(plain, (X, Y), {"optimizer": fn.SGD(0.01, momentum=0.9), **by_time}),
+        Fit(plain, (X, Y), {"optimizer": fn.LBFGS(), "checkpoint_every": 2}),
+        Fit(plain, (blocks,), {"optimizer": fn.Adam(SCHEDULE), "batch_size": 7, **by_time}),
+        Fit(plain, (table, Y), {"optimizer": fn.Adam(SCHEDULE), **held, **by_time}),
+        FitMany(tiny, {"seeds": 6, "cv": 2, "param_grid": grid, "epochs": 9}),
+        FitMany(normed, {"seeds": 6, "epochs": 4, "validation_split": 0.2, "early_stopping": 2}),
     ]
 
 
@@ -106,21 +172,8 @@ def write_naively(path: Path, content: bytes) -> None:
 
 
 def train(setup: Setup, folder: Path) -> None:
-    """Train, going on from the checkpoints in the folder; leave all results in a file."""
-    network = setup.network()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", fn.CheckpointWarning)
-        history = network.fit(
-            *setup.data,
-            epochs=25,
-            checkpoint=folder / "run",
-            resume=True,
-            threads=1,
-            **setup.options,
-        )
-    results = [network.parameters, network.state, *map(np.array, history.values())]
-    assert network.optimizer_state is not None
-    np.savez(folder / "result.npz", *results, network.optimizer_state.moments)
+    """Train, going on from what is in the folder; leave all results in a file."""
+    np.savez(folder / "result.npz", *setup.train(folder))
 
 
 def start(setup: Setup, folder: Path) -> int:
@@ -176,7 +229,8 @@ def campaign(kills: int, seed: int, backends: list[str], *, first: bool) -> Repo
     def enough() -> bool:
         return report.kills >= kills or (first and report.unreadable > 0)
 
-    loop.FIRST_SPAN_FLOPS = loop.SPAN_SECONDS = 0  # each batch is a span of its own
+    # Each batch is a span of its own, and no epochs are trained in one call.
+    loop.FIRST_SPAN_FLOPS = loop.SPAN_SECONDS = stretches.SECONDS = 0
     chance, report, began = random.Random(seed), Report(), time.perf_counter()
     setups = [(setup, *alone(setup)) for backend in backends for setup in _setups(backend)]
     while not enough():

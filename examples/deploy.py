@@ -14,7 +14,9 @@ import json
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from subprocess import DEVNULL
 
 import numpy as np
 
@@ -62,6 +64,18 @@ def pumps(count: int, rng: np.random.Generator) -> tuple[Table, np.ndarray]:
     site = np.where(hot, "south", "east").astype(object)
     site[rng.random(count) < 0.05] = None
     return table | {"site": site}, np.array(["fine", "worn", "blocked"])[state]
+
+
+def working_compiler(folder: Path) -> str | None:
+    """Return a C compiler that makes a program, which not all do that are on PATH, or None."""
+    (folder / "empty.c").write_text("int main(void) { return 0; }\n")
+    for name in filter(shutil.which, ("cc", "gcc", "clang")):
+        command = [name, "empty.c", "-o", "empty"]
+        with suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(command, cwd=folder, stdout=DEVNULL, stderr=DEVNULL, timeout=30)
+        if (folder / "empty").exists():
+            return name
+    return None
 
 
 def answers_of_c(table: Table, compiler: str, folder: Path) -> np.ndarray:
@@ -113,11 +127,11 @@ def main(quick: bool = False) -> None:
     else:
         print("ONNX: pip install 'fastnet-mlp[onnx]' would write the graph")
     export(net, folder / "pump.c", to="c")
-    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    compiler = working_compiler(folder)
     if compiler is not None:
         found["C"] = answers_of_c(new, compiler, folder)
     else:
-        print("C: the file is written; there is no compiler here")
+        print("C: the file is written; there is no compiler here that works")
     for name, given in found.items():
         same = np.array(net.label_names)[given.argmax(axis=1)] == net.predict_labels(new)
         off = np.abs(given - answers).max()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import toolchain
 from tests.checkout import ROOT
 from tests.pages import run_notebook
 
@@ -60,6 +62,27 @@ def test_deploy_gives_the_same_answers_from_every_file(run: Run) -> None:
     compared = re.findall(r"^(\w+): 100.0% the same answers, .* difference (\S+)$", text, re.M)
     assert all(float(difference) < 1e-5 for _, difference in compared)
     assert len(compared) + text.count("is written") + text.count("would write") == 2
+
+
+def test_deploy_passes_over_compilers_that_do_not_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if toolchain.why_no("C") is not None or not toolchain.may_run_programs(tmp_path):
+        pytest.skip(toolchain.why_no("C") or "the folder for temporary files lets no program run")
+    found = runpy.run_path(str(EXAMPLES / "deploy.py"))["working_compiler"]
+    # The real one looks for its parts on PATH.
+    real = f"PATH='{os.environ['PATH']}' exec '{toolchain.compiler('C')}' \"$@\""
+    (tmp_path / "shims").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "shims"))
+    for name, script, expected in (
+        ("cc", "", None),
+        ("gcc", "exit 127", None),
+        ("clang", real, "clang"),
+    ):
+        program = tmp_path / "shims" / name
+        program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        program.chmod(0o755)
+        assert found(tmp_path) == expected
 
 
 def test_folder_of_files_learns_what_no_plane_fits(run: Run) -> None:

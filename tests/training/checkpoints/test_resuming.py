@@ -514,7 +514,9 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("fastnet.utils.machine.cores", lambda: 2)
     threads.cores.cache_clear()
     yield
+    monkeypatch.undo()
     threads.cores.cache_clear()
+    threads.cores()  # here, and not first in a test that keeps the process to one of them
 
 
 @pytest.fixture(autouse=True)

@@ -2,16 +2,17 @@
 
 ``python -m fastnet.benchmarks.populations --json results.json``
 
-Contenders take turns in one run and train to the same bits; the search of scikit-learn trains its
-own MLP of the same layers. Given are microseconds for a step of one network, or seconds, and the
-ratio to fastnet's.
+Contenders take turns in one run. Those of fastnet train to the same bits; JAX and PyTorch, where
+they are installed, start from the same weights, and the search of scikit-learn trains its own MLP
+of the same layers. Given are microseconds for a step of one network, or seconds, and the ratio to
+fastnet's.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 import fastnet as fn
 from fastnet.benchmarks import machine, timing
 from fastnet.benchmarks.pinning import limited_pools, on_cores
+from fastnet.benchmarks.rivals import populations as rivals
 from fastnet.benchmarks.timing import Budget
 
 Array = NDArray[Any]
@@ -45,6 +47,8 @@ class Case:
     activation : str
     held_out : int
         Rows to evaluate after each epoch.
+    rivalled : bool
+        Whether other libraries train it, too.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Case:
     epochs: int
     activation: Any = "relu"
     held_out: int = 0
+    rivalled: bool = False
     optimizer: Any = field(default_factory=fn.Adam)
 
     def steps(self) -> int:
@@ -62,14 +67,17 @@ class Case:
 
 
 CASES: Final = (
-    Case("policy", (16, 64, 64, 4), rows=4096, batch=64, epochs=20),
-    Case("xor", (2, 4, 2), rows=4096, batch=4, epochs=20, activation="tanh"),
+    Case("policy", (16, 64, 64, 4), rows=4096, batch=64, epochs=20, rivalled=True),
+    Case("xor", (2, 4, 2), rows=4096, batch=4, epochs=20, activation="tanh", rivalled=True),
     Case("xor, few rows", (2, 4, 2), rows=128, batch=4, epochs=50, activation="tanh", held_out=64),
     Case("one hidden layer", (30, 64, 2), rows=455, batch=32, epochs=50),
     Case("table", (168, 384, 384, 1), rows=2048, batch=256, epochs=1, optimizer=fn.AdamW(1e-3)),
 )
 
 MEMBERS: Final = 64
+
+_EPOCHS: Final = 1
+"""Of the rivals: what is compared is a step, and some of theirs take long."""
 
 
 @dataclass
@@ -147,6 +155,18 @@ def search(quick: bool) -> dict[str, Callable[[], Any]]:
     }
 
 
+def rivals_of(case: Case, members: int) -> dict[str, tuple[Callable[[], float], int]]:
+    """Return functions that train the population in other libraries, and the steps they take."""
+    if not case.rivalled:
+        return {}
+    x, labels = data(case)
+    layers: dict[str, Any] = {"activation": case.activation, "output_activation": "softmax"}
+    networks = [fn.Network(case.sizes, seed=k, backend="numpy", **layers) for k in range(members)]
+    given = rivals.Population(networks, x, labels, case.batch, _EPOCHS, case.activation)
+    steps = case.steps() // case.epochs * _EPOCHS
+    return {name: (train, steps * n) for name, (train, n) in rivals.installed(given).items()}
+
+
 def require_same(found: list[list[fn.Network]]) -> None:
     """Raise `RuntimeError` unless all populations have the same parameters."""
     first, *others = found
@@ -163,28 +183,31 @@ def measure(quick: bool) -> list[Result]:
     for case in CASES:
         calls = contenders(case, members)
         require_same([call() for call in calls.values()])
-        results += _results(case.name, calls, budget, case.steps() * members)
+        steps = dict.fromkeys(calls, case.steps() * members)
+        others = rivals_of(case, members)
+        every = {**calls, **{name: train for name, (train, _) in others.items()}}
+        steps |= {name: taken for name, (_, taken) in others.items()}
+        results += _results(case.name, every, budget, steps)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # iterations that have not converged
         results += _results("search, 12 x 5 fits", search(quick), budget, None)
     return results
 
 
-def _results(name: str, calls: Any, budget: Budget, steps: int | None) -> list[Result]:
+def _results(
+    name: str, calls: Mapping[str, Any], budget: Budget, steps: Mapping[str, int] | None
+) -> list[Result]:
+    """Time the contenders in turn; `steps` says how many steps each of them takes."""
     timings = timing.interleave(calls, budget, repeats=1)
-    first = next(iter(timings.values()))
-    made = [
-        Result(
-            name,
-            contender,
-            found.typical,
-            None if steps is None else found.typical / steps * 1e6,
-            found.ratio_to(first),
-        )
-        for contender, found in timings.items()
-    ]
-    for result in made:
-        click.echo(line(result))
+    ours, first = next(iter(timings.items()))
+    made = []
+    for contender, found in timings.items():
+        ratio, step_us = found.ratio_to(first), None
+        if steps is not None:
+            ratio *= steps[ours] / steps[contender]
+            step_us = found.typical / steps[contender] * 1e6
+        made.append(Result(name, contender, found.typical, step_us, ratio))
+        click.echo(line(made[-1]))
     return made
 
 

@@ -24,6 +24,7 @@ from fastnet.errors import CheckpointError, ModelFileError
 from fastnet.network import Network, load
 from fastnet.training.checkpoints.folder import Folder
 from fastnet.utils.files import write_atomically
+from fastnet.utils.param_validation import check_folder
 
 _VERSION: Final = 1
 _BASIS: Final = "population.json"
@@ -38,10 +39,15 @@ class PopulationFolder:
         Created if missing.
     resume : bool
         Whether to take over the members that are done.
+
+    Raises
+    ------
+    InputError
+        The path is none.
     """
 
     def __init__(self, path: str | PathLike[str], resume: bool) -> None:
-        self.path, self._resume = Path(path), resume
+        self.path, self._resume = check_folder("checkpoint", path), resume
 
     @contextmanager
     def opened(self, basis: Mapping[str, Any]) -> Iterator[None]:

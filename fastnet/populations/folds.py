@@ -12,6 +12,7 @@ from fastnet.data.text import Texts
 from fastnet.errors import FastNetWarning, InputError
 from fastnet.kernels import abi
 from fastnet.nn import random
+from fastnet.preprocessing.validation import seed_of
 from fastnet.utils.param_validation import check_int, plain
 
 Rows = NDArray[np.int64]
@@ -54,7 +55,7 @@ def make_folds(
     n_folds = check_int("the number of folds", n_folds, least=2)
     if n_folds > count:
         raise InputError(f"{n_folds} folds need as many rows at least, got {count}.")
-    order = random.permutation(count, seed=seed, epoch=0, purpose=abi.SPLIT)
+    order = random.permutation(count, seed=seed_of(seed), epoch=0, purpose=abi.SPLIT)
     if labels is not None:
         _, codes = np.unique(np.asarray(labels), return_inverse=True)
         # One class after the other; dealt out in turn, each fold gets its share of each.

@@ -61,6 +61,8 @@ class TableRows:
             raise InputError("name the column to learn: target='price', or give its values.")
         _, names, values = split_target(frame, target)
         values = values if names else by_row(values)
+        if isinstance(values, np.ndarray) and not values.ndim:
+            raise InputError(f"the target must be a column's name, or values, got {target!r}.")
         if not names and len(values) != len(frame):
             raise InputError(f"the table has {len(frame)} rows, and the target has {len(values)}.")
         known = TableTarget.learn(values, names, task, None, None, frame.source)

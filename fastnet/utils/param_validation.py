@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -82,6 +83,14 @@ def check_list(name: str, values: Any) -> list[Any]:
     if not isinstance(values, list | tuple):
         raise InputError(f"{name} must be a list or a tuple, got {values!r}.")
     return list(values)
+
+
+def check_folder(name: str, path: Any) -> Path:
+    """Return a folder's path; raise `InputError` for what is no path."""
+    try:
+        return Path(path)
+    except TypeError:
+        raise InputError(f"{name} must be a folder, got {shown(path)}.") from None
 
 
 def check_float(

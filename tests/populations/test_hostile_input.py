@@ -92,6 +92,17 @@ def test_weights_must_be_one_for_each_row(count: int) -> None:
             call()
 
 
+def test_folders_and_targets_that_are_none_are_refused() -> None:
+    table = {"a": X[:, 0], "y": Y}
+    for call in (fn.fit_many, lambda _, *given, **how: fn.tables.fit_many(*given, **how)):
+        with pytest.raises(fn.InputError, match="checkpoint must be a folder, got 3"):
+            call(net(), table, "y", epochs=1, checkpoint=3)
+    with pytest.raises(fn.InputError, match="the target must be a column's name, or values, got 2"):
+        fn.tables.cross_validate(table, 2)
+    with pytest.raises(fn.InputError, match=r"seed must be a whole number of at least 0, got 0\.5"):
+        make_folds(60, 3, seed=0.5)  # type: ignore[arg-type]
+
+
 def test_different_settings_with_one_text_are_different_rows_of_the_means() -> None:
     rows = [RNG.integers(0, 60, 60) for _ in range(2)]
     settings = [{"rows": one} for one in (*rows, rows[0])]

@@ -333,6 +333,10 @@ def test_lines_tell_of_trials(clock: Clock, capsys: pytest.CaptureFixture[str]) 
 # --- what is refused ------------------------------------------------------------------------------
 
 BAD: list[tuple[dict[str, Any], str]] = [
+    ({"seed": "a"}, "seed must be a whole number of at least 0, got 'a'"),
+    ({"seed": 1.0}, "seed must be a whole number of at least 0, got 1.0"),
+    ({"checkpoint": 3}, "checkpoint must be a folder, got 3"),
+    ({"target": 3}, "the target must be a column's name, or values, got 3"),
     ({"minutes": 0}, "minutes must be a positive number, got 0"),
     ({"minutes": -1.5}, "minutes must be a positive number"),
     ({"minutes": float("nan")}, "minutes must be a positive number, got nan"),

@@ -32,7 +32,7 @@ from fastnet.training.checkpoints import fingerprint
 from fastnet.training.checkpoints.folder import Folder
 from fastnet.training.checkpoints.snapshot import Checkpoint
 from fastnet.training.state import NO_CHECKPOINTS, Checkpointer, TrainerState, TrainingJob
-from fastnet.utils.param_validation import check_flag, check_int
+from fastnet.utils.param_validation import check_flag, check_folder, check_int
 
 _log = logging.getLogger(__name__)
 
@@ -336,8 +336,4 @@ def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) ->
         if resume:
             raise InputError("resume=True needs checkpoint=: the folder to go on from.")
         return NO_CHECKPOINTS
-    try:
-        path = Path(folder)
-    except TypeError:
-        raise InputError(f"checkpoint must be a folder, got {folder!r}.") from None
-    return CheckpointWriter(Folder(path), when, resume)
+    return CheckpointWriter(Folder(check_folder("checkpoint", folder)), when, resume)

@@ -103,14 +103,15 @@ class Ensemble(Sequence[Network]):
             Rows that no member was trained on.
         rounds : int, default 30
         metric : str, optional
-            The score to improve. Default: the loss.
+            The score to improve. Default: the loss, of scaled targets as the first member scales
+            them.
         """
         if metric is not None and not isinstance(metric, str):
             raise InputError(f"metric must be the name of a metric, got {metric!r}.")
         every = Ensemble(networks)
         outputs = every.predict_all(x)
         name = "loss" if metric is None else metric
-        scorer = Scorer.of(every[0], x, y, sample_weight)
+        scorer = Scorer.of(every[0], x, y, sample_weight, scaled=True)
         counts = choose(
             lambda weights: scorer.cost(every.mean_of(outputs, weights), name),
             len(every),

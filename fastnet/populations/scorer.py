@@ -30,11 +30,15 @@ class Scorer:
     loss : Loss
     rows : Samples
         The rows as the network learns them.
+    scaled : bool
+        Whether the loss is that of the targets as the network scales them, or in their own unit:
+        there, of several targets, it is that of the one with the largest numbers.
     """
 
     network: Network
     loss: Loss
     rows: Samples
+    scaled: bool = False
 
     @classmethod
     def of(
@@ -45,6 +49,7 @@ class Scorer:
         sample_weight: ArrayLike | None = None,
         *,
         loss: Loss | None = None,
+        scaled: bool = False,
     ) -> Self:
         """Return the scorer of rows; the default loss is the network's."""
         weight = datasets.weights_of(x, sample_weight)
@@ -52,12 +57,12 @@ class Scorer:
         values, targets = network.preprocessor.encode(x, y, network.dtype)
         loss = network.loss_or_own(loss)
         rows = Samples.check(network.plan, network.dtype, loss, values, targets, weight)
-        return cls(network, loss, rows)
+        return cls(network, loss, rows, scaled)
 
     def scores(self, outputs: Array, metrics: Sequence[str | Metric] = ()) -> dict[str, float]:
         """Return ``{"loss": ..., "accuracy": ...}`` (or ``"r2"``) of outputs (N, O), and `metrics`.
 
-        Both are in the unit of the targets.
+        Outputs and metrics are in the unit of the targets, and so is a loss that is not `scaled`.
         """
         net, loss, weight = self.network, self.loss, self.rows.rows.weight
         target = net.preprocessor.target
@@ -65,9 +70,14 @@ class Scorer:
         known = self.rows.targets
         learned = self.rows.rows.target if self.rows.rows.labels is None else self.rows.rows.labels
         assert learned is not None
+        answers = outputs
         if target is not None and target.labels is None:
-            learned = known = target.decode(learned)
-        scores = {"loss": loss.value_and_gradient(outputs, learned, weight)[0]}
+            known = target.decode(learned)
+            if self.scaled:
+                answers = target.scaled(outputs, loss)
+            else:
+                learned = known
+        scores = {"loss": loss.value_and_gradient(answers, learned, weight)[0]}
         if loss.metric == "accuracy":
             scores["accuracy"] = metric_table.accuracy(known, outputs, weight)
         elif loss.metric == "r2":

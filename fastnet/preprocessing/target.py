@@ -184,6 +184,13 @@ class TableTarget:
         # In float64: a target with a large offset would lose its digits.
         return given * factor + shift
 
+    def scaled(self, outputs: Array, loss: Loss | None = None) -> Array:
+        """Return what `decode` makes these outputs (..., O) of; of classes, the outputs."""
+        if self.labels is not None or not self.is_scaled:
+            return outputs
+        factor, shift = self.units(outputs.shape[-1], loss)
+        return (outputs - shift) / factor
+
     def metrics_in_units(
         self, metrics: list[tuple[str, Metric]], loss: Loss
     ) -> list[tuple[str, Metric]]:

@@ -103,7 +103,7 @@ class Trainer:
         return Board(
             size=len(self.rows),
             held_out=[held_out for _, held_out in self.folds],
-            scorer=Scorer.of(first.network, *self.rows.take(known), weight, loss=loss),
+            scorer=Scorer.of(first.network, *self.rows.take(known), weight, loss=loss, scaled=True),
             score=score,
             metrics=metrics,
             describe=self.describe,

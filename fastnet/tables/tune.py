@@ -83,8 +83,9 @@ def tune(
     cv : int, splitter or iterable of (training rows, test rows), default 5
         See `fastnet.fit_many`.
     score : str, default "loss"
-        What the search improves: the loss, of classes without label smoothing and class weights, or
-        a metric such as ``"accuracy"``, which on few rows is a matter of chance.
+        What the search improves: the loss, of classes without label smoothing and class weights, of
+        numbers that of the scaled targets; or a metric such as ``"accuracy"``, which on few rows is
+        a matter of chance.
     threads, checkpoint, resume
         See `fastnet.fit_many`. A search that is resumed goes on with the time that is left, and may
         be given more of it, or more trials.

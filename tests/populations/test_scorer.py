@@ -11,6 +11,7 @@ import pytest
 import fastnet as fn
 from fastnet.nn.losses import CrossEntropy
 from fastnet.populations.scorer import Scorer, choose
+from tests.closeness import assert_close
 
 RNG = np.random.default_rng(5)
 X = RNG.uniform(-1, 1, (40, 2))
@@ -27,6 +28,36 @@ def test_scores_are_those_of_evaluate_and_costs_are_smaller_where_scores_are_bet
     assert scorer.cost(net.predict(X), "f1") == -found["f1"]
     smooth = Scorer.of(net, X, labels, loss=CrossEntropy(0.3)).cost(net.predict(X), "loss")
     assert smooth != found["loss"]
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber", "quantile", "gaussian_nll"])
+def test_the_loss_of_scaled_targets_is_that_of_evaluate(loss: Any) -> None:
+    table = {"a": X[:, 0], "small": X[:, 1], "large": 1e6 + 1e4 * X[:, 0] ** 2}
+    targets = ["small", "large"]
+    net = fn.tables.train(table, targets, loss=loss, hidden=4, epochs=3, backend="numpy")
+    found = net.evaluate(table, targets)["loss"]
+    outputs = net.predict(table)
+    scaled = Scorer.of(net, table, targets, scaled=True)
+    assert_close(np.float32(scaled.scores(outputs)["loss"]), found, terms=80)
+    assert scaled.cost(outputs, "loss") == scaled.scores(outputs)["loss"]
+    in_units = Scorer.of(net, table, targets).scores(outputs)["loss"]
+    assert abs(in_units - found) > 0.1 * abs(found)
+
+
+def test_each_of_several_targets_has_its_say() -> None:
+    """In their own unit, the larger one would decide alone."""
+    table = {"a": X[:, 0], "b": X[:, 1], "small": 2 * X[:, 1], "large": 1e6 * X[:, 0]}
+    targets = ["small", "large"]
+    nets = []
+    for error_of_small, error_of_large in ((0.0, 0.11), (1.0, 0.1)):
+        net = fn.tables.train(table, targets, hidden=(), epochs=1, backend="numpy", preset=None)
+        answers = np.stack([X[:, 1] * 2 + error_of_small, 1e6 * (X[:, 0] + error_of_large)], 1)
+        net.predict_columns = lambda _, answers=answers: answers  # type: ignore[method-assign]
+        nets.append(net)
+    chosen = fn.Ensemble.greedy(nets, table, targets, rounds=1)
+    assert chosen.networks == (nets[0],)
+    worse = fn.Ensemble.greedy(nets[1:], table, targets, rounds=1)
+    assert worse.networks == (nets[1],)
 
 
 def test_greedy_selection_finds_the_mean_that_is_nearest() -> None:

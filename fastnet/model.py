@@ -14,7 +14,7 @@ from fastnet.backends.base import Backend
 from fastnet.backends.engine import Engine
 from fastnet.backends.function_engine import FunctionEngine
 from fastnet.errors import InputError
-from fastnet.nn import function_loss, losses
+from fastnet.nn import function_loss, losses, strips
 from fastnet.nn.batch import Array
 from fastnet.nn.function_loss import AnyLoss, FunctionLoss
 from fastnet.nn.layers import Layer
@@ -37,9 +37,11 @@ T = TypeVar("T")
 class Views(list[Array]):
     """Views into the parameters of a network; assignment to one of them changes the network."""
 
-    def __init__(self, views: list[Array], backend: Backend) -> None:
+    def __init__(
+        self, views: list[Array], backend: Backend, outside: list[NDArray[np.bool_] | None]
+    ) -> None:
         super().__init__(views)
-        self._backend = backend
+        self._backend, self._outside = backend, outside
 
     def __setitem__(self, index: Any, values: Any) -> None:
         """Copy `values`, which have the shape of that view, to the network."""
@@ -53,6 +55,7 @@ class Views(list[Array]):
         array = validation.finite("the values", np.asarray(host, view.dtype))
         if array.shape != view.shape:
             raise InputError(f"expected values of shape {view.shape}, got {array.shape}.")
+        strips.check_outside(array, self._outside[index])
         view[...] = self._backend.asarray(array)
 
 
@@ -155,12 +158,21 @@ class Model:
 
     @property
     def parameters(self) -> Array:
-        """All parameters in one flat buffer (P,). Assignment copies values into the buffer."""
+        """All parameters in one flat buffer (P,). Assignment copies values into the buffer.
+
+        Raises
+        ------
+        InputError
+            Values of another shape, or a weight outside of its layer's blocks that is not 0.
+        """
         return self._parameters
 
     @parameters.setter
     def parameters(self, values: ArrayLike) -> None:
-        copy_into("parameters", self._parameters, values)
+        changed = self._parameters.copy()
+        copy_into("parameters", changed, values)
+        self._check_blocks(changed)
+        self._parameters[...] = changed
 
     @property
     def state(self) -> Array:
@@ -228,8 +240,23 @@ class Model:
 
     def _views(self, wanted: Callable[[str, tuple[int, ...]], bool]) -> Views:
         named = ((tensor, tensor.name.rsplit(".", 1)[0]) for tensor in self.plan.parameters)
-        chosen = [t.view(self.parameters) for t, name in named if wanted(name, t.shape)]
-        return Views(chosen, self.backend_object)
+        chosen = [tensor for tensor, name in named if wanted(name, tensor.shape)]
+        mask = strips.outside(self.plan)
+        outside = [None if mask is None else tensor.view(mask) for tensor in chosen]
+        views = [tensor.view(self.parameters) for tensor in chosen]
+        return Views(views, self.backend_object, outside)
+
+    def check_blocks(self) -> None:
+        """Raise `InputError` if a weight outside of its layer's blocks is not 0.
+
+        Assignment refuses that, but the views are arrays that may be written to.
+        """
+        self._check_blocks(self.parameters)
+
+    def _check_blocks(self, parameters: Array) -> None:
+        outside = strips.outside(self.plan)
+        if outside is not None:
+            strips.check_outside(self.backend_object.to_host(parameters), outside)
 
     def named_parameters(self) -> dict[str, Array]:
         """Return all parameters by name (``layers.0.weight``, ...), as views."""

@@ -691,6 +691,7 @@ class Network(Model):
 
     def to_model_file(self, *, optimizer: bool = False) -> ModelFile:
         """Return what `save` writes."""
+        self.check_blocks()
         to_host = self.backend_object.to_host
         named = {**self.named_parameters(), **self.named_state()}
         return ModelFile(
@@ -782,6 +783,10 @@ def from_model_file(
     )
     for name, view in {**network.named_parameters(), **network.named_state()}.items():
         view[...] = content.tensors[name]
+    try:
+        network.check_blocks()
+    except InputError as error:
+        raise ModelFileError(f"{path}: {error}") from None
     network.preprocessor = content.preprocessor
     network.loss = content.loss if loss is None else loss
     network.label_names, network.temperature = content.label_names, content.temperature

@@ -20,7 +20,7 @@ import fastnet.backends
 from fastnet.backends.base import Backend
 from fastnet.backends.engine import Engine
 from fastnet.backends.epochs import LossSums, TrainConfig
-from fastnet.nn import losses, random
+from fastnet.nn import losses, random, strips
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual
@@ -120,7 +120,8 @@ def random_parameters(plan: Plan, seed: int = 0) -> Array:
         scale = 0.3 if len(tensor.shape) == 1 else tensor.shape[0] ** -0.5
         values = rng.standard_normal(tensor.shape) * scale
         tensor.view(flat)[...] = np.abs(values) + 0.5 if is_gamma(plan, tensor.name) else values
-    return exact(flat)
+    outside = strips.outside(plan)
+    return exact(flat) if outside is None else np.where(outside, 0.0, exact(flat))
 
 
 def is_gamma(plan: Plan, name: str) -> bool:

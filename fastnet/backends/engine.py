@@ -130,6 +130,9 @@ class Engine(ABC):
         of rate 0 keeps its bits whatever its gradient, and the norm for clipping leaves it out.
         Moments do not depend on the rates.
 
+        Weights outside of the blocks of a layer are 0 and have the rate 0. Nothing is said of their
+        gradients and moments: an engine may leave them out.
+
         Parameters
         ----------
         moments : (n_moments, P)

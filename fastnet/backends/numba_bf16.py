@@ -24,6 +24,7 @@ from fastnet.kernels.cpu import pair_layers as layers
 from fastnet.kernels.cpu.back_end import Kernel
 from fastnet.kernels.cpu.pairs import HAS_DOTS
 from fastnet.kernels.cpu.tiles import may_use_tiles
+from fastnet.nn import strips
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.plan import Plan
@@ -105,6 +106,9 @@ class BF16Engine(NumbaEngine):
             "multiply": product_kernel().address,
             "round": round_kernel().address,
         }
+
+    def _table_of_strips(self) -> NDArray[np.int64]:
+        return strips.table(self.plan, self._lanes, whole=True)
 
     def _round_weights(self) -> None:
         """Write the panels of the weights as they are now."""

@@ -30,6 +30,7 @@ from fastnet.kernels.cpu import native
 from fastnet.kernels.cpu.back_end import Kernel
 from fastnet.kernels.cpu.interface import FEWEST, FRAME
 from fastnet.kernels.cpu.machine import VECTOR_BYTES
+from fastnet.nn import strips
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
@@ -116,6 +117,7 @@ class NumbaEngine(Engine):
         blocks = (4 * int(plan.ops["outputs"].max()) + 1) * lanes
         self._point_each(parameters.dtype, scratch=blocks)
         self._lanes = lanes
+        self._point(strips=self._table_of_strips())
         self._all_dense = all(op["kind"] == abi.DENSE for op in plan.ops)
         self._network = self._ops.ctypes.data, len(self._ops), self._frames.ctypes.data
 
@@ -153,6 +155,10 @@ class NumbaEngine(Engine):
     ) -> None:
         """Call the kernel; see ``run`` in ``fastnet/kernels/cpu/epoch.py``."""
         self.kernel.call(*self._network, thread, task, first, last, step, x, out)
+
+    def _table_of_strips(self) -> NDArray[np.int64]:
+        """Return what kernels compute of each weight matrix."""
+        return strips.table(self.plan, self._lanes)
 
     def warm_up(self) -> None:
         self._prepared = ()
@@ -198,7 +204,8 @@ class NumbaEngine(Engine):
 
     def _settings_of_products(self, rows: int) -> dict[str, int]:
         """Return what frames hold of products with batches of so many rows."""
-        return numba_products.settings(self.plan, self.parameters.dtype, rows)
+        table = self._kept["strips"][len(self._ops) :]
+        return numba_products.settings(table, self.parameters.dtype, rows)
 
     def gather(self, rows: Batch, order: Array | None, start: int, stop: int) -> Batch:
         if order is None:

@@ -119,7 +119,7 @@ def frame_apart(
     arrays = {name: aligned((count * rows,), like.dtype) for name, count in counts.items()}
     arrays |= {name: np.empty_like(kept[name]) for name in ("gradients", "batch_state")}
     arrays |= {name: np.empty_like(kept[name][0]) for name in ("room", "scratch")}
-    arrays |= {name: kept[name] for name in ("parameters", "state")}
+    arrays |= {name: kept[name] for name in ("parameters", "state", "strips")}
     for name, array in arrays.items():
         frame[name] = array.ctypes.data
     frame["capacity"], frame["threads"], frame["loss"] = rows, 1, abi.GRADIENT_OF_Y

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastnet.kernels import abi
 from fastnet.kernels.cpu import native
 from fastnet.kernels.cpu.interface import FEWEST
-from fastnet.nn.plan import Plan
+from fastnet.kernels.cpu.machine import VECTOR_BYTES
 
 LARGE: Final = 2**20
 """Products whose B has so many bytes are computed in packed blocks.
@@ -35,15 +35,17 @@ def blocked_for(dtype: Any) -> int:
     return native.kernel("blocked", dtype).address
 
 
-def settings(plan: Plan, dtype: Any, rows: int) -> dict[str, int]:
+def settings(table: NDArray[np.int64], dtype: Any, rows: int) -> dict[str, int]:
     """Return what frames hold of products with batches of so many rows.
 
-    If one of them is large, its kernel is compiled, or loaded from the cache.
+    If one of them is large, its kernel is compiled, or loaded from the cache. `table` has the
+    strips (n, 4) that products work on.
     """
     size = np.dtype(dtype).itemsize
-    ops = plan.ops[plan.ops["kind"] == abi.DENSE]
-    inputs, outputs = ops["inputs"], ops["outputs"]
-    room = int((inputs * outputs).max())
+    inputs, outputs = table[:, 1] - table[:, 0], table[:, 3] - table[:, 2]
+    # Columns that become dot products have rows that begin at a multiple of a vector.
+    lanes = VECTOR_BYTES // size
+    room = int((inputs * outputs).max()) + 2 * lanes * lanes
     # B is the weights, or the gradient of a batch's outputs.
     weights = inputs * outputs * (rows >= FEWEST)
     largest = np.maximum(weights, rows * outputs * (inputs >= FEWEST)).max()

@@ -49,7 +49,11 @@ class NumpyEngine(Engine):
         self.gradients = np.zeros_like(parameters)
         self.tally = zeros_tally()
         self._update = Update(plan, parameters, self.gradients)
-        self._layers = [Layer.of(op, parameters, self.gradients, state) for op in plan.ops]
+        flat = parameters, self.gradients, state
+        self._layers = [
+            Layer.of(op, getattr(layer, "blocks", None) or (), *flat)
+            for layer, op in zip(plan.chain, plan.ops, strict=True)
+        ]
         self._ends = plan.ends
         self._column = np.empty(plan.widest, dtype)
         self._rows = 0
@@ -142,7 +146,7 @@ class NumpyEngine(Engine):
             z = layer.z[:count]
             y = z if layer.y is layer.z else layer.y[:count]
             if kind == abi.DENSE:
-                np.matmul(x, layer.w, out=z)
+                layer.times_weights(z, x)
                 z += layer.b
             elif kind == abi.DROPOUT:
                 self._dropout_forward(layer, z, x, seed, step)
@@ -239,10 +243,10 @@ class NumpyEngine(Engine):
                 self._by_pieces(layer.activation.backward, dz, dz, y, z, scratch=3)
             kind = layer.op["kind"]
             if kind == abi.DENSE:
-                np.matmul(x.T, dz, out=layer.dw)
+                layer.set_weight_gradient(x, dz)
                 np.sum(dz, axis=0, out=layer.db)
                 if dx is not None:
-                    np.matmul(dz, layer.w.T, out=dx)
+                    layer.times_turned_weights(dx, dz)
             elif kind == abi.DROPOUT:
                 self._dropout_backward(layer, dx, dz)
             elif kind == abi.ADD:

@@ -96,6 +96,7 @@ def tensors_of(network: Network, *, in_units: bool = True) -> dict[str, Array]:
     `scale_after` returns that scale. Outputs that are not to be in the unit of the targets need
     neither.
     """
+    network.check_blocks()
     to_host = network.backend_object.to_host
     named = {**network.named_parameters(), **network.named_state()}
     tensors = {name: np.ascontiguousarray(to_host(values)) for name, values in named.items()}

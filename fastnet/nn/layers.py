@@ -68,7 +68,9 @@ class Dense(Layer):
         the biases.
     blocks : sequence of Block, optional
         Blocks along the diagonal of the weights, which together cover all inputs and outputs. Every
-        other weight stays 0. A block for the one-hot inputs of a category is its embedding.
+        other weight is 0 and stays so; another value is refused where it is assigned, and by `fit`
+        and `save` where it was written into a view. A block for the one-hot inputs of a category is
+        its embedding.
     """
 
     units: int

@@ -129,7 +129,7 @@ class Plan:
         """Floating-point operations per row of the matrix products in one training step.
 
         A dense layer takes 2 I O forward, as much for dw, and as much for dx, which the first layer
-        does not need.
+        does not need. The zeros outside of blocks count, though some backends leave them out.
         """
         unneeded = 2 * self._products[0] if self.ops[0]["kind"] == abi.DENSE else 0
         return 6 * sum(self._products) - unneeded

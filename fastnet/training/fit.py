@@ -184,6 +184,7 @@ def read_options(
 ) -> FitOptions:
     """Return the arguments of `Network.fit`, checked."""
     chosen, chosen_loss = optimizers.get(optimizer), model.loss_or_own(loss)
+    model.check_blocks()
     if isinstance(chosen, LBFGS):
         lbfgs.check(model.plan, checkpointer)
     return FitOptions(

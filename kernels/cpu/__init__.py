@@ -16,6 +16,7 @@
 ``transpose``          the transpose of a tile
 ``gemm``               matrix products and transposes of any size, from the three above
 ``blocks``             large matrix products from packed copies; compiled where a network needs it
+``strips``             what dense layers do with these, and with the parts of weights that are not 0
 ``pairs``              words of two bfloat16: their rounding, layouts and products
 ``tiles``              products of them by the tile registers of AMX
 ``pair_products``      matrix products of them; compiled where a network asks for bfloat16

@@ -183,57 +183,85 @@ def is_large(m: Any, n: Any, k: Any, room: Any) -> Any:
 def product(
     like: Any,
     c: Any,
+    ldc: Any,
     a: Any,
+    lda: Any,
     b: Any,
+    ldb: Any,
     m: Any,
     n: Any,
     k: Any,
+    wide: Any,
     bias: Any,
     relu: Any,
     room: Any,
 ) -> None:
-    """Write ``C (m, n) = A (m, k) @ B (k, n) + bias``, all contiguous; `room` holds (n, k)."""
+    """Write ``C (m, n) = A (m, k) @ B (k, n) + bias``; `room` holds (n, k).
+
+    The first `wide` columns are computed by tiles, the others by dot products.
+    """
     size, scratch = like.itemsize, room[0]
-    narrow = narrow_part(like, n, k, _TRUE)
-    wide = n - narrow
-    if is_large(m, wide, k, room):
-        call_blocked((c, n, a, k, _ONE, b, n, _ONE, m, wide, k, bias, relu, _ZERO), room)
-    else:
+    if wide > 0 and is_large(m, wide, k, room):
+        call_blocked((c, ldc, a, lda, _ONE, b, ldb, _ONE, m, wide, k, bias, relu, _ZERO), room)
+    elif wide > 0:
         step, j = _ROW * lanes_of(like), 0
         while m == 1 and wide - j >= step:
             biasj = bias + j * size if bias != 0 else _ZERO
-            _row(like, c + j * size, a, b + j * size, n, k, biasj, relu)
+            _row(like, c + j * size, a, b + j * size, ldb, k, biasj, relu)
             j += step
         bj, cj = b + j * size, c + j * size
         biasj = bias + j * size if bias != 0 else _ZERO
-        gemm(like, cj, n, a, k, _ONE, bj, n, m, wide - j, k, biasj, relu, _ZERO)
+        gemm(like, cj, ldc, a, lda, _ONE, bj, ldb, m, wide - j, k, biasj, relu, _ZERO)
+    narrow = n - wide
     if narrow > 0:
-        transpose(like, scratch, k, b + wide * size, n, k, narrow)
+        transpose(like, scratch, k, b + wide * size, ldb, k, narrow)
         biasw = bias + wide * size if bias != 0 else _ZERO
-        narrow_gemm(like, c + wide * size, n, a, k, scratch, k, m, narrow, k, biasw, relu)
+        cw = c + wide * size
+        narrow_gemm(like, cw, ldc, a, lda, scratch, k, m, narrow, k, biasw, relu)
 
 
 @inner
 def product_with_transposed(
-    like: Any, c: Any, a: Any, b: Any, m: Any, n: Any, k: Any, where: Any, room: Any
+    like: Any,
+    c: Any,
+    ldc: Any,
+    a: Any,
+    lda: Any,
+    b: Any,
+    ldb: Any,
+    m: Any,
+    n: Any,
+    k: Any,
+    where: Any,
+    room: Any,
 ) -> None:
-    """Write ``C (m, n) = A (m, k) @ B (n, k).T``, all contiguous; `room` holds (n, k).
+    """Write ``C (m, n) = A (m, k) @ B (n, k).T``; `room` holds (n, k).
 
     `where` as in `make_panel`.
     """
     turned = room[0]
     if is_large(m, n, k, room):
-        call_blocked((c, n, a, k, _ONE, b, _ONE, k, m, n, k, _ZERO, _ZERO, where), room)
+        call_blocked((c, ldc, a, lda, _ONE, b, _ONE, ldb, m, n, k, _ZERO, _ZERO, where), room)
     else:
-        transpose(like, turned, n, b, k, n, k)
-        gemm(like, c, n, a, k, _ONE, turned, n, m, n, k, _ZERO, _ZERO, where)
+        transpose(like, turned, n, b, ldb, n, k)
+        gemm(like, c, ldc, a, lda, _ONE, turned, n, m, n, k, _ZERO, _ZERO, where)
 
 
 @inner
 def product_of_transposed(
-    like: Any, c: Any, a: Any, lda: Any, b: Any, m: Any, n: Any, k: Any, room: Any
+    like: Any,
+    c: Any,
+    ldc: Any,
+    a: Any,
+    lda: Any,
+    b: Any,
+    ldb: Any,
+    m: Any,
+    n: Any,
+    k: Any,
+    room: Any,
 ) -> None:
-    """Write ``C (m, n) = A (k, m).T @ B (k, n)``; A's rows are `lda` apart; `room` holds (m, n).
+    """Write ``C (m, n) = A (k, m).T @ B (k, n)``; `room` holds (m, n).
 
     The narrow part is computed as the transpose of ``B.T @ A``, whose rows are long.
     """
@@ -241,13 +269,13 @@ def product_of_transposed(
     narrow = narrow_part(like, n, k, _FALSE)
     wide = n - narrow
     if is_large(m, wide, k, room):
-        call_blocked((c, n, a, _ONE, lda, b, n, _ONE, m, wide, k, _ZERO, _ZERO, _ZERO), room)
+        call_blocked((c, ldc, a, _ONE, lda, b, ldb, _ONE, m, wide, k, _ZERO, _ZERO, _ZERO), room)
     else:
-        gemm(like, c, n, a, _ONE, lda, b, n, m, wide, k, _ZERO, _ZERO, _ZERO)
+        gemm(like, c, ldc, a, _ONE, lda, b, ldb, m, wide, k, _ZERO, _ZERO, _ZERO)
     if narrow > 0:
         bw = b + wide * size
-        gemm(like, scratch, m, bw, _ONE, n, a, lda, narrow, m, k, _ZERO, _ZERO, _ZERO)
-        transpose(like, c + wide * size, n, scratch, m, narrow, m)
+        gemm(like, scratch, m, bw, _ONE, ldb, a, lda, narrow, m, k, _ZERO, _ZERO, _ZERO)
+        transpose(like, c + wide * size, ldc, scratch, m, narrow, m)
 
 
 @inner

@@ -43,6 +43,7 @@ FRAME: Final = np.dtype(
         ("large", np.int64),  # products with a B of so many elements are computed in blocks
         ("depth", np.int64),  # of so many of its rows
         ("blocked", np.int64),  # by the kernel at this address
+        ("strips", np.int64),  # (n, 4) int64, those of ``fastnet.nn.strips.table``
         ("pairs", np.int64),  # (ops, 3) int64, addresses for products of bfloat16; or 0: float32
         ("multiply", np.int64),  # the address of their kernel
         ("round", np.int64),  # and of the one that rounds

@@ -20,11 +20,7 @@ from fastnet.kernels.cpu.activations import (
     softmax_rows,
 )
 from fastnet.kernels.cpu.frame import block, copy, doubles, place, vector
-from fastnet.kernels.cpu.gemm import (
-    product,
-    product_of_transposed,
-    product_with_transposed,
-)
+from fastnet.kernels.cpu.gemm import product_of_transposed
 from fastnet.kernels.cpu.jit import inner
 from fastnet.kernels.cpu.loss_head import is_fused
 from fastnet.kernels.cpu.norm import (
@@ -48,6 +44,7 @@ from fastnet.kernels.cpu.pair_layers import (
 )
 from fastnet.kernels.cpu.random import dropout_mask
 from fastnet.kernels.cpu.residual import add
+from fastnet.kernels.cpu.strips import room_of, strips_backward, strips_forward, table_row
 from fastnet.kernels.cpu.sums import square_norm, square_norm_at_rates
 
 _DENSE, _DROPOUT, _BATCH_NORM, _ADD = abi.DENSE, abi.DROPOUT, abi.BATCH_NORM, abi.ADD
@@ -61,12 +58,6 @@ _ZERO = np.int64(0)
 def input_of(like: Any, frame: Any, op: Any, x: Any) -> Any:
     """Return the address of a layer's input: the batch, or the activation of the layer before."""
     return x if op.x < 0 else frame.work + op.x * frame.capacity * like.itemsize
-
-
-@inner
-def room_of(frame: Any) -> Any:
-    """Return this thread's memory for products, and what `is_large` says of blocks."""
-    return frame.room, frame.room_size, frame.large, frame.depth, frame.blocked
 
 
 @inner
@@ -91,7 +82,9 @@ def forward_rows(
             if frame.pairs != 0:
                 pair_forward(frame, index, z, source, rows, width, inputs, bias, relu)
             else:
-                product(like, z, source, weight, rows, width, inputs, bias, relu, room_of(frame))
+                strips_forward(
+                    like, frame, index, z, source, weight, rows, width, inputs, bias, relu
+                )
             if relu != 0:
                 continue
         elif op.kind == _ADD:
@@ -201,10 +194,10 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
             if frame.pairs != 0:
                 pair_backward(frame, index, target, d, rows, op.inputs, width, where)
             else:
-                product_with_transposed(
-                    like, target, d, frame.parameters + op.weight * size, rows, op.inputs, width,
-                    where, room_of(frame),
-                )  # fmt: skip
+                weight = frame.parameters + op.weight * size
+                strips_backward(
+                    like, frame, index, target, d, weight, rows, op.inputs, width, where
+                )
         elif op.kind == _DROPOUT:
             mask = block(like, frame, frame.work, op.xhat, width, first, last)
             for i in range(len(dz)):
@@ -253,24 +246,13 @@ def parameter_part(
         j0, j1 = width * thread // threads, width * (thread + 1) // threads
         bias = frame.gradients + op.bias * size
         if op.kind == _DENSE:
-            first, last, most = weight_rows(frame, op.inputs, width)
-            for i in range(first, last, most):
-                end = min(i + most, last)
-                source = input_of(like, frame, op, x) + i * size
-                low, high = op.weight + i * width, op.weight + end * width
-                target = frame.gradients + low * size
-                if frame.pairs != 0:
-                    # What is used at once stays in the caches.
-                    target = frame.part if do_update else target
-                    pair_gradient(frame, index, target, source, op.inputs, end - i, width, count)
-                else:
-                    product_of_transposed(
-                        like, target, source, op.inputs, d, end - i, width, count, room_of(frame)
-                    )
-                if do_update:
-                    update_range(like, frame, target, low, high, coefficients, 1.0)
-                    if frame.pairs != 0:
-                        round_weights(like, frame, index, op, i, end)
+            source = input_of(like, frame, op, x)
+            first, last, _, _ = table_row(frame, index)
+            for number in range(first, last):
+                strip = table_row(frame, number)
+                weight_part(
+                    like, frame, index, op, strip, source, d, count, coefficients, do_update
+                )
             column_sums(like, bias, d, j0, j1, width, count)
         elif op.kind != _BATCH_NORM:
             dz = vector(like, d, count * width)
@@ -286,6 +268,49 @@ def parameter_part(
                 update_range(like, frame, g, low, high, coefficients, 1.0)
             g = bias + j0 * size
             update_range(like, frame, g, op.bias + j0, op.bias + j1, coefficients, 1.0)
+
+
+@inner
+def weight_part(
+    like: Any,
+    frame: Any,
+    index: Any,
+    op: Any,
+    strip: Any,
+    x: Any,
+    d: Any,
+    count: Any,
+    coefficients: Any,
+    do_update: Any,
+) -> None:
+    """Do this thread's share of `parameter_part` for a strip of the weights of a dense layer."""
+    size, width = like.itemsize, op.outputs
+    row, row_end, j, j_end = strip
+    first, last, most = weight_rows(frame, op.inputs, width)
+    last = min(last, row_end)
+    for i in range(max(first, row), last, most):
+        end = min(i + most, last)
+        low, source = op.weight + i * width + j, x + i * size
+        target = frame.gradients + low * size
+        if frame.pairs != 0:
+            # What is used at once stays in the caches.
+            target = frame.part if do_update else target
+            pair_gradient(frame, index, target, source, op.inputs, end - i, width, count)
+        else:
+            product_of_transposed(
+                like, target, width, source, op.inputs, d + j * size, width,
+                end - i, j_end - j, count, room_of(frame),
+            )  # fmt: skip
+        if do_update:
+            # The rows of a strip that is not as wide as the matrix lie apart.
+            parts, length = end - i, j_end - j
+            if length == width:
+                parts, length = 1, parts * width
+            for part in range(parts):
+                g, start = target + part * width * size, low + part * width
+                update_range(like, frame, g, start, start + length, coefficients, 1.0)
+            if frame.pairs != 0:
+                round_weights(like, frame, index, op, i, end)
 
 
 @inner

@@ -18,7 +18,7 @@ pytest.importorskip("numba", reason="Numba is not installed")
 
 import fastnet as fn
 from fastnet import backends
-from fastnet.backends import numba_bf16, numpy_backend
+from fastnet.backends import numba_bf16, numpy_layer
 from fastnet.backends.engine import Engine
 from fastnet.backends.epochs import TrainConfig
 from fastnet.backends.numba_bf16 import BF16Engine
@@ -137,7 +137,7 @@ def test_gradients_are_those_of_numpy_with_rounded_factors(
     """
     case = Case(name)
     exact = case.gradient(NumpyEngine)
-    monkeypatch.setattr(numpy_backend, "np", RoundedNumpy())
+    monkeypatch.setattr(numpy_layer, "np", RoundedNumpy())
     expected, got = case.gradient(NumpyEngine), case.gradient(BF16Engine)
     assert got.tally.tolist() == exact.tally.tolist() == [0, 0, 0, 0]
     for tensor in case.plan.parameters:
@@ -155,7 +155,7 @@ def test_outputs_are_those_of_numpy_with_rounded_factors(
     exact = case.engine(NumpyEngine).predict(case.rows.x)
     engine = case.engine()
     got = engine.predict(case.rows.x)
-    monkeypatch.setattr(numpy_backend, "np", RoundedNumpy())
+    monkeypatch.setattr(numpy_layer, "np", RoundedNumpy())
     expected = case.engine(NumpyEngine).predict(case.rows.x)
     distance = np.linalg.norm(expected - exact)
     assert distance > 0

@@ -18,6 +18,7 @@ DTYPES = [np.float32, np.float64]
 EDGE = 70  # sentinels around an output: more than the widest vector
 SENTINEL = 12345.0
 IN_PLACE = 2**62, 0, 0  # no B is so large that blocks compute the product
+TRUE = np.bool_(True)
 SIZES = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 48, 63, 64, 65, 79, 100]
 
 
@@ -35,12 +36,13 @@ def call_narrow(like, c, ldc, a, lda, bt, ldbt, m, n, k, bias, relu):  # type: i
 
 @numba.njit(error_model="numpy")
 def call_product(like, c, a, b, m, n, k, bias, relu, room):  # type: ignore[no-untyped-def]
-    kernels.product(like, c, a, b, m, n, k, bias, relu, room)
+    wide = n - kernels.narrow_part(like, n, k, TRUE)
+    kernels.product(like, c, n, a, k, b, n, m, n, k, wide, bias, relu, room)
 
 
 @numba.njit(error_model="numpy")
 def call_turned(like, c, a, lda, b, m, n, k, room):  # type: ignore[no-untyped-def]
-    kernels.product_of_transposed(like, c, a, lda, b, m, n, k, room)
+    kernels.product_of_transposed(like, c, n, a, lda, b, n, m, n, k, room)
 
 
 @numba.njit(error_model="numpy")

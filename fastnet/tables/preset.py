@@ -22,9 +22,9 @@ from fastnet.nn.losses import MSE, CrossEntropy, Loss
 from fastnet.nn.optimizers import LBFGS, Adam, Optimizer
 from fastnet.nn.schedules import CosLog, Schedule
 from fastnet.preprocessing.table import TablePreprocessor
-from fastnet.training.budget import BestEpoch, Task, warn_of_patience
+from fastnet.training.budget import AUTO, BestEpoch, Task, warn_of_patience
 from fastnet.training.callbacks import EarlyStopping
-from fastnet.utils.names import ActivationName, PresetName
+from fastnet.utils.names import ActivationName, Auto, PresetName
 from fastnet.utils.param_validation import check_int
 
 AUTO_ROWS: Final = 1_000
@@ -93,12 +93,12 @@ class Preset:
         """
         loss = given.loss or self._loss(task)
         outputs = outputs_for(preprocessor, loss) if outputs is None else outputs
-        epochs = check_int("epochs", given.epochs or self.epochs)
+        epochs = check_int("epochs", self.epochs if given.epochs is None else given.epochs)
         split = 0.0 if validates else self.validation_split
         split = split if given.validation_split is None else given.validation_split
         fit: dict[str, Any] = {
             "epochs": epochs,
-            "batch_size": given.batch_size or self.batch_size,
+            "batch_size": self.batch_size if given.batch_size == AUTO else given.batch_size,
             "validation_split": split,
         }
         if given.early_stopping is not None:
@@ -132,7 +132,7 @@ class Preset:
             made.append(
                 Dense(
                     units,
-                    given.activation or self.activation[task],
+                    self.activation[task] if given.activation is None else given.activation,
                     "lecun_normal",
                     bias_initializer="standard_normal",
                     weight_rate=1.0 / math.sqrt(width),
@@ -156,7 +156,7 @@ class Preset:
 
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
-    """Values that replace parts of a preset; None keeps the preset's value.
+    """Values that replace parts of a preset; None keeps the preset's value, but for `batch_size`.
 
     Attributes
     ----------
@@ -175,8 +175,10 @@ class Overrides:
         A number is the peak of the preset's schedule.
     optimizer_options : dict
         Further options of the preset's optimizer: ``l1``, ``l2``, ``weight_decay``, ``clip_norm``.
-    epochs, batch_size, validation_split, early_stopping
+    epochs, validation_split, early_stopping
         As for ``Network.fit``.
+    batch_size : int, None or "auto"
+        None means all rows, as for ``Network.fit``; "auto" keeps the preset's.
     """
 
     hidden: Sequence[int] | None = None
@@ -188,7 +190,7 @@ class Overrides:
     learning_rate: float | Schedule | None = None
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
     epochs: int | None = None
-    batch_size: int | None = None
+    batch_size: int | Auto | None = AUTO
     validation_split: float | None = None
     early_stopping: int | EarlyStopping | None = None
 

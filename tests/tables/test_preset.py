@@ -236,3 +236,15 @@ def test_an_option_that_a_preset_does_not_have_is_refused(name: str) -> None:
     value = {"dropout": 0.5, "standardize": True}.get(name, "batch")
     with pytest.raises(fn.InputError, match=f"{name} does not go with a preset"):
         FastNetClassifier(preset="tabular", **{name: value}).fit(X, TABLE["class"])
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size"])
+def test_zero_is_not_taken_for_the_presets_own(name: str) -> None:
+    with pytest.raises(fn.InputError, match=f"{name} must be a whole number of at least 1, got 0"):
+        fn.tables.train(TABLE, "price", preset="tabular", hidden=(4,), **{name: 0})
+
+
+def test_no_batch_size_means_all_rows_with_a_preset_too(fits: list[dict[str, Any]]) -> None:
+    for given in ({"batch_size": None}, {}):
+        fn.tables.train(TABLE, "price", preset="tabular", hidden=(4,), epochs=1, **given)
+    assert [one.get("batch_size") for one in fits] == [None, TABULAR.batch_size]

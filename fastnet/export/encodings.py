@@ -147,7 +147,7 @@ def columns_of(encodings: Sequence[Encoding]) -> Columns | None:
     Raises
     ------
     InputError
-        One encoding has numbers in a column and another categories.
+        One encoding has numbers, or times, in a column and another something else.
     """
     tables = [one.table for one in encodings if one.table is not None]
     if not tables:
@@ -160,6 +160,7 @@ def columns_of(encodings: Sequence[Encoding]) -> Columns | None:
             if known.kind == "empty":
                 known, scaling = column, table.scaling
             merged[key] = _joined(known, column), scaling
+    _require_one_kind([column for column, _ in merged.values()])
     return Columns(
         tuple(column for column, _ in merged.values()),
         tuple(scaling for _, scaling in merged.values()),
@@ -171,12 +172,25 @@ def _joined(known: InputColumn, other: InputColumn) -> InputColumn:
     if other.kind == "empty":
         return known
     if known.kind != other.kind:
-        raise InputError(
-            f"some members of the ensemble read numbers in the column {known.name!r} and others "
-            "categories, for which this format has one field: export to numpy."
-        )
+        raise _of_two_kinds(known.name, "numbers", "categories")
     categories = tuple(dict.fromkeys((*known.categories, *other.categories)))
     return replace(known, categories=categories, truths=known.truths and other.truths)
+
+
+def _require_one_kind(columns: Sequence[InputColumn]) -> None:
+    """Refuse a column whose times some read, and others something else."""
+    parts = {column.source for column in columns if column.part}
+    for column in columns:
+        if column.kind != "empty" and not column.part and column.source in parts:
+            others = "categories" if column.kind == "categorical" else "numbers"
+            raise _of_two_kinds(column.source, "times", others)
+
+
+def _of_two_kinds(name: str, one: str, other: str) -> InputError:
+    return InputError(
+        f"some members of the ensemble read {one} in the column {name!r} and others {other}, for "
+        "which this format has one field: export to numpy."
+    )
 
 
 def places_in(columns: Columns, table: InputTable) -> list[int]:

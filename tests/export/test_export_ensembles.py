@@ -304,6 +304,29 @@ def test_a_column_of_numbers_and_of_categories_is_exported_to_numpy_alone(tmp_pa
         assert "read numbers in the column 'k'" in refusal(ensemble, to)
 
 
+def test_a_column_of_times_and_of_something_else_is_exported_to_numpy_alone() -> None:
+    days = np.array(["2024-01-01", "2024-02-29", "2024-12-24"], "M8[D]")
+    table: dict[str, Any] = {"a": [1.0, 2.0, 3.0], "day": days}
+    as_times, as_texts = for_table(table), for_table(table, categorical=["day"])
+    rows = {"a": [1.5, None], "day": days[:2]}
+    for nets in ([as_times, as_texts], [as_texts, as_times]):
+        ensemble = fn.Ensemble(nets)
+        module = python_module(ensemble)
+        assert (
+            relative_difference(module.predict(module.encode(rows)), ensemble.predict(rows)) < 1e-5
+        )
+        for to in ("c", "onnx"):
+            assert "read times in the column 'day' and others categories" in refusal(ensemble, to)
+    with warnings.catch_warnings(action="ignore", category=fn.FastNetWarning):
+        without = for_table({"a": [1.0, 2.0, 3.0], "day": [None] * 3})
+    for nets in ([as_times, without], [without, as_times]):
+        assert c_content(fn.Ensemble(nets), "net")
+    numbers = for_table({"a": [1.0, 2.0, 3.0], "day": [1.0, 2.0, 3.0]})
+    assert "times in the column 'day' and others numbers" in refusal(
+        fn.Ensemble([numbers, as_times]), "c"
+    )
+
+
 @pytest.mark.parametrize("to", FORMATS)
 def test_what_is_neither_network_nor_ensemble_is_refused(to: str) -> None:
     for other in ([*ARRAYS["numbers_float32"]], "net.safetensors", None):

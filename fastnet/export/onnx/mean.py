@@ -53,11 +53,12 @@ def _mixture(g: Graph, mean: Mean, z: str) -> str:
 def _at_temperature(g: Graph, mean: Mean, p: str) -> str:
     """Add the probabilities at a temperature of mean probabilities p."""
     assert mean.temperature is not None
-    least, one = _number(g, "least", LEAST), _number(g, "one", 1.0)
+    least = _number(g, "least", LEAST)
     temperature = _number(g, "temperature", mean.temperature)
     logs = g.op("Log", g.op("Max", p, least))
     if mean.activation == "softmax":
         return g.op("Softmax", g.op("Div", logs, temperature), axis=1)
+    one = _number(g, "one", 1.0)
     others = g.op("Log", g.op("Max", g.op("Sub", one, p), least))
     odds = g.op("Div", g.op("Sub", logs, others), temperature)
     e = g.op("Exp", g.op("Neg", g.op("Abs", odds)))

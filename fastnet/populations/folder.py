@@ -95,7 +95,7 @@ class PopulationFolder:
         """Return a member that is done, on NumPy, and its results."""
         model, results = self._files(number)
         row = _read(results)
-        if not isinstance(row, dict):
+        if not isinstance(row, dict) or "seconds" not in row:  # what each row of results has
             raise CheckpointError(f"{results} is damaged: remove it to train the member again.")
         try:
             network = load(model, backend="numpy")

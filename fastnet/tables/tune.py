@@ -175,7 +175,7 @@ def tune(
         basis=lambda: {name: fingerprint(part) for name, part in basis.items()},
         place=lambda network: network.to(how.get("backend", "auto")),
     )
-    if pace.first_ended > seconds:
+    if pace.first_ended > seconds and len(board.rows) == 1:
         warnings.warn(
             f"the first trial took {pace.first_ended:.0f} s, longer than the {seconds:.0f} s of "
             "the search, and is the only one: give more minutes, or fewer epochs.",

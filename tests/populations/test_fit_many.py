@@ -314,6 +314,10 @@ def test_another_population_does_not_resume(tmp_path: Path) -> None:
     (folder / "member-000001.safetensors").write_bytes(b"damaged")
     with pytest.raises(fn.CheckpointError, match="Remove it and"):
         fn.fit_many(net, X, Y, seeds=2, epochs=1, checkpoint=folder, resume=True)
+    for damaged in ("", "[]", "{}", '{"seed": 1'):
+        (folder / "member-000000.json").write_text(damaged)
+        with pytest.raises(fn.CheckpointError, match="is damaged: remove it to train the member"):
+            fn.fit_many(net, X, Y, seeds=2, epochs=1, checkpoint=folder, resume=True)
 
 
 def test_the_same_callbacks_resume(tmp_path: Path) -> None:

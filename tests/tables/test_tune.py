@@ -307,6 +307,14 @@ def test_the_first_trial_is_trained_in_any_case(clock: Clock) -> None:
     assert tuned.best_trial["weight"] == 1.0
 
 
+def test_a_first_trial_beside_others_is_not_called_the_only_one(
+    clock: Clock, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    assert len(timed(20, checkpoint=tmp_path).results) == 2
+    assert len(timed(2, checkpoint=tmp_path, resume=True).results) == 2
+    assert not recwarn.list
+
+
 def test_time_that_was_spent_counts(clock: Clock, tmp_path: Path) -> None:
     def run(seconds: float, **how: Any) -> fn.tables.Tuned:
         return timed(seconds, checkpoint=tmp_path, **how)

@@ -138,6 +138,7 @@ def fit_many(
     """
     if not isinstance(template, Network):
         raise InputError(f"the template must be a Network, got {template!r}.")
+    names = x.label_names if isinstance(x, Dataset) else None
     rows, y, sample_weight = _unpacked(x, y, sample_weight)
     combined = combinations(param_grid, settings, seeds, template.seed)
     members = [
@@ -165,11 +166,14 @@ def fit_many(
 
     def train(numbers: Sequence[int]) -> Iterator[Trained]:
         some = [jobs[number] for number in numbers]
-        return _train(template, some, rows, y, sample_weight, each)
+        for network, row in _train(template, some, rows, y, sample_weight, each):
+            if network.output_schema.can_be_named(names):
+                network.label_names = names
+            yield network, row
 
     def basis() -> dict[str, str]:
         network = [template.inputs, template.dtype.name, template.backend, template.precision]
-        network.append(template.label_names)
+        network.append(names or template.label_names)
         each_of_them = [(m.plan.layers, m.seed, m.fit, m.rows, fold) for m, fold in jobs]
         parts = {"networks": network, "settings": each_of_them, "rows": [rows, y, sample_weight]}
         return {name: fingerprint(part) for name, part in parts.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import fastnet as fn
+from fastnet.data.dataset import Dataset
 from fastnet.populations import training, workers
 from fastnet.utils import memory
 from tests.on_backends import each_backend, everything, on_host, same
@@ -318,6 +320,24 @@ def test_another_population_does_not_resume(tmp_path: Path) -> None:
         (folder / "member-000000.json").write_text(damaged)
         with pytest.raises(fn.CheckpointError, match="is damaged: remove it to train the member"):
             fn.fit_many(net, X, Y, seeds=2, epochs=1, checkpoint=folder, resume=True)
+
+
+@pytest.mark.parametrize("count", [2, 6], ids=["alone", "in lanes"])
+def test_members_have_the_names_of_the_classes_of_a_data_set(count: int, tmp_path: Path) -> None:
+    flowers = Dataset("flowers", X, np.arange(len(X)) % 3, ("iris", "rose", "tulip"))
+    net = fn.Network([X.shape[1], 4, 3], output_activation="softmax")
+    alone = net.renewed(net.plan, net.seed)
+    alone.fit(flowers, epochs=2)
+    how: dict[str, Any] = {"seeds": count, "epochs": 2, "checkpoint": tmp_path}
+    for resume in (False, True):
+        for member in fn.fit_many(net, flowers, resume=resume, **how):
+            assert member.label_names == alone.label_names == ("iris", "rose", "tulip")
+            assert set(member.predict_labels(X)) <= {"iris", "rose", "tulip"}
+    assert net.label_names is None
+    (tmp_path / "member-000000.json").unlink()
+    renamed = replace(flowers, label_names=("a", "b", "c"))
+    with pytest.raises(fn.CheckpointError, match="its networks differ"):
+        fn.fit_many(net, renamed, resume=True, **how)
 
 
 def test_the_same_callbacks_resume(tmp_path: Path) -> None:

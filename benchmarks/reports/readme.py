@@ -20,7 +20,7 @@ from statistics import mean, median
 from typing import Any, Final
 
 import fastnet
-from fastnet.benchmarks import defaults, tables
+from fastnet.benchmarks import defaults, table_standings
 from fastnet.benchmarks.reports.charts import lead_chart, width_chart
 from fastnet.benchmarks.reports.grids import falls_text
 from fastnet.benchmarks.reports.report import Curve, Fall, percent, scaled, significant
@@ -165,22 +165,28 @@ def _widths(record: Json) -> Iterator[str]:
         yield f"- At most {curve.threads} thread{'s' * (curve.threads > 1)}: {falls_text(curve)}."
 
 
-def _tables(record: Json) -> Iterator[str]:
-    results = record["results"]
-    score = {(r["table"], r["contender"]): mean(r["scores"]) for r in results}
-    seconds = {(r["table"], r["contender"]): median(r["seconds"]) for r in results}
-    names = list(dict.fromkeys(r["table"] for r in results))
-    preset, plain, _, boosting = tables.CONTENDERS
-    ratios = [seconds[name, preset] / seconds[name, plain] for name in names]
-    ahead = sum(score[name, preset] > score[name, plain] for name in names)
-    best = [max((score[name, c], c) for c in tables.CONTENDERS)[1] for name in names]
-    yield from tables.markdown(results)
+def _standings(record: Json) -> Iterator[str]:
+    results = _results(record)
+    yield from table_standings.summary(results)
     yield ""
-    yield (
-        f"The preset is ahead of the plain network on {ahead} of the {len(names)} tables and takes "
-        f"{min(ratios):.0f} to {max(ratios):.0f} times as long. Of all four it has the best score "
-        f"on {best.count(preset)} tables, gradient boosting on {best.count(boosting)}."
+    ours = [name for name in record["contenders"] if name.startswith("fastnet")]
+    lost = list(table_standings.beaten(results, ours))
+    count = len(table_standings.by_table(results))
+    yield f"Another library is ahead of all of fastnet's on {len(lost)} of the {count} tables" + (
+        f": {', '.join(lost)}." if lost else "."
     )
+
+
+def _costs(record: Json) -> Iterator[str]:
+    yield from table_standings.costs(_results(record))
+
+
+def _accuracies(record: Json) -> Iterator[str]:
+    yield from table_standings.accuracies(_results(record))
+
+
+def _results(record: Json) -> list[table_standings.Result]:
+    return [table_standings.Result(**result) for result in record["results"]]
 
 
 def _defaults(record: Json) -> Iterator[str]:
@@ -235,7 +241,9 @@ PARTS: Final[dict[str, Callable[[Json], Iterator[str]]]] = {
     "startup": _startup,
     "learning": _learning,
     "widths": _widths,
-    "tables": _tables,
+    "tables": _accuracies,
+    "tables-costs": _costs,
+    "tables-standings": _standings,
     "defaults": _defaults,
     "sklearn": _sklearn,
     "memory": _memory,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet.backends.epochs import TrainConfig
+from fastnet.backends.threads import asked
 from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs, is_table
@@ -281,7 +282,7 @@ class Network(Model):
             standardize=standardize,
             standardize_targets=standardize_targets,
             shuffle=shuffle,
-            threads=threads,
+            threads=asked(threads, self.engine().most_threads),
             verbose=verbose,
             checkpointer=writer.asked(checkpoint, checkpoint_every, resume),
         )

@@ -14,7 +14,6 @@ from typing import Any, Literal
 from numpy.typing import ArrayLike
 
 from fastnet.backends.epochs import TrainConfig
-from fastnet.backends.threads import asked
 from fastnet.data.chunks import Chunks
 from fastnet.data.frame import as_frame, is_table
 from fastnet.errors import InputError
@@ -202,7 +201,7 @@ def read_options(
         class_weight=class_weight,
         standardize=check_standardize(standardize),
         standardize_targets=check_flag("standardize_targets", standardize_targets),
-        threads=asked(threads, model.engine().most_threads),
+        threads=threads,
         validation_split=check_float("validation_split", validation_split, least=0, below=1),
         checkpointer=checkpointer,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import mean, median
+from statistics import mean, median, stdev
 
 import numpy as np
 
@@ -163,14 +163,20 @@ def mark(text: str, best: bool) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return seconds with two digits, from 10 on whole."""
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    """Return seconds with two significant digits, from 9.5 on whole."""
+    return f"{value:.0f}" if value >= 9.5 else f"{value:#.2g}"
 
 
 def beaten(results: Sequence[Result], ours: Sequence[str]) -> Iterator[str]:
-    """Yield where somebody else is ahead of all of ours: table, who, and by how much."""
+    """Yield where somebody else is ahead of all of ours: table, who, and by how much.
+
+    After the difference to our best comes its standard error: the standard deviation of the
+    differences on the folds over the root of their number.
+    """
     for table, rows in by_table(results).items():
-        mine = max(row.score for row in rows if row.contender in ours)
+        mine = max((row for row in rows if row.contender in ours), key=lambda row: row.score)
         best = max(rows, key=lambda row: row.score)
-        if best.score > mine:
-            yield f"{table} ({best.contender}, by {best.score - mine:.3f})"
+        if best.score > mine.score:
+            who = " and ".join(row.contender for row in rows if row.score == best.score)
+            error = stdev(np.subtract(best.scores, mine.scores)) / len(best.scores) ** 0.5
+            yield f"{table} ({who}, by {best.score - mine.score:.3f} ± {error:.3f})"

@@ -179,6 +179,15 @@ def _standings(record: Json) -> Iterator[str]:
 
 def _costs(record: Json) -> Iterator[str]:
     yield from table_standings.costs(_results(record))
+    yield ""
+    names = {"catboost": "CatBoost", "lightgbm": "LightGBM", "xgboost": "XGBoost"}
+    versions = record["versions"]
+    shown = {name: names.get(name, name) for name in ("scikit-learn", *names) if name in versions}
+    libraries = ", ".join(f"{title} {versions[name]}" for name, title in shown.items())
+    yield (
+        f"{record['cpu']}, threads: {record['machine']['threads']}; {libraries}; fastnet "
+        f"{record['machine']['fastnet']} at commit {record['commit']}."
+    )
 
 
 def _accuracies(record: Json) -> Iterator[str]:

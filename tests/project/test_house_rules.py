@@ -178,6 +178,13 @@ RULES = [
         GPU_HOMES,
     ),
     Rule(
+        "boosted trees of others are for the comparison on tables alone",
+        importing("catboost", "lightgbm", "xgboost"),
+        PRODUCT,
+        ("fastnet/tables/presets.py", "import lightgbm\n"),
+        ("benchmarks/table_contenders.py",),
+    ),
+    Rule(
         "nothing is unpickled",
         importing("pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"),
         PRODUCT,

@@ -72,13 +72,14 @@ class Contender:
 
 
 def fastnet(
-    train: Callable[..., Any] = fn.tables.train, **options: Any
+    train: Callable[..., Any] | None = None, **options: Any
 ) -> Callable[[Fold, int], Answer]:
     """Return a fit of `fastnet.tables.train`, or of what takes its place, with these options."""
 
     def fit(fold: Fold, seed: int) -> Answer:
         task: Any = "classification" if fold.classes else "regression"
-        network = train(fold.train, fold.y, task=task, seed=seed, **options)
+        made = train or fn.tables.train
+        network = made(fold.train, fold.y, task=task, seed=seed, **options)
 
         def answer(frame: Frame) -> Array:
             outputs = network.predict_columns(frame)

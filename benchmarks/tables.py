@@ -167,9 +167,10 @@ def main(
     file: Path | None,
 ) -> None:
     """Compare on real tables."""
-    contenders = installed(CONTENDERS)
+    everybody: Sequence[Contender] = CONTENDERS
     if minutes is not None:
-        contenders = [*(one for one in CONTENDERS if one.ours), search(minutes)]
+        everybody = [*(one for one in CONTENDERS if one.ours), search(minutes)]
+    contenders = installed(everybody)
     terms = terms_of(folds, rows, threads, [contender.name for contender in contenders])
     try:
         results = begun(file, terms)

@@ -39,7 +39,7 @@ _protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _NOTHING = 0  # PROT_NONE
 _kept: list[mmap.mmap] = []
 FLAGS = {"error_model": "numpy"}
-ZERO, ONE, NEVER = np.int64(0), np.int64(1), np.int64(2**62)
+ZERO, ONE, NEVER, TRUE = np.int64(0), np.int64(1), np.int64(2**62), np.bool_(True)
 DEPTH = 8  # of the blocks here
 
 
@@ -62,9 +62,10 @@ def products(like, c, a, b, g, bias, room, m, n, k):  # type: ignore[no-untyped-
     gemm.gemm(like, c, n, a, k, ONE, b, n, m, n, k, bias, ONE, ZERO)
     gemm.gemm(like, c, n, a, k, ONE, b, n, m, n, k, bias, ZERO, c)
     in_place = room, max(m, k) * n, NEVER, ZERO, ZERO
-    gemm.product(like, c, a, b, m, n, k, bias, ONE, in_place)
-    gemm.product_with_transposed(like, c, a, g, m, n, k, c, in_place)
-    gemm.product_of_transposed(like, b, a, k, c, k, n, m, in_place)
+    wide = n - gemm.narrow_part(like, n, k, TRUE)
+    gemm.product(like, c, n, a, k, b, n, m, n, k, wide, bias, ONE, in_place)
+    gemm.product_with_transposed(like, c, n, a, k, g, k, m, n, k, c, in_place)
+    gemm.product_of_transposed(like, b, n, a, k, c, n, k, n, m, in_place)
     gemm.narrow_gemm(like, c, n, a, k, g, k, m, n, k, bias, ONE)
     gemm.transpose(like, g, k, b, n, k, n)
     norm.column_sums(like, bias, c, ZERO, n, n, m)

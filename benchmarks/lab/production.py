@@ -20,6 +20,7 @@ from fastnet.kernels.cpu.vectors import lanes_of
 _ZERO, _ONE = np.int64(0), np.int64(1)
 _ADAM = np.int64(abi.ADAM)
 _NEVER = np.int64(2**62)
+_TRUE = np.bool_(True)
 
 
 def tiles_forward(c: Any, a: Any, b: Any, bias: Any, room: Any) -> None:
@@ -34,9 +35,10 @@ def tiles_forward(c: Any, a: Any, b: Any, bias: Any, room: Any) -> None:
 def product_forward(c: Any, a: Any, b: Any, bias: Any, room: Any) -> None:
     """Write the same, narrow parts by dot products; `room` is for turned weights."""
     (m, k), n = a.shape, b.shape[1]
+    wide = n - gemm.narrow_part(bias[:1], n, k, _TRUE)
     gemm.product(
-        bias[:1], c.ctypes.data, a.ctypes.data, b.ctypes.data, m, n, k, bias.ctypes.data, _ONE,
-        (room.ctypes.data, len(room), _NEVER, _ZERO, _ZERO),
+        bias[:1], c.ctypes.data, n, a.ctypes.data, k, b.ctypes.data, n, m, n, k, wide,
+        bias.ctypes.data, _ONE, (room.ctypes.data, len(room), _NEVER, _ZERO, _ZERO),
     )  # fmt: skip
 
 
@@ -53,7 +55,7 @@ def product_weights(c: Any, a: Any, b: Any, room: Any) -> None:
     """Write the same, narrow parts as the transpose of the transposed product, made in `room`."""
     (k, m), n = a.shape, b.shape[1]
     gemm.product_of_transposed(
-        room[:1], c.ctypes.data, a.ctypes.data, m, b.ctypes.data, m, n, k,
+        room[:1], c.ctypes.data, n, a.ctypes.data, m, b.ctypes.data, n, m, n, k,
         (room.ctypes.data, len(room), _NEVER, _ZERO, _ZERO),
     )  # fmt: skip
 
@@ -62,7 +64,7 @@ def product_inputs(c: Any, a: Any, b: Any, turned: Any) -> None:
     """Write ``a b'`` to c: gradients (B, O), weights (I, O); `turned` is room for the weights."""
     (m, k), n = a.shape, b.shape[0]
     gemm.product_with_transposed(
-        turned[:1], c.ctypes.data, a.ctypes.data, b.ctypes.data, m, n, k, _ZERO,
+        turned[:1], c.ctypes.data, n, a.ctypes.data, k, b.ctypes.data, k, m, n, k, _ZERO,
         (turned.ctypes.data, len(turned), _NEVER, _ZERO, _ZERO),
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import fastnet as fn
 from fastnet.benchmarks.contenders import missing
 from fastnet.benchmarks.problems import LEARNING_RATE
+from fastnet.benchmarks.rivals.pytorch import sequential
 from fastnet.nn import random
 
 ORDERS: Final = 2
@@ -180,19 +181,12 @@ def pytorch_one_by_one(population: Population) -> Train:
     """Return the usual loop with ``Linear`` layers, one member after the other."""
     import torch
 
-    activation = torch.nn.Tanh if population.activation == "tanh" else torch.nn.ReLU
     x, labels = torch.tensor(population.x), torch.tensor(population.labels)
     orders = [torch.tensor(order) for order in population.orders()]
 
     def one(number: int) -> float:
-        net, modules = population.networks[number], list[Any]()
-        for w, b in zip(net.weights, net.biases, strict=True):
-            layer = torch.nn.Linear(*w.shape)
-            with torch.no_grad():
-                layer.weight.copy_(torch.tensor(w.T))
-                layer.bias.copy_(torch.tensor(b))
-            modules += [layer, activation()]
-        model = torch.nn.Sequential(*modules[:-1])
+        net = population.networks[number]
+        model = sequential(net.weights, net.biases, population.activation)
         optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
         total = torch.zeros(())
         for epoch in range(population.epochs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,21 @@ from numpy.typing import NDArray
 
 from fastnet.benchmarks.contenders import Contender
 from fastnet.benchmarks.problems import LEARNING_RATE, Floats, Problem
+
+
+def sequential(weights: Sequence[Floats], biases: Sequence[Floats], activation: str) -> Any:
+    """Return ``Linear`` layers with these weights (I, O), and the activation between them."""
+    import torch
+
+    between = torch.nn.Tanh if activation == "tanh" else torch.nn.ReLU
+    modules: list[Any] = []
+    for w, b in zip(weights, biases, strict=True):
+        layer = torch.nn.Linear(*w.shape)
+        with torch.no_grad():
+            layer.weight.copy_(torch.tensor(w.T))
+            layer.bias.copy_(torch.tensor(b))
+        modules += [layer, between()]
+    return torch.nn.Sequential(*modules[:-1])
 
 
 class PyTorch(Contender):
@@ -21,15 +37,7 @@ class PyTorch(Contender):
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads_used = torch.get_num_threads()
-        activation = torch.nn.Tanh if problem.rung.activation == "tanh" else torch.nn.ReLU
-        modules: list[Any] = []
-        for w, b in zip(problem.weights, problem.biases, strict=True):
-            layer = torch.nn.Linear(*w.shape)
-            with torch.no_grad():
-                layer.weight.copy_(torch.tensor(w.T))
-                layer.bias.copy_(torch.tensor(b))
-            modules += [layer, activation()]
-        self.model = torch.nn.Sequential(*modules[:-1])
+        self.model = sequential(problem.weights, problem.biases, problem.rung.activation)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=True)
         self.x, self.labels = torch.tensor(problem.x), torch.tensor(problem.labels)
         self.orders = [torch.tensor(order).split(problem.batch) for order in problem.orders]

@@ -175,9 +175,7 @@ class NumbaEngine(Engine):
     def _set_rows(self, rows: Batch) -> None:
         """Write the addresses of the data, which the caller keeps alive while a kernel runs."""
         self._prepared = ()
-        self._set(rows=len(rows), targets=0 if rows.target is None else rows.target.shape[1])
-        for name, array in zip(("x", "labels", "target", "weight"), rows.fields, strict=True):
-            self._set(**{name: 0 if array is None else array.ctypes.data})
+        numba_members.describe_rows(self._frames, rows)
 
     def _set_optimizer(self, optimizer: Optimizer, moments: Array) -> None:
         self._prepared = ()

@@ -42,22 +42,24 @@ def train(
     frames[:] = frame
     held_out[:] = frame
     records: list[Any] = []
-    constants: list[Any] = []
+    kept: list[Any] = []  # arrays that the frames point to
     for k, member in enumerate(members):
         stretch = member.stretch
         here = frames[k : k + 1]
-        constants.append(stretch.config.optimizer.hyperparameters)
+        constants = stretch.config.optimizer.hyperparameters
+        coefficients = np.ascontiguousarray(stretch.coefficients)
+        kept += [constants, coefficients]
         here["parameters"] = member.parameters.ctypes.data
         here["moments"] = stretch.moments.ctypes.data
-        here["coefficients"] = stretch.coefficients.ctypes.data
-        here["constants"] = constants[-1].ctypes.data
+        here["coefficients"] = coefficients.ctypes.data
+        here["constants"] = constants.ctypes.data
         here["seed"], here["epoch"] = np.uint64(stretch.config.seed), stretch.epoch
         here["tally"] = trained[k].ctypes.data
         if stretch.rows is not first.rows:
-            _describe(here, stretch.rows)
+            describe_rows(here, stretch.rows)
         if stretch.held_out is not None:
             there = held_out[k : k + 1]
-            _describe(there, stretch.held_out)
+            describe_rows(there, stretch.held_out)
             there["tally"] = evaluated[k].ctypes.data
             here["validation"] = there.ctypes.data
         record = None
@@ -84,11 +86,12 @@ def train(
     ]
 
 
-def _describe(frame: NDArray[Any], rows: Batch) -> None:
+def describe_rows(frames: NDArray[Any], rows: Batch) -> None:
     """Write the addresses of the data, which the caller keeps alive while a kernel runs."""
-    frame["rows"] = len(rows)
+    frames["rows"] = len(rows)
+    frames["targets"] = 0 if rows.target is None else rows.target.shape[1]
     for name, array in zip(("x", "labels", "target", "weight"), rows.fields, strict=True):
-        frame[name] = 0 if array is None else array.ctypes.data
+        frames[name] = 0 if array is None else array.ctypes.data
 
 
 def read(

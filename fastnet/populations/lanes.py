@@ -27,6 +27,8 @@ _OPTIONS: Final = {
     if name in inspect.signature(fit.read_options).parameters
 }
 _OF_ROWS: Final = ("sample_weight", "validation_data")
+_ALONE: Final = ("validation_split", "metrics", "callbacks")
+"""Options with which a member trains alone: rows of its own, or code between epochs."""
 
 
 def key_of(one: Member, rows: Any, dtype: Any) -> Hashable | None:
@@ -46,7 +48,7 @@ def key_of(one: Member, rows: Any, dtype: Any) -> Hashable | None:
         or isinstance(optimizer.schedule, ReduceOnPlateau)
         or optimizer.clip_norm is not None
         or one.preprocessor is not None
-        or any(options[name] for name in ("validation_split", "metrics", "callbacks"))
+        or not all(_is_unused(options[name]) for name in _ALONE)
         or not set(options) <= {*_OPTIONS, *_OF_ROWS}
     ):
         return None
@@ -55,6 +57,11 @@ def key_of(one: Member, rows: Any, dtype: Any) -> Hashable | None:
     loop = bool(numbers[[abi.L1, abi.L2]].any()), bool(numbers[abi.NESTEROV])
     shared = tuple((name, _identity(options[name])) for name in sorted(options))
     return one.plan.layers, type(optimizer), loop, shared, id(rows)
+
+
+def _is_unused(value: Any) -> bool:
+    # Anything else, such as an array that has no truth value, is for `fit` to judge.
+    return value is None or (isinstance(value, bool | int | float | list | tuple) and not value)
 
 
 def _identity(value: Any) -> Hashable:

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.epochs import Member, Stretch, TrainConfig
+from fastnet.backends.epochs import EpochSums, Member, Stretch, TrainConfig
 from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.optimizers import Optimizer
 from fastnet.training.interrupt import Interrupt
@@ -37,6 +37,7 @@ class _Training:
     trainer: TrainerState
     stretches: Stretches
     optimizer: Optimizer
+    finite: bool = True
 
     @classmethod
     def begin(cls, job: TrainingJob, config: TrainConfig, state: OptimizerState) -> _Training:
@@ -46,7 +47,17 @@ class _Training:
     @property
     def left(self) -> int:
         run = self.trainer.run
-        return 0 if run.stopped is not None else run.epochs - run.epoch
+        return run.epochs - run.epoch if self.finite and run.stopped is None else 0
+
+    def member(self, coefficients: NDArray[np.float64]) -> Member:
+        model = self.trainer.job.model
+        return Member(model.parameters, model.state, self.stretches.begin(coefficients))
+
+    def end(self, stretch: Stretch, trained: EpochSums, evaluated: EpochSums) -> None:
+        whole = trained.steps[-1] == self.trainer.run.batches
+        self.finite = bool(whole) and self.trainer.job.model.is_finite()
+        if self.finite:
+            self.stretches.end(stretch, trained, evaluated)
 
 
 def can_train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> bool:
@@ -74,37 +85,26 @@ def train_members(jobs: Sequence[tuple[TrainingJob, TrainConfig, OptimizerState]
     """
     started = time.perf_counter()
     trainings = [_Training.begin(*job) for job in jobs]
-    engine, finite = jobs[0][0].engine, [True] * len(jobs)
-    batches = trainings[0].trainer.run.batches
+    first, batches = jobs[0][0], trainings[0].trainer.run.batches
     for one in trainings:
         for callback in one.trainer.job.callbacks:
             callback.on_train_begin(one.trainer.run)
-    flops = len(jobs[0][0].rows) * jobs[0][0].model.plan.flops
-    epochs = max(1, int(SECONDS * _FLOPS_A_SECOND / (flops * len(jobs))))
+    flops = len(first.rows) * first.model.plan.flops * len(jobs)
+    epochs = int(SECONDS * _FLOPS_A_SECOND / flops)
     with Interrupt() as interrupt:
-        going = list(range(len(jobs)))
+        going = trainings
         while going and not interrupt.pressed:
             began = time.perf_counter()
-            tables = _Tables(batches)
             most = _MOST_NUMBERS // (4 * batches * len(going))
-            epochs = max(1, min(epochs, most, min(trainings[k].left for k in going)))
-            stretches = [_stretch(trainings[k], tables, epochs) for k in going]
-            members = [
-                Member(model.parameters, model.state, stretch)
-                for model, stretch in zip(
-                    (trainings[k].trainer.job.model for k in going), stretches, strict=True
-                )
-            ]
-            results = engine.train_members(members)
-            for k, stretch, (trained, evaluated) in zip(going, stretches, results, strict=True):
-                one = trainings[k]
-                good = trained.steps[-1] == batches and one.trainer.job.model.is_finite()
-                finite[k] = bool(good)
-                if good:
-                    one.stretches.end(stretch, trained, evaluated)
-            going = [k for k in going if finite[k] and trainings[k].left]
+            epochs = max(1, min(epochs, most, *(one.left for one in going)))
+            tables = _Tables(epochs, batches)
+            members = [one.member(tables.of(one)) for one in going]
+            results = first.engine.train_members(members)
+            for one, member, sums in zip(going, members, results, strict=True):
+                one.end(member.stretch, *sums)
+            going = [one for one in going if one.left]
             seconds = max(time.perf_counter() - began, 1e-9)
-            epochs = max(1, min(int(epochs * SECONDS / seconds), 8 * epochs))
+            epochs = min(int(epochs * SECONDS / seconds), 8 * epochs)
     if interrupt.pressed:
         interrupt.leave()
     share = (time.perf_counter() - started) / len(jobs)
@@ -112,24 +112,20 @@ def train_members(jobs: Sequence[tuple[TrainingJob, TrainConfig, OptimizerState]
         one.trainer.run.history.seconds += share
         for callback in one.trainer.job.callbacks:
             callback.on_train_end(one.trainer.run)
-    return finite
+    return [one.finite for one in trainings]
 
 
 class _Tables:
     """Coefficients of the same epochs: one table for all networks of the same optimizer."""
 
-    def __init__(self, batches: int) -> None:
-        self._batches = batches
+    def __init__(self, epochs: int, batches: int) -> None:
+        self._shape = epochs, batches
         self._made: list[tuple[Optimizer, NDArray[np.float64]]] = []
 
-    def of(self, one: _Training, epochs: int) -> NDArray[np.float64]:
+    def of(self, one: _Training) -> NDArray[np.float64]:
         for optimizer, table in self._made:
             if optimizer == one.optimizer:
                 return table
-        table = coefficients(one.trainer.state, one.optimizer, epochs, self._batches)
+        table = coefficients(one.trainer.state, one.optimizer, *self._shape)
         self._made.append((one.optimizer, table))
         return table
-
-
-def _stretch(one: _Training, tables: _Tables, epochs: int) -> Stretch:
-    return one.stretches.begin(tables.of(one, epochs))

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import fastnet as fn
+from fastnet.backends import numba_members
+from fastnet.backends.aligned import aligned
 from fastnet.backends.engine import Engine
 from fastnet.backends.epochs import Member, Stretch, TrainConfig, Trained
 from fastnet.backends.patience import Monitor, Patience
@@ -185,6 +187,31 @@ def test_a_member_that_diverges_leaves_the_others_alone(bench: Bench) -> None:
     assert bad.steps[-1] < 4
     same = [a == b for a, b in zip(*found, strict=True)]
     assert same == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize("taken", [0, 8])
+def test_scratch_memory_has_the_size_that_the_kernel_uses(
+    bench: Bench, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel lays it out, and Python allocates it: no byte is too few, and 8 fewer are missed.
+
+    Bytes behind it show a write beyond the end; of those inside, the last are written.
+    """
+    rooms: list[Any] = []
+
+    def guarded(shape: tuple[int, ...], dtype: Any) -> Any:
+        memory = aligned((shape[0] + 64,), dtype)
+        memory.fill(0x5A)
+        rooms.append(memory[shape[0] - taken :])
+        return memory[: shape[0]]
+
+    monkeypatch.setattr(numba_members, "aligned", guarded)
+    batch = 7
+    some = members(bench, PLAN, CrossEntropy(), [fn.Adam(0.01)], count=33, rows=300, batch=batch)
+    bench.engine(PLAN, random_parameters(PLAN)).train_members(some)
+    assert rooms
+    untouched = [bool((room == 0x5A).all()) for room in rooms]
+    assert untouched == [taken == 0] * len(rooms)
 
 
 def test_the_smallest_difference_is_noticed(bench: Bench) -> None:

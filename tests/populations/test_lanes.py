@@ -186,6 +186,7 @@ ALONE: dict[str, dict[str, Any]] = {
     "clipping": {"optimizer": fn.Adam(clip_norm=1.0)},
     "a plateau": {"optimizer": fn.SGD(fn.schedules.ReduceOnPlateau(0.1))},
     "rows drawn by the seed": {"validation_split": 0.2},
+    "metrics in an array": {"validation_data": HELD_OUT, "metrics": np.array(["f1", "precision"])},
     "a metric": {"validation_data": HELD_OUT, "metrics": ["f1"]},
     "many parameters": {"param_grid": {"hidden": [300]}},
     "few members": {"seeds": 3},

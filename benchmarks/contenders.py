@@ -16,7 +16,6 @@ import fastnet as fn
 from fastnet.backends import NAMES, get_backend
 from fastnet.backends.epochs import TrainConfig
 from fastnet.benchmarks import problems
-from fastnet.benchmarks.ladder import LOSS
 from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem
 from fastnet.errors import InputError, suggest
 from fastnet.nn import losses
@@ -53,10 +52,10 @@ class Contender(ABC):
 
     @abstractmethod
     def predict(self, x: Floats) -> NDArray[Any]:
-        """Return the class probabilities (N, O) of rows (N, I), both in host memory."""
+        """Return the outputs (N, O) for rows (N, I), both in host memory."""
 
     def predict_one(self, row: Floats) -> NDArray[Any]:
-        """Return the class probabilities (O,) of one row (I,)."""
+        """Return the outputs (O,) for one row (I,)."""
         return np.asarray(self.predict(row[None])[0])
 
 
@@ -105,10 +104,12 @@ class FastNet(Contender):
             network.plan, network.parameters, network.state, threads=asked_threads(threads)
         )
         self.threads_used = self.engine.threads_for(problem.batch)
-        self.loss = losses.get(LOSS, "softmax")
+        self.loss = losses.get(problem.rung.loss, problem.rung.output_activation)
         self.optimizer = fn.Adam(LEARNING_RATE)
         self.config = TrainConfig(self.loss, self.optimizer, problem.batch, SEED, shuffle=True)
-        self.rows = Batch(home.asarray(problem.x), home.asarray(problem.labels))
+        x, targets = home.asarray(problem.x), home.asarray(problem.targets)
+        classifies = problem.rung.loss == "cross_entropy"
+        self.rows = Batch(x, targets) if classifies else Batch(x, target=targets)
         shape = self.optimizer.n_moments, self.network.plan.size
         self.moments = home.asarray(np.zeros(shape, np.float32))
         self.rates = np.full(problem.steps, LEARNING_RATE)

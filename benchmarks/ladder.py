@@ -1,14 +1,14 @@
 """The ladder: the networks that every benchmark uses, smallest to largest.
 
-All of them are float32, trained by Adam on shuffled mini-batches, with softmax and cross-entropy at
-the end.
+All of them are float32, trained by Adam on shuffled mini-batches. Most of them classify; the last
+ones learn the exponential of a 2 by 2 matrix, as a surrogate does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from fastnet.errors import InputError, suggest
 from fastnet.utils.names import ActivationName
@@ -31,6 +31,8 @@ class Rung:
         Rows of data: an epoch of fastnet takes a few milliseconds at least.
     predicted : bool
         Whether prediction is measured on it too.
+    loss : {"cross_entropy", "mse"}
+        Of a softmax over classes, or of linear outputs.
     """
 
     name: str
@@ -40,6 +42,11 @@ class Rung:
     gpu_batch: int | None = None
     rows: int = 0
     predicted: bool = False
+    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+
+    @property
+    def output_activation(self) -> Literal["softmax", "identity"]:
+        return "softmax" if self.loss == "cross_entropy" else "identity"
 
     @property
     def layers(self) -> str:
@@ -78,10 +85,11 @@ LADDER: Final[dict[str, Rung]] = {
         Rung("image", (784, 128, 10), batch=128, gpu_batch=128, rows=6_400, predicted=True),
         Rung("image-wide", (784, 512, 512, 10), batch=256, gpu_batch=1024, rows=2_048),
         Rung("wide", (4096,) * 5, gpu_batch=8192, rows=8_192),
+        Rung("expm", (4, 32, 16, 4), "tanh", batch=250, rows=10_000, loss="mse"),
+        Rung("expm-full", (4, 32, 16, 4), "tanh", batch=10_000, rows=10_000, loss="mse"),
     )
 }
 
-LOSS: Final = "cross_entropy"
 PREDICTED_ROWS: Final = 10_000
 """Rows of a batch prediction."""
 

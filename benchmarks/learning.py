@@ -43,7 +43,7 @@ class Fit(Contender):
         """Train; return the first epoch's loss."""
         history = self.network.fit(
             self.problem.x,
-            self.problem.labels,
+            self.problem.targets,
             optimizer=fn.Adam(LEARNING_RATE),
             epochs=epochs,
             batch_size=self.problem.batch,

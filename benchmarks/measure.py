@@ -9,7 +9,7 @@ from typing import Any
 
 from fastnet.benchmarks import parity, problems, timing
 from fastnet.benchmarks.contenders import Contender, Entry
-from fastnet.benchmarks.ladder import LOSS, PREDICTED_ROWS, Rung
+from fastnet.benchmarks.ladder import PREDICTED_ROWS, Rung
 from fastnet.benchmarks.parity import Parity, ParityError
 from fastnet.benchmarks.peak import Peak
 from fastnet.benchmarks.pinning import limited_pools
@@ -95,7 +95,8 @@ def _predicts_many(item: _Ready, x: Any) -> _Ready:
 
 
 def _table(kind: Kind, rung: Rung, batch: int, flops: int) -> Table:
-    return Table(kind, rung.name, rung.layers, rung.activation, LOSS, batch, rung.parameters, flops)
+    network = rung.name, rung.layers, rung.activation, rung.loss
+    return Table(kind, *network, batch, rung.parameters, flops)
 
 
 def _admit(

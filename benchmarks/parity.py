@@ -1,6 +1,6 @@
 """Parity: before anything is timed, every contender shows that it computes the same thing.
 
-Each is given a few steps of the same training. The mean of their losses, and the probabilities of
+Each is given a few steps of the same training. The mean of their losses, and the outputs for
 some rows afterwards, must be those of the reference, fastnet's NumPy backend in float32.
 """
 
@@ -24,10 +24,10 @@ STEPS: Final = 4
 BATCH: Final = 256
 """At most so many rows in a step of the comparison."""
 ROWS: Final = 64
-"""Rows whose probabilities are compared."""
+"""Rows whose outputs are compared."""
 
 OUTPUTS_PER_LOSS: Final = 20.0
-"""A probability may differ by so many times the loss's tolerance: it is not averaged."""
+"""An output may differ by so many times the loss's tolerance: it is not averaged."""
 
 LONG_RUN: Final = 1e-2
 """Tolerance of a whole epoch's loss: in float32, one unit at ReLU's kink can part two runs."""
@@ -48,7 +48,7 @@ class Parity:
     loss : float
         Relative difference of the mean loss; NaN where only prediction is compared.
     outputs : float
-        Largest difference of a probability.
+        Largest difference of an output.
     tolerance : float
         What `loss` may be.
     """
@@ -68,7 +68,7 @@ class Parity:
         if not self.holds:
             raise ParityError(
                 f"{who} does not compute the same as the NumPy reference on {what}: its loss "
-                f"differs by {self.loss:.1e} (at most {self.tolerance:.0e}), its probabilities "
+                f"differs by {self.loss:.1e} (at most {self.tolerance:.0e}), its outputs "
                 f"by {self.outputs:.1e} (at most {OUTPUTS_PER_LOSS * self.tolerance:.0e})."
             )
 
@@ -105,7 +105,7 @@ def require_epoch(who: str, problem: Problem, loss: float) -> None:
 
 @cache
 def _reference(rung: Rung) -> tuple[Problem, float, NDArray[Any]]:
-    """Return the problem of a few steps, its mean loss, and the probabilities after them."""
+    """Return the problem of a few steps, its mean loss, and the outputs after them."""
     batch = min(rung.batch or rung.gpu_batch or BATCH, BATCH)
     problem = problems.problem(rung, batch, STEPS * batch)
     contender = FastNet(problem, None, "numpy")

@@ -22,7 +22,7 @@ _PURPOSE: Final = 100  # of the random streams: none of the library's own
 _BLOCK: Final = 2**20
 
 Floats = NDArray[np.float32]
-Labels = NDArray[np.int64]
+Targets = NDArray[np.int64] | NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,8 @@ class Problem:
     batch : int
         Rows in a step; it divides the number of rows.
     x : (N, I) float32
-    labels : (N,) int64
+    targets : (N,) int64 or (N, O) float32
+        Classes, or the values of all outputs.
     weights, biases : tuple of (I, O), tuple of (O,)
         Where training starts: those of fastnet's seed.
     epochs : int
@@ -45,7 +46,7 @@ class Problem:
     rung: Rung
     batch: int
     x: Floats
-    labels: Labels
+    targets: Targets
     weights: tuple[Floats, ...]
     biases: tuple[Floats, ...]
     epochs: int = ORDERS
@@ -68,7 +69,7 @@ class Problem:
     def first(self, steps: int, batch: int) -> Problem:
         """Return the problem of the first few rows, so that an epoch has that many steps."""
         rows = steps * batch
-        return replace(self, batch=batch, x=self.x[:rows], labels=self.labels[:rows])
+        return replace(self, batch=batch, x=self.x[:rows], targets=self.targets[:rows])
 
 
 def network(rung: Rung, backend: str) -> fn.Network:
@@ -77,7 +78,7 @@ def network(rung: Rung, backend: str) -> fn.Network:
     return fn.Network(
         rung.sizes,
         activation=rung.activation,
-        output_activation="softmax",
+        output_activation=rung.output_activation,
         seed=SEED,
         backend=where,
     )
@@ -86,12 +87,13 @@ def network(rung: Rung, backend: str) -> fn.Network:
 @cache
 def problem(rung: Rung, batch: int, rows: int) -> Problem:
     """Return the problem; the arrays are the same objects at every call, and read-only."""
-    x, labels = _xor(rows) if rung.name == "xor" else _taught(rung, rows)
+    make = _exponentials if rung.loss == "mse" else _xor if rung.name == "xor" else _taught
+    x, targets = make(rung, rows)
     start = network(rung, "numpy")
     weights, biases = tuple(start.weights), tuple(start.biases)
-    for array in (x, labels, *weights, *biases):
+    for array in (x, targets, *weights, *biases):
         array.flags.writeable = False
-    return Problem(rung, batch, x, labels, weights, biases)
+    return Problem(rung, batch, x, targets, weights, biases)
 
 
 def inputs(rung: Rung, rows: int) -> Floats:
@@ -99,13 +101,13 @@ def inputs(rung: Rung, rows: int) -> Floats:
     return _noise(rows * rung.sizes[0], 1 << 20).reshape(rows, -1)
 
 
-def _xor(rows: int) -> tuple[Floats, Labels]:
+def _xor(rung: Rung, rows: int) -> tuple[Floats, Targets]:
     index = np.arange(rows)
     bits = np.stack([index & 1, (index >> 1) & 1], axis=1)
     return bits.astype(np.float32), _mislabelled(bits[:, 0] ^ bits[:, 1], 2)
 
 
-def _taught(rung: Rung, rows: int) -> tuple[Floats, Labels]:
+def _taught(rung: Rung, rows: int) -> tuple[Floats, Targets]:
     """Return noise, labelled by a random linear teacher: something that a network can learn."""
     wide, narrow = rung.sizes[0], rung.sizes[-1]
     x = _noise(rows * wide, 0).reshape(rows, wide)
@@ -113,7 +115,22 @@ def _taught(rung: Rung, rows: int) -> tuple[Floats, Labels]:
     return x, _mislabelled(np.argmax(x @ teacher, axis=1), narrow)
 
 
-def _mislabelled(labels: NDArray[Any], classes: int) -> Labels:
+def _exponentials(rung: Rung, rows: int) -> tuple[Floats, Targets]:
+    """Return matrices ((a, b), (c, d)) as rows (N, 4), and the exponential of each likewise.
+
+    With s the mean of a and d, and A = sI + B: exp A = exp s (cosh q I + sinh(q) / q B), where
+    q^2 = -det B may be negative.
+    """
+    x = inputs(rung, rows)
+    a, b, c, d = x.astype(np.float64).T
+    s, half = (a + d) / 2, (a - d) / 2
+    q = np.sqrt((half**2 + b * c).astype(np.complex128))
+    even, odd = np.cosh(q).real, (np.sinh(q) / q).real
+    y = np.stack([even + odd * half, odd * b, odd * c, even - odd * half], axis=1)
+    return x, (np.exp(s)[:, None] * y).astype(np.float32)
+
+
+def _mislabelled(labels: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """Return the labels, an eighth of them drawn at random.
 
     What can be learnt to the end would be: then gradients fade into denormal numbers, which cost

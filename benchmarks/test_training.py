@@ -52,7 +52,7 @@ def test_fit(benchmark: Any, rung: Rung, backend: str) -> None:
     benchmark(
         contender.network.fit,
         problem.x,
-        problem.labels,
+        problem.targets,
         optimizer=fn.Adam(LEARNING_RATE),
         epochs=1,
         batch_size=rung.batch,

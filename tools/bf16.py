@@ -102,7 +102,7 @@ def epoch_of(name: str, precision: PrecisionName) -> tuple[Callable[[], object],
     engine, moments = net.engine(1), np.zeros((2, net.plan.size), np.float32)
     config = TrainConfig(fn.losses.CrossEntropy(), fn.Adam(), rung.batch, seed=0, shuffle=True)
     table = config.optimizer.step_coefficients(1, np.full(given.steps, 1e-3))
-    rows = Batch(given.x, given.labels)
+    rows = Batch(given.x, given.targets)
     place = {"epoch": 0, "step": 0}
     return lambda: engine.train_epoch(rows, config, moments, table, **place), given.steps
 

@@ -16,7 +16,7 @@ from fastnet.backends import find
 from fastnet.backends.base import Backend
 from fastnet.backends.epochs import TrainConfig
 from fastnet.benchmarks.contenders import Contender
-from fastnet.benchmarks.ladder import LADDER, LOSS, Rung
+from fastnet.benchmarks.ladder import LADDER, Rung
 from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem
 from fastnet.nn import losses
 from fastnet.nn.batch import Batch
@@ -90,11 +90,11 @@ class OnBackend(Contender):
             tensor.view(flat)[...] = source[index]
         self.optimizer = Adam(LEARNING_RATE)
         self.config = TrainConfig(
-            losses.get(LOSS, "softmax"), self.optimizer, problem.batch, SEED, True
+            losses.get(problem.rung.loss, "softmax"), self.optimizer, problem.batch, SEED, True
         )
         parameters, state = home.asarray(flat), home.asarray(np.zeros(0, np.float32))
         self.engine = home.engine(plan, parameters, state, threads=threads, precision=precision)
-        self.rows = home.place(Batch(problem.x, problem.labels))
+        self.rows = home.place(Batch(problem.x, problem.targets))
         self.moments = home.asarray(np.zeros((self.optimizer.n_moments, plan.size), np.float32))
         self.rates = np.full(problem.steps, LEARNING_RATE)
         self.epoch = self.step = 0

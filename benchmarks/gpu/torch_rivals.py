@@ -55,7 +55,7 @@ class TorchGpu(Contender):
             self.model.parameters(), lr=LEARNING_RATE, fused=True, capturable=mode == "graph"
         )
         self.x = torch.tensor(problem.x, device=device)
-        self.labels = torch.tensor(problem.labels, device=device)
+        self.labels = torch.tensor(problem.targets, device=device)
         self.orders = [torch.tensor(order, device=device) for order in problem.orders]
         self.batch, self.steps, self.epoch = problem.batch, problem.steps, 0
         self.total = torch.zeros((), device=device)

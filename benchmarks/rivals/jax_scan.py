@@ -29,13 +29,19 @@ class JaxScan(Contender):
             w, b = parameters[-1]
             return x @ w + b
 
-        def loss_of(parameters: Any, x: Any, labels: Any) -> Any:
+        def cross_entropy(parameters: Any, x: Any, labels: Any) -> Any:
             log_y = jax.nn.log_softmax(logits(parameters, x))
             return -jnp.take_along_axis(log_y, labels[:, None], 1).mean()
 
-        def train_step(carry: Any, x: Any, labels: Any) -> Any:
+        def mse(parameters: Any, x: Any, targets: Any) -> Any:
+            return ((logits(parameters, x) - targets) ** 2).mean()
+
+        classifies = problem.rung.loss == "cross_entropy"
+        loss_of = cross_entropy if classifies else mse
+
+        def train_step(carry: Any, x: Any, targets: Any) -> Any:
             parameters, m, v, t = carry
-            loss, g = jax.value_and_grad(loss_of)(parameters, x, labels)
+            loss, g = jax.value_and_grad(loss_of)(parameters, x, targets)
             t += 1
             each = jax.tree_util.tree_map
             m = each(lambda m, g: 0.9 * m + 0.1 * g, m, g)
@@ -49,16 +55,16 @@ class JaxScan(Contender):
         # Several steps in a turn of the loop: a tenth faster where a step is next to nothing.
         unroll = 4 if problem.flops < SMALL else 1
 
-        def epoch(carry: Any, order: Any, x: Any, labels: Any) -> Any:
+        def epoch(carry: Any, order: Any, x: Any, targets: Any) -> Any:
             carry, losses = jax.lax.scan(
-                lambda carry, index: train_step(carry, x[index], labels[index]),
+                lambda carry, index: train_step(carry, x[index], targets[index]),
                 carry,
                 order,
                 unroll=unroll,
             )
             return carry, losses.mean()
 
-        self.data = jnp.asarray(problem.x), jnp.asarray(problem.labels)
+        self.data = jnp.asarray(problem.x), jnp.asarray(problem.targets)
         self.parameters = [
             (jnp.array(w), jnp.array(b))
             for w, b in zip(problem.weights, problem.biases, strict=True)
@@ -73,7 +79,8 @@ class JaxScan(Contender):
         # Compiled here and now, outside any measurement.
         jitted = jax.jit(epoch, donate_argnums=0)
         self.run_epoch = jitted.lower(self.carry, self.orders[0], *self.data).compile()
-        self.run_forward = jax.jit(lambda parameters, x: jax.nn.softmax(logits(parameters, x)))
+        probabilities = jax.jit(lambda parameters, x: jax.nn.softmax(logits(parameters, x)))
+        self.run_forward = probabilities if classifies else jax.jit(logits)
         self.epoch = 0
 
     def train_epoch(self) -> float:

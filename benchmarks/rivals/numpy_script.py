@@ -18,34 +18,44 @@ class NumpyScript(Contender):
 
     def __init__(self, problem: Problem, threads: int | None) -> None:
         self.tanh = problem.rung.activation == "tanh"
+        self.classifies = problem.rung.loss == "cross_entropy"
         self.weights = [w.copy() for w in problem.weights]
         self.biases = [b.copy() for b in problem.biases]
         self.parameters = self.weights + self.biases
         self.m = [np.zeros_like(p) for p in self.parameters]
         self.v = [np.zeros_like(p) for p in self.parameters]
-        self.x, self.labels, self.orders = problem.x, problem.labels, problem.orders
+        self.x, self.targets, self.orders = problem.x, problem.targets, problem.orders
         self.batch = problem.batch
         self.step = self.epoch = 0
 
     def forward(self, x: Array) -> list[Array]:
-        """Return the inputs and every layer's output; the last is the probabilities."""
+        """Return the inputs and every layer's output; the last is the answer."""
         outputs = [x]
         for w, b in zip(self.weights, self.biases, strict=True):
             z = outputs[-1] @ w + b
-            if w is self.weights[-1]:
+            if w is self.weights[-1] and not self.classifies:
+                outputs.append(z)
+            elif w is self.weights[-1]:
                 e = np.exp(z - z.max(axis=1, keepdims=True))
                 outputs.append(e / e.sum(axis=1, keepdims=True))
             else:
                 outputs.append(np.tanh(z) if self.tanh else np.maximum(z, 0))
         return outputs
 
-    def train_step(self, x: Array, labels: NDArray[np.int64]) -> float:
+    def loss(self, y: Array, targets: Array) -> tuple[float, Array]:
+        """Return the mean loss, and its gradient before the last activation."""
+        if not self.classifies:
+            difference = y - targets
+            return float((difference**2).mean()), difference * (2 / y.size)
+        rows, dz = np.arange(len(y)), y.copy()
+        dz[rows, targets] -= 1
+        dz /= len(y)
+        return float(-np.log(y[rows, targets]).mean()), dz
+
+    def train_step(self, x: Array, targets: Array) -> float:
         """Take a step; return the loss before it."""
-        outputs, rows = self.forward(x), np.arange(len(x))
-        loss = -np.log(outputs[-1][rows, labels]).mean()
-        dz = outputs[-1].copy()
-        dz[rows, labels] -= 1
-        dz /= len(x)
+        outputs = self.forward(x)
+        loss, dz = self.loss(outputs[-1], targets)
         dw: list[Array] = []
         db: list[Array] = []
         for index in range(len(self.weights) - 1, -1, -1):
@@ -55,7 +65,7 @@ class NumpyScript(Contender):
             if index:
                 dz = dz @ self.weights[index].T * (1 - y**2 if self.tanh else y > 0)
         self.update(dw + db)
-        return float(loss)
+        return loss
 
     def update(self, gradients: list[Array]) -> None:
         """Move the parameters by Adam."""
@@ -72,7 +82,7 @@ class NumpyScript(Contender):
         order = self.orders[self.epoch % len(self.orders)]
         self.epoch += 1
         batches = np.split(order, len(order) // self.batch)
-        return float(np.mean([self.train_step(self.x[i], self.labels[i]) for i in batches]))
+        return float(np.mean([self.train_step(self.x[i], self.targets[i]) for i in batches]))
 
     def predict(self, x: Floats) -> Array:
         return self.forward(x)[-1]

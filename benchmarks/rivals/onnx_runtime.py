@@ -1,4 +1,4 @@
-"""ONNX Runtime: prediction only, on a graph of ``Gemm``, ``Relu`` or ``Tanh``, and ``Softmax``."""
+"""ONNX Runtime: prediction only, on a graph of ``Gemm``, ``Relu``, ``Tanh`` and ``Softmax``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def make_model(problem: Problem) -> bytes:
     nodes, arrays, name = [], [], "x"
     for i, (w, b) in enumerate(zip(problem.weights, problem.biases, strict=True)):
         arrays += [from_array(w, f"w{i}"), from_array(b, f"b{i}")]
-        activation = "Softmax" if i == last else problem.rung.activation.capitalize()
+        rung = problem.rung
+        activation = (rung.output_activation if i == last else rung.activation).capitalize()
         nodes.append(helper.make_node("Gemm", [name, f"w{i}", f"b{i}"], [f"z{i}"]))
         name = "y" if i == last else f"y{i}"
         nodes.append(helper.make_node(activation, [f"z{i}"], [name]))

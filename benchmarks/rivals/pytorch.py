@@ -1,4 +1,4 @@
-"""PyTorch, eager: ``Sequential``, ``cross_entropy`` and the fused Adam."""
+"""PyTorch, eager: ``Sequential``, the loss as a function and the fused Adam."""
 
 from __future__ import annotations
 
@@ -39,18 +39,20 @@ class PyTorch(Contender):
         self.threads_used = torch.get_num_threads()
         self.model = sequential(problem.weights, problem.biases, problem.rung.activation)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=True)
-        self.x, self.labels = torch.tensor(problem.x), torch.tensor(problem.labels)
+        self.x, self.targets = torch.tensor(problem.x), torch.tensor(problem.targets)
         self.orders = [torch.tensor(order).split(problem.batch) for order in problem.orders]
+        self.classifies = problem.rung.loss == "cross_entropy"
         self.epoch = 0
 
     def train_epoch(self) -> float:
-        cross_entropy = self.torch.nn.functional.cross_entropy
+        functions = self.torch.nn.functional
+        loss_of = functions.cross_entropy if self.classifies else functions.mse_loss
         batches = self.orders[self.epoch % len(self.orders)]
         self.epoch += 1
         total = self.torch.zeros(())
         for index in batches:
             self.optimizer.zero_grad(set_to_none=True)
-            loss = cross_entropy(self.model(self.x[index]), self.labels[index])
+            loss = loss_of(self.model(self.x[index]), self.targets[index])
             loss.backward()
             self.optimizer.step()
             total += loss.detach()
@@ -58,4 +60,5 @@ class PyTorch(Contender):
 
     def predict(self, x: Floats) -> NDArray[Any]:
         with self.torch.inference_mode():
-            return np.asarray(self.model(self.torch.from_numpy(x)).softmax(1))
+            y = self.model(self.torch.from_numpy(x))
+            return np.asarray(y.softmax(1) if self.classifies else y)

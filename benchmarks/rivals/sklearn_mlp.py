@@ -1,4 +1,4 @@
-"""scikit-learn: ``MLPClassifier``, one ``partial_fit`` over all rows an epoch."""
+"""scikit-learn: ``MLPClassifier``, ``MLPRegressor``; one ``partial_fit`` over all rows an epoch."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ class SklearnMLP(Contender):
     tolerance: ClassVar[float] = 1e-3
 
     def __init__(self, problem: Problem, threads: int | None) -> None:
-        from sklearn.neural_network import MLPClassifier
+        from sklearn.neural_network import MLPClassifier, MLPRegressor
 
         rung = problem.rung
-        self.model = MLPClassifier(
-            rung.sizes[1:-1],
+        self.classifies = rung.loss == "cross_entropy"
+        make = MLPClassifier if self.classifies else MLPRegressor
+        self.model = make(
+            hidden_layer_sizes=rung.sizes[1:-1],
             activation=rung.activation,
             alpha=0.0,
             batch_size=problem.batch,
@@ -35,28 +37,32 @@ class SklearnMLP(Contender):
             # The loss of a step is noisy: this is no sign to stop.
             n_iter_no_change=1 << 30,
         )
-        classes = np.arange(rung.sizes[-1])
-        few = slice(0, problem.batch)
-        self.model.partial_fit(problem.x[few], problem.labels[few], classes=classes)
-        # Forget that step: the common weights, a fresh Adam, and a softmax for two classes too,
-        # where scikit-learn would have one logistic output.
-        self.model._label_binarizer = _OneHot(len(classes))
-        self.model.out_activation_ = "softmax"
-        self.model.n_outputs_ = len(classes)
+        few = problem.x[: problem.batch], problem.targets[: problem.batch]
+        if self.classifies:
+            classes = np.arange(rung.sizes[-1])
+            self.model.partial_fit(*few, classes=classes)
+            # A softmax for two classes too, where scikit-learn would have one logistic output.
+            self.model._label_binarizer = _OneHot(len(classes))
+            self.model.out_activation_ = "softmax"
+            self.model.n_outputs_ = len(classes)
+        else:
+            self.model.partial_fit(*few)
+        # Forget that step: the common weights and a fresh Adam.
         self.model.coefs_ = [w.copy() for w in problem.weights]
         self.model.intercepts_ = [b.copy() for b in problem.biases]
         del self.model._optimizer
-        self.orders = [(problem.x[order], problem.labels[order]) for order in problem.orders]
+        self.orders = [(problem.x[order], problem.targets[order]) for order in problem.orders]
         self.epoch = 0
 
     def train_epoch(self) -> float:
-        x, labels = self.orders[self.epoch % len(self.orders)]
+        x, targets = self.orders[self.epoch % len(self.orders)]
         self.epoch += 1
-        self.model.partial_fit(x, labels)
-        return float(self.model.loss_)
+        self.model.partial_fit(x, targets)
+        # Its squared error is halved; Adam's steps are the same for any factor.
+        return float(self.model.loss_) * (1 if self.classifies else 2)
 
     def predict(self, x: Floats) -> NDArray[Any]:
-        return np.asarray(self.model.predict_proba(x))
+        return np.asarray((self.model.predict_proba if self.classifies else self.model.predict)(x))
 
 
 class _OneHot:

@@ -182,6 +182,14 @@ def test_the_data_can_be_learnt() -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_the_targets_of_expm_are_exponentials_of_matrices() -> None:
+    given = problems.problem(LADDER["expm"], 250, 500)
+    x, powers, series = given.x.astype(np.float64).reshape(-1, 2, 2), np.eye(2), np.zeros((1, 2, 2))
+    for k in range(1, 40):
+        series, powers = series + powers, powers @ x / k
+    np.testing.assert_allclose(given.targets, series.reshape(-1, 4), rtol=1e-6)
+
+
 # --- who may be timed ----------------------------------------------------------------------------
 
 
@@ -227,7 +235,7 @@ ENTRIES, _ = rivals.installed()
 @pytest.mark.parametrize("entry", ENTRIES, ids=[entry.key for entry in ENTRIES])
 @pytest.mark.filterwarnings("default")
 def test_every_rival_that_is_installed_computes_the_same(entry: Entry) -> None:
-    for rung in (XOR, POLICY):
+    for rung in (XOR, POLICY, LADDER["expm"]):
         if entry.trains:
             parity.check_training(entry.make, rung).require(entry.label, rung.name)
         contender = entry.make(problems.problem(rung, 8, 64), 1)

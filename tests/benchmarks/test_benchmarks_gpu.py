@@ -147,7 +147,7 @@ def test_the_problems_are_those_of_the_ladder() -> None:
         rung.name for rung in LADDER.values() if rung.gpu_batch
     ]
     few = problems.problem(LADDER["policy"], 64, 2)
-    assert few.steps == 2 and few.x.shape == (128, 16) and set(few.labels) == {0, 1, 2, 3}
+    assert few.steps == 2 and few.x.shape == (128, 16) and set(few.targets) == {0, 1, 2, 3}
     same = problems.problem(LADDER["policy"], 64, 2)
     np.testing.assert_array_equal(few.x, same.x)
 

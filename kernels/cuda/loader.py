@@ -33,6 +33,7 @@ FILES: Final = (
     "clock.cu",
     "data.cu",
     "dense.cu",
+    "product.cu",
     "dropout.cu",
     "residual.cu",
     "norm.cu",
@@ -49,6 +50,9 @@ CLOCK: Final = ("step", "seed", "start", "row", "halted")
 WARP: Final = 32
 COLUMN_TILE: Final = 8
 """Columns that one block of a column kernel works on: 32 bytes of float32, a sector of memory."""
+
+PRODUCT_TILE: Final = 16
+"""Columns of the tile that one block of ``product.cu`` makes."""
 
 NORM_CHUNKS: Final = 256
 """The sum for the gradient's norm has at most so many parts."""
@@ -88,6 +92,12 @@ def over_columns(rows: int, columns: int, block: int) -> Launch:
     return Launch((_blocks(columns, COLUMN_TILE), 1), (COLUMN_TILE, block // COLUMN_TILE))
 
 
+def over_tiles(rows: int, columns: int, block: int) -> Launch:
+    """Return a launch with one block for every tile of `PRODUCT_TILE` columns."""
+    tall = block // PRODUCT_TILE
+    return Launch((_blocks(columns, PRODUCT_TILE), _blocks(rows, tall)), (PRODUCT_TILE, tall))
+
+
 def over_chunks(rows: int, columns: int, block: int) -> Launch:
     """Return a launch with one block for each of `rows` chunks."""
     return Launch((1, _blocks(rows, 1)), (1, block))
@@ -122,6 +132,8 @@ KERNELS: Final[dict[str, Callable[[int, int, int], Launch]]] = {
     "dense_forward_softmax": over_rows,
     "softmax_backward": over_rows,
     "dense_backward_epilogue": over_columns,
+    "product_cells": over_tiles,
+    "product_numbers": over_tiles,
     "dropout_forward": over_line,
     "dropout_backward": over_line,
     "residual_add": over_line,
@@ -184,6 +196,7 @@ def prelude(dtype: np.dtype[np.floating], block: int, lanes: int = WARP) -> str:
     real = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}[np.dtype(dtype)]
     lines = [f"typedef {real} real;", "typedef long long integer;"]
     sizes = {"BLOCK": block, "WARP": WARP, "LANES": lanes, "COLUMN_TILE": COLUMN_TILE}
+    sizes["PRODUCT_TILE"] = PRODUCT_TILE
     for name, value in sizes.items():
         lines.append(f"constexpr int {name} = {value};")
     lines.append("struct Clock { " + " ".join(f"integer {field};" for field in CLOCK) + " };")

@@ -24,7 +24,7 @@ each_place = pytest.mark.parametrize(
 )
 
 
-def open_runtime(place: str, dtype: Any, *, shared_bytes: int = 0) -> Runtime:
+def open_runtime(place: str, dtype: Any, *, shared_bytes: int = 0, bf16: bool = False) -> Runtime:
     """Return a runtime, or skip the test with the reason why there is none.
 
     Without shared memory, the engine trains even tiny networks step by step.
@@ -33,10 +33,11 @@ def open_runtime(place: str, dtype: Any, *, shared_bytes: int = 0) -> Runtime:
     if why_not:
         pytest.skip(why_not)
     if place == "gpu":
-        runtime = CudaRuntime(dtype)
+        runtime = CudaRuntime(dtype, precision="bf16" if bf16 else "float32")
         runtime.shared_bytes = min(runtime.shared_bytes, shared_bytes)
         return runtime
-    return HostRuntime(dtype, schedule=SCHEDULES[place], shared_bytes=shared_bytes)
+    schedule = SCHEDULES[place]
+    return HostRuntime(dtype, schedule=schedule, shared_bytes=shared_bytes, bf16=bf16)
 
 
 def run(runtime: Runtime, kernel: str, shape: tuple[int, int], *arguments: Any) -> list[Array]:

@@ -28,6 +28,7 @@ from fastnet.nn.losses import (
     Quantile,
 )
 from tests.closeness import assert_close
+from tests.cuda.host_runtime import narrowed, widened
 from tests.cuda.runtimes import Array, blank, each_dtype, each_place, open_runtime, run
 from tests.networks import dense_plan, outputs_for, random_rows
 
@@ -521,3 +522,80 @@ def test_a_norm_that_is_not_finite_clips_as_in_numpy(place: str, bad: float, cli
     squares, _ = run(runtime, "gradient_square_sum", (1, 2), *arguments)
     got, *_ = run(runtime, "gradient_clip", (1, 1), blank(1, np.float32), squares, constants, 1)
     assert got[0] == clip
+
+
+# --- products -------------------------------------------------------------------------------------
+
+PRODUCTS = [(1, 1, 1), (3, 1, 40), (1, 33, 1), (5, 17, 16), (40, 70, 3), (2, 3, 0)]
+"""(rows, columns, inner): below and above a tile, and the grid's first round."""
+
+
+def factors(
+    sizes: tuple[int, int, int], transposed: tuple[bool, bool], rng: np.random.Generator
+) -> tuple[list[Array], Array]:
+    """Return both factors as they lie in memory, and their product, in float64."""
+    rows, columns, inner = sizes
+    a, b = rng.standard_normal((rows, inner)), rng.standard_normal((inner, columns))
+    there = [
+        np.ascontiguousarray(m.T if flipped else m)
+        for m, flipped in zip((a, b), transposed, strict=True)
+    ]
+    return there, a @ b
+
+
+each_transpose = pytest.mark.parametrize(
+    "transposed", [(x, y) for x in (False, True) for y in (False, True)], ids=str
+)
+
+
+@each_dtype
+@each_place
+@each_transpose
+@pytest.mark.parametrize("sizes", PRODUCTS, ids=str)
+def test_a_product(
+    place: str,
+    dtype: Any,
+    sizes: tuple[int, int, int],
+    transposed: tuple[bool, bool],
+    rng: np.random.Generator,
+) -> None:
+    runtime = open_runtime(place, dtype)
+    there, _ = factors(sizes, transposed, rng)
+    a, b = (m.astype(dtype) for m in there)
+    left, right = (wide(m.T if t else m) for m, t in zip((a, b), transposed, strict=True))
+    arguments = blank(sizes[:2], dtype), a, b, *map(int, transposed), *sizes
+    for kernel in ("product_cells", "product_numbers"):
+        out, *_ = run(runtime, kernel, sizes[:2], *arguments)
+        # Where nothing is added up, the sum is exactly 0.
+        assert_close(out, left @ right, terms=max(1, sizes[2]), scale=float(sizes[2] > 0) * 4)
+
+
+@each_place
+@each_transpose
+def test_a_product_of_cells_is_rounded_once(
+    place: str, transposed: tuple[bool, bool], rng: np.random.Generator
+) -> None:
+    """The sums are float32, whatever the factors are."""
+    runtime: Any = open_runtime(place, np.float32, bf16=True)
+    sizes = 5, 19, 33
+    there, _ = factors(sizes, transposed, rng)
+    a, b = (narrowed(m) for m in there)
+    left, right = (
+        wide(widened(m).T if t else widened(m)) for m, t in zip((a, b), transposed, strict=True)
+    )
+    rest = a, b, *map(int, transposed), *sizes
+    numbers, *_ = run(runtime, "product_numbers", sizes[:2], blank(sizes[:2], np.float32), *rest)
+    assert_close(numbers, left @ right, terms=33, scale=4)
+    cells, *_ = run(runtime, "product_cells", sizes[:2], blank(sizes[:2], np.uint16), *rest)
+    np.testing.assert_array_equal(cells, narrowed(numbers))
+
+
+@each_dtype
+@each_place
+def test_a_product_keeps_nan_and_infinity_where_they_belong(place: str, dtype: Any) -> None:
+    runtime = open_runtime(place, dtype)
+    a, b = np.ones((3, 20), dtype), np.ones((20, 18), dtype)
+    a[1, 7], b[2, 17] = np.nan, np.inf
+    arguments = blank((3, 18), dtype), a, b, 0, 0, 3, 18, 20
+    out, *_ = run(runtime, "product_cells", (3, 18), *arguments)
+    np.testing.assert_array_equal(out, a @ b)

@@ -80,6 +80,9 @@ class FakeRuntime:
 
 
 class FakeEvent:
+    def __init__(self, at: float) -> None:
+        self.at = at  # milliseconds
+
     def synchronize(self) -> None: ...
 
 
@@ -109,7 +112,7 @@ class FakeStream:
 
     def record(self) -> FakeEvent:
         assert self._owner.recording is None
-        return FakeEvent()
+        return FakeEvent(self._owner.library.clock)
 
     def wait_event(self, event: FakeEvent) -> None:
         assert isinstance(event, FakeEvent)
@@ -189,6 +192,7 @@ class FakeCupy(ModuleType):
         super().__init__("cupy")
         self.runtime = runtime or FakeRuntime()
         self.device, self.shared_bytes = 0, 99 * 2**10
+        self.launch_milliseconds = 1.0
         self.recording: list[Callable[[], None]] | None = None
         self.current = FakeStream(self)
         self.library = FakeCublasLt(self.queue, **library)
@@ -199,16 +203,21 @@ class FakeCupy(ModuleType):
             Device=lambda number=None: FakeDevice(self, number),
             Stream=lambda non_blocking=False: FakeStream(self, non_blocking),
             get_current_stream=lambda: self.current,
-            get_elapsed_time=lambda begin, end: 1.0,
+            get_elapsed_time=lambda begin, end: end.at - begin.at,
             alloc_pinned_memory=lambda size: bytearray(size),
         )
 
     def queue(self, work: Callable[[], None]) -> None:
-        """Do what a stream is given, or write it down."""
-        if self.recording is None:
+        """Do what a stream is given, which takes a while, or write it down."""
+
+        def timed() -> None:
             work()
+            self.library.clock += self.launch_milliseconds
+
+        if self.recording is None:
+            timed()
         else:
-            self.recording.append(work)
+            self.recording.append(timed)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> FakeArray:
         assert self.recording is None, "memory from inside a capture"

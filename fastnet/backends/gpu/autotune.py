@@ -1,11 +1,13 @@
-"""Chooses an algorithm for each matrix product by measuring once per GPU; keeps it on disk."""
+"""Keeps on disk what was measured of matrix products, once per GPU and version of the library."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fastnet.kernels.cache_dir import make_private, product_cache
 from fastnet.utils.files import replacing
@@ -13,13 +15,32 @@ from fastnet.utils.files import replacing
 GAIN: Final = 0.95
 """Another algorithm must take at most this share of the first one's time, or noise would decide."""
 
+ALGORITHM_BYTES: Final = 64
+"""The size of an algorithm of cublasLt."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was found out about a product.
+
+    Attributes
+    ----------
+    algorithm : bytes
+        The library's own record of it.
+    gain : float
+        Seconds that its epilogue saves against launches of its own; minus infinity where it
+        computes something else. 0 where there is no epilogue.
+    """
+
+    algorithm: bytes
+    gain: float = 0.0
+
 
 class Choices:
-    """The chosen algorithm for each problem, for one GPU and one version of the library.
+    """The choice for each problem, for one GPU and one version of the library.
 
-    The file holds indices into the library's own list of algorithms, so a damaged file can only
-    choose another correct algorithm. Where the file cannot be read or written, `Choices` measures
-    again in each process.
+    Where the file cannot be read or written, each process measures again. Entries that are damaged
+    count as missing.
 
     Parameters
     ----------
@@ -32,30 +53,39 @@ class Choices:
         self._path = _file(name)
         self._known = _read(self._path)
 
-    def choose(self, key: str, count: int, seconds: Callable[[int], float]) -> int:
-        """Return the index of the algorithm to use; ``seconds(n)`` measures number n of `count`."""
-        chosen = self._known.get(key, -1)
-        if not 0 <= chosen < count:
-            chosen = 0
-            if count > 1:
-                times = [seconds(n) for n in range(count)]
-                fastest = min(range(count), key=times.__getitem__)
-                chosen = fastest if times[fastest] < GAIN * times[0] else 0
-            self._known[key] = chosen
-            self._write()
-        return chosen
+    def get(self, key: str) -> Choice | None:
+        """Return what is known of a problem, by another process too."""
+        if key not in self._known:
+            self._known = {**_read(self._path), **self._known}
+        return self._known.get(key)
 
-    def _write(self) -> None:
+    def keep(self, key: str, choice: Choice) -> None:
         """Put the file in place whole, with what other processes found meanwhile."""
+        self._known = {**_read(self._path), **self._known, key: choice}
         if self._path is None:
             return
-        self._known = {**_read(self._path), **self._known}
+        values = {name: _as_json(known) for name, known in self._known.items()}
         try:
             make_private(self._path.parent)
             with replacing(self._path, private=True) as file:
-                json.dump(self._known, file, indent=0, sort_keys=True)
+                json.dump(values, file, indent=0, sort_keys=True, allow_nan=False)
         except OSError:
             return
+
+
+def fastest(count: int, seconds: Callable[[int], float]) -> int | None:
+    """Return the number of the fastest algorithm, or None where none runs.
+
+    Parameters
+    ----------
+    seconds : callable
+        ``seconds(n)`` measures number n of `count`: infinity where it does not run.
+    """
+    times = [seconds(n) for n in range(count)]
+    best = min(range(count), key=times.__getitem__, default=None)
+    if best is None or times[best] == math.inf:
+        return None
+    return best if times[best] < GAIN * times[0] else 0
 
 
 def _file(name: str) -> Path | None:
@@ -66,7 +96,12 @@ def _file(name: str) -> Path | None:
         return None
 
 
-def _read(path: Path | None) -> dict[str, int]:
+def _as_json(choice: Choice) -> list[Any]:
+    """Return a choice as JSON has it, where no number is infinite."""
+    return [choice.algorithm.hex(), choice.gain if math.isfinite(choice.gain) else None]
+
+
+def _read(path: Path | None) -> dict[str, Choice]:
     if path is None:
         return {}
     try:
@@ -75,4 +110,21 @@ def _read(path: Path | None) -> dict[str, int]:
         return {}
     if not isinstance(values, dict):
         return {}
-    return {key: n for key, n in values.items() if type(n) is int}
+    found = ((key, _from_json(value)) for key, value in values.items())
+    return {key: choice for key, choice in found if choice is not None}
+
+
+def _from_json(value: Any) -> Choice | None:
+    """Return the choice that was written, or None where it was none."""
+    if not isinstance(value, list) or len(value) != 2:
+        return None
+    algorithm, gain = value
+    if gain is not None and not (type(gain) is float and math.isfinite(gain)):
+        return None
+    try:
+        name = bytes.fromhex(algorithm)
+    except (TypeError, ValueError):
+        return None
+    if len(name) != ALGORITHM_BYTES:
+        return None
+    return Choice(name, -math.inf if gain is None else gain)

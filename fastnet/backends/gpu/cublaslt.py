@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 from enum import IntEnum
 from typing import Any, Final
 
-from fastnet.errors import FastNetError
+from fastnet.errors import FastNetError, OutOfMemoryError
 
 
 class Status(IntEnum):
@@ -79,15 +79,51 @@ class LtEpilogue(IntEnum):
     BGRADA = 256
 
 
-REDUCTIONS: Final = 2 | 4
-"""COMPUTE_TYPE and OUTPUT_TYPE. INPLACE is left out: its order of sums changes from run to run."""
+COMPUTE_TYPE, OUTPUT_TYPE = 2, 4
+"""``cublasLtReductionScheme_t``: the types in which parts of a sum are kept. INPLACE is left out:
+its order of sums changes from run to run."""
+
+ALIGNMENT: Final = 16
+"""Bytes: no kernel of the library gains by more, so no more is claimed of an address."""
 
 ALGORITHMS: Final = 8
 """How many algorithms to ask the library for."""
 
 
 class CublasError(FastNetError, RuntimeError):
-    """cublasLt refused a call."""
+    """cublasLt refused a call.
+
+    Attributes
+    ----------
+    status : int
+        A `Status`, or a number that is none.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def check(function: str, status: int) -> None:
+    """Raise unless a call succeeded.
+
+    Raises
+    ------
+    OutOfMemoryError
+        The library found too little memory on the GPU, which may be different the next time.
+    CublasError
+        Any other failure.
+    """
+    if status == Status.SUCCESS:
+        return
+    known = status in Status._value2member_map_
+    name = f"CUBLAS_STATUS_{Status(status).name}" if known else f"status {status}"
+    if status == Status.ALLOC_FAILED:
+        raise OutOfMemoryError(
+            f"{function} found too little free memory on the GPU ({name}): choose a smaller "
+            f"batch_size, or the numba backend."
+        )
+    raise CublasError(f"{function} failed with {name}.", status)
 
 
 class _Algorithm(ctypes.Structure):
@@ -116,7 +152,7 @@ class Problem:
     compute : Compute
     epilogue : LtEpilogue
     align_a, align_b, align_d, align_vector, align_mask : int
-        Powers of two that divide the addresses.
+        Powers of two up to `ALIGNMENT` that divide the addresses.
     """
 
     m: int
@@ -128,16 +164,34 @@ class Problem:
     output: DataType
     compute: Compute
     epilogue: LtEpilogue
-    align_a: int = 256
-    align_b: int = 256
-    align_d: int = 256
-    align_vector: int = 256
-    align_mask: int = 256
+    align_a: int = ALIGNMENT
+    align_b: int = ALIGNMENT
+    align_d: int = ALIGNMENT
+    align_vector: int = ALIGNMENT
+    align_mask: int = ALIGNMENT
 
     @property
     def key(self) -> str:
         """All fields as text."""
         return " ".join(str(int(value)) for value in astuple(self))
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether cuBLAS has the epilogue for this shape; what it does with others is not defined.
+
+        It has no ReLU's derivative where k is 1, and no sums of A's rows where m or k is 1.
+        """
+        if self.epilogue is LtEpilogue.DRELU_BGRAD:
+            return self.k > 1
+        return self.epilogue is not LtEpilogue.BGRADA or min(self.m, self.k) > 1
+
+    @property
+    def reductions(self) -> int:
+        """The ways in which an algorithm may add up parts of a sum.
+
+        Parts of a sum are never rounded to bfloat16.
+        """
+        return COMPUTE_TYPE if self.output is DataType.R_16BF else COMPUTE_TYPE | OUTPUT_TYPE
 
 
 class CublasLt:
@@ -155,12 +209,8 @@ class CublasLt:
         self.version = int(self._library.cublasLtGetVersion())
 
     def call(self, function: str, *arguments: Any) -> None:
-        """Call a function; raise `CublasError` unless it succeeds."""
-        status = getattr(self._library, function)(*arguments)
-        if status != Status.SUCCESS:
-            known = status in Status._value2member_map_
-            name = f"CUBLAS_STATUS_{Status(status).name}" if known else f"status {status}"
-            raise CublasError(f"{function} failed with {name}.")
+        """Call a function; raise as `check` does unless it succeeds."""
+        check(function, getattr(self._library, function)(*arguments))
 
     def handle(self) -> ctypes.c_void_p:
         """Return a handle for the current device; needs a driver."""
@@ -195,17 +245,22 @@ class Product:
         self._b = self._layout(p.inputs, *((p.n, p.k) if p.transpose_b else (p.k, p.n)))
         self._d = self._layout(p.output, p.m, p.n)
 
-    def algorithms(self, handle: ctypes.c_void_p, workspace_bytes: int) -> list[Any]:
+    def algorithms(self, handle: ctypes.c_void_p, workspace_bytes: int) -> list[bytes]:
         """Return the algorithms for the problem, best guess first; empty where there is none.
 
         It must not be called while a stream is captured.
+
+        Raises
+        ------
+        CublasError, OutOfMemoryError
+            The library cannot say now, which does not mean that there is none.
         """
         preference = ctypes.c_void_p()
         self._create("MatmulPreference", preference)
         p = self.problem
         wishes = (
             (Preference.MAX_WORKSPACE_BYTES, ctypes.c_uint64(workspace_bytes)),
-            (Preference.REDUCTION_SCHEME_MASK, ctypes.c_uint32(REDUCTIONS)),
+            (Preference.REDUCTION_SCHEME_MASK, ctypes.c_uint32(p.reductions)),
             (Preference.MIN_ALIGNMENT_A_BYTES, ctypes.c_uint32(p.align_a)),
             (Preference.MIN_ALIGNMENT_B_BYTES, ctypes.c_uint32(p.align_b)),
             (Preference.MIN_ALIGNMENT_C_BYTES, ctypes.c_uint32(p.align_d)),
@@ -222,12 +277,13 @@ class Product:
                 *("cublasLtMatmulAlgoGetHeuristic", handle, self._operation, *layouts, preference),
                 *(ctypes.c_int(ALGORITHMS), results, ctypes.byref(found)),
             )
-        except CublasError:
+        except CublasError as error:
+            if error.status != Status.NOT_SUPPORTED:
+                raise
             return []
         finally:
             self._library.call("cublasLtMatmulPreferenceDestroy", preference)
-        good = (r for r in results[: found.value] if r.state == Status.SUCCESS)
-        return [_Algorithm.from_buffer_copy(r.algorithm) for r in good]
+        return [bytes(r.algorithm) for r in results[: found.value] if r.state == Status.SUCCESS]
 
     def point(self, vector: int, mask: int) -> None:
         """Set the addresses of the epilogue's vector and mask; 0 means none."""
@@ -239,7 +295,7 @@ class Product:
     def run(
         self,
         handle: ctypes.c_void_p,
-        algorithm: Any,
+        algorithm: bytes,
         d: int,
         a: int,
         b: int,
@@ -247,12 +303,13 @@ class Product:
         stream: int,
     ) -> None:
         """Queue D = op(A) op(B) on a stream; `workspace` is an address and a size in bytes."""
+        way = _Algorithm.from_buffer_copy(algorithm)
         arrays = (ctypes.c_void_p(address) for address in (a, b, d, d))
         layouts = self._a, self._b, self._d, self._d
         (a_, b_, c_, d_), (la, lb, lc, ld) = arrays, layouts
         self._library.call(
             *("cublasLtMatmul", handle, self._operation, ctypes.byref(self._one)),
-            *(a_, la, b_, lb, ctypes.byref(self._zero), c_, lc, d_, ld, ctypes.byref(algorithm)),
+            *(a_, la, b_, lb, ctypes.byref(self._zero), c_, lc, d_, ld, ctypes.byref(way)),
             *(ctypes.c_void_p(workspace[0]), ctypes.c_size_t(workspace[1])),
             ctypes.c_void_p(stream),
         )

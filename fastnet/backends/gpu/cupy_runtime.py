@@ -9,25 +9,26 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import cache
 from importlib import import_module
-from threading import RLock
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.gpu.autotune import Choices
+from fastnet.backends.gpu import captures, fusion
 from fastnet.backends.gpu.cublaslt import (
+    ALIGNMENT,
     Compute,
     CublasError,
     CublasLt,
     DataType,
     LtEpilogue,
     Problem,
-    Product,
+    Status,
 )
+from fastnet.backends.gpu.fusion import Operands
+from fastnet.backends.gpu.products import WORKSPACE_BYTES, Products
 from fastnet.backends.gpu.runtime import BF16, Epilogue
 from fastnet.errors import FastNetWarning, InputError
 from fastnet.kernels.cuda import loader
@@ -35,9 +36,6 @@ from fastnet.nn.batch import Array
 
 BLOCK: Final = 256
 """Threads in a block."""
-
-WORKSPACE_BYTES: Final = 32 * 2**20
-"""Memory for products that split their sums; cublasLt's fastest algorithms need so much."""
 
 FIRST_WITH_BF16: Final = (8, 0)
 """The lowest compute capability whose products may have a precision below float32."""
@@ -159,24 +157,11 @@ class CudaRuntime:
         return launch
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        # A new stream records the work, and nothing runs on it: the current stream may be the
-        # default one, which cannot be captured.
-        stream = self._cuda.Stream(non_blocking=True)
-        with stream:
-            stream.begin_capture()
-            try:
-                work()
-            except BaseException:
-                with suppress(Exception):
-                    stream.end_capture()
-                raise
-            graph = stream.end_capture()
-        replay: Callable[[], None] = graph.launch
-        return replay
+        return captures.capture(self._cuda, work)
 
     # --- products --------------------------------------------------------------------------------
 
-    def fuses(
+    def gain(
         self,
         epilogue: Epilogue,
         out: Array,
@@ -187,11 +172,16 @@ class CudaRuntime:
         transpose_b: bool = False,
         vector: Array | None = None,
         mask: Array | None = None,
-    ) -> bool:
+    ) -> float:
         if vector is not None and vector.dtype != out.dtype:
-            return False
+            return -math.inf
         problem = self._problem(epilogue, out, a, b, transpose_a, transpose_b, vector, mask)
-        return self._products.exists(problem)
+        given = Operands(out, a, b, transpose_a, transpose_b, vector, mask)
+
+        def seconds(work: Callable[[], None]) -> float:
+            return captures.seconds(self._cuda, work, captures.first_run(self._cuda, work))
+
+        return self._products.gain(problem, lambda: fusion.saving(self, epilogue, given, seconds))
 
     def gemm(
         self,
@@ -212,8 +202,15 @@ class CudaRuntime:
         # cublasLt is column-major, so it sees every array transposed: out.T = b.T @ a.T.
         arrays = out.data.ptr, b.data.ptr, a.data.ptr
         workspace = self._workspace.data.ptr, WORKSPACE_BYTES
-        stream = self._cuda.get_current_stream().ptr
-        self._products.run(problem, vector_at, mask_at, arrays, workspace, stream)
+        if self._products.run(problem, vector_at, mask_at, arrays, workspace):
+            return
+        if epilogue is not Epilogue.NONE:
+            message = f"cublasLt has no algorithm for the product {problem}."
+            raise CublasError(message, Status.NOT_SUPPORTED)
+        kernel = "product_cells" if out.dtype == self.cells else "product_numbers"
+        sizes = problem.n, problem.m, problem.k
+        flips = int(transpose_a), int(transpose_b)
+        self.launch(kernel, out.shape, out, a, b, *flips, *sizes)
 
     def _problem(
         self,
@@ -234,76 +231,15 @@ class CudaRuntime:
 
 
 def _alignment(values: Array | None) -> int:
-    """Return the largest power of two, up to 256, that divides the address."""
-    return 256 if values is None else math.gcd(int(values.data.ptr), 256)
+    """Return the power of two, up to `ALIGNMENT`, that divides address and bytes of a row.
 
-
-class Products:
-    """Runs the products of one GPU, each by the algorithm that was chosen for it."""
-
-    def __init__(self, cupy: Any, library: CublasLt, name: str) -> None:
-        self._cupy, self._library, self._handle = cupy, library, library.handle()
-        self._choices = Choices(f"{name} cublasLt {library.version}")
-        self._found: dict[Problem, tuple[Product, list[Any]]] = {}
-        self._chosen: dict[Problem, Any] = {}
-        self._lock = RLock()  # A descriptor holds the vector's address: one call at a time.
-
-    def exists(self, problem: Problem) -> bool:
-        """Return whether there is an algorithm for a problem."""
-        with self._lock:
-            return bool(self._look_up(problem)[1])
-
-    def _look_up(self, problem: Problem) -> tuple[Product, list[Any]]:
-        if problem not in self._found:
-            product = Product(self._library, problem)
-            found = product.algorithms(self._handle, WORKSPACE_BYTES)
-            self._found[problem] = product, found
-        return self._found[problem]
-
-    def run(
-        self,
-        problem: Problem,
-        vector: int,
-        mask: int,
-        arrays: tuple[int, int, int],
-        workspace: tuple[int, int],
-        stream: int,
-    ) -> None:
-        """Queue a product; the first time, measure its algorithms on these arrays.
-
-        Measuring on them is harmless, since every algorithm writes the same product.
-        """
-
-        def run(algorithm: Any) -> None:
-            product.run(self._handle, algorithm, *arrays, workspace, stream)
-
-        with self._lock:
-            product, found = self._look_up(problem)
-            product.point(vector, mask)
-            if problem not in self._chosen:
-                if not found:
-                    raise CublasError(f"cublasLt has no algorithm for the product {problem}.")
-                number = self._choices.choose(
-                    problem.key, len(found), lambda n: self._seconds(lambda: run(found[n]))
-                )
-                self._chosen[problem] = found[number]
-            run(self._chosen[problem])
-
-    def _seconds(self, work: Callable[[], None]) -> float:
-        """Return how long `work` takes: the median of three runs, or infinity where it fails."""
-        cuda, times = self._cupy.cuda, []
-        stream = cuda.get_current_stream()
-        try:
-            for repeats in (2, 8, 8, 8):
-                begin = stream.record()
-                for _ in range(repeats):
-                    work()
-                end = stream.record()
-                end.synchronize()
-                times.append(cuda.get_elapsed_time(begin, end) / repeats)
-        except RuntimeError:
-            return math.inf
-        return float(np.median(times[1:]))
+    A batch begins at a row of its window. So it has the same alignment, and gets the same
+    algorithm, wherever in the window that is.
+    """
+    if values is None:
+        return ALIGNMENT
+    row = values.shape[1] * values.dtype.itemsize if values.ndim == 2 else ALIGNMENT
+    return math.gcd(int(values.data.ptr), row, ALIGNMENT)
 
 
 @cache
@@ -319,6 +255,11 @@ def library_path() -> str:
     pathfinder: Any = import_module("cuda.pathfinder")
     found = pathfinder.load_nvidia_dynamic_lib("cublasLt")
     return str(found.abs_path)
+
+
+def library_major() -> int:
+    """Return the major version of CUDA that the loaded cublasLt is of; needs no driver."""
+    return CublasLt(library_path()).version // 10000
 
 
 def _capability(device: Any) -> tuple[int, int]:

@@ -120,13 +120,13 @@ class GpuStep:
         }
         wanted = epilogue.get(code, Epilogue.NONE)
         layer.finished = False  # The last backward pass may have been interrupted.
-        layer.masked = self._training and layer.mask is not None and self._takes_mask(index, x)
+        layer.masked = self._training and layer.mask is not None and self._mask_pays(index, x)
         if layer.masked:
             mask = layer.mask[: len(x)]
             runtime.gemm(*product, epilogue=Epilogue.RELU_MASK, vector=layer.b_cells, mask=mask)
             return y
         bias = {"vector": layer.b_cells}
-        fused = wanted != Epilogue.NONE and runtime.fuses(wanted, *product, **bias)
+        fused = wanted != Epilogue.NONE and runtime.gain(wanted, *product, **bias) > 0
         if fused:
             runtime.gemm(*product, epilogue=wanted, **bias)
         else:
@@ -138,14 +138,15 @@ class GpuStep:
             runtime.launch("dense_forward_epilogue", shape, y, z, layer.b, code, *shape)
         return y
 
-    def _takes_mask(self, index: int, x: Array) -> bool:
-        """Return whether the products of this layer and of the next one support a mask."""
+    def _mask_pays(self, index: int, x: Array) -> bool:
+        """Return whether a mask saves time, in this layer's product and the next one's together."""
         layer, above = self.layers[index : index + 2]
         y, dy, dz, mask = (a[: len(x)] for a in (layer.y, layer.dz, above.dz, layer.mask))
-        fuses, there, back = self.runtime.fuses, Epilogue.RELU_MASK, Epilogue.RELU_BACKWARD
-        return fuses(there, y, x, layer.w_cells, vector=layer.b_cells, mask=mask) and fuses(
-            back, dy, dz, above.w_cells, transpose_b=True, vector=layer.db, mask=mask
-        )
+        gain, bias, forward = self.runtime.gain, {"vector": layer.b_cells}, (y, x, layer.w_cells)
+        there = gain(Epilogue.RELU_MASK, *forward, **bias, mask=mask)
+        backward: dict[str, Any] = {"transpose_b": True, "vector": layer.db, "mask": mask}
+        back = gain(Epilogue.RELU_BACKWARD, dy, dz, above.w_cells, **backward)
+        return there + back > max(0.0, gain(Epilogue.RELU, *forward, **bias))
 
     def _dropout_forward(self, layer: Layer, x: Array) -> Array:
         """``y = x * mask`` in training, ``y = x`` otherwise."""
@@ -263,7 +264,7 @@ class GpuStep:
                 activation = abi.IDENTITY
             sums: dict[str, Any] = {"transpose_a": True, "vector": layer.db}
             kind = Epilogue.COLUMN_SUMS
-            if activation == abi.IDENTITY and runtime.fuses(kind, *product, **sums):
+            if activation == abi.IDENTITY and runtime.gain(kind, *product, **sums) > 0:
                 runtime.gemm(*product, epilogue=kind, **sums)
             else:
                 arguments = dz, layer.db, y, z, activation, *shape

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from fastnet.backends.gpu.cublaslt import (
-    REDUCTIONS,
+    COMPUTE_TYPE,
+    OUTPUT_TYPE,
     Attribute,
     Compute,
     CublasError,
@@ -24,7 +25,9 @@ from fastnet.backends.gpu.cublaslt import (
     Product,
     Status,
     _Heuristic,
+    check,
 )
+from fastnet.errors import OutOfMemoryError
 
 
 def files(pattern: str) -> list[Path]:
@@ -85,8 +88,8 @@ def test_types_and_reductions_are_those_of_the_header() -> None:
     names = {Compute.F32: "32F", Compute.F64: "64F", Compute.F32_FAST_TF32: "32F_FAST_TF32"}
     assert {computes[name]: c for c, name in names.items()} == {c.value: c for c in Compute}
     schemes = defined(header("cublasLt.h"), "CUBLASLT_REDUCTION_SCHEME_")
-    assert schemes["COMPUTE_TYPE"] | schemes["OUTPUT_TYPE"] == REDUCTIONS
-    assert not REDUCTIONS & schemes["INPLACE"]
+    assert (schemes["COMPUTE_TYPE"], schemes["OUTPUT_TYPE"]) == (COMPUTE_TYPE, OUTPUT_TYPE)
+    assert not schemes["INPLACE"] & (COMPUTE_TYPE | OUTPUT_TYPE)
 
 
 def test_a_value_that_is_wrong_is_noticed() -> None:
@@ -119,6 +122,49 @@ def test_the_library_takes_every_description(
         kinds = inputs, output, compute, epilogue
         product = Product(lt, Problem(10, 128, 784, *transposed, *kinds))
         product.point(1 << 20, 1 << 21)
+
+
+def product_of(m: int, n: int, k: int, epilogue: LtEpilogue, output: DataType) -> Problem:
+    return Problem(m, n, k, False, False, output, output, Compute.F32, epilogue)
+
+
+def test_parts_of_sums_are_never_rounded_to_bfloat16() -> None:
+    for output, schemes in (
+        (DataType.R_32F, COMPUTE_TYPE | OUTPUT_TYPE),
+        (DataType.R_64F, COMPUTE_TYPE | OUTPUT_TYPE),
+        (DataType.R_16BF, COMPUTE_TYPE),
+    ):
+        assert product_of(4, 4, 4, LtEpilogue.DEFAULT, output).reductions == schemes
+
+
+@pytest.mark.parametrize(
+    ("epilogue", "unsupported"),
+    [
+        (LtEpilogue.DRELU_BGRAD, {(8, 8, 1), (1, 8, 1), (8, 1, 1), (1, 1, 1)}),
+        (LtEpilogue.BGRADA, {(8, 8, 1), (1, 8, 8), (1, 8, 1), (8, 1, 1), (1, 1, 8), (1, 1, 1)}),
+        (LtEpilogue.BIAS, set()),
+        (LtEpilogue.RELU_BIAS, set()),
+        (LtEpilogue.RELU_AUX_BIAS, set()),
+        (LtEpilogue.DEFAULT, set()),
+    ],
+)
+def test_the_shapes_for_which_an_epilogue_is_not_there(
+    epilogue: LtEpilogue, unsupported: set[tuple[int, int, int]]
+) -> None:
+    shapes = {(m, n, k) for m in (1, 8) for n in (1, 8) for k in (1, 8)}
+    found = {s for s in shapes if not product_of(*s, epilogue, DataType.R_32F).is_supported}
+    assert found == unsupported
+
+
+def test_a_failure_has_its_name_and_too_little_memory_is_an_error_of_its_own() -> None:
+    check("cublasLtMatmul", Status.SUCCESS)
+    with pytest.raises(CublasError, match=r"^cublasLtMatmul failed with CUBLAS_STATUS_NOT_SUPP"):
+        check("cublasLtMatmul", Status.NOT_SUPPORTED)
+    with pytest.raises(CublasError, match=r"^cublasLtMatmul failed with status 99\.$") as caught:
+        check("cublasLtMatmul", 99)
+    assert caught.value.status == 99
+    with pytest.raises(OutOfMemoryError, match=r"free memory .*ALLOC_FAILED.*smaller batch_size"):
+        check("cublasLtMatmulAlgoGetHeuristic", Status.ALLOC_FAILED)
 
 
 def test_without_a_driver_a_handle_is_refused_by_name() -> None:

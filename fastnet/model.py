@@ -451,7 +451,7 @@ class Model:
         """Set and return the optimizer state from which training continues."""
 
         def zeros(shape: tuple[int, ...]) -> Array:
-            return self.backend_object.own(np.zeros(shape, self.dtype))
+            return self.backend_object.zeros(shape, self.dtype)
 
         before, size = self.optimizer_state, self.plan.size
         self.optimizer_state = continue_with(before, optimizer, size, zeros)

@@ -535,8 +535,7 @@ class Network(Model):
             values = self.preprocessor.transform(
                 datasets.inputs_of(x, self.preprocessor), self.dtype
             )
-            made = self.engine().predict(self.backend_object.asarray(values))
-            outputs = self.backend_object.to_host(made)
+            outputs = self.backend_object.outputs(self.engine(), values)
         return self.preprocessor.decode(outputs, self.loss)
 
     def predict_quantiles(self, x: Inputs | Chunks | Dataset) -> dict[float, NDArray[Any]]:

@@ -76,6 +76,10 @@ class Backend(ABC):
         """Return a writable copy of a host array, aligned as the kernels are fastest."""
         return self.asarray(np.array(values))
 
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return a writable array of zeros, aligned like that of `own`."""
+        return self.own(np.zeros(shape, dtype))
+
     def place(self, rows: Batch) -> Batch:
         """Return checked host rows as arrays of this backend, ready for training."""
         return Batch(*(None if a is None else self.asarray(a) for a in rows.fields))
@@ -83,6 +87,10 @@ class Backend(ABC):
     @abstractmethod
     def to_host(self, values: Array) -> NDArray[Any]:
         """Return an array of this backend as a NumPy array; on the CPU it is the same array."""
+
+    def outputs(self, engine: Engine, x: NDArray[Any]) -> NDArray[Any]:
+        """Return an engine's outputs (N, O) on the host for rows (N, I) on the host."""
+        return self.to_host(engine.predict(self.asarray(x)))
 
     @abstractmethod
     def describe(self) -> dict[str, str]:

@@ -171,8 +171,17 @@ class Engine(ABC):
         Only a caller's function can fail: whatever else reaches an engine was checked.
         """
 
-    def warm_up(self) -> None:
-        """Compile or load the kernels, so that this does not count as training time."""
+    def warm_up(
+        self,
+        rows: Batch | None = None,
+        config: TrainConfig | None = None,
+        held_out: Batch | None = None,
+    ) -> None:
+        """Compile, load and choose kernels, so that this does not count as training time.
+
+        Those that depend on the training are chosen for `rows`, and for the rows `held_out` that
+        will be evaluated, if these are given. Nothing that training reads is changed.
+        """
 
     def train_step(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -60,12 +60,16 @@ class LossSums:
         Sums over rows of ``weight * loss``, ``weight * score`` and ``weight``.
     steps : int
         Number of batches before the loss stopped being finite.
+    finite : bool or None
+        Whether parameters and running statistics are finite after the last batch; None: the engine
+        has not looked.
     """
 
     loss: float
     score: float
     weight: float
     steps: int
+    finite: bool | None = field(default=None, compare=False)
 
     @property
     def mean_loss(self) -> float:

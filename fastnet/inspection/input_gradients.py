@@ -141,8 +141,7 @@ def jacobian_one(model: Model, row: Any) -> Array:
 
 def _outputs(model: Model, values: Array) -> Array:
     """Return the outputs for preprocessed inputs; for a table they are scaled too."""
-    backend, engine = model.backend_object, model.engine()
-    return backend.to_host(engine.predict(backend.asarray(values)))
+    return model.backend_object.outputs(model.engine(), values)
 
 
 def _chosen(output: ArrayLike | None, y: Array) -> NDArray[np.intp]:

@@ -54,8 +54,7 @@ def predict(model: Model, chunks: Chunks) -> Array:
     outputs = np.empty((len(chunks), model.outputs), model.dtype)
     for place, names, x, *_ in chunks.inputs(0, len(chunks), model.preprocessor):
         values = model.preprocessor.transform(x, model.dtype, names[0])
-        made = engine.predict(backend.asarray(values))
-        outputs[place : place + len(x)] = backend.to_host(made)
+        outputs[place : place + len(x)] = backend.outputs(engine, values)
     return outputs
 
 

@@ -18,10 +18,11 @@ import numpy as np
 
 from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.errors import DivergenceError
+from fastnet.model import Model
 from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.schedules import ReduceOnPlateau
 from fastnet.training.callbacks import Run
-from fastnet.training.evaluation import measure
+from fastnet.training.evaluation import EvaluationSet, measure
 from fastnet.training.history import History
 from fastnet.training.interrupt import Interrupt
 from fastnet.training.state import TrainerState, TrainingJob
@@ -49,7 +50,8 @@ def train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> Histo
     model, checkpointer = job.model, job.checkpointer
     trainer = TrainerState.begin(job, state, config.steps(len(job.rows)))
     run, schedule = trainer.run, config.optimizer.schedule
-    with run_callbacks(job, run), Interrupt(terminable=checkpointer.active) as interrupt:
+    warm, interrupts = run_callbacks(job, run, config), Interrupt(terminable=checkpointer.active)
+    with warm, interrupts as interrupt:
         checkpointer.restore(trainer)
         stretches = Stretches(trainer, config, _log)
         while run.epoch < job.epochs and run.stopped is None and not interrupt.pressed:
@@ -61,7 +63,7 @@ def train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> Histo
             # Train one epoch; after a divergence restore the last good parameters.
             try:
                 tally = _train_epoch(trainer, config, interrupt)
-                if tally is not None and not model.is_finite():
+                if tally is not None and not is_finite(model, tally):
                     raise divergence("a weight", state.epoch, run.batches, run.batches)
             except DivergenceError as error:
                 if stretches.take_back():
@@ -103,7 +105,7 @@ def train_once(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> 
     except BaseException:  # a caller's loss may raise after the forward pass moved statistics
         model.restore(good)
         raise
-    if not tally.steps or not model.is_finite():
+    if not tally.steps or not is_finite(model, tally):
         model.restore(good)
         state.forget()
         raise divergence("the loss or a weight", state.epoch, 1, 1)
@@ -111,10 +113,19 @@ def train_once(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> 
     return tally.mean_loss
 
 
+def is_finite(model: Model, tally: LossSums) -> bool:
+    """Return whether all parameters and running statistics are finite after these batches."""
+    return model.is_finite() if tally.finite is None else tally.finite
+
+
 @contextmanager
-def run_callbacks(job: TrainingJob, run: Run) -> Iterator[None]:
-    """Call ``on_train_begin`` and, even after an error, ``on_train_end``; measure the time."""
-    job.engine.warm_up()
+def run_callbacks(job: TrainingJob, run: Run, config: TrainConfig | None = None) -> Iterator[None]:
+    """Call ``on_train_begin`` and, even after an error, ``on_train_end``; measure the time.
+
+    Engines warm up first, for training with `config` if it is given.
+    """
+    held_out = job.validation.rows if isinstance(job.validation, EvaluationSet) else None
+    job.engine.warm_up(*((job.rows, config, held_out) if config is not None else ()))
     _log.info(
         "training on %s begins: %d rows, %d epochs of %d batches, %d parameters",
         job.model.backend,

@@ -241,8 +241,12 @@ class ChunkEngine:
         self._key: tuple[int, int] | None = None
         self._rows: Batch | None = None
         self._sums = NOTHING
-        self.warm_up, self.evaluate = engine.warm_up, engine.evaluate
+        self.evaluate = engine.evaluate
         self.threads_for = engine.threads_for
+
+    def warm_up(self, *_: object) -> None:
+        """Compile or load the kernels; windows are read when they are trained on."""
+        self._engine.warm_up()
 
     def begin_tally(self, sums: LossSums) -> None:
         """Start the next tally from these sums."""

@@ -7,9 +7,10 @@
 //   halted  1 once the sum of the losses is not finite; from then on kernels change no parameter,
 //           moment, running statistic or sum
 
-extern "C" __global__ void clock_set(Clock* clock, integer step, integer seed, integer start)
+extern "C" __global__ void clock_set(Clock* clock, integer step, integer seed, integer start,
+                                     integer halted)
 {
-    *clock = Clock{step, seed, start, 0, 0};
+    *clock = Clock{step, seed, start, 0, halted};
 }
 
 // Ends a step: moves the clock on by one batch. One thread.

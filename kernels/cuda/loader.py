@@ -126,6 +126,7 @@ KERNELS: Final[dict[str, Callable[[int, int, int], Launch]]] = {
     "clock_set": one_thread,
     "permutation": over_line,
     "gather_rows": over_elements,
+    "find_not_finite": over_line,
     "narrow": over_line,
     "widen": over_line,
     "dense_forward_epilogue": over_elements,

@@ -12,7 +12,8 @@ extern "C" __global__ void weight_sum(double* total, const real* weight_b, integ
         *total = sum;
 }
 
-// Writes the gradient d_bo of the batch's mean loss, and each row's weighted loss and score.
+// Writes the gradient d_bo of the batch's mean loss, unless that is null, and each row's weighted
+// loss and score.
 // Exactly one of label_b and target_bt is given; weight_b and total are null where all weights are
 // 1. With `softmax`, y_bo is first set to that of z_bo. A warp for each row.
 extern "C" __global__ void loss_head(cell* d_bo, real* loss_b, real* score_b, cell* y_bo,
@@ -27,7 +28,7 @@ extern "C" __global__ void loss_head(cell* d_bo, real* loss_b, real* score_b, ce
         if (softmax)
             softmax_row(y_bo + b * outputs, z_bo + b * outputs, outputs);
         Row r;
-        r.d_o = d_bo + b * outputs;
+        r.d_o = d_bo ? d_bo + b * outputs : nullptr;
         r.y_o = y_bo + b * outputs;
         r.z_o = z_bo + b * outputs;
         r.target_t = target_bt ? target_bt + b * targets : nullptr;

@@ -7,7 +7,7 @@ constexpr double LOG_TWO_PI = 1.8378770664093453;
 
 // One row of the batch.
 struct Row {
-    cell* d_o;
+    cell* d_o;  // null where no gradient is wanted
     const cell* y_o;
     const cell* z_o;
     const real* target_t;  // null where there are labels
@@ -20,7 +20,8 @@ struct Row {
 
     __device__ void set_gradient(integer o, real gradient) const
     {
-        d_o[o] = gradient * weight * share;
+        if (d_o)
+            d_o[o] = gradient * weight * share;
     }
 };
 

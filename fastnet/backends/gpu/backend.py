@@ -16,16 +16,10 @@ from numpy.typing import NDArray
 
 from fastnet.backends.base import PRECISIONS, Backend
 from fastnet.backends.engine import Engine
-from fastnet.backends.gpu.cupy_runtime import (
-    CudaRuntime,
-    first_line,
-    free_memory,
-    library_path,
-    size_text,
-    to_device,
-)
+from fastnet.backends.gpu.cupy_runtime import CudaRuntime, first_line, library_path
 from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.backends.gpu.host_rows import HostRows
+from fastnet.backends.gpu.transfers import free_memory, size_text, to_device, zeros
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.plan import Plan
 
@@ -82,6 +76,9 @@ class CupyBackend(Backend):
     def asarray(self, values: NDArray[Any]) -> Array:
         return to_device(self._cupy(), values)
 
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return zeros(self._cupy(), shape, dtype)
+
     def place(self, rows: Batch) -> Batch:
         """Return the rows on the GPU, or on the host where they would fill the GPU's memory."""
         needed = sum(a.nbytes for a in rows.fields if a is not None)
@@ -91,6 +88,21 @@ class CupyBackend(Backend):
 
     def to_host(self, values: Array) -> NDArray[Any]:
         return np.asarray(self._cupy().asnumpy(values))
+
+    def outputs(self, engine: Engine, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the outputs on the host; rows that would fill the GPU's memory go in pieces."""
+        per_row = (engine.plan.inputs + engine.plan.outputs) * x.itemsize
+        rows = int(DATA_SHARE * free_memory(self._cupy())[0] // per_row)
+        if len(x) <= rows:
+            return super().outputs(engine, x)
+        # Pieces of whole blocks, so that blocks are the same as those of all rows at once.
+        block = engine.rows_of_a_block()
+        rows = rows // block * block or max(rows, 1)
+        outputs = np.empty((len(x), engine.plan.outputs), x.dtype)
+        for start in range(0, len(x), rows):
+            piece = np.ascontiguousarray(x[start : start + rows])
+            outputs[start : start + rows] = super().outputs(engine, piece)
+        return outputs
 
     def _cupy(self) -> Any:
         """Return the package, with this backend's device as the current one."""

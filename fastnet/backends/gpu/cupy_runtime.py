@@ -30,12 +30,16 @@ from fastnet.backends.gpu.cublaslt import (
 from fastnet.backends.gpu.fusion import Operands
 from fastnet.backends.gpu.products import WORKSPACE_BYTES, Products
 from fastnet.backends.gpu.runtime import BF16, Epilogue
+from fastnet.backends.gpu.transfers import empty, pinned, to_device
 from fastnet.errors import FastNetWarning, InputError
 from fastnet.kernels.cuda import loader
 from fastnet.nn.batch import Array
 
 BLOCK: Final = 256
 """Threads in a block."""
+
+UPLOADS: Final = 256
+"""So many host arrays are kept for copies under way at most; then the host waits."""
 
 FIRST_WITH_BF16: Final = (8, 0)
 """The lowest compute capability whose products may have a precision below float32."""
@@ -88,6 +92,7 @@ class CudaRuntime:
         self._compute = Compute.F64 if dtype == np.float64 else single
         self._workspace: Array = None
         self._copies: Any = None
+        self._uploaded: list[NDArray[Any]] = []
 
     def activate(self) -> None:
         self._device.use()
@@ -95,19 +100,22 @@ class CudaRuntime:
     # --- memory ----------------------------------------------------------------------------------
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        try:
-            return self._cupy.empty(shape, dtype)
-        except MemoryError:
-            needed = math.prod(shape) * int(np.dtype(dtype).itemsize)
-            raise out_of_memory(self._cupy, needed) from None
+        return empty(self._cupy, shape, dtype)
 
     def to_device(self, values: NDArray[Any]) -> Array:
         return to_device(self._cupy, values)
 
     def to_host(self, values: Array) -> NDArray[Any]:
-        return np.asarray(self._cupy.asnumpy(values))
+        host = np.asarray(self._cupy.asnumpy(values))
+        self._uploaded.clear()
+        return host
 
     def upload(self, into: Array, values: NDArray[Any]) -> None:
+        # The copy may still be under way when `set` returns: the array has to live until a wait.
+        if len(self._uploaded) == UPLOADS:
+            self.wait(self.mark())
+            self._uploaded.clear()
+        self._uploaded.append(values)
         into.set(values)
 
     def copy(self, into: Array, values: Array) -> None:
@@ -117,9 +125,7 @@ class CudaRuntime:
         return int(values.data.ptr)
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        size = math.prod(shape) * int(np.dtype(dtype).itemsize)
-        memory = self._cuda.alloc_pinned_memory(max(size, 1))
-        return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
+        return pinned(self._cupy, shape, dtype)
 
     def mark(self) -> Any:
         return self._cuda.get_current_stream().record()
@@ -294,40 +300,7 @@ def compiled(cupy: Any, text: str) -> Any:
     return module
 
 
-def to_device(cupy: Any, values: NDArray[Any]) -> Array:
-    """Return a new array with the values of a host array."""
-    try:
-        return cupy.array(values)
-    except MemoryError:
-        raise out_of_memory(cupy, values.nbytes) from None
-
-
-def free_memory(cupy: Any) -> tuple[int, int]:
-    """Return the bytes that are free for CuPy, and the size of the GPU's memory."""
-    free, total = cupy.cuda.runtime.memGetInfo()
-    return int(free + cupy.get_default_memory_pool().free_bytes()), int(total)
-
-
-def out_of_memory(cupy: Any, needed: int) -> MemoryError:
-    """Return the error that says how much memory was needed and how much is free."""
-    free, total = free_memory(cupy)
-    return MemoryError(
-        f"an array of {size_text(needed)} does not fit into the GPU's memory, of which "
-        f"{size_text(free)} of {size_text(total)} are free: choose a smaller batch_size, or the "
-        f"numba backend."
-    )
-
-
 def first_line(error: Exception) -> str:
     """Return an error's class and the first line of its message."""
     text = str(error).strip().split("\n")[0].rstrip(":.")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def size_text(count: float) -> str:
-    """Return a number of bytes as text with a unit."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            break
-        count /= 1024
-    return f"{count:.{0 if unit == 'bytes' else 1}f} {unit}"

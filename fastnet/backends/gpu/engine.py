@@ -6,7 +6,8 @@ adds prediction and evaluation.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan
 
+LEAST_ROWS: Final = 64
+"""Blocks of rows are not made smaller."""
+
 
 class GpuEngine(Engine):
     """Computes forward, backward and update with CUDA kernels.
@@ -30,6 +34,8 @@ class GpuEngine(Engine):
     After the workspace is reserved and a first epoch has run, training on the same data allocates
     nothing.
     """
+
+    workspace_bytes: ClassVar[int] = 512 * 2**20
 
     def __init__(self, plan: Plan, parameters: Array, state: Array, runtime: Runtime) -> None:
         super().__init__(plan, parameters, state)
@@ -71,12 +77,12 @@ class GpuEngine(Engine):
         return numbers
 
     def evaluate_batch(self, batch: Batch, loss: Loss) -> None:
-        # Also writes the gradient of the mean loss to the last layer's dz.
-        self.gpu.loss_head(batch, loss)
+        self.gpu.loss_head(batch, loss, gradient=False)
         self.gpu.add_tally(batch)
 
     def backward(self, batch: Batch, loss: Loss) -> None:
-        self.evaluate_batch(batch, loss)
+        self.gpu.loss_head(batch, loss)
+        self.gpu.add_tally(batch)
         self.gpu.backward(self.gpu.first_input(batch.x), logits=self.gpu.gives_logits(loss))
 
     def backward_from(self, x: Array, gradient: Array, *, logits: bool) -> None:
@@ -90,7 +96,31 @@ class GpuEngine(Engine):
     def read_tally(self) -> LossSums:
         return self.gpu.read_tally()
 
+    def begin_tally(self, sums: LossSums) -> None:
+        self.runtime.upload(self.tally, np.array([sums.loss, sums.score, sums.weight, 0.0]))
+
     # --- larger pieces ---------------------------------------------------------------------------
+
+    def warm_up(
+        self,
+        rows: Batch | None = None,
+        config: TrainConfig | None = None,
+        held_out: Batch | None = None,
+    ) -> None:
+        """Compile kernels and choose algorithms for batches of `rows` and blocks of `held_out`.
+
+        All memory is reserved before the first step is recorded, so that no evaluation moves it.
+        """
+        if rows is None or config is None:
+            return
+        self.runtime.activate()
+        if held_out is not None:
+            blocks = [*self.blocks(len(held_out))]
+            self.gpu.refresh_shadow()
+            for start, stop in dict.fromkeys((blocks[0], blocks[-1])):
+                block = on_device(held_out.part(start, stop), self.runtime)
+                self.gpu.forward(block.x, training=False)
+        self._epochs.warm_up(rows, config)
 
     def train_epoch(
         self,
@@ -138,6 +168,29 @@ class GpuEngine(Engine):
         for start, stop in self.blocks(len(x)):
             self.gpu.read(outputs[start:stop], self.gpu.forward(x[start:stop], training=False))
         return outputs
+
+    def blocks(self, count: int) -> Iterator[tuple[int, int]]:
+        """Reserve a workspace without gradients; yield the bounds of the blocks that fit into it.
+
+        Where memory is short, blocks are smaller. Their size depends on nothing else that changes
+        from run to run, since the order of sums depends on it.
+        """
+        size = min(count, self.rows_of_a_block())
+        while count:
+            try:
+                self.memory.reserve(size, gradients=False)
+                break
+            except MemoryError:
+                if size <= LEAST_ROWS:
+                    raise
+                size = max(size // 2, LEAST_ROWS)
+        for start in range(0, count, size or 1):
+            yield start, min(start + size, count)
+
+    def rows_of_a_block(self) -> int:
+        plan, cells = self.plan, self.runtime.cells
+        per_row = (plan.width + plan.inputs) * cells.itemsize
+        return int(max(LEAST_ROWS, self.workspace_bytes // per_row))
 
     def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:
         self.runtime.activate()

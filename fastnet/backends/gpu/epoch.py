@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.backends.gpu.graphs import Graphs
-from fastnet.backends.gpu.host_rows import HostRows
+from fastnet.backends.gpu.host_rows import HostRows, on_device
 from fastnet.backends.gpu.host_stream import Feeder
 from fastnet.backends.gpu.step import GpuStep
 from fastnet.backends.gpu.tiny import TinyTraining
 from fastnet.kernels import abi
 from fastnet.nn.batch import Array, Batch
+from fastnet.nn.losses import Loss
 
 WINDOWS: Final = (64, 8, 1)
 """The numbers of steps in a window: a few sizes, so that any span needs few recordings."""
@@ -39,6 +40,26 @@ class Epochs:
         self._one: Array = None  # a row to predict, and its outputs
         self._one_outputs: Array = None
 
+    def warm_up(self, rows: Batch, config: TrainConfig) -> None:
+        """Compute the gradients of a whole batch and of one like the last, which load all kernels.
+
+        The clock has halted meanwhile, so that no running statistic changes.
+        """
+        gpu, size = self._gpu, config.batch_size
+        kernel = self._tiny.kernel_for(rows, config)
+        if kernel is not None:
+            self._tiny.launcher(kernel)
+            return
+        count = len(rows)
+        gpu.memory.reserve(min(size, count))
+        gpu.refresh_shadow()
+        gpu.set_clock(halted=True)
+        try:
+            for length in dict.fromkeys((min(size, count), (count - 1) % size + 1)):
+                self._compute_gradients(on_device(rows.part(0, length), gpu.runtime), config.loss)
+        finally:
+            gpu.set_clock()
+
     def train(
         self,
         rows: Batch,
@@ -54,8 +75,7 @@ class Epochs:
         # A tiny network trains in one kernel, without the workspace of the general path.
         gpu, memory = self._gpu, self._gpu.memory
         size, count = config.batch_size, len(rows)
-        on_device = not isinstance(rows, HostRows)
-        kernel = self._tiny.kernel_for(rows, config) if on_device else None
+        kernel = self._tiny.kernel_for(rows, config)
         if kernel is None:
             memory.reserve(min(size, count))
         # All that the steps read goes to the device before the first launch is recorded.
@@ -80,11 +100,11 @@ class Epochs:
                     window = feeder.window(start, stop)
                     self._train_window(window, None, None, config, moments)
                     feeder.used()
-                return gpu.read_tally()
+                return gpu.read_tally(looks=True)
             for start, stop in bounds:
                 window = memory.window(stop - start, rows)
                 self._train_window(window, rows, order, config, moments)
-            return gpu.read_tally()
+            return gpu.read_tally(looks=True)
         finally:
             gpu.set_clock()  # Outside an epoch, an update reads row 0, and nothing is halted.
 
@@ -117,14 +137,17 @@ class Epochs:
 
     def _train_step(self, batch: Batch, config: TrainConfig, moments: Array) -> None:
         """Launch forward, backward and update of the clock's step; then advance the clock."""
-        gpu, loss = self._gpu, config.loss
+        self._compute_gradients(batch, config.loss)
+        self._gpu.update(config.optimizer, moments)
+        self._gpu.add_tally(batch, advance=config.batch_size)
+
+    def _compute_gradients(self, batch: Batch, loss: Loss) -> None:
+        gpu = self._gpu
         last = gpu.layers[-1]
         logits = loss.fused_activation == "softmax" and last.activation == abi.SOFTMAX
         gpu.forward(batch.x, training=True, logits=logits)
         gpu.loss_head(batch, loss, softmax=logits)
         gpu.backward(gpu.first_input(batch.x), logits=gpu.gives_logits(loss))
-        gpu.update(config.optimizer, moments)
-        gpu.add_tally(batch, advance=config.batch_size)
 
     def predict_one(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the outputs (1, O) on the host for one row (1, I) on the host."""
@@ -132,7 +155,7 @@ class Epochs:
         if self._one is None:
             self._one = runtime.empty((1, gpu.plan.inputs), dtype)
             self._one_outputs = runtime.empty((1, gpu.plan.outputs), dtype)
-        gpu.memory.reserve(1)
+        gpu.memory.reserve(1, gradients=False)
 
         def work() -> None:
             gpu.refresh_shadow()

@@ -62,6 +62,11 @@ class Memory:
     ----------
     gradients : (P,)
     tally : (4,) float64
+    not_finite : (1,) float64
+        0, or 1 where a parameter or a running statistic was found that is not finite.
+    report : (5,) float64
+        These two in one array, which is read at once.
+    state : (S,)
     clock : int64
         The record ``Clock`` of ``kernels/cuda/clock.cu``.
     layers : list of Layer
@@ -88,7 +93,9 @@ class Memory:
         self.gradients = self._zeros((plan.size,), self._dtype)
         rates = plan.rates(parameters.dtype)
         self.rates = None if rates is None else runtime.to_device(rates)
-        self.tally = self._zeros((abi.TALLY,), np.float64)
+        self.report = self._zeros((abi.TALLY + 1,), np.float64)
+        self.tally, self.not_finite = self.report[: abi.TALLY], self.report[abi.TALLY :]
+        self.state = state
         self.clock = self._zeros((len(loader.CLOCK),), np.int64)
         self.weight_total = runtime.empty((1,), np.float64)
         self.norm_chunks = runtime.empty((loader.norm_chunks(plan.size),), np.float64)
@@ -103,7 +110,7 @@ class Memory:
         self.outputs: Array = None
         self._workspace: Array = None
         self._deltas: Array = None
-        self._rows = self.generation = 0
+        self._rows = self._gradient_rows = self.generation = 0
         self._order = runtime.empty((0,), np.uint32)
         self._coefficients = runtime.empty((0, abi.COEFFICIENTS), np.float64)
         self._optimizer: Optimizer | None = None
@@ -112,7 +119,9 @@ class Memory:
         self._loss_constants: Array = None
 
     def _zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self._runtime.to_device(np.zeros(shape, dtype))
+        array = self._runtime.empty(shape, dtype)
+        array.fill(0)
+        return array
 
     def _make_layer(self, op: NDArray[np.void], parameters: Array, state: Array) -> Layer:
         fields = "kind", "inputs", "outputs", "activation", "stream", "skip"
@@ -137,31 +146,44 @@ class Memory:
             layer.scale = self._runtime.empty(vector, self._dtype)
         return layer
 
-    def reserve(self, rows: int) -> None:
-        """Allocate a workspace for batches of up to `rows` rows."""
-        if rows <= self._rows:
-            return
+    def reserve(self, rows: int, *, gradients: bool = True) -> None:
+        """Allocate a workspace for batches of up to `rows` rows, if asked for with gradients."""
+        more = gradients and rows > self._gradient_rows
+        if more:
+            self._release_gradients()
+        if rows > self._rows:
+            self._reserve_outputs(rows)
+        if more:
+            self._reserve_gradients(rows)
+
+    def _reserve_outputs(self, rows: int) -> None:
         plan, dtype, empty = self._plan, self._dtype, self._runtime.empty
         cells = self._runtime.cells
-        self._release()
+        self._release_outputs()
         self._workspace = empty((plan.width * rows,), cells)
-        self._deltas = empty((plan.width * rows,), cells)
         self.row_loss, self.row_score = empty((rows,), dtype), empty((rows,), dtype)
         if cells != dtype:
             self.x_cells = empty((rows, plan.inputs), cells)
             self.outputs = empty((rows, plan.outputs), dtype)
-        for index, (layer, op) in enumerate(zip(self.layers, plan.ops, strict=True)):
+        for layer, op in zip(self.layers, plan.ops, strict=True):
             y, z, xhat = (int(op[field]) * rows for field in ("y", "z", "xhat"))
             shape = rows, layer.outputs
             layer.y, layer.z = (_part(self._workspace, at, shape) for at in (y, z))
-            layer.dz = _part(self._deltas, y, shape)
             if xhat >= 0:
                 layer.xhat = _part(self._workspace, xhat, shape)
             if layer.kind == abi.LAYER_NORM:
                 layer.scale = empty((rows, 1), dtype)
-            if cells == dtype == np.float32 and self._has_mask(index):
-                layer.mask = empty((rows, mask_bytes(layer.outputs)), np.uint8)
         self._rows = rows
+        self.generation += 1
+
+    def _reserve_gradients(self, rows: int) -> None:
+        cells, empty = self._runtime.cells, self._runtime.empty
+        self._deltas = empty((self._plan.width * rows,), cells)
+        for index, (layer, op) in enumerate(zip(self.layers, self._plan.ops, strict=True)):
+            layer.dz = _part(self._deltas, int(op["y"]) * rows, (rows, layer.outputs))
+            if cells == self._dtype == np.float32 and self._has_mask(index):
+                layer.mask = empty((rows, mask_bytes(layer.outputs)), np.uint8)
+        self._gradient_rows = rows
         self.generation += 1
 
     def _has_mask(self, index: int) -> bool:
@@ -170,15 +192,21 @@ class Memory:
         relu = self.layers[index].activation == abi.RELU
         return relu and kinds == [abi.DENSE, abi.DENSE] and not self._plan.ends[index]
 
-    def _release(self) -> None:
+    def _release_outputs(self) -> None:
         """Free the old workspace, so that the new one need not fit beside it."""
         self._rows = 0
-        self._workspace = self._deltas = self.row_loss = self.row_score = None
+        self._workspace = self.row_loss = self.row_score = None
         self.x_cells = self.outputs = None
         for layer in self.layers:
-            layer.y = layer.z = layer.dz = layer.xhat = layer.mask = None
+            layer.y = layer.z = layer.xhat = None
             if layer.kind == abi.LAYER_NORM:
                 layer.scale = None
+
+    def _release_gradients(self) -> None:
+        self._gradient_rows = 0
+        self._deltas = None
+        for layer in self.layers:
+            layer.dz = layer.mask = None
 
     def window(self, rows: int, like: Batch, slot: int = 0, *, numbers: bool = False) -> Batch:
         """Return memory for `rows` gathered rows of the data, in one of two slots.

@@ -45,9 +45,12 @@ class GpuStep:
         self.clock = self.memory.clock
         self._training = False
 
-    def set_clock(self, *, step: int = 0, seed: int = 0, start: int = 0) -> None:
+    def set_clock(
+        self, *, step: int = 0, seed: int = 0, start: int = 0, halted: bool = False
+    ) -> None:
         """Set the step, the seed and the place in the epoch; see ``kernels/cuda/clock.cu``."""
-        self.runtime.launch("clock_set", (1, 1), self.clock, step, signed(seed), start)
+        numbers = step, signed(seed), start, int(halted)
+        self.runtime.launch("clock_set", (1, 1), self.clock, *numbers)
 
     # --- batches ---------------------------------------------------------------------------------
 
@@ -182,15 +185,20 @@ class GpuStep:
 
     # --- loss ------------------------------------------------------------------------------------
 
-    def loss_head(self, batch: Batch, loss: Loss, *, softmax: bool = False) -> None:
-        """Compute each row's loss, score and gradient; with `softmax`, first the softmax of z."""
+    def loss_head(
+        self, batch: Batch, loss: Loss, *, softmax: bool = False, gradient: bool = True
+    ) -> None:
+        """Compute each row's loss and score, and unless told otherwise its gradient.
+
+        With `softmax`, the softmax of z is computed first.
+        """
         memory, launch, last = self.memory, self.runtime.launch, self.layers[-1]
         count, shape = len(batch), (len(batch), last.outputs)
         total = None if batch.weight is None else memory.weight_total
         if total is not None:
             launch("weight_sum", (1, 1), total, batch.weight, count)
         targets = 0 if batch.target is None else int(batch.target.shape[1])
-        outputs = last.dz[:count], memory.row_loss, memory.row_score
+        outputs = last.dz[:count] if gradient else None, memory.row_loss, memory.row_score
         inputs = last.y[:count], last.z[:count], *batch.fields[1:], total
         scalars = memory.loss_constants(loss), loss.code, int(softmax), *shape, targets
         launch("loss_head", shape, *outputs, *inputs, *scalars)
@@ -202,11 +210,20 @@ class GpuStep:
         arrays = memory.tally, self.clock, memory.row_loss, memory.row_score, total
         self.runtime.launch("tally_add", (1, 1), *arrays, advance, len(batch))
 
-    def read_tally(self) -> LossSums:
-        """Return the sums in the tally on the host and set them to 0."""
-        loss, score, weight, steps = self.runtime.to_host(self.memory.tally).tolist()
-        self.memory.tally.fill(0)
-        return LossSums(loss, score, weight, int(steps))
+    def read_tally(self, *, looks: bool = False) -> LossSums:
+        """Return the sums in the tally on the host and set them to 0.
+
+        If it `looks`, the device first checks that parameters and running statistics are finite.
+        """
+        memory = self.memory
+        if looks:
+            for values in (self.parameters, memory.state):
+                if values.size:
+                    arguments = memory.not_finite, values, values.size
+                    self.runtime.launch("find_not_finite", (1, values.size), *arguments)
+        loss, score, weight, steps, bad = self.runtime.to_host(memory.report).tolist()
+        memory.report.fill(0)
+        return LossSums(loss, score, weight, int(steps), not bad if looks else None)
 
     def gives_logits(self, loss: Loss) -> bool:
         """Return whether `loss_head` writes the gradient with respect to z."""

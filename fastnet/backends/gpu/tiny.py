@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.epochs import LossSums, TrainConfig
+from fastnet.backends.gpu.host_rows import HostRows
 from fastnet.backends.gpu.step import GpuStep
 from fastnet.kernels import abi
 from fastnet.kernels.cuda import tiny
@@ -52,6 +53,8 @@ class TinyTraining:
         batch = min(config.batch_size, len(rows))
         if any(op["kind"] != abi.DENSE for op in plan.ops) or plan.flops * batch > FLOPS:
             return None
+        if isinstance(rows, HostRows):
+            return None
         if runtime.cells != gpu.parameters.dtype:
             return None
         last = activations.BY_CODE[int(plan.ops[-1]["activation"])]
@@ -71,6 +74,13 @@ class TinyTraining:
         fits = found.shared_bytes + BYTES_STATIC <= runtime.shared_bytes
         return found if fits and found.held <= tiny.HELD else None
 
+    def launcher(self, kernel: Tiny) -> Callable[..., None]:
+        """Return the function that launches a kernel, which is compiled the first time."""
+        if kernel not in self._kernels:
+            text, shared_bytes = kernel.text(), kernel.shared_bytes
+            self._kernels[kernel] = self._gpu.runtime.specialise(text, tiny.KERNEL, shared_bytes)
+        return self._kernels[kernel]
+
     def train(
         self,
         kernel: Tiny,
@@ -82,9 +92,7 @@ class TinyTraining:
     ) -> LossSums:
         """Take `steps` steps from the clock's step on."""
         gpu, memory = self._gpu, self._gpu.memory
-        if kernel not in self._kernels:
-            launch = gpu.runtime.specialise(kernel.text(), tiny.KERNEL, kernel.shared_bytes)
-            self._kernels[kernel] = launch
+        launch = self.launcher(kernel)
         arrays = gpu.parameters, moments, memory.tally, gpu.clock, *rows.fields, order
         constants, coefficients, _ = memory.step_numbers(config.optimizer)
         numbers = memory.rates, memory.loss_constants(config.loss), constants, coefficients
@@ -93,8 +101,8 @@ class TinyTraining:
         began = time.perf_counter()
         for done in range(0, steps, length):
             count = min(length, steps - done)
-            self._kernels[kernel](kernel.threads, *arrays, *numbers, len(rows), count)
-        tally = gpu.read_tally()
+            launch(kernel.threads, *arrays, *numbers, len(rows), count)
+        tally = gpu.read_tally(looks=True)
         if steps >= 64:  # With fewer, the launch itself takes much of the time.
             self._pace[kernel] = (time.perf_counter() - began) / steps
         return tally

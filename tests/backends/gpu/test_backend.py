@@ -18,7 +18,7 @@ import pytest
 from fastnet import Network, backends
 from fastnet.backends.epochs import TrainConfig
 from fastnet.backends.gpu import backend as gpu_backend
-from fastnet.backends.gpu import cupy_runtime
+from fastnet.backends.gpu import cupy_runtime, transfers
 from fastnet.backends.gpu.backend import CupyBackend
 from fastnet.backends.gpu.cublaslt import Compute, LtEpilogue
 from fastnet.backends.gpu.cupy_runtime import BLOCK, CudaRuntime
@@ -363,6 +363,29 @@ def test_data_that_would_fill_the_memory_are_streamed(cupy: FakeCupy) -> None:
 
 
 @emulated
+@pytest.mark.parametrize("share", [2.0, 0.5, 0.01])
+def test_rows_that_would_fill_the_memory_are_predicted_in_pieces(
+    cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """In pieces of whole blocks, if a block fits: so blocks are those of all rows at once."""
+    monkeypatch.setattr(cupy_runtime.loader, "GRID_LIMIT", 64)
+    monkeypatch.setattr("fastnet.backends.gpu.engine.LEAST_ROWS", 16)
+    monkeypatch.setattr("fastnet.backends.gpu.engine.GpuEngine.workspace_bytes", 1)
+    x = np.random.default_rng(0).standard_normal((100, 5)).astype(np.float32)
+    net = Network([5, 8, 3], output_activation="softmax", backend="cupy")
+    expected, uploads = net.predict(x), []
+    whole = CupyBackend.asarray
+    monkeypatch.setattr(
+        CupyBackend, "asarray", lambda self, rows: uploads.append(len(rows)) or whole(self, rows)
+    )
+    needed = len(x) * (5 + 3) * 4
+    free = int(share * needed / gpu_backend.DATA_SHARE)
+    monkeypatch.setattr(gpu_backend, "free_memory", lambda _: (free, 2**30))
+    np.testing.assert_array_equal(net.predict(x), expected)
+    assert uploads == {2.0: [100], 0.5: [48, 48, 4], 0.01: [1] * 100}[share]
+
+
+@emulated
 @pytest.mark.parametrize("streamed", [False, True], ids=["resident", "streamed"])
 def test_a_function_as_the_loss_sees_arrays_of_the_device(
     cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch, streamed: bool
@@ -471,7 +494,7 @@ def test_it_describes_what_it_runs_on(cupy: FakeCupy) -> None:
     [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (2**43, "8192.0 GiB")],
 )
 def test_sizes_are_for_people(size: int, words: str) -> None:
-    assert cupy_runtime.size_text(size) == words
+    assert transfers.size_text(size) == words
 
 
 def test_the_names_used_are_those_of_the_real_cupy() -> None:

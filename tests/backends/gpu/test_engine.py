@@ -12,6 +12,7 @@ from weakref import ref
 import numpy as np
 import pytest
 
+from fastnet.backends.engine import Engine
 from fastnet.backends.gpu.runtime import Epilogue, Runtime
 from fastnet.errors import FastNetWarning
 from fastnet.kernels.cuda import loader
@@ -338,6 +339,76 @@ def test_an_epoch_allocates_nothing_and_waits_once(name: str, shuffle: bool) -> 
 
 
 @emulated
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
+def test_after_a_warm_up_an_evaluation_moves_nothing_that_is_recorded(bf16: bool) -> None:
+    """Its blocks are larger than a batch, and are reserved before the first step."""
+    recordings = []
+    for warm in (True, False):
+        runtime = HostRuntime(np.float32, bf16=bf16)
+        training = Training(runtime, "everything", np.float32, count=50)
+        if warm:
+            training.engine.warm_up(training.rows, training.config, training.rows)
+        for _ in range(2):
+            training.epoch()
+        before, generation = len(runtime.captured), training.engine.memory.generation
+        training.engine.evaluate(training.rows, training.config.loss)
+        training.epoch()
+        training.epoch()
+        recordings.append(len(runtime.captured) - before)
+        assert (training.engine.memory.generation == generation) == warm
+    assert recordings[0] < recordings[1]  # without it, they are recorded again
+
+
+@emulated
+@each_network
+def test_a_warm_up_changes_no_bit(name: str) -> None:
+    """It loads what the steps need, and leaves what they read alone."""
+    runtimes = HostRuntime(np.float32), HostRuntime(np.float32)
+    warm, cold = (Training(runtime, name, np.float32) for runtime in runtimes)
+    before = warm.results()[:3]
+    warm.engine.warm_up(warm.rows, warm.config, warm.rows)
+    launched = set(runtimes[0].launches)
+    assert_same_bits(warm.results()[:3], before)
+    assert warm.epoch() == cold.epoch()
+    assert_same_bits(warm.results(), cold.results())
+    left = set(runtimes[1].launches) - launched
+    assert left <= {
+        *("permutation", "gather_rows", "optimizer_update", "tally_add", "find_not_finite"),
+        *("gradient_square_sum", "gradient_clip", "weight_sum"),
+    }
+
+
+@emulated
+def test_a_span_begins_with_one_upload_and_ends_with_one_wait() -> None:
+    runtime = Recorder(np.float32)
+    training = Training(runtime, "everything", np.float32)
+    first = training.epoch()
+    waits, uploads = runtime.waits, runtime.uploads
+    training.engine.begin_tally(first)
+    assert (runtime.waits, runtime.uploads) == (waits, uploads + 1)
+    np.testing.assert_array_equal(training.engine.tally, [first.loss, first.score, first.weight, 0])
+    second = training.epoch()
+    assert (runtime.waits, runtime.uploads) == (waits + 1, uploads + 2)  # and the coefficients
+    assert second.weight == 2 * first.weight and second.steps == first.steps
+
+
+@emulated
+@pytest.mark.parametrize("spoiled", ["", "parameters", "state"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_the_sums_say_whether_the_network_is_finite(spoiled: str, value: float) -> None:
+    training = Training(HostRuntime(np.float32), "everything", np.float32)
+    assert training.engine.read_tally().finite is None
+    finite = []
+    if spoiled:
+        getattr(training.engine, spoiled)[-1] = value
+    finite.append(training.engine.gpu.read_tally(looks=True).finite)  # type: ignore[attr-defined]
+    if spoiled:
+        getattr(training.engine, spoiled)[-1] = 1.0
+    finite.append(training.engine.gpu.read_tally(looks=True).finite)  # type: ignore[attr-defined]
+    assert finite == [not spoiled, True]
+
+
+@emulated
 def test_a_step_outside_an_epoch_allocates_nothing_either() -> None:
     runtime = Recorder(np.float64)
     training = Training(runtime, "everything", np.float64)
@@ -489,6 +560,46 @@ def test_a_larger_workspace_takes_the_place_of_the_old_one() -> None:
         for layer, op in zip(memory.layers, training.engine.plan.ops, strict=True):
             assert layer.y.shape == layer.dz.shape == (room, op["outputs"])
         old = [ref(memory._workspace), ref(memory._deltas), ref(memory.row_loss)]
+
+
+@emulated
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
+def test_prediction_and_evaluation_need_no_memory_for_gradients(bf16: bool) -> None:
+    training = Training(HostRuntime(np.float32, bf16=bf16), "everything", np.float32)
+    engine: Any = training.engine
+    expected = Engine.evaluate(engine, training.rows, training.config.loss)
+    engine.predict(training.rows.x)
+    got = engine.evaluate(training.rows, training.config.loss)
+    assert got[0] == expected[0]
+    assert_same_bits([got[1]], [expected[1]])
+    assert engine.memory._deltas is None
+    engine.gradient(training.rows, training.config.loss)
+    assert len(engine.memory._deltas) == engine.plan.width * len(training.rows)
+
+
+@emulated
+def test_a_block_is_as_large_as_memory_lets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(HostRuntime(np.float32), "dense", np.float32, count=300)
+    engine: Any = training.engine
+    per_row = (engine.plan.width + engine.plan.inputs) * 4
+    assert engine.rows_of_a_block() == 512 * 2**20 // per_row
+    assert [*engine.blocks(300)] == [(0, 300)] and [*engine.blocks(0)] == []
+    expected = engine.predict(training.rows.x)
+    empty, most = engine.runtime.empty, 150
+
+    def short(shape: tuple[int, ...], dtype: Any) -> Any:
+        if shape[0] > engine.plan.width * most:
+            raise MemoryError
+        return empty(shape, dtype)
+
+    engine.memory._release_outputs()
+    monkeypatch.setattr(engine.runtime, "empty", short)
+    assert [*engine.blocks(300)] == [(0, 150), (150, 300)]
+    assert_close(engine.predict(training.rows.x), expected, terms=120)
+    engine.memory._release_outputs()
+    most = 63
+    with pytest.raises(MemoryError):
+        engine.predict(training.rows.x)
 
 
 # --- the same bits --------------------------------------------------------------------------------

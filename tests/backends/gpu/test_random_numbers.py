@@ -97,5 +97,5 @@ def test_dropout_masks_are_those_of_every_backend(
 @each_place
 def test_the_clock_is_set(place: str) -> None:
     runtime = open_runtime(place, np.float32)
-    (now,) = run(runtime, "clock_set", (1, 1), clock(row=5, halted=1), 11, -3, 40)
+    (now,) = run(runtime, "clock_set", (1, 1), clock(row=5, halted=1), 11, -3, 40, 0)
     assert now.tolist() == clock(step=11, seed=-3, start=40).tolist()

@@ -27,7 +27,7 @@ import click
 
 from fastnet.benchmarks.gpu.problems import STEPS
 from fastnet.benchmarks.gpu.report import table
-from fastnet.benchmarks.gpu.sections import SECTIONS
+from fastnet.benchmarks.gpu.sections import MISSING, SECTIONS
 from fastnet.benchmarks.ladder import LADDER
 from fastnet.benchmarks.machine import commit, cpu_model
 from fastnet.utils.files import replacing
@@ -42,8 +42,10 @@ LIMITS: Final = {
     "torch-graph": 90,
     "torch-eager": 70,
     "fastnet-bf16": 60,
+    "nvmath": 60,
     "jax": 80,
     "fastnet-tf32": 60,
+    "products": 20,
     "torch-compile": 150,
 }
 """Seconds for each part; less where less than that is left of the whole."""
@@ -51,7 +53,10 @@ LIMITS: Final = {
 LEAST: Final = 10.0
 """A part is not begun with fewer seconds than this."""
 
-RIVALS: Final = ("torch-graph", "torch-eager", "torch-compile", "jax")
+RIVALS: Final = ("torch-graph", "torch-eager", "torch-compile", "nvmath", "jax")
+
+FIRST_LOSS: Final = 1e-2
+"""Largest relative difference between the losses of two contenders' first epochs."""
 
 
 @dataclass
@@ -61,7 +66,10 @@ class Run:
     Attributes
     ----------
     sections : dict of str to dict
-        For each part its seconds, and "ok", "failed", "timeout" or "skipped" with the reason.
+        For each part its seconds, and "ok", "failed", "timeout", "missing" (a package) or "skipped"
+        with the reason.
+    products : dict of str to dict
+        For each GPU and version of cublasLt, what the epilogues of products save there.
     """
 
     out: Path
@@ -70,6 +78,7 @@ class Run:
     peaks: dict[str, float] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    products: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -82,12 +91,14 @@ class Run:
             self.environment = result["environment"]
         elif "peak" in result:
             self.peaks[result["peak"]] = float(result["rate"])
+        elif "products" in result:
+            self.products[result["products"]] = result["saved_us"]
         elif "contender" in result:
             self.rows.append(result)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything, with each row's shares of the peaks."""
-        rows = []
+        rows, doubts = [], self.doubts
         for row in self.rows:
             rung, gemm = LADDER[row["network"]], self.peaks.get(f"gemm {row['precision']}")
             shares: dict[str, Any] = {}
@@ -97,7 +108,8 @@ class Run:
                 # Parameters, gradient and two moments, each read and written but for the gradient.
                 moved = 28 * rung.parameters + 8 * row["batch"] * sum(rung.sizes)
                 shares["share_of_copy"] = moved / row["us"] / 1e6 / self.peaks["copy"]
-            rows.append(row | shares)
+            doubt = doubts.get((row["network"], row["precision"]))
+            rows.append(row | shares | ({"doubt": doubt} if doubt else {}))
         return {
             "format": FORMAT,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -106,6 +118,7 @@ class Run:
             "environment": self.environment,
             "peaks": self.peaks,
             "sections": self.sections,
+            "products": self.products,
             "rows": rows,
             "seconds": round(self.seconds, 1),
         }
@@ -116,11 +129,32 @@ class Run:
             file.write(json.dumps(self.as_json(), indent=1) + "\n")
 
     @property
+    def doubts(self) -> dict[tuple[str, str], str]:
+        """The networks and precisions at which contenders trained differently, and how.
+
+        They had the same data, weights and orders, so one of them computes something else.
+        """
+        found: dict[tuple[str, str], str] = {}
+        seen: dict[tuple[str, str], tuple[str, float]] = {}
+        for row in self.rows:
+            if "first_loss" not in row:
+                continue
+            place, loss = (row["network"], row["precision"]), row["first_loss"]
+            name, first = seen.setdefault(place, (row["contender"], loss))
+            if not abs(loss - first) <= FIRST_LOSS * abs(first):
+                found[place] = (
+                    f"the first epoch of {row['contender']} has the loss {loss:.5g}, that of "
+                    f"{name} {first:.5g}"
+                )
+        return found
+
+    @property
     def is_good(self) -> bool:
-        """Whether all of fastnet's parts ran to their end, and nothing in them failed."""
+        """Whether fastnet's parts ran to their end, nothing in them failed, and nobody differs."""
         own = [name for name in self.sections if name not in RIVALS]
         failures = [r for r in self.rows if r["contender"] == "fastnet" and "failure" in r]
-        return not failures and all(self.sections[name]["status"] == "ok" for name in own)
+        whole = not failures and not self.doubts
+        return whole and all(self.sections[name]["status"] == "ok" for name in own)
 
 
 def run_section(run: Run, command: list[str], name: str, limit: float) -> None:
@@ -140,7 +174,7 @@ def run_section(run: Run, command: list[str], name: str, limit: float) -> None:
         errors.seek(0)
         said = errors.read()[-2000:]
     if status == "ok" and child.returncode != 0:
-        status = "failed"
+        status = "missing" if child.returncode == MISSING else "failed"
     entry: dict[str, Any] = {"status": status, "seconds": round(time.monotonic() - began, 1)}
     if status != "ok":
         entry["error"] = said or f"exit code {child.returncode}"
@@ -195,7 +229,7 @@ def _summary(result: dict[str, Any]) -> str:
 @click.option("--seconds", default=540.0, help="For everything together.")
 @click.option("--network", "networks", multiple=True, type=click.Choice(list(STEPS)))
 @click.option("--section", "sections", multiple=True, type=click.Choice(list(SECTIONS)))
-@click.option("--python", default=sys.executable, help="The Python that has PyTorch and JAX.")
+@click.option("--python", default=sys.executable, help="The Python that has the rivals.")
 @click.option("--timing", default=2.0, help="Seconds of timing for each network.")
 @click.option("--shrink", default=1, help="Divide the steps of an epoch by this.")
 @click.option("--host", is_flag=True, hidden=True, help="Emulated kernels and CPUs, for tests.")
@@ -209,7 +243,7 @@ def main(
     shrink: int,
     host: bool,
 ) -> None:
-    """Check and time fastnet, PyTorch and JAX on the GPU of this machine."""
+    """Check and time fastnet, PyTorch, nvmath-python and JAX on the GPU of this machine."""
     run = Run(out)
     with tempfile.TemporaryDirectory() as folder:
         settings = {
@@ -235,6 +269,8 @@ def main(
             if entry["status"] != "ok":
                 click.echo(f"  {entry['status']}: {entry['error'].strip()[-300:]}", err=True)
             run.write()
+    for (network, precision), doubt in run.doubts.items():
+        click.echo(f"{network}, {precision}: {doubt}", err=True)
     click.echo(table(run.as_json()))
     click.echo(f"written to {out} after {run.seconds:.0f} s", err=True)
     sys.exit(0 if run.is_good else 1)

@@ -24,15 +24,22 @@ import numpy as np
 import fastnet as fn
 from fastnet.backends import get_backend
 from fastnet.backends.base import Backend
-from fastnet.benchmarks.contenders import Contender, version_of
+from fastnet.benchmarks.contenders import Contender, missing, version_of
 from fastnet.benchmarks.gpu import problems
+from fastnet.benchmarks.gpu.nvmath_rival import NvmathGpu
 from fastnet.benchmarks.gpu.problems import OnBackend, Reference
 from fastnet.benchmarks.gpu.torch_rivals import TorchGpu
 from fastnet.benchmarks.ladder import LADDER, Rung
 from fastnet.benchmarks.problems import Problem
+from fastnet.kernels.cache_dir import product_cache
 from fastnet.utils.files import replacing
 
-PACKAGES: Final = ("numpy", "cupy-cuda12x", "cupy-cuda13x", "nvidia-cublas", "torch", "jax")
+PACKAGES: Final = (
+    *("numpy", "cupy-cuda12x", "cupy-cuda13x", "nvidia-cublas"),
+    *("torch", "jax", "nvmath-python"),
+)
+DISTRIBUTIONS: Final = {"nvmath": "nvmath-python"}
+"""Those whose name is another than the contender's."""
 ROUNDS: Final = 5
 LOWER: Final = ("image", "image-wide", "wide")
 """The networks that are also trained below float32: where products take most of the time."""
@@ -146,7 +153,7 @@ def trained(settings: Settings, contender: str, precision: str, make: Make) -> I
     """Compare and time a contender on every network; a network that fails is a result too."""
     for rung in settings.rungs(precision):
         row: Result = {"contender": contender, "network": rung.name, "precision": precision}
-        row["version"] = version_of(contender.partition("-")[0]) or fn.__version__
+        row["version"] = _version(contender)
         try:
             yield row | _measure(settings, rung, precision, make)
         except Exception as error:
@@ -155,6 +162,14 @@ def trained(settings: Settings, contender: str, precision: str, make: Make) -> I
                 "failure": f"{type(error).__name__}: {error}"[:500],
                 "where": "".join(lines)[-1500:],
             }
+
+
+def _version(contender: str) -> str:
+    """Return the version of what was measured."""
+    package = contender.partition("-")[0]
+    if package == "fastnet":
+        return fn.__version__
+    return version_of(DISTRIBUTIONS.get(package, package))
 
 
 def _measure(settings: Settings, rung: Rung, precision: str, make: Make) -> Result:
@@ -242,6 +257,39 @@ def jax(settings: Settings) -> Iterator[Result]:
         yield from trained(settings, "jax", precision, make)
 
 
+def nvmath(settings: Settings) -> Iterator[Result]:
+    """Measure CuPy with nvmath-python's products."""
+    for precision in ("float32", "tf32"):
+
+        def make(problem: Problem, precision: str = precision) -> Contender:
+            return NvmathGpu(problem, precision=precision)
+
+        yield from trained(settings, "nvmath", precision, make)
+
+
+def products(settings: Settings) -> Iterator[Result]:
+    """Say what was found out about epilogues: the microseconds each saves, null where it is wrong.
+
+    A problem is written as its fields; see ``fastnet.backends.gpu.cublaslt.Problem``.
+    """
+    for path in sorted(product_cache().glob("*.json")):
+        known = json.loads(path.read_text(encoding="utf-8"))
+        gains = {key: None if gain is None else 1e6 * gain for key, (_, gain) in known.items()}
+        yield {"products": path.stem, "saved_us": {k: g for k, g in gains.items() if g != 0}}
+
+
+NEEDS: Final = {
+    "torch-graph": ("torch",),
+    "torch-eager": ("torch",),
+    "torch-compile": ("torch",),
+    "jax": ("jax",),
+    "nvmath": ("cupy", "nvmath"),
+}
+"""The packages without which a part is not begun."""
+
+MISSING: Final = 3
+"""The exit code of a part that lacks a package."""
+
 SECTIONS: Final[dict[str, Callable[[Settings], Iterator[Result]]]] = {
     "environment": environment,
     "reference": reference,
@@ -250,8 +298,10 @@ SECTIONS: Final[dict[str, Callable[[Settings], Iterator[Result]]]] = {
     "torch-graph": lambda settings: torch(settings, "graph"),
     "torch-eager": lambda settings: torch(settings, "eager"),
     "fastnet-bf16": lambda settings: fastnet(settings, "bf16"),
+    "nvmath": nvmath,
     "jax": jax,
     "fastnet-tf32": lambda settings: fastnet(settings, "tf32"),
+    "products": products,
     "torch-compile": lambda settings: torch(settings, "compile"),
 }
 """In the order in which they run: what matters most comes first."""
@@ -259,6 +309,10 @@ SECTIONS: Final[dict[str, Callable[[Settings], Iterator[Result]]]] = {
 
 def main(name: str, settings: str) -> None:
     """Run a section and print its results."""
+    lacking = missing(NEEDS.get(name, ()))
+    if lacking:
+        print(f"not installed: {', '.join(lacking)}", file=sys.stderr)
+        sys.exit(MISSING)
     for result in SECTIONS[name](Settings(json.loads(settings))):
         print(json.dumps(result), flush=True)
 

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fastnet.benchmarks.gpu import __main__, problems, report, sections
+import fastnet as fn
+from fastnet.backends.gpu.autotune import Choice, Choices
+from fastnet.backends.gpu.epoch import windows
+from fastnet.benchmarks.gpu import __main__, nvmath_rival, problems, report, sections
 from fastnet.benchmarks.gpu.__main__ import Run, run_section
+from fastnet.benchmarks.gpu.nvmath_rival import NvmathGpu
 from fastnet.benchmarks.gpu.problems import OnBackend
 from fastnet.benchmarks.ladder import LADDER
 from fastnet.benchmarks.problems import Problem
 from fastnet.errors import InputError
 from tests.checkout import ROOT
+from tests.cuda.host_backend import HostBackend
 from tests.cuda.host_module import WHY_NOT
+from tests.cuda.host_runtime import HostRuntime
 
 emulated = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
@@ -163,6 +172,206 @@ def test_pytorch_computes_the_same(precision: str) -> None:
     assert problems.holds(found, precision)
 
 
+LENGTHS = {"xor": {64, 8, 1}, "image": {64, 8, 1}, "image-wide": {8, 1}, "wide": {1}}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_each_length_of_window_that_is_timed_comes_up_twice_in_the_comparison(name: str) -> None:
+    """The first of a length runs launch by launch, the second is recorded."""
+    rung = LADDER[name]
+    per_row = 4 * rung.sizes[0]
+
+    def lengths(size: int, steps: int) -> list[int]:
+        return [(b - a) // size for a, b in windows(0, steps, size, size * steps, per_row)]
+
+    batch = rung.gpu_batch or 0
+    assert set(lengths(batch, problems.STEPS[name])) <= LENGTHS[name]
+    compared = lengths(min(batch, problems.PARITY_BATCH), problems.parity_steps(rung))
+    assert sorted(compared) == sorted([*LENGTHS[name]] * 2)
+
+
+@emulated
+@pytest.mark.parametrize("length", [64, 8, 1])
+def test_a_recording_that_lacks_a_step_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    few, expected = problems.parity_problem(LADDER["xor"]), problems.reference(LADDER["xor"])
+    assert problems.holds(
+        problems.differences(OnBackend(few, backend=HostBackend()), few, expected), "float32"
+    )
+    capture = HostRuntime.capture
+
+    def forgetful(self: HostRuntime, work: Any) -> Any:
+        replay = capture(self, work)
+        recorded = self.captured[-1]
+        names = [call[1] if isinstance(call[1], str) else "" for call in recorded]
+        updates = [n for n, name in enumerate(names) if name == "optimizer_update"]
+        if len(updates) == length:
+            del recorded[updates[-1]]
+        return replay
+
+    monkeypatch.setattr(HostRuntime, "capture", forgetful)
+    found = problems.differences(OnBackend(few, backend=HostBackend()), few, expected)
+    assert not problems.holds(found, "float32")
+
+
+# --- a user of CuPy and nvmath-python -------------------------------------------------------------
+
+
+class FakeMatmul:
+    """What nvmath's ``Matmul`` does with arrays that lie by rows or by columns, on NumPy."""
+
+    def __init__(self, a: Any, b: Any, /, *, options: dict[str, Any]) -> None:
+        assert options.keys() == {"compute_type", "memory_limit"}
+        self.a, self.b, self.epilog = a, b, None
+        self.strides = a.strides, b.strides
+        self.inputs: dict[str, Any] = {}
+
+    def plan(self, *, epilog: str | None, epilog_inputs: dict[str, Any] | None) -> None:
+        self.epilog, self.inputs = epilog, epilog_inputs or {}
+        wanted = {"BIAS": {"bias"}, "RELU_AUX_BIAS": {"bias"}, "DRELU_BGRAD": {"relu_aux"}}
+        assert self.inputs.keys() == wanted.get(epilog or "", set())
+
+    def autotune(self, iterations: int) -> None:
+        assert iterations > 0
+
+    def reset_operands(self, *, a: Any, b: Any, epilog_inputs: dict[str, Any] | None) -> None:
+        assert (a.strides, b.strides) == self.strides and a.shape == self.a.shape
+        self.a, self.b, self.inputs = a, b, epilog_inputs or {}
+
+    def execute(self) -> Any:
+        by_columns = self.a.strides[0] == self.a.itemsize
+        result = self.a @ self.b
+        aux: dict[str, Any] = {}
+        if self.epilog in ("BIAS", "RELU_AUX_BIAS"):
+            assert self.inputs["bias"].shape == result.shape[:1]
+            result = result + self.inputs["bias"][:, None]
+        if self.epilog == "RELU_AUX_BIAS":
+            aux["relu_aux"] = result > 0
+            result = np.maximum(result, 0)
+        if self.epilog == "DRELU_BGRAD":
+            result = result * self.inputs["relu_aux"]
+            aux["drelu_bgrad"] = result.sum(axis=1)
+        if self.epilog == "BGRADA":
+            assert by_columns, "BGRADA wants its first factor by columns"
+            aux["bgrada"] = self.a.sum(axis=1)
+        # An epilogue with inputs gives columns; else the result lies as the first factor does.
+        result = np.array(result, order="F" if self.inputs or by_columns else "C")
+        return (result, aux) if aux else result
+
+
+class FakeElementwise:
+    """``cupy.ElementwiseKernel`` for assignments of C that are Python's too."""
+
+    def __init__(self, inputs: str, outputs: str, code: str, name: str) -> None:
+        self.names = [part.split()[-1] for part in f"{inputs}, {outputs}".split(",")]
+        self.code = [statement.strip() for statement in code.split(";") if statement.strip()]
+
+    def __call__(self, *arrays: Any) -> None:
+        values = dict(zip(self.names, arrays, strict=True))
+        for statement in self.code:
+            exec(statement, {"T": np.float32, "sqrt": np.sqrt}, values)
+
+
+@pytest.fixture
+def nvmath(monkeypatch: pytest.MonkeyPatch) -> type[FakeMatmul]:
+    """Put fakes in the place of CuPy and nvmath-python."""
+    cupy = ModuleType("cupy")
+    names = ("zeros", "zeros_like", "arange", "empty", "float32", "take", "tanh", "exp", "log")
+    for name in (*names, "maximum"):
+        setattr(cupy, name, getattr(np, name))
+    cupy.asarray = np.array  # type: ignore[attr-defined]  # Its own memory.
+    cupy.asnumpy = np.asarray  # type: ignore[attr-defined]
+    cupy.ElementwiseKernel = FakeElementwise  # type: ignore[attr-defined]
+    advanced = ModuleType("nvmath.linalg.advanced")
+    advanced.Matmul = FakeMatmul  # type: ignore[attr-defined]
+    kinds = {kind: kind for kind in ("BIAS", "RELU_AUX_BIAS", "DRELU_BGRAD", "BGRADA")}
+    advanced.MatmulEpilog = SimpleNamespace(**kinds)  # type: ignore[attr-defined]
+    computes = {"COMPUTE_32F": 68, "COMPUTE_32F_FAST_TF32": 77}
+    advanced.MatmulComputeType = SimpleNamespace(**computes)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    for name in ("nvmath", "nvmath.linalg"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "nvmath.linalg.advanced", advanced)
+    return FakeMatmul
+
+
+@pytest.mark.parametrize("network", ["xor", "policy", "table"])
+def test_the_user_of_nvmath_computes_the_same(nvmath: type[FakeMatmul], network: str) -> None:
+    few, expected = problems.parity_problem(LADDER[network]), problems.reference(LADDER[network])
+    found = problems.differences(NvmathGpu(few), few, expected)
+    assert problems.holds(found, "float32"), found
+
+
+def test_the_comparison_notices_a_product_of_nvmath_that_is_wrong(
+    nvmath: type[FakeMatmul], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = nvmath.execute
+
+    def wrong(self: FakeMatmul) -> Any:
+        found = right(self)
+        if self.epilog == "DRELU_BGRAD":
+            found[1]["drelu_bgrad"][0] = 0
+        return found
+
+    monkeypatch.setattr(nvmath, "execute", wrong)
+    few, expected = problems.parity_problem(LADDER["policy"]), problems.reference(LADDER["policy"])
+    assert not problems.holds(problems.differences(NvmathGpu(few), few, expected), "float32")
+
+
+def test_nvmath_is_called_as_its_signatures_say() -> None:
+    advanced = pytest.importorskip("nvmath.linalg.advanced")
+    for name in ("__init__", "plan", "autotune", "reset_operands", "execute"):
+        fake = inspect.signature(getattr(FakeMatmul, name)).parameters
+        real = inspect.signature(getattr(advanced.Matmul, name)).parameters
+        assert {n: p.kind for n, p in fake.items()} == {n: real[n].kind for n in fake}
+    for kind in ("BIAS", "RELU_AUX_BIAS", "DRELU_BGRAD", "BGRADA"):
+        assert hasattr(advanced.MatmulEpilog, kind)
+    for compute in ("COMPUTE_32F", "COMPUTE_32F_FAST_TF32"):
+        kind = getattr(advanced.MatmulComputeType, compute)
+        advanced.MatmulOptions(compute_type=kind, memory_limit=nvmath_rival.WORKSPACE)
+
+
+def test_the_rows_of_nvmath_are_those_of_the_other_contenders(
+    nvmath: type[FakeMatmul], tmp_path: Path
+) -> None:
+    (row,) = sections.nvmath(settings(tmp_path, "xor"))
+    assert (row["contender"], row["precision"]) == ("nvmath", "float32")
+    assert row["us"] > 0 and row["first_loss"] > 0
+
+
+# --- packages that are not there ------------------------------------------------------------------
+
+
+def test_a_part_whose_package_is_missing_is_not_begun_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("data were made")
+
+    monkeypatch.setattr(problems, "problem", never)
+    monkeypatch.setattr(sections, "NEEDS", {"torch-graph": ("os", "no_such_package")})
+    with pytest.raises(SystemExit) as ended:
+        sections.main("torch-graph", "{}")
+    assert ended.value.code == sections.MISSING
+    assert capsys.readouterr().err == "not installed: no_such_package\n"
+    code = f"import sys; sys.stderr.write('not installed: x'); sys.exit({sections.MISSING})"
+    run = run_code(code, tmp_path)
+    assert run.sections["fastnet-float32"]["status"] == "missing"
+    assert run.sections["fastnet-float32"]["error"] == "not installed: x"
+
+
+def test_every_part_says_what_it_needs() -> None:
+    assert set(sections.NEEDS) == set(__main__.RIVALS) <= set(sections.SECTIONS)
+
+
+def test_a_rival_has_its_own_version_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"torch": "2.99", "nvmath-python": "0.9"}
+    monkeypatch.setattr(sections, "version_of", lambda name: versions.get(name, ""))
+    names = ("fastnet", "torch-graph", "nvmath", "jax")
+    assert [sections._version(name) for name in names] == [fn.__version__, "2.99", "0.9", ""]
+
+
 # --- what is claimed ------------------------------------------------------------------------------
 
 
@@ -221,6 +430,49 @@ def test_the_table_has_what_was_measured_and_nothing_else() -> None:
 def test_a_text_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="must have the marks"):
         report.renewed("# A page\n", None)
+
+
+def test_contenders_that_train_differently_are_named_and_nothing_is_claimed(
+    tmp_path: Path,
+) -> None:
+    run = Run(tmp_path / "gpu.json")
+    run.sections["fastnet-float32"] = {"status": "ok"}
+    torch = {"contender": "torch-graph", "version": "2"}
+    other = {"network": "policy"}
+    rows = [
+        ROW | {"first_loss": 0.5},
+        ROW | torch | {"first_loss": 0.5049},
+        ROW | other | {"first_loss": 0.5},
+    ]
+    for row in rows:
+        run.take(row)
+    assert run.is_good and not run.doubts
+    run.take(ROW | other | torch | {"first_loss": 0.5051})
+    assert not run.is_good
+    said = "the first epoch of torch-graph has the loss 0.5051, that of fastnet 0.5"
+    assert run.doubts == {("policy", "float32"): said}
+    written = run.as_json()
+    doubtful = {row["network"] for row in written["rows"] if row.get("doubt") == said}
+    assert doubtful == {"policy"}
+    assert "policy" not in report.table(result(*written["rows"]))
+    assert "xor" in report.table(result(*written["rows"]))
+    run.take(ROW | {"contender": "jax", "version": "1", "first_loss": float("nan")})
+    assert ("xor", "float32") in run.doubts
+
+
+def test_what_was_found_out_about_epilogues_is_part_of_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTNET_CACHE_DIR", str(tmp_path / "cache"))
+    choices = Choices("GPU")
+    for key, gain in (("plain", 0.0), ("faster", 2e-6), ("wrong", -math.inf)):
+        choices.keep(key, Choice(bytes(64), gain))
+    run = Run(tmp_path / "gpu.json")
+    for found in sections.products(settings(tmp_path, "xor")):
+        run.take(found)
+    run.write()
+    written = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    assert written["products"] == {"GPU": {"faster": 2.0, "wrong": None}}
 
 
 def test_shares_are_of_the_peaks_of_the_same_run(tmp_path: Path) -> None:

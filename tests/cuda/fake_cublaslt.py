@@ -63,6 +63,8 @@ class FakeCublasLt:
     ----------
     numbers : list of int
         The algorithms, in the order in which it finds them. Each adds up in an order of its own.
+    by_alignment : bool
+        Whether that order depends on the alignment of B as well.
     answer, outcome : callable
         ``answer(epilogue, (m, n, k), workspace_bytes)`` is the status of a heuristic,
         ``outcome(epilogue, number)`` that of a run.
@@ -87,6 +89,7 @@ class FakeCublasLt:
         self.version = 130000
         self.queue, self.without, self.quirks = queue, without, quirks
         self.numbers = [1, 2, 3]
+        self.by_alignment = False
         self.answer: Callable[..., Status] = succeed
         self.outcome: Callable[..., Status] = succeed
         self.milliseconds: dict[int, float] = {}
@@ -154,7 +157,9 @@ class FakeCublasLt:
         status = self.answer(epilogue, shape, wishes[Preference.MAX_WORKSPACE_BYTES])
         if status == Status.SUCCESS:
             assert len(self.numbers) <= wanted.value
-            for n, number in enumerate(self.numbers):
+            turn = wishes[Preference.MIN_ALIGNMENT_B_BYTES].bit_length() * self.by_alignment
+            for n in range(len(self.numbers)):
+                number = self.numbers[(n + turn) % len(self.numbers)]
                 results[n].algorithm.data[0], results[n].state = number, Status.SUCCESS
             found._obj.value = len(self.numbers)
         return status

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +38,7 @@ from tests.cuda.fake_cublaslt import Quirk
 from tests.cuda.fake_cupy import FakeCupy
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import HostRuntime, narrowed, widened
+from tests.cuda.installed import forget, install
 from tests.networks import dense_plan, random_parameters, random_rows
 
 Array = Any
@@ -59,25 +59,13 @@ def fake(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Callable[...
     With ``knows=True`` it finds on disk what earlier ones kept.
     """
 
-    def install(*, knows: bool = False, **library: Any) -> FakeCupy:
+    def fresh(*, knows: bool = False, **library: Any) -> FakeCupy:
         if not knows:
             shutil.rmtree(folder / "products", ignore_errors=True)
-        cupy = FakeCupy(**library)
-        cupy.shared_bytes = 0  # Even tiny networks train product by product.
-        monkeypatch.setitem(sys.modules, "cupy", cupy)
-        monkeypatch.setattr(cupy_runtime, "library_path", lambda: "libcublasLt.so")
-        monkeypatch.setattr(cupy_runtime, "CublasLt", lambda path: cupy.library)
-        forget()
-        return cupy
+        return install(monkeypatch, **library)
 
-    yield install
+    yield fresh
     forget()
-
-
-def forget() -> None:
-    """Forget what belongs to another fake, or to another process."""
-    cupy_runtime._kernels.cache_clear()
-    cupy_runtime._products.cache_clear()
 
 
 def known() -> products.Products:

@@ -87,6 +87,14 @@ class _Trial:
         # The outputs of the layer below, which the derivative of its ReLU needs.
         backward = epilogue is Epilogue.RELU_BACKWARD
         self._y: Array = runtime.empty(given.out.shape, runtime.cells) if backward else None
+        runtime.upload(self._b, self._factor(given.b, 1))
+
+    def _factor(self, array: Array, seed: int) -> NDArray[Any]:
+        """Return numbers for a factor, fewer of them not 0 where more are added up."""
+        given = self._given
+        inner = given.a.shape[0] if given.transpose_a else given.a.shape[1]
+        share = min(2 / 3, SPREAD / math.sqrt(max(inner, 1)))
+        return _as(_whole_numbers(array.shape, share, seed), array.dtype)
 
     def _like(self, array: Array) -> Array:
         """Return new memory of the same shape and alignment."""
@@ -96,17 +104,14 @@ class _Trial:
         return flat[first : first + array.size].reshape(array.shape)
 
     def prepare(self, fill: float | None) -> None:
-        """Write the factors: whole numbers, or `fill` everywhere in `a` and no bias."""
+        """Write whole numbers into `a` and the bias, or `fill` everywhere in `a` and no bias."""
         upload, given = self._runtime.upload, self._given
-        inner = given.a.shape[0] if given.transpose_a else given.a.shape[1]
-        share = min(2 / 3, SPREAD / math.sqrt(max(inner, 1)))
         bias = _whole_numbers(given.out.shape[1:], 2 / 3, 2)
         if fill is None:
-            upload(self._a, _as(_whole_numbers(given.a.shape, share, 0), given.a.dtype))
+            upload(self._a, self._factor(given.a, 0))
         else:
             _fill(self._a, fill)
             bias[...] = 0
-        upload(self._b, _as(_whole_numbers(given.b.shape, share, 1), given.b.dtype))
         upload(self._bias, _as(bias, self._bias.dtype))
         outputs = [*self._outs]
         if self._epilogue in FORWARD:

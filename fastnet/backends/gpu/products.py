@@ -31,6 +31,9 @@ WORKSPACE_BYTES: Final = 32 * 2**20
 SLOW: Final = 2.0
 """An algorithm whose first run takes so many times the best one's is not measured further."""
 
+CHEAP: Final = 1e-4
+"""Of shorter first runs, in seconds, the host's delays are too large a part for that."""
+
 
 class Products:
     """Runs the products of one GPU, each by the algorithm that was chosen for it.
@@ -69,14 +72,15 @@ class Products:
         if not problem.is_supported:
             return -math.inf
         try:
+            found = self._look_up(problem)[1]
             # What was found out about one algorithm says nothing about another.
             known = self._choices.get(problem.key)
-            if known is not None and known.algorithm in self._look_up(problem)[1]:
+            if known is not None and known.algorithm in found:
                 return known.gain
-            gain = measure()
+            gain = measure() if found else -math.inf
         except (CublasError, MemoryError):
             return -math.inf  # It may be different in another process, so it is not kept.
-        algorithm = self._chosen[problem]
+        algorithm = self._chosen[problem] if found else None
         if algorithm is not None:
             self._choices.keep(problem.key, Choice(algorithm, gain))
         return gain
@@ -147,7 +151,7 @@ class Products:
 
             try:
                 first = first_run(self._cuda, work)
-                if first > SLOW * best:
+                if first > max(SLOW * best, CHEAP):
                     return math.inf
                 best = min(best, first)
                 return seconds(self._cuda, work, first)

@@ -514,6 +514,16 @@ def test_an_algorithm_that_takes_twice_as_long_is_run_no_further(
     assert cupy.library.runs == {1: 3, 2: 2, 3: 4}
 
 
+def test_short_runs_are_timed_however_long_the_first_one_took(
+    fake: Callable[..., FakeCupy],
+) -> None:
+    cupy = fake()
+    cupy.launch_milliseconds = 0.001
+    cupy.library.milliseconds = {1: 0.001, 2: 0.09, 3: 0.2}
+    random_product(CudaRuntime(np.float64), (False, False))
+    assert cupy.library.runs[2] == 2 + captures.RUNS and cupy.library.runs[3] == 2
+
+
 def test_what_cannot_be_recorded_is_timed_run_by_run(
     fake: Callable[..., FakeCupy], monkeypatch: pytest.MonkeyPatch
 ) -> None:

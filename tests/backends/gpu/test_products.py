@@ -277,6 +277,20 @@ def test_one_element_that_is_wrong_is_noticed(epilogue: Epilogue, wrong: str) ->
         assert saved == (-math.inf if spoilt else 0.0)
 
 
+@pytest.mark.parametrize("words", [np.uint16, np.uint32, np.uint64])
+def test_numbers_are_compared_and_not_their_bits(words: Any) -> None:
+    """Both zeros are 0, and NaN of any kind is NaN."""
+    bits = np.dtype(words).itemsize * 8
+    exponent = {16: 8, 32: 8, 64: 11}[bits]
+    nan = ((1 << exponent) - 1) << (bits - 1 - exponent)  # infinity, until a lower bit is set
+    values = [0, 1 << (bits - 1), nan | 1, nan | 2, nan, 5]
+    arrays = [np.array([v], words) for v in values]
+    numbers = arrays if bits == 16 else [a.view(f"f{bits // 8}") for a in arrays]
+    same = [[fusion._same(a, b) for a in numbers] for b in numbers]
+    kinds = "00NNI5"
+    assert same == [[a == b for a in kinds] for b in kinds]
+
+
 def test_a_trial_leaves_the_arrays_alone(fake: Callable[..., FakeCupy]) -> None:
     fake()
     runtime = CudaRuntime(np.float64)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from fastnet.nn.batch import Batch
 from fastnet.nn.losses import MSE, CrossEntropy, Loss
 from fastnet.nn.optimizers import Adam
 from fastnet.nn.plan import Plan
+from tests.checkout import ROOT
 from tests.closeness import assert_close
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import narrowed, widened
@@ -157,3 +160,47 @@ def test_alignments_of_addresses_would_give_other_bits(
     monkeypatch.setattr(cupy_runtime, "_alignment", alignment)
     first, *others = bits(runtime)
     assert any((other != first).any() for other in others)
+
+
+PROCESS = """
+import hashlib, sys
+import numpy as np, pytest
+from fastnet.backends.gpu import products
+from fastnet.backends.gpu.cupy_runtime import CudaRuntime
+from fastnet.nn.layers import Dense
+from fastnet.nn.losses import CrossEntropy
+from tests.cuda.installed import install
+from tests.cuda.training import Training
+
+if sys.argv[1] == "fake":
+    install(pytest.MonkeyPatch()).library.milliseconds = {1: 3.0, 2: 2.0, 3: 1.0}
+measured, seconds = [], products.seconds
+products.seconds = lambda *given: measured.append(given) or seconds(*given)
+runtime = CudaRuntime(np.float32)
+runtime.shared_bytes = 0
+layers = Dense(20, "relu"), Dense(9, "relu"), Dense(3, "softmax")
+training = Training(runtime, (layers, CrossEntropy()), np.float32)
+for _ in range(3):
+    training.epoch()
+bits = hashlib.sha256(b"".join(array.tobytes() for array in training.results()))
+print(bool(measured), bits.hexdigest())
+"""
+
+
+@pytest.mark.parametrize("place", ["fake", pytest.param("gpu", marks=pytest.mark.gpu)])
+def test_another_process_finds_every_algorithm_again(
+    place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    why_not = WHY_NOT if place == "fake" else CupyBackend().why_unavailable()
+    if why_not:
+        pytest.skip(why_not)
+    monkeypatch.setenv("FASTNET_CACHE_DIR", str(tmp_path))
+    said = []
+    for _ in range(2):
+        command = [sys.executable, "-c", PROCESS, place]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.split())
+    (first, bits), (second, again) = said
+    assert (first, second) == ("True", "False")
+    assert bits == again

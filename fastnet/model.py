@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,12 +27,25 @@ from fastnet.nn.plan import Plan
 from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
-from fastnet.utils import memory
+from fastnet.utils import device_arrays, memory
 from fastnet.utils.names import Auto, BackendName, DTypeName, PrecisionName
 from fastnet.utils.one_thread import OneThread
 from fastnet.utils.param_validation import copy_into, refuse_masked
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def while_active(method: Callable[P, T]) -> Callable[P, T]:
+    """Let a method of a model run while the model's device is the current one."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        model: Any = args[0]
+        with model.backend_object.active():
+            return method(*args, **kwargs)
+
+    return call
 
 
 class Views(list[Array]):
@@ -51,12 +65,13 @@ class Views(list[Array]):
         if values is view:  # after ``net.weights[0] *= 2``
             return
         refuse_masked("the array", values)
-        host = self._backend.to_host(values) if isinstance(values, type(view)) else values
-        array = validation.finite("the values", np.asarray(host, view.dtype))
+        array = np.asarray(device_arrays.on_host("the values", values), view.dtype)
+        array = validation.finite("the values", array)
         if array.shape != view.shape:
             raise InputError(f"expected values of shape {view.shape}, got {array.shape}.")
         strips.check_outside(array, self._outside[index])
-        view[...] = self._backend.asarray(array)
+        with self._backend.active():
+            view[...] = self._backend.asarray(array)
 
 
 class Model:
@@ -160,6 +175,8 @@ class Model:
     def parameters(self) -> Array:
         """All parameters in one flat buffer (P,). Assignment copies values into the buffer.
 
+        The values may be on the host, on a GPU, or on the backend of another network.
+
         Raises
         ------
         InputError
@@ -169,10 +186,7 @@ class Model:
 
     @parameters.setter
     def parameters(self, values: ArrayLike) -> None:
-        changed = self._parameters.copy()
-        copy_into("parameters", changed, values)
-        self._check_blocks(changed)
-        self._parameters[...] = changed
+        self._assign("parameters", self._parameters, values, self._check_blocks)
 
     @property
     def state(self) -> Array:
@@ -181,7 +195,21 @@ class Model:
 
     @state.setter
     def state(self, values: ArrayLike) -> None:
-        copy_into("state", self._state, values)
+        self._assign("state", self._state, values)
+
+    def _assign(
+        self,
+        name: str,
+        buffer: Array,
+        values: Any,
+        check: Callable[[NDArray[Any]], None] = lambda changed: None,
+    ) -> None:
+        """Copy values of the shape of a buffer, or that broadcast to it, into it, once checked."""
+        changed = np.empty(buffer.shape, buffer.dtype)
+        copy_into(name, changed, device_arrays.on_host(name, values))
+        check(changed)
+        with self.backend_object.active():
+            buffer[...] = self.backend_object.asarray(changed)
 
     @property
     def preprocessor(self) -> Preprocessor:
@@ -251,12 +279,13 @@ class Model:
 
         Assignment refuses that, but the views are arrays that may be written to.
         """
-        self._check_blocks(self.parameters)
+        if strips.outside(self.plan) is not None:
+            self._check_blocks(self.backend_object.to_host(self.parameters))
 
-    def _check_blocks(self, parameters: Array) -> None:
+    def _check_blocks(self, parameters: NDArray[Any]) -> None:
         outside = strips.outside(self.plan)
         if outside is not None:
-            strips.check_outside(self.backend_object.to_host(parameters), outside)
+            strips.check_outside(parameters, outside)
 
     def named_parameters(self) -> dict[str, Array]:
         """Return all parameters by name (``layers.0.weight``, ...), as views."""
@@ -338,10 +367,13 @@ class Model:
     ) -> Self:
         """Return the network on another backend, with its optimizer state.
 
-        None keeps the present `precision`. If nothing changes, the network itself is returned.
+        None keeps the present `precision`, and of a network on a GPU the `device`. If nothing
+        changes, the network itself is returned.
         """
         precision = self.precision if precision is None else precision
         target = backends.choose(backend, self.plan, precision=precision, device=device)
+        if device is None and target.name == self.backend:
+            target = self.backend_object
         if target is self.backend_object and precision == self.precision:
             return self
         return self._copy_to(target, precision)
@@ -370,6 +402,7 @@ class Model:
             other.optimizer_state = self.optimizer_state.copy(move)
         return other
 
+    @while_active
     def snapshot(self, into: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
         """Return copies of parameters and running statistics, written to `into` if given."""
         if into is None:
@@ -378,11 +411,13 @@ class Model:
         into[1][...] = self.state
         return into
 
+    @while_active
     def restore(self, snapshot: tuple[Array, Array]) -> None:
         """Restore the parameters and running statistics that `snapshot` returned."""
         self.parameters[...] = snapshot[0]
         self.state[...] = snapshot[1]
 
+    @while_active
     def is_finite(self) -> bool:
         """Return whether all parameters and running statistics are finite."""
         for values in (self.parameters, self.state):

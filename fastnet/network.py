@@ -19,7 +19,7 @@ from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs, is_table
 from fastnet.errors import DivergenceError, InputError, ModelFileError
 from fastnet.inspection import calibration, input_gradients
-from fastnet.model import Model
+from fastnet.model import Model, while_active
 from fastnet.nn import metrics as metric_table
 from fastnet.nn import optimizers
 from fastnet.nn.batch import Array
@@ -296,7 +296,7 @@ class Network(Model):
         else:
             prepared = fit.prepare(options, x, y, sample_weight, validation_data)
         # Train; from here on the network changes.
-        with self.alone, prepared.opened() as job:
+        with self.alone, self.backend_object.active(), prepared.opened() as job:
             if self.preprocessor is not before:
                 raise InputError("another thread has trained this network meanwhile: fit it again.")
             state = self.begin_fit(prepared)
@@ -353,7 +353,7 @@ class Network(Model):
         batch = self.backend_object.place(rows)
         config = TrainConfig(chosen_loss, chosen, len(batch), self.seed, shuffle=False)
         job = TrainingJob(self, self.engine_for(chosen_loss), batch, chosen_loss)
-        with self.alone:
+        with self.alone, self.backend_object.active():
             kept = None if self.optimizer_state is None else replace(self.optimizer_state)
             try:
                 value = loop.train_once(job, config, self.state_for(chosen))
@@ -398,6 +398,7 @@ class Network(Model):
 
     # --- a training loop of one's own ------------------------------------------------------------
 
+    @while_active
     def forward(self, x: Inputs, *, training: bool = True) -> Array:
         """Return the outputs (B, O) for the rows x, and keep what `backward` needs.
 
@@ -432,6 +433,7 @@ class Network(Model):
         """
         return self._steps().forward(self, x, training=check_flag("training", training))
 
+    @while_active
     def backward(self, output_gradient: ArrayLike, *, logits: bool = False) -> Gradients:
         """Return the gradients of all parameters for the newest `forward`.
 
@@ -490,7 +492,7 @@ class Network(Model):
         DivergenceError
             A weight became infinite or NaN; the weights are unchanged.
         """
-        with self.alone:
+        with self.alone, self.backend_object.active():
             self._steps().update(self, optimizer, gradients, steps_per_epoch)
 
     def _steps(self) -> Steps:
@@ -616,6 +618,7 @@ class Network(Model):
         flat = np.array(flat) if learns is None else flat * learns
         return {t.name: t.view(flat) for t in self.plan.parameters}
 
+    @while_active
     def input_gradients(self, x: Inputs, output: ArrayLike | None = None) -> NDArray[Any]:
         """Return the derivative of one output of each row by each of its inputs, (N, I).
 
@@ -629,6 +632,7 @@ class Network(Model):
         """
         return input_gradients.input_gradients(self, x, output)
 
+    @while_active
     def jacobian(self, x: Inputs) -> NDArray[Any]:
         """Return the derivative of every output by every input, (N, O, I).
 
@@ -636,6 +640,7 @@ class Network(Model):
         """
         return input_gradients.jacobian(self, x)
 
+    @while_active
     def jacobian_one(self, row: ArrayLike | Mapping[str, Any]) -> NDArray[Any]:
         """Return the derivative of every output by every input for one row, (O, I), quickly.
 
@@ -664,7 +669,7 @@ class Network(Model):
         float
             The total temperature by which the last layer is now divided.
         """
-        with self.alone:
+        with self.alone, self.backend_object.active():
             checked = self._samples(calibration.likelihood(self), x, y, sample_weight)
             found = calibration.fit_temperature(self, checked)
             calibration.apply_temperature(self, found)
@@ -750,12 +755,18 @@ _JACOBIAN_ONE: Final = cast("FunctionType", Network.jacobian_one)
 
 
 def load(
-    path: str | PathLike[str], *, backend: BackendName | Auto = "auto", loss: AnyLoss | None = None
+    path: str | PathLike[str],
+    *,
+    backend: BackendName | Auto = "auto",
+    loss: AnyLoss | None = None,
+    device: int | None = None,
 ) -> Network:
     """Load a network that ``net.save`` wrote, on any backend.
 
     Parameters
     ----------
+    device : int, optional
+        Index of the GPU, if the backend has several.
     loss : str, Loss or f(output, target), optional
         The network's loss; default: that of the file. A file holds of a function only its name: a
         network whose loss it was predicts without it, and needs it to train and to evaluate.
@@ -767,7 +778,7 @@ def load(
     BackendUnavailableError
         The backend cannot run here.
     """
-    return from_model_file(model_file.read(Path(path)), path, loss).to(backend)
+    return from_model_file(model_file.read(Path(path)), path, loss).to(backend, device=device)
 
 
 def from_model_file(

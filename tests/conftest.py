@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from fastnet.backends.base import Backend
 from fastnet.backends.threads import cores
 from fastnet.kernels.cache_dir import user_cache
+from tests.cuda import strict_backend
 from tests.networks import Bench, usable_backends
 
 
@@ -36,6 +37,9 @@ def usable_cache() -> Path:
 
 # Before any backend is looked for; processes that the tests start inherit it.
 os.environ["FASTNET_CACHE_DIR"] = str(usable_cache())
+
+# Before a test asks which backends there are: without a GPU, "cupy" is NumPy behind device arrays.
+strict_backend.stand_in()
 
 BACKENDS = usable_backends()
 

@@ -17,6 +17,7 @@ from fastnet.nn.losses import LOSSES
 from fastnet.preprocessing.scaler import Scaler
 from fastnet.tables import TablePreprocessor
 from tests.networks import LOSS_OUTPUTS, exact
+from tests.on_backends import on_host
 
 LIMIT = {"float32": 1e-5, "float64": 1e-13}
 """Largest relative difference between an exported network and the network itself."""
@@ -50,8 +51,10 @@ def assert_same_outputs(actual: Any, network: fn.Network, x: NDArray[Any]) -> No
 def disturbed(network: fn.Network, seed: int = 0, *, scaled: bool = True) -> fn.Network:
     """Return the network with no parameter and no statistic at its initial value."""
     rng = np.random.default_rng(seed)
-    network.parameters[...] += 0.1 * rng.standard_normal(len(network.parameters))
-    network.state[...] = rng.uniform(0.5, 2.0, len(network.state))
+    asarray, dtype = network.backend_object.asarray, network.dtype
+    values = on_host(network) + 0.1 * rng.standard_normal(network.plan.size)
+    network.parameters[...] = asarray(values.astype(dtype))
+    network.state[...] = asarray(rng.uniform(0.5, 2.0, len(network.state)).astype(dtype))
     if scaled:
         width = network.inputs
         standardise(network, 100 * rng.normal(size=width), rng.uniform(0.5, 2, size=width))

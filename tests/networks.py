@@ -7,7 +7,6 @@ the same ones.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -40,8 +39,6 @@ def usable_backends() -> dict[str, Backend]:
     """Return every backend that can run here, and the emulated GPU where it was built."""
     found = {}
     for name in fastnet.backends.NAMES:
-        if importlib.util.find_spec(f"fastnet.backends.{name}_backend") is None:
-            continue
         if fastnet.backends.find(name).why_unavailable() is None:
             found[name] = fastnet.backends.get_backend(name)
     try:

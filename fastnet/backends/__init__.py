@@ -42,13 +42,18 @@ def _load(name: BackendName) -> Backend:
     return backend
 
 
-def get_backend(name: BackendName) -> Backend:
+def get_backend(name: BackendName, device: int | None = None) -> Backend:
     """Return the backend of that name.
+
+    Parameters
+    ----------
+    device : int, optional
+        The number of a GPU; by default the one that is current now.
 
     Raises
     ------
     InputError
-        No backend has that name.
+        No backend has that name, or there is no such GPU.
     BackendUnavailableError
         It cannot run here; the message says why and how to install it.
     """
@@ -57,7 +62,7 @@ def get_backend(name: BackendName) -> Backend:
     if reason is not None:
         hint = "" if backend.install in reason else f" To install it: {backend.install}"
         raise BackendUnavailableError(f"the backend {name!r} cannot run here: {reason}{hint}")
-    return backend
+    return backend.on(None if device is None else check_int("device", device, least=0))
 
 
 def available_backends() -> dict[BackendName, str | None]:
@@ -86,10 +91,9 @@ def choose(
     if name == "auto" and (precision != "float32" or device is not None):
         name = "cupy"
     if name != "auto":
-        chosen = get_backend(name)
-        return chosen if device is None else _on_device(chosen, device)
+        return get_backend(name, device)
     if plan.size >= AUTO_GPU_PARAMETERS and find("cupy").why_unavailable() is None:
-        return find("cupy")
+        return find("cupy").on(None)
     return find("numba") if find("numba").why_unavailable() is None else find("numpy")
 
 
@@ -116,22 +120,3 @@ def _only_numba_has(precision: str) -> bool:
     numba = find("numba")
     able = precision in numba.precisions[1:] and numba.why_unavailable() is None
     return able and numba.why_not(precision) is None and find("cupy").why_unavailable() is not None
-
-
-def _on_device(backend: Backend, device: Any) -> Backend:
-    """Return the GPU backend for one of several GPUs."""
-    number = check_int("device", device, least=0)
-    if backend.name != "cupy":
-        raise InputError(f"device= chooses a GPU, and the backend {backend.name!r} has none.")
-    return _load_device(number)
-
-
-@cache
-def _load_device(number: int) -> Backend:
-    from fastnet.backends.gpu.backend import CupyBackend
-
-    backend = CupyBackend(number)
-    count = backend.device_count()
-    if number >= count:
-        raise InputError(f"device={number} does not exist: there are {count} GPUs, from 0 on.")
-    return backend

@@ -7,12 +7,14 @@ can use several backends side by side.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Final
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.engine import Engine
+from fastnet.errors import InputError
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.plan import Plan
 
@@ -51,6 +53,22 @@ class Backend(ABC):
     def why_not(self, precision: str) -> str | None:
         """Return why one of its `precisions` cannot be had here, as a sentence; None: it can."""
         return None
+
+    def on(self, device: int | None) -> Self:
+        """Return the backend for one of several devices; None: for the current one.
+
+        Raises
+        ------
+        InputError
+            It has no such device, or none to choose.
+        """
+        if device is not None:
+            raise InputError(f"device= chooses a GPU, and the backend {self.name!r} has none.")
+        return self
+
+    def active(self) -> AbstractContextManager[Any]:
+        """Return a context in which its arrays can be computed with: its device is the current."""
+        return nullcontext()
 
     @abstractmethod
     def engine(

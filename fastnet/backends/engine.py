@@ -12,11 +12,13 @@ statistics.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
 from types import FunctionType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +73,10 @@ class Engine(ABC):
         self.tally: Array
         self.threads: int | None = None
         self.most_threads = cores()
+
+    def active(self) -> AbstractContextManager[Any]:
+        """Return the context of each of its methods, in which its device is the current one."""
+        return nullcontext()
 
     # --- provided by every backend ---------------------------------------------------------------
 
@@ -357,6 +363,26 @@ class Engine(ABC):
         """Return how many rows prediction and evaluation take at once."""
         per_row = (2 * self.plan.width + self.plan.inputs) * self.parameters.dtype.itemsize
         return int(max(64, self.workspace_bytes // per_row))
+
+
+E = TypeVar("E", bound=Engine)
+
+
+def while_active(engine: type[E]) -> type[E]:
+    """Let every public method of an engine, inherited ones too, run within `Engine.active`."""
+    for name, method in inspect.getmembers(engine, inspect.isfunction):
+        if not name.startswith("_") and name != "active":
+            setattr(engine, name, _while_active(method))
+    return engine
+
+
+def _while_active(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(self: Engine, *args: Any, **kwargs: Any) -> Any:
+        with self.active():
+            return method(self, *args, **kwargs)
+
+    return call
 
 
 def zeros_tally() -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.base import Backend
-from fastnet.backends.engine import Engine, zeros_tally
+from fastnet.backends.engine import Engine, while_active, zeros_tally
 from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.errors import InputError
 from fastnet.kernels import abi
@@ -24,6 +24,7 @@ from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
 
 
+@while_active
 class FunctionEngine(Engine):
     """Computes a network whose loss is a `FunctionLoss`: what `Engine` composes of the steps.
 
@@ -42,6 +43,9 @@ class FunctionEngine(Engine):
         self.most_threads = engine.most_threads
         self.tally = zeros_tally()
         self._outputs: Array = None
+
+    def active(self) -> AbstractContextManager[Any]:
+        return self._backend.active()
 
     def reserve(self, rows: int) -> None:
         self._engine.reserve(rows)

@@ -16,7 +16,12 @@ import pytest
 
 import fastnet as fn
 from tests.checkout import ROOT
-from tests.on_backends import BACKENDS, each_backend
+from tests.on_backends import (
+    BACKENDS,
+    each_backend,
+    each_backend_after_fork,
+    each_backend_in_children,
+)
 
 X = np.random.default_rng(0).standard_normal((200, 6))
 Y = np.tanh(X @ [1.0, -1.0, 0.5, 0.2, 0.0, 2.0])
@@ -229,7 +234,7 @@ def test_a_program_that_fails_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork there")
-@each_backend
+@each_backend_after_fork
 @pytest.mark.parametrize("program", [FORK_AFTER_TRAINING, NETWORK_IN_A_CHILD], ids=["pool", "fork"])
 def test_children_forked_after_training_train_and_predict(
     program: str, backend: str, tmp_path: Path
@@ -237,7 +242,7 @@ def test_children_forked_after_training_train_and_predict(
     run(tmp_path, program, backend)
 
 
-@each_backend
+@each_backend_in_children
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_children_started_while_a_thread_trains_train_too(
     method: str, backend: str, tmp_path: Path
@@ -245,7 +250,7 @@ def test_children_started_while_a_thread_trains_train_too(
     run(tmp_path, SPAWN, backend, method)
 
 
-@each_backend
+@each_backend_in_children
 def test_joblib_gives_the_results_of_a_loop(backend: str, tmp_path: Path) -> None:
     pytest.importorskip("joblib")
     run(tmp_path, JOBLIB, backend, TMPDIR=str(tmp_path))

@@ -21,6 +21,7 @@ from fastnet.backends.gpu.cublaslt import (
     check,
 )
 from tests.cuda.host_runtime import narrowed, widened
+from tests.cuda.strict import CURRENT
 
 _NUMBERS: dict[int, Any] = {
     DataType.R_32F: np.float32,
@@ -72,8 +73,6 @@ class FakeCublasLt:
         How long a run takes by an algorithm, 1 where it is missing.
     epilogue_milliseconds : float
         How much longer it takes with an epilogue.
-    clock : float
-        The milliseconds of everything that was run.
     runs : collections.Counter
         How often each algorithm was queued.
     """
@@ -93,7 +92,7 @@ class FakeCublasLt:
         self.answer: Callable[..., Status] = succeed
         self.outcome: Callable[..., Status] = succeed
         self.milliseconds: dict[int, float] = {}
-        self.epilogue_milliseconds = self.clock = 0.0
+        self.epilogue_milliseconds = 0.0
         self.runs: Counter[int] = Counter()
         self.objects: dict[int, dict[Any, Any]] = {}
         self.heuristics = 0
@@ -207,9 +206,9 @@ class FakeCublasLt:
         self.runs[number] += 1
 
         def work() -> None:
-            self.clock += self.milliseconds.get(number, 1.0)
+            CURRENT.clock += self.milliseconds.get(number, 1.0)
             if epilogue is not LtEpilogue.DEFAULT:
-                self.clock += self.epilogue_milliseconds
+                CURRENT.clock += self.epilogue_milliseconds
             _multiply(told, left, right, out, number, self.quirks)
 
         status = self.outcome(epilogue, number)

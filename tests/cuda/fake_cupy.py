@@ -6,7 +6,6 @@ with the real ones where CuPy is installed. Kernels run on the emulator.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,30 +15,18 @@ from numpy.typing import NDArray
 
 from tests.cuda.fake_cublaslt import FakeCublasLt
 from tests.cuda.host_module import HostModule
+from tests.cuda.strict import (
+    CURRENT,
+    DeviceArray,
+    RefusedTypeError,
+    memory_of,
+    on_current_device,
+    queue,
+    refuse_in_capture,
+)
 
-
-class FakeArray(np.ndarray):  # type: ignore[type-arg]
-    """An array that counts as one on the device."""
-
-    @property
-    def data(self) -> Any:
-        return FakePointer(self)
-
-    def set(self, values: NDArray[Any], stream: FakeStream | None = None) -> None:
-        assert not isinstance(values, FakeArray), "expected a host array"
-        assert values.shape == self.shape and values.dtype == self.dtype
-        self[...] = values
-
-
-class FakePointer:
-    def __init__(self, array: FakeArray) -> None:
-        assert array.flags.c_contiguous
-        self._bytes = np.ndarray.view(array, np.ndarray).reshape(-1).view(np.uint8)
-        self.ptr = int(array.ctypes.data)
-
-    def copy_from_device_async(self, source: FakePointer, size: int) -> None:
-        into, values = self._bytes[:size], source._bytes[:size]
-        sys.modules["cupy"].queue(lambda: np.copyto(into, values))  # type: ignore[attr-defined]
+_INVALID_DEVICE = 101
+"""The number of ``cudaErrorInvalidDevice``."""
 
 
 class CUDARuntimeError(RuntimeError):
@@ -67,7 +54,7 @@ class FakeRuntime:
         return 13020
 
     def getDevice(self) -> int:  # noqa: N802
-        return 0
+        return CURRENT.device
 
     def getDeviceProperties(self, device: int) -> dict[str, Any]:  # noqa: N802
         assert device < self.devices
@@ -80,42 +67,60 @@ class FakeRuntime:
 
 
 class FakeEvent:
-    def __init__(self, at: float) -> None:
-        self.at = at  # milliseconds
+    """Knows the stream that it was recorded on, and when, in milliseconds."""
 
-    def synchronize(self) -> None: ...
+    def __init__(self, stream: FakeStream, at: float) -> None:
+        self.stream, self.at = stream, at
+
+    def synchronize(self) -> None:
+        refuse_in_capture("synchronize")
 
 
 class FakeStream:
-    """Queues nothing: what it is given runs at once, or is written down while it is captured."""
+    """Queues nothing: what it is given runs at once, or is written down while it is captured.
 
-    ptr = 7
+    Attributes
+    ----------
+    waited : list of FakeStream
+        Those on whose events it waited.
+    """
 
-    def __init__(self, owner: FakeCupy, non_blocking: bool = False) -> None:
-        self._owner, self.non_blocking = owner, non_blocking
+    def __init__(self, non_blocking: bool = False, *, default: bool = False) -> None:
+        self.non_blocking = non_blocking
+        self.ptr = 0 if default else id(self)
+        self.waited: list[FakeStream] = []
 
     def __enter__(self) -> FakeStream:
-        self._before, self._owner.current = self._owner.current, self
+        self._before, CURRENT.stream = CURRENT.stream, self
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._owner.current = self._before
+        CURRENT.stream = self._before
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FakeStream) and other.ptr == self.ptr
+
+    __hash__ = None  # type: ignore[assignment]
 
     def begin_capture(self) -> None:
-        assert self.non_blocking and self._owner.recording is None
-        self._owner.recording = []
+        assert self.non_blocking and CURRENT.recording is None
+        CURRENT.recording = []
 
     def end_capture(self) -> FakeGraph:
-        recorded, self._owner.recording = self._owner.recording, None
+        recorded, CURRENT.recording = CURRENT.recording, None
         assert recorded is not None
         return FakeGraph(recorded)
 
     def record(self) -> FakeEvent:
-        assert self._owner.recording is None
-        return FakeEvent(self._owner.library.clock)
+        assert CURRENT.recording is None
+        return FakeEvent(self, CURRENT.clock)
 
     def wait_event(self, event: FakeEvent) -> None:
         assert isinstance(event, FakeEvent)
+        self.waited.append(event.stream)
+
+    def synchronize(self) -> None:
+        refuse_in_capture("synchronize")
 
 
 class FakeGraph:
@@ -128,15 +133,26 @@ class FakeGraph:
 
 
 class FakeDevice:
-    """A GPU; `use` makes it the current one."""
+    """A GPU: the current one within its context, or for good after `use`."""
 
     def __init__(self, owner: FakeCupy, number: int | None = None) -> None:
-        self._owner, self.id = owner, owner.device if number is None else number
+        self.id = CURRENT.device if number is None else number
+        if not 0 <= self.id < owner.runtime.devices:
+            raise CUDARuntimeError(_INVALID_DEVICE)
         self.attributes = {"MaxSharedMemoryPerBlockOptin": owner.shared_bytes}
         self.compute_capability = owner.runtime.capability
+        self._before: list[int] = []
 
     def use(self) -> None:
-        self._owner.device = self.id
+        CURRENT.device = self.id
+
+    def __enter__(self) -> FakeDevice:
+        self._before.append(CURRENT.device)
+        CURRENT.device = self.id
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        CURRENT.device = self._before.pop()
 
 
 class FakeKernel:
@@ -157,10 +173,13 @@ class FakeKernel:
     ) -> None:
         assert shared_mem <= self.max_dynamic_shared_size_bytes
         assert shared_mem <= self._owner.shared_bytes
+        assert type(grid) is tuple and type(block) is tuple
         for value in arguments:
-            assert isinstance(value, FakeArray | int | float | None), "not on the device"
-        launch = self._module.launch
-        self._owner.queue(lambda: launch(self._name, grid, block, arguments, shared_mem))
+            if not isinstance(value, DeviceArray | int | float | None):
+                raise RefusedTypeError(f"a kernel cannot take {type(value)}")
+        on_current_device(self._name, arguments)
+        launch, plain = self._module.launch, memory_of(arguments)
+        self._owner._queue(lambda: launch(self._name, grid, block, plain, shared_mem))
 
 
 class FakeModule:
@@ -168,9 +187,9 @@ class FakeModule:
 
     broken_cache: OSError | None = None
 
-    def __init__(self, *, code: str, options: tuple[str, ...]) -> None:
+    def __init__(self, owner: FakeCupy, code: str, options: tuple[str, ...]) -> None:
         assert all(isinstance(option, str) for option in options)
-        self._code = code
+        self._owner, self._code = owner, code
 
     def compile(self) -> None:
         if FakeModule.broken_cache is not None:
@@ -179,64 +198,80 @@ class FakeModule:
         self._module = HostModule(self._code)
 
     def get_function(self, name: str) -> FakeKernel:
-        return FakeKernel(sys.modules["cupy"], self._module, name)
+        return FakeKernel(self._owner, self._module, name)
 
 
 class FakeCupy(ModuleType):
     """The package, with as many devices as its runtime has."""
 
     __version__ = "14.0.0"
-    RawModule = FakeModule
+    ndarray = DeviceArray
 
     def __init__(self, runtime: FakeRuntime | None = None, **library: Any) -> None:
         super().__init__("cupy")
         self.runtime = runtime or FakeRuntime()
-        self.device, self.shared_bytes = 0, 99 * 2**10
-        self.launch_milliseconds = 1.0
-        self.recording: list[Callable[[], None]] | None = None
-        self.current = FakeStream(self)
-        self.library = FakeCublasLt(self.queue, **library)
-        self.library.capturing = lambda: self.recording is not None
+        self.shared_bytes, self.launch_milliseconds = 99 * 2**10, 1.0
+        self.default_stream = FakeStream(default=True)
+        self.library = FakeCublasLt(self._queue, **library)
+        self.library.capturing = lambda: CURRENT.recording is not None
         self.cuda = SimpleNamespace(
             runtime=self.runtime,
             nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
             Device=lambda number=None: FakeDevice(self, number),
-            Stream=lambda non_blocking=False: FakeStream(self, non_blocking),
-            get_current_stream=lambda: self.current,
+            Stream=FakeStream,
+            get_current_stream=lambda: CURRENT.stream or self.default_stream,
             get_elapsed_time=lambda begin, end: end.at - begin.at,
             alloc_pinned_memory=lambda size: bytearray(size),
         )
 
-    def queue(self, work: Callable[[], None]) -> None:
+    def _queue(self, work: Callable[[], None]) -> None:
         """Do what a stream is given, which takes a while, or write it down."""
 
         def timed() -> None:
             work()
-            self.library.clock += self.launch_milliseconds
+            CURRENT.clock += self.launch_milliseconds
 
-        if self.recording is None:
-            timed()
-        else:
-            self.recording.append(timed)
+        queue(timed)
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> FakeArray:
-        assert self.recording is None, "memory from inside a capture"
+    def RawModule(self, *, code: str, options: tuple[str, ...]) -> FakeModule:  # noqa: N802
+        return FakeModule(self, code, options)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        refuse_in_capture("memory")
         size = np.empty(0, dtype).itemsize * int(np.prod(shape, dtype=float))
         if size > self.runtime.free:
             raise MemoryError("Out of memory")
         memory = np.full(size + 512, 0xFF, np.uint8)
         first = -memory.ctypes.data % 512  # as CuPy aligns it
-        values = memory[first : first + size].view(dtype).reshape(shape)
-        return values.view(FakeArray)
+        return DeviceArray(memory[first : first + size].view(dtype).reshape(shape))
 
-    def array(self, values: NDArray[Any]) -> FakeArray:
+    def array(self, values: Any) -> DeviceArray:
+        if isinstance(values, DeviceArray):
+            return values.copy()
+        if values.flags.fnc:
+            raise RefusedTypeError("cupy.array would keep the order of Fortran")
         array = self.empty(values.shape, values.dtype)
         array.set(np.asarray(values))
         return array
 
-    def asnumpy(self, values: FakeArray) -> NDArray[Any]:
-        assert isinstance(values, FakeArray), "expected a device array"
-        return np.array(values, subok=False)
+    def asarray(self, values: Any) -> DeviceArray:
+        """Take what is on the device as it is, and copy what is on another or on the host."""
+        held = getattr(values, "__cuda_array_interface__", {}).get("holds", values)
+        if isinstance(held, DeviceArray) and held.device.id == CURRENT.device:
+            return held
+        return self.array(held)
+
+    def from_dlpack(self, values: Any) -> DeviceArray:
+        """Take what is on the device; the stand-ins of tests hand over an array of ours."""
+        kind, number = values.__dlpack_device__()
+        assert (kind, number) == (2, CURRENT.device), "on another device"
+        array: DeviceArray = values.__dlpack__()
+        return array
+
+    def asnumpy(self, values: DeviceArray) -> NDArray[Any]:
+        if not isinstance(values, DeviceArray):
+            raise RefusedTypeError("expected a device array")
+        return values.get()
 
     def get_default_memory_pool(self) -> Any:
-        return SimpleNamespace(free_bytes=lambda: 2**30)
+        return SimpleNamespace(free_bytes=lambda: 2**30, free_all_blocks=lambda: None)

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from fastnet.backends.base import PRECISIONS, Backend
 from fastnet.backends.gpu.engine import GpuEngine
-from fastnet.nn.batch import Array
+from fastnet.nn.batch import Array, Batch
 from fastnet.nn.plan import Plan
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import HostRuntime
+from tests.cuda.strict import DeviceArray
 
 
 class HostBackend(Backend):
@@ -52,15 +53,24 @@ class HostBackend(Backend):
         return GpuEngine(plan, parameters, state, runtime)
 
     def asarray(self, values: NDArray[Any]) -> Array:
-        return np.array(values)
+        return DeviceArray(np.array(values))
 
     def to_host(self, values: Array) -> NDArray[Any]:
-        return np.array(values)
+        host: NDArray[Any] = values.get()
+        return host
 
     def describe(self) -> dict[str, str]:
         return {"kernels": "emulated"}
 
 
 def host_engine(plan: Plan, parameters: Array, state: Array, **options: Any) -> GpuEngine:
-    """Return a GPU engine on the CPU; `options` are those of `HostRuntime`."""
-    return GpuEngine(plan, parameters, state, HostRuntime(parameters.dtype, **options))
+    """Return a GPU engine on the CPU, on copies of host arrays; `options`: see `HostRuntime`."""
+    runtime = HostRuntime(parameters.dtype, **options)
+    return GpuEngine(plan, put(parameters), put(state), runtime)
+
+
+def put(values: Any) -> Any:
+    """Return device arrays with the values of host arrays, of a batch too; others unchanged."""
+    if isinstance(values, Batch):
+        return Batch(*map(put, values.fields))
+    return DeviceArray(values.copy()) if isinstance(values, np.ndarray) else values

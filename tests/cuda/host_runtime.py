@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 from weakref import ReferenceType, ref
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from fastnet.backends.gpu.runtime import BF16, Epilogue, mask_bytes
 from fastnet.kernels.cuda import loader
 from tests.cuda.host_module import HostModule
+from tests.cuda.strict import CURRENT, DeviceArray, memory_of
 
 POISON = 0xFF
 """What new memory is full of: NaN as a float, -1 as an integer."""
@@ -101,10 +103,10 @@ class HostRuntime:
         self._recording: list[tuple[Any, ...]] | None = None
         self._memory: list[ReferenceType[NDArray[np.uint8]]] = []
 
-    def activate(self) -> None:
-        pass
+    def active(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
         assert self._recording is None, "memory from inside a recording would be freed after it"
         self.allocations += 1
         self._memory = [reference for reference in self._memory if reference() is not None]
@@ -112,29 +114,27 @@ class HostRuntime:
         size = count * np.dtype(dtype).itemsize
         memory = np.full(size + 2 * GUARD, POISON, np.uint8)
         self._memory.append(ref(memory))
-        return memory[GUARD : GUARD + size].view(dtype).reshape(shape)
+        return DeviceArray(memory[GUARD : GUARD + size].view(dtype).reshape(shape))
 
-    def to_device(self, values: Array) -> Array:
+    def to_device(self, values: Array) -> DeviceArray:
         array = self.empty(values.shape, values.dtype)
-        array[...] = values
+        array.set(np.ascontiguousarray(values).reshape(values.shape))
         return array
 
-    def to_host(self, values: Array) -> Array:
-        assert self._recording is None, "a recording cannot wait"
+    def to_host(self, values: DeviceArray) -> Array:
         self.check_guards()
-        return values.copy()
+        return values.get()
 
-    def upload(self, into: Array, values: Array) -> None:
-        assert self._recording is None, "a recording cannot read from the host"
-        assert into.shape == values.shape and into.dtype == values.dtype
-        assert into.flags.c_contiguous and values.flags.c_contiguous
-        into[...] = values
+    def upload(self, into: DeviceArray, values: Array) -> None:
+        assert values.flags.c_contiguous
+        into.set(values)
 
     def copy(self, into: Array, values: Array) -> None:
         self._do(self._copy, into, values)
 
-    def address(self, values: Array) -> int:
-        return int(values.ctypes.data)
+    def address(self, values: DeviceArray) -> int:
+        address: int = values.data.ptr
+        return address
 
     def launch(self, kernel: str, shape: tuple[int, int], *arguments: Any) -> None:
         self._do(self._launch, kernel, shape, *arguments)
@@ -182,10 +182,11 @@ class HostRuntime:
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         assert self._recording is None
         self._recording = recorded = []
+        CURRENT.recording = []
         try:
             work()
         finally:
-            self._recording = None
+            self._recording = CURRENT.recording = None
         self.captured.append(recorded)
 
         def replay() -> None:
@@ -210,10 +211,12 @@ class HostRuntime:
 
     def _do(self, call: Callable[..., None], *arguments: Any) -> None:
         """Do it now, or write it down."""
+        assert not any(isinstance(value, np.ndarray) for value in arguments), "not on the device"
+        plain = memory_of(arguments)
         if self._recording is None:
-            call(*arguments)
+            call(*plain)
         else:
-            self._recording.append((call, *arguments))
+            self._recording.append((call, *plain))
 
     def _copy(self, into: Array, values: Array) -> None:
         assert into.shape == values.shape and into.dtype == values.dtype

@@ -26,7 +26,7 @@ import fastnet as fn
 from fastnet import network as home
 from fastnet.nn.activations import ACTIVATIONS
 from tests.closeness import assert_close
-from tests.on_backends import BACKENDS, each_backend
+from tests.on_backends import BACKENDS, each_backend, on_host
 
 Array = NDArray[Any]
 
@@ -47,7 +47,7 @@ ROW = np.array([0.5, -1.0, 2.0, 0.25, -3.0])
 def network(layers: Any = SIZES, dtype: str = "float32", **options: Any) -> fn.Network:
     inputs = None if layers is SIZES else 5
     made = fn.Network(layers, inputs=inputs, **{"backend": "numba", "dtype": dtype} | options)
-    made.parameters = made.parameters + np.linspace(-0.5, 0.5, made.plan.size)
+    made.parameters = on_host(made) + np.linspace(-0.5, 0.5, made.plan.size)
     return made
 
 

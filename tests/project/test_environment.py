@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkout import ROOT
-from tests.on_backends import BACKENDS
+from tests.on_backends import INSTALLED
 
 PROGRAM = """
 import sys
@@ -51,9 +51,9 @@ def run(
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What each backend computes where nothing is odd."""
-    done = run(tmp_path_factory.mktemp("usual"), *BACKENDS)
+    done = run(tmp_path_factory.mktemp("usual"), *INSTALLED)
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line.split()[0] for line in done.stdout.splitlines()] == list(BACKENDS)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(INSTALLED)
     return done.stdout
 
 
@@ -73,7 +73,7 @@ ENVIRONMENTS = {
 def test_an_odd_environment_changes_nothing(
     changes: dict[str, str], usual: str, tmp_path: Path
 ) -> None:
-    done = run(tmp_path, *BACKENDS, **changes)
+    done = run(tmp_path, *INSTALLED, **changes)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", usual)
 
 
@@ -81,7 +81,7 @@ def test_an_odd_environment_changes_nothing(
 def test_a_path_may_have_any_letters(name: str, usual: str, tmp_path: Path) -> None:
     folder = tmp_path / "a folder, ä"
     folder.mkdir()
-    done = run(folder, *BACKENDS, name=name, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    done = run(folder, *INSTALLED, name=name, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert (done.returncode, done.stderr, done.stdout) == (0, "", usual)
     assert (folder / name).is_file()
 
@@ -92,11 +92,11 @@ def test_a_path_may_have_any_letters(name: str, usual: str, tmp_path: Path) -> N
 def test_one_core_is_enough(usual: str, tmp_path: Path) -> None:
     one = "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
     before = (sys.executable, "-c", one + "os.execv(sys.argv[1], sys.argv[1:])")
-    done = run(tmp_path, *BACKENDS, before=before)
+    done = run(tmp_path, *INSTALLED, before=before)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", usual)
 
 
-@pytest.mark.skipif("numba" not in BACKENDS, reason="Numba is not there")
+@pytest.mark.skipif("numba" not in INSTALLED, reason="Numba is not there")
 def test_numba_without_its_compiler_says_so(tmp_path: Path) -> None:
     done = run(tmp_path, "numba", NUMBA_DISABLE_JIT="1")
     assert done.returncode == 1

@@ -30,6 +30,7 @@ LONG_FILES = {
 GPU_HOMES = (
     "fastnet/backends/gpu/backend.py",
     "fastnet/backends/gpu/cupy_runtime.py",
+    "fastnet/utils/device_arrays.py",
     "kernels/cuda/*",
 )
 NUMBA_HOMES = ("fastnet/backends/numba_*.py", "kernels/cpu/*")

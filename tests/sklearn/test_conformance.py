@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 import fastnet.sklearn as estimators
-from tests.on_backends import BACKENDS
+from tests.on_backends import INSTALLED
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -35,7 +35,7 @@ def every_estimator() -> list[Any]:
     """Return each class on each backend, with its defaults; on slow NumPy with fewer steps."""
     made = []
     for name in (name for name in estimators.__all__ if name != "FastNetSearchCV"):
-        for backend in BACKENDS:
+        for backend in INSTALLED:  # conventions concern what comes before a backend
             small = backend == "numpy" and name.startswith("FastNet")
             options: dict[str, Any] = {"hidden_layers": (16,), "epochs": 150} if small else {}
             made.append(getattr(estimators, name)(backend=backend, **options))

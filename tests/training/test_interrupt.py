@@ -17,7 +17,7 @@ import pytest
 import fastnet as fn
 from fastnet.training.interrupt import TimeUp, ended_when, stopped_by
 from tests.checkout import ROOT
-from tests.on_backends import each_backend, on_host
+from tests.on_backends import each_backend, each_backend_in_children, on_host
 
 pytestmark = pytest.mark.usefixtures("usual_handler")
 
@@ -237,7 +237,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C cannot be sent to a process there")
-@each_backend
+@each_backend_in_children
 def test_ctrl_c_is_answered_at_once(backend: str, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     process = subprocess.Popen(

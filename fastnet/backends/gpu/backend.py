@@ -7,19 +7,24 @@ the backend, never before.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module, metadata
 from importlib.util import find_spec
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.base import PRECISIONS, Backend
 from fastnet.backends.engine import Engine
+from fastnet.backends.gpu import processes
+from fastnet.backends.gpu.cublaslt import CublasLt
 from fastnet.backends.gpu.cupy_runtime import CudaRuntime, first_line, library_path
 from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.backends.gpu.host_rows import HostRows
 from fastnet.backends.gpu.transfers import free_memory, size_text, to_device, zeros
+from fastnet.errors import InputError
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.plan import Plan
 
@@ -37,12 +42,12 @@ _INSUFFICIENT_DRIVER, _NO_DEVICE = 35, 100
 
 
 class CupyBackend(Backend):
-    """Runs on one NVIDIA GPU.
+    """Runs on one NVIDIA GPU, and leaves the caller's current one as it is.
 
     Parameters
     ----------
     device : int or None
-        The number of the GPU; None means CuPy's current one.
+        The number of the GPU; None means CuPy's current one at each call. Networks have a number.
     """
 
     name: ClassVar[str] = "cupy"
@@ -51,15 +56,38 @@ class CupyBackend(Backend):
 
     def __init__(self, device: int | None = None) -> None:
         self.device = device
-
-    def device_count(self) -> int:
-        """Return how many GPUs are visible."""
-        return int(import_module("cupy").cuda.runtime.getDeviceCount())
+        self._numbered: dict[int, Self] = {}
 
     def why_unavailable(self) -> str | None:
         return (
-            _why_not_installed() or _why_not_importable() or _why_no_device() or _why_no_libraries()
+            _why_not_installed()
+            or _why_not_importable()
+            or processes.why_forked()
+            or _why_no_device()
+            or _why_no_libraries()
         )
+
+    def on(self, device: int | None) -> Self:
+        """Return the backend for the GPU of that number; None: for its own, or the current one."""
+        if device in (None, self.device) and self.device is not None:
+            return self
+        runtime = self._cupy().cuda.runtime
+        number = int(runtime.getDevice()) if device is None else device
+        if number not in self._numbered:
+            count = int(runtime.getDeviceCount())
+            if number >= count:
+                there = "is 1 GPU, number 0" if count == 1 else f"are {count} GPUs, from 0 on"
+                raise InputError(f"device={number} does not exist: there {there}.")
+            self._numbered[number] = type(self)(number)
+        return self._numbered[number]
+
+    @contextmanager
+    def active(self) -> Iterator[Any]:
+        """Make its GPU the current one within the context; the context is the package ``cupy``."""
+        processes.require_own()
+        cupy = self._cupy()
+        with nullcontext() if self.device is None else cupy.cuda.Device(self.device):
+            yield cupy
 
     def engine(
         self,
@@ -70,29 +98,35 @@ class CupyBackend(Backend):
         threads: int | None = None,
         precision: str = "float32",
     ) -> Engine:
-        runtime = CudaRuntime(parameters.dtype, precision=precision, device=self.device)
-        return GpuEngine(plan, parameters, state, runtime)
+        with self.active():
+            runtime = CudaRuntime(parameters.dtype, precision=precision)
+            return GpuEngine(plan, parameters, state, runtime)
 
     def asarray(self, values: NDArray[Any]) -> Array:
-        return to_device(self._cupy(), values)
+        with self.active() as cupy:
+            return to_device(cupy, values)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return zeros(self._cupy(), shape, dtype)
+        with self.active() as cupy:
+            return zeros(cupy, shape, dtype)
 
     def place(self, rows: Batch) -> Batch:
         """Return the rows on the GPU, or on the host where they would fill the GPU's memory."""
         needed = sum(a.nbytes for a in rows.fields if a is not None)
-        if needed > DATA_SHARE * free_memory(self._cupy())[0]:
-            return HostRows(*rows.fields)
-        return super().place(rows)
+        with self.active() as cupy:
+            if needed > DATA_SHARE * free_memory(cupy)[0]:
+                return HostRows(*rows.fields)
+            return super().place(rows)
 
     def to_host(self, values: Array) -> NDArray[Any]:
-        return np.asarray(self._cupy().asnumpy(values))
+        with self.active() as cupy:
+            return np.asarray(cupy.asnumpy(values))
 
     def outputs(self, engine: Engine, x: NDArray[Any]) -> NDArray[Any]:
         """Return the outputs on the host; rows that would fill the GPU's memory go in pieces."""
         per_row = (engine.plan.inputs + engine.plan.outputs) * x.itemsize
-        rows = int(DATA_SHARE * free_memory(self._cupy())[0] // per_row)
+        with self.active() as cupy:
+            rows = int(DATA_SHARE * free_memory(cupy)[0] // per_row)
         if len(x) <= rows:
             return super().outputs(engine, x)
         # Pieces of whole blocks, so that blocks are the same as those of all rows at once.
@@ -105,24 +139,27 @@ class CupyBackend(Backend):
         return outputs
 
     def _cupy(self) -> Any:
-        """Return the package, with this backend's device as the current one."""
-        cupy = import_module("cupy")
-        if self.device is not None:
-            cupy.cuda.Device(self.device).use()
-        return cupy
+        return import_module("cupy")
 
     def describe(self) -> dict[str, str]:
-        cupy = self._cupy()
-        runtime = cupy.cuda.runtime
-        device = runtime.getDeviceProperties(runtime.getDevice())
-        return {
-            "cupy": cupy.__version__,
-            "device": device["name"].decode(),
-            "compute capability": f"{device['major']}.{device['minor']}",
-            "memory": size_text(device["totalGlobalMem"]),
-            "driver": f"CUDA {_version(runtime.driverGetVersion())}",
-            "runtime": f"CUDA {_version(runtime.runtimeGetVersion())}",
-        }
+        with self.active() as cupy:
+            return _description(cupy)
+
+
+def _description(cupy: Any) -> dict[str, str]:
+    """Return what ``fastnet backends`` says of the current device."""
+    runtime = cupy.cuda.runtime
+    number = runtime.getDevice()
+    device, count = runtime.getDeviceProperties(number), runtime.getDeviceCount()
+    free, total = free_memory(cupy)
+    return {
+        "cupy": cupy.__version__,
+        "device": device["name"].decode() + (f" (number {number} of {count})" if count > 1 else ""),
+        "compute capability": f"{device['major']}.{device['minor']}",
+        "memory": f"{size_text(total)} of which {size_text(free)} are free",
+        "driver": f"CUDA {_version(runtime.driverGetVersion())}",
+        "runtime": f"CUDA {_version(runtime.runtimeGetVersion())}",
+    }
 
 
 # --- why not -------------------------------------------------------------------------------------
@@ -204,13 +241,31 @@ def _why_no_libraries() -> str | None:
     try:
         cuda.nvrtc.getVersion()
         library = "cuBLAS"
-        library_path()
+        loaded = CublasLt(library_path()).version // 10000
     except Exception as error:
         return (
             f"CuPy is installed, but not the CUDA library {library} ({first_line(error)}): "
             f"{CupyBackend.install}."
         )
+    needed = int(cuda.runtime.runtimeGetVersion()) // 1000
+    if loaded != needed:
+        return (
+            f"CuPy is for CUDA {needed}, and cuBLAS in this process is that of CUDA {loaded}, "
+            f"which another package has brought, such as PyTorch: install both for the same CUDA."
+        )
+    if not headers_path():
+        return (
+            f"CuPy is installed, but not CUDA's headers, with which it compiles kernels: "
+            f"{CupyBackend.install}, or set CUDA_PATH to a CUDA toolkit."
+        )
     return None
+
+
+def headers_path() -> str | None:
+    """Return the folder where CuPy finds CUDA's headers."""
+    pathfinder: Any = import_module("cuda.pathfinder")
+    folder: str | None = pathfinder.find_nvidia_header_directory("cudart")
+    return folder
 
 
 def _is_installed(distribution: str) -> bool:

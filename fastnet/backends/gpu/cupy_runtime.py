@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any, Final
@@ -16,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.gpu import captures, fusion
+from fastnet.backends.gpu import captures, fusion, processes
 from fastnet.backends.gpu.cublaslt import (
     ALIGNMENT,
     Compute,
@@ -60,24 +61,20 @@ _TYPES: Final = {
 
 
 class CudaRuntime:
-    """A GPU, and CuPy's current stream on it.
+    """CuPy's current GPU, and the stream that is the current one in each call.
 
     Parameters
     ----------
     dtype : float32 or float64
     precision : str
         The precision of products in float32.
-    device : int or None
-        The number of the GPU; None means CuPy's current one.
     """
 
-    def __init__(
-        self, dtype: Any, *, precision: str = "float32", device: int | None = None
-    ) -> None:
+    def __init__(self, dtype: Any, *, precision: str = "float32") -> None:
         self._cupy: Any = import_module("cupy")
         self._cuda: Any = self._cupy.cuda
-        self._device = self._cuda.Device(device) if device is not None else self._cuda.Device()
-        self.activate()
+        self._device = self._cuda.Device()
+        self._stream: Any = None
         if precision != "float32" and _capability(self._device) < FIRST_WITH_BF16:
             raise InputError(
                 f"precision={precision!r} needs a GPU of compute capability 8.0, and this one has "
@@ -94,8 +91,16 @@ class CudaRuntime:
         self._copies: Any = None
         self._uploaded: list[NDArray[Any]] = []
 
-    def activate(self) -> None:
-        self._device.use()
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        processes.require_own()
+        with self._device:
+            # The workspace is one: work of the call before may still run on another stream.
+            stream, before = self._cuda.get_current_stream(), self._stream
+            if before is not None and before.ptr != stream.ptr:
+                stream.wait_event(before.record())
+            self._stream = stream
+            yield
 
     # --- memory ----------------------------------------------------------------------------------
 

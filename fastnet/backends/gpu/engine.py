@@ -7,12 +7,13 @@ adds prediction and evaluation.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.engine import Engine
+from fastnet.backends.engine import Engine, while_active
 from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.backends.gpu.epoch import Epochs
 from fastnet.backends.gpu.host_rows import on_device
@@ -28,6 +29,7 @@ LEAST_ROWS: Final = 64
 """Blocks of rows are not made smaller."""
 
 
+@while_active
 class GpuEngine(Engine):
     """Computes forward, backward and update with CUDA kernels.
 
@@ -46,8 +48,10 @@ class GpuEngine(Engine):
         self.tally = self.memory.tally
         self._epochs = Epochs(self.gpu)
 
+    def active(self) -> AbstractContextManager[Any]:
+        return self.runtime.active()
+
     def reserve(self, rows: int) -> None:
-        self.runtime.activate()
         self.memory.reserve(rows)
 
     def empty(self, shape: tuple[int, ...]) -> Array:
@@ -113,7 +117,6 @@ class GpuEngine(Engine):
         """
         if rows is None or config is None:
             return
-        self.runtime.activate()
         if held_out is not None:
             blocks = [*self.blocks(len(held_out))]
             self.gpu.refresh_shadow()
@@ -140,19 +143,16 @@ class GpuEngine(Engine):
         as in the composed form, which stops there.
         """
         place = {"epoch": epoch, "step": step, "first": first}
-        self.runtime.activate()
         return self._epochs.train(rows, config, moments, coefficients, **place)
 
     def gradient(
         self, rows: Batch, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
     ) -> LossSums:
-        self.runtime.activate()
         rows = on_device(rows, self.runtime)
         return super().gradient(rows, loss, training=training, seed=seed, step=step)
 
     def evaluate(self, rows: Batch, loss: Loss) -> tuple[LossSums, Array]:
         """Return the sums over all rows, and the outputs (N, O); leave the gradients alone."""
-        self.runtime.activate()
         self.gpu.refresh_shadow()
         outputs = self.empty((len(rows), self.plan.outputs))
         for start, stop in self.blocks(len(rows)):
@@ -162,7 +162,6 @@ class GpuEngine(Engine):
         return self.read_tally(), outputs
 
     def predict(self, x: Array) -> Array:
-        self.runtime.activate()
         self.gpu.refresh_shadow()
         outputs = self.empty((len(x), self.plan.outputs))
         for start, stop in self.blocks(len(x)):
@@ -193,6 +192,5 @@ class GpuEngine(Engine):
         return int(max(LEAST_ROWS, self.workspace_bytes // per_row))
 
     def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:
-        self.runtime.activate()
         x = np.asarray(row, self.parameters.dtype)[None, :]
         return self._epochs.predict_one(x).reshape(self.plan.outputs)

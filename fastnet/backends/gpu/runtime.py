@@ -6,6 +6,7 @@ One implementation uses CuPy; another, in the tests, runs the same kernels on th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Final, Protocol
 
@@ -45,8 +46,8 @@ class Runtime(Protocol):
     cells: np.dtype[Any]
     shared_bytes: int
 
-    def activate(self) -> None:
-        """Make its device the current one, on which new arrays are allocated."""
+    def active(self) -> AbstractContextManager[None]:
+        """Return the context of a call: its device is the current one, and work is in order."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return a new array, not initialised; raise `MemoryError` where memory is short."""

@@ -25,16 +25,18 @@ from fastnet.backends.gpu.cupy_runtime import BLOCK, CudaRuntime
 from fastnet.backends.gpu.host_rows import HostRows
 from fastnet.backends.gpu.runtime import Epilogue, mask_bytes
 from fastnet.backends.numpy_backend import NumpyBackend
-from fastnet.errors import FastNetWarning, InputError
+from fastnet.errors import BackendUnavailableError, FastNetWarning, InputError
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dropout
 from fastnet.nn.losses import CrossEntropy
 from fastnet.nn.optimizers import LBFGS, Adam
+from fastnet.utils import device_arrays
 from tests.closeness import assert_close
-from tests.cuda.fake_cupy import FakeArray, FakeCupy, FakeModule, FakeRuntime
+from tests.cuda.fake_cupy import FakeCupy, FakeModule, FakeRuntime
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import HostRuntime
 from tests.cuda.runtimes import each_dtype
+from tests.cuda.strict import CURRENT, DeviceArray
 from tests.networks import Bench, dense_plan, random_parameters, random_rows
 
 emulated = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
@@ -45,7 +47,10 @@ def no_kernels_from_before() -> Iterator[None]:
     """Forget compiled kernels: those of a fake are no good for another."""
     for cached in (cupy_runtime._kernels, cupy_runtime._products):
         cached.cache_clear()
+    CURRENT.device = 0
     yield
+    CURRENT.device = 0
+    backends._load.cache_clear()
     for cached in (cupy_runtime._kernels, cupy_runtime._products):
         cached.cache_clear()
 
@@ -60,10 +65,16 @@ def install(
             raise metadata.PackageNotFoundError(name)
         return "14.0.0"
 
+    home = "fastnet.backends.gpu.backend", "CupyBackend"
+    monkeypatch.setitem(backends._HOMES, "cupy", home)  # no stand-in
+    monkeypatch.setattr(device_arrays, "cupy", lambda: cupy)
+    backends._load.cache_clear()
     monkeypatch.setattr(gpu_backend.metadata, "version", version)
     monkeypatch.setattr(gpu_backend, "find_spec", lambda name: cupy if importable else None)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setattr(gpu_backend, "library_path", lambda: "libcublasLt.so")
+    monkeypatch.setattr(gpu_backend, "headers_path", lambda: "include")
+    monkeypatch.setattr(gpu_backend, "CublasLt", lambda path: cupy.library)
     monkeypatch.setattr(cupy_runtime, "library_path", lambda: "libcublasLt.so")
     monkeypatch.setattr(cupy_runtime, "CublasLt", lambda path: cupy.library)
 
@@ -160,6 +171,29 @@ def test_a_cupy_that_cannot_be_imported_is_a_reason(
     reason = CupyBackend().why_unavailable()
     assert reason is not None
     assert words in reason
+
+
+def test_headers_that_are_missing_are_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, FakeCupy(), "cupy-cuda13x")
+    monkeypatch.setattr(gpu_backend, "headers_path", lambda: None)
+    reason = CupyBackend().why_unavailable()
+    assert reason is not None
+    assert "not CUDA's headers, with which it compiles kernels: pip install" in reason
+    with pytest.raises(BackendUnavailableError, match="not CUDA's headers"):
+        Network([2, 1], backend="cupy")
+
+
+@pytest.mark.parametrize("version", [120900, 140001])
+def test_a_cublas_of_another_cuda_is_a_reason(
+    monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    cupy = FakeCupy()
+    install(monkeypatch, cupy, "cupy-cuda13x")
+    cupy.library.version = version
+    reason = CupyBackend().why_unavailable()
+    assert reason is not None
+    words = f"CuPy is for CUDA 13, and cuBLAS in this process is that of CUDA {version // 10000}"
+    assert words in reason and "PyTorch" in reason
 
 
 def test_this_machine_has_a_gpu_or_a_reason() -> None:
@@ -413,7 +447,7 @@ def test_a_function_as_the_loss_sees_arrays_of_the_device(
         results.append([net.predict(x), np.float32(history["loss"][-1]), np.float32(value)])
     for expected, got in zip(*results, strict=True):
         assert_close(got, expected, terms=4000)
-    assert kinds == {FakeArray}
+    assert kinds == {DeviceArray}
 
 
 @emulated
@@ -436,15 +470,11 @@ def test_a_device_is_chosen_by_its_number(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("FASTNET_CACHE_DIR", str(tmp_path))
     cupy = FakeCupy(FakeRuntime(devices=2))
     install(monkeypatch, cupy, "cupy-cuda13x")
-    backends._load_device.cache_clear()
     net = Network([5, 8, 3], backend="cupy", device=1)
-    assert cupy.device == 1
-    cupy.device = 0
     net.predict(np.zeros((2, 5)))
-    assert cupy.device == 1
+    assert net.parameters.device.id == 1 and CURRENT.device == 0
     with pytest.raises(InputError, match="device=2 does not exist: there are 2 GPUs, from 0 on"):
         Network([5, 8, 3], backend="cupy", device=2)
-    backends._load_device.cache_clear()
 
 
 def test_a_gpu_that_is_too_old_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -483,7 +513,7 @@ def test_it_describes_what_it_runs_on(cupy: FakeCupy) -> None:
         "cupy": "14.0.0",
         "device": "NVIDIA Pretence",
         "compute capability": "9.0",
-        "memory": "8.0 GiB",
+        "memory": "8.0 GiB of which 4.0 GiB are free",
         "driver": "CUDA 13.0",
         "runtime": "CUDA 13.2",
     }
@@ -497,16 +527,19 @@ def test_sizes_are_for_people(size: int, words: str) -> None:
     assert transfers.size_text(size) == words
 
 
+OWN = {"memory", "_view", "_scalar", "__dict__", "__weakref__"}
+"""What the stand-in for CuPy's array has of its own."""
+
+
 def test_the_names_used_are_those_of_the_real_cupy() -> None:
     cupy = pytest.importorskip("cupy")
     runtime = cupy.cuda.runtime
-    owned_by_the_fake = {"queue"}
     for owner, fake in ((runtime, FakeRuntime), (cupy, FakeCupy)):
         for name, value in vars(fake).items():
             if inspect.isfunction(value) and not name.startswith("_"):
-                assert name in owned_by_the_fake or callable(getattr(owner, name)), name
+                assert callable(getattr(owner, name)), name
     for owner, names in (
-        (cupy.ndarray, ("set", "data", "fill", "nbytes")),
+        (cupy.ndarray, vars(DeviceArray).keys() - OWN),
         (cupy.cuda.MemoryPointer, ("ptr", "copy_from_device_async")),
         (cupy.RawModule, ("compile", "get_function")),
         (cupy.RawKernel, ("kernel", "max_dynamic_shared_size_bytes")),

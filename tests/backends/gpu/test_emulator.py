@@ -10,6 +10,7 @@ import pytest
 from tests.cuda.host_module import WHY_NOT, HostModule, KernelError
 from tests.cuda.host_runtime import HostRuntime
 from tests.cuda.runtimes import SCHEDULES
+from tests.cuda.strict import memory_of
 
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
@@ -201,9 +202,10 @@ def test_arguments_must_be_what_the_kernel_declares(
 def test_a_write_next_to_an_array_is_found(module: HostModule) -> None:
     runtime = HostRuntime(np.float64)
     array = runtime.empty((3,), np.float64)
-    launch(module, "beyond", array, 2)
+    memory = memory_of(array)
+    launch(module, "beyond", memory, 2)
     runtime.to_host(array)
-    launch(module, "beyond", array, 3)
+    launch(module, "beyond", memory, 3)
     with pytest.raises(AssertionError, match="next to an array of 24 bytes"):
         runtime.to_host(array)
 

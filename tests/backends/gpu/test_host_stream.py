@@ -15,7 +15,7 @@ from fastnet.nn.layers import Dense, Dropout
 from fastnet.nn.losses import MSE, CrossEntropy, Loss
 from fastnet.nn.optimizers import Adam
 from fastnet.nn.plan import make_plan
-from tests.cuda.host_backend import host_engine
+from tests.cuda.host_backend import host_engine, put
 from tests.cuda.host_module import WHY_NOT
 from tests.networks import random_parameters, random_rows
 
@@ -37,7 +37,7 @@ class Feeds:
         number = len(self.seen)
         self.seen.append(sum(len(values) for _, values in pairs))
         for into, values in pairs:
-            into[...] = values
+            into.set(values)
             self._pending.setdefault(number, []).append(values)
         return number
 
@@ -68,14 +68,16 @@ def test_streamed_training_has_the_bits_of_resident_training(
         parameters = random_parameters(plan).astype(np.float32)
         engine = host_engine(plan, parameters, np.zeros(0, np.float32), bf16=bf16)
         feeds = Feeds(engine.runtime)
-        moments = np.zeros((2, plan.size), np.float32)
+        moments = put(np.zeros((2, plan.size), np.float32))
+        data = HostRows(*fields) if kind is HostRows else put(Batch(*fields))
         tallies = []
         for epoch in range(3):
             table = config.optimizer.step_coefficients(1 + 11 * epoch, np.full(11, 0.01))
             place = {"epoch": epoch, "step": 11 * epoch}
-            tallies.append(engine.train_epoch(kind(*fields), config, moments, table, **place))
-        evaluated = engine.evaluate(kind(*fields), loss)
-        results.append((parameters, moments, tallies, evaluated[1], evaluated[0]))
+            tallies.append(engine.train_epoch(data, config, moments, table, **place))
+        tally, outputs = engine.evaluate(data, loss)
+        arrays = engine.parameters, moments, outputs
+        results.append((*(array.get() for array in arrays), tallies, tally))
         if kind is HostRows:
             per_epoch = [8 * 3 * 3] * 3 + [8 * 3, 3 * 3]
             assert feeds.seen == per_epoch * 3
@@ -95,6 +97,6 @@ def test_all_rows_at_once_are_copied_to_the_device() -> None:
     gradients = []
     for kind in (Batch, HostRows):
         engine = host_engine(plan, random_parameters(plan), np.zeros(0))
-        engine.gradient(kind(*rows.fields), loss)
-        gradients.append(engine.gradients.copy())
+        engine.gradient(HostRows(*rows.fields) if kind is HostRows else put(rows), loss)
+        gradients.append(engine.gradients.get())
     np.testing.assert_array_equal(*gradients)

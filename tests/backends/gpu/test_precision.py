@@ -16,7 +16,7 @@ from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, LayerNorm, Resid
 from fastnet.nn.losses import MSE, CrossEntropy
 from fastnet.nn.optimizers import Adam
 from fastnet.nn.plan import make_plan
-from tests.cuda.host_backend import HostBackend, host_engine
+from tests.cuda.host_backend import HostBackend, host_engine, put
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import HostRuntime, narrowed, widened
 from tests.networks import random_parameters, random_rows, random_state
@@ -54,6 +54,7 @@ def test_a_cell_is_a_number_rounded_to_the_nearest_ties_to_even() -> None:
     cells, back = runtime.empty(values.shape, np.uint16), runtime.empty(values.shape, np.float32)
     runtime.launch("narrow", (1, values.size), cells, runtime.to_device(values), values.size)
     runtime.launch("widen", (1, values.size), back, cells, values.size)
+    back, cells = runtime.to_host(back), runtime.to_host(cells)
     expected = [1, 1, 1 + 2**-6, 1 + 2**-7, np.inf, -0.0, 9.9e-41, np.nan, np.inf]
     np.testing.assert_allclose(back[:6], expected[:6], rtol=0)
     assert back[6] == widened(narrowed(values[6:7]))[0] > 0
@@ -74,7 +75,7 @@ class Both:
         ]
         rows = random_rows(self.plan, CrossEntropy(), 43, labels=True, weighted=True)
         x, weight = rows.x.astype(np.float32), rows.weight.astype(np.float32)
-        self.rows = Batch(x, rows.labels, None, weight)
+        self.rows = put(Batch(x, rows.labels, None, weight))
 
 
 @emulated
@@ -84,8 +85,8 @@ def test_gradients_in_bf16_are_near_those_in_float32(name: str) -> None:
     gradients, outputs = [], []
     for engine in both.engines:
         engine.gradient(both.rows, CrossEntropy(), training=True, seed=3)
-        gradients.append(engine.gradients.copy())
-        outputs.append(engine.predict(both.rows.x))
+        gradients.append(engine.gradients.get())
+        outputs.append(engine.predict(both.rows.x).get())
         assert outputs[-1].dtype == np.float32
     for exact, got in zip(*gradients_by_tensor(both, gradients), strict=True):
         error = np.linalg.norm(got - exact) / np.linalg.norm(exact)
@@ -105,13 +106,13 @@ def test_an_epoch_in_bf16_has_the_bits_of_its_steps_in_every_schedule(name: str)
         both = Both(name, schedule=schedule)
         engine = both.engines[1]
         config = TrainConfig(CrossEntropy(), Adam(0.01), 8, seed=5, shuffle=True)
-        moments = np.zeros((2, both.plan.size), np.float32)
+        moments = put(np.zeros((2, both.plan.size), np.float32))
         for epoch in range(3):
             table = config.optimizer.step_coefficients(1 + 6 * epoch, np.full(6, 0.01))
             place = {"epoch": epoch, "step": 6 * epoch}
             run = train or type(engine).train_epoch
             run(engine, both.rows, config, moments, table, **place)
-        results.append([engine.parameters.copy(), moments.copy(), engine.state.copy()])
+        results.append([a.get() for a in (engine.parameters, moments, engine.state)])
     for result in results[1:]:
         for a, b in zip(result, results[0], strict=True):
             np.testing.assert_array_equal(a, b)
@@ -122,18 +123,18 @@ def test_parameters_move_by_less_than_a_bf16_can_show() -> None:
     """The master copy is float32: steps that are too small for a bfloat16 add up."""
     plan = make_plan(1, (Dense(1),))
     engine = host_engine(plan, np.ones(2, np.float32), np.zeros(0, np.float32), bf16=True)
-    rows = Batch(np.ones((4, 1), np.float32), None, np.zeros((4, 1), np.float32))
+    rows = put(Batch(np.ones((4, 1), np.float32), None, np.zeros((4, 1), np.float32)))
     config = TrainConfig(MSE(), Adam(), 4, seed=0, shuffle=False)
-    moments = np.zeros((2, 2), np.float32)
+    moments = put(np.zeros((2, 2), np.float32))
     for epoch in range(20):
         table = config.optimizer.step_coefficients(1 + epoch, np.full(1, 1e-4))
         engine.train_epoch(rows, config, moments, table, epoch=epoch, step=epoch)
-    np.testing.assert_allclose(engine.parameters, 1 - 20e-4, rtol=1e-5)
+    np.testing.assert_allclose(engine.parameters.get(), 1 - 20e-4, rtol=1e-5)
 
 
 @emulated
 def test_a_network_takes_its_precision_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "get_backend", lambda name: HostBackend())
+    monkeypatch.setattr(backends, "get_backend", lambda name, device: HostBackend())
     net = Network([4, 8, 3], output_activation="softmax", backend="cupy", precision="bf16")
     assert net.precision == net.copy().precision == "bf16"
     assert net.engine().runtime.cells == np.uint16  # type: ignore[attr-defined]
@@ -167,7 +168,7 @@ def test_an_unknown_precision_is_an_error_that_names_the_known_ones() -> None:
 
 
 def test_a_double_has_one_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "get_backend", lambda name: HostBackend())
+    monkeypatch.setattr(backends, "get_backend", lambda name, device: HostBackend())
     with pytest.raises(InputError, match=r"precision='tf32' needs dtype='float32', got float64"):
         Network([2, 2], backend="cupy", dtype="float64", precision="tf32")
 

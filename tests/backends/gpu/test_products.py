@@ -343,14 +343,16 @@ def test_a_mask_is_written_where_both_products_together_gain(
     runtime = HostRuntime(np.float32)
     runtime.gains = gains
     parameters, state = random_parameters(plan).astype(np.float32), np.zeros(0, np.float32)
-    engine = GpuEngine(plan, parameters, state, runtime)
+    put = runtime.to_device
+    engine = GpuEngine(plan, put(parameters), put(state), runtime)
     drawn = random_rows(plan, CrossEntropy(), 7, labels=True)
     rows = Batch(drawn.x.astype(np.float32), drawn.labels)
-    engine.gradient(rows, CrossEntropy(), training=True)
+    there = Batch(put(rows.x), put(rows.labels))
+    engine.gradient(there, CrossEntropy(), training=True)
     assert engine.memory.layers[0].masked == masked
     expected = NumpyEngine(plan, parameters.copy(), state)
     expected.gradient(rows, CrossEntropy(), training=True)
-    assert_close(engine.gradients, expected.gradients, terms=50)
+    assert_close(runtime.to_host(engine.gradients), expected.gradients, terms=50)
 
 
 # --- products without an algorithm ----------------------------------------------------------------

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import fastnet as fn
 from fastnet.training.checkpoints.folder import Folder
 from tests.checkout import ROOT
+from tests.on_backends import each_backend_in_children
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and fork")
 
@@ -96,9 +96,7 @@ def interrupt(folder: Path, number: int, *options: str) -> tuple[int, str]:
     return process.returncode, error
 
 
-@pytest.mark.parametrize(
-    "backend", [n for n, why in fn.available_backends().items() if why is None]
-)
+@each_backend_in_children
 @pytest.mark.parametrize(
     ("number", "code", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],

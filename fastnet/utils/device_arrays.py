@@ -1,0 +1,61 @@
+"""Arrays on a GPU as users give them: CuPy's, and whatever shares its memory as CuPy does.
+
+PyTorch's tensors, JAX's arrays and others describe their memory by ``__cuda_array_interface__`` or
+DLPack. Nothing here imports CuPy unless there is such an array.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+import numpy as np
+
+from fastnet.errors import InputError
+
+_CUDA: Final = (2, 13)
+"""The numbers of devices in DLPack: CUDA's memory, and memory that CUDA manages."""
+
+
+def is_on_gpu(values: Any) -> bool:
+    """Return whether values are an array in the memory of an NVIDIA GPU."""
+    if isinstance(values, np.ndarray | np.generic | list | tuple | float | int):
+        return False
+    if hasattr(values, "__cuda_array_interface__"):
+        return True
+    place = getattr(values, "__dlpack_device__", None)
+    return place is not None and not isinstance(values, type) and int(place()[0]) in _CUDA
+
+
+def on_host(name: str, values: Any) -> Any:
+    """Return an array on a GPU as one of NumPy, and other values as they are; see `shared`."""
+    return shared(name, values).get() if is_on_gpu(values) else values
+
+
+def shared(name: str, values: Any) -> Any:
+    """Return CuPy's array of the memory that an array on a GPU has; nothing is copied.
+
+    Raises
+    ------
+    InputError
+        CuPy, which takes it from there, is not installed.
+    """
+    package = cupy()
+    if package is None:
+        raise InputError(
+            f"{name} is on a GPU, from where CuPy would take it, which is not installed: give an "
+            f"array on the host, such as {name}.cpu()."
+        )
+    if isinstance(values, package.ndarray):
+        return values
+    if hasattr(values, "__cuda_array_interface__"):
+        return package.asarray(values)
+    return package.from_dlpack(values)
+
+
+def cupy() -> Any:
+    """Return the package CuPy, or None."""
+    try:
+        return import_module("cupy")
+    except ImportError:
+        return None

@@ -351,7 +351,7 @@ class Network(Model):
         rows = self._samples(chosen_loss, x, y, sample_weight).rows
         self.plan.require_batch(len(rows))
         batch = self.backend_object.place(rows)
-        config = TrainConfig(chosen_loss, chosen, len(batch), self.seed, shuffle=False)
+        config = TrainConfig(chosen_loss, chosen, len(batch), self.seed, shuffle=False, once=True)
         job = TrainingJob(self, self.engine_for(chosen_loss), batch, chosen_loss)
         with self.alone, self.backend_object.active():
             kept = None if self.optimizer_state is None else replace(self.optimizer_state)

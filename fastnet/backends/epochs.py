@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ class TrainConfig:
         Whether each epoch visits the rows in a new order.
     least_rows : int
         The plan's `least_rows`: a last batch of fewer rows is left out of its epoch.
+    once : bool
+        Whether it is a single step, for which no kernel is worth compiling.
     """
 
     loss: Loss
@@ -39,6 +41,7 @@ class TrainConfig:
     seed: int
     shuffle: bool
     least_rows: int = 1
+    once: bool = False
 
     def steps(self, rows: int) -> int:
         """Return the number of batches in an epoch; the last one may be smaller.
@@ -90,9 +93,12 @@ class EpochSums:
     ----------
     table : (E, 4) float64
         A row for each epoch, laid out like ``Engine.tally``.
+    finite : bool or None
+        As in `LossSums`, after the last epoch.
     """
 
     table: NDArray[np.float64]
+    finite: bool | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -188,3 +194,23 @@ RowStep = Callable[[int, int], float | None]
 `coefficients` is the address of a row of ``optimizer.step_coefficients``. The function returns the
 loss before the step, or None where that is not finite.
 """
+
+
+def read_stretch(
+    stretch: Stretch,
+    trained: NDArray[Any],
+    evaluated: NDArray[Any],
+    record: NDArray[Any] | None,
+    *,
+    finite: bool | None = None,
+) -> Trained:
+    """Return what kernels have written about a stretch: sums (E, 4) and the monitor's record."""
+    batches = stretch.coefficients.shape[1]
+    whole = int((trained[:, abi.STEPS] == batches).sum())
+    count = whole + 1  # the last of them diverged, if there are so many
+    if stretch.monitor is not None:
+        assert record is not None
+        stretch.monitor.read(record)
+        count = whole if stretch.monitor.patience.is_over else count
+    kept = whole if stretch.held_out is not None else 0
+    return EpochSums(trained[:count], finite), EpochSums(evaluated[:kept])

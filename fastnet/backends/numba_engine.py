@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from fastnet.backends import numba_members, numba_one_row, numba_products
 from fastnet.backends.aligned import aligned
 from fastnet.backends.engine import Engine, zeros_tally
-from fastnet.backends.epochs import LossSums, Member, RowStep, Stretch, TrainConfig, Trained
+from fastnet.backends.epochs import (
+    LossSums,
+    Member,
+    RowStep,
+    Stretch,
+    TrainConfig,
+    Trained,
+    read_stretch,
+)
 from fastnet.backends.threads import (
     FLOPS_PER_THREAD,
     FLOPS_PER_THREAD_ONCE,
@@ -321,7 +329,7 @@ class NumbaEngine(Engine):
         self._run(kernels.TRAIN, 0, batches, stretch.step, x=epochs)
         self._set(validation=0, monitor=0, best_parameters=0, best_state=0)
         self._point(tally=self.tally)
-        return numba_members.read(stretch, trained, evaluated, record)
+        return read_stretch(stretch, trained, evaluated, record)
 
     def lanes_for(self, batch: int, optimizer: Optimizer) -> int:
         return self._lanes if optimizer.clip_norm is None and self._is_tiny(batch) else 1

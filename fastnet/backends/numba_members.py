@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.aligned import aligned
-from fastnet.backends.epochs import EpochSums, Member, Stretch, Trained
+from fastnet.backends.epochs import Member, Trained, read_stretch
 from fastnet.kernels import abi
 from fastnet.kernels.cpu.back_end import Kernel
 from fastnet.kernels.cpu.interface import FRAME
@@ -81,7 +81,7 @@ def train(
         *(len(first.moments), epochs, batches),
     )
     return [
-        read(member.stretch, *rest)
+        read_stretch(member.stretch, *rest)
         for member, *rest in zip(members, trained, evaluated, records, strict=True)
     ]
 
@@ -92,18 +92,3 @@ def describe_rows(frames: NDArray[Any], rows: Batch) -> None:
     frames["targets"] = 0 if rows.target is None else rows.target.shape[1]
     for name, array in zip(("x", "labels", "target", "weight"), rows.fields, strict=True):
         frames[name] = 0 if array is None else array.ctypes.data
-
-
-def read(
-    stretch: Stretch, trained: NDArray[Any], evaluated: NDArray[Any], record: NDArray[Any] | None
-) -> Trained:
-    """Return what a kernel has written about a stretch: sums (E, 4) and the monitor's record."""
-    batches = stretch.coefficients.shape[1]
-    whole = int((trained[:, abi.STEPS] == batches).sum())
-    count = whole + 1  # the last of them diverged, if there are so many
-    if stretch.monitor is not None:
-        assert record is not None
-        stretch.monitor.read(record)
-        count = whole if stretch.monitor.patience.is_over else count
-    kept = whole if stretch.held_out is not None else 0
-    return EpochSums(trained[:count]), EpochSums(evaluated[:kept])

@@ -18,7 +18,6 @@ import numpy as np
 
 from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.errors import DivergenceError
-from fastnet.model import Model
 from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.schedules import ReduceOnPlateau
 from fastnet.training.callbacks import Run
@@ -26,7 +25,7 @@ from fastnet.training.evaluation import EvaluationSet, measure
 from fastnet.training.history import History
 from fastnet.training.interrupt import Interrupt
 from fastnet.training.state import TrainerState, TrainingJob
-from fastnet.training.stretches import Stretches
+from fastnet.training.stretches import Stretches, is_finite
 
 _log = logging.getLogger(__name__)
 
@@ -111,11 +110,6 @@ def train_once(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> 
         raise divergence("the loss or a weight", state.epoch, 1, 1)
     state.advance(1)
     return tally.mean_loss
-
-
-def is_finite(model: Model, tally: LossSums) -> bool:
-    """Return whether all parameters and running statistics are finite after these batches."""
-    return model.is_finite() if tally.finite is None else tally.finite
 
 
 @contextmanager

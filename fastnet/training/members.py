@@ -21,7 +21,7 @@ from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.optimizers import Optimizer
 from fastnet.training.interrupt import Interrupt
 from fastnet.training.state import TrainerState, TrainingJob
-from fastnet.training.stretches import SECONDS, Stretches, coefficients
+from fastnet.training.stretches import SECONDS, Stretches, coefficients, is_finite
 
 _log = logging.getLogger("fastnet.training.loop")
 
@@ -55,7 +55,7 @@ class _Training:
 
     def end(self, stretch: Stretch, trained: EpochSums, evaluated: EpochSums) -> None:
         whole = trained.steps[-1] == self.trainer.run.batches
-        self.finite = bool(whole) and self.trainer.job.model.is_finite()
+        self.finite = bool(whole) and is_finite(self.trainer.job.model, trained)
         if self.finite:
             self.stretches.end(stretch, trained, evaluated)
 

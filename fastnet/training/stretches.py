@@ -18,8 +18,9 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.epochs import EpochSums, Stretch, TrainConfig
+from fastnet.backends.epochs import EpochSums, LossSums, Stretch, TrainConfig
 from fastnet.backends.patience import Monitor, Patience
+from fastnet.model import Model
 from fastnet.nn.batch import Array
 from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.optimizers import Optimizer
@@ -123,7 +124,7 @@ class Stretches:
         stretch = self.begin(coefficients(trainer.state, self._config.optimizer, most, run.batches))
         self._before = _Before.of(trainer, self._stopping)
         trained, evaluated = job.engine.train_epochs(stretch)
-        if trained.steps[-1] < run.batches or not job.model.is_finite():
+        if trained.steps[-1] < run.batches or not is_finite(job.model, trained):
             self.take_back()
             return False
         self.end(stretch, trained, evaluated)
@@ -202,6 +203,11 @@ class Stretches:
             self._trainer.run.stopped = None
         self._before, self._possible = None, False
         return True
+
+
+def is_finite(model: Model, sums: LossSums | EpochSums) -> bool:
+    """Return whether all parameters and running statistics are finite after these batches."""
+    return model.is_finite() if sums.finite is None else sums.finite
 
 
 def coefficients(

@@ -36,12 +36,12 @@ extern "C" __global__ void gather_rows(cell* x_bi, integer* label_b, real* targe
     }
 }
 
-// Writes 1 to `found` if one of the numbers is not finite. A thread for each.
-extern "C" __global__ void find_not_finite(double* found, const real* numbers, integer elements)
+// Raises a flag if one of the numbers is not finite. A thread for each.
+extern "C" __global__ void find_not_finite(double* flags, const real* numbers, integer elements)
 {
     for (integer e = first_column(); e < elements; e += column_stride())
         if (!isfinite(numbers[e]))
-            *found = 1;  // whichever thread writes it last
+            flags[NOT_FINITE] = 1;  // whichever thread writes it last
 }
 
 // Rounds numbers to cells. A thread for each.

@@ -41,11 +41,46 @@ FILES: Final = (
     "losses.cu",
     "optimizers.cuh",
     "optimizers.cu",
+    "small.cu",
 )
 """In the order in which they need one another."""
 
 CLOCK: Final = ("step", "seed", "start", "row", "halted")
 """Fields of the record with the place in training, which kernels read; see ``clock.cu``."""
+
+MEMBER: Final = {
+    "w_p": "real*",
+    "moments_sp": "real*",
+    "best_p": "real*",  # gets the parameters of the best epoch; null: nobody wants them
+    "rates_p": "const real*",
+    "constants": "const double*",  # of its optimizer
+    "loss_constants": "const double*",
+    "coefficients": "const double*",  # (steps, 4)
+    "trained_e": "double*",  # (epochs, TALLY): the sums of each epoch
+    "evaluated_e": "double*",  # those of the rows held out
+    "monitor": "double*",  # null: nobody watches
+    "flags": "double*",
+    "x_ni": "const real*",
+    "label_n": "const integer*",
+    "target_nt": "const real*",
+    "weight_n": "const real*",
+    "order_n": "unsigned*",
+    "held_x_ni": "const real*",  # the rows held out
+    "held_label_n": "const integer*",
+    "held_target_nt": "const real*",
+    "held_weight_n": "const real*",
+    "count": "integer",
+    "bits": "integer",  # of the permutation with which the kernel writes each order; 0: it does not
+    "seed": "integer",
+    "epoch": "integer",  # the number of the first one
+}
+"""A network that a block trains by itself, and its rows. Fields have 8 bytes."""
+
+FLAGS: Final = ("over", "not_finite")
+"""A member's flags, one double each: nothing more is to be trained; a parameter is not finite."""
+
+DENSE: Final = ("inputs", "outputs", "activation", "weight", "bias", "y", "z")
+"""A dense layer for kernels that go through all layers: its sizes, and where its arrays begin."""
 
 WARP: Final = 32
 COLUMN_TILE: Final = 8
@@ -150,6 +185,8 @@ KERNELS: Final[dict[str, Callable[[int, int, int], Launch]]] = {
     "gradient_square_sum": over_chunks,
     "gradient_clip": one_block,
     "optimizer_update": over_line,
+    "members_evaluate": over_rows,
+    "members_end_epoch": over_chunks,
 }
 """Every kernel, with the function that gives its grid and block."""
 
@@ -200,7 +237,14 @@ def prelude(dtype: np.dtype[np.floating], block: int, lanes: int = WARP) -> str:
     sizes["PRODUCT_TILE"] = PRODUCT_TILE
     for name, value in sizes.items():
         lines.append(f"constexpr int {name} = {value};")
-    lines.append("struct Clock { " + " ".join(f"integer {field};" for field in CLOCK) + " };")
+    for record, members in (
+        ("Clock", dict.fromkeys(CLOCK, "integer")),
+        ("Member", MEMBER),
+        ("Dense", dict.fromkeys(DENSE, "integer")),
+    ):
+        body = " ".join(f"{kind} {field};" for field, kind in members.items())
+        lines.append(f"struct {record} {{ {body} }};")
+    lines += [f"constexpr int {name.upper()} = {n};" for n, name in enumerate(FLAGS)]
     lines.append("namespace abi {")
     for name, value in vars(abi).items():
         if name.isupper() and isinstance(value, int):

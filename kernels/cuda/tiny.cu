@@ -1,10 +1,11 @@
-// Trains a tiny network in one block, for many steps in one launch: parameters, moments,
+// Trains tiny networks, each in one block, for many steps in one launch: parameters, moments,
 // activations and two batches are in shared memory.
 //
-// The text is compiled for one network, loss, optimizer and batch size. The constants of namespace
-// `tiny`, a struct Layer<L> for every layer L, and offsets into shared memory (in numbers) are
-// defined before it. Rows of matrices in shared memory are an odd number of places apart, so that
-// threads on one column access different banks.
+// The text is compiled for the layers of a network, a loss, an optimizer and a capacity: BATCH is
+// the most rows that a batch can have. The constants of namespace `tiny`, a struct Layer<L> for
+// every layer L, and offsets into shared memory (in numbers) are defined before it. No result
+// depends on the capacity or the number of threads. Rows of matrices in shared memory are an odd
+// number of places apart, so that threads on one column access different banks.
 
 using tiny::Layer;
 
@@ -15,74 +16,6 @@ constexpr int LAST = tiny::LAYERS - 1;
     extern __shared__ double shared_memory[];                                                      \
     Number* name = reinterpret_cast<Number*>(shared_memory)
 #endif
-
-__device__ int thread() { return int(threadIdx.y * WARP + threadIdx.x); }
-
-__device__ constexpr int odd(int width) { return width | 1; }
-
-// Numbers of a row as they are gathered: inputs, targets, label, weight.
-constexpr int RECORD = tiny::INPUTS + tiny::TARGETS + tiny::LABELLED + tiny::WEIGHTED;
-constexpr int HELD = (tiny::BATCH * RECORD + tiny::THREADS - 1) / tiny::THREADS;
-
-struct Data {
-    const real* x_ni;
-    const integer* label_n;
-    const real* target_nt;
-    const real* weight_n;
-    const unsigned* order_n;
-    integer count;
-};
-
-// Brings batches from the data set to shared memory. It looks up the rows of a batch two steps
-// before they are needed and fetches them one step before, so that no step waits for device memory.
-struct Pipeline {
-    integer row[HELD];  // of the data set; -1: none
-    real value[HELD];
-
-    // Looks up the row numbers of the batch at `start`.
-    __device__ void look_up(const Data& data, integer start)
-    {
-#pragma unroll
-        for (int h = 0; h < HELD; ++h) {
-            const int e = thread() + h * tiny::THREADS;
-            const integer n = start + e / RECORD;
-            row[h] = -1;
-            if (e < tiny::BATCH * RECORD && n < data.count)
-                row[h] = data.order_n ? integer(data.order_n[n]) : n;
-        }
-    }
-
-    // Fetches the numbers of these rows.
-    __device__ void fetch(const Data& data)
-    {
-#pragma unroll
-        for (int h = 0; h < HELD; ++h) {
-            const int c = (thread() + h * tiny::THREADS) % RECORD;
-            const integer n = row[h];
-            if (n < 0)
-                continue;
-            if (c < tiny::INPUTS)
-                value[h] = data.x_ni[n * tiny::INPUTS + c];
-            else if (c < tiny::INPUTS + tiny::TARGETS)
-                value[h] = data.target_nt[n * tiny::TARGETS + c - tiny::INPUTS];
-            else if (tiny::LABELLED && c == tiny::INPUTS + tiny::TARGETS)
-                value[h] = real(data.label_n[n]);
-            else
-                value[h] = data.weight_n[n];
-        }
-    }
-
-    // Writes the fetched numbers to shared memory.
-    __device__ void store(real* records) const
-    {
-#pragma unroll
-        for (int h = 0; h < HELD; ++h) {
-            const int e = thread() + h * tiny::THREADS;
-            if (e < tiny::BATCH * RECORD)
-                records[e / RECORD * odd(RECORD) + e % RECORD] = value[h];
-        }
-    }
-};
 
 // store(r, c, the sum over k of a(r, k) b(k, c)) for all r < rows and c < columns. Each thread
 // works on tiles of TILE x TILE elements that lie far apart, so that neighbouring threads read
@@ -258,9 +191,10 @@ __device__ void each_gradient(real* s, const real* records, int rows, Use use)
         each_gradient<L - 1>(s, records, rows, use);
 }
 
-// Copies the parameters of layer L and below to shared memory, or back.
+// Copies the parameters of layer L and below to shared memory, or back. There, `flags` are told of
+// one that is not finite.
 template <int L>
-__device__ void move_parameters(real* s, real* w_p, bool back)
+__device__ void move_parameters(real* s, real* w_p, bool back, double* flags)
 {
     using This = Layer<L>;
     for (int e = thread(); e < This::I * This::O + This::O; e += tiny::THREADS) {
@@ -268,13 +202,16 @@ __device__ void move_parameters(real* s, real* w_p, bool back)
         const int o = e - This::I * This::O;
         const int here = weight ? This::W + e / This::O * odd(This::O) + e % This::O : This::B + o;
         const int there = weight ? This::WEIGHT + e : This::BIAS + o;
-        if (back)
-            w_p[there] = s[here];
-        else
+        if (!back) {
             s[here] = w_p[there];
+            continue;
+        }
+        w_p[there] = s[here];
+        if (!isfinite(s[here]))
+            flags[NOT_FINITE] = 1;  // whichever thread writes it last
     }
     if constexpr (L > 0)
-        move_parameters<L - 1>(s, w_p, back);
+        move_parameters<L - 1>(s, w_p, back, flags);
 }
 
 // The sum of f(e) over all e < count, in double, in every lane of the warp that calls it.
@@ -287,114 +224,124 @@ __device__ double sum_by_warp(int count, F f)
     return warp_sum<double, WARP>(sum);
 }
 
-// Trains for `steps` batches from where the clock stands. One block of (WARP, THREADS / WARP).
-extern "C" __global__ void tiny_train(real* w_p, real* moments_sp, double* tally, Clock* clock,
-                                      const real* x_ni, const integer* label_n,
-                                      const real* target_nt, const real* weight_n,
-                                      const unsigned* order_n, const real* rates_p,
-                                      const double* loss_constants, const double* constants,
-                                      const double* coefficients, integer count, integer steps)
+// Trains every member, a block each, from step `begin` to before step `end`. Steps count through
+// epochs of `batches` batches of `batch` rows; the tables of coefficients begin at step `origin`.
+// A member whose loss is not finite is over. One block of (WARP, THREADS / WARP) for each.
+extern "C" __global__ void tiny_train(const Member* members, integer batch, integer batches,
+                                      integer origin, integer begin, integer end)
 {
     DYNAMIC_SHARED(real, s);
     __shared__ int halted;
     __shared__ double batch_weight;
-    if (clock->halted)
+    const Member& me = members[blockIdx.x];
+    if (me.flags[OVER] != 0)
         return;
-    const Data data = {x_ni, label_n, target_nt, weight_n, order_n, count};
-    const integer start = clock->start;
-    const double* coefficients_of_step = coefficients + clock->row * abi::COEFFICIENTS;
-    Step step = make_step(constants, coefficients_of_step);
-    const double limit = constants[abi::CLIP_NORM];
+    const Data data = {me.x_ni, me.label_n, me.target_nt, me.weight_n,
+                       me.order_n, me.count, int(batch)};
+    const double* coefficients = me.coefficients - origin * abi::COEFFICIENTS;
+    Step step = make_step(me.constants, coefficients + begin * abi::COEFFICIENTS);
+    const double limit = me.constants[abi::CLIP_NORM];
 
-    // Parameters, moments and the first batch go to shared memory.
-    move_parameters<LAST>(s, w_p, false);
+    // Parameters and moments go to shared memory.
+    move_parameters<LAST>(s, me.w_p, false, nullptr);
     for (int p = thread(); p < tiny::N_MOMENTS * tiny::SIZE; p += tiny::THREADS)
-        s[tiny::MOMENTS + p] = moments_sp[p];
+        s[tiny::MOMENTS + p] = me.moments_sp[p];
     if (thread() == 0)
         halted = 0;
-    Pipeline next;
-    next.look_up(data, start);
-    next.fetch(data);
-    next.store(s + tiny::RECORDS);
-    next.look_up(data, start + tiny::BATCH);
-    __syncthreads();
 
-    // The steps. Only the first warp has the sums of the epoch.
-    double loss = tally[abi::LOSS_SUM], points = tally[abi::SCORE_SUM];
-    double weight = tally[abi::WEIGHT_SUM], good = tally[abi::STEPS];
-    integer done = 0;
-    while (done < steps && !halted) {
-        const real* records = s + tiny::RECORDS + done % 2 * (tiny::BATCH * odd(RECORD));
-        const integer first = start + done * tiny::BATCH;
-        const int rows = int(count - first < tiny::BATCH ? count - first : tiny::BATCH);
-        // Load the next batches while this one is trained on.
-        next.fetch(data);
-        next.look_up(data, first + 2 * tiny::BATCH);
-        set_coefficients(step, coefficients_of_step + done * abi::COEFFICIENTS);
-
-        // Forward, loss, and the gradients of activations.
-        if (tiny::WEIGHTED && threadIdx.y == 0) {
-            const auto row_weight = [&](int b) { return records[b * odd(RECORD) + RECORD - 1]; };
-            const double sum = sum_by_warp(rows, row_weight);
-            if (threadIdx.x == 0)
-                batch_weight = sum;
-        }
-        forward<LAST>(s, records, rows);
-        const double weights = tiny::WEIGHTED ? batch_weight : double(rows);
-        head(s, records, loss_constants, weights, rows);
-        if (threadIdx.y == 0) {
-            loss += sum_by_warp(rows, [&](int b) { return s[tiny::ROW_LOSS + b]; });
-            points += sum_by_warp(rows, [&](int b) { return s[tiny::ROW_SCORE + b]; });
-            weight += weights;
-            good += isfinite(loss) ? 1 : 0;
-        }
-        backward<LAST>(s, rows);
-
-        // The gradients of parameters and their update, at once unless the whole norm comes first.
-        const auto update = [&](int place, int p, real g) {
-            real& m = s[tiny::MOMENTS + p];
-            real& v = s[tiny::MOMENTS + (tiny::N_MOMENTS - 1) * tiny::SIZE + p];
-            parameter_update(tiny::OPTIMIZER, s[place], g, m, v, p < tiny::N_WEIGHTS,
-                             rate_at(rates_p, p), step);
-        };
-        if constexpr (tiny::CLIPPED) {
-            const auto keep = [&](int place, int p, real g) {
-                s[tiny::GRADIENTS + p] = g;
-                reinterpret_cast<int*>(s + tiny::PLACES)[p] = place;
-            };
-            each_gradient<LAST>(s, records, rows, keep);
+    bool going = true;
+    for (integer at = begin; at < end && going;) {
+        // An epoch or a part of it: its order, if it begins here, and its first batch.
+        const integer epoch = at / batches, start = at % batches * batch;
+        const integer stop = (epoch + 1) * batches < end ? (epoch + 1) * batches : end;
+        if (me.bits && start == 0) {
+            write_order(me, me.epoch + epoch);
             __syncthreads();
-            // Every warp computes the norm for itself.
-            const double norm = sqrt(sum_by_warp(tiny::SIZE, [&](int p) {
-                return square_that_learns(s[tiny::GRADIENTS + p], rate_at(rates_p, p));
-            }));
-            const real clip = norm > limit ? real(limit / norm) : real(1);
-            for (int p = thread(); p < tiny::SIZE; p += tiny::THREADS) {
-                const int place = reinterpret_cast<const int*>(s + tiny::PLACES)[p];
-                update(place, p, s[tiny::GRADIENTS + p] * clip);
-            }
-        } else {
-            each_gradient<LAST>(s, records, rows, update);
         }
-        done += 1;
-        next.store(s + tiny::RECORDS + done % 2 * (tiny::BATCH * odd(RECORD)));
-        if (thread() == 0)
-            halted = isfinite(loss) ? 0 : 1;
+        Pipeline next;
+        next.look_up(data, start);
+        next.fetch(data);
+        next.store(s + tiny::RECORDS, data);
+        next.look_up(data, start + batch);
         __syncthreads();
+
+        // The steps. Only the first warp has the sums of the epoch.
+        double* tally = me.trained_e + epoch * abi::TALLY;
+        double loss = tally[abi::LOSS_SUM], points = tally[abi::SCORE_SUM];
+        double weight = tally[abi::WEIGHT_SUM], good = tally[abi::STEPS];
+        for (int done = 0; at < stop && going; ++at) {
+            const real* records = s + tiny::RECORDS + done % 2 * (tiny::BATCH * odd(RECORD));
+            const integer first = start + done * batch;
+            const int rows = int(me.count - first < batch ? me.count - first : batch);
+            // Load the next batches while this one is trained on.
+            next.fetch(data);
+            next.look_up(data, first + 2 * batch);
+            set_coefficients(step, coefficients + at * abi::COEFFICIENTS);
+
+            // Forward, loss, and the gradients of activations.
+            if (tiny::WEIGHTED && threadIdx.y == 0) {
+                const auto row_weight = [&](int b) { return records[b * odd(RECORD) + RECORD - 1]; };
+                const double sum = sum_by_warp(rows, row_weight);
+                if (threadIdx.x == 0)
+                    batch_weight = sum;
+            }
+            forward<LAST>(s, records, rows);
+            const double weights = tiny::WEIGHTED ? batch_weight : double(rows);
+            head(s, records, me.loss_constants, weights, rows);
+            if (threadIdx.y == 0) {
+                loss += sum_by_warp(rows, [&](int b) { return s[tiny::ROW_LOSS + b]; });
+                points += sum_by_warp(rows, [&](int b) { return s[tiny::ROW_SCORE + b]; });
+                weight += weights;
+                good += isfinite(loss) ? 1 : 0;
+            }
+            backward<LAST>(s, rows);
+
+            // The gradients of parameters and their update, at once unless the whole norm comes
+            // first.
+            const auto update = [&](int place, int p, real g) {
+                real& m = s[tiny::MOMENTS + p];
+                real& v = s[tiny::MOMENTS + (tiny::N_MOMENTS - 1) * tiny::SIZE + p];
+                parameter_update(tiny::OPTIMIZER, s[place], g, m, v, p < tiny::N_WEIGHTS,
+                                 rate_at(me.rates_p, p), step);
+            };
+            if constexpr (tiny::CLIPPED) {
+                const auto keep = [&](int place, int p, real g) {
+                    s[tiny::GRADIENTS + p] = g;
+                    reinterpret_cast<int*>(s + tiny::PLACES)[p] = place;
+                };
+                each_gradient<LAST>(s, records, rows, keep);
+                __syncthreads();
+                // Every warp computes the norm for itself.
+                const double norm = sqrt(sum_by_warp(tiny::SIZE, [&](int p) {
+                    return square_that_learns(s[tiny::GRADIENTS + p], rate_at(me.rates_p, p));
+                }));
+                const real clip = norm > limit ? real(limit / norm) : real(1);
+                for (int p = thread(); p < tiny::SIZE; p += tiny::THREADS) {
+                    const int place = reinterpret_cast<const int*>(s + tiny::PLACES)[p];
+                    update(place, p, s[tiny::GRADIENTS + p] * clip);
+                }
+            } else {
+                each_gradient<LAST>(s, records, rows, update);
+            }
+            done += 1;
+            next.store(s + tiny::RECORDS + done % 2 * (tiny::BATCH * odd(RECORD)), data);
+            if (thread() == 0)
+                halted = isfinite(loss) ? 0 : 1;
+            __syncthreads();
+            going = !halted;
+        }
+        if (thread() == 0) {
+            tally[abi::LOSS_SUM] = loss;
+            tally[abi::SCORE_SUM] = points;
+            tally[abi::WEIGHT_SUM] = weight;
+            tally[abi::STEPS] = good;
+        }
     }
 
     // Everything goes back to device memory.
-    move_parameters<LAST>(s, w_p, true);
+    move_parameters<LAST>(s, me.w_p, true, me.flags);
     for (int p = thread(); p < tiny::N_MOMENTS * tiny::SIZE; p += tiny::THREADS)
-        moments_sp[p] = s[tiny::MOMENTS + p];
-    if (thread() == 0) {
-        tally[abi::LOSS_SUM] = loss;
-        tally[abi::SCORE_SUM] = points;
-        tally[abi::WEIGHT_SUM] = weight;
-        tally[abi::STEPS] = good;
-        clock->step += done;
-        clock->start += done * tiny::BATCH;
-        clock->row += done;
-        clock->halted = halted;
-    }
+        me.moments_sp[p] = s[tiny::MOMENTS + p];
+    if (thread() == 0 && !going)
+        me.flags[OVER] = 1;
 }

@@ -16,7 +16,14 @@ THREADS: Final = (32, 256)
 """The least and the most threads in the block, which has a power of two of them."""
 
 ELEMENTS: Final = 16
-"""How many elements of a layer's largest product each thread computes, about."""
+"""How many elements of a layer's largest product each thread computes, about.
+
+Fewer mean more warps, which hide each other's waits, but share the barriers of a step. No GPU has
+been asked yet which number is the fastest; results do not depend on it.
+"""
+
+LEAST: Final = 8
+"""The smallest capacity."""
 
 HELD: Final = 16
 """How many numbers of the next batch a thread can keep in registers."""
@@ -24,11 +31,21 @@ HELD: Final = 16
 _FILES: Final = (
     "cells.cuh",
     "common.cuh",
+    "random.cuh",
     "activations.cuh",
     "softmax.cuh",
     "losses.cuh",
     "optimizers.cuh",
 )
+
+
+def capacities(rows: int) -> tuple[int, int]:
+    """Return the capacities for batches of so many rows, the preferred one first.
+
+    Powers of two, so that batches of all sizes need few compilations. Where such a batch does not
+    fit into shared memory, a multiple of `LEAST` may.
+    """
+    return max(LEAST, 1 << (rows - 1).bit_length()), -(-rows // LEAST) * LEAST
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,7 @@ class Tiny:
     dtype : str
     layers : tuple of TinyLayer
     batch : int
+        The most rows in a batch, its capacity: the number of rows is an argument.
     targets : int
         Columns of the targets; 0 for labels.
     weighted : bool
@@ -74,6 +92,8 @@ class Tiny:
     n_weights : int
         Penalties act on the first so many parameters.
     clipped : bool
+    elements : int
+        See `ELEMENTS`.
     """
 
     dtype: str
@@ -87,6 +107,7 @@ class Tiny:
     n_moments: int
     n_weights: int
     clipped: bool
+    elements: int
 
     @property
     def size(self) -> int:
@@ -104,7 +125,7 @@ class Tiny:
         largest = max(
             max(self.batch * layer.outputs, layer.inputs * layer.outputs) for layer in self.layers
         )
-        wanted = 1 << max(largest // ELEMENTS - 1, 0).bit_length()
+        wanted = 1 << max(largest // self.elements - 1, 0).bit_length()
         return min(max(wanted, THREADS[0]), THREADS[1])
 
     @property
@@ -138,7 +159,8 @@ class Tiny:
         lanes = 1 if self.layers[-1].outputs <= loader.WARP else loader.WARP
         parts = [loader.prelude(np.dtype(self.dtype), self.threads, lanes)]
         parts += [loader.file(name) for name in _FILES]
-        return "\n".join([*parts, self._constants(), loader.file("tiny.cu")])
+        parts += [self._constants(), loader.file("tiny_rows.cuh"), loader.file("tiny.cu")]
+        return "\n".join(parts)
 
     def _constants(self) -> str:
         places = self.places

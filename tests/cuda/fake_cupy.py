@@ -139,7 +139,10 @@ class FakeDevice:
         self.id = CURRENT.device if number is None else number
         if not 0 <= self.id < owner.runtime.devices:
             raise CUDARuntimeError(_INVALID_DEVICE)
-        self.attributes = {"MaxSharedMemoryPerBlockOptin": owner.shared_bytes}
+        self.attributes = {
+            "MaxSharedMemoryPerBlockOptin": owner.shared_bytes,
+            "MultiProcessorCount": 2,
+        }
         self.compute_capability = owner.runtime.capability
         self._before: list[int] = []
 

@@ -97,7 +97,7 @@ class HostRuntime:
         self.cells = BF16 if bf16 else np.dtype(dtype)
         self.epilogues, self.shared_bytes = epilogues, shared_bytes
         self.gains: dict[Epilogue, float] = {}
-        self.allocations = 0
+        self.allocations, self.processors = 0, 2
         self.launches: list[str] = []
         self.captured: list[list[tuple[Any, ...]]] = []
         self._recording: list[tuple[Any, ...]] | None = None
@@ -143,8 +143,9 @@ class HostRuntime:
         assert shared_bytes <= self.shared_bytes
         module = module_of(text)
 
-        def launch(threads: int, *arguments: Any) -> None:
-            self._do(self._launch_block, module, kernel, threads, shared_bytes, *arguments)
+        def launch(blocks: int, threads: int, *arguments: Any) -> None:
+            how = module, kernel, blocks, threads, shared_bytes
+            self._do(self._launch_blocks, *how, *arguments)
 
         return launch
 
@@ -230,12 +231,19 @@ class HostRuntime:
         self.module.schedule = self.schedule
         self.module.launch(kernel, grid, launch.block, arguments)
 
-    def _launch_block(
-        self, module: HostModule, kernel: str, threads: int, shared_bytes: int, *arguments: Any
+    def _launch_blocks(
+        self,
+        module: HostModule,
+        kernel: str,
+        blocks: int,
+        threads: int,
+        shared_bytes: int,
+        *arguments: Any,
     ) -> None:
         self.launches.append(kernel)
         module.schedule = self.schedule
-        module.launch(kernel, (1,), (loader.WARP, threads // loader.WARP), arguments, shared_bytes)
+        block = loader.WARP, threads // loader.WARP
+        module.launch(kernel, (blocks,), block, arguments, shared_bytes)
 
     def _gemm(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnet.backends.engine import Engine
-from fastnet.backends.epochs import LossSums, TrainConfig
+from fastnet.backends.epochs import LossSums, Stretch, TrainConfig, Trained
 from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.backends.gpu.runtime import Runtime
 from fastnet.backends.numpy_backend import NumpyEngine
@@ -72,6 +72,19 @@ class Training:
         )
         self.step += steps
         return tally
+
+    def ahead(self, epochs: int, *, composed: bool = False, rate: float = 0.01) -> Trained:
+        """Train epochs in one call, by the engine's own method or the composed one."""
+        steps = self.config.steps(len(self.rows))
+        optimizer = self.config.optimizer
+        table = optimizer.step_coefficients(self.step + 1, np.full(epochs * steps, rate))
+        table = table.reshape(epochs, steps, -1)
+        place = self.step // steps, self.step
+        self.step += epochs * steps
+        train = Engine.train_epochs if composed else type(self.engine).train_epochs
+        stretch = Stretch(self.rows, self.config, self.moments, table, *place, self.rows)
+        trained: Trained = train(self.engine, stretch)
+        return trained
 
     def results(self) -> list[Array]:
         """Return everything that training leaves behind."""

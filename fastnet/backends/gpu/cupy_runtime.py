@@ -83,6 +83,7 @@ class CudaRuntime:
         dtype = np.dtype(dtype)
         self.cells = BF16 if precision == "bf16" else dtype
         self.shared_bytes = int(self._device.attributes["MaxSharedMemoryPerBlockOptin"])
+        self.processors = int(self._device.attributes["MultiProcessorCount"])
         self._kernels = _kernels(dtype, self._device.id, precision == "bf16")
         self._products = _products(self._device.id)
         single = Compute.F32_FAST_TF32 if precision == "tf32" else Compute.F32
@@ -161,9 +162,9 @@ class CudaRuntime:
         function = compiled(self._cupy, text).get_function(kernel)
         function.max_dynamic_shared_size_bytes = shared_bytes
 
-        def launch(threads: int, *arguments: Any) -> None:
+        def launch(blocks: int, threads: int, *arguments: Any) -> None:
             block = loader.WARP, threads // loader.WARP
-            function((1,), block, arguments, shared_mem=shared_bytes)
+            function((blocks,), block, arguments, shared_mem=shared_bytes)
 
         return launch
 

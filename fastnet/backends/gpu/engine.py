@@ -6,7 +6,7 @@ adds prediction and evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Final
 
@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.engine import Engine, while_active
-from fastnet.backends.epochs import LossSums, TrainConfig
+from fastnet.backends.epochs import LossSums, Member, Stretch, TrainConfig, Trained
 from fastnet.backends.gpu.epoch import Epochs
-from fastnet.backends.gpu.host_rows import on_device
+from fastnet.backends.gpu.host_rows import HostRows, on_device
+from fastnet.backends.gpu.members import TinyMembers
 from fastnet.backends.gpu.runtime import Runtime
 from fastnet.backends.gpu.step import GpuStep
+from fastnet.backends.gpu.tiny import TinyKernels
 from fastnet.kernels import abi
+from fastnet.kernels.cuda.tiny import Tiny
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
 from fastnet.nn.optimizers import Optimizer
@@ -46,7 +49,9 @@ class GpuEngine(Engine):
         self.memory = self.gpu.memory
         self.gradients = self.memory.gradients
         self.tally = self.memory.tally
-        self._epochs = Epochs(self.gpu)
+        self._kernels = TinyKernels(self.gpu)
+        self._members = TinyMembers(self.gpu, self._kernels)
+        self._epochs = Epochs(self.gpu, self._members, self._kernels)
 
     def active(self) -> AbstractContextManager[Any]:
         return self.runtime.active()
@@ -145,6 +150,40 @@ class GpuEngine(Engine):
         place = {"epoch": epoch, "step": step, "first": first}
         return self._epochs.train(rows, config, moments, coefficients, **place)
 
+    def trains_ahead(self, batch: int, held_out: int = 0) -> bool:
+        return self._kernels.blocks_for(batch) > 0 and self._has_room(held_out)
+
+    def train_epochs(self, stretch: Stretch) -> Trained:
+        kernel = self._kernel_for(stretch)
+        if kernel is None:
+            return super().train_epochs(stretch)
+        return self._members.train(kernel, [Member(self.parameters, self.state, stretch)])[0]
+
+    def lanes_for(self, batch: int, optimizer: Optimizer) -> int:
+        return max(1, self._kernels.blocks_for(batch, optimizer))
+
+    def train_members(self, members: Sequence[Member]) -> list[Trained]:
+        kernel = self._kernel_for(members[0].stretch)
+        if kernel is None:
+            return super().train_members(members)
+        results = list[Trained]()
+        size = self._members.at_once(members[0].stretch, self.rows_of_a_block())
+        for first in range(0, len(members), size):
+            results += self._members.train(kernel, members[first : first + size])
+        return results
+
+    def _kernel_for(self, stretch: Stretch) -> Tiny | None:
+        """Return the kernel for members like this, or None where they train step by step."""
+        held_out = stretch.held_out
+        fits = held_out is None or self._has_room(len(held_out))
+        if not fits or isinstance(held_out, HostRows):
+            return None
+        return self._kernels.kernel_for(stretch.rows, stretch.config)
+
+    def _has_room(self, rows: int) -> bool:
+        """Return whether so many rows are evaluated at once, by the kernel for small networks."""
+        return self._members.evaluates(rows) and rows <= self.rows_of_a_block()
+
     def gradient(
         self, rows: Batch, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
     ) -> LossSums:
@@ -153,12 +192,18 @@ class GpuEngine(Engine):
 
     def evaluate(self, rows: Batch, loss: Loss) -> tuple[LossSums, Array]:
         """Return the sums over all rows, and the outputs (N, O); leave the gradients alone."""
+        small = self._has_room(len(rows))
         self.gpu.refresh_shadow()
         outputs = self.empty((len(rows), self.plan.outputs))
         for start, stop in self.blocks(len(rows)):
             block = on_device(rows.part(start, stop), self.runtime)
-            self.gpu.read(outputs[start:stop], self.gpu.forward(block.x, training=False))
-            self.evaluate_batch(block, loss)
+            if small:
+                self._members.evaluate(block, loss)
+                y = self.gpu.layers[-1].y[: len(block)]
+            else:
+                y = self.gpu.forward(block.x, training=False)
+                self.evaluate_batch(block, loss)
+            self.gpu.read(outputs[start:stop], y)
         return self.read_tally(), outputs
 
     def predict(self, x: Array) -> Array:

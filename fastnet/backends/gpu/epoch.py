@@ -17,8 +17,9 @@ from fastnet.backends.epochs import LossSums, TrainConfig
 from fastnet.backends.gpu.graphs import Graphs
 from fastnet.backends.gpu.host_rows import HostRows, on_device
 from fastnet.backends.gpu.host_stream import Feeder
+from fastnet.backends.gpu.members import TinyMembers
 from fastnet.backends.gpu.step import GpuStep
-from fastnet.backends.gpu.tiny import TinyTraining
+from fastnet.backends.gpu.tiny import TinyKernels
 from fastnet.kernels import abi
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
@@ -33,10 +34,11 @@ WINDOW_BYTES: Final = 64 * 2**20
 class Epochs:
     """Trains on spans of an epoch, and keeps the recordings from one epoch to the next."""
 
-    def __init__(self, gpu: GpuStep) -> None:
+    def __init__(self, gpu: GpuStep, members: TinyMembers, kernels: TinyKernels) -> None:
         self._gpu = gpu
         self._graphs = Graphs(gpu.runtime)
-        self._tiny = TinyTraining(gpu)
+        self._kernels = kernels
+        self._members = members
         self._one: Array = None  # a row to predict, and its outputs
         self._one_outputs: Array = None
 
@@ -46,9 +48,9 @@ class Epochs:
         The clock has halted meanwhile, so that no running statistic changes.
         """
         gpu, size = self._gpu, config.batch_size
-        kernel = self._tiny.kernel_for(rows, config)
+        kernel = self._kernels.kernel_for(rows, config)
         if kernel is not None:
-            self._tiny.launcher(kernel)
+            self._kernels.launcher(kernel)
             return
         count = len(rows)
         gpu.memory.reserve(min(size, count))
@@ -75,11 +77,14 @@ class Epochs:
         # A tiny network trains in one kernel, without the workspace of the general path.
         gpu, memory = self._gpu, self._gpu.memory
         size, count = config.batch_size, len(rows)
-        kernel = self._tiny.kernel_for(rows, config)
-        if kernel is None:
-            memory.reserve(min(size, count))
-        # All that the steps read goes to the device before the first launch is recorded.
+        kernel = self._kernels.kernel_for(rows, config)
         order = gpu.order(count, config.seed, epoch) if config.shuffle else None
+        if kernel is not None:
+            return self._members.train_span(
+                kernel, rows, order, config, moments, coefficients, first
+            )
+        memory.reserve(min(size, count))
+        # All that the steps read goes to the device before the first launch is recorded.
         memory.upload_coefficients(coefficients)
         memory.step_numbers(config.optimizer)
         memory.loss_constants(config.loss)
@@ -88,9 +93,6 @@ class Epochs:
         per_row = gpu.plan.inputs * gpu.parameters.dtype.itemsize
         bounds = windows(first, len(coefficients), size, count, per_row)
         try:
-            if kernel is not None:
-                steps = len(coefficients)
-                return self._tiny.train(kernel, rows, order, config, moments, steps)
             # Rows on the host come in windows through pinned memory; rows on the device are
             # gathered there.
             if isinstance(rows, HostRows):
@@ -100,11 +102,12 @@ class Epochs:
                     window = feeder.window(start, stop)
                     self._train_window(window, None, None, config, moments)
                     feeder.used()
-                return gpu.read_tally(looks=True)
-            for start, stop in bounds:
-                window = memory.window(stop - start, rows)
-                self._train_window(window, rows, order, config, moments)
-            return gpu.read_tally(looks=True)
+            else:
+                for start, stop in bounds:
+                    window = memory.window(stop - start, rows)
+                    self._train_window(window, rows, order, config, moments)
+            gpu.look()
+            return gpu.read_tally(looked=True)
         finally:
             gpu.set_clock()  # Outside an epoch, an update reads row 0, and nothing is halted.
 

@@ -62,9 +62,9 @@ class Memory:
     ----------
     gradients : (P,)
     tally : (4,) float64
-    not_finite : (1,) float64
-        0, or 1 where a parameter or a running statistic was found that is not finite.
-    report : (5,) float64
+    flags : (2,) float64
+        See ``loader.FLAGS``.
+    report : (6,) float64
         These two in one array, which is read at once.
     state : (S,)
     clock : int64
@@ -84,6 +84,8 @@ class Memory:
         Partial sums of the squares of the gradient.
     clip : (1,)
         The factor of the gradient that clips its norm.
+    workspace : (rows * width,) cells
+        The y, z and xhat of all layers.
     generation : int
         How many times the workspace was allocated.
     """
@@ -93,8 +95,8 @@ class Memory:
         self.gradients = self._zeros((plan.size,), self._dtype)
         rates = plan.rates(parameters.dtype)
         self.rates = None if rates is None else runtime.to_device(rates)
-        self.report = self._zeros((abi.TALLY + 1,), np.float64)
-        self.tally, self.not_finite = self.report[: abi.TALLY], self.report[abi.TALLY :]
+        self.report = self._zeros((abi.TALLY + len(loader.FLAGS),), np.float64)
+        self.tally, self.flags = self.report[: abi.TALLY], self.report[abi.TALLY :]
         self.state = state
         self.clock = self._zeros((len(loader.CLOCK),), np.int64)
         self.weight_total = runtime.empty((1,), np.float64)
@@ -108,10 +110,14 @@ class Memory:
         self.row_score: Array = None
         self.x_cells: Array = None
         self.outputs: Array = None
-        self._workspace: Array = None
+        self.workspace: Array = None
         self._deltas: Array = None
         self._rows = self._gradient_rows = self.generation = 0
         self._order = runtime.empty((0,), np.uint32)
+        self._numbers = runtime.empty((0,), np.float64)
+        self._records = runtime.empty((0, len(loader.MEMBER)), np.int64)
+        self._dense = runtime.empty((len(plan.ops), len(loader.DENSE)), np.int64)
+        self._dense_generation = 0
         self._coefficients = runtime.empty((0, abi.COEFFICIENTS), np.float64)
         self._optimizer: Optimizer | None = None
         self._optimizer_constants = runtime.empty((abi.CONSTANTS,), np.float64)
@@ -160,7 +166,7 @@ class Memory:
         plan, dtype, empty = self._plan, self._dtype, self._runtime.empty
         cells = self._runtime.cells
         self._release_outputs()
-        self._workspace = empty((plan.width * rows,), cells)
+        self.workspace = empty((plan.width * rows,), cells)
         self.row_loss, self.row_score = empty((rows,), dtype), empty((rows,), dtype)
         if cells != dtype:
             self.x_cells = empty((rows, plan.inputs), cells)
@@ -168,9 +174,9 @@ class Memory:
         for layer, op in zip(self.layers, plan.ops, strict=True):
             y, z, xhat = (int(op[field]) * rows for field in ("y", "z", "xhat"))
             shape = rows, layer.outputs
-            layer.y, layer.z = (_part(self._workspace, at, shape) for at in (y, z))
+            layer.y, layer.z = (_part(self.workspace, at, shape) for at in (y, z))
             if xhat >= 0:
-                layer.xhat = _part(self._workspace, xhat, shape)
+                layer.xhat = _part(self.workspace, xhat, shape)
             if layer.kind == abi.LAYER_NORM:
                 layer.scale = empty((rows, 1), dtype)
         self._rows = rows
@@ -195,7 +201,7 @@ class Memory:
     def _release_outputs(self) -> None:
         """Free the old workspace, so that the new one need not fit beside it."""
         self._rows = 0
-        self._workspace = self.row_loss = self.row_score = None
+        self.workspace = self.row_loss = self.row_score = None
         self.x_cells = self.outputs = None
         for layer in self.layers:
             layer.y = layer.z = layer.xhat = None
@@ -240,6 +246,29 @@ class Memory:
         if len(self._order) < count:
             self._order = self._runtime.empty((count,), np.uint32)
         return self._order[:count]
+
+    def numbers(self, count: int) -> Array:
+        """Return memory for `count` float64 numbers of members."""
+        if len(self._numbers) < count:
+            self._numbers = self._runtime.empty((count,), np.float64)
+        return self._numbers[:count]
+
+    def records(self, count: int) -> Array:
+        """Return memory for the records of `count` members, (count, fields) int64."""
+        if len(self._records) < count:
+            self._records = self._runtime.empty((count, len(loader.MEMBER)), np.int64)
+        return self._records[:count]
+
+    def dense_layers(self) -> Array:
+        """Return the records of all layers, which are dense, for the reserved workspace."""
+        if self._dense_generation != self.generation:
+            table = np.empty(self._dense.shape, np.int64)
+            for row, op in zip(table, self._plan.ops, strict=True):
+                row[:] = [op[field] for field in loader.DENSE]
+            table[:, -2:] *= self._rows  # where y and z begin
+            self._runtime.upload(self._dense, table)
+            self._dense_generation = self.generation
+        return self._dense
 
     def upload_coefficients(self, table: NDArray[Any]) -> None:
         """Copy the (n, 4) coefficients of n steps to the device."""

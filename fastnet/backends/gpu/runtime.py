@@ -41,10 +41,13 @@ class Runtime(Protocol):
         The dtype of activations and their gradients: the network's, or `BF16`.
     shared_bytes : int
         The shared memory that one block can have.
+    processors : int
+        How many multiprocessors there are, each of which runs one block or more at a time.
     """
 
     cells: np.dtype[Any]
     shared_bytes: int
+    processors: int
 
     def active(self) -> AbstractContextManager[None]:
         """Return the context of a call: its device is the current one, and work is in order."""
@@ -73,9 +76,10 @@ class Runtime(Protocol):
         """Launch a kernel over a (rows, columns) shape; None is a null pointer."""
 
     def specialise(self, text: str, kernel: str, shared_bytes: int) -> Callable[..., None]:
-        """Compile a source text; return a function that launches its kernel as one block.
+        """Compile a source text; return a function that launches its kernel.
 
-        That function takes the number of threads, then the kernel's arguments.
+        That function takes the numbers of blocks and of threads in each, then the kernel's
+        arguments.
         """
 
     def gain(

@@ -194,14 +194,20 @@ class GpuStep:
         """
         memory, launch, last = self.memory, self.runtime.launch, self.layers[-1]
         count, shape = len(batch), (len(batch), last.outputs)
-        total = None if batch.weight is None else memory.weight_total
-        if total is not None:
-            launch("weight_sum", (1, 1), total, batch.weight, count)
+        total = self.sum_weights(batch)
         targets = 0 if batch.target is None else int(batch.target.shape[1])
         outputs = last.dz[:count] if gradient else None, memory.row_loss, memory.row_score
         inputs = last.y[:count], last.z[:count], *batch.fields[1:], total
         scalars = memory.loss_constants(loss), loss.code, int(softmax), *shape, targets
         launch("loss_head", shape, *outputs, *inputs, *scalars)
+
+    def sum_weights(self, batch: Batch) -> Array | None:
+        """Return the sum of the weights, for `add_tally` too; None where all of them are 1."""
+        if batch.weight is None:
+            return None
+        total = self.memory.weight_total
+        self.runtime.launch("weight_sum", (1, 1), total, batch.weight, len(batch))
+        return total
 
     def add_tally(self, batch: Batch, *, advance: int = 0) -> None:
         """Add the batch's sums to the tally; advance the clock by `advance` rows if not 0."""
@@ -210,20 +216,22 @@ class GpuStep:
         arrays = memory.tally, self.clock, memory.row_loss, memory.row_score, total
         self.runtime.launch("tally_add", (1, 1), *arrays, advance, len(batch))
 
-    def read_tally(self, *, looks: bool = False) -> LossSums:
+    def look(self) -> None:
+        """Let the device look whether all parameters and running statistics are finite."""
+        for values in (self.parameters, self.memory.state):
+            if values.size:
+                arguments = self.memory.flags, values, values.size
+                self.runtime.launch("find_not_finite", (1, values.size), *arguments)
+
+    def read_tally(self, *, looked: bool = False) -> LossSums:
         """Return the sums in the tally on the host and set them to 0.
 
-        If it `looks`, the device first checks that parameters and running statistics are finite.
+        `looked` says that the device has looked at the parameters since the last time.
         """
-        memory = self.memory
-        if looks:
-            for values in (self.parameters, memory.state):
-                if values.size:
-                    arguments = memory.not_finite, values, values.size
-                    self.runtime.launch("find_not_finite", (1, values.size), *arguments)
-        loss, score, weight, steps, bad = self.runtime.to_host(memory.report).tolist()
-        memory.report.fill(0)
-        return LossSums(loss, score, weight, int(steps), not bad if looks else None)
+        report = self.memory.report
+        loss, score, weight, steps, _, bad = self.runtime.to_host(report).tolist()
+        report.fill(0)
+        return LossSums(loss, score, weight, int(steps), not bad if looked else None)
 
     def gives_logits(self, loss: Loss) -> bool:
         """Return whether `loss_head` writes the gradient with respect to z."""

@@ -30,6 +30,8 @@ from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dropout
 from fastnet.nn.losses import CrossEntropy
 from fastnet.nn.optimizers import LBFGS, Adam
+from fastnet.populations import lanes
+from fastnet.populations.training import fit_many
 from fastnet.utils import device_arrays
 from tests.closeness import assert_close
 from tests.cuda.fake_cupy import FakeCupy, FakeModule, FakeRuntime
@@ -371,6 +373,32 @@ def test_what_does_not_fit_is_a_memory_error_in_words(cupy: FakeCupy) -> None:
     )
     with pytest.raises(MemoryError, match=r"an array of 32\.0 MiB does not fit"):
         CupyBackend().asarray(np.zeros(2**22))
+
+
+@emulated
+def test_a_population_of_tiny_networks_is_trained_at_the_same_time(
+    cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the bits of each network's own `fit`, which trains epoch by epoch first."""
+    rng, sizes = np.random.default_rng(0), list[int]()
+    x, y = rng.standard_normal((60, 5)), rng.integers(0, 3, 60)
+    whole = lanes.train_members
+    monkeypatch.setattr(lanes, "train_members", lambda jobs: sizes.append(len(jobs)) or whole(jobs))
+    net = Network([5, 8, 3], output_activation="softmax", backend="cupy")
+    how: dict[str, Any] = {"epochs": 9, "batch_size": 16, "validation_data": (x[:20], y[:20])}
+    how["early_stopping"] = 2
+    rates = [0.003, 0.3]
+    found = fit_many(net, x, y, seeds=2, param_grid={"learning_rate": rates}, **how)
+    assert sizes == [4]
+    for member, row in zip(found, found.results, strict=True):
+        other = net.renewed(net.plan, int(row["seed"]))
+        history = other.fit(x, y, optimizer=Adam(float(row["learning_rate"])), **how)
+        for a, b in ((member.parameters, other.parameters), (member.predict(x), other.predict(x))):
+            np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+        assert member.history is not None
+        assert member.history.records == history.records
+        assert member.history.stop_reason == history.stop_reason
+    assert len({len(member.history["loss"]) for member in found if member.history}) > 1
 
 
 @emulated

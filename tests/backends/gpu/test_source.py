@@ -46,7 +46,11 @@ def test_the_table_has_every_kernel_in_the_order_of_the_text() -> None:
 
 def test_every_file_is_part_of_the_text() -> None:
     folder = loader.Path(loader.__file__).parent
-    assert {path.name for path in folder.glob("*.cu*")} == {*loader.FILES, "tiny.cu"}
+    assert {path.name for path in folder.glob("*.cu*")} == {
+        *loader.FILES,
+        "tiny.cu",
+        "tiny_rows.cuh",
+    }
 
 
 @each_dtype
@@ -188,6 +192,7 @@ def tiny_network(*sizes: int, batch: int, dtype: str = "float32", clipped: bool 
         weight, bias = weight + inputs * outputs, bias + outputs
     options = {"loss": abi.CROSS_ENTROPY, "optimizer": abi.ADAM, "fused": True, "n_moments": 2}
     options |= {"targets": 0, "weighted": False, "n_weights": weight, "clipped": clipped}
+    options["elements"] = tiny.ELEMENTS
     return Tiny(dtype, tuple(layers), batch, **options)
 
 

@@ -42,6 +42,7 @@ FILES: Final = (
     "optimizers.cuh",
     "optimizers.cu",
     "small.cu",
+    "wide.cu",
 )
 """In the order in which they need one another."""
 
@@ -89,6 +90,12 @@ COLUMN_TILE: Final = 8
 PRODUCT_TILE: Final = 16
 """Columns of the tile that one block of ``product.cu`` makes."""
 
+RUN_TILE: Final = 2
+"""Threads of a block beside each other, each with 16 bytes of a row: a sector of memory too."""
+
+WIDE: Final = (512, 4096)
+"""Rows of so many outputs are worked on by a block each, which keeps them in registers."""
+
 NORM_CHUNKS: Final = 256
 """The sum for the gradient's norm has at most so many parts."""
 
@@ -131,6 +138,11 @@ def over_tiles(rows: int, columns: int, block: int) -> Launch:
     """Return a launch with one block for every tile of `PRODUCT_TILE` columns."""
     tall = block // PRODUCT_TILE
     return Launch((_blocks(columns, PRODUCT_TILE), _blocks(rows, tall)), (PRODUCT_TILE, tall))
+
+
+def over_runs(rows: int, columns: int, block: int) -> Launch:
+    """Return a launch with one block for every `RUN_TILE` runs of 8 columns of 2 bytes."""
+    return Launch((_blocks(columns, 8 * RUN_TILE), 1), (RUN_TILE, block // RUN_TILE))
 
 
 def over_chunks(rows: int, columns: int, block: int) -> Launch:
@@ -187,6 +199,8 @@ KERNELS: Final[dict[str, Callable[[int, int, int], Launch]]] = {
     "optimizer_update": over_line,
     "members_evaluate": over_rows,
     "members_end_epoch": over_chunks,
+    "dense_backward_runs": over_runs,
+    "loss_head_wide": over_chunks,
 }
 """Every kernel, with the function that gives its grid and block."""
 
@@ -235,6 +249,7 @@ def prelude(dtype: np.dtype[np.floating], block: int, lanes: int = WARP) -> str:
     lines = [f"typedef {real} real;", "typedef long long integer;"]
     sizes = {"BLOCK": block, "WARP": WARP, "LANES": lanes, "COLUMN_TILE": COLUMN_TILE}
     sizes["PRODUCT_TILE"] = PRODUCT_TILE
+    sizes["WIDE"] = WIDE[1]
     for name, value in sizes.items():
         lines.append(f"constexpr int {name} = {value};")
     for record, members in (

@@ -148,6 +148,19 @@ struct Best {
     }
 };
 
+// The best of a row's lanes, in every one.
+__device__ Best warp_best(Best best)
+{
+    for (int apart = LANES / 2; apart > 0; apart /= 2) {
+        Best other;
+        other.value = __shfl_xor_sync(ALL_LANES, best.value, apart);
+        other.place = __shfl_xor_sync(ALL_LANES, best.place, apart);
+        if (other.before(best))
+            best = other;
+    }
+    return best;
+}
+
 template <typename Number>
 __device__ integer argmax(const Number* values_o, integer outputs)
 {
@@ -157,14 +170,7 @@ __device__ integer argmax(const Number* values_o, integer outputs)
         if (candidate.before(best))
             best = candidate;
     }
-    for (int apart = LANES / 2; apart > 0; apart /= 2) {
-        Best other;
-        other.value = __shfl_xor_sync(ALL_LANES, best.value, apart);
-        other.place = __shfl_xor_sync(ALL_LANES, best.place, apart);
-        if (other.before(best))
-            best = other;
-    }
-    return best.place;
+    return warp_best(best).place;
 }
 
 // The row's score without its weight: 1 if the class is right, the fraction of right outputs, or

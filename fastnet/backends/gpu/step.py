@@ -14,8 +14,9 @@ from typing import Any
 
 from fastnet.backends.epochs import LossSums
 from fastnet.backends.gpu.memory import Layer, Memory
-from fastnet.backends.gpu.runtime import Epilogue, Runtime
+from fastnet.backends.gpu.runtime import BF16, Epilogue, Runtime
 from fastnet.kernels import abi
+from fastnet.kernels.cuda import loader
 from fastnet.nn import activations, random
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.losses import Loss
@@ -199,7 +200,9 @@ class GpuStep:
         outputs = last.dz[:count] if gradient else None, memory.row_loss, memory.row_score
         inputs = last.y[:count], last.z[:count], *batch.fields[1:], total
         scalars = memory.loss_constants(loss), loss.code, int(softmax), *shape, targets
-        launch("loss_head", shape, *outputs, *inputs, *scalars)
+        wide = loss.code == abi.CROSS_ENTROPY and loader.WIDE[0] <= last.outputs <= loader.WIDE[1]
+        kernel = "loss_head_wide" if wide else "loss_head"
+        launch(kernel, shape, *outputs, *inputs, *scalars)
 
     def sum_weights(self, batch: Batch) -> Array | None:
         """Return the sum of the weights, for `add_tally` too; None where all of them are 1."""
@@ -293,7 +296,9 @@ class GpuStep:
                 runtime.gemm(*product, epilogue=kind, **sums)
             else:
                 arguments = dz, layer.db, y, z, activation, *shape
-                runtime.launch("dense_backward_epilogue", shape, *arguments)
+                narrow = runtime.cells == BF16
+                kernel = "dense_backward_runs" if narrow else "dense_backward_epilogue"
+                runtime.launch(kernel, shape, *arguments)
                 runtime.gemm(*product, transpose_a=True)
         if below is None:
             return

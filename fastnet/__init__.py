@@ -26,6 +26,7 @@ from fastnet.errors import (
     ModelFileError,
     OutOfMemoryError,
     ResumeWarning,
+    WorkerError,
 )
 from fastnet.network import Network, load
 from fastnet.nn import initializers, losses, optimizers, schedules
@@ -74,6 +75,7 @@ __all__ = [
     "ResumeWarning",
     "Run",
     "TensorBoard",
+    "WorkerError",
     "__version__",
     "available_backends",
     "cross_validate",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 
 class FastNetError(Exception):
@@ -43,9 +45,30 @@ class DivergenceError(FastNetError, ArithmeticError, ValueError):
         self.epoch = epoch
         self.step = step
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # From another process it arrives as it is: exceptions are made of their texts alone.
+        return partial(DivergenceError, epoch=self.epoch, step=self.step), self.args
+
 
 class OutOfMemoryError(FastNetError, MemoryError):
     """A network or its training needs more memory than is free; nothing was started."""
+
+
+class WorkerError(FastNetError, RuntimeError):
+    """Workers of an executor cannot be reached, or members of a population ended theirs.
+
+    Attributes
+    ----------
+    members : tuple of int
+        The numbers of the members that are lost.
+    population : Population or None
+        The members that are done.
+    """
+
+    def __init__(self, message: str, *, members: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.members = members
+        self.population: Any = None
 
 
 class BackendUnavailableError(FastNetError, ImportError):

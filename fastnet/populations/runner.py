@@ -9,32 +9,22 @@ from contextlib import ExitStack
 from os import PathLike
 from typing import Any
 
-from fastnet.errors import DivergenceError, InputError
+from fastnet.errors import DivergenceError, InputError, WorkerError
 from fastnet.network import Network
+from fastnet.populations import halfway
 from fastnet.populations.folder import PopulationFolder
 from fastnet.populations.population import Population
 from fastnet.populations.results import DIVERGED, FOLD, MEMBER, Results
-from fastnet.populations.workers import run_all
-from fastnet.training.interrupt import TimeUp
-
-Row = dict[str, Any]
-Trained = tuple[Network, Row]
-Train = Callable[[Sequence[int]], Iterable[Trained]]
-"""``train(numbers)`` returns each of these members after training, and its row of the results."""
-
-
-def one_by_one(train: Callable[[int], Trained]) -> Train:
-    """Return what trains members one after the other."""
-    return lambda numbers: map(train, numbers)
+from fastnet.populations.work import Crew, Limits, Row, Work
 
 
 def train_all(
     count: int,
-    train: Train,
+    work: Work,
     settings: tuple[str, ...],
     *,
+    crew: Crew,
     groups: Iterable[Sequence[int]] | None = None,
-    workers: int = 1,
     verbose: bool = False,
     checkpoint: str | PathLike[str] | None = None,
     resume: bool = False,
@@ -45,12 +35,13 @@ def train_all(
 
     Parameters
     ----------
+    work : Work
     settings : tuple of str
         The columns of the results that are settings.
+    crew : Crew
+        Those who train.
     groups : iterable of sequences of int, optional
         Members that are trained together. Default: each alone.
-    workers : int, default 1
-        How many groups are trained at once.
     verbose : bool, default False
         Write a line on standard error for each member that is done.
     checkpoint, resume
@@ -64,6 +55,8 @@ def train_all(
     ------
     InputError, CheckpointError
         See `fastnet.fit_many`.
+    WorkerError
+        Members are lost; the error has the others.
     """
     networks, rows = dict[int, Network](), dict[int, Row]()
 
@@ -72,26 +65,35 @@ def train_all(
         if verbose and not taken_over:
             _tell(f"{len(rows)}/{count} networks", row)
 
-    train_each(
-        ((number,) for number in range(count)) if groups is None else groups,
-        train,
-        done,
-        workers=workers,
-        checkpoint=checkpoint,
-        resume=resume,
-        basis=basis,
-        place=place,
-    )
-    made = Results([rows[k] for k in range(count)], settings)
-    return Population(tuple(networks[k] for k in range(count)), made)
+    def made() -> Population:
+        numbers = sorted(networks)
+        results = Results([rows[k] for k in numbers], settings)
+        return Population(tuple(networks[k] for k in numbers), results)
+
+    try:
+        train_each(
+            ((number,) for number in range(count)) if groups is None else groups,
+            work,
+            done,
+            crew=crew,
+            checkpoint=checkpoint,
+            resume=resume,
+            basis=basis,
+            place=place,
+        )
+    except WorkerError as error:
+        error.population = made()
+        raise
+    return made()
 
 
 def train_each(
     groups: Iterable[Sequence[int]],
-    train: Train,
+    work: Work,
     done: Callable[[int, Network, Row, bool], None],
     *,
-    workers: int = 1,
+    crew: Crew,
+    limits: Limits | None = None,
     checkpoint: str | PathLike[str] | None = None,
     resume: bool = False,
     basis: Callable[[], Mapping[str, str]],
@@ -104,11 +106,12 @@ def train_each(
     groups : iterable of sequences of int
         Members that are trained together. The next group is asked for when a worker is free, and
         the first one after ``done`` has all members of the folder, of which none is trained again.
-    train : callable
-        If it raises `TimeUp`, what is left of the group is left out.
+    work : Work
     done : callable
         ``done(number, network, row, taken_over)``; calls of it do not overlap.
-    workers, checkpoint, resume, basis, place
+    limits : Limits, optional
+        Members whose time is up are left out.
+    crew, checkpoint, resume, basis, place
         See `train_all`.
     """
     folder = None if checkpoint is None else PopulationFolder(checkpoint, resume)
@@ -116,16 +119,14 @@ def train_each(
         raise InputError("resume=True needs the folder: checkpoint='...'.")
     found, telling = set[int](), threading.Lock()
 
-    def together(numbers: Sequence[int]) -> None:
-        left = [number for number in numbers if number not in found]
-        try:
-            for number, (network, row) in zip(left, train(left) if left else (), strict=True):
-                if folder is not None:
-                    folder.write(number, network, row)
-                with telling:
-                    done(number, network, row, False)
-        except TimeUp:
-            return
+    def take(number: int, network: Network, row: Row) -> None:
+        if limits is not None:
+            row = row | limits.stamp()
+        if folder is not None:
+            folder.write(number, network, row)
+            halfway.remove(folder.path, number)
+        with telling:
+            done(number, network, row, False)
 
     with ExitStack() as stack:
         if folder is not None:
@@ -133,8 +134,11 @@ def train_each(
             for number in folder.done():
                 network, row = folder.read(number)
                 done(number, place(network), row, True)
+                halfway.remove(folder.path, number)
                 found.add(number)
-        run_all(groups, together, workers)
+        left = ([number for number in numbers if number not in found] for numbers in groups)
+        path = None if folder is None else folder.path
+        crew.run((numbers for numbers in left if numbers), work, take, path, limits)
 
 
 def train_member(

@@ -37,7 +37,9 @@ class Recipe:
     fit: Mapping[str, Any]
 
 
-def train_together(recipes: Sequence[Recipe], x: Any, y: Any, count: int) -> Ensemble:
+def train_together(
+    recipes: Sequence[Recipe], x: Any, y: Any, count: int, *, executor: Any = None
+) -> Ensemble:
     """Return the ensemble of `count` networks: the recipes take turns, and seeds count up.
 
     Where a fraction of the rows is held back to choose the best epoch, each member holds back
@@ -49,6 +51,8 @@ def train_together(recipes: Sequence[Recipe], x: Any, y: Any, count: int) -> Ens
     x : Frame or (N, I)
     y : list of str, or (N,) or (N, T)
         The names of target columns in x, or targets.
+    executor : str or executor, optional
+        See `fastnet.fit_many`.
     """
     inputs, names, values = split_target(x, y) if isinstance(x, Frame) else (x, (), y)
     values = values if names else by_row(values)
@@ -79,7 +83,7 @@ def train_together(recipes: Sequence[Recipe], x: Any, y: Any, count: int) -> Ens
         ]
         if fit.get("checkpoint") is not None and len(recipes) > 1:
             fit["checkpoint"] = Path(fit["checkpoint"]) / f"recipe-{number}"
-        made = fit_many(recipe.network, x, y, sample_weight=weight, **fit)
+        made = fit_many(recipe.network, x, y, sample_weight=weight, executor=executor, **fit)
         for k, member, row in zip(mine, made, made.results, strict=True):
             member.target_axes = 2  # columns are answered with columns
             networks[k], rows[k] = member, dict(row)

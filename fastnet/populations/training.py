@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,11 +19,12 @@ from fastnet.data.text import Texts
 from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.nn.memory import training_bytes
-from fastnet.populations import folds, lanes
+from fastnet.populations import crews, folds, halfway, lanes
 from fastnet.populations.folder import fingerprint
+from fastnet.populations.halfway import batch_of, expected_seconds
 from fastnet.populations.population import Population
-from fastnet.populations.results import SEED, Results
-from fastnet.populations.runner import Trained, train_all, train_member
+from fastnet.populations.results import FOLD, SEED, Results
+from fastnet.populations.runner import train_all, train_member
 from fastnet.populations.settings import (
     Member,
     checked_weight,
@@ -31,20 +33,18 @@ from fastnet.populations.settings import (
     own_callbacks,
     shown_settings,
 )
+from fastnet.populations.work import Row, Trained
 from fastnet.preprocessing import datasets
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.target import split_target
 from fastnet.utils import memory
 from fastnet.utils.arguments import answers
-from fastnet.utils.param_validation import check_flag, check_int, refuse_masked
+from fastnet.utils.param_validation import check_flag, refuse_masked
 
 SHORT_SECONDS: Final = 2e-3
 """Members that take less are trained by one thread: what Python does for each takes longer, and
 there threads wait for each other. Measured: two threads took 1.11 of the time of one at 1 ms (64
 networks of 2-4-2 on 128 rows, 50 epochs), and 0.65 at 4 ms (30-64-2 on 455 rows)."""
-
-STEP_SECONDS: Final = 3e-7
-FLOPS_A_SECOND: Final = 5e10
 
 Fold = tuple[int, folds.Rows, folds.Rows]
 """The number of a fold, its training rows and its test rows."""
@@ -63,6 +63,7 @@ def fit_many(
     settings: Sequence[Mapping[str, Any]] | None = None,
     cv: Any = None,
     sample_weight: ArrayLike | None = None,
+    executor: Any = None,
     threads: int | None = None,
     verbose: bool = False,
     checkpoint: str | PathLike[str] | None = None,
@@ -96,15 +97,23 @@ def fit_many(
         (``test_loss``, ...), which decide nothing. A number makes such folds, with the same share
         of each class (see `make_folds`), by the template's seed.
     sample_weight : (N,), optional
+    executor : str or executor, optional
+        Where members are trained, instead of threads of this process: ``"processes"`` (one for each
+        core) or ``"processes:4"``; ``"dask:tcp://host:8786"``; ``"mpi"``; or any object whose
+        ``submit`` returns futures, such as a ``ProcessPoolExecutor``. Rows are sent to each worker
+        once. Functions of your own must be in a module that workers can import.
     threads : int, optional
         Most threads to use in all. Default: one for each core. On ``"numba"`` each trains a member;
-        where a few large networks are trained, they share a member.
+        where a few large networks are trained, they share a member. With `executor`, the threads of
+        each of its tasks. Default: its share of the cores of this machine, elsewhere 1.
     verbose : bool, default False
         Write a line on standard error for each member that is done.
     checkpoint : str or path, optional
         Folder that gets the file of each member that is done, with its results.
     resume : bool, default False
-        Take over the members that are there. Members that were being trained begin anew.
+        Take over the members that are there. A member that was being trained goes on from its own
+        last checkpoint if it was expected to take more than ten seconds, has no callbacks and does
+        not train by L-BFGS; others begin anew. The bits are the same.
     **fit
         Further arguments of `Network.fit` for all members. Callbacks are copied for each; what they
         hold, such as a list or the path of a file, is the same.
@@ -119,6 +128,9 @@ def fit_many(
         An argument is invalid; nothing was trained.
     OutOfMemoryError
         All members together take more memory than is free; nothing was trained.
+    WorkerError
+        Workers cannot be reached, or members ended theirs three times; the error's ``population``
+        has the others.
     CheckpointError
         The folder has another population, or cannot be written to.
     KeyboardInterrupt
@@ -155,21 +167,7 @@ def fit_many(
         seen: dict[str, Any] = {"x": rows, "y": targets} if isinstance(rows, np.ndarray) else {}
         pairs = folds.read_folds(cv, len(rows), template.seed, labels, **seen)
         jobs = [(one, (k, *pair)) for one in members for k, pair in enumerate(pairs)]
-    groups = lanes.group(
-        template,
-        [(one, _rows_of(one, fold)) for one, fold in jobs],
-        lambda one: _batch(one, len(rows)),
-        _most_at_once(template, threads),
-    )
-    workers, each = _share(template, jobs, groups, len(rows), threads)
-    _require_memory(template.dtype.itemsize, jobs, workers)
-
-    def train(numbers: Sequence[int]) -> Iterator[Trained]:
-        some = [jobs[number] for number in numbers]
-        for network, row in _train(template, some, rows, y, sample_weight, each):
-            if network.output_schema.can_be_named(names):
-                network.label_names = names
-            yield network, row
+    work = _Members(template, jobs, rows, y, sample_weight, names)
 
     def basis() -> dict[str, str]:
         network = [template.inputs, template.dtype.name, template.backend, template.precision]
@@ -178,18 +176,26 @@ def fit_many(
         parts = {"networks": network, "settings": each_of_them, "rows": [rows, y, sample_weight]}
         return {name: fingerprint(part) for name, part in parts.items()}
 
-    return train_all(
-        len(jobs),
-        train,
-        tuple(dict.fromkeys(name for one in members for name in (SEED, *one.shown))),
-        groups=groups,
-        workers=workers,
-        verbose=check_flag("verbose", verbose),
-        checkpoint=checkpoint,
-        resume=check_flag("resume", resume),
-        basis=basis,
-        place=lambda network: network.beside(template),
-    )
+    def grouped(at_once: int) -> list[list[int]]:
+        known = [(one, _rows_of(one, fold)) for one, fold in jobs]
+        return lanes.group(template, known, lambda one: batch_of(len(rows), one.fit), at_once)
+
+    with crews.hired(executor, threads, template.backend) as workers:
+        groups = grouped(_most_at_once(template, threads) if workers is None else workers.slots)
+        crew = workers or crews.Threads(*_share(template, jobs, groups, len(rows), threads))
+        _require_memory(template.dtype.itemsize, jobs, crew.slots if workers is None else 0)
+        return train_all(
+            len(jobs),
+            work,
+            tuple(dict.fromkeys(name for one in members for name in (SEED, *one.shown))),
+            crew=crew,
+            groups=groups,
+            verbose=check_flag("verbose", verbose),
+            checkpoint=checkpoint,
+            resume=check_flag("resume", resume),
+            basis=basis,
+            place=lambda network: network.beside(template),
+        )
 
 
 @answers("cross_validate", also=[fit_many, Network.fit], without=["checkpoint_every"])
@@ -230,39 +236,64 @@ def cross_validate(
     return fit_many(template, x, y, cv=cv, **how).results
 
 
+@dataclass(frozen=True, eq=False)
+class _Members:
+    """The members of `fit_many`, with the rows that they are trained on; see `Work`."""
+
+    template: Network
+    jobs: Sequence[Job]
+    x: Any
+    y: Any
+    sample_weight: Any
+    names: tuple[str, ...] | None
+
+    def describe(self, number: int) -> Row:
+        one, fold = self.jobs[number]
+        return {SEED: one.seed, **one.shown, **({} if fold is None else {FOLD: fold[0]})}
+
+    def train(
+        self, numbers: Sequence[int], threads: int | None, folder: Path | None
+    ) -> Iterator[Trained]:
+        for network, row in _train(self, numbers, threads, folder):
+            if network.output_schema.can_be_named(self.names):
+                network.label_names = self.names
+            yield network, row
+
+
 def _train(
-    template: Network, jobs: Sequence[Job], x: Any, y: Any, weight: Any, threads: int | None
+    work: _Members, numbers: Sequence[int], threads: int | None, folder: Path | None
 ) -> Iterator[Trained]:
     """Train members on their rows, several on the same rows together; yield each with its row."""
+    jobs = [work.jobs[number] for number in numbers]
     first, fold = jobs[0]
     trained: list[Network | None] = [None] * len(jobs)
     if len(jobs) > 1:
-        rows = _taken(x, y, first.fit.get("sample_weight", weight), _rows_of(first, fold))
-        trained = lanes.train_together(template, [one for one, _ in jobs], *rows)
-    for (one, fold), network in zip(jobs, trained, strict=True):
-        yield _train_one(template, one, fold, x, y, weight, threads, network)
+        weight = first.fit.get("sample_weight", work.sample_weight)
+        rows = _taken(work.x, work.y, weight, _rows_of(first, fold))
+        trained = lanes.train_together(work.template, [one for one, _ in jobs], *rows)
+    for number, network in zip(numbers, trained, strict=True):
+        yield _train_one(work, number, threads, folder, network)
 
 
 def _train_one(
-    template: Network,
-    one: Member,
-    fold: Fold | None,
-    x: Any,
-    y: Any,
-    weight: Any,
+    work: _Members,
+    number: int,
     threads: int | None,
+    folder: Path | None,
     trained: Network | None,
 ) -> Trained:
     """Return a member that is trained on its rows, and its row of the results."""
-    network = template.renewed(one.plan, one.seed) if trained is None else trained
+    one, fold = work.jobs[number]
+    network = work.template.renewed(one.plan, one.seed) if trained is None else trained
     if one.preprocessor is not None:
         network.preprocessor = one.preprocessor
-    weight = one.fit.get("sample_weight", weight)
+    weight = one.fit.get("sample_weight", work.sample_weight)
 
     def fit() -> None:
         if trained is None:
-            inputs, targets, weights = _taken(x, y, weight, _rows_of(one, fold))
+            inputs, targets, weights = _taken(work.x, work.y, weight, _rows_of(one, fold))
             options = {**own_callbacks(one.fit), "sample_weight": weights, "threads": threads}
+            options |= halfway.options_for(folder, number, one.plan, len(inputs), one.fit)
             network.fit(inputs, targets, **options)
 
     shown = {SEED: one.seed, **one.shown}
@@ -270,7 +301,7 @@ def _train_one(
         return train_member(network, fit, shown)
 
     def test() -> dict[str, float]:
-        inputs, targets, weights = _taken(x, y, weight, fold[2])
+        inputs, targets, weights = _taken(work.x, work.y, weight, fold[2])
         metrics = one.fit.get("metrics", ())
         return network.evaluate(inputs, targets, metrics=metrics, sample_weight=weights)
 
@@ -345,24 +376,15 @@ def _share(
 ) -> tuple[int, int | None]:
     """Return how many groups are trained at once, and on how many threads each of them."""
     most = _most_at_once(template, threads)
-    batch = max(_batch(one, rows) for one, _ in jobs)
+    batch = max(batch_of(rows, one.fit) for one, _ in jobs)
     few = len(jobs) < most <= template.engine().threads_for(batch)
-    longest = max(sum(_seconds(jobs[k][0], rows) for k in numbers) for numbers in groups)
+    longest = max(
+        sum(expected_seconds(jobs[k][0].plan, rows, jobs[k][0].fit) for k in numbers)
+        for numbers in groups
+    )
     if most == 1 or len(groups) == 1 or few or longest < SHORT_SECONDS:
         return 1, threads
     return min(most, len(groups)), 1
-
-
-def _batch(one: Member, rows: int) -> int:
-    """Return the rows in a step of a member at most."""
-    batch = one.fit.get("batch_size", 128)
-    return rows if batch is None else min(check_int("batch_size", batch, most=None), rows)
-
-
-def _seconds(one: Member, rows: int) -> float:
-    """Return about how long compiled code trains a member."""
-    batch, epochs = _batch(one, rows), check_int("epochs", one.fit.get("epochs", 10))
-    return epochs * -(-rows // batch) * (STEP_SECONDS + one.plan.flops * batch / FLOPS_A_SECOND)
 
 
 def _require_memory(itemsize: int, jobs: Sequence[Job], workers: int) -> None:

@@ -15,14 +15,13 @@ from fastnet.populations import ensemble_file
 from fastnet.populations.ensemble import Ensemble
 from fastnet.populations.folds import Rows
 from fastnet.populations.results import DIVERGED
-from fastnet.populations.runner import Row
 from fastnet.populations.scorer import Scorer, choose
+from fastnet.populations.work import Row
+from fastnet.tables.pace import SPENT
 
 Array = NDArray[Any]
 
 TRIAL: Final = "trial"
-SPENT: Final = "spent"
-"""What the row of a network has for `Pace`: the seconds of the search when it was done."""
 
 KEPT: Final = 50
 """So many of the best trials keep their networks and answers, and may be in the ensemble."""

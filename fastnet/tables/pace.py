@@ -7,8 +7,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any, Final
 
 now = time.monotonic
+
+SPENT: Final = "spent"
+"""What the row of a network has for `Pace`: the seconds of the search when it was done."""
 
 
 class Pace:
@@ -69,6 +73,17 @@ class Pace:
         with self._knowing:
             complete = any(count == self._folds for count in self._done.values())
         return complete or number >= self._folds
+
+    def left(self, number: int) -> float:
+        """Return the seconds that a network has if it starts now.
+
+        One of the first trial is trained to its end.
+        """
+        return math.inf if number < self._folds else self._seconds - self.spent
+
+    def stamp(self) -> dict[str, Any]:
+        """Return what is added to the row of a network that is done now."""
+        return {SPENT: self.spent}
 
     def numbers(self) -> Iterator[int]:
         """Yield the numbers of the networks to train, also of those that are done."""

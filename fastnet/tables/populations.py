@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any, Final
 
-from fastnet.backends.threads import asked, cores
 from fastnet.errors import InputError, suggest
 from fastnet.network import Network
+from fastnet.populations.crews import Threads, hired
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import read_folds, read_rows
 from fastnet.populations.population import Population
-from fastnet.populations.results import SEED, Results
-from fastnet.populations.runner import Row, one_by_one, train_all, train_member
+from fastnet.populations.results import FOLD, SEED, Results
+from fastnet.populations.runner import train_all, train_member
 from fastnet.populations.settings import (
     OF_FIT,
     ROWS,
     combinations,
     shown_settings,
 )
+from fastnet.populations.work import Row, Trained
 from fastnet.tables.prepare import prepare
 from fastnet.tables.rows import OF_TRAIN, TableRows
 from fastnet.tables.train import train
@@ -39,6 +42,7 @@ def fit_many(
     param_grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]] | None = None,
     settings: Sequence[Mapping[str, Any]] | None = None,
     cv: Any = None,
+    executor: Any = None,
     threads: int | None = None,
     verbose: bool = False,
     checkpoint: str | PathLike[str] | None = None,
@@ -54,7 +58,7 @@ def fit_many(
     ----------
     table, target
         See `train`.
-    seeds, param_grid, settings, cv, threads, verbose, checkpoint, resume
+    seeds, param_grid, settings, cv, executor, threads, verbose, checkpoint, resume
         See `fastnet.fit_many`. The names of settings are those of arguments of `train` and of
         `Network.fit`: ``hidden``, ``learning_rate``, ``preset``, ``epochs``, ...
     **how
@@ -66,8 +70,9 @@ def fit_many(
 
     Raises
     ------
-    InputError, DataError, CheckpointError
-        An argument or the table is unsuitable, or the folder has another population.
+    InputError, DataError, CheckpointError, WorkerError
+        An argument or the table is unsuitable, the folder has another population, or workers are
+        lost.
 
     Examples
     --------
@@ -91,42 +96,21 @@ def fit_many(
         pairs = read_folds(cv, len(rows), how.get("seed", 0), rows.labels)
         jobs = [(at, (k, *pair)) for at, _ in jobs for k, pair in enumerate(pairs)]
 
-    def train_one(number: int) -> tuple[Network, Row]:
-        at, fold = jobs[number]
-        both = {**how, **combined[at]}
-        mine = fold[1] if fold is not None else combined[at].get(ROWS)
-        mine = None if mine is None else read_rows(ROWS, mine, len(rows))
-        options = rows.settings(both, mine)
-        prepared = prepare(*rows.take(mine), options)
-        prepared.fit["threads"] = each
-        shown = {SEED: options.seed, **shown_as[at]}
-        if fold is None:
-            return train_member(prepared.network, prepared.train, shown)
-
-        def test() -> dict[str, float]:
-            x, y = rows.take(fold[2])
-            metrics, weight = prepared.fit.get("metrics", ()), rows.weight(both, fold[2])
-            return prepared.network.evaluate(x, y, metrics=metrics, sample_weight=weight)
-
-        return train_member(prepared.network, prepared.train, shown, fold=fold[0], test=test)
-
-    threads = asked(threads, cores())
+    work = _Members(rows, how, combined, shown_as, jobs)
     first = prepare(*rows.take(None), rows.settings({**how, **combined[0]}, None))
-    side_by_side = first.network.backend_object.trains_side_by_side
-    workers = min(cores() if threads is None else threads, len(jobs)) if side_by_side else 1
-    each = 1 if workers > 1 else threads
     parts = {"settings": [combined, jobs, how], "rows": [rows.frame, rows.names, rows.values]}
-    return train_all(
-        len(jobs),
-        one_by_one(train_one),
-        tuple(dict.fromkeys(name for one in shown_as for name in (SEED, *one))),
-        workers=workers,
-        verbose=check_flag("verbose", verbose),
-        checkpoint=checkpoint,
-        resume=check_flag("resume", resume),
-        basis=lambda: {name: fingerprint(part) for name, part in parts.items()},
-        place=lambda network: network.to(how.get("backend", "auto")),
-    )
+    with hired(executor, threads, first.network.backend) as workers:
+        return train_all(
+            len(jobs),
+            work,
+            tuple(dict.fromkeys(name for one in shown_as for name in (SEED, *one))),
+            crew=workers or Threads.of([first.network], threads, len(jobs)),
+            verbose=check_flag("verbose", verbose),
+            checkpoint=checkpoint,
+            resume=check_flag("resume", resume),
+            basis=lambda: {name: fingerprint(part) for name, part in parts.items()},
+            place=lambda network: network.to(how.get("backend", "auto")),
+        )
 
 
 @answers("cross_validate", also=[fit_many, train, Network.fit], without=_WITHOUT)
@@ -162,3 +146,43 @@ def cross_validate(table: Any, target: Any, *, cv: Any = 5, **how: Any) -> Resul
 
 _Job = tuple[int, tuple[int, Any, Any] | None]
 """The number of a member's settings; the number of its fold, its training rows, its test rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Members:
+    """The members of `fit_many`, with the table that they are trained on; see `Work`."""
+
+    rows: TableRows
+    how: Mapping[str, Any]
+    combined: Sequence[Mapping[str, Any]]
+    shown: Sequence[Mapping[str, Any]]
+    jobs: Sequence[_Job]
+
+    def describe(self, number: int) -> Row:
+        at, fold = self.jobs[number]
+        return {**self.shown[at], **({} if fold is None else {FOLD: fold[0]})}
+
+    def train(
+        self, numbers: Sequence[int], threads: int | None, folder: Path | None
+    ) -> Iterator[Trained]:
+        for number in numbers:
+            yield self._train_one(number, threads, folder)
+
+    def _train_one(self, number: int, threads: int | None, folder: Path | None) -> Trained:
+        at, fold = self.jobs[number]
+        rows, both = self.rows, {**self.how, **self.combined[at]}
+        mine = fold[1] if fold is not None else self.combined[at].get(ROWS)
+        mine = None if mine is None else read_rows(ROWS, mine, len(rows))
+        options = rows.settings(both, mine)
+        prepared = prepare(*rows.take(mine), options)
+        prepared.in_population(folder, number, threads)
+        shown = {SEED: options.seed, **self.shown[at]}
+        if fold is None:
+            return train_member(prepared.network, prepared.train, shown)
+
+        def test() -> dict[str, float]:
+            x, y = rows.take(fold[2])
+            metrics, weight = prepared.fit.get("metrics", ()), rows.weight(both, fold[2])
+            return prepared.network.evaluate(x, y, metrics=metrics, sample_weight=weight)
+
+        return train_member(prepared.network, prepared.train, shown, fold=fold[0], test=test)

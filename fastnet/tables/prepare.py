@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from fastnet.nn import losses, optimizers
 from fastnet.nn.layers import Dense, Dropout, Layer
 from fastnet.nn.losses import CrossEntropy, Loss
 from fastnet.nn.schedules import Schedule
+from fastnet.populations import halfway
 from fastnet.preprocessing.embeddings import warn_of_size
 from fastnet.preprocessing.learn import scales_targets
 from fastnet.preprocessing.samples import training_rows
@@ -86,6 +88,12 @@ class Prepared:
     y: Any
     fit: dict[str, Any]
     is_usual: bool
+
+    def in_population(self, folder: Path | None, number: int, threads: int | None) -> None:
+        """Train as a member of a population in a folder, on so many threads."""
+        plan = self.network.plan
+        goes_on = halfway.options_for(folder, number, plan, len(self.frame), self.fit)
+        self.fit.update(goes_on, threads=threads)
 
     def train(self) -> Network:
         """Train the network and return it."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnet.data.columns import Names
+from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.nn.losses import Loss
 from fastnet.nn.schedules import Schedule
@@ -83,6 +84,7 @@ def train(
     sample_weight: ArrayLike | None = None,
     validation_data: tuple[Any, ...] | None = None,
     n_estimators: int | None = None,
+    executor: Any = None,
     **fit: Any,
 ) -> Network | Ensemble:
     """Train a network on a table and return it; its methods take tables too.
@@ -134,6 +136,8 @@ def train(
         holds back another part of the rows, for which `Ensemble.out_of_fold` has its predictions;
         with as many networks as parts, five for ``validation_split=0.2``, these are all rows. The
         number of parts is the whole number nearest to ``1 / validation_split``.
+    executor : str or executor, optional
+        Where to train these networks; see `fastnet.fit_many`.
 
     Returns
     -------
@@ -189,8 +193,12 @@ def train(
         for one in members
     ]
     if n_estimators is None:
+        if executor is not None:
+            raise InputError(
+                "executor= trains several networks at once, and this is one: give n_estimators."
+            )
         return prepare(table, target, every[0]).train()
     count = check_int("n_estimators", n_estimators)
     prepared = [prepare(table, target, one, learns_from_all=True) for one in every]
     recipes = [Recipe(one.network, one.fit) for one in prepared]
-    return train_together(recipes, prepared[0].frame, prepared[0].y, count)
+    return train_together(recipes, prepared[0].frame, prepared[0].y, count, executor=executor)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from fastnet.nn import metrics as metric_table
 from fastnet.nn.losses import CrossEntropy
 from fastnet.populations.folds import Fold
 from fastnet.populations.results import SEED
-from fastnet.populations.runner import Row, train_member
+from fastnet.populations.runner import train_member
 from fastnet.populations.scorer import Scorer
+from fastnet.populations.work import Row, Trained
 from fastnet.preprocessing.validation import seed_of
+from fastnet.tables import pace
 from fastnet.tables.board import Board
 from fastnet.tables.prepare import Prepared, prepare
 from fastnet.tables.preset import Preset
@@ -64,14 +67,18 @@ class Trainer:
         preset = preset_of(self.seed, trial)
         return replace(preset, epochs=preset.epochs_for(len(self.rows)))
 
-    def describe(self, trial: int) -> Row:
+    def describe(self, number: int) -> Row:
+        """Return seed and settings of a network's trial."""
+        return self.describe_trial(number // len(self.folds))
+
+    def describe_trial(self, trial: int) -> Row:
         """Return seed and settings of a trial as the results show them."""
         shown = described(self.preset(trial), self.rows.task, self.how)
         return {SEED: (self.seed + trial) % 2**64, **shown}
 
     def prepare(self, trial: int, fold: int | None) -> Prepared:
         """Return a network of a trial, for a fold or for all rows."""
-        how = {**self.how, "preset": self.preset(trial), "seed": self.describe(trial)[SEED]}
+        how = {**self.how, "preset": self.preset(trial), "seed": self.describe_trial(trial)[SEED]}
         if fold is None:
             settings = self.rows.settings(how, None)
             return prepare(*self.rows.take(None), settings, learns_from_all=True)
@@ -81,12 +88,18 @@ class Trainer:
         how["validation_data"] = apart if weight is None else (*apart, weight)
         return prepare(*self.rows.take(mine), self.rows.settings(how, mine))
 
-    def train(self, number: int, threads: int | None) -> tuple[Network, Row]:
-        """Return a network that is trained, and its row of the results."""
-        trial, fold = divmod(number, len(self.folds))
-        prepared = replace(self.prepare(trial, fold), is_usual=False)  # its settings are drawn
-        prepared.fit["threads"] = threads
-        return train_member(prepared.network, prepared.train, self.describe(trial), fold=fold)
+    def train(
+        self, numbers: Sequence[int], threads: int | None, folder: Path | None
+    ) -> Iterator[Trained]:
+        """Yield networks that are trained, each with its row of the results; see `Work`."""
+        for number in numbers:
+            began = pace.now()
+            trial, fold = divmod(number, len(self.folds))
+            prepared = replace(self.prepare(trial, fold), is_usual=False)  # its settings are drawn
+            prepared.in_population(folder, number, threads)
+            shown = self.describe(number)
+            network, row = train_member(prepared.network, prepared.train, shown, fold=fold)
+            yield network, row | {"seconds": pace.now() - began}
 
     def board(self, first: Prepared, score: Any) -> Board:
         """Return the board for the rows that folds hold out; refuse what is no score for them."""
@@ -106,7 +119,7 @@ class Trainer:
             scorer=Scorer.of(first.network, *self.rows.take(known), weight, loss=loss, scaled=True),
             score=score,
             metrics=metrics,
-            describe=self.describe,
+            describe=self.describe_trial,
             predict=self._answer,
         )
 

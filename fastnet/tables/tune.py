@@ -10,23 +10,23 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastnet.backends.threads import asked, cores
-from fastnet.errors import FastNetWarning, InputError
+from fastnet.errors import FastNetWarning, InputError, WorkerError
 from fastnet.network import Network
 from fastnet.nn.optimizers import LBFGS
+from fastnet.populations.crews import Threads, hired
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import read_folds
 from fastnet.populations.results import Results
-from fastnet.populations.runner import Row, one_by_one, train_each
-from fastnet.tables.board import SPENT, TRIAL, Board
-from fastnet.tables.pace import Pace
+from fastnet.populations.runner import train_each
+from fastnet.populations.work import Row
+from fastnet.tables.board import TRIAL, Board
+from fastnet.tables.pace import SPENT, Pace
 from fastnet.tables.preset import PRESETS
 from fastnet.tables.rows import TableRows
 from fastnet.tables.space import SPACE
 from fastnet.tables.train import train
 from fastnet.tables.trainer import Trainer
 from fastnet.tables.tuned import Search, Tuned
-from fastnet.training.interrupt import ended_when
 from fastnet.utils.arguments import answers
 from fastnet.utils.param_validation import check_flag, check_float, check_int
 
@@ -52,6 +52,7 @@ def tune(
     trials: int | None = None,
     cv: Any = 5,
     score: str = "loss",
+    executor: Any = None,
     threads: int | None = None,
     verbose: bool = False,
     checkpoint: str | PathLike[str] | None = None,
@@ -86,7 +87,7 @@ def tune(
         What the search improves: the loss, of classes without label smoothing and class weights, of
         numbers that of the scaled targets; or a metric such as ``"accuracy"``, which on few rows is
         a matter of chance.
-    threads, checkpoint, resume
+    executor, threads, checkpoint, resume
         See `fastnet.fit_many`. A search that is resumed goes on with the time that is left, and may
         be given more of it, or more trials.
     verbose : bool, default False
@@ -103,13 +104,14 @@ def tune(
 
     Raises
     ------
-    InputError, DataError, CheckpointError
-        An argument or the table is unsuitable, or the folder has another search.
+    InputError, DataError, CheckpointError, WorkerError
+        An argument or the table is unsuitable, the folder has another search, or workers cannot be
+        reached.
 
     Warns
     -----
     FastNetWarning
-        The first trial took longer than there was time.
+        The first trial took longer than there was time, or a network ended its workers.
 
     Examples
     --------
@@ -140,41 +142,40 @@ def tune(
             "optimizer, or leave it out."
         )
     board = trainer.board(first, score)
-    threads = asked(threads, cores())
     most = math.inf if trials is None else trials * count
-    side_by_side = first.network.backend_object.trains_side_by_side
-    workers = int(min(cores() if threads is None else threads, most)) if side_by_side else 1
-    each = 1 if workers > 1 else threads
-    pace = Pace(seconds, trials, count, workers)
-
-    def train_one(number: int) -> tuple[Network, Row]:
-        began = pace.spent
-        with ended_when(lambda: pace.over(number)):
-            network, row = trainer.train(number, each)
-        return network, row | {"seconds": pace.spent - began, SPENT: pace.spent}
-
-    def done(number: int, network: Network, row: Row, taken_over: bool) -> None:
-        if number >= most:  # of a longer search
-            return
-        pace.done(number, row["seconds"], row[SPENT], taken_over=taken_over)
-        complete = board.add(number, network, row)
-        if complete is not None and verbose and not taken_over:
-            _tell(complete, pace.spent)
-
     basis = {
         "settings": ["tune", folds, how, SPACE, PRESETS],
         "rows": [rows.frame, rows.names, rows.values],
     }
-    train_each(
-        ((number,) for number in pace.numbers()),
-        one_by_one(train_one),
-        done,
-        workers=workers,
-        checkpoint=checkpoint,
-        resume=resume,
-        basis=lambda: {name: fingerprint(part) for name, part in basis.items()},
-        place=lambda network: network.to(how.get("backend", "auto")),
-    )
+    with hired(executor, threads, first.network.backend) as workers:
+        at_most = int(min(most, sys.maxsize))
+        crew = workers or Threads.of([first.network], threads, at_most)
+        pace = Pace(seconds, trials, count, crew.slots)
+
+        def done(number: int, network: Network, row: Row, taken_over: bool) -> None:
+            if number >= most:  # of a longer search
+                return
+            pace.done(number, row["seconds"], row[SPENT], taken_over=taken_over)
+            complete = board.add(number, network, row)
+            if complete is not None and verbose and not taken_over:
+                _tell(complete, pace.spent)
+
+        try:
+            train_each(
+                ((number,) for number in pace.numbers()),
+                trainer,
+                done,
+                crew=crew,
+                limits=pace,
+                checkpoint=checkpoint,
+                resume=resume,
+                basis=lambda: {name: fingerprint(part) for name, part in basis.items()},
+                place=lambda network: network.to(how.get("backend", "auto")),
+            )
+        except WorkerError as error:
+            if not error.members or not board.best:
+                raise
+            warnings.warn(f"{error} Its trial is left out.", FastNetWarning, stacklevel=3)
     if pace.first_ended > seconds and len(board.rows) == 1:
         warnings.warn(
             f"the first trial took {pace.first_ended:.0f} s, longer than the {seconds:.0f} s of "
@@ -194,7 +195,7 @@ def _found(board: Board, trainer: Trainer, seconds: float) -> Tuned:
         )
     chosen, weights, together = board.select()
     share = {one.number: float(weight) for one, weight in zip(chosen, weights, strict=True)}
-    settings = (TRIAL, *trainer.describe(0))
+    settings = (TRIAL, *trainer.describe_trial(0))
     rows = [{**board.rows[k], "weight": share.get(k, 0.0)} for k in sorted(board.rows)]
     best = board.best[0].number
     search = Search(

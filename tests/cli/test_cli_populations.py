@@ -378,3 +378,16 @@ def test_the_scores_of_an_ensemble_have_the_metrics_that_are_asked_for(homes: Pa
     options = ("--n-estimators", "2", "--epochs", "2", "--validation", "0.5", *NUMPY)
     said = succeed("train", "homes.csv", "--target", "sold", "--metric", "f1", *options)
     assert "out-of-fold f1" in said
+
+
+def test_trials_are_trained_where_an_executor_says(homes: Path) -> None:
+    options = ("--target", "price", "--drop", "sold", "--epochs", "3", "--hidden", "8", *NUMPY)
+    for command in (("sweep", "--grid", "l2=0,1", "--cv", "2"), ("cv", "--folds", "3")):
+        call = (command[0], "homes.csv", *command[1:], *options, "--json")
+        here = json.loads(succeed(*call))
+        there = json.loads(succeed(*call, "--executor", "processes:2"))
+        for one in (here, there):
+            for row in (*one["trials"], *one["means"], one["best"]):
+                row.pop("seconds", None)
+        assert there == here
+        assert "executor must be 'processes', 'processes:4'" in refused(*call, "--executor", "ray")

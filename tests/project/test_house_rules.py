@@ -190,7 +190,12 @@ RULES = [
         importing("pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"),
         PRODUCT,
         ("fastnet/serialization/model_file.py", "import pickle\n"),
-        ("fastnet/sklearn/search.py",),  # joblib's threads, to which nothing is pickled
+        # joblib's threads, to which nothing is pickled; and what a process packs for its workers.
+        (
+            "fastnet/sklearn/search.py",
+            "fastnet/populations/parcel.py",
+            "fastnet/populations/remote.py",
+        ),
     ),
     Rule(
         "numpy is never allowed to unpickle",

@@ -14,14 +14,12 @@ import pytest
 
 import fastnet as fn
 from fastnet.nn.losses import MAE, CrossEntropy
-from fastnet.populations import ensemble_file, make_folds
+from fastnet.populations import crews, ensemble_file, make_folds
 from fastnet.populations.scorer import Scorer
 from fastnet.tables import board, pace
 from fastnet.tables.trainer import Trainer
 from tests.checkout import ROOT
 from tests.closeness import assert_close
-
-tuning = sys.modules["fastnet.tables.tune"]
 
 RNG = np.random.default_rng(2)
 ROWS = 96
@@ -146,7 +144,7 @@ def test_what_is_given_is_that_of_all_trials() -> None:
 def test_the_best_trials_alone_are_kept_for_the_ensemble(
     threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "cores", lambda: 3)
+    monkeypatch.setattr(crews, "cores", lambda: 3)
     monkeypatch.setattr(board, "KEPT", 2)
     tuned = tune(PRICE, 6, threads=threads)
     worst = sorted(tuned.results["val_loss"])[2:]
@@ -179,7 +177,7 @@ def test_rows_that_no_fold_holds_out_have_no_answers() -> None:
 def test_threads_change_no_bit(
     whole: fn.tables.Tuned, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "cores", lambda: 3)
+    monkeypatch.setattr(crews, "cores", lambda: 3)
     require_same(whole, tune(threads=threads))
     with pytest.raises(AssertionError):
         require_same(whole, tune(threads=threads, seed=1))
@@ -195,20 +193,20 @@ def test_a_search_that_was_ended_goes_on(
 ) -> None:
     train, trained = Trainer.train, list[int]()
 
-    def killed(self: Any, number: int, threads: int | None) -> Any:
+    def killed(self: Any, numbers: Sequence[int], *how: Any) -> Any:
         if len(trained) == after:
             raise Killed
-        trained.append(number)
-        return train(self, number, threads)
+        trained.extend(numbers)
+        return train(self, numbers, *how)
 
     monkeypatch.setattr(Trainer, "train", killed)
     with pytest.raises(Killed):
         tune(checkpoint=tmp_path, threads=1)
     assert len([*tmp_path.glob("member-*.json")]) == after
 
-    def counted(self: Any, number: int, threads: int | None) -> Any:
-        trained.append(number)
-        return train(self, number, threads)
+    def counted(self: Any, numbers: Sequence[int], *how: Any) -> Any:
+        trained.extend(numbers)
+        return train(self, numbers, *how)
 
     monkeypatch.setattr(Trainer, "train", counted)
     require_same(whole, tune(checkpoint=tmp_path, resume=True))

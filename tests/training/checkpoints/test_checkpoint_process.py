@@ -45,6 +45,15 @@ def test_runs_killed_at_random_moments_end_with_the_same_bits(kills: int, tmp_pa
     assert (report["different"], report["failed"]) == (0, 0)
 
 
+@pytest.mark.parametrize("kills", [4, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_killed_parent_of_processes_loses_no_member_and_trains_none_again(
+    kills: int, tmp_path: Path
+) -> None:
+    report = kill(kills, tmp_path, "--processes", "--backends", "numpy")
+    assert report["kills"] == kills
+    assert (report["different"], report["failed"]) == (0, 0)
+
+
 def test_the_same_kills_find_a_naive_writer(tmp_path: Path) -> None:
     report = kill(80, tmp_path, "--writer", "naive", "--first", "--backends", "numpy")
     assert report["unreadable"] > 0

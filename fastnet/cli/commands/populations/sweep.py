@@ -87,6 +87,7 @@ def command(
     by: str | None,
     as_json: bool,
     html: Path | None,
+    executor: str | None,
     checkpoint: Path | None,
     resume: bool,
     quiet: bool,
@@ -109,7 +110,7 @@ def command(
     asked = Trials({**values, "data": (data,)}, given, combinations, seeds, folds)
     verbose = not (quiet or as_json)
     how: dict[str, Any] = {"checkpoint": checkpoint, "resume": resume, "verbose": verbose}
-    population = asked.run(score, named=by is not None, **how)
+    population = asked.run(score, named=by is not None, executor=executor, **how)
     results, means = population.results, population.results.mean()
     best = means.best(score)
     if html is not None:

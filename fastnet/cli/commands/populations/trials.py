@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from fastnet.backends.threads import asked, cores
 from fastnet.cli import options, output
 from fastnet.cli.commands.train import data as training_data
-from fastnet.cli.commands.train.build import Training, build, train
+from fastnet.cli.commands.train.build import Training, build, fit_options
 from fastnet.cli.commands.train.data import TrainingData
 from fastnet.cli.commands.train.options import TRAIN_OPTIONS
 from fastnet.cli.commands.train.settings import Settings
@@ -20,14 +19,16 @@ from fastnet.cli.load import Rows, labelled
 from fastnet.cli.options import F
 from fastnet.data import Dataset
 from fastnet.errors import InputError, suggest
-from fastnet.network import Network
 from fastnet.nn.metrics import mode_of
+from fastnet.populations import halfway
+from fastnet.populations.crews import Threads, hired
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import Fold, labels_of, make_folds
 from fastnet.populations.population import Population
-from fastnet.populations.results import SEED, Results
-from fastnet.populations.runner import Row, one_by_one, train_all, train_member
+from fastnet.populations.results import FOLD, SEED, Results
+from fastnet.populations.runner import train_all, train_member
 from fastnet.populations.settings import column_name
+from fastnet.populations.work import Row, Trained
 from fastnet.tables.preset import PRESETS
 
 _UNUSED: Final[dict[str, Any]] = {
@@ -65,6 +66,14 @@ _OPTIONS: Final = (
         help="Write an HTML page with all trials.",
     ),
     options.option(
+        "--executor",
+        metavar="WHERE",
+        section=_SECTION,
+        show_default="threads of this process",
+        help="Where to train: processes or processes:4, dask:tcp://host:8786, or mpi. "
+        "--threads are then those of each.",
+    ),
+    options.option(
         "--checkpoint",
         type=click.Path(path_type=Path),
         metavar="DIR",
@@ -76,7 +85,7 @@ _OPTIONS: Final = (
         is_flag=True,
         default=False,
         section=_SECTION,
-        help="Take over the trials that are done; those that were being trained begin anew.",
+        help="Take over the trials that are done, and go on with those that take long.",
     ),
     options.option(
         "--quiet",
@@ -125,7 +134,14 @@ class Trials:
         return Settings.read(values, self.given | combination.keys())
 
     def run(
-        self, by: str, *, named: bool, checkpoint: Path | None, resume: bool, verbose: bool
+        self,
+        by: str,
+        *,
+        named: bool,
+        executor: str | None,
+        checkpoint: Path | None,
+        resume: bool,
+        verbose: bool,
     ) -> Population:
         """Train all of them, to compare them by a score; return networks and results.
 
@@ -147,7 +163,7 @@ class Trials:
         dataset = training_data.read(chosen[0].data)
         parts = [None] if self.folds is None else [*enumerate(self._parts(chosen[0], dataset))]
         jobs = [(k, part) for k in range(len(every)) for part in parts]
-        threads = asked(self.values["threads"], cores())
+        threads = self.values["threads"]
         # Built once, to refuse what is wrong before anything is trained.
         prepared = [training_data.prepare(one, dataset) for one in chosen]
         built = [build(one, data) for one, data in zip(chosen, prepared, strict=True)]
@@ -159,14 +175,6 @@ class Trials:
                 f"the trials have different losses, {' and '.join(losses)}, so none of them says "
                 "which is best: name a score that all have, such as --by test_r2."
             )
-        at_once = all(made.network.backend_object.trains_side_by_side for made in built)
-        workers = min(cores() if threads is None else threads, len(jobs)) if at_once else 1
-        each = 1 if workers > 1 else threads
-
-        def trial(number: int) -> tuple[Network, Row]:
-            at, part = jobs[number]
-            return _trial(chosen[at], dataset, every[at], part, each)
-
         held_out = [
             (one.x, one.y, one.weight)
             for one in (data.validation for data in prepared[:1])
@@ -176,19 +184,24 @@ class Trials:
             "settings": [[_said(one) for one in chosen], parts],
             "rows": [dataset.x, dataset.y, dataset.weight, held_out],
         }
-        return train_all(
-            len(jobs),
-            one_by_one(trial),
-            tuple(
-                dict.fromkeys((SEED, *(column_name(n) for one in self.combinations for n in one)))
-            ),
-            workers=workers,
-            verbose=verbose,
-            checkpoint=checkpoint,
-            resume=resume,
-            basis=lambda: {name: fingerprint(part) for name, part in content.items()},
-            place=lambda network: network.beside(built[0].network),
-        )
+        work = _Trials(chosen, dataset, every, jobs)
+        networks = [made.network for made in built]
+        with hired(executor, threads, networks[0].backend) as workers:
+            return train_all(
+                len(jobs),
+                work,
+                tuple(
+                    dict.fromkeys(
+                        (SEED, *(column_name(n) for one in self.combinations for n in one))
+                    )
+                ),
+                crew=workers or Threads.of(networks, threads, len(jobs)),
+                verbose=verbose,
+                checkpoint=checkpoint,
+                resume=resume,
+                basis=lambda: {name: fingerprint(part) for name, part in content.items()},
+                place=lambda network: network.beside(networks[0]),
+            )
 
     def _parts(self, settings: Settings, dataset: Dataset) -> list[Fold]:
         target = training_data.prepare(settings, dataset).target
@@ -203,26 +216,41 @@ def _said(settings: Settings) -> list[Any]:
     return [data, settings.model, training, settings.preset]
 
 
-def _trial(
-    settings: Settings,
-    dataset: Dataset,
-    which: tuple[Mapping[str, Any], int],
-    part: tuple[int, Fold] | None,
-    threads: int | None,
-) -> tuple[Network, Row]:
+@dataclass(frozen=True, eq=False)
+class _Trials:
+    """The networks of `Trials`, with the rows that they are trained on; see `Work`."""
+
+    chosen: Sequence[Settings]
+    dataset: Dataset
+    every: Sequence[tuple[Mapping[str, Any], int]]
+    jobs: Sequence[tuple[int, tuple[int, Fold] | None]]
+
+    def describe(self, number: int) -> Row:
+        at, part = self.jobs[number]
+        combination, seed = self.every[at]
+        shown = {column_name(name): _shown(value) for name, value in combination.items()}
+        return {SEED: seed, **shown, **({} if part is None else {FOLD: part[0]})}
+
+    def train(
+        self, numbers: Sequence[int], threads: int | None, folder: Path | None
+    ) -> Iterator[Trained]:
+        for number in numbers:
+            yield _trial(self, number, threads, folder)
+
+
+def _trial(work: _Trials, number: int, threads: int | None, folder: Path | None) -> Trained:
     """Train one network on all rows or on those of a fold; return its row of the results."""
-    settings = replace(settings, training=replace(settings.training, threads=threads))
+    at, part = work.jobs[number]
+    settings, dataset = work.chosen[at], work.dataset
     rows = dataset if part is None else dataset.take(part[1][0])
     data = training_data.prepare(settings, rows)
     made = build(settings, data)
-    combination, seed = which
-    shown: Row = {
-        SEED: seed,
-        **{column_name(name): _shown(value) for name, value in combination.items()},
-    }
+    shown = work.describe(number)
 
     def fit() -> None:
-        train(settings, data, made, ())
+        how = fit_options(settings, data, made) | {"threads": threads}
+        how |= halfway.options_for(folder, number, made.network.plan, len(data.x), how)
+        made.network.fit(data.x, data.y, **how)
         made.network.target_axes = 2  # as `fastnet.tables.train` does
 
     if part is None:

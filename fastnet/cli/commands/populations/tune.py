@@ -51,7 +51,7 @@ _OF_TRAIN: Final = (
     "backend",
     "threads",
 )
-_OF_TRIALS: Final = ("as_json", "html", "checkpoint", "resume", "quiet")
+_OF_TRIALS: Final = ("as_json", "html", "executor", "checkpoint", "resume", "quiet")
 
 _OWN: Final = (
     option(
@@ -133,6 +133,7 @@ def command(
     out: Path,
     as_json: bool,
     html: Path | None,
+    executor: str | None,
     checkpoint: Path | None,
     resume: bool,
     quiet: bool,
@@ -156,6 +157,7 @@ def command(
         trials=trials,
         cv=folds,
         score=by,
+        executor=executor,
         verbose=not (quiet or as_json),
         checkpoint=checkpoint,
         resume=resume,

@@ -10,6 +10,7 @@ from typing import Any, Final
 from fastnet.nn import optimizers
 from fastnet.nn.optimizers import LBFGS
 from fastnet.nn.plan import Plan
+from fastnet.training.callbacks import Callback
 from fastnet.utils.param_validation import check_int
 
 LONG_SECONDS: Final = 10.0
@@ -36,8 +37,8 @@ def options_for(
 ) -> dict[str, Any]:
     """Return arguments of `Network.fit` by which a member goes on where it was ended.
 
-    None for members that take less than `LONG_SECONDS`; with callbacks, which may have a state that
-    they do not keep; and for L-BFGS, whose checkpoints change the bits.
+    None for members that take less than `LONG_SECONDS`; with callbacks that keep nothing in
+    checkpoints, since they may have a state; and for L-BFGS, whose checkpoints change the bits.
 
     Parameters
     ----------
@@ -49,12 +50,17 @@ def options_for(
         Its layers, how many rows it is trained on, and its arguments of `Network.fit`.
     """
     optimizer = optimizers.get(fit.get("optimizer", "adam"))
-    if folder is None or fit.get("callbacks") or isinstance(optimizer, LBFGS):
+    forgets = not all(map(_remembers, fit.get("callbacks") or ()))
+    if folder is None or forgets or isinstance(optimizer, LBFGS):
         return {}
     path = _path(folder, number)
     if expected_seconds(plan, rows, fit) < LONG_SECONDS and not path.is_dir():
         return {}
     return {"checkpoint": path, "resume": True}
+
+
+def _remembers(callback: Any) -> bool:
+    return isinstance(callback, Callback) and type(callback).memory is not Callback.memory
 
 
 def remove(folder: Path, number: int) -> None:

@@ -112,8 +112,8 @@ def fit_many(
         Folder that gets the file of each member that is done, with its results.
     resume : bool, default False
         Take over the members that are there. A member that was being trained goes on from its own
-        last checkpoint if it was expected to take more than ten seconds, has no callbacks and does
-        not train by L-BFGS; others begin anew. The bits are the same.
+        last checkpoint if it was expected to take more than ten seconds, its callbacks have a
+        ``memory``, and it does not train by L-BFGS; others begin anew. The bits are the same.
     **fit
         Further arguments of `Network.fit` for all members. Callbacks are copied for each; what they
         hold, such as a list or the path of a file, is the same.

@@ -1,0 +1,1 @@
+"""Other programs that drive fastnet: each module needs the package that it is named after."""

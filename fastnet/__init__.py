@@ -10,7 +10,7 @@ Importing fastnet loads NumPy and nothing heavier; Numba, CuPy and the rest load
 
 from typing import TYPE_CHECKING, Any
 
-from fastnet import data
+from fastnet import data, distributed
 from fastnet._version import version as __version__
 from fastnet.backends import available_backends, get_backend
 from fastnet.errors import (
@@ -19,6 +19,7 @@ from fastnet.errors import (
     CheckpointWarning,
     DataError,
     DataNotFoundError,
+    DistributedError,
     DivergenceError,
     FastNetError,
     FastNetWarning,
@@ -54,6 +55,7 @@ __all__ = [
     "DataError",
     "DataNotFoundError",
     "Dense",
+    "DistributedError",
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
@@ -80,6 +82,7 @@ __all__ = [
     "available_backends",
     "cross_validate",
     "data",
+    "distributed",
     "export",
     "fit_many",
     "get_backend",

@@ -54,6 +54,10 @@ class OutOfMemoryError(FastNetError, MemoryError):
     """A network or its training needs more memory than is free; nothing was started."""
 
 
+class DistributedError(FastNetError, RuntimeError):
+    """Another process that trains the same network has failed, or does something else."""
+
+
 class WorkerError(FastNetError, RuntimeError):
     """Workers of an executor cannot be reached, or members of a population ended theirs.
 

@@ -17,6 +17,7 @@ from fastnet.backends.threads import asked
 from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Inputs, is_table
+from fastnet.distributed import group as distributed
 from fastnet.errors import DivergenceError, InputError, ModelFileError
 from fastnet.inspection import calibration, input_gradients
 from fastnet.model import Model, while_active
@@ -44,6 +45,7 @@ from fastnet.serialization.training_state import TrainingState
 from fastnet.training import chunk_pass, fit, lbfgs, loop, out_of_core
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import writer
+from fastnet.training.data_parallel import job as data_parallel
 from fastnet.training.evaluation import EvaluationSet
 from fastnet.training.fit import PreparedFit
 from fastnet.training.history import History
@@ -175,6 +177,7 @@ class Network(Model):
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_every: int | str = writer.DEFAULT_EVERY,
         resume: bool = False,
+        comm: Any = None,
     ) -> History:
         """Train the network; a further call continues training.
 
@@ -249,6 +252,11 @@ class Network(Model):
         resume : bool, default False
             Resume from the last checkpoint, if there is one, with the same bits as an uninterrupted
             run. `epochs` counts the whole run; all other arguments must be the same as before.
+        comm : mpi4py.MPI.Intracomm or Ranks, optional
+            Train on all processes of a communicator, such as ``MPI.COMM_WORLD``: each calls `fit`
+            with rows of its own (of `Chunks`, with all rows) and the same other arguments. All end
+            with the same weights and history, which do not depend on the number of ranks; rank 0
+            writes checkpoints and progress. See `fastnet.distributed`.
 
         Returns
         -------
@@ -267,44 +275,54 @@ class Network(Model):
             The folder cannot be written to, or holds no valid checkpoint to resume from.
         SystemExit
             SIGTERM came while `checkpoint` was given.
+        DistributedError
+            Another rank has failed; the message is that of its error.
         """
-        options = fit.read_options(
-            self,
-            loss=loss,
-            optimizer=optimizer,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_split=validation_split,
-            early_stopping=early_stopping,
-            metrics=metrics,
-            callbacks=callbacks,
-            class_weight=class_weight,
-            standardize=standardize,
-            standardize_targets=standardize_targets,
-            shuffle=shuffle,
-            threads=asked(threads, self.engine().most_threads),
-            verbose=verbose,
-            checkpointer=writer.asked(checkpoint, checkpoint_every, resume),
-        )
-        # Check and convert the rows; the network does not change yet.
-        before = self.preprocessor
-        if isinstance(x, Chunks):
-            if y is not None or sample_weight is not None or options.validation_split:
-                instead = "give validation_data where validation_split was."
-                raise InputError(f"{out_of_core.OWN_TARGETS}, and {instead}")
-            prepared = out_of_core.prepare(options, x, validation_data)
-        else:
-            prepared = fit.prepare(options, x, y, sample_weight, validation_data)
-        # Train; from here on the network changes.
-        with self.alone, self.backend_object.active(), prepared.opened() as job:
-            if self.preprocessor is not before:
-                raise InputError("another thread has trained this network meanwhile: fit it again.")
-            state = self.begin_fit(prepared)
-            if isinstance(x, Dataset) and self.output_schema.can_be_named(x.label_names):
-                self.label_names = x.label_names
-            if isinstance(state.optimizer, LBFGS):
-                return lbfgs.train_lbfgs(job, state.optimizer, state)
-            return loop.train(job, prepared.config, state)
+        with distributed.opened(comm) as group:
+            if group is not None:
+                data_parallel.settle(group, lambda: writer.known_parts(checkpoint, resume))
+            options = fit.read_options(
+                self,
+                loss=loss,
+                optimizer=optimizer,
+                epochs=epochs,
+                batch_size=batch_size,
+                validation_split=validation_split,
+                early_stopping=early_stopping,
+                metrics=metrics,
+                callbacks=callbacks,
+                class_weight=class_weight,
+                standardize=standardize,
+                standardize_targets=standardize_targets,
+                shuffle=shuffle,
+                threads=asked(threads, self.engine().most_threads),
+                verbose=verbose if group is None or group.is_first else False,
+                checkpointer=writer.asked(checkpoint, checkpoint_every, resume, group),
+            )
+            # Check and convert the rows; the network does not change yet.
+            before = self.preprocessor
+            given = x, y, sample_weight, validation_data
+            if group is not None:
+                prepared = data_parallel.prepare(options, group, *given)
+            elif isinstance(x, Chunks):
+                if y is not None or sample_weight is not None or options.validation_split:
+                    instead = "give validation_data where validation_split was."
+                    raise InputError(f"{out_of_core.OWN_TARGETS}, and {instead}")
+                prepared = out_of_core.prepare(options, x, validation_data)
+            else:
+                prepared = fit.prepare(options, *given)
+            # Train; from here on the network changes.
+            with self.alone, self.backend_object.active(), prepared.opened() as job:
+                if self.preprocessor is not before:
+                    raise InputError(
+                        "another thread has trained this network meanwhile: fit it again."
+                    )
+                state = self.begin_fit(prepared)
+                if isinstance(x, Dataset) and self.output_schema.can_be_named(x.label_names):
+                    self.label_names = x.label_names
+                if isinstance(state.optimizer, LBFGS):
+                    return lbfgs.train_lbfgs(job, state.optimizer, state)
+                return loop.train(job, prepared.config, state)
 
     def begin_fit(self, prepared: PreparedFit) -> OptimizerState:
         """Take over what a call of `fit` has learned about its rows, as its training begins."""

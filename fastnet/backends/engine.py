@@ -177,6 +177,10 @@ class Engine(ABC):
         Only a caller's function can fail: whatever else reaches an engine was checked.
         """
 
+    def agreed(self, value: float) -> float:
+        """Return the largest of the numbers of all processes that train this network together."""
+        return value
+
     def warm_up(
         self,
         rows: Batch | None = None,

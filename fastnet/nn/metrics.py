@@ -311,11 +311,22 @@ def majority(target: Array, weight: Array | None = None) -> tuple[int, float] | 
 
     An answer that is always this class has the share as its `accuracy`.
     """
+    counted = counts(target, weight)
+    return None if counted is None else majority_of(counted)
+
+
+def counts(target: Array, weight: Array | None = None, classes: int = 0) -> Array | None:
+    """Return the weight of each class, of `classes` at least; None for several targets."""
     if target.ndim == 2 and target.shape[1] > 1:
         return None
-    counts = np.bincount(target if target.ndim == 1 else target[:, 0] > 0.5, weight)
-    most = int(np.argmax(counts))
-    return most, float(counts[most] / counts.sum())
+    labels = target if target.ndim == 1 else target[:, 0] > 0.5
+    return np.bincount(labels, weight, minlength=classes)
+
+
+def majority_of(counted: Array) -> tuple[int, float]:
+    """Return the class of the most weight and its share of all."""
+    most = int(np.argmax(counted))
+    return most, float(counted[most] / counted.sum())
 
 
 def r2_from(mean_squared_error: Any, target_spread: float) -> Any:

@@ -138,15 +138,27 @@ class Moments:
         with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused later
             values = values - origin
             mean = w @ values / total
-            both, apart = self.weight + total, mean - self._mean
-            between = apart**2 * (self.weight * total / both)
-            square = self._square + w @ (values - mean) ** 2 + between
+            square = w @ (values - mean) ** 2
+        return replace(self, _origin=origin)._with(total, mean, square)
+
+    def with_others(self, others: Self) -> Self:
+        """Return the moments of these rows and others."""
+        if self._origin is None or others._origin is None:
+            return others if self._origin is None else self
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = others._mean + (others._origin - self._origin)
+        return self._with(others.weight, mean, others._square)
+
+    def _with(self, weight: float, mean: Array, square: Array) -> Self:
+        """Return the moments with further rows; their mean is from the same origin."""
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused later
+            both, apart = self.weight + weight, mean - self._mean
+            between = apart**2 * (self.weight * weight / both)
             return replace(
                 self,
                 weight=both,
-                _origin=origin,
-                _mean=self._mean + apart * (total / both),
-                _square=square,
+                _mean=self._mean + apart * (weight / both),
+                _square=self._square + square + between,
             )
 
     @property

@@ -167,7 +167,16 @@ class ClassTotals:
 
     def balanced(self) -> ClassWeight:
         """Return the weights that ``"balanced"`` gives all these rows."""
-        made = [dict(enumerate(_balanced(total).tolist())) for total in self._totals]
+        return self.balanced_of(self.table())
+
+    def table(self) -> Weights:
+        """Return the weight of each class for each column of targets."""
+        return np.stack(self._totals)
+
+    @staticmethod
+    def balanced_of(table: Weights) -> ClassWeight:
+        """Return what `balanced` does for the sum of several tables."""
+        made = [dict(enumerate(_balanced(total).tolist())) for total in table]
         return made[0] if len(made) == 1 else made
 
 

@@ -219,6 +219,8 @@ class PreparedFit:
         1 if the targets are (N,), 2 if they are (N, T).
     fingerprint : callable
         Returns the fingerprint of the rows.
+    least_rows : int
+        A last batch of fewer rows is left out of its epoch.
     """
 
     options: FitOptions
@@ -227,6 +229,7 @@ class PreparedFit:
     preprocessor: Preprocessor
     target_axes: int
     fingerprint: Callable[[], dict[str, Any]]
+    least_rows: int = 1
 
     def __post_init__(self) -> None:
         """Tell early stopping the metrics and their directions."""
@@ -242,7 +245,8 @@ class PreparedFit:
         """The settings of an epoch."""
         options = self.options
         assert isinstance(options.optimizer, Optimizer)
-        how = self.batch_size, options.model.seed, options.shuffle, options.model.plan.least_rows
+        least = max(self.least_rows, options.model.plan.least_rows)
+        how = self.batch_size, options.model.seed, options.shuffle, least
         return TrainConfig(options.loss, options.optimizer, *how)
 
     def beside(self, model: Model, optimizer: Optimizer, callbacks: list[Callback]) -> PreparedFit:

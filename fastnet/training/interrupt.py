@@ -77,10 +77,14 @@ class Interrupt:
     ----------
     terminable : bool
         Whether SIGTERM sets the flag too. Otherwise it ends the process at once.
+    agreed : callable, optional
+        ``Engine.agreed``, so that all processes that train a network together end together.
     """
 
-    def __init__(self, *, terminable: bool = False) -> None:
-        self._signalled = False
+    def __init__(
+        self, *, terminable: bool = False, agreed: Callable[[float], float] = float
+    ) -> None:
+        self._signalled, self._agreed = False, agreed
         self._event = _stop.get()
         self._terminated = False
         # Handlers of the caller, and ignored signals, are not replaced.
@@ -99,8 +103,9 @@ class Interrupt:
 
     @property
     def pressed(self) -> bool:
-        """Whether training should end."""
-        return self._signalled or (self._event is not None and self._event.is_set())
+        """Whether training should end; whoever trains together asks at the same places."""
+        here = self._signalled or (self._event is not None and self._event.is_set())
+        return bool(self._agreed(here))
 
     def press(self) -> None:
         """End training as a signal does."""

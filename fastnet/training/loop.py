@@ -49,8 +49,9 @@ def train(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> Histo
     model, checkpointer = job.model, job.checkpointer
     trainer = TrainerState.begin(job, state, config.steps(len(job.rows)))
     run, schedule = trainer.run, config.optimizer.schedule
-    warm, interrupts = run_callbacks(job, run, config), Interrupt(terminable=checkpointer.active)
-    with warm, interrupts as interrupt:
+    warm = run_callbacks(job, run, config)
+    watched = Interrupt(terminable=checkpointer.active, agreed=job.engine.agreed)
+    with warm, watched as interrupt:
         checkpointer.restore(trainer)
         stretches = Stretches(trainer, config, _log)
         while run.epoch < job.epochs and run.stopped is None and not interrupt.pressed:
@@ -192,7 +193,7 @@ def _train_epoch(
         job.checkpointer.after_span(trainer)
         if interrupt.pressed:
             return None
-        seconds = max(time.perf_counter() - began, 1e-9)
+        seconds = max(job.engine.agreed(time.perf_counter() - began), 1e-9)
         span = max(1, min(int(span * SPAN_SECONDS / seconds), 8 * span))
     return trainer.done
 

@@ -242,7 +242,7 @@ class ChunkEngine:
         self._rows: Batch | None = None
         self._sums = NOTHING
         self.evaluate = engine.evaluate
-        self.threads_for = engine.threads_for
+        self.threads_for, self.agreed = engine.threads_for, engine.agreed
 
     def warm_up(self, *_: object) -> None:
         """Compile or load the kernels; windows are read when they are trained on."""

@@ -10,15 +10,17 @@ import fastnet as fn
 
 PUBLIC = """
 LBFGS SGD Adagrad Adam AdamW BackendUnavailableError BatchNorm Callback CheckpointError
-CheckpointWarning DataError DataNotFoundError Dense DivergenceError Dropout EarlyStopping Ensemble
-FastNetError FastNetWarning History InputError JsonLines LayerNorm Lion ModelFileError NAdam Network
-OutOfMemoryError Population RMSprop Residual ResumeWarning Run TensorBoard WorkerError __version__
-available_backends cross_validate data export fit_many get_backend initializers load losses
-optimizers plotting populations schedules tables
+CheckpointWarning DataError DataNotFoundError Dense DistributedError DivergenceError Dropout
+EarlyStopping Ensemble FastNetError FastNetWarning History InputError JsonLines LayerNorm Lion
+ModelFileError NAdam Network OutOfMemoryError Population RMSprop Residual ResumeWarning Run
+TensorBoard WorkerError __version__
+available_backends cross_validate data distributed export fit_many get_backend initializers load
+losses optimizers plotting populations schedules tables
 """
 
 MODULES = {
     "fastnet.data": "BUILT_IN Chunks Dataset load",
+    "fastnet.distributed": "Ranks",
     "fastnet.export": "FORMATS export from_sklearn from_torch to_torch usage",
     "fastnet.populations": "Ensemble Population Results cross_validate fit_many make_folds",
     "fastnet.plotting": "plot_history plot_predictions",

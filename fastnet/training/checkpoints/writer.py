@@ -20,6 +20,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Self
 
+from fastnet.distributed.group import Group
+from fastnet.distributed.parts import MOST as MOST_PARTS
 from fastnet.errors import (
     CheckpointWarning,
     InputError,
@@ -30,6 +32,7 @@ from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.schedules import Plateau
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.checkpoints.folder import Folder
+from fastnet.training.checkpoints.shared_folder import SharedFolder
 from fastnet.training.checkpoints.snapshot import Checkpoint
 from fastnet.training.state import NO_CHECKPOINTS, Checkpointer, TrainerState, TrainingJob
 from fastnet.utils.param_validation import check_flag, check_folder, check_int
@@ -329,11 +332,23 @@ def _newest_basis(folder: Path) -> dict[str, Any] | None:
     return basis if isinstance(basis, dict) else None
 
 
-def asked(folder: str | PathLike[str] | None, every: int | str, resume: bool) -> Checkpointer:
-    """Return the checkpointer for the arguments of ``fit``."""
+def known_parts(folder: str | PathLike[str] | None, resume: bool) -> int | None:
+    """Return the parts of the rows of a run on several ranks that will be resumed."""
+    if folder is None or not resume:
+        return None
+    parts = (_newest_basis(Path(folder)) or {}).get("parts")
+    return check_int("parts", parts, most=MOST_PARTS) if parts is not None else None
+
+
+def asked(
+    folder: str | PathLike[str] | None, every: int | str, resume: bool, group: Group | None = None
+) -> Checkpointer:
+    """Return the checkpointer for the arguments of ``fit``, on a group of ranks or alone."""
     resume, when = check_flag("resume", resume), Every.of(every)
     if folder is None:
         if resume:
             raise InputError("resume=True needs checkpoint=: the folder to go on from.")
         return NO_CHECKPOINTS
-    return CheckpointWriter(Folder(check_folder("checkpoint", folder)), when, resume)
+    path = check_folder("checkpoint", folder)
+    place = Folder(path) if group is None else SharedFolder(path, group)
+    return CheckpointWriter(place, when, resume)

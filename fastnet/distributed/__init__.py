@@ -1,0 +1,8 @@
+"""Training of one network on several processes, each with a share of the rows.
+
+``net.fit(x, y, comm=MPI.COMM_WORLD)`` is all that most programs need of it. `Ranks` says more.
+"""
+
+from fastnet.distributed.ranks import Ranks
+
+__all__ = ["Ranks"]

@@ -1,0 +1,52 @@
+"""`Ranks`: the processes that train one network, and how they share the work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from fastnet.distributed.parts import MOST
+from fastnet.errors import InputError
+from fastnet.utils.param_validation import check_float, check_int, shown
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of a communicator, for ``net.fit(comm=...)``, where the usual is not wanted.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Intracomm
+        Such as ``MPI.COMM_WORLD``, on every rank.
+    parts : int, optional
+        How many parts the rows are cut into, at least one for each rank. Results depend on it, and
+        not on the number of ranks. Default: that of the run that is resumed, else 4, or with more
+        ranks the next power of two. With 1 part, which needs 1 rank, the weights have the bits of
+        ``fit`` without `comm`.
+    timeout : float, optional
+        After so many seconds in which a rank hears nothing of the others, it writes where it
+        stands to standard error and ends, and MPI ends the others. Default: they wait.
+
+    Raises
+    ------
+    InputError
+        `parts` or `timeout` is no positive number.
+    """
+
+    comm: Any
+    parts: int | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.parts is not None:
+            object.__setattr__(self, "parts", check_int("parts", self.parts, most=MOST))
+        if self.timeout is not None:
+            object.__setattr__(self, "timeout", check_float("timeout", self.timeout, above=0))
+        if isinstance(self.comm, Ranks):
+            raise InputError(f"comm must be a communicator, got {shown(self.comm)}.")
+
+    @classmethod
+    def of(cls, comm: Any) -> Self:
+        """Return what a caller gives as `comm`, with the usual numbers where it has none."""
+        return comm if isinstance(comm, cls) else cls(comm)

@@ -1,0 +1,130 @@
+"""`PartSums`: the sum of the parts' vectors, in one order of addition for any number of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnet.distributed import parts as parts_table
+from fastnet.distributed.group import Group
+from fastnet.distributed.parts import Node, halved
+
+Array = NDArray[Any]
+
+BLOCK: Final = 2**14
+"""So many elements are added up at a time: a part's block and the sums so far stay in the cache."""
+
+
+class PartSums:
+    """Adds up vectors (V,) of all parts; its memory is made once.
+
+    A rank first adds up its own parts, as far as they are one node of the order. Then each rank
+    gets its slice of all nodes, adds it up, and sends the result to all. That moves as many bytes
+    as an all-reduce on a ring.
+
+    Parameters
+    ----------
+    group : Group
+    size : int
+        V.
+    dtype : dtype
+    """
+
+    def __init__(self, group: Group, size: int, dtype: np.dtype[Any]) -> None:
+        self._group, self._size = group, size
+        ranks, count = range(group.size), group.parts
+        held = [parts_table.parts_of(rank, group.size, count) for rank in ranks]
+        self._nodes = [parts_table.nodes(one, count) for one in held]
+        places = [size * rank // group.size for rank in range(group.size + 1)]
+        self._slices = np.diff(places).tolist()
+        mine = self._slices[group.rank]
+        depth = count.bit_length() + 1
+        self._scratch = np.empty((depth, min(BLOCK, max(size, 1))), dtype)
+        if group.size > 1:
+            self._sent = [np.empty(size, dtype) for _ in self._nodes[group.rank]]
+            self._received = np.empty((sum(map(len, self._nodes)), mine), dtype)
+            self._total = np.empty(mine, dtype)
+
+    def add(self, vectors: Sequence[Array], shares: Sequence[float], out: Array) -> None:
+        """Write the sum of ``shares[p] * vector`` over all parts to `out` (V,).
+
+        Parameters
+        ----------
+        vectors : sequence of (V,)
+            Those of this rank's parts.
+        shares : sequence of float
+            Theirs.
+        """
+        group = self._group
+        pairs = zip(group.held, zip(vectors, shares, strict=True), strict=True)
+        leaves = {(part, part + 1): pair for part, pair in pairs}
+        if group.size == 1:
+            self._sum_blocks((0, group.parts), leaves, out)
+            return
+        own = self._nodes[group.rank]
+        for node, sent in zip(own, self._sent, strict=True):
+            self._sum_blocks(node, leaves, sent)
+        with group.busy():
+            received = self._exchange(own)
+            first = (0, group.parts)
+            ones = {node: (array, None) for node, array in received.items()}
+            self._sum_blocks(first, ones, self._total)
+            group.communicator.gather_pieces(self._total, out, self._slices)
+
+    def _exchange(self, own: Sequence[Node]) -> dict[Node, Array]:
+        """Return this rank's slice of every rank's nodes."""
+        group, received, at = self._group, dict[Node, Array](), 0
+        mine = self._slices[group.rank]
+        empty = np.empty(0, self._received.dtype)
+        for k in range(max(map(len, self._nodes))):
+            senders = [rank for rank, nodes in enumerate(self._nodes) if k < len(nodes)]
+            counts = [mine if rank in senders else 0 for rank in range(group.size)]
+            sends = k < len(own)
+            sent = self._slices if sends else [0] * group.size
+            into = self._received[at : at + len(senders)]
+            group.communicator.exchange(self._sent[k] if sends else empty, sent, into, counts)
+            for row, rank in enumerate(senders):
+                received[self._nodes[rank][k]] = into[row]
+            at += len(senders)
+        return received
+
+    def _sum_blocks(
+        self, node: Node, leaves: Mapping[Node, tuple[Array, float | None]], out: Array
+    ) -> None:
+        for start in range(0, len(out), BLOCK):
+            part = slice(start, min(start + BLOCK, len(out)))
+            self._sum(node, leaves, part, out[part], 0)
+
+    def _sum(
+        self,
+        node: Node,
+        leaves: Mapping[Node, tuple[Array, float | None]],
+        part: slice,
+        out: Array,
+        depth: int,
+    ) -> None:
+        """Write the sum of a node's parts, within a block, to `out`."""
+        if node in leaves:
+            vector, share = leaves[node]
+            if share is None:
+                np.copyto(out, vector[part])
+            else:
+                np.multiply(vector[part], share, out=out)
+            return
+        middle = halved(*node)
+        self._sum((node[0], middle), leaves, part, out, depth + 1)
+        other = self._scratch[depth, : len(out)]
+        self._sum((middle, node[1]), leaves, part, other, depth + 1)
+        out += other
+
+
+def in_order(values: Array) -> Array:
+    """Return the sum over parts (P, ...) in the order of `PartSums`."""
+    count = len(values)
+    if count == 1:
+        return np.asarray(values[0])
+    middle = halved(0, count)
+    return np.asarray(in_order(values[:middle]) + in_order(values[middle:]))

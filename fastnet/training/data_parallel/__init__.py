@@ -1,0 +1,1 @@
+"""Training of one network on several processes, each with a share of the rows."""

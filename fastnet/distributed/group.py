@@ -51,6 +51,7 @@ class Group:
 
     Attributes
     ----------
+    ranks : Ranks
     rank, size : int
     parts : int
         The parts of all rows; see `fastnet.distributed.parts`. 1 until `settle`.
@@ -59,7 +60,7 @@ class Group:
     """
 
     def __init__(self, ranks: Ranks) -> None:
-        self.communicator = connect(ranks.comm)
+        self.ranks, self.communicator = ranks, connect(ranks.comm)
         self.rank, self.size = self.communicator.rank, self.communicator.size
         self.asked, self._timeout = ranks.parts, ranks.timeout
         self.parts, self.held = 1, range(1)

@@ -21,6 +21,7 @@ LONG_FILES = {
     "fastnet/sklearn/estimator.py": "the base of the estimators, half of it their parameters",
     "fastnet/backends/numba_engine.py": "one class, with a method for each of the contract",
     "fastnet/nn/losses.py": "a table: eight losses, one after the other",
+    "fastnet/cli/commands/train/options.py": "a table: the options, in the order of their help",
     "fastnet/model.py": "the base of the public class, most of it docstrings",
     "fastnet/network.py": "the public class, most of it docstrings",
     "fastnet/nn/optimizers.py": "a table: seven optimizers, one after the other",

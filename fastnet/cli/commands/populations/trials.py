@@ -35,6 +35,8 @@ _UNUSED: Final[dict[str, Any]] = {
     "chunk_rows": None,
     "calibrate": False,
     "n_estimators": None,
+    "distributed": False,
+    "parts": None,
     "out": Path("model.safetensors"),
     "html": None,
     "log": None,

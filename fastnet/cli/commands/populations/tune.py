@@ -185,6 +185,7 @@ def _data_settings(data: str, values: dict[str, Any]) -> DataSettings:
     names = ("target", "task", "id", "weight", "categorical", "features", "drop")
     unused = ("validation_data", "data_dir", "standardize", "chunk_rows", "numeric_embedding")
     how: dict[str, Any] = {name: values.pop(name) for name in names} | dict.fromkeys(unused)
+    how["distributed"] = False
     return DataSettings(data=(data,), form=form, **how)
 
 

@@ -9,8 +9,10 @@ from typing import Any, Final
 import click
 
 from fastnet.cli.commands.train.data import TrainingData, class_weights
+from fastnet.cli.commands.train.distributed import share
 from fastnet.cli.commands.train.settings import Settings, TrainingSettings
 from fastnet.cli.load import Rows
+from fastnet.distributed.group import Group
 from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.nn import schedules
@@ -75,11 +77,17 @@ def build(settings: Settings, data: TrainingData) -> Training:
 
 
 def train(
-    settings: Settings, data: TrainingData, made: Training, callbacks: Sequence[Callback]
+    settings: Settings,
+    data: TrainingData,
+    made: Training,
+    callbacks: Sequence[Callback],
+    group: Group | None = None,
 ) -> None:
-    """Train the network as the options say."""
-    how = fit_options(settings, data, made)
-    made.network.fit(data.x, data.y, **how, callbacks=callbacks)
+    """Train the network as the options say, together with the other processes of a group."""
+    how, x, y = fit_options(settings, data, made), data.x, data.y
+    if group is not None:
+        x, y = share(group, data, how)
+    made.network.fit(x, y, **how, callbacks=callbacks)
 
 
 def fit_options(settings: Settings, data: TrainingData, made: Training) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import click
 
 from fastnet.cli.chunks import columns_of, open_chunks
+from fastnet.cli.commands.train.decisions import Decisions
 from fastnet.cli.commands.train.settings import DataSettings, Settings
 from fastnet.data import Chunks
 from fastnet.data.columns import cut
@@ -22,20 +23,36 @@ from fastnet.training.chunk_learning import learn_chunks
 _NEED_ALL_ROWS = ("validation", "calibrate")
 
 
-def open_for_training(settings: Settings) -> tuple[Chunks, Preprocessor, Chunks | None]:
-    """Open the files, learn their preprocessor, and open the file of ``--validation-data``.
+def open_for_training(settings: Settings) -> tuple[Chunks, Chunks | None]:
+    """Open the files, and the file of ``--validation-data``.
 
     Raises
     ------
     click.UsageError
         An option needs all rows at once.
     """
-    wanted, training = settings.data, settings.training
+    wanted = settings.data
     _refuse_options(settings)
     files = open_chunks(wanted.data, wanted.form, wanted.chunk_rows)
     if wanted.target is None:
         raise InputError(f"{files.name} needs a target: name the column with --target.")
-    chunks = _with_roles(files, wanted)
+    held_out = None
+    if wanted.validation_data is not None:
+        others = open_chunks([wanted.validation_data], wanted.form, wanted.chunk_rows)
+        held_out = _with_roles(others, replace(wanted, id=None, features=None, drop=None))
+    return _with_roles(files, wanted), held_out
+
+
+def learn(settings: Settings, chunks: Chunks, decisions: Decisions) -> Preprocessor:
+    """Return the preprocessor of the rows of some files.
+
+    Raises
+    ------
+    click.UsageError
+        An option needs the columns of a table.
+    """
+    wanted, training = settings.data, settings.training
+    of_preset = None if decisions.preset is None else decisions.preset.numeric_embedding
     # A table is encoded, but where a run of version 0.1 goes on.
     old = training.resume and training.checkpoint and knows_no_table(training.checkpoint)
     preprocessor: Preprocessor
@@ -44,7 +61,7 @@ def open_for_training(settings: Settings) -> tuple[Chunks, Preprocessor, Chunks 
             chunks,
             task=wanted.task,
             seed=settings.model.seed,
-            numeric_embedding=wanted.numeric_embedding,
+            numeric_embedding=wanted.numeric_embedding or of_preset,
             scaling=wanted.scaling,
             categorical=(
                 *cut(wanted.categorical, chunks.names),
@@ -58,14 +75,12 @@ def open_for_training(settings: Settings) -> tuple[Chunks, Preprocessor, Chunks 
         preprocessor = Passthrough(chunks.columns, _target_of_numbers(chunks, wanted))
     else:
         raise InputError(f"{chunks.name} has no header: a table in chunks needs one.")
-    held_out = None
-    if wanted.validation_data is not None:
-        files = open_chunks([wanted.validation_data], wanted.form, wanted.chunk_rows)
-        held_out = _with_roles(files, replace(wanted, id=None, features=None, drop=None))
-    return chunks, preprocessor, held_out
+    return preprocessor
 
 
 def _refuse_options(settings: Settings) -> None:
+    if settings.training.distributed:  # a rank has its rows in memory
+        return
     for name in _NEED_ALL_ROWS:
         if name in settings.given:
             instead = ": give --validation-data" if name == "validation" else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from fastnet.cli import INTERRUPTED, options, output
 from fastnet.cli.commands.train import data as training_data
 from fastnet.cli.commands.train.build import Training, build, train
 from fastnet.cli.commands.train.data import TrainingData
+from fastnet.cli.commands.train.distributed import opened
 from fastnet.cli.commands.train.epoch_lines import EpochLines
 from fastnet.cli.commands.train.hints import hint
 from fastnet.cli.commands.train.options import train_options
@@ -23,7 +25,8 @@ from fastnet.cli.commands.train.report import command_line, write_page
 from fastnet.cli.commands.train.settings import OutputSettings, Settings, TrainingSettings
 from fastnet.cli.commands.train.together import refuse_for_ensembles, together
 from fastnet.cli.load import Rows
-from fastnet.errors import DivergenceError, InputError
+from fastnet.distributed.group import Group
+from fastnet.errors import DivergenceError, FastNetWarning, InputError
 from fastnet.inspection.calibration import calibrated_loss
 from fastnet.network import Network
 from fastnet.nn.layers import Dense
@@ -68,6 +71,9 @@ def command(ctx: click.Context, /, **values: Any) -> None:
     different integers is classified; other numbers are regressed. The model file holds all that
     'predict' and 'evaluate' need: weights, preprocessing, column names, labels.
 
+    With --distributed, 'mpiexec -n 4 fastnet train DATA --distributed' trains one network on four
+    processes; each reads its share of a table or a .npy file.
+
     Ctrl-C ends training early and saves the model. With --checkpoint, the same command with
     --resume continues a run that was interrupted or killed.
     """
@@ -78,6 +84,29 @@ def command(ctx: click.Context, /, **values: Any) -> None:
 
 def run(settings: Settings, command: str) -> int:
     """Train and save; return the exit code. `command` is the command line, for the report."""
+    with opened(settings) as group:
+        if group is None or group.is_first:
+            return _run(settings, command, group)
+        return _train_along(settings, group)
+
+
+def _train_along(settings: Settings, group: Group) -> int:
+    """Train with the process that writes, and say nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FastNetWarning)
+        data = training_data.load(settings)
+        made = build(settings, data)
+        try:
+            train(settings, data, made, [], group)
+        except KeyboardInterrupt:
+            history = made.network.history
+            if history is None or history.stop_reason != "interrupted":
+                raise
+            return INTERRUPTED
+    return 0
+
+
+def _run(settings: Settings, command: str, group: Group | None) -> int:
     # Refuse bad options before any work; load the data and build the network.
     _check_outputs(settings)
     if settings.n_members is not None:
@@ -90,7 +119,7 @@ def run(settings: Settings, command: str) -> int:
     network, loss = made.network, made.loss
     if settings.training.calibrate and loss.metric != "accuracy":
         raise InputError("--calibrate goes with classes: there are no probabilities here.")
-    facts = _facts(settings, data, made)
+    facts = _facts(settings, data, made, group)
     if not settings.output.quiet:
         output.facts(facts)
     replaced = settings.output.out.exists()
@@ -98,7 +127,7 @@ def run(settings: Settings, command: str) -> int:
     # Train; Ctrl-C keeps the epochs so far.
     interrupted = False
     try:
-        train(settings, data, made, _callbacks(settings, data.decisions.epochs))
+        train(settings, data, made, _callbacks(settings, data.decisions.epochs), group)
     except SystemExit:
         output.message(f"terminated; no model was saved.{_how_to_resume(settings.training)}")
         raise
@@ -179,7 +208,9 @@ def _callbacks(settings: Settings, epochs: int) -> list[Callback]:
     return logs if settings.output.quiet else [Bar(), EpochLines(epochs), *logs]
 
 
-def _facts(settings: Settings, data: TrainingData, made: Training) -> list[tuple[str, object]]:
+def _facts(
+    settings: Settings, data: TrainingData, made: Training, group: Group | None
+) -> list[tuple[str, object]]:
     """Return the facts about rows, network and training that are shown before training."""
     network, training, optimizer = made.network, settings.training, made.optimizer
     decisions = data.decisions
@@ -222,6 +253,7 @@ def _facts(settings: Settings, data: TrainingData, made: Training) -> list[tuple
         ("training", f"{how}, {decisions.epochs} epochs"),
         *([("defaults", by_rows)] if by_rows else []),
         ("backend", f"{network.backend}, {_threads(training, network, data)}"),
+        *([("processes", str(group.size))] if group is not None else []),
         *kept,
     ]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet import data
-from fastnet.cli.commands.train.chunk_data import open_for_training
+from fastnet.cli.commands.train.chunk_data import learn, open_for_training
 from fastnet.cli.commands.train.decisions import Decisions, decide
 from fastnet.cli.commands.train.settings import DataSettings, Settings
 from fastnet.cli.load import Rows, labelled
@@ -117,12 +117,16 @@ def load(settings: Settings) -> TrainingData:
     if wanted.data_dir is not None and wanted.source != IN_A_FOLDER:
         raise click.UsageError("--data-dir goes with fashion-mnist only; give DATA as a path.")
     if wanted.in_chunks:
-        chunks, learned, apart = open_for_training(settings)
+        chunks, apart = open_for_training(settings)
         called = Path(wanted.source).name if len(wanted.data) == 1 else chunks.name
         apart_rows = None if apart is None else len(apart)
         rows, number = counted(chunks)
-        how: dict[str, Any] = {"validation_rows": apart_rows, "holds_out": False}
-        decisions = decide(settings, rows, table=False, counted=number, **how)
+        # A rank has its rows in memory, so there is a preset for a table, and rows are held out.
+        whole = wanted.distributed
+        how: dict[str, Any] = {"validation_rows": apart_rows, "holds_out": whole}
+        table = whole and bool(chunks.names)
+        decisions = decide(settings, rows, table=table, counted=number, **how)
+        learned = learn(settings, chunks, decisions)
         return TrainingData(called, chunks, None, learned, decisions, validation=apart)
     return prepare(settings, read(wanted))
 

@@ -341,6 +341,23 @@ _OPTIONS: Final = (
         help="Most threads to use, at most one for each core.",
     ),
     option(
+        "--distributed",
+        is_flag=True,
+        default=False,
+        section=_OUTPUT,
+        help="Train on all processes that mpiexec has started, each with a share of the rows; "
+        "needs 'fastnet-mlp[mpi]'.",
+    ),
+    option(
+        "--parts",
+        type=_POSITIVE,
+        metavar="N",
+        section=_OUTPUT,
+        show_default="4, or more with more processes",
+        help="With --distributed: parts of the rows, at least one for each process. The result "
+        "depends on it, and not on the number of processes.",
+    ),
+    option(
         "--out",
         type=_FILE,
         metavar="FILE",

@@ -12,7 +12,8 @@ import click
 from fastnet.cli.chunks import in_chunks
 from fastnet.cli.sources import text_format
 from fastnet.data import BUILT_IN
-from fastnet.data.chunk_files import expanded
+from fastnet.data.chunk_files import KINDS, expanded
+from fastnet.data.frame_files import ending
 from fastnet.data.text_format import TextFormat
 from fastnet.tables.preset import MEMBERS, TOGETHER
 from fastnet.training.checkpoints.writer import is_of_0_1
@@ -52,6 +53,7 @@ class DataSettings:
     standardize: bool | None
     chunk_rows: int | None
     numeric_embedding: Literal["periodic", "piecewise"] | None
+    distributed: bool
 
     @property
     def standardizes_arrays(self) -> bool:
@@ -74,8 +76,9 @@ class DataSettings:
 
     @property
     def in_chunks(self) -> bool:
-        """Whether a part of the rows is in memory at a time."""
-        return self.chunk_rows is not None or in_chunks(self.data)
+        """Whether a part of the rows is in memory at a time, or on each rank."""
+        shared = self.distributed and ending(Path(self.source)) in KINDS
+        return shared or self.chunk_rows is not None or in_chunks(self.data)
 
     @property
     def scaling(self) -> Literal["robust", "standard", "none"]:
@@ -129,6 +132,8 @@ class TrainingSettings:
     calibrate: bool
     n_estimators: int | None
     threads: int | None
+    distributed: bool
+    parts: int | None
     checkpoint: Path | None
     checkpoint_every: str | None
     resume: bool

@@ -130,7 +130,8 @@ class DistributedEngine:
                 self._add_up(tallies[:, 2], float(total[2]))
                 engine.update(config.optimizer, moments, row)
                 done += 1
-        self._compare_parameters()
+        if first + done == config.steps(len(rows)):
+            self._compare_parameters()
         return LossSums(float(loss), float(score), float(weight), done)
 
     def evaluate(self, rows: Any, loss: Loss) -> tuple[LossSums, Array]:
@@ -184,19 +185,18 @@ class DistributedEngine:
 
     def _add_up(self, weights: NDArray[np.float64], total: float) -> None:
         """Set gradients and running statistics to those of all parts."""
-        group, engine, to_host = self._group, self._engine, self._backend.to_host
+        parts, engine, to_host = self._group.parts, self._engine, self._backend.to_host
         # A batch whose weights are all 0 has the gradient 0.
         shares = weights / total if total > 0 else np.zeros(len(weights))
-        own = shares[group.held.start : group.held.stop].tolist()
         gradients = engine.gradients
         out = gradients if isinstance(gradients, np.ndarray) else self._total
-        self._gradients.add([to_host(one.gradients) for one in self._parts], own, out)
+        self._gradients.add([to_host(one.gradients) for one in self._parts], shares.tolist(), out)
         if out is not gradients:
             gradients[...] = self._backend.asarray(out)
         if not len(engine.state):
             return
         statistics = np.empty(len(engine.state), self._total.dtype)
-        alike = [1.0 / group.parts] * len(self._parts)
+        alike = [1.0 / parts] * parts
         self._statistics.add([to_host(one.state) for one in self._parts], alike, statistics)
         engine.state[...] = self._backend.asarray(statistics)
 

@@ -13,6 +13,8 @@ from fastnet.distributed.group import Group
 from fastnet.distributed.parts import Node, halved
 
 Array = NDArray[Any]
+Leaf = tuple[Array, float | None]
+"""A vector, and what it is multiplied by before it is added."""
 
 BLOCK: Final = 2**14
 """So many elements are added up at a time: a part's block and the sums so far stay in the cache."""
@@ -49,29 +51,34 @@ class PartSums:
             self._total = np.empty(mine, dtype)
 
     def add(self, vectors: Sequence[Array], shares: Sequence[float], out: Array) -> None:
-        """Write the sum of ``shares[p] * vector`` over all parts to `out` (V,).
+        """Write the sum of ``shares[p] * vectors[p]`` over all parts to `out` (V,).
+
+        Parts of the same share are added up first, and the sum is multiplied.
 
         Parameters
         ----------
         vectors : sequence of (V,)
             Those of this rank's parts.
         shares : sequence of float
-            Theirs.
+            Those of all parts (P,).
         """
         group = self._group
-        pairs = zip(group.held, zip(vectors, shares, strict=True), strict=True)
-        leaves = {(part, part + 1): pair for part, pair in pairs}
+        factor = shares[0] if len(set(shares)) == 1 else None
+        pairs = zip(group.held, vectors, strict=True)
+        leaves = {
+            (part, part + 1): (vector, shares[part] if factor is None else None)
+            for part, vector in pairs
+        }
+        whole = 0, group.parts
         if group.size == 1:
-            self._sum_blocks((0, group.parts), leaves, out)
+            self._sum_blocks(whole, leaves, out, factor)
             return
         own = self._nodes[group.rank]
         for node, sent in zip(own, self._sent, strict=True):
             self._sum_blocks(node, leaves, sent)
         with group.busy():
-            received = self._exchange(own)
-            first = (0, group.parts)
-            ones = {node: (array, None) for node, array in received.items()}
-            self._sum_blocks(first, ones, self._total)
+            received = {node: (array, None) for node, array in self._exchange(own).items()}
+            self._sum_blocks(whole, received, self._total, factor)
             group.communicator.gather_pieces(self._total, out, self._slices)
 
     def _exchange(self, own: Sequence[Node]) -> dict[Node, Array]:
@@ -92,33 +99,31 @@ class PartSums:
         return received
 
     def _sum_blocks(
-        self, node: Node, leaves: Mapping[Node, tuple[Array, float | None]], out: Array
+        self, node: Node, leaves: Mapping[Node, Leaf], out: Array, factor: float | None = None
     ) -> None:
-        for start in range(0, len(out), BLOCK):
-            part = slice(start, min(start + BLOCK, len(out)))
-            self._sum(node, leaves, part, out[part], 0)
+        # What overflows makes a weight infinite, and training checks the weights.
+        with np.errstate(all="ignore"):
+            for start in range(0, len(out), BLOCK):
+                part = slice(start, min(start + BLOCK, len(out)))
+                block = out[part]
+                found = self._sum(node, leaves, part, block, 0)
+                if factor is not None and factor != 1.0:
+                    np.multiply(found, factor, out=block)
+                elif found is not block:
+                    np.copyto(block, found)
 
     def _sum(
-        self,
-        node: Node,
-        leaves: Mapping[Node, tuple[Array, float | None]],
-        part: slice,
-        out: Array,
-        depth: int,
-    ) -> None:
-        """Write the sum of a node's parts, within a block, to `out`."""
+        self, node: Node, leaves: Mapping[Node, Leaf], part: slice, out: Array, depth: int
+    ) -> Array:
+        """Return the sum of a node's parts, within a block; it may be written to `out`."""
         if node in leaves:
             vector, share = leaves[node]
-            if share is None:
-                np.copyto(out, vector[part])
-            else:
-                np.multiply(vector[part], share, out=out)
-            return
+            return vector[part] if share is None else np.multiply(vector[part], share, out=out)
         middle = halved(*node)
-        self._sum((node[0], middle), leaves, part, out, depth + 1)
+        first = self._sum((node[0], middle), leaves, part, out, depth + 1)
         other = self._scratch[depth, : len(out)]
-        self._sum((middle, node[1]), leaves, part, other, depth + 1)
-        out += other
+        second = self._sum((middle, node[1]), leaves, part, other, depth + 1)
+        return np.add(first, second, out=out)
 
 
 def in_order(values: Array) -> Array:

@@ -58,7 +58,7 @@ def summed(ranks: int, vectors: list[Any], shares: list[float]) -> list[bytes]:
         own = slice(group.held.start, group.held.stop)
         sums = PartSums(group, len(out), out.dtype)
         for _ in range(2):  # its memory is used again
-            sums.add(vectors[own], shares[own], out)
+            sums.add(vectors[own], shares, out)
         return out.tobytes()
 
     results = run(ranks, add)
@@ -77,8 +77,11 @@ def test_the_sum_of_the_parts_has_the_same_bits_for_any_number_of_ranks(
     shares = rng.uniform(0, 1, parts).tolist()
     products = np.stack([v * dtype(s) for v, s in zip(vectors, shares, strict=True)])
     expected = in_order(products).tobytes()
+    alike = [0.3] * parts  # parts of one share are added up, and their sum is multiplied
+    of_alike = (in_order(np.stack(vectors)) * dtype(0.3)).tobytes()
     for ranks in range(1, min(parts, 4) + 1):
         assert set(summed(ranks, vectors, shares)) == {expected}
+        assert set(summed(ranks, vectors, alike)) == {of_alike}
 
 
 def test_another_order_of_addition_has_other_bits() -> None:

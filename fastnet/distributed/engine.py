@@ -141,6 +141,7 @@ class DistributedEngine:
 
         def compute(index: int) -> LossSums:
             engine, part = self._parts[index], rows.parts[index]
+            self._group.alive()
             engine.state[...] = self._engine.state
             tally, outputs[index] = engine.evaluate(part, loss)
             return tally

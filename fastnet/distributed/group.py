@@ -106,7 +106,8 @@ class Group:
         finally:
             if self._timeout is not None:
                 faulthandler.cancel_dump_traceback_later()
-        self.communicator.close()
+            if not self._busy:  # all ranks know that it is over
+                self.communicator.close()
 
     def announce(self, what: str, values: Sequence[float] = ()) -> NDArray[np.float64]:
         """Tell all ranks what comes next; return the values of each rank (size, width).

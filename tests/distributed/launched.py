@@ -36,6 +36,7 @@ def start(ranks: int, folder: Path, *command: str) -> subprocess.Popen[str]:
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONUNBUFFERED", None)  # it would cut the lines of ranks into pieces
     return subprocess.Popen(
         [mpiexec(), "-n", str(ranks), sys.executable, *command],
         cwd=folder,

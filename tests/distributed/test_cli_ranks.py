@@ -63,13 +63,13 @@ def test_a_killed_process_ends_all_and_the_run_goes_on_with_another_number(folde
     expected, _ = train(1, folder, "--checkpoint", "whole", "--epochs", "40")
     command = (*TRAIN, "--validation", "0.2", *kept, "--epochs", "40")
     program = "import os, runpy, sys; sys.argv[0] = 'fastnet'; "
-    program += "print(os.getpid(), file=sys.stderr, flush=True); "
+    program += "open(f'process-{os.getpid()}', 'w', encoding='ascii').close(); "
     program += "runpy.run_module('fastnet', run_name='__main__')"
     process = launched.start(2, folder, "-c", program, *command[2:])
-    assert process.stderr is not None
-    numbers = [int(process.stderr.readline()) for _ in range(2)]
     while not list((folder / "run").glob("checkpoint-*")) and process.poll() is None:
         time.sleep(0.01)
+    numbers = [int(file.name.partition("-")[2]) for file in folder.glob("process-*")]
+    assert len(numbers) == 2
     os.kill(numbers[1], signal.SIGKILL)
     code, _, _ = launched.finished(process)
     assert code != 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def in_threads_too() -> str:
 def test_ranks_of_mpi_have_the_bits_of_threads(ranks: int, tmp_path: Path) -> None:
     code, out, err = launched.run(ranks, tmp_path, FIT)
     assert (code, err) == (0, "")
-    assert out.split() == [in_threads_too()] * ranks
+    found = re.findall("[0-9a-f]{64}", out)  # MPI may bring the lines of ranks together in pieces
+    assert found == [in_threads_too()] * ranks
 
 
 def test_an_error_on_one_rank_ends_all_with_its_sentence(tmp_path: Path) -> None:
@@ -74,7 +76,7 @@ net.fit(X[own], Y[own], epochs=4000, comm=ranks, callbacks=[stop])
     code, _, err = launched.run(2, tmp_path, stuck)
     assert code != 0
     assert "Timeout (0:00:01)!" in err
-    assert "fastnet/distributed" in err
+    assert "most recent call first" in err
 
 
 def test_other_communicators_of_mpi_are_refused(tmp_path: Path) -> None:

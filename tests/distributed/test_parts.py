@@ -20,6 +20,7 @@ from tests.distributed.in_threads import InThreads, run
 few = settings(max_examples=40, deadline=None)
 
 
+@few
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 70))
 def test_batches_take_every_row_of_every_part_once(rows: int, parts: int, batch: int) -> None:
     taken = [0] * parts
@@ -35,6 +36,7 @@ def test_batches_take_every_row_of_every_part_once(rows: int, parts: int, batch:
     assert table.starts(rows, parts)[-1] == rows
 
 
+@few
 @given(st.integers(1, 40), st.data())
 def test_ranks_hold_all_parts_and_their_nodes_hold_the_same(parts: int, data: Any) -> None:
     ranks = data.draw(st.integers(1, parts))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet._version import version
+from fastnet.backends.gpu.host_rows import HostRows
 from fastnet.data.chunks import Chunks
 from fastnet.data.frame import is_table
 from fastnet.distributed.engine import DistributedEngine, require_rows
@@ -95,6 +96,11 @@ def prepare(
     memory.require(options.training_bytes(here) + gradients, "training it")
     # Prepare engine and job.
     placed = [model.backend_object.place(part) for part in train]
+    if any(isinstance(part, HostRows) for part in placed):
+        raise InputError(
+            "the rows of this rank do not fit into the memory of its GPU: start more ranks, each "
+            "with a GPU of its own."
+        )
     main = model.engine_for(loss)
     engine = DistributedEngine(
         *(main, model.backend_object, group), precision=model.precision, threads=options.threads

@@ -120,7 +120,7 @@ def _step_seconds(rung: Rung, batch: int, ranks: Any, quick: bool) -> dict[str, 
         for name, (share, how) in ways.items():
             clock, network = _Clock(), problems.network(rung, "numba")
             options: dict[str, Any] = {"epochs": 2 if quick else 4, "callbacks": [clock], **how}
-            network.fit(data.x[share], data.labels[share], batch_size=batch, **options)
+            network.fit(data.x[share], data.targets[share], batch_size=batch, **options)
             found[name] = min(found[name], clock.best / (rows // batch))
     return found
 

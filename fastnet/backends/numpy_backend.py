@@ -58,6 +58,7 @@ class NumpyEngine(Engine):
         self._column = np.empty(plan.widest, dtype)
         self._rows = 0
         self._training = False
+        self._order: tuple[tuple[int, int, int], Array] | None = None
 
     def reserve(self, rows: int) -> None:
         if rows <= self._rows:
@@ -116,7 +117,11 @@ class NumpyEngine(Engine):
         return self._batch_target.reshape(-1)[: count * columns].reshape(count, columns)
 
     def order(self, count: int, seed: int, epoch: int) -> Array:
-        return random.permutation(count, seed=seed, epoch=epoch)
+        # Each span of an epoch asks for it, and for many rows it takes longer than a step.
+        key = count, seed, epoch
+        if self._order is None or self._order[0] != key:
+            self._order = key, random.permutation(count, seed=seed, epoch=epoch)
+        return self._order[1]
 
     def _scratch_for(self, like: Array) -> list[Array]:
         """Return scratch arrays of the shape of `like`; the third one is for a piece of rows."""

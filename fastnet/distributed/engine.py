@@ -66,9 +66,12 @@ class DistributedEngine:
         self._orders: tuple[tuple[int, ...], list[Any]] = ((), [])
         cores = max(1, engine.most_threads // group.communicator.neighbours)
         self._threads = threads or cores
-        self.warm_up = self._parts[0].warm_up
 
     # --- what the trainer asks -------------------------------------------------------------------
+
+    def warm_up(self, *_: object) -> None:
+        """Compile or load the kernels."""
+        self._parts[0].warm_up()
 
     def begin_tally(self, sums: LossSums) -> None:
         """Start the next sums from these."""

@@ -25,7 +25,7 @@ emulated = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 @emulated
 def test_the_number_of_ranks_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "get_backend", lambda name: HostBackend())
+    monkeypatch.setattr(backends, "get_backend", lambda *_: HostBackend())
 
     def fit(comm: InThreads, parts: int | None = None) -> Any:
         net = fn.Network(LAYERS, inputs=5, backend="cupy", seed=1)
@@ -46,7 +46,7 @@ def test_the_number_of_ranks_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> 
 @emulated
 def test_rows_that_a_gpu_cannot_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     host = HostBackend()
-    monkeypatch.setattr(backends, "get_backend", lambda name: host)
+    monkeypatch.setattr(backends, "get_backend", lambda *_: host)
     monkeypatch.setattr(host, "place", lambda rows: HostRows(*rows.fields))
     net = fn.Network(LAYERS, inputs=5, backend="cupy")
     (result,) = run(1, lambda comm: net.fit(X, LABELS, comm=comm))

@@ -77,6 +77,7 @@ class Epochs:
         # A tiny network trains in one kernel, without the workspace of the general path.
         gpu, memory = self._gpu, self._gpu.memory
         size, count = config.batch_size, len(rows)
+        memory.flags.fill(0)  # A span that was interrupted may have raised one.
         kernel = self._kernels.kernel_for(rows, config)
         order = gpu.order(count, config.seed, epoch) if config.shuffle else None
         if kernel is not None:

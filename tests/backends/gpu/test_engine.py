@@ -360,6 +360,27 @@ def test_after_a_warm_up_an_evaluation_moves_nothing_that_is_recorded(bf16: bool
 
 
 @emulated
+def test_a_warm_up_for_a_small_evaluation_only_reserves_its_memory() -> None:
+    class Products(HostRuntime):
+        count = 0
+
+        def gemm(self, *arguments: Any, **options: Any) -> None:
+            self.count += 1
+            super().gemm(*arguments, **options)
+
+    counts = []
+    for small in (True, False):
+        runtime = Products(np.float32)
+        training = Training(runtime, "dense", np.float32, count=50)
+        if not small:
+            training.engine._has_room = lambda rows: False  # type: ignore[attr-defined]
+        training.engine.warm_up(training.rows, training.config, training.rows)
+        assert training.engine.memory._rows == 50  # type: ignore[attr-defined]
+        counts.append(runtime.count)
+    assert counts[1] - counts[0] == 3  # the forward pass of a block
+
+
+@emulated
 @each_network
 def test_a_warm_up_changes_no_bit(name: str) -> None:
     """It loads what the steps need, and leaves what they read alone."""

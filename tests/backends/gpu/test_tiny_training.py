@@ -202,6 +202,20 @@ def test_no_bit_depends_on_the_capacity_or_the_number_of_threads(
 
 
 @emulated
+@pytest.mark.parametrize("shared", [SHARED, 0], ids=["tiny", "composed"])
+def test_a_flag_of_an_interrupted_span_does_not_stop_the_next_one(shared: int) -> None:
+    """It was raised, and never read."""
+    after, fresh = (
+        Training(HostRuntime(np.float32, shared_bytes=shared), "xor", np.float32) for _ in range(2)
+    )
+    after.engine.memory.flags.fill(1)
+    got, expected = after.epoch(), fresh.epoch()
+    assert got == expected and got.steps == 3 and got.finite
+    for a, b in zip(after.results(), fresh.results(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@emulated
 def test_batches_of_similar_sizes_share_a_kernel() -> None:
     runtime = HostRuntime(np.float32, shared_bytes=SHARED)
     training = Training(runtime, "xor", np.float32, weighted=False)

@@ -181,13 +181,14 @@ def test_each_barrier_is_needed(place: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @emulated
-@pytest.mark.parametrize("name", ["xor", "many classes", "labels of ones"])
-@pytest.mark.parametrize("optimizer", [Adam(0.01), Adam(0.01, clip_norm=0.1)], ids=["", "clipped"])
+@pytest.mark.parametrize(
+    ("name", "optimizer"), [("xor", Adam(0.01)), ("labels of ones", Adam(0.01, clip_norm=0.1))]
+)
 def test_no_bit_depends_on_the_capacity_or_the_number_of_threads(
     name: str, optimizer: Optimizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = []
-    for capacity, elements in ((8, 16), (8, 1), (16, 2), (64, 4), (40, 2)):
+    for capacity, elements in ((8, 16), (16, 1), (40, 2)):
         monkeypatch.setattr(tiny, "capacities", lambda rows, c=capacity: (c,))
         monkeypatch.setattr(tiny, "ELEMENTS", elements)
         training = Training(
@@ -195,7 +196,7 @@ def test_no_bit_depends_on_the_capacity_or_the_number_of_threads(
         )
         training.epochs(2)
         results.append([training.engine._kernels._launchers.keys(), *training.results()])
-    assert len({kernel for keys, *_ in results for kernel in keys}) == 5
+    assert len({kernel for keys, *_ in results for kernel in keys}) == 3
     for _, *result in results[1:]:
         for a, b in zip(result, results[0][1:], strict=True):
             np.testing.assert_array_equal(a, b)

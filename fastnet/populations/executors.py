@@ -177,11 +177,15 @@ class DaskPool(ExecutorPool):
     """The workers of a Dask cluster.
 
     Those that cannot reach this process's memory are all sent the content at once, by each other.
+
+    Attributes
+    ----------
+    client : distributed.Client
     """
 
     def __init__(self, client: Any, how: Mapping[str, Any], *, own: bool) -> None:
         super().__init__(client)
-        self._client, self._own = client, own
+        self.client, self._own = client, own
         self._how = {**how, "pure": False}
         self._content: Any = None
         self._empty_since: float | None = None
@@ -192,7 +196,7 @@ class DaskPool(ExecutorPool):
         return max(1, self._count())
 
     def _count(self) -> int:
-        return sum(map(int, self._client.nthreads().values()))
+        return sum(map(int, self.client.nthreads().values()))
 
     def look(self) -> None:
         if self._count():
@@ -201,7 +205,7 @@ class DaskPool(ExecutorPool):
             self._empty_since = time.monotonic()
         elif not self._told and time.monotonic() - self._empty_since > _DASK_SECONDS:
             self._told = True
-            address = self._client.scheduler.address
+            address = self.client.scheduler.address
             warnings.warn(
                 f"the Dask scheduler at {address} has no workers, and members wait for some: "
                 f"start them, as by 'dask worker {address}', or end this by Ctrl-C.",
@@ -214,11 +218,11 @@ class DaskPool(ExecutorPool):
             return super()._label(full=full)
         if self._content is None or self._content.status != "finished":
             label = super()._label(full=True)
-            self._content = self._client.scatter(label, broadcast=True, hash=False)
+            self._content = self.client.scatter(label, broadcast=True, hash=False)
         return self._content
 
     def _send(self, function: Callable[..., Any], *how: Any) -> Future[Any]:
-        future: Future[Any] = self._client.submit(function, *how, **self._how)
+        future: Future[Any] = self.client.submit(function, *how, **self._how)
         return future
 
     def lost(self, error: BaseException) -> bool | None:
@@ -226,7 +230,7 @@ class DaskPool(ExecutorPool):
         kind = type(error)
         if kind.__module__.partition(".")[0] != "distributed" and kind.__name__ != "CancelledError":
             return None
-        if self._client.status != "running":
+        if self.client.status != "running":
             raise WorkerError(
                 "the Dask scheduler is gone: start it again. With checkpoint=, resume=True goes on "
                 "with what is done."
@@ -237,7 +241,7 @@ class DaskPool(ExecutorPool):
         super().close()
         self._content = None
         if self._own:
-            self._client.close()
+            self.client.close()
 
 
 def _line(error: BaseException) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
 from joblib import parallel_config
+from joblib.parallel import LokyBackend, get_active_backend
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from fastnet.backends.threads import cores
 from fastnet.errors import InputError
+from fastnet.populations.executors import DaskPool, Pool, opened
+from fastnet.populations.processes import ProcessesPool
 from fastnet.utils.param_validation import check_int
 
 
@@ -31,6 +35,9 @@ class FastNetSearchCV(GridSearchCV):
         See `sklearn.model_selection.GridSearchCV`. `cv` takes splitters, and `fit` takes `groups`.
     n_jobs : int, optional
         How many fits run at once. Default: one for each core on Numba, else 1.
+    executor : str or Dask client, optional
+        Where fits run instead: ``"processes"``, ``"processes:4"``, ``"dask:tcp://host:8786"``, or a
+        client of Dask. Of `joblib.parallel_config`, whatever it says holds.
     n_iter : int, optional
         Draw so many combinations at random by `random_state`, instead of all.
     halving : int, optional
@@ -62,6 +69,7 @@ class FastNetSearchCV(GridSearchCV):
         *,
         scoring: Any = None,
         n_jobs: int | None = None,
+        executor: Any = None,
         refit: bool | str = True,
         cv: Any = None,
         n_iter: int | None = None,
@@ -83,6 +91,7 @@ class FastNetSearchCV(GridSearchCV):
             verbose=verbose,
         )
         self.n_iter, self.halving, self.random_state = n_iter, halving, random_state
+        self.executor = executor
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """Run the search, and refit the best estimator to all rows.
@@ -93,22 +102,40 @@ class FastNetSearchCV(GridSearchCV):
         **params
             Arguments of ``fit`` of the estimator, such as `sample_weight`, and `groups`.
         """
-        at_once = self._at_once()
+        with self._where() as (at_once, shared):
+            return self._fit(X, y, params, at_once, shared=shared)
+
+    def _fit(
+        self, X: Any, y: Any, params: dict[str, Any], at_once: int | None, *, shared: bool
+    ) -> Self:
         estimator, own = clone(self.estimator), {}
-        if at_once > 1:  # each fit on a thread of its own
+        if shared:  # each fit on a thread of its own
             own = {
                 n: v for n, v in estimator.get_params().items() if n.split("__")[-1] == "threads"
             }
             estimator.set_params(**dict.fromkeys(own, 1))
         search = self._search(estimator, at_once)
-        with parallel_config(backend="threading", n_jobs=at_once):
-            search.fit(X, y, **params)
+        search.fit(X, y, **params)
         # What was fitted is this search's own, as are its methods.
         found = {name: value for name, value in vars(search).items() if name.endswith("_")}
         self.__dict__.update(found)
         if hasattr(self, "best_estimator_"):
             self.best_estimator_.set_params(**own)
         return self
+
+    @contextmanager
+    def _where(self) -> Iterator[tuple[int | None, bool]]:
+        """Configure joblib; yield how many fits run at once, and whether they share the cores."""
+        backend, jobs = get_active_backend()
+        if self.executor is not None:
+            with opened(self.executor) as pool, parallel_config(**_joblib(pool)):
+                yield None, True
+        elif jobs is not None or not isinstance(backend, LokyBackend):  # the caller's own
+            yield self.n_jobs, True
+        else:
+            at_once = self._at_once()
+            with parallel_config(backend="threading", n_jobs=at_once):
+                yield at_once, at_once > 1
 
     def _at_once(self) -> int:
         if self.n_jobs is not None:
@@ -117,7 +144,7 @@ class FastNetSearchCV(GridSearchCV):
         backends = {v for n, v in every.items() if n.split("__")[-1] == "backend"}
         return cores() if backends and backends <= {"auto", "numba"} else 1
 
-    def _search(self, estimator: Any, n_jobs: int) -> Any:
+    def _search(self, estimator: Any, n_jobs: int | None) -> Any:
         """Return scikit-learn's search."""
         names = ("scoring", "refit", "cv", "error_score", "return_train_score", "verbose")
         how = {name: getattr(self, name) for name in names} | {"n_jobs": n_jobs}
@@ -136,3 +163,16 @@ class FastNetSearchCV(GridSearchCV):
         return HalvingGridSearchCV(
             estimator, self.param_grid, random_state=self.random_state, **how
         )
+
+
+def _joblib(pool: Pool) -> dict[str, Any]:
+    """Return the configuration of joblib for the workers of a pool."""
+    if isinstance(pool, ProcessesPool):
+        threads = pool.threads
+        return {"backend": "loky", "n_jobs": pool.slots, "inner_max_num_threads": threads}
+    if isinstance(pool, DaskPool):
+        return {"backend": "dask", "client": pool.client, "n_jobs": -1}
+    raise InputError(
+        "FastNetSearchCV takes executor='processes', 'dask:tcp://host:8786' or a Dask client; for "
+        "others fastnet.fit_many, or joblib.parallel_config with a backend of joblib's."
+    )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import (
@@ -110,3 +115,43 @@ def test_numpy_runs_one_after_the_other() -> None:
 def test_bad_input_is_answered_in_a_sentence(how: Any, message: str) -> None:
     with pytest.raises(fn.InputError, match=message):
         FastNetSearchCV(FastNetClassifier(epochs=1), GRID, **how).fit(X, LABELS)
+
+
+# --- other places ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    distributed = pytest.importorskip("distributed")
+    quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, **quiet) as cluster,
+        distributed.Client(cluster) as made,
+    ):
+        yield made
+
+
+@pytest.mark.parametrize("where", ["processes", "client", "loky of the caller", "dask of theirs"])
+def test_fits_run_where_an_executor_or_joblib_says(where: str, client: Any) -> None:
+    model = FastNetClassifier(epochs=4, random_state=0)
+    known = GridSearchCV(model, GRID, cv=3).fit(X, LABELS)
+    executor = {"processes": "processes:2", "client": client}.get(where)
+    search = FastNetSearchCV(model, GRID, cv=3, executor=executor)
+    config: Any = nullcontext()
+    if "loky" in where:
+        config = parallel_config(backend="loky", n_jobs=2)
+    elif "theirs" in where:
+        config = parallel_config(backend="dask", client=client)
+    with config:
+        assert_same(search.fit(X, LABELS), known)
+        if "theirs" in where:  # and scikit-learn's own search
+            assert_same(GridSearchCV(model, GRID, cv=3).fit(X, LABELS), known)
+    assert search.best_estimator_.threads is None
+
+
+def test_what_a_search_cannot_run_on_is_said() -> None:
+    search = FastNetSearchCV(FastNetClassifier(epochs=1), GRID, cv=2)
+    with ThreadPoolExecutor(1) as threads:
+        for executor, message in ((threads, "FastNetSearchCV takes executor="), (3, "got 3")):
+            with pytest.raises(fn.InputError, match=message):
+                search.set_params(executor=executor).fit(X, LABELS)

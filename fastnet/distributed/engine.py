@@ -34,7 +34,7 @@ FLOPS_PER_THREAD: Final = 8_000_000
 
 A thread that waits for the next step wakes within about 50 us."""
 
-Run = Callable[[Callable[[int], LossSums]], list[LossSums]]
+Run = Callable[[Callable[[int], Any]], list[Any]]
 """Calls a function with the index of each part of this rank; returns what it returns."""
 
 
@@ -130,7 +130,7 @@ class DistributedEngine:
                 loss, score, weight = loss + total[0], score + total[1], weight + total[2]
                 if not np.isfinite(loss):
                     break
-                self._add_up(tallies[:, 2], float(total[2]))
+                self._add_up(tallies[:, 2], float(total[2]), run)
                 engine.update(config.optimizer, moments, row)
                 done += 1
         if first + done == config.steps(len(rows)):
@@ -187,14 +187,16 @@ class DistributedEngine:
         pieces = [told[r, : 3 * n].reshape(n, 3) for r, n in enumerate(counts)]
         return np.concatenate(pieces)
 
-    def _add_up(self, weights: NDArray[np.float64], total: float) -> None:
+    def _add_up(self, weights: NDArray[np.float64], total: float, run: Run) -> None:
         """Set gradients and running statistics to those of all parts."""
         parts, engine, to_host = self._group.parts, self._engine, self._backend.to_host
         # A batch whose weights are all 0 has the gradient 0.
         shares = weights / total if total > 0 else np.zeros(len(weights))
         gradients = engine.gradients
         out = gradients if isinstance(gradients, np.ndarray) else self._total
-        self._gradients.add([to_host(one.gradients) for one in self._parts], shares.tolist(), out)
+        self._gradients.add(
+            [to_host(one.gradients) for one in self._parts], shares.tolist(), out, run
+        )
         if out is not gradients:
             gradients[...] = self._backend.asarray(out)
         if not len(engine.state):
@@ -244,11 +246,11 @@ class DistributedEngine:
                 return
             with ThreadPoolExecutor(threads - 1) as pool:
 
-                def run(compute: Callable[[int], LossSums]) -> list[LossSums]:
+                def run(compute: Callable[[int], Any]) -> list[Any]:
                     bounds = [count * k // threads for k in range(threads + 1)]
                     spans = [range(a, b) for a, b in pairwise(bounds)]
 
-                    def several(span: range) -> list[LossSums]:
+                    def several(span: range) -> list[Any]:
                         return [compute(index) for index in span]
 
                     others = [pool.submit(several, span) for span in spans[1:]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,9 @@ Array = NDArray[Any]
 Leaf = tuple[Array, float | None]
 """A vector, and what it is multiplied by before it is added."""
 
-BLOCK: Final = 2**14
+Each = Callable[[Callable[[int], Any]], Any]
+
+BLOCK: Final = 2**16
 """So many elements are added up at a time: a part's block and the sums so far stay in the cache."""
 
 
@@ -44,13 +46,20 @@ class PartSums:
         self._slices = np.diff(places).tolist()
         mine = self._slices[group.rank]
         depth = count.bit_length() + 1
-        self._scratch = np.empty((depth, min(BLOCK, max(size, 1))), dtype)
+        pieces = len(group.held)
+        self._scratch = np.empty((pieces, depth, min(BLOCK, size // pieces + 1)), dtype)
         if group.size > 1:
             self._sent = [np.empty(size, dtype) for _ in self._nodes[group.rank]]
             self._received = np.empty((sum(map(len, self._nodes)), mine), dtype)
             self._total = np.empty(mine, dtype)
 
-    def add(self, vectors: Sequence[Array], shares: Sequence[float], out: Array) -> None:
+    def add(
+        self,
+        vectors: Sequence[Array],
+        shares: Sequence[float],
+        out: Array,
+        each: Each | None = None,
+    ) -> None:
         """Write the sum of ``shares[p] * vectors[p]`` over all parts to `out` (V,).
 
         Parts of the same share are added up first, and the sum is multiplied.
@@ -61,6 +70,9 @@ class PartSums:
             Those of this rank's parts.
         shares : sequence of float
             Those of all parts (P,).
+        each : callable, optional
+            Calls a function with the number of each of this rank's parts, perhaps on several
+            threads: each adds up a piece of the vectors. Default: one after the other.
         """
         group = self._group
         factor = shares[0] if len(set(shares)) == 1 else None
@@ -71,14 +83,14 @@ class PartSums:
         }
         whole = 0, group.parts
         if group.size == 1:
-            self._sum_blocks(whole, leaves, out, factor)
+            self._sum_pieces(whole, leaves, out, factor, each)
             return
         own = self._nodes[group.rank]
         for node, sent in zip(own, self._sent, strict=True):
-            self._sum_blocks(node, leaves, sent)
+            self._sum_pieces(node, leaves, sent, None, each)
         with group.busy():
             received = {node: (array, None) for node, array in self._exchange(own).items()}
-            self._sum_blocks(whole, received, self._total, factor)
+            self._sum_pieces(whole, received, self._total, factor, each)
             group.communicator.gather_pieces(self._total, out, self._slices)
 
     def _exchange(self, own: Sequence[Node]) -> dict[Node, Array]:
@@ -98,32 +110,59 @@ class PartSums:
             at += len(senders)
         return received
 
+    def _sum_pieces(
+        self,
+        node: Node,
+        leaves: Mapping[Node, Leaf],
+        out: Array,
+        factor: float | None,
+        each: Each | None,
+    ) -> None:
+        count = len(self._scratch)
+
+        def sum_piece(number: int) -> None:
+            piece = slice(len(out) * number // count, len(out) * (number + 1) // count)
+            self._sum_blocks(node, leaves, out, factor, piece, self._scratch[number])
+
+        if each is None:
+            for number in range(count):
+                sum_piece(number)
+        else:
+            each(sum_piece)
+
     def _sum_blocks(
-        self, node: Node, leaves: Mapping[Node, Leaf], out: Array, factor: float | None = None
+        self,
+        node: Node,
+        leaves: Mapping[Node, Leaf],
+        out: Array,
+        factor: float | None,
+        piece: slice,
+        scratch: Array,
     ) -> None:
         # What overflows makes a weight infinite, and training checks the weights.
         with np.errstate(all="ignore"):
-            for start in range(0, len(out), BLOCK):
-                part = slice(start, min(start + BLOCK, len(out)))
+            for start in range(piece.start, piece.stop, BLOCK):
+                part = slice(start, min(start + BLOCK, piece.stop))
                 block = out[part]
-                found = self._sum(node, leaves, part, block, 0)
+                found = _sum(node, leaves, part, block, scratch)
                 if factor is not None and factor != 1.0:
                     np.multiply(found, factor, out=block)
                 elif found is not block:
                     np.copyto(block, found)
 
-    def _sum(
-        self, node: Node, leaves: Mapping[Node, Leaf], part: slice, out: Array, depth: int
-    ) -> Array:
-        """Return the sum of a node's parts, within a block; it may be written to `out`."""
-        if node in leaves:
-            vector, share = leaves[node]
-            return vector[part] if share is None else np.multiply(vector[part], share, out=out)
-        middle = halved(*node)
-        first = self._sum((node[0], middle), leaves, part, out, depth + 1)
-        other = self._scratch[depth, : len(out)]
-        second = self._sum((middle, node[1]), leaves, part, other, depth + 1)
-        return np.add(first, second, out=out)
+
+def _sum(node: Node, leaves: Mapping[Node, Leaf], part: slice, out: Array, scratch: Array) -> Array:
+    """Return the sum of a node's parts, within a block; it may be written to `out`.
+
+    `scratch` has memory for the sums below this one.
+    """
+    if node in leaves:
+        vector, share = leaves[node]
+        return vector[part] if share is None else np.multiply(vector[part], share, out=out)
+    middle = halved(*node)
+    first = _sum((node[0], middle), leaves, part, out, scratch[1:])
+    second = _sum((middle, node[1]), leaves, part, scratch[0, : len(out)], scratch[1:])
+    return np.add(first, second, out=out)
 
 
 def in_order(values: Array) -> Array:

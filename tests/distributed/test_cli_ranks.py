@@ -102,3 +102,18 @@ def test_options_that_do_not_go_with_it_are_refused(
     result = calling.run("train", "rows.csv", "--target", "kind", *options)
     assert result.exit_code == 2
     assert "--distributed" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_all_with_a_checkpoint(folder: Path, name: str) -> None:
+    log = folder / "log.jsonl"
+    command = (*TRAIN, "--epochs", "99999", "--checkpoint", "run", "--checkpoint-every", "1h")
+    process = launched.start(2, folder, *command, "--log", "log.jsonl", "--quiet")
+    while not (log.exists() and log.stat().st_size) and process.poll() is None:
+        time.sleep(0.01)
+    number = getattr(signal, name)
+    process.send_signal(number)
+    code, _, err = launched.finished(process)
+    assert code == 128 + number
+    assert ("the model is saved" if name == "SIGINT" else "no model was saved") in err
+    assert len(list((folder / "run").glob("checkpoint-*"))) == 1

@@ -45,7 +45,6 @@ from fastnet.serialization.training_state import TrainingState
 from fastnet.training import chunk_pass, fit, lbfgs, loop, out_of_core
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import writer
-from fastnet.training.data_parallel import job as data_parallel
 from fastnet.training.evaluation import EvaluationSet
 from fastnet.training.fit import PreparedFit
 from fastnet.training.history import History
@@ -280,6 +279,9 @@ class Network(Model):
         """
         with distributed.opened(comm) as group:
             if group is not None:
+                # Imported here: `import fastnet` would take longer, and few programs need it.
+                from fastnet.training.data_parallel import job as data_parallel
+
                 data_parallel.settle(group, lambda: writer.known_parts(checkpoint, resume))
             options = fit.read_options(
                 self,

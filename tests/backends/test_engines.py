@@ -260,6 +260,19 @@ def test_an_engine_may_reserve_more_and_then_work_on_less(bench: Bench) -> None:
         assert_same_gradients(plan, bench.get(engine.gradients), expected["gradients"], count=4)
 
 
+def test_numpy_computes_an_order_once_for_all_spans_of_an_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan, asked = dense_plan(5, (3, "softmax")), []
+    engine = Bench(get_backend("numpy"), np.dtype("f4")).engine(plan, random_parameters(plan))
+    monkeypatch.setattr(
+        random, "permutation", lambda count, **key: asked.append(key["epoch"]) or np.arange(count)
+    )
+    for epoch in (0, 0, 1, 1, 0):
+        assert len(engine.order(7, 3, epoch)) == 7
+    assert asked == [0, 1, 0]
+
+
 def test_gather_takes_the_rows_in_order(bench: Bench) -> None:
     plan = dense_plan(5, (3, "softmax"))
     engine = bench.engine(plan, random_parameters(plan))

@@ -28,6 +28,7 @@ from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
 from fastnet.utils import device_arrays, memory
+from fastnet.utils.device_arrays import is_on_gpu
 from fastnet.utils.names import Auto, BackendName, DTypeName, PrecisionName
 from fastnet.utils.one_thread import OneThread
 from fastnet.utils.param_validation import copy_into, refuse_masked
@@ -196,6 +197,15 @@ class Model:
     @state.setter
     def state(self, values: ArrayLike) -> None:
         self._assign("state", self._state, values)
+
+    def taken(self, values: Any, name: str = "x") -> Any:
+        """Return a caller's array on a GPU as the backend takes it, and other values as they are.
+
+        Of a tuple, such as ``(x, y)``, it is each of its values.
+        """
+        if isinstance(values, tuple):
+            return tuple(self.taken(value, name) for value in values)
+        return self.backend_object.taken(name, values) if is_on_gpu(values) else values
 
     def _assign(
         self,

@@ -364,6 +364,7 @@ class Network(Model):
         chosen, chosen_loss = optimizers.get(optimizer), self.loss_or_own(loss)
         if isinstance(chosen, LBFGS):
             raise InputError("lbfgs needs all data at once: use fit, or another optimizer.")
+        x, y, sample_weight = self.taken((x, y, sample_weight))
         sample_weight = datasets.weights_of(x, sample_weight)
         x, y = datasets.unpacked(x, y, self.preprocessor)
         if isinstance(self.preprocessor, Passthrough) and is_table(x):
@@ -549,14 +550,14 @@ class Network(Model):
         mean, std = self.output_schema.mean_and_std(outputs)
         return self.shaped(mean), self.shaped(std)
 
+    @while_active
     def predict_columns(self, x: Inputs | Chunks | Dataset) -> NDArray[Any]:
         """Return what `predict` does, with two axes, (N, O), whatever it was trained on."""
         if isinstance(x, Chunks):
             outputs = chunk_pass.predict(self, x)
         else:
-            values = self.preprocessor.transform(
-                datasets.inputs_of(x, self.preprocessor), self.dtype
-            )
+            rows = datasets.inputs_of(self.taken(x), self.preprocessor)
+            values = self.preprocessor.transform(rows, self.dtype)
             outputs = self.backend_object.outputs(self.engine(), values)
         return self.preprocessor.decode(outputs, self.loss)
 
@@ -589,6 +590,7 @@ class Network(Model):
             self._answer_directly(_PREDICT_ONE)
         return outputs
 
+    @while_active
     def evaluate(
         self,
         x: Inputs | Chunks | Dataset,
@@ -617,6 +619,7 @@ class Network(Model):
         job = TrainingJob(self, engine, rows.rows, chosen_loss, metrics=made_metrics)
         return rows.evaluate(job)
 
+    @while_active
     def gradients(
         self,
         x: Inputs | Dataset,
@@ -633,9 +636,9 @@ class Network(Model):
         engine = self.engine_for(chosen_loss)
         checked = self._samples(chosen_loss, x, y, sample_weight)
         engine.gradient(self.backend_object.place(checked.rows), chosen_loss)
-        flat = self.backend_object.to_host(engine.gradients)
+        flat = self.backend_object.back(engine.gradients, checked.rows.x)
         learns = self.plan.learns()
-        flat = np.array(flat) if learns is None else flat * learns
+        flat = flat.copy() if learns is None else flat * np.asarray(learns, like=flat)
         return {t.name: t.view(flat) for t in self.plan.parameters}
 
     @while_active
@@ -762,6 +765,7 @@ class Network(Model):
         self, loss: Loss, x: Inputs | Dataset, y: ArrayLike | None, sample_weight: ArrayLike | None
     ) -> Samples:
         """Return the rows, checked and encoded."""
+        x, y, sample_weight = self.taken((x, y, sample_weight))
         sample_weight = datasets.weights_of(x, sample_weight)
         x, y = datasets.unpacked(x, y, self.preprocessor)
         values, targets = self.preprocessor.encode(x, y, self.dtype)

@@ -17,6 +17,7 @@ from fastnet.backends.engine import Engine
 from fastnet.errors import InputError
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.plan import Plan
+from fastnet.utils import device_arrays
 
 PRECISIONS: Final = ("float32", "tf32", "bf16")
 """The precisions of matrix products in a float32 network; the rest stays float32.
@@ -106,9 +107,17 @@ class Backend(ABC):
     def to_host(self, values: Array) -> NDArray[Any]:
         """Return an array of this backend as a NumPy array; on the CPU it is the same array."""
 
-    def outputs(self, engine: Engine, x: NDArray[Any]) -> NDArray[Any]:
-        """Return an engine's outputs (N, O) on the host for rows (N, I) on the host."""
-        return self.to_host(engine.predict(self.asarray(x)))
+    def taken(self, name: str, values: Any) -> Any:
+        """Return a caller's array on a GPU as one that the backend computes with: on the host."""
+        return device_arrays.on_host(name, values)
+
+    def back(self, values: Array, like: Array) -> Array:
+        """Return an array of this backend as one of the kind of `like`, a caller's array."""
+        return self.to_host(values)
+
+    def outputs(self, engine: Engine, x: Array) -> Array:
+        """Return an engine's outputs (N, O) for rows (N, I), as an array of their kind."""
+        return self.back(engine.predict(self.asarray(x)), x)
 
     @abstractmethod
     def describe(self) -> dict[str, str]:

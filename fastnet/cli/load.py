@@ -67,7 +67,8 @@ class Rows:
         """The targets as class indices (N,), or as numbers."""
         if self.target is None:
             return np.asarray(self.y)
-        return self.target.decode(self.target.encode(self.y))
+        values: NDArray[Any] = self.target.decode(self.target.encode(self.y))
+        return values
 
 
 def load_for(

@@ -28,6 +28,7 @@ from fastnet.data.values import (
     word,
 )
 from fastnet.errors import DataError, InputError
+from fastnet.utils.device_arrays import on_host
 from fastnet.utils.param_validation import refuse_masked
 
 
@@ -162,7 +163,7 @@ def as_frame(values: Any, name: str = "x", *, source: str = _GIVEN) -> Frame:
         return _of_native(values, source)
     refuse_masked(name, values)
     try:
-        array = np.asarray(values)
+        array = np.asarray(on_host(name, values))
     except ValueError:
         raise InputError(f"{name} must be a rectangular table.") from None
     if array.ndim != 2:

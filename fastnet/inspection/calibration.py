@@ -22,6 +22,7 @@ from fastnet.nn.layers import Dense
 from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.nn.plan import make_plan
 from fastnet.preprocessing.samples import Samples
+from fastnet.utils.device_arrays import on_host
 
 M = TypeVar("M", bound=Model)
 
@@ -41,7 +42,7 @@ def pre_activations(model: Model, x: Array) -> Array:
     backend = model.backend_object
     # Only the last activation differs, so the parameters stay where they are.
     engine = backend.engine(make_plan(model.inputs, layers), model.parameters, model.state)
-    return backend.outputs(engine, x).astype(np.float64)
+    return np.asarray(on_host("x", backend.outputs(engine, x)), np.float64)
 
 
 def fit_temperature(model: Model, checked: Samples) -> float:
@@ -69,7 +70,7 @@ def temperature_of(z: Array, checked: Samples, kind: str) -> float:
         The targets and weights of the rows.
     kind : {"softmax", "sigmoid"}
     """
-    labels, target, weight = checked.rows.labels, checked.rows.target, checked.rows.weight
+    labels, target, weight = (on_host("y", a) for a in checked.rows.fields[1:])
     if labels is not None:
         target = np.zeros_like(z)
         np.put_along_axis(target, labels[:, None], 1, axis=1)

@@ -25,6 +25,7 @@ from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import Poisson
 from fastnet.nn.plan import make_plan
+from fastnet.utils.device_arrays import on_host
 from fastnet.utils.param_validation import refuse_masked
 
 Array = NDArray[Any]
@@ -89,38 +90,40 @@ class Sensitivity:
         for start in range(0, len(x), size):
             block = slice(start, min(start + size, len(x)))
             count = block.stop - start
-            values, target = np.zeros((size, x.shape[1]), x.dtype), np.zeros((size, y.shape[1]))
+            values = np.zeros_like(x, shape=(size, x.shape[1]))
+            target = np.zeros_like(y, shape=(size, y.shape[1]), dtype=np.float64)
             values[:count] = x[block]
             # The factor undoes the mean over rows and outputs.
             target[:count] = -dy[block] * float(size * y.shape[1])
             self.rows[...] = backend.asarray(values)
             batch = Batch(self.identity, None, backend.asarray(target.astype(x.dtype)))
             self.engine.gradient(batch, Poisson())
-            dx[block] = self.delta.view(backend.to_host(self.engine.gradients))[:count]
+            dx[block] = self.delta.view(backend.back(self.engine.gradients, x))[:count]
         return dx
 
 
 def input_gradients(model: Model, x: Inputs, output: ArrayLike | None) -> Array:
     """Return the gradient of one output of each row with respect to that row, (N, I)."""
-    values = model.preprocessor.transform(x, model.dtype)
+    values = model.preprocessor.transform(model.taken(x), model.dtype)
     y = _outputs(model, values)
     chosen = _chosen(output, model.preprocessor.decode(y, model.loss))
     dy = np.zeros_like(y)
-    np.put_along_axis(dy, chosen[:, None], _units(model)[chosen, None], axis=1)
+    np.put_along_axis(dy, chosen[:, None], _units(model, y)[chosen, None], axis=1)
     dx = Sensitivity(model, len(values)).pull_back(values, y, dy)
     return _unscaled(model, dx)
 
 
 def jacobian(model: Model, x: Inputs) -> Array:
     """Return the derivative of every output with respect to every input, (N, O, I)."""
-    return _unscaled(model, _jacobian(model, model.preprocessor.transform(x, model.dtype)))
+    values = model.preprocessor.transform(model.taken(x), model.dtype)
+    return _unscaled(model, _jacobian(model, values))
 
 
 def _jacobian(model: Model, values: Array) -> Array:
     """Return the derivatives by preprocessed inputs (N, I), in the unit of the targets."""
     y = _outputs(model, values)
-    sensitivity, units = Sensitivity(model, len(values)), _units(model)
-    result = np.empty((*y.shape, values.shape[1]), model.dtype)
+    sensitivity, units = Sensitivity(model, len(values)), _units(model, y)
+    result = np.empty_like(values, shape=(*y.shape, values.shape[1]))
     for k in range(y.shape[1]):
         dy = np.zeros_like(y)
         dy[:, k] = units[k]
@@ -135,13 +138,14 @@ def jacobian_one(model: Model, row: Any) -> Array:
     if slopes is None:
         slopes = _jacobian(model, values[None])[0]
     elif model.preprocessor.target is not None:
-        slopes = (slopes * _units(model)[:, None]).astype(model.dtype)
+        slopes = (slopes * _units(model, slopes)[:, None]).astype(model.dtype)
     return _unscaled(model, slopes)
 
 
 def _outputs(model: Model, values: Array) -> Array:
     """Return the outputs for preprocessed inputs; for a table they are scaled too."""
-    return model.backend_object.outputs(model.engine(), values)
+    outputs: Array = model.backend_object.outputs(model.engine(), values)
+    return outputs
 
 
 def _chosen(output: ArrayLike | None, y: Array) -> NDArray[np.intp]:
@@ -150,25 +154,27 @@ def _chosen(output: ArrayLike | None, y: Array) -> NDArray[np.intp]:
         best: NDArray[np.intp] = np.argmax(y, axis=1)
         return best
     refuse_masked("output", output)
-    index = np.asarray(output)
+    index = np.asarray(on_host("output", output))
     fits = index.dtype.kind in "iu" and index.shape in ((), (len(y),))
     if not fits or (index.size and not (index.min() >= 0 and index.max() < y.shape[1])):
         raise InputError(
             f"output must be a whole number from 0 to {y.shape[1] - 1}, or one for each row, "
             f"got {output!r}."
         )
-    return np.broadcast_to(index, (len(y),)).astype(np.intp)
+    return np.asarray(np.broadcast_to(index, (len(y),)).astype(np.intp), like=y)
 
 
-def _units(model: Model) -> Array:
-    """Return the factor from each output (O,) to the unit of a table's targets."""
+def _units(model: Model, like: Array) -> Array:
+    """Return the factor from each output (O,) to the unit of a table's targets, where `like` is."""
     target = model.preprocessor.target
     if target is None or target.labels is not None:
-        return np.ones(model.outputs)
-    return target.units(model.outputs, model.loss)[0]
+        return np.asarray(np.ones(model.outputs), like=like)
+    return np.asarray(target.units(model.outputs, model.loss)[0], like=like)
 
 
 def _unscaled(model: Model, dx: Array) -> Array:
     """Return gradients with respect to the inputs before scaling."""
     scale = model.preprocessor.input_scale()
-    return dx if scale is None else (dx / scale).astype(model.dtype)
+    if scale is not None:
+        dx = (dx / np.asarray(scale, like=dx)).astype(model.dtype)
+    return dx

@@ -286,7 +286,7 @@ def _require_fit(name: str, loss: Loss, outputs: int) -> None:
 
 def variance(target: Array, weight: Array | None = None) -> float:
     """Return the mean squared distance of the targets from the means of their columns."""
-    t = np.asarray(target).reshape(len(target), -1)
+    t = np.reshape(target, (len(target), -1))
     # Pieces bound the memory; one without weight has no average.
     parts = [slice(start, start + _PIECE) for start in range(0, len(t), _PIECE)]
     weights = [None if weight is None else weight[part] for part in parts]
@@ -319,7 +319,7 @@ def counts(target: Array, weight: Array | None = None, classes: int = 0) -> Arra
     """Return the weight of each class, of `classes` at least; None for several targets."""
     if target.ndim == 2 and target.shape[1] > 1:
         return None
-    labels = target if target.ndim == 1 else target[:, 0] > 0.5
+    labels = target if target.ndim == 1 else (target[:, 0] > 0.5).astype(np.int64)
     return np.bincount(labels, weight, minlength=classes)
 
 

@@ -17,6 +17,7 @@ from fastnet.errors import InputError
 from fastnet.nn.losses import Loss
 from fastnet.preprocessing import validation
 from fastnet.preprocessing.target import TableTarget
+from fastnet.utils.device_arrays import on_host
 from fastnet.utils.param_validation import refuse_masked
 
 Array = NDArray[Any]
@@ -111,7 +112,7 @@ def encode_target(target: TableTarget | None, y: Any) -> Any:
     """Return the encoded targets for values y."""
     if y is None:
         raise InputError("expected targets: give y.")
-    return y if target is None else target.encode(y)
+    return y if target is None else target.encode(on_host("y", y))
 
 
 def describe_target(target: TableTarget | None) -> Description:
@@ -126,7 +127,7 @@ def as_row(row: Any, inputs: int, dtype: np.dtype[Any]) -> Array:
     """Return one row as an array (I,)."""
     refuse_masked("row", row)
     try:
-        values = np.ascontiguousarray(row, dtype)
+        values = np.ascontiguousarray(on_host("row", row), dtype)
     except (TypeError, ValueError):
         raise InputError(f"row must hold {inputs} numbers.") from None
     if values.shape != (inputs,):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastnet.errors import InputError
 from fastnet.nn.losses import LOG_VARIANCE_FLOOR, GaussianNLL, Loss, Quantile
 from fastnet.preprocessing.target import TableTarget
+from fastnet.utils.device_arrays import on_host
 
 Array = NDArray[Any]
 
@@ -134,7 +135,7 @@ class OutputSchema:
                 "outputs for each target."
             )
         count = self.target_count
-        floors = self.log_variance_floors.astype(outputs.dtype)
+        floors = np.asarray(self.log_variance_floors.astype(outputs.dtype), like=outputs)
         return outputs[:, :count], np.exp(0.5 * np.maximum(outputs[:, count:], floors))
 
     def quantiles(self, outputs: Array) -> dict[float, Array]:
@@ -189,7 +190,7 @@ class OutputSchema:
             return outputs > 0.5
         answers = self.answers(outputs)
         names = None if self.labels is None else self.class_names
-        return answers if names is None else _numbers_or_texts(names)[answers]
+        return answers if names is None else _numbers_or_texts(names)[on_host("it", answers)]
 
 
 def _numbers_or_texts(names: tuple[str, ...]) -> Array:

@@ -16,6 +16,7 @@ from fastnet.nn.losses import Loss
 from fastnet.nn.plan import Plan
 from fastnet.preprocessing import validation, weights
 from fastnet.preprocessing.weights import ClassWeight
+from fastnet.utils.device_arrays import on_host
 
 Array = NDArray[Any]
 
@@ -24,7 +25,10 @@ _NO_ROW: Final = "no row that is left has a weight above 0."
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows on the host, with the targets for metrics: labels (N,), or (N, T)."""
+    """Rows where the caller has them, with the targets for metrics: labels (N,), or (N, T).
+
+    All of it is on the host, or on the GPU where x is.
+    """
 
     rows: Batch
     targets: Array
@@ -57,11 +61,14 @@ class Samples:
         count = len(x)
         if not count:
             raise InputError(f"{names[0]} is empty: there are no rows.")
+        y, sample_weight = (beside(x, *pair) for pair in ((names[1], y), (names[2], sample_weight)))
         labels, target = validation.targets(names[:2], y, count, loss, plan.outputs, dtype)
         given = weights.check(names[2], sample_weight, count)
         weight: Array | None = None
         if given is not None:
             weight = weights.rounded(names[2], given, dtype, rescales=not piece)
+        if not isinstance(x, np.ndarray):
+            labels, target, weight = (_like(x, a) for a in (labels, target, weight))
         if labels is not None:
             return cls(Batch(x, labels, None, weight), labels)
         assert target is not None
@@ -100,12 +107,13 @@ class Samples:
             return self
         rows, how = self.rows, {"rescales": not piece}
         dtype = rows.x.dtype if dtype is None else dtype
-        by_row = weights.of_classes(values, rows, loss, outputs)
+        given = Batch(rows.x, *(on_host("y", a) for a in rows.fields[1:]))
+        by_row = weights.of_classes(values, given, loss, outputs)
         made = weights.rounded("class_weight", by_row, dtype, **how)
-        if rows.weight is not None:
-            both = made.astype(np.float64) * rows.weight
+        if given.weight is not None:
+            both = made.astype(np.float64) * given.weight
             made = weights.rounded("sample_weight times class_weight", both, dtype, **how)
-        return replace(self, rows=replace(rows, weight=made))
+        return replace(self, rows=replace(rows, weight=_like(rows.x, made)))
 
     def weighted(self) -> Samples:
         """Return the rows without those of weight 0, so that batches hold no others."""
@@ -120,6 +128,20 @@ class Samples:
         """Return training and validation rows: `fraction` of the rows, drawn by `seed`."""
         train, held_out = split_index(len(self), fraction, seed)
         return self.take(train), self.take(held_out)
+
+
+def _like(x: Array, values: Array | None) -> Array | None:
+    """Return a host array where x is."""
+    return (
+        values
+        if values is None or not isinstance(values, np.ndarray)
+        else np.asarray(values, like=x)
+    )
+
+
+def beside(x: Array, name: str, values: Any) -> Any:
+    """Return a caller's array on a GPU as it is if x is there too, else on the host."""
+    return on_host(name, values) if isinstance(x, np.ndarray) else values
 
 
 def split_index(

@@ -19,6 +19,7 @@ from fastnet.preprocessing.base import (
 )
 from fastnet.preprocessing.statistics import CHUNK_ROWS, Moments, mean_and_deviation
 from fastnet.preprocessing.target import TableTarget
+from fastnet.utils.device_arrays import on_host
 
 Array = NDArray[Any]
 
@@ -108,6 +109,7 @@ class Scaler:
         """Return the scaler of the rows so far and further checked rows (N, I)."""
         if self.moments is None:
             return self
+        rows, weight = on_host("x", rows), on_host("sample_weight", weight)
         return Scaler.of(self.moments.plus(rows, weight), self.target)
 
     @property
@@ -127,11 +129,12 @@ class Scaler:
 
     def scale_rows(self, rows: NDArray[np.float64], dtype: DTypeLike) -> Array:
         """Return checked float64 rows (N, I) scaled, as `dtype`."""
-        z = np.empty(rows.shape, dtype)
+        z = np.empty_like(rows, dtype=dtype)
+        mean, scale = (np.asarray(values, like=rows) for values in (self.mean, self.scale))
         with np.errstate(over="ignore"):
             for start in range(0, len(rows), CHUNK_ROWS):
                 chunk = slice(start, start + CHUNK_ROWS)
-                z[chunk] = (rows[chunk] - self.mean) / self.scale
+                z[chunk] = (rows[chunk] - mean) / scale
         return validation.finite("x after scaling", z)
 
     def transform_row(self, row: Any, dtype: np.dtype[Any]) -> Array:

@@ -12,6 +12,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.utils.device_arrays import on_host
+
 Array = NDArray[Any]
 
 CHUNK_ROWS = 4096
@@ -37,7 +39,10 @@ def mean_and_scale(
 def mean_and_deviation(
     rows: Array, weight: Array | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what `mean_and_scale` does, with the deviation 0 for a constant column."""
+    """Return what `mean_and_scale` does, with the deviation 0 for a constant column.
+
+    Both are on the host; they are computed where the rows are.
+    """
     if weight is not None:
         rows, weight = rows[weight > 0], _relative(weight[weight > 0])
     low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
@@ -47,7 +52,7 @@ def mean_and_deviation(
         middle = low / 2 + high / 2
         mean = middle + _average(rows, weight, middle, 1)
         deviation = np.sqrt(_average(rows, weight, mean, 2))
-    return mean, deviation
+    return on_host("the mean", mean), on_host("the deviation", deviation)
 
 
 def quantiles(values: Array, q: Array, times: Array | None = None) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ from fastnet.preprocessing.columns import TableColumn, learn_columns, values_of
 from fastnet.preprocessing.samples import counted_rows
 from fastnet.preprocessing.scaling import APPLY, SCALINGS, Scaling, learn_scale, write_levels
 from fastnet.preprocessing.target import TableTarget, split_target
+from fastnet.utils.device_arrays import on_host
 
 Array = NDArray[np.float64]
 
@@ -288,6 +289,7 @@ class TablePreprocessor:
 
     def transform_row(self, row: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return the inputs (I,) for one row: values with names, or values in training order."""
+        row = on_host("row", row)
         table: Any = columns_of([row], "row") if are_records([row]) else row
         table = table if is_table(table) else np.array([list(row)], object)
         # Unknown categories are no surprise in single rows.

@@ -20,6 +20,7 @@ from fastnet.nn.losses import GaussianNLL, Loss
 from fastnet.nn.metrics import Metric
 from fastnet.preprocessing.samples import counted_rows
 from fastnet.preprocessing.statistics import mean_and_scale
+from fastnet.utils.device_arrays import is_on_gpu, on_host
 from fastnet.utils.param_validation import refuse_masked
 
 Array = NDArray[Any]
@@ -167,7 +168,7 @@ class TableTarget:
             raise DataError(f"{source}: the target {name!r} is too far from its mean in row {row}.")
         return scaled
 
-    def decode(self, values: ArrayLike, loss: Loss | None = None) -> Array:
+    def decode(self, values: Any, loss: Loss | None = None) -> Any:
         """Return targets, or a network's outputs, (..., O) in the unit of the targets.
 
         Classes are returned unchanged.
@@ -177,10 +178,11 @@ class TableTarget:
         loss : Loss, optional
             The loss of the training, which gives outputs their meaning; see `units`.
         """
-        given = np.asarray(values)
+        given: Any = values if is_on_gpu(values) else np.asarray(values)
         if self.labels is not None or not self.is_scaled:
             return given
-        factor, shift = self.units(given.shape[-1], loss)
+        how = self.units(given.shape[-1], loss)
+        factor, shift = (np.asarray(part, like=given) for part in how)
         # In float64: a target with a large offset would lose its digits.
         return given * factor + shift
 
@@ -277,6 +279,7 @@ def by_row(y: Any) -> Any:
 def target_columns(y: Any, name: str) -> list[Values]:
     """Return the columns of any array-like, series or frame."""
     refuse_masked(f"the target {name!r}", y)
+    y = on_host(f"the target {name!r}", y)
     if isinstance(y, Texts):
         return [y]
     if isinstance(y, list | tuple) and all(isinstance(part, Texts | np.ndarray) for part in y):

@@ -16,6 +16,7 @@ from fastnet.data.text import is_number
 from fastnet.errors import InputError
 from fastnet.nn.function_loss import FunctionLoss
 from fastnet.nn.losses import Loss
+from fastnet.utils.device_arrays import is_on_gpu, shared
 from fastnet.utils.param_validation import check_int, refuse_masked, shown
 
 Array = NDArray[Any]
@@ -75,9 +76,10 @@ def finite(name: str, array: Array, missing: str = "") -> Array:
         total = np.dot(flat, flat) if flat.size <= _SHORT else np.einsum("i,i", flat, flat)
     if np.isfinite(total) or (wrong := np.argwhere(~np.isfinite(array))).size == 0:
         return array
-    place = f"row {row_number(name, wrong[0][0], 0)}"
-    place += f", column {wrong[0][1]}" if array.ndim > 1 else ""
-    value = array[tuple(wrong[0])]
+    index = wrong[0].tolist()
+    place = f"row {row_number(name, index[0], 0)}"
+    place += f", column {index[1]}" if array.ndim > 1 else ""
+    value = array[tuple(index)].item()
     count = "" if isinstance(name, RowsOf) else f"{len(wrong)} such in all; "
     raise InputError(
         f"{name} holds {value} at {place} ({count}counted from 0): "
@@ -146,7 +148,7 @@ def _class_targets(
         if not np.array_equal(labels, array):
             row = int(np.flatnonzero(labels != array)[0])
             raise InputError(
-                f"{name} must hold class numbers for cross_entropy, got {array[row]} at row "
+                f"{name} must hold class numbers for cross_entropy, got {array[row].item()} at row "
                 f"{row_number(name, row, 0)}; "
                 f"for real-valued targets choose loss='mse' and output_activation='identity'."
             )
@@ -154,7 +156,7 @@ def _class_targets(
         if wrong.size:
             raise InputError(
                 f"{name} must hold labels from 0 to {classes - 1}, as the network has {classes} "
-                f"outputs, got {labels[wrong[0]]} at row {row_number(name, wrong[0], 0)}."
+                f"outputs, got {int(labels[wrong[0]])} at row {row_number(name, int(wrong[0]), 0)}."
             )
         return labels, None
     if array.ndim != 2 or array.shape[1] != classes:
@@ -168,10 +170,10 @@ def _class_targets(
     wrong = np.flatnonzero(np.abs(sums - 1) > 1e-3)
     if wrong.size:
         raise InputError(
-            f"{name} must hold probabilities that sum to 1 in every row, got {sums[wrong[0]]:g} at "
-            f"row {row_number(name, wrong[0], 0)}."
+            f"{name} must hold probabilities that sum to 1 in every row, got "
+            f"{float(sums[wrong[0]]):g} at row {row_number(name, int(wrong[0]), 0)}."
         )
-    if np.array_equal(target.max(axis=1), np.ones(len(target))):
+    if (target.max(axis=1) == 1).all():
         return np.argmax(target, axis=1).astype(np.int64), None
     return None, target
 
@@ -179,23 +181,23 @@ def _class_targets(
 def _require_range(name: str, target: Array, low: float, high: float, loss: Loss | None) -> None:
     wrong = np.argwhere((target < low) | (target > high))
     if wrong.size:
-        row, column = wrong[0]
+        row, column = wrong[0].tolist()
         bound = f"from {low:g} to {high:g}" if np.isfinite(high) else f"of at least {low:g}"
         use = f" for the loss {loss.name!r}" if loss else ""
         raise InputError(
-            f"{name} must hold numbers {bound}{use}, got {target[row, column]:g} at row "
+            f"{name} must hold numbers {bound}{use}, got {target[row, column].item():g} at row "
             f"{row_number(name, row, 0)}, "
             f"column {column}."
         )
 
 
 def numeric(name: str, values: ArrayLike) -> Array:
-    """Return `values` as an array of booleans, integers or floats."""
+    """Return `values` as an array of booleans, integers or floats; on a GPU it stays there."""
     if hasattr(values, "toarray"):
         raise InputError(f"{name} is a sparse matrix: give a dense one ({name}.toarray()).")
     refuse_masked(name, values)
     try:
-        array = np.asarray(values)
+        array = shared(name, values) if is_on_gpu(values) else np.asarray(values)
     except (ValueError, OverflowError):
         raise InputError(f"{name} must be a rectangular array of numbers.") from None
     if array.dtype == object:
@@ -238,5 +240,7 @@ def _first_word(array: Array) -> str:
 
 def cast(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return the array in that dtype; numbers out of its range become infinite."""
+    if not isinstance(array, np.ndarray):
+        return array.astype(dtype, order="C", copy=False)
     with np.errstate(all="ignore"):
         return np.ascontiguousarray(array, dtype)

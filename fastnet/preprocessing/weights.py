@@ -39,9 +39,9 @@ def check(name: str, values: ArrayLike | None, rows: int) -> Weights | None:
     weight: Weights = validation.finite(name, validation.cast(array, np.dtype(np.float64)))
     negative = np.flatnonzero(weight < 0)
     if negative.size:
-        row = negative[0]
+        row = int(negative[0])
         place = row_number(name, row, 0)
-        raise InputError(f"{name} must not be negative, got {weight[row]:g} at row {place}.")
+        raise InputError(f"{name} must not be negative, got {weight[row].item():g} at row {place}.")
     if not weight.any():
         raise InputError(f"{name} is 0 everywhere: there is nothing to learn from.")
     return weight

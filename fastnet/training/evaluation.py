@@ -15,11 +15,12 @@ from fastnet.nn.losses import Loss
 from fastnet.nn.metrics import r2, r2_from, variance
 from fastnet.preprocessing.samples import Samples
 from fastnet.training.state import TrainingJob
+from fastnet.utils.device_arrays import on_host
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Rows to evaluate, with their targets and weights on the host."""
+    """Rows to evaluate, with their targets and weights where the caller has the rows."""
 
     rows: Batch
     targets: NDArray[Any]
@@ -39,6 +40,7 @@ class EvaluationSet:
         several = self._pools(loss)
         if job.metrics or several:
             outputs = job.model.backend_object.to_host(outputs)
+            targets, weight = on_host("targets", targets), on_host("weights", weight)
         if several:
             values[f"{prefix}r2"] = r2(targets, outputs, weight)
         for name, metric in job.metrics:

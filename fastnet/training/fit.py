@@ -85,7 +85,8 @@ class FitOptions:
         """Return the caller's validation rows, checked and encoded."""
         if validation_data is None:
             return None
-        x, y, weight = datasets.pair("validation_data", validation_data)
+        pair = datasets.pair("validation_data", validation_data)
+        x, y, weight = self.model.taken(pair, "validation_data")
         names = "validation_data[0]", "validation_data[1]", "validation_data[2]"
         x, y = datasets.unpacked(x, y, preprocessor, names[:2])
         if y is None and not (preprocessor.target and preprocessor.target.names):
@@ -279,6 +280,7 @@ def prepare(
         raise InputError("give validation_data or validation_split, not both.")
     preprocessor = model.preprocessor
     is_new = isinstance(preprocessor, Passthrough) and model.optimizer_state is None
+    x, y, sample_weight = model.taken((x, y, sample_weight))
     sample_weight = datasets.weights_of(x, sample_weight)
     x, y = datasets.unpacked(x, y, preprocessor, learns=is_new)
     if y is None:

@@ -25,6 +25,7 @@ from fastnet.nn.optimizers import Optimizer
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.validation import RANGES
 from fastnet.training.loop import divergence
+from fastnet.utils.device_arrays import is_on_gpu, shared
 
 _WHOLE: Final = int, np.integer
 _NUMBERS: Final = float, int, np.floating, np.integer
@@ -56,7 +57,7 @@ class OnlineStep:
 
     def __call__(self, x: Any, y: Any) -> float:
         """Take one step on the row x (I,) and its target y; return the loss before it."""
-        with self._model.alone:
+        with self._model.alone, self._model.backend_object.active():
             bound = self._bound
             holds = bound is not None and bound.holds()
             if bound is not None and holds:
@@ -82,7 +83,7 @@ def _batch_of(value: Any) -> Any:
     """Return a row or a target as a batch of one."""
     if isinstance(value, Mapping | str) or is_table(value):
         return [value]
-    return np.asanyarray(value)[None]
+    return shared("the row", value)[None] if is_on_gpu(value) else np.asanyarray(value)[None]
 
 
 class _Bound:

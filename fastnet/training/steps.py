@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnet.errors import DivergenceError, InputError
 from fastnet.model import Model
@@ -24,6 +23,7 @@ from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.nn.schedules import ReduceOnPlateau
 from fastnet.preprocessing import validation
 from fastnet.utils import memory
+from fastnet.utils.device_arrays import on_host
 from fastnet.utils.names import StreamOptimizerName
 from fastnet.utils.param_validation import check_int, refuse_masked
 
@@ -56,7 +56,7 @@ class Steps:
     def forward(self, model: Model, x: Any, *, training: bool) -> Array:
         """Return the outputs (B, O) and keep what `backward` needs; see `Network.forward`."""
         self._pass = None
-        values = model.preprocessor.transform(x, model.dtype)
+        values = model.preprocessor.transform(model.taken(x), model.dtype)
         count = len(values)
         if not count:
             raise InputError("x is empty: forward needs at least one row.")
@@ -78,13 +78,13 @@ class Steps:
         """Return the gradients of the parameters; see `Network.backward`."""
         kept = self._require_pass(model, "backward", "call net.forward(x) first")
         shape = len(kept.x), model.outputs
-        given = _on_host(model, "output_gradient", output_gradient)
+        given = _checked(model, "output_gradient", output_gradient)
         if given.shape != shape:
             raise InputError(
                 f"output_gradient must have the shape of the outputs of forward, {shape}, got "
                 f"{given.shape}."
             )
-        gradient = model.backend_object.asarray(np.ascontiguousarray(given))
+        gradient = model.backend_object.asarray(given)
         engine = model.engine(use="engine of steps")
         engine.backward_from(kept.x, gradient, logits=logits)
         flat = engine.gradients.copy()
@@ -152,11 +152,10 @@ class Steps:
         return kept
 
 
-def _on_host(model: Model, name: str, values: Any) -> NDArray[Any]:
-    """Return finite numbers of the network's dtype, from NumPy's arrays or the backend's own."""
+def _checked(model: Model, name: str, values: Any) -> Array:
+    """Return finite numbers of the network's dtype, where the caller has them."""
     refuse_masked(name, values)
-    own = isinstance(values, type(model.parameters))
-    array = validation.numeric(name, model.backend_object.to_host(values) if own else values)
+    array = validation.numeric(name, model.taken(values, name))
     return validation.finite(name, validation.cast(array, model.dtype))
 
 
@@ -167,14 +166,14 @@ def _flat(model: Model, gradients: Any) -> Array:
         if type(flat) is type(like) and (flat.shape, flat.dtype) == (like.shape, like.dtype):
             return flat
         gradients = flat
-    return model.backend_object.asarray(_flat_on_host(model, gradients))
+    return model.backend_object.asarray(_flat_and_checked(model, gradients))
 
 
-def _flat_on_host(model: Model, gradients: Any) -> NDArray[Any]:
+def _flat_and_checked(model: Model, gradients: Any) -> Array:
     """Return gradients (P,) of the caller, flat or by name, after checking them."""
     plan = model.plan
     if not isinstance(gradients, Mapping):
-        flat = _on_host(model, "gradients", gradients)
+        flat = _checked(model, "gradients", gradients)
         if flat.shape != (plan.size,):
             raise InputError(
                 f"gradients must have the shape of net.parameters, ({plan.size},), or name every "
@@ -189,7 +188,8 @@ def _flat_on_host(model: Model, gradients: Any) -> NDArray[Any]:
         )
     flat = np.empty(plan.size, model.dtype)
     for tensor in plan.parameters:
-        part = _on_host(model, f"gradients[{tensor.name!r}]", gradients[tensor.name])
+        name = f"gradients[{tensor.name!r}]"
+        part = on_host(name, _checked(model, name, gradients[tensor.name]))
         if part.shape != tensor.shape:
             raise InputError(
                 f"gradients[{tensor.name!r}] must have the shape {tensor.shape}, got {part.shape}."

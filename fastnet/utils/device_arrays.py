@@ -19,12 +19,12 @@ _CUDA: Final = (2, 13)
 
 def is_on_gpu(values: Any) -> bool:
     """Return whether values are an array in the memory of an NVIDIA GPU."""
-    if isinstance(values, np.ndarray | np.generic | list | tuple | float | int):
+    if isinstance(values, np.ndarray | np.generic | list | tuple | float | int | type):
         return False
     if hasattr(values, "__cuda_array_interface__"):
         return True
     place = getattr(values, "__dlpack_device__", None)
-    return place is not None and not isinstance(values, type) and int(place()[0]) in _CUDA
+    return place is not None and int(place()[0]) in _CUDA
 
 
 def on_host(name: str, values: Any) -> Any:
@@ -48,9 +48,13 @@ def shared(name: str, values: Any) -> Any:
         )
     if isinstance(values, package.ndarray):
         return values
-    if hasattr(values, "__cuda_array_interface__"):
+    try:
+        if hasattr(values, "__dlpack__"):  # which also waits for the stream that wrote it
+            return package.from_dlpack(values)
         return package.asarray(values)
-    return package.from_dlpack(values)
+    except Exception as error:  # PyTorch's of a tensor with gradients, and others' of others
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(f"{name} cannot be taken from the GPU: {reason}") from None
 
 
 def cupy() -> Any:

@@ -27,6 +27,7 @@ from fastnet.backends.gpu.transfers import free_memory, size_text, to_device, ze
 from fastnet.errors import InputError
 from fastnet.nn.batch import Array, Batch
 from fastnet.nn.plan import Plan
+from fastnet.utils import device_arrays
 
 _BUILDS: Final = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 """The distributions that contain the package ``cupy``: at most one may be installed."""
@@ -102,9 +103,23 @@ class CupyBackend(Backend):
             runtime = CudaRuntime(parameters.dtype, precision=precision)
             return GpuEngine(plan, parameters, state, runtime)
 
-    def asarray(self, values: NDArray[Any]) -> Array:
+    def asarray(self, values: Array) -> Array:
+        """Return a host array as one on the GPU; one that is there already is the same array."""
         with self.active() as cupy:
-            return to_device(cupy, values)
+            return values if isinstance(values, cupy.ndarray) else to_device(cupy, values)
+
+    def own(self, values: Array) -> Array:
+        with self.active() as cupy:
+            return values.copy() if isinstance(values, cupy.ndarray) else super().own(values)
+
+    def taken(self, name: str, values: Any) -> Any:
+        """Return CuPy's array of the same memory; of another GPU, a copy."""
+        with self.active() as cupy:
+            array = device_arrays.shared(name, values)
+            return array if array.device.id == cupy.cuda.Device().id else cupy.array(array)
+
+    def back(self, values: Array, like: Array) -> Array:
+        return self.to_host(values) if isinstance(like, np.ndarray) else values
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         with self.active() as cupy:
@@ -112,7 +127,7 @@ class CupyBackend(Backend):
 
     def place(self, rows: Batch) -> Batch:
         """Return the rows on the GPU, or on the host where they would fill the GPU's memory."""
-        needed = sum(a.nbytes for a in rows.fields if a is not None)
+        needed = sum(a.nbytes for a in rows.fields if isinstance(a, np.ndarray))
         with self.active() as cupy:
             if needed > DATA_SHARE * free_memory(cupy)[0]:
                 return HostRows(*rows.fields)
@@ -122,8 +137,10 @@ class CupyBackend(Backend):
         with self.active() as cupy:
             return np.asarray(cupy.asnumpy(values))
 
-    def outputs(self, engine: Engine, x: NDArray[Any]) -> NDArray[Any]:
-        """Return the outputs on the host; rows that would fill the GPU's memory go in pieces."""
+    def outputs(self, engine: Engine, x: Array) -> Array:
+        """Return the outputs where x is; rows that would fill the GPU's memory go in pieces."""
+        if not isinstance(x, np.ndarray):
+            return super().outputs(engine, x)
         per_row = (engine.plan.inputs + engine.plan.outputs) * x.itemsize
         with self.active() as cupy:
             rows = int(DATA_SHARE * free_memory(cupy)[0] // per_row)

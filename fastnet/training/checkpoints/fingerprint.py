@@ -25,6 +25,7 @@ from fastnet.nn.optimizers import LBFGS, Optimizer
 from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.training.state import TrainingJob
+from fastnet.utils.device_arrays import on_host
 
 _CONTENT: Final = "content"
 WEIGHTS: Final = "weights"
@@ -72,7 +73,7 @@ class Checksum:
 
     def add(self, values: NDArray[Any]) -> None:
         """Add rows (B, ...)."""
-        content = np.ascontiguousarray(values)
+        content = np.ascontiguousarray(on_host("the rows", values))
         self._hash.update(content.reshape(-1).view(np.uint8).data)
         self._rows, self._shape = self._rows + len(values), list(values.shape[1:])
 

@@ -26,12 +26,18 @@ from fastnet.utils import device_arrays
 from tests.cuda.fake_cupy import FakeCupy, FakeRuntime
 from tests.cuda.strict import DeviceArray, RefusedTypeError, on_current_device, on_device
 
+COMPOSED: Final = {
+    *("active", "blocks", "rows_of_a_block"),
+    *("trains_ahead", "train_epochs", "lanes_for", "train_members"),
+}
+"""What an engine need not do itself: it is composed of the other methods."""
+
 OWN: Final = {
     name
     for name, method in inspect.getmembers(GpuEngine, inspect.isfunction)
-    if method.__qualname__ == f"GpuEngine.{name}" and not name.startswith("_") and name != "active"
-}
-"""The methods that `GpuEngine` does not inherit."""
+    if method.__qualname__ == f"GpuEngine.{name}" and not name.startswith("_")
+} - COMPOSED
+"""The methods that `GpuEngine` does not inherit and that NumPy's engine answers."""
 
 ON_HOST: Final = {"coefficients", "row"}
 """Arguments of an engine that are NumPy arrays on every backend."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import pickle
@@ -24,7 +23,7 @@ import fastnet as fn
 from fastnet.populations import crews, executors, halfway, parcel, processes, remote
 from fastnet.populations.folder import PopulationFolder
 from fastnet.populations.parcel import AbsentError, Label, Parcel
-from tests import in_workers
+from tests import dask_cluster, in_workers
 from tests.checkout import ROOT
 from tests.on_backends import everything, same
 
@@ -40,8 +39,7 @@ HOW: dict[str, Any] = {"seeds": 3, "cv": 2, "param_grid": {"learning_rate": [0.0
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, **quiet) as made:
+    with dask_cluster.cluster(2) as made:
         yield made
 
 
@@ -233,10 +231,9 @@ def mortal(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param == "processes":
         yield "processes:2"
         return
-    quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        distributed.LocalCluster(n_workers=3, threads_per_worker=1, **quiet) as cluster,
+        dask_cluster.cluster(3) as cluster,
         distributed.Client(cluster) as made,
     ):
         yield made

@@ -448,6 +448,7 @@ def test_nothing_that_fit_and_the_network_take_is_missing() -> None:
     of_the_network = set(inspect.signature(fn.Network).parameters) - {"layers", "inputs"}
     elsewhere = {"sample_weight", "validation_data", "seed"}  # arguments of fit, random_state
     elsewhere |= {"checkpoint", "checkpoint_every", "resume"}  # of one run, not of one in a search
+    elsewhere |= {"comm"}  # of one program on several processes
     assert (of_fit | of_the_network) - parameters == elsewhere
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -25,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastnet as fn
 from fastnet.sklearn import FastNetClassifier, FastNetRegressor, FastNetSearchCV, MLPClassifier
+from tests import dask_cluster
 
 RNG = np.random.default_rng(2)
 X = RNG.standard_normal((120, 4))
@@ -123,9 +123,8 @@ def test_bad_input_is_answered_in_a_sentence(how: Any, message: str) -> None:
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     distributed = pytest.importorskip("distributed")
-    quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, **quiet) as cluster,
+        dask_cluster.cluster(2) as cluster,
         distributed.Client(cluster) as made,
     ):
         yield made

@@ -40,6 +40,7 @@ from tests.cuda.host_runtime import HostRuntime
 from tests.cuda.runtimes import each_dtype
 from tests.cuda.strict import CURRENT, DeviceArray
 from tests.networks import Bench, dense_plan, random_parameters, random_rows
+from tests.on_backends import on_host
 
 emulated = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
@@ -394,7 +395,7 @@ def test_a_population_of_tiny_networks_is_trained_at_the_same_time(
         other = net.renewed(net.plan, int(row["seed"]))
         history = other.fit(x, y, optimizer=Adam(float(row["learning_rate"])), **how)
         for a, b in ((member.parameters, other.parameters), (member.predict(x), other.predict(x))):
-            np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+            np.testing.assert_array_equal(on_host(net, a), on_host(net, b))
         assert member.history is not None
         assert member.history.records == history.records
         assert member.history.stop_reason == history.stop_reason

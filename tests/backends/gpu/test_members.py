@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.backends.engine import Engine
@@ -46,12 +45,6 @@ class TinyBackend(HostBackend):
     ) -> GpuEngine:
         runtime = HostRuntime(parameters.dtype, schedule=7, shared_bytes=99 * 2**10)
         return GpuEngine(plan, parameters, state, runtime)
-
-    def asarray(self, values: NDArray[Any]) -> Array:
-        return np.array(values)
-
-    def to_host(self, values: Array) -> NDArray[Any]:
-        return np.array(values)
 
 
 # Each kernel takes seconds to compile, so most tests share one. What one network alone computes is

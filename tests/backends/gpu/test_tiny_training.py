@@ -293,6 +293,7 @@ def test_the_evaluation_of_a_small_network_is_that_of_numpy(
     got = Training(tiny_runtime("shuffled", dtype), name, dtype, **options)
     sums, outputs = expected.engine.evaluate(expected.rows, expected.config.loss)
     found, answers = got.engine.evaluate(got.rows, got.config.loss)
+    answers = got.engine.runtime.to_host(answers)
     assert_close(answers, outputs.astype(np.float64), terms=200)
     for field in ("loss", "score", "weight"):
         assert_close(dtype(getattr(found, field)), getattr(sums, field), terms=200)

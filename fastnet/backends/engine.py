@@ -181,17 +181,15 @@ class Engine(ABC):
         """Return the largest of the numbers of all processes that train this network together."""
         return value
 
-    def warm_up(
-        self,
-        rows: Batch | None = None,
-        config: TrainConfig | None = None,
-        held_out: Batch | None = None,
-    ) -> None:
-        """Compile, load and choose kernels, so that this does not count as training time.
+    def warm_up(self) -> None:
+        """Compile or load the kernels, so that this does not count as training time."""
 
-        Those that depend on the training are chosen for `rows`, and for the rows `held_out` that
-        will be evaluated, if these are given. Nothing that training reads is changed.
+    def prepare_for(self, rows: Batch, config: TrainConfig, held_out: Batch | None) -> None:
+        """Warm up, and choose what depends on the rows to train on and those to evaluate.
+
+        Nothing that training reads is changed.
         """
+        self.warm_up()
 
     def train_step(
         self,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastnet.backends.base import Backend
 from fastnet.backends.engine import Engine, while_active, zeros_tally
-from fastnet.backends.epochs import LossSums, TrainConfig
+from fastnet.backends.epochs import LossSums
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn.batch import Array, Batch
@@ -92,12 +92,7 @@ class FunctionEngine(Engine):
     def bounded(self) -> AbstractContextManager[Any]:
         return self._engine.bounded()
 
-    def warm_up(
-        self,
-        rows: Batch | None = None,
-        config: TrainConfig | None = None,
-        held_out: Batch | None = None,
-    ) -> None:
+    def warm_up(self) -> None:
         self._engine.warm_up()
 
     def blocks(self, count: int) -> Iterator[tuple[int, int]]:

@@ -168,12 +168,7 @@ class NumbaEngine(Engine):
         """Return what kernels compute of each weight matrix."""
         return strips.table(self.plan, self._lanes)
 
-    def warm_up(
-        self,
-        rows: Batch | None = None,
-        config: TrainConfig | None = None,
-        held_out: Batch | None = None,
-    ) -> None:
+    def warm_up(self) -> None:
         self._prepared = ()
         self._set(rows=0)
         self._run(kernels.ORDER)  # of nothing

@@ -69,7 +69,7 @@ class DistributedEngine:
 
     # --- what the trainer asks -------------------------------------------------------------------
 
-    def warm_up(self, *_: object) -> None:
+    def prepare_for(self, *_: object) -> None:
         """Compile or load the kernels."""
         self._parts[0].warm_up()
 

@@ -24,6 +24,7 @@ from fastnet.populations.population import Population
 from fastnet.populations.scorer import Scorer, choose
 from fastnet.preprocessing.base import Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
+from fastnet.utils.device_arrays import on_host
 from fastnet.utils.names import Auto, BackendName
 from fastnet.utils.param_validation import check_flag, check_int
 
@@ -191,6 +192,7 @@ class Ensemble(Sequence[Network]):
 
     def predict_all(self, x: Inputs | Chunks | Dataset) -> Array:
         """Return what each member predicts, (K, N, O), in the unit of the targets."""
+        x = on_host("x", x)
         return np.stack([net.predict_columns(x) for net in self.networks])
 
     @overload

@@ -273,7 +273,10 @@ def _of_text(text: str) -> Pool:
     name, _, rest = text.strip().partition(":")
     if name == "processes":
         if rest and not rest.isdecimal():
-            raise InputError(f"executor={text!r}: the number of processes is no whole number.")
+            raise InputError(
+                f"executor={text!r}: the number of processes must be a whole number, as in "
+                "'processes:4'."
+            )
         return ProcessesPool(check_int("the number of processes", int(rest)) if rest else cores())
     if name == "dask" and rest:
         return DaskPool(_dask(rest), {}, own=True)

@@ -15,6 +15,7 @@ from fastnet.nn.losses import Loss
 from fastnet.nn.metrics import Metric
 from fastnet.preprocessing import datasets
 from fastnet.preprocessing.samples import Samples
+from fastnet.utils.device_arrays import on_host
 
 Array = NDArray[Any]
 
@@ -52,7 +53,8 @@ class Scorer:
         scaled: bool = False,
     ) -> Self:
         """Return the scorer of rows; the default loss is the network's."""
-        weight = datasets.weights_of(x, sample_weight)
+        x, y = on_host("x", x), on_host("y", y)
+        weight = datasets.weights_of(x, on_host("sample_weight", sample_weight))
         x, y = datasets.unpacked(x, y, network.preprocessor)
         values, targets = network.preprocessor.encode(x, y, network.dtype)
         loss = network.loss_or_own(loss)

@@ -39,6 +39,7 @@ from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.target import split_target
 from fastnet.utils import memory
 from fastnet.utils.arguments import answers
+from fastnet.utils.device_arrays import on_host
 from fastnet.utils.param_validation import check_flag, refuse_masked
 
 SHORT_SECONDS: Final = 2e-3
@@ -325,6 +326,7 @@ def _unpacked(x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
     """Return rows, targets and weights of which rows can be taken; a table is converted once."""
     if isinstance(x, Chunks):
         raise InputError("a population trains on rows in memory: load them, as by fn.data.load.")
+    x, y, weight = on_host("x", x), on_host("y", y), on_host("sample_weight", weight)
     weight = datasets.weights_of(x, weight)
     x, y = datasets.unpacked(x, y, Passthrough(1), learns=True)
     for name, values in (("x", x), ("y", y), ("sample_weight", weight)):

@@ -137,6 +137,11 @@ class FitOptions:
         target = preprocessor.target
         return target is None or (target.labels is None and not target.is_scaled)
 
+    def learns_scales(self, preprocessor: Passthrough | Scaler) -> tuple[bool, bool]:
+        """Return whether to learn the scale of the inputs, and that of the targets."""
+        first = isinstance(preprocessor, Passthrough) and bool(self.standardize)
+        return first or self.standardize == "running", self.scales(preprocessor)
+
     def job(
         self,
         engine: Any,
@@ -297,8 +302,7 @@ def prepare(
             categorical=options.checkpointer.categories,
         )
     elif isinstance(preprocessor, Passthrough | Scaler):
-        first = isinstance(preprocessor, Passthrough) and bool(options.standardize)
-        inputs, targets = first or options.standardize == "running", options.scales(preprocessor)
+        inputs, targets = options.learns_scales(preprocessor)
         if inputs or targets:
             how = model.plan, model.seed, preprocessor, *rows
             preprocessor = learn_scaler(
@@ -390,9 +394,7 @@ def make_callbacks(
     if early_stopping is True:
         early_stopping = EarlyStopping()
     if early_stopping is not None and early_stopping is not False:
-        made.append(
-            early_stopping
-            if isinstance(early_stopping, EarlyStopping)
-            else EarlyStopping(check_int("early_stopping", early_stopping))
-        )
+        if not isinstance(early_stopping, EarlyStopping):
+            early_stopping = EarlyStopping(check_int("early_stopping", early_stopping))
+        made.append(early_stopping)
     return made

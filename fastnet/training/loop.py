@@ -117,10 +117,13 @@ def train_once(job: TrainingJob, config: TrainConfig, state: OptimizerState) -> 
 def run_callbacks(job: TrainingJob, run: Run, config: TrainConfig | None = None) -> Iterator[None]:
     """Call ``on_train_begin`` and, even after an error, ``on_train_end``; measure the time.
 
-    Engines warm up first, for training with `config` if it is given.
+    The engine gets ready first, for training with `config` if it is given.
     """
-    held_out = job.validation.rows if isinstance(job.validation, EvaluationSet) else None
-    job.engine.warm_up(*((job.rows, config, held_out) if config is not None else ()))
+    if config is None:
+        job.engine.warm_up()
+    else:
+        held_out = job.validation.rows if isinstance(job.validation, EvaluationSet) else None
+        job.engine.prepare_for(job.rows, config, held_out)
     _log.info(
         "training on %s begins: %d rows, %d epochs of %d batches, %d parameters",
         job.model.backend,

@@ -244,7 +244,7 @@ class ChunkEngine:
         self.evaluate = engine.evaluate
         self.threads_for, self.agreed = engine.threads_for, engine.agreed
 
-    def warm_up(self, *_: object) -> None:
+    def prepare_for(self, *_: object) -> None:
         """Compile or load the kernels; windows are read when they are trained on."""
         self._engine.warm_up()
 

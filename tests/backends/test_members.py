@@ -215,6 +215,10 @@ def test_scratch_memory_has_the_size_that_the_kernel_uses(
 
 
 def test_the_smallest_difference_is_noticed(bench: Bench) -> None:
+    require_the_smallest_difference(bench)
+
+
+def require_the_smallest_difference(bench: Bench) -> None:
     """A negative control: one learning rate is larger by the smallest amount."""
     engine = bench.engine(PLAN, random_parameters(PLAN))
     rate = float(np.float32(0.01))

@@ -21,16 +21,16 @@ class HostBackend(Backend):
 
     Parameters
     ----------
-    block, schedule : int
-        As for `HostRuntime`.
+    **options
+        Those of `HostRuntime` without ``bf16``.
     """
 
     name: ClassVar[str] = "cupy-host"
     install: ClassVar[str] = "apt-get install g++"
     precisions: ClassVar[tuple[str, ...]] = PRECISIONS
 
-    def __init__(self, *, block: int = 32, schedule: int = 0) -> None:
-        self.block, self.schedule = block, schedule
+    def __init__(self, **options: Any) -> None:
+        self.options = options
 
     def why_unavailable(self) -> str | None:
         return WHY_NOT
@@ -44,13 +44,8 @@ class HostBackend(Backend):
         threads: int | None = None,
         precision: str = "float32",
     ) -> GpuEngine:
-        runtime = HostRuntime(
-            parameters.dtype,
-            block=self.block,
-            schedule=self.schedule,
-            bf16=precision == "bf16",
-        )
-        return GpuEngine(plan, parameters, state, runtime)
+        how = {**self.options, "bf16": precision == "bf16"}
+        return host_engine(plan, parameters, state, **how)
 
     def asarray(self, values: NDArray[Any]) -> Array:
         return DeviceArray(np.array(values))

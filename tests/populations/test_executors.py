@@ -483,7 +483,7 @@ BAD: list[tuple[Any, str]] = [
     (ProcessPoolExecutor, "an object whose submit returns futures"),
     ("prozesses", "executor must be 'processes', 'processes:4'"),
     ("processes:0", "the number of processes must be a whole number of at least 1, got 0"),
-    ("processes:two", "the number of processes is no whole number"),
+    ("processes:two", "the number of processes must be a whole number"),
     ("dask", "'dask:tcp://host:8786'"),
     ("mpi", "mpiexec -n 5 python -m mpi4py.futures|needs mpi4py"),
 ]

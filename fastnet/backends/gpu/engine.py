@@ -110,18 +110,11 @@ class GpuEngine(Engine):
 
     # --- larger pieces ---------------------------------------------------------------------------
 
-    def warm_up(
-        self,
-        rows: Batch | None = None,
-        config: TrainConfig | None = None,
-        held_out: Batch | None = None,
-    ) -> None:
+    def prepare_for(self, rows: Batch, config: TrainConfig, held_out: Batch | None) -> None:
         """Compile kernels and choose algorithms for batches of `rows` and blocks of `held_out`.
 
         All memory is reserved before the first step is recorded, so that no evaluation moves it.
         """
-        if rows is None or config is None:
-            return
         if held_out is not None:
             blocks = [*self.blocks(len(held_out))]
             self.gpu.refresh_shadow()

@@ -33,6 +33,7 @@ from fastnet.training.data_parallel import statistics
 from fastnet.training.evaluation import EvaluationSet
 from fastnet.training.fit import FitOptions, PreparedFit
 from fastnet.utils import memory
+from fastnet.utils.device_arrays import on_host
 
 Array = NDArray[Any]
 
@@ -60,6 +61,8 @@ def prepare(
     model, loss, dtype = options.model, options.loss, options.model.dtype
     if isinstance(x, Chunks) and (y is not None or sample_weight is not None):
         raise InputError("Chunks hold their own targets and weights: leave out y and sample_weight")
+    x, y, sample_weight = on_host("x", x), on_host("y", y), on_host("sample_weight", sample_weight)
+    validation_data = on_host("validation_data", validation_data)
     before = _preprocessor_for(options, x)
     how = rank_rows.encoding(options, before)
     sample_weight = datasets.weights_of(x, sample_weight)

@@ -55,8 +55,7 @@ def encoding(options: FitOptions, before: Preprocessor) -> Encoding:
     """Return how rows become numbers for a network with that preprocessor."""
     inputs = targets = False
     if isinstance(before, Passthrough | Scaler):
-        first = isinstance(before, Passthrough) and bool(options.standardize)
-        inputs, targets = first or options.standardize == "running", options.scales(before)
+        inputs, targets = options.learns_scales(before)
         if inputs or targets:
             plain = Passthrough(before.inputs, before.target)
             return Encoding(plain, FLOAT64, inputs, targets)

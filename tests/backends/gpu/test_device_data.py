@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fastnet.errors import InputError
 from fastnet.utils import device_arrays
 from tests.cuda import strict_backend
 from tests.cuda.strict import CURRENT, DeviceArray
+from tests.distributed.in_threads import run
 from tests.on_backends import on_host
 
 pytestmark = pytest.mark.skipif(not strict_backend.stands_in(), reason="it asks the stand-in")
@@ -266,6 +268,26 @@ def test_a_table_copies_them() -> None:
     np.testing.assert_array_equal(net.predict(there(X)), expected)
     net.fit(there(X), there(REAL), epochs=1)
     assert isinstance(net.predict_one(there(X[0])), np.ndarray)
+
+
+def fit_as_a_rank(net: fn.Network, x: Any, y: Any, held_out: Any, comm: Any) -> Any:
+    return net.fit(x, y, comm=comm, epochs=2, validation_data=held_out)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_populations_ensembles_and_ranks_copy_them(kind: Callable[[DeviceArray], Any]) -> None:
+    results = []
+    for to in (lambda values: values, lambda values: kind(there(values))):
+        how = {"epochs": 2, "sample_weight": to(WEIGHT)}
+        members = fn.fit_many(classes(), to(X), to(Y), seeds=2, cv=2, **how)
+        every = fn.Ensemble([*members])
+        every.calibrate(to(X), to(Y))
+        scores = [*every.evaluate(to(X), to(Y), sample_weight=to(WEIGHT)).values()]
+        net = classes("numpy")
+        (history,) = run(1, partial(fit_as_a_rank, net, to(X), to(Y), (to(X), to(Y))))
+        scores.append(history["val_loss"][-1])
+        results.append([every.predict(to(X)), every.disagreement(to(X)), scores, net.predict(X)])
+    same(results[1], results[0], np.ndarray)
 
 
 def test_an_online_step_takes_a_row_there() -> None:

@@ -347,7 +347,7 @@ def test_after_a_warm_up_an_evaluation_moves_nothing_that_is_recorded(bf16: bool
         runtime = HostRuntime(np.float32, bf16=bf16)
         training = Training(runtime, "everything", np.float32, count=50)
         if warm:
-            training.engine.warm_up(training.rows, training.config, training.rows)
+            training.engine.prepare_for(training.rows, training.config, training.rows)
         for _ in range(2):
             training.epoch()
         before, generation = len(runtime.captured), training.engine.memory.generation
@@ -374,7 +374,7 @@ def test_a_warm_up_for_a_small_evaluation_only_reserves_its_memory() -> None:
         training = Training(runtime, "dense", np.float32, count=50)
         if not small:
             training.engine._has_room = lambda rows: False  # type: ignore[attr-defined]
-        training.engine.warm_up(training.rows, training.config, training.rows)
+        training.engine.prepare_for(training.rows, training.config, training.rows)
         assert training.engine.memory._rows == 50  # type: ignore[attr-defined]
         counts.append(runtime.count)
     assert counts[1] - counts[0] == 3  # the forward pass of a block
@@ -387,7 +387,7 @@ def test_a_warm_up_changes_no_bit(name: str) -> None:
     runtimes = HostRuntime(np.float32), HostRuntime(np.float32)
     warm, cold = (Training(runtime, name, np.float32) for runtime in runtimes)
     before = warm.results()[:3]
-    warm.engine.warm_up(warm.rows, warm.config, warm.rows)
+    warm.engine.prepare_for(warm.rows, warm.config, warm.rows)
     launched = set(runtimes[0].launches)
     assert_same_bits(warm.results()[:3], before)
     assert warm.epoch() == cold.epoch()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,37 +15,26 @@ from fastnet.backends.gpu import members as gpu_members
 from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.kernels import abi
 from fastnet.kernels.cuda import loader, tiny
-from fastnet.nn.batch import Array
 from fastnet.nn.layers import Block, Dense
 from fastnet.nn.losses import LOSSES, MSE, CrossEntropy, Loss
 from fastnet.nn.optimizers import Optimizer
 from fastnet.nn.plan import Plan
-from tests.backends.test_members import OPTIMIZERS, PLAN, facts, members
+from tests.backends.test_members import (
+    OPTIMIZERS,
+    PLAN,
+    facts,
+    members,
+    require_the_smallest_difference,
+)
 from tests.cuda.host_backend import HostBackend
 from tests.cuda.host_module import WHY_NOT
-from tests.cuda.host_runtime import HostRuntime
 from tests.networks import LOSS_OUTPUTS, Bench, dense_plan, outputs_for, random_parameters
 
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 
-class TinyBackend(HostBackend):
-    """The emulated GPU with the shared memory of a real one."""
-
-    name: ClassVar[str] = "cupy-host-tiny"
-
-    def engine(
-        self,
-        plan: Plan,
-        parameters: Array,
-        state: Array,
-        *,
-        threads: int | None = None,
-        precision: str = "float32",
-    ) -> GpuEngine:
-        runtime = HostRuntime(parameters.dtype, schedule=7, shared_bytes=99 * 2**10)
-        return GpuEngine(plan, parameters, state, runtime)
-
+TINY = HostBackend(schedule=7, shared_bytes=99 * 2**10)
+"""The emulated GPU with the shared memory of a real one."""
 
 # Each kernel takes seconds to compile, so most tests share one. What one network alone computes is
 # tested for all losses, optimizers and activations in `test_tiny_training`.
@@ -55,7 +44,7 @@ SOME_LOSSES = [pair for pair in LOSS_OUTPUTS if pair[0] in ("gaussian_nll", "bin
 
 @pytest.fixture
 def bench() -> Bench:
-    return Bench(TinyBackend(), np.dtype(np.float32))
+    return Bench(TINY, np.dtype(np.float32))
 
 
 def assert_as_alone(bench: Bench, plan: Plan, loss: Loss, *args: Any, **how: Any) -> list[Any]:
@@ -110,7 +99,7 @@ def test_early_stopping_at_different_epochs(bench: Bench, held_out: int) -> None
 @pytest.mark.parametrize("how", [{"own_rows": True, "weighted": True}, {"shuffle": False}], ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 def test_rows_of_their_own_and_in_order(how: dict[str, Any], dtype: Any) -> None:
-    bench = Bench(TinyBackend(), np.dtype(dtype))
+    bench = Bench(TINY, np.dtype(dtype))
     assert_as_alone(bench, PLAN, CrossEntropy(), [fn.Adam(0.01)], count=3, **how)
 
 
@@ -173,20 +162,11 @@ def test_a_parameter_that_is_not_finite_is_told(bench: Bench) -> None:
 
 
 def test_the_smallest_difference_is_noticed(bench: Bench) -> None:
-    """A negative control: one learning rate is larger by the smallest amount."""
-    engine = bench.engine(PLAN, random_parameters(PLAN))
-    rate = float(np.float32(0.01))
-    more = float(np.nextafter(bench.dtype.type(rate), bench.dtype.type(1.0)))
-    found = []
-    for optimizers in ([fn.SGD(rate)] * 3, [fn.SGD(rate), fn.SGD(more), fn.SGD(rate)]):
-        some = members(bench, PLAN, CrossEntropy(), [*optimizers], count=3)
-        results = engine.train_members(some)
-        found.append([facts(*pair) for pair in zip(some, results, strict=True)])
-    assert [a == b for a, b in zip(*found, strict=True)] == [True, False, True]
+    require_the_smallest_difference(bench)
 
 
 def test_the_coefficients_of_one_optimizer_go_to_the_device_once() -> None:
-    bench = Bench(TinyBackend(), np.dtype(np.float32))
+    bench = Bench(TINY, np.dtype(np.float32))
     engine: Any = bench.engine(PLAN, random_parameters(PLAN))
     some = members(bench, PLAN, CrossEntropy(), [fn.Adam(0.01)], count=4)
     sizes: list[int] = []
@@ -212,7 +192,7 @@ def _with_table(stretch: Any, other: Any) -> Any:
 def test_as_many_members_as_have_room(sizes: tuple[int, ...], batch: int, blocks: int) -> None:
     """Of 2 multiprocessors, each with the shared memory of one block."""
     plan = dense_plan(2, *((n, "tanh") for n in sizes), (2, "softmax"))
-    engine: Any = Bench(TinyBackend(), np.dtype("f4")).engine(plan, random_parameters(plan))
+    engine: Any = Bench(TINY, np.dtype("f4")).engine(plan, random_parameters(plan))
     assert engine.lanes_for(batch, fn.Adam()) == max(1, blocks)
     assert engine.trains_ahead(batch) == (blocks > 0)
     assert not engine.trains_ahead(batch, 2**40)

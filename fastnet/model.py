@@ -201,9 +201,9 @@ class Model:
     def taken(self, values: Any, name: str = "x") -> Any:
         """Return a caller's array on a GPU as the backend takes it, and other values as they are.
 
-        Of a tuple, such as ``(x, y)``, it is each of its values.
+        Of a plain tuple, such as ``(x, y)``, it is each of its values.
         """
-        if isinstance(values, tuple):
+        if type(values) is tuple:
             return tuple(self.taken(value, name) for value in values)
         return self.backend_object.taken(name, values) if is_on_gpu(values) else values
 

@@ -28,12 +28,7 @@ def is_on_gpu(values: Any) -> bool:
 
 
 def on_host(name: str, values: Any) -> Any:
-    """Return an array on a GPU as one of NumPy, and other values as they are; see `shared`.
-
-    Of a tuple, such as ``(x, y)``, it is each of its values.
-    """
-    if isinstance(values, tuple):
-        return tuple(on_host(name, value) for value in values)
+    """Return an array on a GPU as one of NumPy, and other values as they are; see `shared`."""
     return shared(name, values).get() if is_on_gpu(values) else values
 
 

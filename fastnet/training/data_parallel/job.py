@@ -62,7 +62,8 @@ def prepare(
     if isinstance(x, Chunks) and (y is not None or sample_weight is not None):
         raise InputError("Chunks hold their own targets and weights: leave out y and sample_weight")
     x, y, sample_weight = on_host("x", x), on_host("y", y), on_host("sample_weight", sample_weight)
-    validation_data = on_host("validation_data", validation_data)
+    if isinstance(validation_data, tuple):
+        validation_data = tuple(on_host("validation_data", one) for one in validation_data)
     before = _preprocessor_for(options, x)
     how = rank_rows.encoding(options, before)
     sample_weight = datasets.weights_of(x, sample_weight)

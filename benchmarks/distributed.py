@@ -5,8 +5,9 @@ prints what was measured on this machine. Then it predicts the speedup of 8 to 5
 machine like this one, for a network of a given latency and bandwidth: that is a model and no
 measurement, and the text and the chart say so.
 
-The model of a step: ``a + b * rows of a rank``, fitted to steps of one rank, and for the sum of V
-bytes on n ranks ``(2 (n - 1) + log2 n) * latency + 2 (n - 1) / n * V / bandwidth``.
+The model of a step: ``a + b * rows of a rank``, neither below 0, fitted to steps of one rank, and
+for the sum of V bytes on n ranks
+``(2 (n - 1) + log2 n) * latency + 2 (n - 1) / n * V / bandwidth``.
 """
 
 from __future__ import annotations
@@ -129,10 +130,16 @@ def _step_seconds(rung: Rung, batch: int, ranks: Any, quick: bool) -> dict[str, 
 
 
 def fitted(measured: Mapping[int, float]) -> Fit:
-    """Return a and b of ``a + b * rows``, by least squares, for seconds by batch size."""
-    rows = np.array([*measured], np.float64)
-    b, a = np.polyfit(rows, np.array([*measured.values()]), 1)
-    return max(0.0, float(a)), float(b)
+    """Return a and b of ``a + b * rows``, by least squares, for seconds by batch size.
+
+    Neither is negative, for no step takes less than nothing: a busy machine may have slowed the
+    smaller batches only. Where the line of all (a, b) has one that is, the best lies at its 0.
+    """
+    rows, seconds = np.array([*measured], np.float64), np.array([*measured.values()])
+    b, a = (float(found) for found in np.polyfit(rows, seconds, 1))
+    if b < 0:
+        return float(seconds.mean()), 0.0
+    return (0.0, float(rows @ seconds / (rows @ rows))) if a < 0 else (a, b)
 
 
 def sum_seconds(size: int, ranks: int, latency: float, bandwidth: float) -> float:
@@ -217,6 +224,11 @@ def predict(found: Sequence[Measured], latency: float, bandwidth: float, file: P
     pairs = [(key.split(), ways["ranks"]) for key, ways in steps.items()]
     by_batch = {int(batch): seconds for (network, batch), seconds in pairs if network == name}
     fit, rung = fitted(by_batch), LADDER[name]
+    if not fit[1]:
+        click.echo(
+            "larger batches took no longer here, so something else kept the machine busy: "
+            "measure again before you believe the prediction"
+        )
     click.echo(
         f"predicted, not measured: speedup of a step of {name} on machines like this one, "
         f"{1e6 * latency:g} us and {bandwidth / 1e9:g} GB/s between them"

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 
 from fastnet.benchmarks import distributed
@@ -31,6 +32,31 @@ def test_it_measures_and_predicts(tmp_path: Path) -> None:
 def test_the_fit_finds_what_the_steps_were_made_of() -> None:
     a, b = distributed.fitted({rows: 0.002 + 3e-5 * rows for rows in (256, 512, 1024)})
     assert_close(np.array([a, b]), [0.002, 3e-5], terms=100)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "fit"),
+    [
+        ({256: 0.3, 512: 0.1}, (0.2, 0.0)),  # a busy machine slowed the smaller batch
+        ({1: 0.5, 2: 2.0, 3: 4.5}, (0.0, (0.5 + 4 + 13.5) / 14)),
+    ],
+)
+def test_no_step_takes_less_than_nothing(
+    seconds: dict[int, float], fit: tuple[float, float]
+) -> None:
+    assert_close(np.array(distributed.fitted(seconds)), fit, terms=100)
+    assert min(distributed.speedups(distributed.fitted(seconds), 0, 512, 0.0, 1.0)) >= 1.0
+
+
+def test_steps_that_a_busy_machine_turned_round_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    steps = {"image 256": {"ranks": 0.3}, "image 512": {"ranks": 0.1}}
+    distributed.predict([{"steps": steps}], 2e-5, 1.1e9, tmp_path / "chart.svg")
+    assert "kept the machine busy: measure again" in capsys.readouterr().out
+    steps["image 512"]["ranks"] = 0.6
+    distributed.predict([{"steps": steps}], 2e-5, 1.1e9, None)
+    assert "busy" not in capsys.readouterr().out
 
 
 def test_a_network_without_latency_leaves_the_bytes_alone() -> None:

@@ -90,7 +90,8 @@ def _emit_dots(v: Vectors, columns: int, args: Any) -> None:
     mask = v.mask(n)
     for r in range(rows):
         index = [(r * columns + j) % v.lanes for j in range(v.lanes)]
-        v.store(v.at(base_c, builder.mul(numbers[r], ldc)), v.shuffle(total, total, index), mask)
+        place = v.at(base_c, builder.mul(numbers[r], ldc))
+        v.store_first(place, v.shuffle(total, total, index), n, mask, columns)
     following = builder.add(i, INT64(rows))
     i.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, m), loop, done)

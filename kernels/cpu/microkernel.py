@@ -90,6 +90,7 @@ def emit_panel(v: Vectors, vectors: int, on: bool, args: Any, spacing: Any = Non
     c, ldc, a, row_stride, column_stride, b, ldb, m, k, last, bias, relu, where = args
     builder = v.builder
     clipped = builder.icmp_signed("!=", relu, INT64(0))
+    whole = builder.icmp_signed("==", last, INT64(v.lanes))
     selected = builder.icmp_signed("!=", where, INT64(0))
     a, b, c, where = (v.pointer(address) for address in (a, b, c, where))
     masks = [None] * (vectors - 1) + [v.mask(last)]
@@ -111,7 +112,7 @@ def emit_panel(v: Vectors, vectors: int, on: bool, args: Any, spacing: Any = Non
         tile = v.at(c, row)
         starts = _held(v, height, masks, tile, ldc) if on else [start] * height
         totals = _emit_products(v, starts, masks, operands)
-        _emit_stores(v, totals, masks, (tile, ldc, clipped, v.at(where, row), selected))
+        _emit_stores(v, totals, masks, (tile, ldc, whole, clipped, v.at(where, row), selected))
         builder.store(end, i)
         builder.branch(test)
         builder.position_at_end(after)
@@ -199,10 +200,17 @@ def _emit_products(
 
 def _emit_stores(v: Vectors, totals: list[list[Any]], masks: list[Any], args: Any) -> None:
     """Emit ReLU or its derivative for a finished tile, and the stores."""
-    c, ldc, clipped, where, selected = args
+    c, ldc, whole, clipped, where, selected = args
     builder = v.builder
 
     def store_all(finish: Any) -> None:
+        with builder.if_else(whole) as (then, otherwise):
+            with then:
+                store_with([None] * len(masks), finish)
+            with otherwise:
+                store_with(masks, finish)
+
+    def store_with(masks: list[Any], finish: Any) -> None:
         for r, row in enumerate(totals):
             offset = builder.mul(INT64(r), ldc)
             for j, (total, mask) in enumerate(zip(row, masks, strict=True)):

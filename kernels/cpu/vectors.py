@@ -102,6 +102,21 @@ class Vectors:
         )
         self.builder.call(function, [value, place, INT32(self.bits // 8), mask])
 
+    def store_first(self, base: Any, value: Any, count: Any, mask: Any, most: int) -> None:
+        """Write the first `count` elements, at most `most`; `mask` is that of `count`.
+
+        Where all of them are written there is no mask: processors without registers for masks
+        take about ten times as long for a store with one.
+        """
+        builder = self.builder
+        with builder.if_else(builder.icmp_signed("==", count, INT64(most))) as (then, otherwise):
+            with then:
+                whole = self.shuffle(value, value, [*range(most)]) if most < self.lanes else value
+                place = builder.bitcast(base, whole.type.as_pointer())
+                builder.store(whole, place).align = self.bits // 8
+            with otherwise:
+                self.store(base, value, mask)
+
     def relu(self, value: Any) -> Any:
         """Return `value` with negative elements set to 0; NaN stays NaN."""
         below = self.builder.fcmp_ordered("<", value, self.zero)

@@ -136,11 +136,9 @@ class BF16Engine(NumbaEngine):
     def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:
         return Engine.predict_one(self, row)
 
-    def _train(
-        self, first: int, count: int, step: int, coefficients: NDArray[Any], threads: int
-    ) -> None:
+    def _train(self, *args: Any) -> None:
         self._round_weights()
-        super()._train(first, count, step, coefficients, threads)
+        super()._train(*args)
 
     # --- what has float32 products only, and is composed of others here --------------------------
 
@@ -148,7 +146,7 @@ class BF16Engine(NumbaEngine):
         return False
 
     def trains_ahead(self, batch: int, held_out: int = 0) -> bool:
-        return False
+        return not held_out
 
     def online(self, rows: Batch, config: TrainConfig, moments: Array) -> RowStep | None:
         return None

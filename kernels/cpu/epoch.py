@@ -2,7 +2,8 @@
 
 Each thread runs the same code with its own frame. A training step is::
 
-    rows of the batch, shared:      gather, forward, loss, gradients of activations
+    rows of the batch, shared:      gather, forward, loss, gradients of activations, for pieces
+                                    of rows whose activations stay in the second level of the cache
     --- barrier ---
     rows of the weights, shared:    gradients of weights over the whole batch, update
     --- barrier ---
@@ -117,20 +118,22 @@ def run(
     # Subnormal numbers count as 0 while kernels run, and for this thread only.
     before = flush_subnormals()
     if task == TRAIN:
+        generation = _ZERO
         for epoch in range(x):
             if epoch:
                 frame.epoch += 1
                 frame.tally += _TALLY * 8
                 frame.coefficients += (last - first) * _COEFFICIENTS * 8
-            train(like, ops, frame, first, last, step + epoch * (last - first))
+            done = step + epoch * (last - first)
+            generation = train(like, ops, frame, first, last, done, generation)
             if doubles(frame.tally, _TALLY)[_STEPS] < last - first:
                 break
-            if frame.validation != 0:
-                held_out = frames_at(frame.validation, 1)[0]
-                held_out.tally += (_TALLY * 8) if epoch else 0
-                forward_rows(like, ops, held_out, held_out.x, _ZERO, held_out.rows, _FALSE, _ZERO)
-                head(like, ops, held_out, held_out.rows)
-            if frame.monitor != 0 and is_over(like, frame):
+            if frame.validation != 0 or frame.monitor != 0:
+                if thread == 0:
+                    observe(like, ops, frame, epoch)
+                generation += 1
+                barrier(frame, generation)
+            if frame.monitor != 0 and is_over(frame):
                 break
     elif task == FORWARD:
         forward_rows(like, ops, frame, x, _ZERO, last, first != 0, step)
@@ -155,8 +158,13 @@ def run(
 
 
 @spliced
-def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> None:
-    """Train on batches `first` up to `last`; stop after the first whose loss is not finite."""
+def train(
+    like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any, generation: Any
+) -> Any:
+    """Train on batches `first` up to `last`; stop after the first whose loss is not finite.
+
+    `generation` counts the barriers of this run so far; return it with those in here.
+    """
     # What stays the same in all steps: the keys of the shuffle, and whether to clip.
     size, thread, threads = like.itemsize, frame.thread, frame.threads
     tally = doubles(frame.tally, _TALLY)
@@ -165,7 +173,6 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
     bits = feistel_bits(frame.rows)
     clips = doubles(frame.constants, _CONSTANTS)[_CLIP_NORM] < math.inf
     tiny = frame.tiny != 0
-    generation = 0
     for batch in range(first, last):
         # The rows of this batch; this thread works on rows r0 up to r1.
         start = batch * frame.batch_size
@@ -176,18 +183,20 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
             choose_rows(frame, start, bits, keys, spare)
         rows = frame.index + slot * frame.batch_size * 8
         total = weight_sum(like, frame, rows, count)
-        x = frame.x + start * frame.inputs * size
-        if frame.shuffle != 0:
-            gather_rows(like, frame, rows, r0, r1)
-            x = frame.batch
+        x = frame.batch if frame.shuffle != 0 else frame.x + start * frame.inputs * size
         # Forward, loss, and the gradients of activations; for a tiny network, all gradients.
         share = 1.0 / total if total > 0 else 0.0
-        if tiny:
-            gradients_of_blocks(like, ops, frame, rows, x, count, share)
-        else:
-            forward_rows(like, ops, frame, x, r0, r1, _TRUE, step + batch - first)
-            head_rows(like, ops, frame, rows, r0, r1, share)
-            backward_rows(like, ops, frame, r0, r1, _TRUE)
+        piece = count if tiny else frame.piece
+        for p0 in range(r0, r1, piece):
+            p1 = min(p0 + piece, r1)
+            if frame.shuffle != 0:
+                gather_rows(like, frame, rows, p0, p1)
+            if tiny:
+                gradients_of_blocks(like, ops, frame, rows, x, count, share)
+            else:
+                forward_rows(like, ops, frame, x, p0, p1, _TRUE, step + batch - first)
+                head_rows(like, ops, frame, rows, p0, p1, share)
+                backward_rows(like, ops, frame, p0, p1, _TRUE)
         generation += 1
         barrier(frame, generation)
         if thread == 0:
@@ -219,11 +228,24 @@ def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> 
         barrier(frame, generation)
         if not math.isfinite(tally[_LOSS_SUM]):
             break
+    return generation
+
+
+@spliced
+def observe(like: Any, ops: Any, frame: Any, epoch: Any) -> None:
+    """Evaluate the rows held out, if any, after an epoch; count it as `Patience` does, if asked."""
+    if frame.validation != 0:
+        held_out = frames_at(frame.validation, 1)[0]
+        held_out.tally += (_TALLY * 8) if epoch else 0
+        forward_rows(like, ops, held_out, held_out.x, _ZERO, held_out.rows, _FALSE, _ZERO)
+        head(like, ops, held_out, held_out.rows)
+    if frame.monitor != 0:
+        count_epoch(like, frame)
 
 
 @inner
-def is_over(like: Any, frame: Any) -> Any:
-    """Count an epoch as `Patience` does, keep the best weights, return whether training ends."""
+def count_epoch(like: Any, frame: Any) -> None:
+    """Count an epoch as `Patience` does, and keep the best weights."""
     monitor = doubles(frame.monitor, _MONITOR)
     tally = doubles(frame.tally, _TALLY)
     if monitor[_HELD_OUT] != 0.0:
@@ -239,6 +261,12 @@ def is_over(like: Any, frame: Any) -> Any:
             copy(vector(like, best, size), vector(like, frame.state, size))
     else:
         monitor[_WAITED] += 1.0
+
+
+@inner
+def is_over(frame: Any) -> Any:
+    """Return whether early stopping ends training after the epoch that was counted last."""
+    monitor = doubles(frame.monitor, _MONITOR)
     return monitor[_WAITED] >= monitor[_PATIENCE]
 
 

@@ -36,6 +36,7 @@ FRAME: Final = np.dtype(
         ("slopes", np.int64),  # (capacity, I) the gradients of inputs, or 0: none are wanted
         ("index", np.int64),  # (window batch_size,) int64, row numbers of the next batches
         ("window", np.int64),  # number of batches
+        ("piece", np.int64),  # a thread takes so many rows of its batch through all layers at once
         ("row_loss", np.int64),  # (capacity,) float64
         ("row_score", np.int64),  # (capacity,) float64
         ("room", np.int64),  # (room_size,) for products, one for each thread

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fastnet as fn
+from fastnet.backends import numba_engine
 from fastnet.backends.engine import Engine
 from fastnet.backends.epochs import Stretch, TrainConfig
 from fastnet.backends.patience import Monitor, Patience
@@ -76,6 +77,27 @@ def fit(layers: Any, *, watched: bool, outputs: Any = Y, **how: Any) -> fn.Netwo
     callbacks = [fn.Callback()] if watched else []
     net.fit(X, outputs, callbacks=callbacks, **how)
     return net
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("stopping", [None, 3])
+def test_several_threads_train_ahead_with_the_same_bits(
+    threads: int, stopping: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Calls(monkeypatch, 9)
+    monkeypatch.setattr(numba_engine, "cores", lambda: threads)
+    how: dict[str, Any] = {"epochs": 60, "batch_size": 7, "optimizer": OPTIMIZERS["clipped"]}
+    how["early_stopping"] = stopping
+    how["validation_data"] = (X[:9] * 1.3, Y[:9], np.arange(9) % 4)
+    alone = fit(LAYERS["wide"], watched=True, threads=1, **how)
+    started, run = [], numba_engine.run_together
+    monkeypatch.setattr(
+        numba_engine, "run_together", lambda n, work: (started.append(n), run(n, work))[1]
+    )
+    parts = fit(LAYERS["wide"], watched=False, threads=threads, **how)
+    assert calls.epochs
+    assert {*started} == {threads}
+    assert_same(alone, parts)
 
 
 class LooksAtEpochs(fn.EarlyStopping):

@@ -7,7 +7,9 @@ can use several backends side by side.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -26,6 +28,34 @@ float32: full precision. tf32: factors are rounded to 10 bits. bf16: factors are
 so products read a rounded copy of the parameters, and a GPU also stores activations and their
 gradients like that. Parameters, moments and sums are float32 in each.
 """
+
+
+@dataclass(frozen=True)
+class TrainingSize:
+    """What decides how much memory a training takes.
+
+    Attributes
+    ----------
+    plan : Plan
+    itemsize : int
+        Bytes of a parameter.
+    moments : int
+        Numbers that the optimizer keeps for each parameter.
+    rows, held_out : int
+        Rows that are trained on, and rows that are evaluated after each epoch.
+    batch : int
+        Rows in a step.
+    networks : int
+        How many such networks are trained together on the same rows.
+    """
+
+    plan: Plan
+    itemsize: int
+    moments: int
+    rows: int
+    held_out: int
+    batch: int
+    networks: int = 1
 
 
 class Backend(ABC):
@@ -70,6 +100,21 @@ class Backend(ABC):
     def active(self) -> AbstractContextManager[Any]:
         """Return a context in which its arrays can be computed with: its device is the current."""
         return nullcontext()
+
+    def queues_for(self, sizes: Sequence[TrainingSize]) -> int:
+        """Return how many of these trainings go at a time, each on a queue of the device's own.
+
+        1 means that it has no queues, or no room.
+        """
+        return 1
+
+    def queues(self) -> Callable[[], AbstractContextManager[Any]]:
+        """Return what makes a context for a thread: its work goes to a queue of its own there.
+
+        That queue begins after all that the calling thread has queued, and is empty when the
+        context ends.
+        """
+        return nullcontext
 
     @abstractmethod
     def engine(

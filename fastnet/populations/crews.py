@@ -6,12 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Self
 
+from fastnet.backends.base import Backend
 from fastnet.backends.threads import asked, cores
 from fastnet.errors import InputError, WorkerError
 from fastnet.network import Network
@@ -41,10 +42,13 @@ class Threads:
     slots : int
     threads : int or None
         Of each member.
+    backend : Backend or None
+        The one on whose queues they train; None: they need none.
     """
 
     slots: int
     threads: int | None
+    backend: Backend | None = None
 
     @classmethod
     def of(cls, networks: Sequence[Network], threads: Any, count: int) -> Self:
@@ -71,7 +75,7 @@ class Threads:
     ) -> None:
         """Train groups of members as they come; see `Crew.run`."""
 
-        def train(numbers: Sequence[int]) -> None:
+        def train(numbers: Sequence[int], take: Take = take) -> None:
             made = work.train(numbers, self.threads, folder)
             for number, (network, row) in zip(numbers, made, strict=True):
                 take(number, network, row)
@@ -85,7 +89,42 @@ class Threads:
             except TimeUp:
                 return
 
-        run_all(groups, train if limits is None else within, self.slots)
+        if self.backend is not None:
+            assert limits is None
+            self._run_on_queues(groups, train, take, self.backend.queues())
+        else:
+            run_all(groups, train if limits is None else within, self.slots)
+
+    def _run_on_queues(
+        self,
+        groups: Iterator[Sequence[int]],
+        train: Callable[[Sequence[int], Take], None],
+        take: Take,
+        queue: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        """Train each group on a queue of its own.
+
+        Members that find too little memory beside the others are trained after them, one group at
+        a time, as they would be alone.
+        """
+        again = list[Sequence[int]]()
+
+        def train_on_one(numbers: Sequence[int]) -> None:
+            left = list(numbers)
+
+            def took(number: int, network: Network, row: dict[str, Any]) -> None:
+                take(number, network, row)
+                left.remove(number)
+
+            try:
+                with queue():
+                    train(numbers, took)
+            except MemoryError:
+                again.append(left)
+
+        run_all(groups, train_on_one, self.slots)
+        for numbers in again:
+            train(numbers, take)
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnet.backends.threads import asked
 from fastnet.data.chunks import Chunks
 from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Frame, Inputs, as_frame, is_table
 from fastnet.data.text import Texts
 from fastnet.errors import InputError
 from fastnet.network import Network
-from fastnet.nn.memory import training_bytes
-from fastnet.populations import crews, folds, halfway, lanes
+from fastnet.populations import crews, folds, halfway, lanes, sharing
 from fastnet.populations.folder import fingerprint
-from fastnet.populations.halfway import batch_of, expected_seconds
+from fastnet.populations.halfway import batch_of
 from fastnet.populations.population import Population
 from fastnet.populations.results import FOLD, SEED, Results
 from fastnet.populations.runner import train_all, train_member
@@ -37,15 +35,9 @@ from fastnet.populations.work import Row, Trained
 from fastnet.preprocessing import datasets
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.target import split_target
-from fastnet.utils import memory
 from fastnet.utils.arguments import answers
 from fastnet.utils.device_arrays import on_host
 from fastnet.utils.param_validation import check_flag, refuse_masked
-
-SHORT_SECONDS: Final = 2e-3
-"""Members that take less are trained by one thread: what Python does for each takes longer, and
-there threads wait for each other. Measured: two threads took 1.11 of the time of one at 1 ms (64
-networks of 2-4-2 on 128 rows, 50 epochs), and 0.65 at 4 ms (30-64-2 on 455 rows)."""
 
 Fold = tuple[int, folds.Rows, folds.Rows]
 """The number of a fold, its training rows and its test rows."""
@@ -105,8 +97,10 @@ def fit_many(
         once. Functions of your own must be in a module that workers can import.
     threads : int, optional
         Most threads to use in all. Default: one for each core. On ``"numba"`` each trains a member;
-        where a few large networks are trained, they share a member. With `executor`, the threads of
-        each of its tasks. Default: its share of the cores of this machine, elsewhere 1.
+        where a few large networks are trained, they share a member. On ``"cupy"`` each trains
+        members on a CUDA stream of its own, by default up to 8 as memory has room for. With
+        `executor`, the threads of each of its tasks. Default: its share of the cores of this
+        machine, elsewhere 1.
     verbose : bool, default False
         Write a line on standard error for each member that is done.
     checkpoint : str or path, optional
@@ -182,9 +176,11 @@ def fit_many(
         return lanes.group(template, known, lambda one: batch_of(len(rows), one.fit), at_once)
 
     with crews.hired(executor, threads, template.backend) as workers:
-        groups = grouped(_most_at_once(template, threads) if workers is None else workers.slots)
-        crew = workers or crews.Threads(*_share(template, jobs, groups, len(rows), threads))
-        _require_memory(template.dtype.itemsize, jobs, crew.slots if workers is None else 0)
+        slots = sharing.most_at_once(template, threads) if workers is None else workers.slots
+        groups = grouped(slots)
+        crew = workers or sharing.share(template, jobs, groups, len(rows), threads)
+        slots = crew.slots if workers is None else 0
+        sharing.require_memory(template.dtype.itemsize, jobs, slots)
         return train_all(
             len(jobs),
             work,
@@ -358,43 +354,3 @@ def _array(name: str, values: Any) -> Any:
         return np.asarray(values)
     except ValueError:
         raise InputError(f"{name} must be a rectangular array.") from None
-
-
-def _most_at_once(template: Network, threads: int | None) -> int:
-    """Return how many groups of members may be trained at once."""
-    most = template.engine().most_threads
-    threads = asked(threads, most)
-    if not template.backend_object.trains_side_by_side:
-        return 1
-    return most if threads is None else threads
-
-
-def _share(
-    template: Network,
-    jobs: Sequence[Job],
-    groups: Sequence[Sequence[int]],
-    rows: int,
-    threads: int | None,
-) -> tuple[int, int | None]:
-    """Return how many groups are trained at once, and on how many threads each of them."""
-    most = _most_at_once(template, threads)
-    batch = max(batch_of(rows, one.fit) for one, _ in jobs)
-    few = len(jobs) < most <= template.engine().threads_for(batch)
-    longest = max(
-        sum(expected_seconds(jobs[k][0].plan, rows, jobs[k][0].fit) for k in numbers)
-        for numbers in groups
-    )
-    if most == 1 or len(groups) == 1 or few or longest < SHORT_SECONDS:
-        return 1, threads
-    return min(most, len(groups)), 1
-
-
-def _require_memory(itemsize: int, jobs: Sequence[Job], workers: int) -> None:
-    """Raise `OutOfMemoryError` unless all members fit into memory, and so many in training."""
-    kept, largest = 0, 0
-    for one, _ in jobs:
-        optimizer = one.fit["optimizer"]
-        kept += (1 + optimizer.n_moments) * one.plan.size * itemsize
-        largest = max(largest, training_bytes(one.plan, itemsize, optimizer)[0])
-    less = "fewer members or layers, or dtype='float32'"
-    memory.require(kept + workers * largest, f"a population of {len(jobs)} networks", less)

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from tests.cuda.fake_cublaslt import FakeCublasLt
 from tests.cuda.host_module import HostModule
+from tests.cuda.order import Timeline, host_waited
 from tests.cuda.strict import (
     CURRENT,
     DeviceArray,
+    RefusedRuntimeError,
     RefusedTypeError,
+    default_timeline,
     memory_of,
     on_current_device,
     queue,
@@ -70,14 +73,18 @@ class FakeEvent:
     """Knows the stream that it was recorded on, and when, in milliseconds."""
 
     def __init__(self, stream: FakeStream, at: float) -> None:
-        self.stream, self.at = stream, at
+        self.stream, self.at, self.done = stream, at, stream.timeline.done()
 
     def synchronize(self) -> None:
         refuse_in_capture("synchronize")
+        host_waited(self.done)
 
 
 class FakeStream:
     """Queues nothing: what it is given runs at once, or is written down while it is captured.
+
+    As in CuPy, a stream belongs to the device that was current when it was made, is entered while
+    that one is, and is the current one of a thread there alone.
 
     Attributes
     ----------
@@ -88,14 +95,26 @@ class FakeStream:
     def __init__(self, non_blocking: bool = False, *, default: bool = False) -> None:
         self.non_blocking = non_blocking
         self.ptr = 0 if default else id(self)
+        self.device_id = -1 if default else CURRENT.device
         self.waited: list[FakeStream] = []
+        self._own = None if default else Timeline()
+
+    @property
+    def timeline(self) -> Timeline:
+        """Its work; the default stream is another one on each device."""
+        return self._own or default_timeline(CURRENT.device)
 
     def __enter__(self) -> FakeStream:
-        self._before, CURRENT.stream = CURRENT.stream, self
+        if self.device_id not in (-1, CURRENT.device):
+            raise RefusedRuntimeError(
+                f"The device that the stream is created on ({self.device_id}) does not match with "
+                f"the current device ({CURRENT.device})"
+            )
+        CURRENT.streams.setdefault(CURRENT.device, []).append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        CURRENT.stream = self._before
+        CURRENT.streams[CURRENT.device if self.device_id < 0 else self.device_id].pop()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FakeStream) and other.ptr == self.ptr
@@ -118,9 +137,11 @@ class FakeStream:
     def wait_event(self, event: FakeEvent) -> None:
         assert isinstance(event, FakeEvent)
         self.waited.append(event.stream)
+        self.timeline.wait(event.done)
 
     def synchronize(self) -> None:
         refuse_in_capture("synchronize")
+        host_waited(self.timeline.done())
 
 
 class FakeGraph:

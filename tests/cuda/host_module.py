@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ WHY_NOT = (
 # A double that creeps into a float kernel, or the other way round, is an error.
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE")
 FLAGS += ("-Werror=double-promotion", "-Werror=float-conversion")
+
+_ONE_AT_A_TIME = threading.Lock()
+"""The emulated threads of a library are fibers of the one thread that launches."""
 
 _KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
 _LETTERS = {"F": np.float32, "D": np.float64, "I": np.int64, "U": np.uint32, "H": np.uint16}
@@ -91,7 +95,8 @@ class HostModule:
         ]
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
         sizes = [(ctypes.c_uint * 3)(*(*size, 1, 1)[:3]) for size in (grid, block)]
-        failure = launch(*sizes, shared_bytes, self.schedule, pointers)
+        with _ONE_AT_A_TIME:
+            failure = launch(*sizes, shared_bytes, self.schedule, pointers)
         if failure:
             raise KernelError(f"{name}: {failure.decode()}")
 

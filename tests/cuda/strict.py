@@ -1,7 +1,8 @@
 """`DeviceArray`: has NumPy's memory and refuses what ``cupy.ndarray`` refuses.
 
 No buffer, no ``__array__``, no arithmetic with host arrays: `get` is the way back. It knows its
-device, and refuses to be computed with while another one is current, or while a stream is captured.
+device, and refuses to be computed with while another one is current, while a stream is captured,
+or on a stream that has not waited for the one that used it last.
 Written after CuPy 14.2 (``_core/core.pyx``, ``_core/_routines_indexing.pyx``).
 """
 
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+
+from tests.cuda.order import Timeline, Trace, host_waited
 
 Array = np.ndarray[Any, Any]
 
@@ -51,19 +54,41 @@ class Current(threading.local):
         The number of the current device.
     recording : list or None
         What was queued since the current stream has been captured; None: it is not.
-    stream : Any
-        The current stream; None: the default one.
+    streams : dict of int to list
+        The streams that were entered and not left, of each device; without one, the default
+        stream is the current one.
     clock : float
         Milliseconds that the work of the device has taken.
     """
 
     device: int = 0
     recording: list[Callable[[], None]] | None = None
-    stream: Any = None
     clock: float = 0.0
+
+    def __init__(self) -> None:
+        self.streams: dict[int, list[Any]] = {}
+
+    @property
+    def stream(self) -> Any:
+        """The current stream of the current device; None: the default one."""
+        entered = self.streams.get(self.device)
+        return entered[-1] if entered else None
+
+    def timeline(self, device: int | None = None) -> Timeline:
+        """Return the work of the current stream of a device."""
+        number = self.device if device is None else device
+        entered = self.streams.get(number)
+        return entered[-1].timeline if entered else default_timeline(number)
 
 
 CURRENT: Final = Current()
+
+_DEFAULT: Final[dict[int, Timeline]] = {}
+
+
+def default_timeline(device: int) -> Timeline:
+    """Return the work of a device's default stream, which threads share."""
+    return _DEFAULT.setdefault(device, Timeline())
 
 
 def queue(work: Callable[[], None]) -> None:
@@ -81,16 +106,30 @@ def refuse_in_capture(what: str) -> None:
 
 
 def on_current_device(what: str, values: Any) -> None:
-    """Raise unless all device arrays among values (nested) are on the current device."""
+    """Queue work on all device arrays among values (nested); raise unless they are in reach.
+
+    They have to be on the current device, and the current stream has to come after the one that
+    used them last.
+    """
     if isinstance(values, DeviceArray):
         if values.size and values.device.id != CURRENT.device:
             raise RefusedRuntimeError(
                 f"{what}: an illegal memory access was encountered: the array is on device "
                 f"{values.device.id}, and the current one is {CURRENT.device}"
             )
+        trace = values.trace
+        queue(lambda: touch(what, trace, CURRENT.timeline()))
     elif isinstance(values, list | tuple):
         for value in values:
             on_current_device(what, value)
+
+
+def touch(what: str, trace: Trace, timeline: Timeline) -> None:
+    """Queue work of a stream on some memory; raise unless it comes after the work before on it."""
+    if not timeline.touch(trace):
+        raise RefusedRuntimeError(
+            f"{what}: a race: another stream has worked on the array, and this one has not waited"
+        )
 
 
 def memory_of(values: Any) -> Any:
@@ -163,15 +202,23 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         What it holds.
     device : int, optional
         The number of its device; by default the current one.
+    trace : Trace, optional
+        That of the array whose memory this is a view of. Memory that is new belongs to the current
+        stream.
     """
 
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, memory: Array, device: int | None = None) -> None:
+    def __init__(
+        self, memory: Array, device: int | None = None, trace: Trace | None = None
+    ) -> None:
         assert type(memory) is np.ndarray
         self.memory = memory
         self.device = Place(CURRENT.device if device is None else device)
+        self.trace = Trace() if trace is None else trace
+        if trace is None:
+            CURRENT.timeline(self.device.id).touch(self.trace)
 
     # --- what it refuses ---
 
@@ -221,7 +268,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return 2, self.device.id
 
     def _view(self, memory: Array) -> DeviceArray:
-        return DeviceArray(memory, self.device.id)
+        return DeviceArray(memory, self.device.id, self.trace)
 
     def __len__(self) -> int:
         return len(self.memory)
@@ -256,6 +303,9 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def get(self, *_: Any, **__: Any) -> Array:
         refuse_in_capture("get")
+        timeline = CURRENT.timeline(self.device.id)
+        touch("get", self.trace, timeline)
+        host_waited(timeline.done())
         return np.array(self.memory, order="C")
 
     def set(self, values: Any, stream: Any = None) -> None:
@@ -268,6 +318,8 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
             raise RefusedValueError(f"Shape mismatch. {self.shape}, {values.shape}")
         if not self.flags.c_contiguous:
             raise RefusedRuntimeError("Cannot set to non-contiguous array")
+        timeline = CURRENT.timeline(self.device.id) if stream is None else stream.timeline
+        touch("set", self.trace, timeline)
         self.memory[...] = values
 
     def item(self) -> Any:
@@ -300,13 +352,17 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     def copy(self, order: str = "C") -> DeviceArray:
         """Return a copy on the current device, also of an array of another one."""
         refuse_in_capture("copy")
+        # CuPy lets the current stream wait for that of the other device.
+        CURRENT.timeline().wait(CURRENT.timeline(self.device.id).done())
+        touch("copy", self.trace, CURRENT.timeline())
         return DeviceArray(self.memory.copy(order="C"))
 
     def __copy__(self) -> DeviceArray:
         return self.copy()
 
     def __deepcopy__(self, memo: Any) -> DeviceArray:
-        return self._view(self.memory.copy(order="C"))
+        touch("copy", self.trace, CURRENT.timeline(self.device.id))
+        return DeviceArray(self.memory.copy(order="C"), self.device.id)
 
     def astype(self, dtype: Any, order: str = "K", *, copy: bool = True) -> DeviceArray:
         if not copy and self.memory.astype(dtype, order=order, copy=False) is self.memory:

@@ -14,7 +14,8 @@ import pytest
 
 import fastnet as fn
 from fastnet.data.dataset import Dataset
-from fastnet.populations import training, workers
+from fastnet.populations import sharing, training, workers
+from fastnet.populations.crews import Threads
 from fastnet.utils import memory
 from tests.on_backends import each_backend, everything, on_host, same
 
@@ -29,7 +30,7 @@ WEIGHT = np.arange(60) % 4
 def several(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Train so many members at once, whatever the machine."""
     count: int = request.param
-    monkeypatch.setattr(training, "_share", lambda *_: (count, 1))
+    monkeypatch.setattr(sharing, "share", lambda *_: Threads(count, 1))
     return count
 
 
@@ -282,7 +283,7 @@ def test_a_population_resumes_with_the_members_that_are_done(
         return train(work, numbers, *rest)
 
     monkeypatch.setattr(training, "_train", counted)
-    monkeypatch.setattr(training, "_share", lambda *_: (1, 1))
+    monkeypatch.setattr(sharing, "share", lambda *_: Threads(1, 1))
     folder = tmp_path / "population"
     with pytest.raises(KeyboardInterrupt):
         fn.fit_many(template(), X, Y, checkpoint=folder, **how)
@@ -442,7 +443,8 @@ def test_workers_share_the_cores() -> None:
 
     def share(one: Any, jobs: int, threads: int | None, net: fn.Network = net) -> Any:
         groups = [[k] for k in range(jobs)]
-        return training._share(net, [(one, None)] * jobs, groups, 60, threads)
+        made = sharing.share(net, [(one, None)] * jobs, groups, 60, threads)
+        return made.slots, made.threads
 
     assert share(short, 100, None) == (1, None)
     assert share(long, 100, None)[0] == most

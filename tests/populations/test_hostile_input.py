@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fastnet as fn
-from fastnet.populations import training
+from fastnet.populations import sharing
+from fastnet.populations.crews import Threads
 from fastnet.populations.folder import fingerprint
 from fastnet.populations.folds import make_folds
 
@@ -48,7 +49,7 @@ class Counter(fn.Callback):
 def test_members_on_other_folds_do_not_share_callbacks(
     make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_share", lambda *_: (3, 1))
+    monkeypatch.setattr(sharing, "share", lambda *_: Threads(3, 1))
     folds = make_folds(60, 4)
     how = {"epochs": 300, "validation_split": 0.3}
     together = fn.fit_many(net(), X, Y, cv=folds, **how, **make())

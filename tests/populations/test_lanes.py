@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fastnet as fn
-from fastnet.populations import lanes, training
+from fastnet.populations import lanes, sharing, training
+from fastnet.populations.crews import Threads
 from fastnet.populations.folds import make_folds
 from fastnet.training import members as in_one_step
 from tests.on_backends import everything, same
@@ -146,8 +147,8 @@ def test_threads_order_and_groups_change_nothing(
     calls: Calls, monkeypatch: pytest.MonkeyPatch, threads: int, count: int
 ) -> None:
     net, seeds = template(), [*range(count)]
-    monkeypatch.setattr(training, "_most_at_once", lambda *_: threads)
-    monkeypatch.setattr(training, "_share", lambda *_: (threads, 1))
+    monkeypatch.setattr(sharing, "most_at_once", lambda *_: threads)
+    monkeypatch.setattr(sharing, "share", lambda *_: Threads(threads, 1))
     how: dict[str, Any] = {"epochs": 40, "batch_size": 20, "early_stopping": 2}
     forward = fn.fit_many(net, X, LABELS, seeds=seeds, **how)
     backward = fn.fit_many(net, X, LABELS, seeds=seeds[::-1], **how)
@@ -222,8 +223,8 @@ def test_bad_rows_are_refused_as_by_a_fit() -> None:
 def test_ctrl_c_ends_all_of_them(
     workers: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(training, "_most_at_once", lambda *_: workers)
-    monkeypatch.setattr(training, "_share", lambda *_: (workers, 1))
+    monkeypatch.setattr(sharing, "most_at_once", lambda *_: workers)
+    monkeypatch.setattr(sharing, "share", lambda *_: Threads(workers, 1))
     pressed = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     pressed.start()
     how: dict[str, Any] = {"seeds": 64, "batch_size": 1, "epochs": 10**6}

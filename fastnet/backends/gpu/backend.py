@@ -7,8 +7,8 @@ the backend, never before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import Any, ClassVar, Final, Self
@@ -16,13 +16,14 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.base import PRECISIONS, Backend
+from fastnet.backends.base import PRECISIONS, Backend, TrainingSize
 from fastnet.backends.engine import Engine
 from fastnet.backends.gpu import processes
 from fastnet.backends.gpu.cublaslt import CublasLt
 from fastnet.backends.gpu.cupy_runtime import CudaRuntime, first_line, library_path
 from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.backends.gpu.host_rows import HostRows
+from fastnet.backends.gpu.queues import Queues, queues_for
 from fastnet.backends.gpu.transfers import free_memory, size_text, to_device, zeros
 from fastnet.errors import InputError
 from fastnet.nn.batch import Array, Batch
@@ -58,6 +59,7 @@ class CupyBackend(Backend):
     def __init__(self, device: int | None = None) -> None:
         self.device = device
         self._numbered: dict[int, Self] = {}
+        self._queues = Queues()
 
     def why_unavailable(self) -> str | None:
         return (
@@ -79,7 +81,7 @@ class CupyBackend(Backend):
             if number >= count:
                 there = "is 1 GPU, number 0" if count == 1 else f"are {count} GPUs, from 0 on"
                 raise InputError(f"device={number} does not exist: there {there}.")
-            self._numbered[number] = type(self)(number)
+            self._numbered.setdefault(number, type(self)(number))  # one, whichever threads ask
         return self._numbered[number]
 
     @contextmanager
@@ -89,6 +91,13 @@ class CupyBackend(Backend):
         cupy = self._cupy()
         with nullcontext() if self.device is None else cupy.cuda.Device(self.device):
             yield cupy
+
+    def queues_for(self, sizes: Sequence[TrainingSize]) -> int:
+        with self.active() as cupy:
+            return queues_for(sizes, free_memory(cupy)[0])
+
+    def queues(self) -> Callable[[], AbstractContextManager[Any]]:
+        return self._queues.after_the_current(self.active)
 
     def engine(
         self,

@@ -10,7 +10,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
@@ -35,6 +34,7 @@ from fastnet.backends.gpu.transfers import empty, pinned, to_device
 from fastnet.errors import FastNetWarning, InputError
 from fastnet.kernels.cuda import loader
 from fastnet.nn.batch import Array
+from fastnet.utils.once import once
 
 BLOCK: Final = 256
 """Threads in a block."""
@@ -254,7 +254,7 @@ def _alignment(values: Array | None) -> int:
     return math.gcd(int(values.data.ptr), row, ALIGNMENT)
 
 
-@cache
+@once
 def _products(device: int) -> Products:
     """Return the `Products` of the current device; `device` is its number, for the cache."""
     cupy: Any = import_module("cupy")
@@ -279,7 +279,7 @@ def _capability(device: Any) -> tuple[int, int]:
     return int(text[:-1]), int(text[-1])
 
 
-@cache
+@once
 def _kernels(dtype: np.dtype[Any], device: int, bf16: bool) -> dict[str, Any]:
     """Return the compiled kernels on the current device; `device` is its number, for the cache."""
     cupy: Any = import_module("cupy")

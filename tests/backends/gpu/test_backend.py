@@ -6,8 +6,6 @@ import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnet import Network, backends
+from fastnet import Network
 from fastnet.backends.epochs import TrainConfig
 from fastnet.backends.gpu import backend as gpu_backend
 from fastnet.backends.gpu import cupy_runtime, transfers
@@ -32,11 +30,11 @@ from fastnet.nn.losses import CrossEntropy
 from fastnet.nn.optimizers import LBFGS, Adam
 from fastnet.populations import lanes
 from fastnet.populations.training import fit_many
-from fastnet.utils import device_arrays
 from tests.closeness import assert_close
 from tests.cuda.fake_cupy import FakeCupy, FakeModule, FakeRuntime
 from tests.cuda.host_module import WHY_NOT
 from tests.cuda.host_runtime import HostRuntime
+from tests.cuda.installed import install_backend
 from tests.cuda.runtimes import each_dtype
 from tests.cuda.strict import CURRENT, DeviceArray
 from tests.networks import Bench, dense_plan, random_parameters, random_rows
@@ -45,46 +43,12 @@ from tests.on_backends import on_host
 emulated = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 
-@pytest.fixture(autouse=True)
-def no_kernels_from_before() -> Iterator[None]:
-    """Forget compiled kernels: those of a fake are no good for another."""
-    for cached in (cupy_runtime._kernels, cupy_runtime._products):
-        cached.cache_clear()
-    CURRENT.device = 0
-    yield
-    CURRENT.device = 0
-    backends._load.cache_clear()
-    for cached in (cupy_runtime._kernels, cupy_runtime._products):
-        cached.cache_clear()
-
-
-def install(
-    monkeypatch: pytest.MonkeyPatch, cupy: Any, *distributions: str, importable: bool = True
-) -> None:
-    """Make `cupy` the package that is found, under the names of these distributions."""
-
-    def version(name: str) -> str:
-        if name not in distributions:
-            raise metadata.PackageNotFoundError(name)
-        return "14.0.0"
-
-    home = "fastnet.backends.gpu.backend", "CupyBackend"
-    monkeypatch.setitem(backends._HOMES, "cupy", home)  # no stand-in
-    monkeypatch.setattr(device_arrays, "cupy", lambda: cupy)
-    backends._load.cache_clear()
-    monkeypatch.setattr(gpu_backend.metadata, "version", version)
-    monkeypatch.setattr(gpu_backend, "find_spec", lambda name: cupy if importable else None)
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(gpu_backend, "library_path", lambda: "libcublasLt.so")
-    monkeypatch.setattr(gpu_backend, "headers_path", lambda: "include")
-    monkeypatch.setattr(gpu_backend, "CublasLt", lambda path: cupy.library)
-    monkeypatch.setattr(cupy_runtime, "library_path", lambda: "libcublasLt.so")
-    monkeypatch.setattr(cupy_runtime, "CublasLt", lambda path: cupy.library)
+pytestmark = pytest.mark.usefixtures("no_kernels_from_before")
 
 
 def why(monkeypatch: pytest.MonkeyPatch, **options: Any) -> str | None:
     """Return why a fake CuPy cannot be used."""
-    install(monkeypatch, FakeCupy(FakeRuntime(**options)), "cupy-cuda13x")
+    install_backend(monkeypatch, FakeCupy(FakeRuntime(**options)), "cupy-cuda13x")
     return CupyBackend().why_unavailable()
 
 
@@ -96,19 +60,19 @@ def test_a_gpu_that_can_be_used_is_available(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_without_cupy_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, None, importable=False)
+    install_backend(monkeypatch, None, importable=False)
     reason = CupyBackend().why_unavailable()
     assert reason is not None
     assert "CuPy is not installed: pip install 'fastnet-mlp[cuda13]', or [cuda12]" in reason
 
 
 def test_a_cupy_of_another_origin_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, FakeCupy())
+    install_backend(monkeypatch, FakeCupy())
     assert CupyBackend().why_unavailable() is None
 
 
 def test_two_builds_of_cupy_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, FakeCupy(), "cupy-cuda12x", "cupy-cuda13x")
+    install_backend(monkeypatch, FakeCupy(), "cupy-cuda12x", "cupy-cuda13x")
     reason = CupyBackend().why_unavailable()
     assert reason is not None
     assert "cupy-cuda12x and cupy-cuda13x are installed together" in reason
@@ -144,7 +108,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, library: st
         raise RuntimeError("Failure finding the library\n  in /these/folders")
 
     cupy = FakeCupy()
-    install(monkeypatch, cupy, "cupy-cuda13x")
+    install_backend(monkeypatch, cupy, "cupy-cuda13x")
     if library == "NVRTC":
         cupy.cuda.nvrtc.getVersion = missing
     else:
@@ -169,7 +133,7 @@ def test_a_cupy_that_cannot_be_imported_is_a_reason(
     def refuse(name: str) -> None:
         raise error
 
-    install(monkeypatch, FakeCupy(), "cupy-cuda13x")
+    install_backend(monkeypatch, FakeCupy(), "cupy-cuda13x")
     monkeypatch.setattr(gpu_backend, "import_module", refuse)
     reason = CupyBackend().why_unavailable()
     assert reason is not None
@@ -177,7 +141,7 @@ def test_a_cupy_that_cannot_be_imported_is_a_reason(
 
 
 def test_headers_that_are_missing_are_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, FakeCupy(), "cupy-cuda13x")
+    install_backend(monkeypatch, FakeCupy(), "cupy-cuda13x")
     monkeypatch.setattr(gpu_backend, "headers_path", lambda: None)
     reason = CupyBackend().why_unavailable()
     assert reason is not None
@@ -191,7 +155,7 @@ def test_a_cublas_of_another_cuda_is_a_reason(
     monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
     cupy = FakeCupy()
-    install(monkeypatch, cupy, "cupy-cuda13x")
+    install_backend(monkeypatch, cupy, "cupy-cuda13x")
     cupy.library.version = version
     reason = CupyBackend().why_unavailable()
     assert reason is not None
@@ -210,14 +174,6 @@ def test_the_module_is_imported_without_cupy() -> None:
 
 
 # --- what it says to CuPy -------------------------------------------------------------------------
-
-
-@pytest.fixture
-def cupy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCupy:
-    monkeypatch.setenv("FASTNET_CACHE_DIR", str(tmp_path))
-    fake = FakeCupy()
-    install(monkeypatch, fake, "cupy-cuda13x")
-    return fake
 
 
 @emulated
@@ -355,7 +311,7 @@ def test_an_engine_without_epilogues_trains_the_same(
     x, y = np.random.default_rng(0).standard_normal((40, 5)), np.arange(40) % 3
     losses = []
     for without in ((), tuple(e for e in LtEpilogue if e is not LtEpilogue.DEFAULT)):
-        install(monkeypatch, FakeCupy(without=without), "cupy-cuda13x")
+        install_backend(monkeypatch, FakeCupy(without=without), "cupy-cuda13x")
         cupy_runtime._kernels.cache_clear(), cupy_runtime._products.cache_clear()
         net = Network([5, 8, 8, 3], output_activation="softmax", dtype="float64", backend="cupy")
         losses.append(net.fit(x, y, epochs=3, batch_size=16)["loss"])
@@ -444,7 +400,11 @@ def test_rows_that_would_fill_the_memory_are_predicted_in_pieces(
     needed = len(x) * (5 + 3) * 4
     free = int(share * needed / gpu_backend.DATA_SHARE)
     monkeypatch.setattr(gpu_backend, "free_memory", lambda _: (free, 2**30))
-    np.testing.assert_array_equal(net.predict(x), expected)
+    got = net.predict(x)
+    if share > 0.01:
+        np.testing.assert_array_equal(got, expected)
+    else:  # products of other shapes
+        assert_close(got, expected.astype(float), terms=8)
     assert uploads == {2.0: [100], 0.5: [48, 48, 4], 0.01: [1] * 100}[share]
 
 
@@ -498,7 +458,7 @@ def test_a_network_that_finds_no_room_is_unharmed(cupy: FakeCupy) -> None:
 def test_a_device_is_chosen_by_its_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FASTNET_CACHE_DIR", str(tmp_path))
     cupy = FakeCupy(FakeRuntime(devices=2))
-    install(monkeypatch, cupy, "cupy-cuda13x")
+    install_backend(monkeypatch, cupy, "cupy-cuda13x")
     net = Network([5, 8, 3], backend="cupy", device=1)
     net.predict(np.zeros((2, 5)))
     assert net.parameters.device.id == 1 and CURRENT.device == 0
@@ -509,7 +469,7 @@ def test_a_device_is_chosen_by_its_number(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_a_gpu_that_is_too_old_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = FakeRuntime()
     runtime.capability = "70"
-    install(monkeypatch, FakeCupy(runtime), "cupy-cuda12x")
+    install_backend(monkeypatch, FakeCupy(runtime), "cupy-cuda12x")
     reason = CupyBackend().why_unavailable()
     assert reason is not None
     assert "too old: it has the compute capability 7.0, and 7.5 (Turing, 2018)" in reason

@@ -14,6 +14,7 @@ from fastnet.populations.ensemble import Ensemble
 from fastnet.report import figures, measures
 from fastnet.report.measures import Confusion
 from fastnet.training.history import History
+from fastnet.utils.device_arrays import on_host
 
 SUFFIXES = ".png", ".svg", ".pdf"
 
@@ -43,6 +44,7 @@ def plot_predictions(
     -------
     matplotlib.figure.Figure
     """
+    x, y = on_host("x", x), on_host("y", y)
     encoded = network.preprocessor.encode(x, y, np.dtype(np.float64))[1]
     target = network.preprocessor.target
     true = encoded if target is None else target.decode(encoded)

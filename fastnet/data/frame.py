@@ -196,7 +196,7 @@ def _of_values(column: Any, name: str, source: str) -> Values:
             pass
     refuse_masked(f"{source}: column {name!r}", column)
     try:
-        array = np.asarray(column)
+        array = np.asarray(on_host(f"{source}: column {name!r}", column))
     except ValueError:
         raise DataError(f"{source}: column {name!r} must have one axis, (rows,).") from None
     return column_of(array, name, source)

@@ -25,6 +25,7 @@ from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.batch import Array
 from fastnet.nn.loss_arrays import LossArrays
 from fastnet.nn.losses import Loss
+from fastnet.utils.device_arrays import on_host
 from fastnet.utils.names import ActivationName, LossName
 from fastnet.utils.serialize import read_fields, read_value
 
@@ -103,7 +104,9 @@ class FunctionLoss(Loss):
 
     def _numbers(self, part: Any, like: Array) -> Array:
         """Return a part of what the function returned as an array of numbers."""
-        values = part if isinstance(part, type(like)) else np.asarray(part)
+        values = part
+        if not isinstance(part, type(like)):
+            values = np.asarray(on_host("what a loss returned", part))
         if values.dtype.kind not in "iuf":
             raise InputError(f"{self._must} return real numbers, got {_shown(part)}.")
         return values

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet.errors import InputError
+from fastnet.utils.device_arrays import on_host
 
 Array = NDArray[Any]
 Labels = NDArray[np.int64]
@@ -59,14 +60,14 @@ class LossArrays:
 
         `activation` is the loss's `fused_activation`; with `classes`, targets may be indices (B,).
         """
-        y = np.asarray(output)
+        y = np.asarray(on_host("output", output))
         if y.dtype not in (np.float32, np.float64) or y.ndim != 2 or not y.size:
             raise InputError(
                 f"output must be an array (rows, outputs) of float32 or float64, got the shape "
                 f"{y.shape} of {y.dtype}."
             )
         rows, outputs = y.shape
-        given, labels = np.asarray(target), None
+        given, labels = np.asarray(on_host("target", target)), None
         if classes and given.ndim == 1 and given.dtype.kind in "iu":
             labels = given.astype(np.int64)
             if len(labels) != rows or labels.min() < 0 or labels.max() >= outputs:

@@ -25,6 +25,7 @@ from fastnet.errors import InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn.activations import ACTIVATIONS
 from fastnet.nn.loss_arrays import LossArrays, derivative_by_outputs
+from fastnet.utils.device_arrays import on_host
 from fastnet.utils.names import ActivationName, LossName
 from fastnet.utils.param_validation import check_flag, check_float, shown
 from fastnet.utils.serialize import build, describe
@@ -135,7 +136,7 @@ class Loss(ABC):
             derivative_by_outputs(self.fused_activation, h.d, h.y)
         if sample_weight is None:
             return float(h.row.sum(dtype=np.float64) / len(h.y)), h.d * (1.0 / len(h.y))
-        weight = np.asarray(sample_weight, h.y.dtype)
+        weight = np.asarray(on_host("sample_weight", sample_weight), h.y.dtype)
         total = float(weight.sum(dtype=np.float64))
         if weight.shape != (len(h.y),) or not total > 0 or weight.min() < 0:
             raise InputError(

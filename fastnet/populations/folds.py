@@ -13,6 +13,7 @@ from fastnet.errors import FastNetWarning, InputError
 from fastnet.kernels import abi
 from fastnet.nn import random
 from fastnet.preprocessing.validation import seed_of
+from fastnet.utils.device_arrays import on_host
 from fastnet.utils.param_validation import check_int, plain
 
 Rows = NDArray[np.int64]
@@ -57,7 +58,7 @@ def make_folds(
         raise InputError(f"{n_folds} folds need as many rows at least, got {count}.")
     order = random.permutation(count, seed=seed_of(seed), epoch=0, purpose=abi.SPLIT)
     if labels is not None:
-        _, codes = np.unique(np.asarray(labels), return_inverse=True)
+        _, codes = np.unique(np.asarray(on_host("labels", labels)), return_inverse=True)
         # One class after the other; dealt out in turn, each fold gets its share of each.
         order = order[np.argsort(codes[order], kind="stable")]
     tests = [np.sort(order[k::n_folds]) for k in range(n_folds)]
@@ -139,7 +140,7 @@ def read_rows(name: str, rows: Any, count: int) -> Rows:
         They are no such numbers, or there are none.
     """
     try:
-        given = np.asarray(rows)
+        given = np.asarray(on_host(name, rows))
     except ValueError:
         given = np.empty((0, 0))
     if given.dtype == bool:

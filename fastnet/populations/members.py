@@ -12,6 +12,7 @@ from fastnet.errors import FastNetWarning, InputError
 from fastnet.network import Network
 from fastnet.populations.population import Population
 from fastnet.populations.results import DIVERGED
+from fastnet.utils.device_arrays import on_host
 
 
 def finite(population: Population) -> tuple[Network, ...]:
@@ -60,7 +61,7 @@ def checked_weights(weights: ArrayLike | None, count: int) -> NDArray[np.float64
     if weights is None:
         return np.full(count, 1.0 / count)
     try:
-        given = np.asarray(weights, np.float64)
+        given = np.asarray(on_host("weights", weights), np.float64)
     except (TypeError, ValueError):
         given = np.empty(0)
     if (

@@ -25,6 +25,7 @@ from fastnet.preprocessing import validation
 from fastnet.preprocessing.base import Preprocessor
 from fastnet.training.callbacks import Callback
 from fastnet.utils.arguments import arguments_of
+from fastnet.utils.device_arrays import on_host
 from fastnet.utils.param_validation import check_float, check_int, check_list, plain
 
 _SHOWN: Final = 8
@@ -243,7 +244,7 @@ def checked_weight(weight: Any, count: int) -> Any:
         They are not one for each row: those of some rows would be those of others.
     """
     try:
-        given = np.asarray(weight)
+        given = np.asarray(on_host("sample_weight", weight))
     except ValueError:
         given = np.empty((0, 0))
     if given.shape != (count,):

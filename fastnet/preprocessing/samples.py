@@ -181,7 +181,7 @@ def counted_rows(
     InputError
         The weights are invalid, or no row is left.
     """
-    weight = weights.check("sample_weight", sample_weight, count)
+    weight = weights.check("sample_weight", on_host("sample_weight", sample_weight), count)
     if weight is None:
         return rows, None
     kept = np.arange(count) if rows is None else rows

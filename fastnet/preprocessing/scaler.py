@@ -59,7 +59,7 @@ class Scaler:
         """Check the values, which may come from a hostile file."""
         for name in ("mean", "scale"):
             try:
-                values = np.asarray(getattr(self, name), dtype=np.float64)
+                values = np.asarray(on_host(name, getattr(self, name)), dtype=np.float64)
             except (TypeError, ValueError) as error:
                 raise InputError(f"Scaler: expected {name} to be numbers: {error}.") from error
             object.__setattr__(self, name, values)

@@ -273,7 +273,7 @@ def by_row(y: Any) -> Any:
         return y[0] if len(y) == 1 else np.stack([np.asarray(part) for part in y], axis=1)
     if hasattr(y, "to_list") and not hasattr(y, "to_numpy"):
         y = y.to_list()
-    return y if isinstance(y, Texts) else np.asarray(y)
+    return y if isinstance(y, Texts) else np.asarray(on_host("y", y))
 
 
 def target_columns(y: Any, name: str) -> list[Values]:

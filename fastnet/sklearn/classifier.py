@@ -23,11 +23,13 @@ from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from fastnet.preprocessing.weights import factor
 from fastnet.sklearn import tables
 from fastnet.sklearn.estimator import Array, FastNetEstimator
+from fastnet.sklearn.host_arrays import takes_device_arrays
 from fastnet.sklearn.parameters import FLOATS, dense, extending
 from fastnet.utils.names import ActivationName
 from fastnet.utils.param_validation import plain, refuse_masked
 
 
+@takes_device_arrays
 class FastNetClassifier(ClassifierMixin, FastNetEstimator):
     """A classifier with all of fastnet's options.
 

@@ -26,8 +26,10 @@ from fastnet.network import Network
 from fastnet.nn.layers import Dense
 from fastnet.preprocessing import weights
 from fastnet.sklearn import objectives
+from fastnet.sklearn.host_arrays import takes_device_arrays
 from fastnet.sklearn.iterations import Iterations, rate_keeper, squared_weights
 from fastnet.sklearn.parameters import dense, extending, with_weight
+from fastnet.utils.device_arrays import on_host
 from fastnet.utils.names import Auto, BackendName
 from fastnet.utils.param_validation import refuse_masked
 
@@ -90,7 +92,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
         network = network.copy() if moved is network else moved
         asarray = network.backend_object.asarray
         for tensor, values in zip([*network.weights, *network.biases], given, strict=True):
-            tensor[...] = asarray(np.asarray(values, network.dtype))
+            tensor[...] = asarray(np.asarray(on_host("coefs_", values), network.dtype))
         self._publish(network)
         return network
 
@@ -282,6 +284,7 @@ def _shapes(network: Network) -> list[tuple[int, ...]]:
     return [weight.shape for weight in network.weights]
 
 
+@takes_device_arrays
 class MLPClassifier(_OnFastnet, neural_network.MLPClassifier):
     """scikit-learn's ``MLPClassifier``, faster, and on any backend.
 
@@ -307,6 +310,7 @@ class MLPClassifier(_OnFastnet, neural_network.MLPClassifier):
         self.backend = backend
 
 
+@takes_device_arrays
 class MLPRegressor(_OnFastnet, neural_network.MLPRegressor):
     """scikit-learn's ``MLPRegressor``, faster, and on any backend.
 

@@ -15,12 +15,14 @@ from fastnet.nn import losses
 from fastnet.nn.losses import CrossEntropy, GaussianNLL, Loss, Quantile
 from fastnet.preprocessing.learn import scales_targets
 from fastnet.sklearn.estimator import Array, FastNetEstimator
+from fastnet.sklearn.host_arrays import takes_device_arrays
 from fastnet.sklearn.parameters import FLOATS, extending
 from fastnet.training.budget import AUTO, Budget
 from fastnet.utils.names import ActivationName, Auto
 from fastnet.utils.param_validation import check_flag, plain, refuse_masked
 
 
+@takes_device_arrays
 class FastNetRegressor(RegressorMixin, FastNetEstimator):
     """A regressor with all of fastnet's options.
 

@@ -16,9 +16,11 @@ from fastnet.backends.threads import cores
 from fastnet.errors import InputError
 from fastnet.populations.executors import DaskPool, Pool, opened
 from fastnet.populations.processes import ProcessesPool
+from fastnet.sklearn.host_arrays import takes_device_arrays
 from fastnet.utils.param_validation import check_int
 
 
+@takes_device_arrays
 class FastNetSearchCV(GridSearchCV):
     """Search for the best parameters of an estimator of fastnet, or of a pipeline with one.
 

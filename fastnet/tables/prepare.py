@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnet.data.columns import Names, named_columns
+from fastnet.data.dataset import Dataset
 from fastnet.data.frame import Frame, as_frame
 from fastnet.data.roles import Roles, weights_of
 from fastnet.errors import InputError
@@ -20,6 +21,7 @@ from fastnet.nn.layers import Dense, Dropout, Layer
 from fastnet.nn.losses import CrossEntropy, Loss
 from fastnet.nn.schedules import Schedule
 from fastnet.populations import halfway
+from fastnet.preprocessing import datasets
 from fastnet.preprocessing.embeddings import warn_of_size
 from fastnet.preprocessing.learn import scales_targets
 from fastnet.preprocessing.samples import training_rows
@@ -30,6 +32,7 @@ from fastnet.tables.preset import Built, Preset, outputs_for
 from fastnet.training.budget import ACTIVATION, AUTO, HIDDEN, Budget, counted_rows
 from fastnet.training.checkpoints.writer import known_categories
 from fastnet.training.constant_answer import warn_of_constant
+from fastnet.utils.device_arrays import on_host
 from fastnet.utils.names import ActivationName, Auto, BackendName, DTypeName, LossName, PresetName
 from fastnet.utils.param_validation import check_list
 
@@ -124,7 +127,7 @@ def prepare(
     targets = split_target(frame, target)[1]
     roles = Roles(how.id, how.weight, how.features, how.drop)
     frame, _, weights = roles.split(frame, targets)
-    sample_weight = how.sample_weight
+    sample_weight = on_host("sample_weight", how.sample_weight)
     if weights is not None:
         if sample_weight is not None:
             raise InputError("give weight or sample_weight, not both.")
@@ -146,7 +149,7 @@ def prepare(
         budget = Budget.of(
             rows,
             **{name: given[name] for name in _BUDGET if name in given},
-            validation_rows=len(as_frame(validation_data[0])) if validation_data else None,
+            validation_rows=None if validation_data is None else _rows_of(validation_data),
             optimizer=optimizer,
             counted=counted_rows(sample_weight),
         )
@@ -210,6 +213,11 @@ def prepare(
         fit | {"sample_weight": sample_weight, "validation_data": validation_data},
         not ({*given, *(["learning_rate"] if how.learning_rate else [])} & _OF_LEARNING),
     )
+
+
+def _rows_of(validation_data: Any) -> int:
+    x = datasets.pair("validation_data", validation_data)[0]
+    return len(x.x if isinstance(x, Dataset) else as_frame(x))
 
 
 def _given(fit: Mapping[str, Any]) -> dict[str, Any]:

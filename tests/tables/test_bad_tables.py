@@ -206,3 +206,12 @@ def test_a_stream_begins_with_rows_that_show_what_the_columns_are() -> None:
     assert net.optimizer_state is None
     numbers = TABLE[["floor", "price", "floor", "price"]].set_axis(list("abcd"), axis=1)
     assert np.isfinite(net.partial_fit(numbers / 1e4, TABLE["floor"]))  # plain numbers are rows
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"a": [1.0, 2.0], "y": [1.0, 2.0]}, [[1.0], [2.0], [3.0], [4.0]]]
+)
+def test_validation_data_that_are_no_pair_are_answered_in_a_sentence(wrong: Any) -> None:
+    table = {"a": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 3.0]}
+    with pytest.raises(fn.InputError, match=r"validation_data must be \(x, y\)"):
+        fn.tables.train(table, "y", validation_data=wrong, epochs=1)

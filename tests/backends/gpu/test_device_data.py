@@ -13,6 +13,7 @@ import pytest
 
 import fastnet as fn
 from fastnet.errors import InputError
+from fastnet.preprocessing.scaler import Scaler
 from fastnet.utils import device_arrays
 from tests.cuda import strict_backend
 from tests.cuda.strict import CURRENT, DeviceArray
@@ -288,6 +289,66 @@ def test_populations_ensembles_and_ranks_copy_them(kind: Callable[[DeviceArray],
         scores.append(history["val_loss"][-1])
         results.append([every.predict(to(X)), every.disagreement(to(X)), scores, net.predict(X)])
     same(results[1], results[0], np.ndarray)
+
+
+TABLE = {"a": X[:, 0], "b": X[:, 1], "y": REAL[:, 0]}
+SMALL: dict[str, Any] = {"hidden": 3, "epochs": 2, "seed": 1, "backend": "numpy"}
+ROWS = np.arange(100), np.arange(100, 200)
+
+
+def members(to: Data, **how: Any) -> Any:
+    found = fn.fit_many(classes("numpy"), to(X), to(Y), epochs=2, **how)
+    return [found[0].predict(X), found[-1].predict(X)]
+
+
+def of_table(made: Any) -> Any:
+    return made.predict({name: TABLE[name] for name in ("a", "b")})
+
+
+def table(to: Data) -> dict[str, Any]:
+    return {name: to(column) for name, column in TABLE.items()}
+
+
+EVERYWHERE: dict[str, Callable[[Data], Any]] = {
+    "rows and weights of members": lambda to: members(
+        to, settings=[{"rows": to(Y > 0)}, {"rows": to(ROWS[0])}, {"sample_weight": to(WEIGHT)}]
+    ),
+    "folds": lambda to: members(to, cv=[(to(ROWS[0]), to(ROWS[1]))]),
+    "folds by labels": lambda to: fn.populations.make_folds(200, 3, labels=to(Y))[0][1],
+    "validation of members": lambda to: members(
+        to, seeds=4, validation_data=(to(X), to(Y), to(WEIGHT))
+    ),
+    "weights of an ensemble": lambda to: fn.Ensemble(
+        [classes("numpy"), classes("numpy")], weights=to(np.array([1.0, 3.0]))
+    ).predict(X),
+    "a choice of members": lambda to: fn.Ensemble.greedy(
+        fn.fit_many(classes("numpy"), X, Y, seeds=2, epochs=1), to(X), to(Y)
+    ).predict(X),
+    "a table": lambda to: of_table(fn.tables.train(table(to), "y", **SMALL)),
+    "a table's target and weights": lambda to: of_table(
+        fn.tables.train(
+            {name: TABLE[name] for name in ("a", "b")},
+            to(REAL[:, 0]),
+            sample_weight=to(WEIGHT),
+            validation_data=({"a": to(X[:, 0]), "b": X[:, 1]}, to(REAL[:, 0])),
+            **SMALL,
+        )
+    ),
+    "members of a table": lambda to: of_table(
+        fn.tables.fit_many({"a": to(X[:, 0]), "b": X[:, 1]}, to(REAL[:, 0]), seeds=2, **SMALL)[1]
+    ),
+    "a scaler": lambda to: Scaler(to(X[0].astype(float)), to(1 + X[1] ** 2)).transform(
+        X, np.dtype(np.float32)
+    ),
+    "targets of a loss": lambda to: fn.losses.MSE().value_and_gradient(
+        X, to(X * 2), sample_weight=to(WEIGHT)
+    )[1],
+}
+
+
+@pytest.mark.parametrize("call", EVERYWHERE.values(), ids=EVERYWHERE)
+def test_what_the_host_computes_takes_them_everywhere(call: Callable[[Data], Any]) -> None:
+    same(call(there), call(lambda values: values), np.ndarray)
 
 
 def test_an_online_step_takes_a_row_there() -> None:

@@ -28,11 +28,13 @@ import click
 import numpy as np
 
 import fastnet as fn
+from fastnet import backends
 from fastnet.benchmarks import problems
 from fastnet.benchmarks.ladder import LADDER, Rung
 from fastnet.distributed import mpi
 from fastnet.distributed.group import Group
 from fastnet.distributed.sums import PartSums
+from fastnet.distributed.transports import HostTransport
 from fastnet.errors import FastNetError
 from fastnet.report import svg
 from fastnet.report.figures import Axis, Panel, Series
@@ -75,7 +77,8 @@ def work(quick: bool) -> Measured:
 
 def _sum_seconds(group: Group, length: int, repeats: int) -> float:
     """Return the fastest sum of a vector of each part, as a step adds them up."""
-    sums = PartSums(group, length, np.dtype(np.float32))
+    transport = HostTransport(group, backends.get_backend("numpy"))
+    sums = PartSums(group, length, np.dtype(np.float32), transport)
     vectors = [np.ones(length, np.float32) for _ in group.held]
     shares, out = [1.0 / group.parts] * group.parts, np.empty(length, np.float32)
     best = math.inf

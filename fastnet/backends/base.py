@@ -97,6 +97,10 @@ class Backend(ABC):
             raise InputError(f"device= chooses a GPU, and the backend {self.name!r} has none.")
         return self
 
+    def devices(self) -> int:
+        """Return how many devices there are for `on` to choose from: 0 where it has none."""
+        return 0
+
     def active(self) -> AbstractContextManager[Any]:
         """Return a context in which its arrays can be computed with: its device is the current."""
         return nullcontext()

@@ -21,6 +21,10 @@ class Communicator(Protocol):
         The number of this process, from 0 on, and how many there are.
     neighbours : int
         How many of them run on this machine.
+    local_rank : int
+        The number of this process among those, from 0 on.
+    takes_gpu_memory : bool
+        Whether arrays of CuPy may be given to `gather_pieces` and `exchange`, too.
     """
 
     @property
@@ -29,6 +33,10 @@ class Communicator(Protocol):
     def size(self) -> int: ...
     @property
     def neighbours(self) -> int: ...
+    @property
+    def local_rank(self) -> int: ...
+    @property
+    def takes_gpu_memory(self) -> bool: ...
 
     def gather(self, mine: Array, everyone: Array) -> None:
         """Write the array (m,) of each rank to `everyone` (size, m), on all ranks."""

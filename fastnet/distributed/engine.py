@@ -25,6 +25,7 @@ from fastnet.distributed.group import Group
 from fastnet.distributed.parts import parts_of, rows_of_batch
 from fastnet.distributed.rows import PartedRows
 from fastnet.distributed.sums import PartSums, in_order
+from fastnet.distributed.transports import choose
 from fastnet.errors import DistributedError, InputError
 from fastnet.nn.batch import Array
 from fastnet.nn.losses import Loss
@@ -52,16 +53,17 @@ class DistributedEngine:
     ) -> None:
         self._engine, self._backend, self._group = engine, backend, group
         plan, parameters = engine.plan, engine.parameters
-        self._parts = [
-            backend.engine(plan, parameters, engine.state.copy(), precision=precision)
-            for _ in group.held
-        ]
+        with backend.active():
+            self._parts = [
+                backend.engine(plan, parameters, engine.state.copy(), precision=precision)
+                for _ in group.held
+            ]
         for one in self._parts:
             one.threads = 1  # so that the bits do not depend on the cores that a rank has
         dtype = np.dtype(str(parameters.dtype))
-        self._gradients = PartSums(group, plan.size, dtype)
-        self._total = np.empty(plan.size, dtype)
-        self._statistics = PartSums(group, len(engine.state), dtype)
+        self._transport = transport = choose(group, backend)
+        self._gradients = PartSums(group, plan.size, dtype, transport)
+        self._statistics = PartSums(group, len(engine.state), dtype, transport)
         self._sums = LossSums(0.0, 0.0, 0.0, 0)
         self._orders: tuple[tuple[int, ...], list[Any]] = ((), [])
         cores = max(1, engine.most_threads // group.communicator.neighbours)
@@ -189,22 +191,29 @@ class DistributedEngine:
 
     def _add_up(self, weights: NDArray[np.float64], total: float, run: Run) -> None:
         """Set gradients and running statistics to those of all parts."""
-        parts, engine, to_host = self._group.parts, self._engine, self._backend.to_host
+        parts, engine = self._group.parts, self._engine
         # A batch whose weights are all 0 has the gradient 0.
         shares = weights / total if total > 0 else np.zeros(len(weights))
-        gradients = engine.gradients
-        out = gradients if isinstance(gradients, np.ndarray) else self._total
-        self._gradients.add(
-            [to_host(one.gradients) for one in self._parts], shares.tolist(), out, run
-        )
-        if out is not gradients:
-            gradients[...] = self._backend.asarray(out)
-        if not len(engine.state):
-            return
-        statistics = np.empty(len(engine.state), self._total.dtype)
-        alike = [1.0 / parts] * parts
-        self._statistics.add([to_host(one.state) for one in self._parts], alike, statistics)
-        engine.state[...] = self._backend.asarray(statistics)
+        own = [one.gradients for one in self._parts]
+        self._sum(self._gradients, own, shares.tolist(), engine.gradients, run)
+        if len(engine.state):
+            alike = [1.0 / parts] * parts
+            self._sum(self._statistics, [one.state for one in self._parts], alike, engine.state)
+
+    def _sum(
+        self,
+        sums: PartSums,
+        vectors: Sequence[Array],
+        shares: Sequence[float],
+        out: Array,
+        run: Run | None = None,
+    ) -> None:
+        """Set an array of the backend to the sum over all parts."""
+        with self._backend.active():
+            made = self._transport.taken(out)
+            sums.add([self._transport.taken(values) for values in vectors], shares, made, run)
+            if made is not out:
+                out[...] = self._backend.asarray(made)
 
     def _compare_parameters(self) -> None:
         """Raise unless all ranks have the same bits: other processors may round otherwise."""

@@ -13,7 +13,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -66,6 +66,7 @@ class Group:
         self.parts, self.held = 1, range(1)
         self._width = 1
         self._armed, self._busy, self._told = 0.0, False, False
+        self._closes: list[Callable[[], None]] = []
 
     @property
     def is_first(self) -> bool:
@@ -107,7 +108,13 @@ class Group:
             if self._timeout is not None:
                 faulthandler.cancel_dump_traceback_later()
             if not self._busy:  # all ranks know that it is over
+                for close in self._closes:
+                    close()
                 self.communicator.close()
+
+    def closes(self, close: Callable[[], None]) -> None:
+        """Call a function at the end, which all ranks then call."""
+        self._closes.append(close)
 
     def announce(self, what: str, values: Sequence[float] = ()) -> NDArray[np.float64]:
         """Tell all ranks what comes next; return the values of each rank (size, width).

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.distributed.communicator import Communicator
+from fastnet.distributed.ranks import Ranks
 from fastnet.errors import FastNetError, InputError
 from fastnet.utils.param_validation import shown
 
@@ -17,7 +18,13 @@ Array = NDArray[Any]
 
 INSTALL: Final = "pip install 'fastnet-mlp[mpi]'"
 
-_OPERATIONS: Final = ("rank", "size", "neighbours", "gather", "gather_pieces", "exchange", "abort")
+_OPERATIONS: Final = (
+    *("rank", "size", "neighbours", "local_rank", "takes_gpu_memory"),
+    *("gather", "gather_pieces", "exchange", "abort", "close"),
+)
+
+_MEMORY_KINDS: Final = "mpi_memory_alloc_kinds"
+"""The information, since MPI 4.1, on which memory may hold what is sent."""
 
 
 class MPICommunicator:
@@ -38,7 +45,12 @@ class MPICommunicator:
         self.size: int = self._comm.Get_size()
         here = self._comm.Split_type(MPI.COMM_TYPE_SHARED)
         self.neighbours: int = here.Get_size()
+        self.local_rank: int = here.Get_rank()
         here.Free()
+        about = comm.Get_info()
+        kinds = (about.Get(_MEMORY_KINDS) or "").split(",")
+        about.Free()
+        self.takes_gpu_memory = any(kind.partition(":")[0] == "cuda" for kind in kinds)
 
     def gather(self, mine: Array, everyone: Array) -> None:
         self._comm.Allgather(self._all_of(mine), self._all_of(everyone))
@@ -68,6 +80,26 @@ class MPICommunicator:
 
 def _as_bytes(array: Array) -> NDArray[np.uint8]:
     return array.reshape(-1).view(np.uint8)
+
+
+def local_rank(comm: Any) -> int:
+    """Return the number of this process among those of its machine, from 0 on.
+
+    So each takes a GPU of its own: ``Network(..., backend="cupy", device=local_rank(comm))``. All
+    ranks call it.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Intracomm or Ranks
+
+    Raises
+    ------
+    InputError
+        It is no communicator.
+    """
+    communicator = connect(Ranks.of(comm).comm)
+    communicator.close()
+    return communicator.local_rank
 
 
 def world() -> Any:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from fastnet.distributed.parts import MOST
 from fastnet.errors import InputError
+from fastnet.utils.names import TransportName
 from fastnet.utils.param_validation import check_float, check_int, shown
+
+TRANSPORTS: Final = ("auto", "nccl", "mpi", "host")
+"""What moves the gradients of GPUs; `fastnet.distributed.transports` says how."""
 
 
 @dataclass(frozen=True)
@@ -26,23 +30,33 @@ class Ranks:
     timeout : float, optional
         After so many seconds in which a rank hears nothing of the others, it writes where it
         stands to standard error and ends, and MPI ends the others. Default: they wait.
+    transport : {"auto", "nccl", "mpi", "host"}, default "auto"
+        What moves the gradients of GPUs, the same on all ranks; it changes no bit. ``"nccl"`` needs
+        CuPy's NCCL and a GPU for each rank, and ``"mpi"`` an MPI that takes addresses of a GPU's
+        memory: with others the process may crash. ``"host"`` copies them to the host first.
+        ``"auto"`` is NCCL where all ranks have it, else MPI where it says that it can, else the
+        host.
 
     Raises
     ------
     InputError
-        `parts` or `timeout` is no positive number.
+        `parts` or `timeout` is no positive number, or there is no such `transport`.
     """
 
     comm: Any
     parts: int | None = None
     timeout: float | None = None
+    transport: TransportName = "auto"
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the arguments."""
         if self.parts is not None:
             object.__setattr__(self, "parts", check_int("parts", self.parts, most=MOST))
         if self.timeout is not None:
             object.__setattr__(self, "timeout", check_float("timeout", self.timeout, above=0))
+        if self.transport not in TRANSPORTS:
+            names = ", ".join(TRANSPORTS)
+            raise InputError(f"transport must be one of {names}, got {shown(self.transport)}.")
         if isinstance(self.comm, Ranks):
             raise InputError(f"comm must be a communicator, got {shown(self.comm)}.")
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnet.distributed import parts as parts_table
 from fastnet.distributed.group import Group
 from fastnet.distributed.parts import Node, halved
+from fastnet.distributed.transports import Transport
 
-Array = NDArray[Any]
+Array = Any
+"""An array of NumPy or of CuPy, as the transport has them."""
+
 Leaf = tuple[Array, float | None]
 """A vector, and what it is multiplied by before it is added."""
 
 Each = Callable[[Callable[[int], Any]], Any]
-
-BLOCK: Final = 2**16
-"""So many elements are added up at a time: a part's block and the sums so far stay in the cache."""
 
 
 class PartSums:
@@ -29,16 +28,21 @@ class PartSums:
     gets its slice of all nodes, adds it up, and sends the result to all. That moves as many bytes
     as an all-reduce on a ring.
 
+    Elements are multiplied and added one by one, each rounded for itself: on a GPU too, where the
+    sums have the bits of the host.
+
     Parameters
     ----------
     group : Group
     size : int
         V.
     dtype : dtype
+    transport : Transport
+        It has the vectors, and moves them.
     """
 
-    def __init__(self, group: Group, size: int, dtype: np.dtype[Any]) -> None:
-        self._group, self._size = group, size
+    def __init__(self, group: Group, size: int, dtype: np.dtype[Any], transport: Transport) -> None:
+        self._group, self._size, self._transport = group, size, transport
         ranks, count = range(group.size), group.parts
         held = [parts_table.parts_of(rank, group.size, count) for rank in ranks]
         self._nodes = [parts_table.nodes(one, count) for one in held]
@@ -47,11 +51,12 @@ class PartSums:
         mine = self._slices[group.rank]
         depth = count.bit_length() + 1
         pieces = len(group.held)
-        self._scratch = np.empty((pieces, depth, min(BLOCK, size // pieces + 1)), dtype)
+        empty, block = transport.empty, min(transport.block, size // pieces + 1)
+        self._scratch = empty((pieces, depth, block), dtype)
         if group.size > 1:
-            self._sent = [np.empty(size, dtype) for _ in self._nodes[group.rank]]
-            self._received = np.empty((sum(map(len, self._nodes)), mine), dtype)
-            self._total = np.empty(mine, dtype)
+            self._sent = [empty((size,), dtype) for _ in self._nodes[group.rank]]
+            self._received = empty((sum(map(len, self._nodes)), mine), dtype)
+            self._total = empty((mine,), dtype)
 
     def add(
         self,
@@ -91,20 +96,20 @@ class PartSums:
         with group.busy():
             received = {node: (array, None) for node, array in self._exchange(own).items()}
             self._sum_pieces(whole, received, self._total, factor, each)
-            group.communicator.gather_pieces(self._total, out, self._slices)
+            self._transport.gather_pieces(self._total, out, self._slices)
 
     def _exchange(self, own: Sequence[Node]) -> dict[Node, Array]:
         """Return this rank's slice of every rank's nodes."""
         group, received, at = self._group, dict[Node, Array](), 0
         mine = self._slices[group.rank]
-        empty = np.empty(0, self._received.dtype)
+        nothing = self._total[:0]
         for k in range(max(map(len, self._nodes))):
             senders = [rank for rank, nodes in enumerate(self._nodes) if k < len(nodes)]
             counts = [mine if rank in senders else 0 for rank in range(group.size)]
             sends = k < len(own)
             sent = self._slices if sends else [0] * group.size
             into = self._received[at : at + len(senders)]
-            group.communicator.exchange(self._sent[k] if sends else empty, sent, into, counts)
+            self._transport.exchange(self._sent[k] if sends else nothing, sent, into, counts)
             for row, rank in enumerate(senders):
                 received[self._nodes[rank][k]] = into[row]
             at += len(senders)
@@ -139,16 +144,17 @@ class PartSums:
         piece: slice,
         scratch: Array,
     ) -> None:
+        size = self._transport.block
         # What overflows makes a weight infinite, and training checks the weights.
         with np.errstate(all="ignore"):
-            for start in range(piece.start, piece.stop, BLOCK):
-                part = slice(start, min(start + BLOCK, piece.stop))
+            for start in range(piece.start, piece.stop, size):
+                part = slice(start, min(start + size, piece.stop))
                 block = out[part]
                 found = _sum(node, leaves, part, block, scratch)
                 if factor is not None and factor != 1.0:
                     np.multiply(found, factor, out=block)
                 elif found is not block:
-                    np.copyto(block, found)
+                    block[...] = found
 
 
 def _sum(node: Node, leaves: Mapping[Node, Leaf], part: slice, out: Array, scratch: Array) -> Array:

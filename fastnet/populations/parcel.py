@@ -14,12 +14,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from fastnet.errors import InputError
 from fastnet.populations.work import Work
+from fastnet.utils.machine import this_machine
 
 _ALIGNED: Final = 64
 """Arrays begin at multiples of so many bytes."""
@@ -182,15 +182,6 @@ def _write(descriptor: int, content: memoryview, at: int) -> None:
     written = 0
     while written < content.nbytes:
         written += os.pwrite(descriptor, content[written : written + (1 << 30)], at + written)
-
-
-@cache
-def this_machine() -> str:
-    """Return what tells this machine, since it was started, from others."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 def _culprit(name: str, value: Any, error: BaseException) -> tuple[str, BaseException]:

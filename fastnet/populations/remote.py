@@ -14,9 +14,10 @@ from typing import Any
 
 from fastnet.backends.threads import BOUNDS, cores
 from fastnet.errors import FastNetError
-from fastnet.populations.parcel import AbsentError, Label, this_machine
+from fastnet.populations.parcel import AbsentError, Label
 from fastnet.populations.work import Trained, Work
 from fastnet.training.interrupt import TERMINATED, Stop, TimeUp, ended_when, stopped_by
+from fastnet.utils.machine import this_machine
 
 _watching = threading.Lock()
 

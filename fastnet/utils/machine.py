@@ -1,13 +1,23 @@
-"""The part of the machine that this process may use."""
+"""The machine, and the part of it that this process may use."""
 
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 GROUPS: Final = Path("/sys/fs/cgroup")
 OWN_GROUPS: Final = Path("/proc/self/cgroup")
+
+
+@cache
+def this_machine() -> str:
+    """Return what tells this machine, since it was started, from others."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def cores() -> int:

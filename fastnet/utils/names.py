@@ -9,6 +9,7 @@ Auto = Literal["auto"]
 BackendName = Literal["numpy", "numba", "cupy"]
 DTypeName = Literal["float32", "float64"]
 PrecisionName = Literal["float32", "tf32", "bf16"]
+TransportName = Literal["auto", "nccl", "mpi", "host"]
 
 ActivationName = Literal[
     "identity",

@@ -59,6 +59,10 @@ class FakeRuntime:
     def getDevice(self) -> int:  # noqa: N802
         return CURRENT.device
 
+    def deviceGetPCIBusId(self, device: int) -> str:  # noqa: N802
+        assert device < self.devices
+        return f"0000:{device:02X}:00.0"
+
     def getDeviceProperties(self, device: int) -> dict[str, Any]:  # noqa: N802
         assert device < self.devices
         major, minor = map(int, (self.capability[:-1], self.capability[-1]))

@@ -32,7 +32,7 @@ class InThreads:
     def __init__(self, room: Room, rank: int) -> None:
         self._room, self.rank = room, rank
         self.size = self.neighbours = room.size
-        self.aborted = False
+        self.local_rank, self.takes_gpu_memory, self.aborted = rank, False, False
 
     def _told(self, what: Any) -> list[Any]:
         self._room.table[self.rank] = what

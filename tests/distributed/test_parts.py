@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastnet.backends.numpy_backend import NumpyBackend
 from fastnet.distributed import parts as table
 from fastnet.distributed.group import Group
 from fastnet.distributed.ranks import Ranks
 from fastnet.distributed.rows import balanced, cut, joined
-from fastnet.distributed.sums import BLOCK, PartSums, in_order
+from fastnet.distributed.sums import PartSums, in_order
+from fastnet.distributed.transports import HOST_BLOCK, HostTransport
 from fastnet.nn.batch import Batch
 from tests.distributed.in_threads import InThreads, run
 
@@ -58,7 +60,7 @@ def summed(ranks: int, vectors: list[Any], shares: list[float]) -> list[bytes]:
         group.settle()
         out = np.empty_like(vectors[0])
         own = slice(group.held.start, group.held.stop)
-        sums = PartSums(group, len(out), out.dtype)
+        sums = PartSums(group, len(out), out.dtype, HostTransport(group, NumpyBackend()))
         for _ in range(2):  # its memory is used again
             sums.add(vectors[own], shares, out)
         return out.tobytes()
@@ -73,7 +75,7 @@ def summed(ranks: int, vectors: list[Any], shares: list[float]) -> list[bytes]:
 def test_the_sum_of_the_parts_has_the_same_bits_for_any_number_of_ranks(
     parts: int, data: Any, dtype: Any
 ) -> None:
-    length = data.draw(st.sampled_from([1, 3, 17, BLOCK + 5]))
+    length = data.draw(st.sampled_from([1, 3, 17, HOST_BLOCK + 5]))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     vectors = [rng.standard_normal(length).astype(dtype) for _ in range(parts)]
     shares = rng.uniform(0, 1, parts).tolist()

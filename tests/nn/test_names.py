@@ -11,6 +11,7 @@ import pytest
 import fastnet as fn
 from fastnet import backends
 from fastnet.backends.base import PRECISIONS
+from fastnet.distributed.ranks import TRANSPORTS
 from fastnet.errors import FastNetError, InputError
 from fastnet.export import FORMATS
 from fastnet.export.c.fixed import KINDS
@@ -34,6 +35,7 @@ each_kind = pytest.mark.parametrize("kind", LOOK_UP)
     [
         (names.BackendName, backends.NAMES),
         (names.PrecisionName, PRECISIONS),
+        (names.TransportName, TRANSPORTS),
         (names.ActivationName, activations.ACTIVATIONS),
         (names.InitializerName, initializers.INITIALIZERS),
         (names.LossName, losses.LOSSES),

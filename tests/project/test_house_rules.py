@@ -31,6 +31,7 @@ LONG_FILES = {
 GPU_HOMES = (
     "fastnet/backends/gpu/backend.py",
     "fastnet/backends/gpu/cupy_runtime.py",
+    "fastnet/distributed/nccl.py",
     "fastnet/utils/device_arrays.py",
     "kernels/cuda/*",
 )

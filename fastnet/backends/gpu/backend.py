@@ -74,15 +74,17 @@ class CupyBackend(Backend):
         """Return the backend for the GPU of that number; None: for its own, or the current one."""
         if device in (None, self.device) and self.device is not None:
             return self
-        runtime = self._cupy().cuda.runtime
-        number = int(runtime.getDevice()) if device is None else device
+        number = int(self._cupy().cuda.runtime.getDevice()) if device is None else device
         if number not in self._numbered:
-            count = int(runtime.getDeviceCount())
+            count = self.devices()
             if number >= count:
                 there = "is 1 GPU, number 0" if count == 1 else f"are {count} GPUs, from 0 on"
                 raise InputError(f"device={number} does not exist: there {there}.")
             self._numbered.setdefault(number, type(self)(number))  # one, whichever threads ask
         return self._numbered[number]
+
+    def devices(self) -> int:
+        return int(self._cupy().cuda.runtime.getDeviceCount())
 
     @contextmanager
     def active(self) -> Iterator[Any]:

@@ -57,7 +57,7 @@ def prepare(
     are all rows, on every rank, of which it reads those of its parts.
     """
     _refuse(options)
-    group.require_same(_settings(options, x, validation_data))
+    group.require_same(_settings(options, group, x, validation_data))
     model, loss, dtype = options.model, options.loss, options.model.dtype
     if isinstance(x, Chunks) and (y is not None or sample_weight is not None):
         raise InputError("Chunks hold their own targets and weights: leave out y and sample_weight")
@@ -142,7 +142,7 @@ def _refuse(options: FitOptions) -> None:
         )
 
 
-def _settings(options: FitOptions, x: Any, validation_data: Any) -> dict[str, Any]:
+def _settings(options: FitOptions, group: Group, x: Any, validation_data: Any) -> dict[str, Any]:
     """Return what all ranks must be given alike, as JSON values by name."""
     model, state = options.model, options.model.optimizer_state
     to_host = model.backend_object.to_host
@@ -154,13 +154,14 @@ def _settings(options: FitOptions, x: Any, validation_data: Any) -> dict[str, An
     facts = {
         name: value
         for name, value in model.backend_object.describe().items()
-        if name not in ("threads", "kernel cache", "device")
+        if name not in ("threads", "kernel cache", "device", "memory")
     }
     return {
         "version of fastnet": version,
         "version of NumPy": np.__version__,
         "machine": platform.machine(),
         "backend": model.backend,
+        "transport": group.ranks.transport,
         **facts,
         "layers": str([layers.to_dict(layer) for layer in model.layers]),
         "number of inputs": model.inputs,

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from fastnet.cli.commands.train.data import TrainingData, class_weights
-from fastnet.cli.commands.train.distributed import share
+from fastnet.cli.commands.train.distributed import placed, share
 from fastnet.cli.commands.train.settings import Settings, TrainingSettings
 from fastnet.cli.load import Rows
 from fastnet.distributed.group import Group
@@ -43,8 +43,11 @@ class Training:
     early_stopping: int | EarlyStopping | None
 
 
-def build(settings: Settings, data: TrainingData) -> Training:
-    """Return the network, the loss and the optimizer that the options describe."""
+def build(settings: Settings, data: TrainingData, group: Group | None = None) -> Training:
+    """Return the network, the loss and the optimizer that the options describe.
+
+    `group` has the processes that train together.
+    """
     model, training, preprocessor = settings.model, settings.training, data.preprocessor
     decisions, activation = data.decisions, model.activation or ACTIVATION
     stopping: int | EarlyStopping | None
@@ -70,6 +73,7 @@ def build(settings: Settings, data: TrainingData) -> Training:
             layers = _layers(settings, activation, data, loss)
         optimizer = make_optimizer(training, decisions.budget, layers)
     network = Network(layers, inputs=preprocessor.inputs, **model.where)
+    network = placed(network, settings, group)
     if isinstance(preprocessor, TablePreprocessor):
         preprocessor = in_units(preprocessor, loss, network)
     network.preprocessor, network.label_names = preprocessor, data.target.labels

@@ -95,7 +95,7 @@ def _train_along(settings: Settings, group: Group) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FastNetWarning)
         data = training_data.load(settings)
-        made = build(settings, data)
+        made = build(settings, data, group)
         try:
             train(settings, data, made, [], group)
         except KeyboardInterrupt:
@@ -115,7 +115,7 @@ def _run(settings: Settings, command: str, group: Group | None) -> int:
     data = training_data.load(settings)
     if settings.training.calibrate and not (data.decisions.validation_split or data.validation):
         raise click.UsageError(_NONE_HELD_BACK)
-    made = build(settings, data)
+    made = build(settings, data, group)
     network, loss = made.network, made.loss
     if settings.training.calibrate and loss.metric != "accuracy":
         raise InputError("--calibrate goes with classes: there are no probabilities here.")

@@ -17,6 +17,7 @@ from fastnet.distributed import Ranks, mpi
 from fastnet.distributed import group as distributed
 from fastnet.distributed.group import Group
 from fastnet.errors import InputError
+from fastnet.network import Network
 
 TIMEOUT: Final = 600.0
 """Seconds in which a process hears nothing of the others before it ends itself, and so all."""
@@ -50,6 +51,17 @@ def opened(settings: Settings) -> Iterator[Group | None]:
             raise click.UsageError(f"{name} does not go with --distributed.")
     with distributed.opened(Ranks(mpi.world(), training.parts, TIMEOUT)) as group:
         yield group
+
+
+def placed(network: Network, settings: Settings, group: Group | None) -> Network:
+    """Return the network on the GPU of this process, if it is on a GPU.
+
+    The processes of a machine take its GPUs in turn, unless ``--device`` says otherwise.
+    """
+    count = network.backend_object.devices()
+    if group is None or settings.model.device is not None or not count:
+        return network
+    return network.to("cupy", device=group.communicator.local_rank % count)
 
 
 def share(group: Group, data: TrainingData, options: dict[str, Any]) -> tuple[Any, Any]:

@@ -330,7 +330,7 @@ _OPTIONS: Final = (
         metavar="N",
         section=_OUTPUT,
         show_default="the current one",
-        help="Index of the GPU.",
+        help="Index of the GPU. With --distributed, the processes take them in turn.",
     ),
     option(
         "--threads",

@@ -199,7 +199,7 @@ class EarlyStopping(Callback):
         best["waited"] = counted.waited
         if self._weights is not None:
             best["parameters"], best["statistics"] = self._weights
-        return best | {"settings": self._settings()}
+        return best | {"settings": self.settings()}
 
     def on_resume(self, run: Run, memory: dict[str, Any]) -> None:
         """Restore the best value and its weights."""
@@ -207,8 +207,8 @@ class EarlyStopping(Callback):
         if there["mode"] is None:
             lower = self._monitored.removeprefix("val_") in _MINIMISED_BY_0_1
             there["mode"] = "min" if lower else "max"
-        if there != self._settings():
-            raise InputError(f"its settings are {self._settings()}, and were {there}.")
+        if there != self.settings():
+            raise InputError(f"its settings are {self.settings()}, and were {there}.")
         self._tell(run)
         counted, best_epoch = self._counted, memory["best_epoch"]
         counted.best_epoch = None if best_epoch is None else check_int("best_epoch", best_epoch)
@@ -224,7 +224,7 @@ class EarlyStopping(Callback):
                 mine[...] = run.network.backend_object.asarray(saved)
             self._weights = weights
 
-    def _settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         names = ("patience", "monitor", "min_delta", "restore_best")
         return {name: getattr(self, name) for name in names} | {"mode": self._mode}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from numpy.typing import ArrayLike
 
@@ -51,6 +51,8 @@ from fastnet.utils.param_validation import (
     check_list,
     plain,
 )
+
+BOTH: Final = "give validation_data or validation_split, not both."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,7 +284,7 @@ def prepare(
     """Return the job for rows in memory, with a fraction of them held out for validation."""
     model, loss, fraction = options.model, options.loss, options.validation_split
     if fraction and validation_data is not None:
-        raise InputError("give validation_data or validation_split, not both.")
+        raise InputError(BOTH)
     preprocessor = model.preprocessor
     is_new = isinstance(preprocessor, Passthrough) and model.optimizer_state is None
     x, y, sample_weight = model.taken((x, y, sample_weight))

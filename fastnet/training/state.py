@@ -87,6 +87,10 @@ class Checkpointer(Protocol):
     ----------
     active : bool
         Whether the run has checkpoints.
+    every : str
+        The interval between two checkpoints, as a text.
+    resumes : bool
+        Whether to go on from a checkpoint, if there is one.
     iterations : int or None
         The epochs between two checkpoints; None if time decides.
     categories : tuple of str
@@ -100,6 +104,10 @@ class Checkpointer(Protocol):
     def active(self) -> bool: ...
     @property
     def categories(self) -> tuple[str, ...]: ...
+    @property
+    def every(self) -> str: ...
+    @property
+    def resumes(self) -> bool: ...
     @property
     def iterations(self) -> int | None: ...
     @property
@@ -141,6 +149,8 @@ class _NoCheckpoints:
 
     active: bool = False
     categories: tuple[str, ...] = ()
+    every: str = ""
+    resumes: bool = False
     iterations: int | None = None
     weighs_as_0_1: bool = False
 

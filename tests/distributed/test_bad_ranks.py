@@ -18,6 +18,9 @@ from tests.distributed.in_threads import InThreads, run
 X = np.random.default_rng(0).standard_normal((24, 3))
 Y = X[:, 0]
 
+CALLED = fn.Network([3, 4, 1], backend="numpy")
+CALLED.label_names = ("up",)
+
 
 def fit(comm: Any, x: Any = X, y: Any = Y, net: Any = None, **options: Any) -> fn.Network:
     net = net or fn.Network([3, 4, 1], backend="numpy")
@@ -73,14 +76,97 @@ def test_an_error_on_one_rank_ends_all_of_them(wrong: Any, kind: type, text: str
         ({"net": fn.Network([3, 4, 1], backend="numba")}, "backend is 'numpy' on rank 0 and"),
         ({"sample_weight": np.ones(24)}, "sample_weight is given on some only"),
         ({"validation_split": 0.5}, "validation_split is 0.0 on rank 0 and 0.5 on rank 1"),
-        ({"validation_data": (X, Y)}, "validation_data is 'NoneType' on rank 0 and 'tuple'"),
+        ({"validation_data": (X, Y)}, "kind of validation_data is absent on rank 0 and 'rows'"),
+        ({"net": CALLED}, "label_names is absent on rank 0 and ['up']"),
     ],
 )
 def test_what_the_ranks_are_given_otherwise_is_named(wrong: Any, text: str) -> None:
-    for result in run(2, on_rank_1(wrong)):
-        assert type(result) is fn.InputError
+    all_name(run(2, on_rank_1(wrong)), text)
+
+
+def all_name(results: list[Any], text: str) -> None:
+    """All ranks say the same sentence of what they were given."""
+    for result in results:
+        assert type(result) is fn.InputError, result
         assert str(result).startswith("all ranks must be given the same: ")
         assert text in str(result)
+
+
+@pytest.mark.parametrize(
+    "other", [{"min_delta": 0.5}, {"restore_best": False}, {"monitor": "loss"}, {"mode": "max"}]
+)
+def test_so_is_any_setting_of_early_stopping(other: Any) -> None:
+    def train(comm: InThreads) -> Any:
+        return fit(comm, early_stopping=fn.EarlyStopping(2, **(other if comm.rank else {})))
+
+    all_name(run(2, train), "early_stopping is [{")
+
+
+def test_so_is_the_number_of_parts() -> None:
+    results = run(2, lambda comm: fit(Ranks(comm, parts=4 + 4 * comm.rank)))
+    all_name(results, "parts is 4 on rank 0 and 8 on rank 1")
+
+
+@pytest.mark.parametrize("other", [{"resume": True}, {"checkpoint_every": 2}])
+def test_so_is_how_checkpoints_are_kept(tmp_path: Path, other: dict[str, Any]) -> None:
+    how: dict[str, Any] = {"checkpoint": tmp_path}
+    results = run(2, lambda comm: fit(comm, **how, **(other if comm.rank else {})))
+    all_name(results, f"{next(iter(other))} is ")
+
+
+def written(folder: Path, name: str, first: str = "a", other: str = "x") -> Path:
+    file = folder / name
+    lines = [f"{k},{k * k % 7},{'y' if k % 2 else other}" for k in range(24)]
+    file.write_text("\n".join([f"{first},b,kind", *lines]), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("other", "text"),
+    [
+        ({"first": "c"}, "columns of x is ['a', 'b', 'kind'] on rank 0 and ['c', 'b', 'kind']"),
+        ({"other": "z"}, "preprocessor"),
+    ],
+)
+def test_so_is_another_file_of_chunks(tmp_path: Path, other: dict[str, str], text: str) -> None:
+    files = written(tmp_path, "mine.csv"), written(tmp_path, "theirs.csv", **other)
+
+    def train(comm: InThreads) -> Any:
+        net = fn.Network([2, 4, 2], output_activation="softmax", backend="numpy")
+        return fit(comm, fn.data.Chunks(files[comm.rank], target="kind"), None, net)
+
+    all_name(run(2, train), text)
+
+
+def test_so_are_other_arrays_of_chunks(tmp_path: Path) -> None:
+    rows = np.column_stack([X, Y])
+    np.save(tmp_path / "0.npy", rows)
+    np.save(tmp_path / "1.npy", rows[::-1])
+
+    def train(comm: InThreads) -> Any:
+        return fit(comm, fn.data.Chunks(tmp_path / f"{comm.rank}.npy", target=-1), None)
+
+    all_name(run(2, train), "content of x is ")
+
+
+def test_so_are_the_columns_of_data_sets(tmp_path: Path) -> None:
+    files = written(tmp_path, "mine.csv", "k"), written(tmp_path, "theirs.csv", "b2")
+
+    def train(comm: InThreads) -> Any:
+        data = fn.data.load(files[comm.rank], target="b", drop="kind")
+        return fit(comm, data, None, fn.Network([1, 1], backend="numpy"))
+
+    all_name(run(2, train), "columns of x is ['k'] on rank 0 and ['b2'] on rank 1")
+
+
+def test_class_weights_may_be_built_in_another_order() -> None:
+    def train(comm: InThreads) -> Any:
+        net = fn.Network([3, 4, 2], output_activation="softmax", backend="numpy")
+        weight = {1: 2.0, 0: 1.0} if comm.rank else {0: 1.0, 1: 2.0}
+        return fit(comm, y=(Y > 0).astype(int), net=net, class_weight=weight).parameters.tobytes()
+
+    here, there = run(2, train)
+    assert isinstance(here, bytes) and here == there
 
 
 def test_other_weights_at_the_start_are_found() -> None:
@@ -165,6 +251,7 @@ def test_weights_that_drift_apart_are_found() -> None:
         (1, {"x": {"a": Y, "b": Y, "c": Y}}, "a table needs a preprocessor that all ranks share"),
         (1, {"y": None}, "y is None: expected targets"),
         (1, {"validation_split": 0.01}, "leaves none for validation"),
+        (2, {"validation_split": 0.2, "validation_data": (X, Y)}, "or validation_split, not both"),
     ],
 )
 def test_what_ranks_cannot_do_is_refused(ranks: int, options: Any, text: str) -> None:

@@ -105,6 +105,16 @@ class CheckpointWriter:
         return known_categories(self._folder.path, self._resume)
 
     @property
+    def every(self) -> str:
+        """The interval between two checkpoints, as a text."""
+        return repr(self._every)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether to go on from a checkpoint, if there is one."""
+        return self._resume
+
+    @property
     def iterations(self) -> int | None:
         """The epochs between two checkpoints; None if time decides."""
         return self._every.epochs

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet._version import version
 from fastnet.backends.gpu.host_rows import HostRows
 from fastnet.data.chunks import Chunks
 from fastnet.data.frame import is_table
@@ -19,19 +16,17 @@ from fastnet.distributed.engine import DistributedEngine, require_rows
 from fastnet.distributed.group import Group
 from fastnet.distributed.rows import PartedRows
 from fastnet.errors import InputError
-from fastnet.nn import layers
 from fastnet.nn.batch import Batch
 from fastnet.nn.function_loss import FunctionLoss
 from fastnet.nn.optimizers import LBFGS
 from fastnet.preprocessing import datasets
 from fastnet.preprocessing.base import Passthrough, Preprocessor
-from fastnet.training.callbacks import EarlyStopping
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.chunk_learning import learn_for
+from fastnet.training.data_parallel import agreement, statistics
 from fastnet.training.data_parallel import rows as rank_rows
-from fastnet.training.data_parallel import statistics
 from fastnet.training.evaluation import EvaluationSet
-from fastnet.training.fit import FitOptions, PreparedFit
+from fastnet.training.fit import BOTH, FitOptions, PreparedFit
 from fastnet.utils import memory
 from fastnet.utils.device_arrays import on_host
 
@@ -39,7 +34,14 @@ Array = NDArray[Any]
 
 
 def settle(group: Group, known: Callable[[], int | None]) -> None:
-    """Decide the number of parts; ``known()`` is that of a run to resume, which rank 0 reads."""
+    """Decide the number of parts; ``known()`` is that of a run to resume, which rank 0 reads.
+
+    Raises
+    ------
+    InputError
+        The ranks ask for different numbers.
+    """
+    group.require_same({"parts": group.asked})
     group.settle(group.of_first(known() if group.is_first else None))
 
 
@@ -56,8 +58,8 @@ def prepare(
     Arrays are a rank's own rows, and the data are those of all ranks, one after the other. `Chunks`
     are all rows, on every rank, of which it reads those of its parts.
     """
-    _refuse(options)
-    group.require_same(_settings(options, group, x, validation_data))
+    _refuse(options, validation_data)
+    group.require_same(agreement.settings(options, group, x, validation_data))
     model, loss, dtype = options.model, options.loss, options.model.dtype
     if isinstance(x, Chunks) and (y is not None or sample_weight is not None):
         raise InputError("Chunks hold their own targets and weights: leave out y and sample_weight")
@@ -65,6 +67,8 @@ def prepare(
     if isinstance(validation_data, tuple):
         validation_data = tuple(on_host("validation_data", one) for one in validation_data)
     before = _preprocessor_for(options, x)
+    if before is not model.preprocessor:
+        group.require_same(agreement.of_preprocessor(before))
     how = rank_rows.encoding(options, before)
     sample_weight = datasets.weights_of(x, sample_weight)
     # Read and check the rows, cut them into parts, and hold some of each back.
@@ -132,7 +136,9 @@ def prepare(
     return replace(made, least_rows=_least_rows(options, group))
 
 
-def _refuse(options: FitOptions) -> None:
+def _refuse(options: FitOptions, validation_data: Any) -> None:
+    if options.validation_split and validation_data is not None:
+        raise InputError(BOTH)
     if isinstance(options.optimizer, LBFGS):
         raise InputError("lbfgs needs all data at once: choose another optimizer with comm.")
     if isinstance(options.loss, FunctionLoss):
@@ -140,59 +146,6 @@ def _refuse(options: FitOptions) -> None:
             "a loss of your own may need all rows of a batch at once, and with comm each rank has "
             "some of them: choose a loss of fastnet, or train without comm."
         )
-
-
-def _settings(options: FitOptions, group: Group, x: Any, validation_data: Any) -> dict[str, Any]:
-    """Return what all ranks must be given alike, as JSON values by name."""
-    model, state = options.model, options.model.optimizer_state
-    to_host = model.backend_object.to_host
-    arrays = {"parameters": model.parameters, "running statistics": model.state}
-    if state is not None:
-        arrays["moments of the optimizer"] = state.moments
-    described, tensors = model.preprocessor.description()
-    stopping = [one for one in options.callbacks if isinstance(one, EarlyStopping)]
-    facts = {
-        name: value
-        for name, value in model.backend_object.describe().items()
-        if name not in ("threads", "kernel cache", "device", "memory")
-    }
-    return {
-        "version of fastnet": version,
-        "version of NumPy": np.__version__,
-        "machine": platform.machine(),
-        "backend": model.backend,
-        "transport": group.ranks.transport,
-        **facts,
-        "layers": str([layers.to_dict(layer) for layer in model.layers]),
-        "number of inputs": model.inputs,
-        "dtype": model.dtype.name,
-        "seed": model.seed,
-        "precision": model.precision,
-        "loss": repr(options.loss),
-        "optimizer": repr(options.optimizer),
-        "epochs": options.epochs,
-        "batch_size": options.batch_size,
-        "shuffle": options.shuffle,
-        "metrics": [name for name, _ in options.metrics],
-        "early_stopping": [(one.patience, one.monitor) for one in stopping],
-        "class_weight": repr(options.class_weight),
-        "standardize": options.standardize,
-        "standardize_targets": options.standardize_targets,
-        "validation_split": options.validation_split,
-        "validation_data": type(validation_data).__name__,
-        "checkpoint": options.checkpointer.active,
-        "kind of x": "Chunks" if isinstance(x, Chunks) else "rows",
-        "rows of the file": len(x) if isinstance(x, Chunks) else None,
-        "columns of the file": list(x.names) if isinstance(x, Chunks) else None,
-        "preprocessor": repr(described),
-        **{f"preprocessor, {name}": _digest(array) for name, array in tensors.items()},
-        **{name: _digest(to_host(array)) for name, array in arrays.items()},
-        "steps so far": 0 if state is None else state.step,
-    }
-
-
-def _digest(array: Array) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
 
 def _preprocessor_for(options: FitOptions, x: Any) -> Preprocessor:

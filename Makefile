@@ -10,6 +10,9 @@ RUN    := .venv/bin/python
 # What nearly every change can break, in seconds.
 QUICK  := tests/project/test_house_rules.py tests/model tests/nn tests/serialization/test_model_files.py
 
+# The tests start hundreds of processes, each of which would compile every module of the package.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test check lint types layers docs wheel readme clean

@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pytest
@@ -43,6 +44,9 @@ strict_backend.stand_in()
 
 BACKENDS = usable_backends()
 
+# The stand-in computes with NumPy's engine: what it shows of device arrays, tests of networks show.
+ENGINES = {n: b for n, b in BACKENDS.items() if not isinstance(b, strict_backend.StrictBackend)}
+
 # The same examples everywhere and no clock: a slow machine is not a failure.
 settings.register_profile(
     "fastnet",
@@ -54,13 +58,33 @@ settings.register_profile(
 settings.load_profile("fastnet")
 
 
-def pytest_collection_finish() -> None:
-    """Keep the collector of garbage away from the tests themselves, which live to the end.
+MANY_TESTS: Final = 2000
+"""A process with as many tests to choose from is part of a run that needs every CPU kernel."""
 
-    They and what they import are 600,000 objects, which each full collection would go through.
-    """
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Do once what would slow down the tests of this process."""
+    compile_share(session)
+    # The collector of garbage keeps away from the tests themselves, which live to the end: they
+    # and what they import are 600,000 objects, which each full collection would go through.
     gc.collect()
     gc.freeze()
+
+
+def compile_share(session: pytest.Session) -> None:
+    """Compile some of the CPU kernels, and leave the others to the other processes of the run.
+
+    Else each process compiles each kernel for itself, when the first test asks for it.
+    """
+    worker = getattr(session.config, "workerinput", None)  # as pytest-xdist says it
+    if worker is None or len(session.items) < MANY_TESTS or "numba" not in BACKENDS:
+        return
+    from fastnet.kernels.cpu import native
+
+    kernels = [(name, dtype) for name in native.FOR_ALL for dtype in ("float32", "float64")]
+    number = int(worker["workerid"].removeprefix("gw"))
+    for name, dtype in kernels[number :: worker["workercount"]]:
+        native.kernel(name, dtype)
 
 
 @pytest.fixture(scope="session", params=BACKENDS.values(), ids=BACKENDS.keys())
@@ -69,16 +93,22 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     return request.param
 
 
+@pytest.fixture(scope="session", params=ENGINES.values(), ids=ENGINES.keys())
+def engine_backend(request: pytest.FixtureRequest) -> Backend:
+    """Each backend with an engine of its own."""
+    return request.param
+
+
 @pytest.fixture(scope="session", params=["float32", "float64"])
-def bench(request: pytest.FixtureRequest, backend: Backend) -> Bench:
-    """Each backend at each dtype."""
-    return Bench(backend, np.dtype(request.param))
+def bench(request: pytest.FixtureRequest, engine_backend: Backend) -> Bench:
+    """Each engine at each dtype."""
+    return Bench(engine_backend, np.dtype(request.param))
 
 
 @pytest.fixture(scope="session")
-def bench64(backend: Backend) -> Bench:
-    """Each backend in float64, for what is compared over many steps."""
-    return Bench(backend, np.dtype(np.float64))
+def bench64(engine_backend: Backend) -> Bench:
+    """Each engine in float64, for what is compared over many steps."""
+    return Bench(engine_backend, np.dtype(np.float64))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -80,8 +81,12 @@ def inputs_for(network: fn.Network, rows: int = 40, seed: int = 3) -> NDArray[np
     return exact(np.random.default_rng(seed).normal(size=(rows, network.inputs)) * scale + mean)
 
 
+@cache
 def networks() -> dict[str, fn.Network]:
-    """Return every activation before and after every kind of layer, every loss, odd widths."""
+    """Return every activation before and after every kind of layer, every loss, odd widths.
+
+    All tests share them, and leave them as they are.
+    """
     made: dict[str, fn.Network] = {}
     for dtype in ("float32", "float64"):
         for name in HIDDEN:

@@ -222,8 +222,8 @@ class NumbaEngine(Engine):
     def _piece(self, rows: int, large: int) -> int:
         """Return how many of `rows` a thread takes through all layers at once.
 
-        Batch normalisation needs all of them; products in blocks stay in the cache by themselves,
-        and would copy large weights for each piece.
+        Batch normalisation needs all rows at one layer; products in blocks stay in the cache by
+        themselves, and would copy large weights for each piece.
         """
         plan = self.plan
         row_bytes = (2 * plan.width + plan.inputs) * self.parameters.itemsize
@@ -485,11 +485,8 @@ class NumbaEngine(Engine):
     # --- threads ---------------------------------------------------------------------------------
 
     def threads_for(self, batch: int) -> int:
-        """Return how many threads share a step on `batch` rows at most.
-
-        Batch normalisation needs all rows at once, so it stays on one thread.
-        """
-        if self.plan.uses_batch_statistics or self._is_tiny(batch):
+        """Return how many threads share a step on `batch` rows at most."""
+        if self._is_tiny(batch):
             return 1
         worth = self.plan.flops * batch // FLOPS_PER_THREAD
         return threads_that_pay(self.threads, min(self.most_threads, batch), worth)

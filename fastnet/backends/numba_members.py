@@ -55,8 +55,7 @@ def train(
         here["constants"] = constants.ctypes.data
         here["seed"], here["epoch"] = np.uint64(stretch.config.seed), stretch.epoch
         here["tally"] = trained[k].ctypes.data
-        if stretch.rows is not first.rows:
-            describe_rows(here, stretch.rows)
+        describe_rows(here, stretch.rows)
         if stretch.held_out is not None:
             there = held_out[k : k + 1]
             describe_rows(there, stretch.held_out)

@@ -26,6 +26,10 @@ _add_product = make_gemm(on=True)
 # Of NumPy's types: Numba compiles a function anew for every literal argument.
 _ZERO, _ONE = np.int64(0), np.int64(1)
 
+_CHUNK, _SLIM = np.int64(2**18), np.int64(2**11)
+"""`in_place` goes through so many bytes of both factors at once, which stay in the second level of
+the cache, where a row of both has at most so many (128 rows at least)."""
+
 
 @entry
 def blocked(
@@ -52,10 +56,16 @@ def blocked(
 
     `element` is any pointer to the dtype. `room` is the address of `room_size` elements: if A's
     columns are contiguous, for a panel of B of `depth` rows and some turned columns, else for a
-    panel twice as deep. k is not 0.
+    panel twice as deep. k is not 0. Gradients of small weights, whose k is the batch, need none
+    of these copies (`in_place`).
     """
     like = carray(element, (1,))
     size, wide = like.itemsize, WIDEST * lanes_of(like)
+    both = (m + n) * size
+    if row_stride == 1 and b_column_stride == 1 and both <= _SLIM:
+        depth = min(depth, _CHUNK // both)
+        in_place(like, c, ldc, a, column_stride, b, b_row_stride, m, n, k, depth)
+        return
     turned = room + depth * wide * size
     rows = room_size // depth - wide
     if column_stride == 1:
@@ -87,6 +97,20 @@ def blocked(
                     _ZERO, relu if ends else _ZERO, where + place if ends and where != 0 else _ZERO,
                 )  # fmt: skip
                 j += width
+
+
+@inner
+def in_place(
+    like: Any, c: Any, ldc: Any, a: Any, lda: Any, b: Any, ldb: Any, m: Any, n: Any, k: Any,
+    depth: Any,
+) -> None:  # fmt: skip
+    """Write ``C (m, n) = A (k, m).T @ B (k, n)``, `depth` rows of both at a time."""
+    size = like.itemsize
+    copy_rows(like, c, ldc, _ZERO, _ZERO, m, n)
+    for p in range(0, k, depth):
+        left, right = a + p * lda * size, b + p * ldb * size
+        here = min(depth, k - p)
+        _add_product(like, c, ldc, left, _ONE, lda, right, ldb, m, n, here, _ZERO, _ZERO, _ZERO)
 
 
 @inner

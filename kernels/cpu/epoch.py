@@ -8,6 +8,9 @@ Each thread runs the same code with its own frame. A training step is::
     rows of the weights, shared:    gradients of weights over the whole batch, update
     --- barrier ---
 
+Batch normalisation needs all rows: before it, and after, there are barriers within the first half,
+and threads share the columns of its statistics.
+
 Threads never add up each other's sums, so their number does not change a bit of the result.
 """
 
@@ -118,28 +121,28 @@ def run(
     # Subnormal numbers count as 0 while kernels run, and for this thread only.
     before = flush_subnormals()
     if task == TRAIN:
-        generation = _ZERO
+        frame.barriers = 0
         for epoch in range(x):
             if epoch:
                 frame.epoch += 1
                 frame.tally += _TALLY * 8
                 frame.coefficients += (last - first) * _COEFFICIENTS * 8
-            done = step + epoch * (last - first)
-            generation = train(like, ops, frame, first, last, done, generation)
+            train(like, ops, frame, first, last, step + epoch * (last - first))
             if doubles(frame.tally, _TALLY)[_STEPS] < last - first:
                 break
             if frame.validation != 0 or frame.monitor != 0:
                 if thread == 0:
                     observe(like, ops, frame, epoch)
-                generation += 1
-                barrier(frame, generation)
+                barrier(frame)
             if frame.monitor != 0 and is_over(frame):
                 break
     elif task == FORWARD:
+        frame.count = last
         forward_rows(like, ops, frame, x, _ZERO, last, first != 0, step)
     elif task == HEAD:
         head(like, ops, frame, last)
     elif task == BACKWARD:
+        frame.count = last
         backward_rows(like, ops, frame, _ZERO, last, first != 0)
         if frame.pairs != 0:
             round_deltas(like, ops, frame, last)
@@ -158,13 +161,8 @@ def run(
 
 
 @spliced
-def train(
-    like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any, generation: Any
-) -> Any:
-    """Train on batches `first` up to `last`; stop after the first whose loss is not finite.
-
-    `generation` counts the barriers of this run so far; return it with those in here.
-    """
+def train(like: Any, ops: Any, frame: Any, first: Any, last: Any, step: Any) -> None:
+    """Train on batches `first` up to `last`; stop after the first whose loss is not finite."""
     # What stays the same in all steps: the keys of the shuffle, and whether to clip.
     size, thread, threads = like.itemsize, frame.thread, frame.threads
     tally = doubles(frame.tally, _TALLY)
@@ -177,6 +175,7 @@ def train(
         # The rows of this batch; this thread works on rows r0 up to r1.
         start = batch * frame.batch_size
         count = min(frame.batch_size, frame.rows - start)
+        frame.count = count
         r0, r1 = count * thread // threads, count * (thread + 1) // threads
         slot = (batch - first) % frame.window
         if slot == 0:
@@ -187,7 +186,8 @@ def train(
         # Forward, loss, and the gradients of activations; for a tiny network, all gradients.
         share = 1.0 / total if total > 0 else 0.0
         piece = count if tiny else frame.piece
-        for p0 in range(r0, r1, piece):
+        # At least once, even for no rows: normalisation has barriers.
+        for p0 in range(r0, max(r1, r0 + 1), piece):
             p1 = min(p0 + piece, r1)
             if frame.shuffle != 0:
                 gather_rows(like, frame, rows, p0, p1)
@@ -197,14 +197,12 @@ def train(
                 forward_rows(like, ops, frame, x, p0, p1, _TRUE, step + batch - first)
                 head_rows(like, ops, frame, rows, p0, p1, share)
                 backward_rows(like, ops, frame, p0, p1, _TRUE)
-        generation += 1
-        barrier(frame, generation)
+        barrier(frame)
         if thread == 0:
             add_to_tally(frame, tally, count, total)
         if frame.pairs != 0:
             round_deltas(like, ops, frame, count)
-            generation += 1
-            barrier(frame, generation)
+            barrier(frame)
         # The gradients of parameters and their update, at once unless the whole norm comes first.
         row = frame.coefficients + (batch - first) * _COEFFICIENTS * 8
         coefficients = doubles(row, _COEFFICIENTS)
@@ -213,22 +211,17 @@ def train(
         elif not clips:
             update_all(like, frame, coefficients, 1.0)
         if clips:
-            generation += 1
-            barrier(frame, generation)
+            barrier(frame)
             clip = clip_factor(like, frame)
             # The update may overwrite the gradient, so every thread must have its norm by now.
-            generation += 1
-            barrier(frame, generation)
+            barrier(frame)
             update_all(like, frame, coefficients, clip)
             if frame.pairs != 0:
-                generation += 1
-                barrier(frame, generation)
+                barrier(frame)
                 round_all_weights(like, ops, frame)
-        generation += 1
-        barrier(frame, generation)
+        barrier(frame)
         if not math.isfinite(tally[_LOSS_SUM]):
             break
-    return generation
 
 
 @spliced
@@ -313,7 +306,7 @@ def jacobian(like: Any, ops: Any, frame: Any, out: Any, x: Any) -> None:
         of_outputs[i] = like.dtype.type(i % (outputs + 1) == 0)
     for i in range(outputs):
         copy(vector(like, frame.batch + i * inputs * size, inputs), row)
-    frame.slopes = out
+    frame.slopes, frame.count = out, outputs
     forward_rows(like, ops, frame, frame.batch, _ZERO, outputs, _FALSE, _ZERO)
     backward_rows(like, ops, frame, _ZERO, outputs, _FALSE)
 

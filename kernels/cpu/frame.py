@@ -206,11 +206,12 @@ SPINS: Final = 20_000
 
 
 @inner
-def barrier(frame: Any, generation: Any) -> Any:
-    """Wait until every thread of the run has called this `generation` times."""
+def barrier(frame: Any) -> Any:
+    """Wait until every thread of the run has called this as often."""
     if frame.threads > 1:
+        frame.barriers += 1
         _atomic_add(frame.arrivals, 1)
-        goal = generation * frame.threads
+        goal = frame.barriers * frame.threads
         spins = 0
         while _atomic_load(frame.arrivals) < goal:
             spins += 1

@@ -36,6 +36,7 @@ FRAME: Final = np.dtype(
         ("slopes", np.int64),  # (capacity, I) the gradients of inputs, or 0: none are wanted
         ("index", np.int64),  # (window batch_size,) int64, row numbers of the next batches
         ("window", np.int64),  # number of batches
+        ("count", np.int64),  # rows of the batch
         ("piece", np.int64),  # a thread takes so many rows of its batch through all layers at once
         ("row_loss", np.int64),  # (capacity,) float64
         ("row_score", np.int64),  # (capacity,) float64
@@ -80,5 +81,6 @@ FRAME: Final = np.dtype(
         ("thread", np.int64),
         ("threads", np.int64),
         ("arrivals", np.int64),  # (1,) int64, shared
+        ("barriers", np.int64),  # so many of them has this thread passed in this run
     ]
 )

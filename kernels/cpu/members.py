@@ -17,7 +17,7 @@ import numpy as np
 from numba import carray
 
 from fastnet.kernels import abi
-from fastnet.kernels.cpu.epoch import is_over
+from fastnet.kernels.cpu.epoch import count_epoch, is_over
 from fastnet.kernels.cpu.frame import (
     doubles,
     flush_subnormals,
@@ -161,4 +161,5 @@ def is_last(like: Any, frame: Any, steps: Any, w: Any, lane: Any) -> Any:
     if frame.monitor == 0:
         return False
     from_lane(like, frame.parameters, w, frame.size, lane)
-    return is_over(like, frame)
+    count_epoch(like, frame)
+    return is_over(frame)

@@ -1,8 +1,9 @@
 """Forward, backward and update of a whole network, for one thread's share of the rows.
 
 Rows of a batch are independent except in batch normalisation. So threads share the rows of the
-batch in `forward_rows`, `head_rows` and `backward_rows`. In `parameter_part`, which sums over the
-whole batch, they share the rows of each weight matrix. Functions take the frame of their thread.
+batch in `forward_rows`, `head_rows` and `backward_rows`, and the columns of its statistics there.
+In `parameter_part`, which sums over the whole batch, they share the rows of each weight matrix.
+Functions take the frame of their thread.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from fastnet.kernels.cpu.activations import (
     softmax_backward_rows,
     softmax_rows,
 )
-from fastnet.kernels.cpu.frame import block, copy, doubles, place, vector
+from fastnet.kernels.cpu.frame import barrier, block, copy, doubles, place, vector
 from fastnet.kernels.cpu.gemm import product_of_transposed
 from fastnet.kernels.cpu.jit import inner
 from fastnet.kernels.cpu.loss_head import is_fused
@@ -55,6 +56,13 @@ _ZERO = np.int64(0)
 
 
 @inner
+def own_columns(frame: Any, width: Any) -> Any:
+    """Return which of `width` columns are this thread's: from the first number up to the second."""
+    thread, threads = frame.thread, frame.threads
+    return width * thread // threads, width * (thread + 1) // threads
+
+
+@inner
 def input_of(like: Any, frame: Any, op: Any, x: Any) -> Any:
     """Return the address of a layer's input: the batch, or the activation of the layer before."""
     return x if op.x < 0 else frame.work + op.x * frame.capacity * like.itemsize
@@ -66,7 +74,7 @@ def forward_rows(
 ) -> None:
     """Compute all layers for rows `first` up to `last` of the batch at address `x`.
 
-    In training with batch normalisation these must be all rows of the batch.
+    In training, batch normalisation waits until all threads have got there.
     """
     size, rows = like.itemsize, last - first
     for index in range(len(ops)):
@@ -127,10 +135,15 @@ def _other_forward(
         running_mean = vector(like, frame.state + op.state * size, width)
         running_var = vector(like, frame.state + (op.state + width) * size, width)
         if training:
-            batch_statistics(mean, scale, x, count)
-            move_running(running_mean, mean, op.momentum, 1.0)
-            move_running(running_var, scale, op.momentum, count / max(count - 1, 1))
-            inverse_deviation(scale, scale, op.epsilon)
+            j0, j1 = own_columns(frame, width)
+            m, v, rows = mean[j0:j1], scale[j0:j1], frame.count
+            barrier(frame)
+            first_row = np.int64(x.ctypes.data) - first * width * size
+            batch_statistics(mean, scale, first_row, j0, j1, rows)
+            move_running(running_mean[j0:j1], m, op.momentum, 1.0)
+            move_running(running_var[j0:j1], v, op.momentum, rows / max(rows - 1, 1))
+            inverse_deviation(v, v, op.epsilon)
+            barrier(frame)
             batch_norm_forward(z, xhat, x, mean, scale, gamma, beta)
         else:
             inverse_deviation(scale, running_var, op.epsilon)
@@ -146,7 +159,7 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
 
     If the frame has a place for slopes, also the gradient of the batch's rows.
     """
-    size, rows = like.itemsize, last - first
+    size, rows, zero = like.itemsize, last - first, like.dtype.type(0.0)
     done = False
     for back in range(len(ops)):
         index = len(ops) - 1 - back
@@ -174,9 +187,14 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
             gamma = vector(like, frame.parameters + op.weight * size, width)
             dgamma = vector(like, frame.gradients + op.weight * size, width)
             dbeta = vector(like, frame.gradients + op.bias * size, width)
-            column_dots(dgamma, dz, xhat, _ZERO, width, width)
-            dbeta_address = frame.gradients + op.bias * size
-            column_sums(like, dbeta_address, d, _ZERO, width, width, rows)
+            j0, j1 = own_columns(frame, width)
+            barrier(frame)
+            all_dz = block(like, frame, frame.deltas, op.y, width, _ZERO, frame.count)
+            all_xhat = block(like, frame, frame.work, op.xhat, width, _ZERO, frame.count)
+            column_dots(dgamma, all_dz, all_xhat, j0, j1, width)
+            at = frame.gradients + op.bias * size
+            column_sums(like, at, all_dz.ctypes.data, j0, j1, width, frame.count)
+            barrier(frame)
         # The gradient of x, at op.x in the deltas, as x is the y of the layer before.
         if op.x >= 0:
             target = place(like, frame, frame.deltas, op.x, op.inputs, first)
@@ -206,7 +224,8 @@ def backward_rows(like: Any, ops: Any, frame: Any, first: Any, last: Any, traini
             copy(dx, dz)
         elif op.kind == _BATCH_NORM:
             scale = vector(like, frame.batch_state + (op.state + width) * size, width)
-            batch_norm_backward(dx, dz, xhat, scale, gamma, dgamma, dbeta, training)
+            share = like.dtype.type(1.0) / like.dtype.type(frame.count) if training else zero
+            batch_norm_backward(dx, dz, xhat, scale, gamma, dgamma, dbeta, share)
         else:
             xhat = block(like, frame, frame.work, op.xhat, width, first, last)
             scale = block(like, frame, frame.work, op.xhat + width, 1, first, last)
@@ -234,7 +253,7 @@ def parameter_part(
 
     The share is a range of rows of each weight matrix, and a range of elements of each vector.
     """
-    size, thread, threads = like.itemsize, frame.thread, frame.threads
+    size = like.itemsize
     for back in range(len(ops)):
         index = len(ops) - 1 - back
         op = ops[index]
@@ -242,8 +261,7 @@ def parameter_part(
             continue
         width = op.outputs
         d = frame.deltas + op.y * frame.capacity * size
-        # This thread's columns of vectors.
-        j0, j1 = width * thread // threads, width * (thread + 1) // threads
+        j0, j1 = own_columns(frame, width)
         bias = frame.gradients + op.bias * size
         if op.kind == _DENSE:
             source = input_of(like, frame, op, x)

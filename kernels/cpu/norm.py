@@ -21,17 +21,19 @@ _SUMS, _DOTS, _SQUARES = np.int64(0), np.int64(1), np.int64(2)
 
 
 @inner
-def batch_statistics(mean: Any, variance: Any, x: Any, count: Any) -> None:
-    """Write each unit's mean and (biased) variance over `count` rows."""
-    like, real, width = x[:1], x.dtype.type, len(mean)
-    share, zero = real(1.0) / real(count), np.int64(0)
+def batch_statistics(mean: Any, variance: Any, x: Any, first: Any, last: Any, count: Any) -> None:
+    """Write the mean and (biased) variance over `count` rows of units `first` up to `last`.
+
+    `x` is the address of all rows.
+    """
+    like, real, width = mean[:1], mean.dtype.type, len(mean)
+    share = real(1.0) / real(count)
     m, v = np.int64(mean.ctypes.data), np.int64(variance.ctypes.data)
-    source = np.int64(x.ctypes.data)
-    column_sums(like, m, source, zero, width, width, count)
-    for j in range(width):
+    column_sums(like, m, x, first, last, width, count)
+    for j in range(first, last):
         mean[j] *= share
-    column_squares(like, v, source, m, zero, width, width, count)
-    for j in range(width):
+    column_squares(like, v, x, m, first, last, width, count)
+    for j in range(first, last):
         variance[j] *= share
 
 
@@ -105,15 +107,14 @@ def layer_norm_backward(dx: Any, dz: Any, xhat: Any, scale: Any, gamma: Any) -> 
 
 @inner
 def batch_norm_backward(
-    dx: Any, dz: Any, xhat: Any, scale: Any, gamma: Any, dgamma: Any, dbeta: Any, training: Any
+    dx: Any, dz: Any, xhat: Any, scale: Any, gamma: Any, dgamma: Any, dbeta: Any, share: Any
 ) -> None:
-    """Write dx by the formula above, with means over the batch; without `training` these are 0.
+    """Write dx by the formula above for some rows, with means over the batch.
 
     `dgamma` and `dbeta` are the column sums of ``dz xhat`` and dz: gamma times them are the sums
-    of g needed here.
+    of g needed here. `share` is 1 over the number of the batch's rows, or 0: no means.
     """
-    like, real, width = dz[:1], dz.dtype.type, len(gamma)
-    share = real(width) / real(len(dz)) if training else real(0.0)
+    like, width = dz[:1], len(gamma)
     size, lanes = like.itemsize, lanes_of(like)
     for start in range(0, len(dz), width):
         row = start * size

@@ -222,7 +222,7 @@ def test_the_number_of_threads_changes_no_bit(
         assert trained(case, threads=threads, **optimizer) == alone
     used = case.engine()
     used.threads = 5
-    assert used.threads_for(9) == (1 if case.plan.uses_batch_statistics else 5)
+    assert used.threads_for(9) == 5
 
 
 def test_wide_layers_are_shared_and_updated_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,7 +161,8 @@ def test_early_stopping_at_different_epochs(bench: Bench, held_out: int) -> None
 
 
 def test_rows_of_their_own(bench: Bench) -> None:
-    assert_as_alone(bench, PLAN, CrossEntropy(), [fn.Adam(0.01)], own_rows=True, weighted=True)
+    how: dict[str, Any] = {"own_rows": True, "weighted": True, "count": 35}  # more than lanes
+    assert_as_alone(bench, PLAN, CrossEntropy(), [fn.Adam(0.01)], **how)
 
 
 def test_learning_rates_of_layers(bench: Bench) -> None:

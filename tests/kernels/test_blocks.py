@@ -26,6 +26,7 @@ Array = NDArray[Any]
 DTYPES = [np.float32, np.float64]
 ROWS = [1, 3, 13, 29]
 WIDTHS = [1, 5, 16, 17, 63, 64, 65, 130, 201]
+WIDE = 601
 DEPTHS = [1, 7, 24, 1000]
 
 
@@ -65,8 +66,10 @@ def in_blocks(
 def factors(dtype: Any, *, of_transposed: bool = False) -> Iterator[tuple[Array, Array, Array]]:
     """Yield a (m, k), which may be a transposed view, b (k, n) and the start of a row of c."""
     rng = np.random.default_rng(0)
+    # Gradients of small weights are computed in place, so those of wide ones are needed, too.
+    widths = [*WIDTHS, WIDE] if of_transposed else WIDTHS
     for m in ROWS:
-        for n in WIDTHS:
+        for n in widths:
             k = 2 + (7 * m + n) % 70
             shape = (k, m) if of_transposed else (m, k)
             a = rng.standard_normal(shape).astype(dtype)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastnet as fn
+from fastnet.backends import numba_engine
 from fastnet.populations import lanes, sharing, training
 from fastnet.populations.crews import Threads
 from fastnet.populations.folds import make_folds
@@ -39,6 +40,8 @@ class Calls:
             return whole(jobs)
 
         monkeypatch.setattr(lanes, "train_members", train)
+        # These networks are tiny, however few numbers a vector of this machine holds.
+        monkeypatch.setattr(numba_engine, "TINY", 2**12)
 
 
 @pytest.fixture

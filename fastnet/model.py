@@ -43,7 +43,7 @@ def while_active(method: Callable[P, T]) -> Callable[P, T]:
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         model: Any = args[0]
-        with model.backend_object.active():
+        with model.active():
             return method(*args, **kwargs)
 
     return call
@@ -53,10 +53,10 @@ class Views(list[Array]):
     """Views into the parameters of a network; assignment to one of them changes the network."""
 
     def __init__(
-        self, views: list[Array], backend: Backend, outside: list[NDArray[np.bool_] | None]
+        self, views: list[Array], model: Model, outside: list[NDArray[np.bool_] | None]
     ) -> None:
         super().__init__(views)
-        self._backend, self._outside = backend, outside
+        self._model, self._outside = model, outside
 
     def __setitem__(self, index: Any, values: Any) -> None:
         """Copy `values`, which have the shape of that view, to the network."""
@@ -71,8 +71,8 @@ class Views(list[Array]):
         if array.shape != view.shape:
             raise InputError(f"expected values of shape {view.shape}, got {array.shape}.")
         strips.check_outside(array, self._outside[index])
-        with self._backend.active():
-            view[...] = self._backend.asarray(array)
+        with self._model.active():
+            view[...] = self._model.backend_object.asarray(array)
 
 
 class Model:
@@ -150,6 +150,7 @@ class Model:
     def _set_backend(self, backend: Backend, precision: PrecisionName) -> None:
         backends.check_precision(backend, precision, self.dtype)
         self.backend_object, self.precision = backend, precision
+        self.active = backend.turns()
         self.alone = OneThread()
         self.forget_engines()
 
@@ -158,8 +159,9 @@ class Model:
         if seed is not None:
             self.seed = validation.seed_of(seed)
         own = self.backend_object.own
-        self._parameters: Array = own(self.plan.initial_parameters(self.seed, self.dtype))
-        self._state: Array = own(self.plan.initial_state(self.dtype))
+        with self.active():
+            self._parameters: Array = own(self.plan.initial_parameters(self.seed, self.dtype))
+            self._state: Array = own(self.plan.initial_state(self.dtype))
         self.optimizer_state: OptimizerState | None = None
         self.temperature = None
         self.forget_engines()
@@ -218,7 +220,7 @@ class Model:
         changed = np.empty(buffer.shape, buffer.dtype)
         copy_into(name, changed, device_arrays.on_host(name, values))
         check(changed)
-        with self.backend_object.active():
+        with self.active():
             buffer[...] = self.backend_object.asarray(changed)
 
     @property
@@ -282,7 +284,7 @@ class Model:
         mask = strips.outside(self.plan)
         outside = [None if mask is None else tensor.view(mask) for tensor in chosen]
         views = [tensor.view(self.parameters) for tensor in chosen]
-        return Views(views, self.backend_object, outside)
+        return Views(views, self, outside)
 
     def check_blocks(self) -> None:
         """Raise `InputError` if a weight outside of its layer's blocks is not 0.
@@ -407,9 +409,10 @@ class Model:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._set_backend(target, precision)
-        other._parameters, other._state = move(self.parameters), move(self.state)
-        if self.optimizer_state is not None:
-            other.optimizer_state = self.optimizer_state.copy(move)
+        with self.active(), other.active():
+            other._parameters, other._state = move(self.parameters), move(self.state)
+            if self.optimizer_state is not None:
+                other.optimizer_state = self.optimizer_state.copy(move)
         return other
 
     @while_active
@@ -417,15 +420,15 @@ class Model:
         """Return copies of parameters and running statistics, written to `into` if given."""
         if into is None:
             return self.parameters.copy(), self.state.copy()
-        into[0][...] = self.parameters
-        into[1][...] = self.state
+        for kept, values in zip(into, (self.parameters, self.state), strict=True):
+            kept[...] = self.backend_object.back(values, kept)
         return into
 
     @while_active
     def restore(self, snapshot: tuple[Array, Array]) -> None:
         """Restore the parameters and running statistics that `snapshot` returned."""
-        self.parameters[...] = snapshot[0]
-        self.state[...] = snapshot[1]
+        for values, kept in zip((self.parameters, self.state), snapshot, strict=True):
+            values[...] = self.backend_object.asarray(self.taken(kept, "the snapshot"))
 
     @while_active
     def is_finite(self) -> bool:
@@ -441,11 +444,12 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        del state["_local"], state["alone"], state["backend_object"]
+        del state["_local"], state["alone"], state["backend_object"], state["active"]
         to_host = self.backend_object.to_host
-        state["_parameters"], state["_state"] = to_host(self.parameters), to_host(self.state)
-        if self.optimizer_state is not None:
-            state["optimizer_state"] = self.optimizer_state.copy(to_host)
+        with self.active():
+            state["_parameters"], state["_state"] = to_host(self.parameters), to_host(self.state)
+            if self.optimizer_state is not None:
+                state["optimizer_state"] = self.optimizer_state.copy(to_host)
         return {"backend": self.backend, **state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -455,9 +459,10 @@ class Model:
 
         # Arrays that joblib maps from a file are read-only, and kernels write by address.
         own = self.backend_object.own
-        self._parameters, self._state = own(self._parameters), own(self._state)
-        if self.optimizer_state is not None:
-            self.optimizer_state = self.optimizer_state.copy(own)
+        with self.active():
+            self._parameters, self._state = own(self._parameters), own(self._state)
+            if self.optimizer_state is not None:
+                self.optimizer_state = self.optimizer_state.copy(own)
 
     # --- computation -----------------------------------------------------------------------------
 

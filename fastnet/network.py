@@ -152,6 +152,7 @@ class Network(Model):
     # --- training --------------------------------------------------------------------------------
 
     @answers("fit")
+    @while_active
     def fit(
         self,
         x: Inputs | Chunks | Dataset,
@@ -314,7 +315,7 @@ class Network(Model):
             else:
                 prepared = fit.prepare(options, *given)
             # Train; from here on the network changes.
-            with self.alone, self.backend_object.active(), prepared.opened() as job:
+            with self.alone, prepared.opened() as job:
                 if self.preprocessor is not before:
                     raise InputError(
                         "another thread has trained this network meanwhile: fit it again."
@@ -338,6 +339,7 @@ class Network(Model):
         return self.state_for(prepared.options.optimizer)
 
     @answers("partial_fit")
+    @while_active
     def partial_fit(
         self,
         x: Inputs | Dataset,
@@ -374,7 +376,7 @@ class Network(Model):
         batch = self.backend_object.place(rows)
         config = TrainConfig(chosen_loss, chosen, len(batch), self.seed, shuffle=False, once=True)
         job = TrainingJob(self, self.engine_for(chosen_loss), batch, chosen_loss)
-        with self.alone, self.backend_object.active():
+        with self.alone:
             kept = None if self.optimizer_state is None else replace(self.optimizer_state)
             try:
                 value = loop.train_once(job, config, self.state_for(chosen))
@@ -486,6 +488,7 @@ class Network(Model):
         logits = check_flag("logits", logits)
         return self._steps().backward(self, output_gradient, logits=logits)
 
+    @while_active
     def update(
         self,
         optimizer: StreamOptimizerName | Optimizer = "adam",
@@ -513,7 +516,7 @@ class Network(Model):
         DivergenceError
             A weight became infinite or NaN; the weights are unchanged.
         """
-        with self.alone, self.backend_object.active():
+        with self.alone:
             self._steps().update(self, optimizer, gradients, steps_per_epoch)
 
     def _steps(self) -> Steps:
@@ -531,6 +534,7 @@ class Network(Model):
         self, x: Inputs | Chunks | Dataset, *, return_std: Literal[True]
     ) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
+    @while_active
     def predict(
         self, x: Inputs | Chunks | Dataset, *, return_std: bool = False
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
@@ -561,6 +565,7 @@ class Network(Model):
             outputs = self.backend_object.outputs(self.engine(), values)
         return self.preprocessor.decode(outputs, self.loss)
 
+    @while_active
     def predict_quantiles(self, x: Inputs | Chunks | Dataset) -> dict[float, NDArray[Any]]:
         """Return the quantiles of a network trained with ``quantile``.
 
@@ -570,6 +575,7 @@ class Network(Model):
         found = self.output_schema.quantiles(self.predict_columns(x))
         return {level: self.shaped(values) for level, values in found.items()}
 
+    @while_active
     def predict_labels(self, x: Inputs | Chunks | Dataset) -> NDArray[Any]:
         """Return the most probable label of each row (N,): texts or numbers, as in training.
 
@@ -578,6 +584,7 @@ class Network(Model):
         """
         return self.output_schema.labels_of(self.predict_columns(x))
 
+    @while_active
     def predict_one(self, row: ArrayLike | Mapping[str, Any]) -> NDArray[Any]:
         """Return the outputs (O,) for one row (I,), with low latency; a single one is (1,).
 
@@ -674,6 +681,7 @@ class Network(Model):
             self._answer_directly(_JACOBIAN_ONE)
         return slopes
 
+    @while_active
     def calibrate(
         self,
         x: Inputs | Dataset,
@@ -692,7 +700,7 @@ class Network(Model):
         float
             The total temperature by which the last layer is now divided.
         """
-        with self.alone, self.backend_object.active():
+        with self.alone:
             checked = self._samples(calibration.likelihood(self), x, y, sample_weight)
             found = calibration.fit_temperature(self, checked)
             calibration.apply_temperature(self, found)
@@ -717,6 +725,7 @@ class Network(Model):
         """
         model_file.write(Path(path), self.to_model_file(optimizer=optimizer))
 
+    @while_active
     def to_model_file(self, *, optimizer: bool = False) -> ModelFile:
         """Return what `save` writes."""
         self.check_blocks()

@@ -105,6 +105,14 @@ class Backend(ABC):
         """Return a context in which its arrays can be computed with: its device is the current."""
         return nullcontext()
 
+    def turns(self) -> Callable[[], AbstractContextManager[Any]]:
+        """Return what makes contexts as `active` does, for the arrays of one network.
+
+        What is queued in one comes after what was queued in those before, on whichever queue of the
+        device that was.
+        """
+        return self.active
+
     def queues_for(self, sizes: Sequence[TrainingSize]) -> int:
         """Return how many of these trainings go at a time, each on a queue of the device's own.
 

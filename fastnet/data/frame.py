@@ -162,8 +162,9 @@ def as_frame(values: Any, name: str = "x", *, source: str = _GIVEN) -> Frame:
     if is_table(values):
         return _of_native(values, source)
     refuse_masked(name, values)
+    values = on_host(name, values)
     try:
-        array = np.asarray(on_host(name, values))
+        array = np.asarray(values)
     except ValueError:
         raise InputError(f"{name} must be a rectangular table.") from None
     if array.ndim != 2:
@@ -195,8 +196,9 @@ def _of_values(column: Any, name: str, source: str) -> Values:
         except (ImportError, TypeError):
             pass
     refuse_masked(f"{source}: column {name!r}", column)
+    column = on_host(f"{source}: column {name!r}", column)
     try:
-        array = np.asarray(on_host(f"{source}: column {name!r}", column))
+        array = np.asarray(column)
     except ValueError:
         raise DataError(f"{source}: column {name!r} must have one axis, (rows,).") from None
     return column_of(array, name, source)

@@ -16,7 +16,7 @@ from fastnet.data.text import is_number
 from fastnet.errors import InputError
 from fastnet.nn.function_loss import FunctionLoss
 from fastnet.nn.losses import Loss
-from fastnet.utils.device_arrays import is_on_gpu, shared
+from fastnet.utils.device_arrays import is_on_gpu, refuse_list, shared
 from fastnet.utils.param_validation import check_int, refuse_masked, shown
 
 Array = NDArray[Any]
@@ -196,6 +196,7 @@ def numeric(name: str, values: ArrayLike) -> Array:
     if hasattr(values, "toarray"):
         raise InputError(f"{name} is a sparse matrix: give a dense one ({name}.toarray()).")
     refuse_masked(name, values)
+    refuse_list(name, values)
     try:
         array = shared(name, values) if is_on_gpu(values) else np.asarray(values)
     except (ValueError, OverflowError):

@@ -57,7 +57,7 @@ class OnlineStep:
 
     def __call__(self, x: Any, y: Any) -> float:
         """Take one step on the row x (I,) and its target y; return the loss before it."""
-        with self._model.alone, self._model.backend_object.active():
+        with self._model.alone, self._model.active():
             bound = self._bound
             holds = bound is not None and bound.holds()
             if bound is not None and holds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -81,7 +82,7 @@ def answers(
 
 def arguments_of(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the names of the arguments of a function or a method."""
-    code = getattr(function, "__wrapped__", function).__code__
+    code = inspect.unwrap(function).__code__
     count = code.co_argcount + code.co_kwonlyargcount
     return tuple(one for one in code.co_varnames[:count] if one != "self")
 

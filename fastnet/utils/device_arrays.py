@@ -28,8 +28,31 @@ def is_on_gpu(values: Any) -> bool:
 
 
 def on_host(name: str, values: Any) -> Any:
-    """Return an array on a GPU as one of NumPy, and other values as they are; see `shared`."""
-    return shared(name, values).get() if is_on_gpu(values) else values
+    """Return an array on a GPU as one of NumPy, and other values as they are; see `shared`.
+
+    Raises
+    ------
+    InputError
+        As `shared`, and for a list of such arrays.
+    """
+    if is_on_gpu(values):
+        return shared(name, values).get()
+    refuse_list(name, values)
+    return values
+
+
+def refuse_list(name: str, values: Any) -> None:
+    """Raise `InputError` for a list of arrays on a GPU, or a list of such lists.
+
+    NumPy would ask each of them for a copy, which CuPy refuses.
+    """
+    first = values
+    while isinstance(first, list | tuple) and len(first):
+        first = first[0]
+    if first is not values and is_on_gpu(first):
+        raise InputError(
+            f"{name} is a list of arrays on a GPU: give one array, as cupy.stack makes it of them."
+        )
 
 
 def shared(name: str, values: Any) -> Any:

@@ -23,7 +23,7 @@ from fastnet.backends.gpu.cublaslt import CublasLt
 from fastnet.backends.gpu.cupy_runtime import CudaRuntime, first_line, library_path
 from fastnet.backends.gpu.engine import GpuEngine
 from fastnet.backends.gpu.host_rows import HostRows
-from fastnet.backends.gpu.queues import Queues, queues_for
+from fastnet.backends.gpu.queues import Queues, queues_for, turns
 from fastnet.backends.gpu.transfers import free_memory, size_text, to_device, zeros
 from fastnet.errors import InputError
 from fastnet.nn.batch import Array, Batch
@@ -93,6 +93,9 @@ class CupyBackend(Backend):
         cupy = self._cupy()
         with nullcontext() if self.device is None else cupy.cuda.Device(self.device):
             yield cupy
+
+    def turns(self) -> Callable[[], AbstractContextManager[Any]]:
+        return turns(self.active)
 
     def queues_for(self, sizes: Sequence[TrainingSize]) -> int:
         with self.active() as cupy:

@@ -1,8 +1,8 @@
-"""Streams on which trainings go side by side, and how many of them a GPU has room for.
+"""The order of work on streams: of one network in turn, of several trainings side by side.
 
-Each thread trains on a stream of its own, with engines, recordings and memory of its own, so a
-training has the bits that it has alone. What the threads share, compiled kernels and the choice of
-algorithms, is made once (`cupy_runtime`, `products`).
+Side by side, each thread trains on a stream of its own, with engines, recordings and memory of its
+own, so a training has the bits that it has alone. What the threads share, compiled kernels and the
+choice of algorithms, is made once (`cupy_runtime`, `products`).
 """
 
 from __future__ import annotations
@@ -52,6 +52,33 @@ def queues_for(sizes: Sequence[TrainingSize], free: int) -> int:
     """Return how many of these trainings have room at a time in so many bytes, at most `MOST`."""
     largest = max(map(bytes_of, sizes))
     return max(1, min(MOST, int(MEMORY_SHARE * free // largest)))
+
+
+def turns(
+    active: Callable[[], AbstractContextManager[Any]],
+) -> Callable[[], AbstractContextManager[Any]]:
+    """Return what makes contexts as `active` does, each after the work of those before.
+
+    A caller may use a network under one stream of CuPy and then under another: the second waits.
+
+    Parameters
+    ----------
+    active : callable
+        ``CupyBackend.active``.
+    """
+    last: Any = None
+
+    @contextmanager
+    def turn() -> Iterator[Any]:
+        nonlocal last
+        with active() as cupy:
+            stream = cupy.cuda.get_current_stream()
+            if last is not None and last.ptr != stream.ptr:
+                stream.wait_event(last.record())
+            last = stream
+            yield cupy
+
+    return turn
 
 
 class Queues:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,19 @@ def test_rows_on_the_gpu_stay_there_and_so_do_answers(
     expected = call(lambda values: values)
     with no_copies():
         got = call(lambda values: kind(there(values)))
+    same(got, expected, DeviceArray)
+
+
+@pytest.mark.parametrize("rows_on", [0, 1])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_the_current_device_may_be_another_than_that_of_the_network(
+    call: Callable[[Data], Any], rows_on: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are checked where the network is, also if they are there already."""
+    expected = call(lambda values: values)
+    monkeypatch.setattr(fn.Network, "__init__", partialmethod(fn.Network.__init__, device=1))
+    got = call(lambda values: there(values, rows_on))
+    assert CURRENT.device == 0
     same(got, expected, DeviceArray)
 
 
@@ -402,6 +415,23 @@ def test_bad_rows_get_the_sentence_that_they_get_on_the_host(
             call(to)
         said.append(str(caught.value))
     assert said[0] == said[1]
+
+
+LISTS: dict[str, Callable[[], Any]] = {
+    "rows": lambda: classes().predict([there(X[0]), there(X[1])]),
+    "numbers": lambda: classes("numpy").predict([[there(1.0)] * 5]),
+    "labels": lambda: classes().fit(X, [there(1)] * 200),
+    "rows of a population": lambda: fn.fit_many(classes(), [there(X[0])] * 9, Y[:9]),
+    "a column": lambda: fn.tables.train({"a": [there(1.0)] * 9}, np.arange(9.0)),
+}
+
+
+@pytest.mark.parametrize("call", LISTS.values(), ids=LISTS)
+def test_a_list_of_arrays_is_refused_in_words(call: Callable[[], Any]) -> None:
+    with pytest.raises(
+        InputError, match=r"a list of arrays on a GPU: give one array, as cupy\.stack"
+    ):
+        call()
 
 
 def test_a_tensor_that_refuses_is_an_error_in_words() -> None:

@@ -218,6 +218,23 @@ def test_parameters_come_from_the_host_and_from_other_backends() -> None:
     np.testing.assert_array_equal(on_host(net), values.astype(np.float32))
 
 
+def test_a_snapshot_may_be_of_another_device_or_of_the_host() -> None:
+    net, other = network(0), network(1)
+    other.fit(X, Y, epochs=2)
+    at_home = other.to("numpy")
+    for snapshot in (other.snapshot(), at_home.snapshot()):
+        net.initialize(1)
+        net.restore(snapshot)
+        np.testing.assert_array_equal(on_host(net), on_host(other))
+        np.testing.assert_array_equal(on_host(net, net.state), on_host(other, other.state))
+        at_home.initialize(7)
+        at_home.restore(snapshot)
+        np.testing.assert_array_equal(at_home.parameters, on_host(other))
+    kept = network(0).to("numpy").snapshot()
+    assert other.snapshot(kept) is kept
+    np.testing.assert_array_equal(kept[0], on_host(other))
+
+
 # --- processes and streams ------------------------------------------------------------------------
 
 
@@ -270,6 +287,37 @@ def test_a_call_under_another_stream_waits_for_the_one_before() -> None:
     with runtime.active():  # the default stream
         pass
     assert strict_backend.CUPY.default_stream.waited[-1] == first
+
+
+ON_ANOTHER_STREAM: dict[str, Callable[[fn.Network], Any]] = {
+    "predict": lambda net: net.predict(X),
+    "predict_one": lambda net: net.predict_one(X[0]),
+    "rows there": lambda net: net.predict(DeviceArray(X)),
+    "fit": lambda net: net.fit(X, Y, epochs=1, validation_split=0.2, early_stopping=1),
+    "partial_fit": lambda net: net.partial_fit(X, Y),
+    "parameters": lambda net: setattr(net, "parameters", 0.5),
+    "weights": lambda net: net.weights.__setitem__(0, np.ones((5, 8))),
+    "initialize": lambda net: net.initialize(4),
+    "copy": lambda net: net.copy(),
+    "to": lambda net: net.to("numpy"),
+    "pickle": pickle.dumps,
+    "snapshot": lambda net: net.restore(net.snapshot()),
+    "is_finite": lambda net: net.is_finite(),
+    "save": lambda net: net.to_model_file(optimizer=True),
+    "summary": lambda net: (net.summary(), net.check_blocks(), net.calibrate(X, Y)),
+}
+
+
+@pytest.mark.parametrize("call", ON_ANOTHER_STREAM.values(), ids=ON_ANOTHER_STREAM)
+def test_a_network_may_be_used_on_one_stream_after_another(
+    call: Callable[[fn.Network], Any],
+) -> None:
+    """The stand-in refuses what would race; `test_queues` shows that it does."""
+    net = network(0)
+    for _ in range(2):
+        with FakeStream(non_blocking=True):
+            call(net)
+        call(net)
 
 
 def test_every_method_of_the_engine_makes_its_device_current() -> None:

@@ -18,9 +18,14 @@ pytest.importorskip("sklearn")
 
 import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+from sklearn.utils.estimator_checks import (
+    check_estimator,
+    estimator_checks_generator,
+    parametrize_with_checks,
+)
 
 import fastnet.sklearn as estimators
+from tests.cuda import strict_backend
 from tests.on_backends import INSTALLED
 
 pytestmark = pytest.mark.usefixtures("one_core")
@@ -51,6 +56,57 @@ def test_all_four_classes_are_checked() -> None:
 @parametrize_with_checks(every_estimator())
 def test_it_keeps_the_conventions_of_scikit_learn(estimator: Any, check: Any) -> None:
     check(estimator)
+
+
+# Most conventions concern what comes before a backend, and are checked on the others. These concern
+# what goes to the device and comes back: rows of any dtype, order and memory, weights, attributes
+# after training, copies and pickles, and several calls of one estimator.
+ON_THE_DEVICE = {
+    "check_readonly_memmap_input",
+    "check_f_contiguous_array_estimator",
+    "check_estimators_dtypes",
+    "check_classifier_data_not_an_array",
+    "check_regressor_data_not_an_array",
+    "check_sample_weights_not_overwritten",
+    "check_sample_weights_list",
+    "check_dict_unchanged",
+    "check_estimators_pickle",
+    "check_estimators_overwrite_params",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_fit2d_1sample",
+    "check_estimators_partial_fit_n_features",
+}
+
+
+def checks_on_the_device() -> list[Any]:
+    """Return small estimators on the stand-in for a GPU, each with each of those checks."""
+    small: dict[str, dict[str, Any]] = {
+        "FastNet": {"hidden_layers": (4,), "epochs": 3},
+        "MLP": {"hidden_layer_sizes": (4,), "max_iter": 3},
+    }
+    made = []
+    for name in (name for name in estimators.__all__ if name != "FastNetSearchCV"):
+        how = next(how for start, how in small.items() if name.startswith(start))
+        estimator = getattr(estimators, name)(backend="cupy", **how)
+        for one, check in estimator_checks_generator(estimator):
+            called = getattr(check, "func", check).__name__
+            if called in ON_THE_DEVICE:
+                made.append(pytest.param(one, check, id=f"{name}-{called}"))
+    return made
+
+
+@unfinished
+@pytest.mark.skipif(not strict_backend.stands_in(), reason="it asks the stand-in")
+@pytest.mark.parametrize(("estimator", "check"), checks_on_the_device())
+def test_it_keeps_those_that_concern_a_device_on_one(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def test_each_of_those_is_a_check_of_scikit_learns() -> None:
+    named = {str(one.id).split("-")[1] for one in checks_on_the_device()}
+    if sklearn.__version__.startswith("1.9"):
+        assert named == ON_THE_DEVICE
 
 
 class Careless(ClassifierMixin, BaseEstimator):

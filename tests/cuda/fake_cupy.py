@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from tests.cuda.fake_cublaslt import FakeCublasLt
 from tests.cuda.host_module import HostModule
-from tests.cuda.order import Timeline, host_waited
+from tests.cuda.order import Timeline, default_timeline, host_waited
 from tests.cuda.strict import (
     CURRENT,
     DeviceArray,
     RefusedRuntimeError,
     RefusedTypeError,
-    default_timeline,
     memory_of,
     on_current_device,
     queue,
@@ -205,7 +204,8 @@ class FakeKernel:
         for value in arguments:
             if not isinstance(value, DeviceArray | int | float | None):
                 raise RefusedTypeError(f"a kernel cannot take {type(value)}")
-        on_current_device(self._name, arguments)
+        for value, writes in zip(arguments, self._module.writes[self._name], strict=True):
+            on_current_device(self._name, value, writes=writes)
         launch, plain = self._module.launch, memory_of(arguments)
         self._owner._queue(lambda: launch(self._name, grid, block, plain, shared_mem))
 

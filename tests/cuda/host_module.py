@@ -34,7 +34,7 @@ FLAGS += ("-Werror=double-promotion", "-Werror=float-conversion")
 _ONE_AT_A_TIME = threading.Lock()
 """The emulated threads of a library are fibers of the one thread that launches."""
 
-_KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
+_KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
 _LETTERS = {"F": np.float32, "D": np.float64, "I": np.int64, "U": np.uint32, "H": np.uint16}
 
 
@@ -44,7 +44,15 @@ class KernelError(RuntimeError):
 
 def kernel_names(source: str) -> tuple[str, ...]:
     """Return the names of the kernels in a CUDA text."""
-    return tuple(_KERNEL.findall(source))
+    return tuple(name for name, _ in _KERNEL.findall(source))
+
+
+def written_arguments(source: str) -> dict[str, tuple[bool, ...]]:
+    """Return of each kernel of a CUDA text which of its arguments are memory that it may write."""
+    return {
+        name: tuple("*" in one and "const " not in one for one in arguments.split(","))
+        for name, arguments in _KERNEL.findall(source)
+    }
 
 
 class HostModule:
@@ -59,6 +67,7 @@ class HostModule:
 
     def __init__(self, source: str, schedule: int = 0) -> None:
         self.schedule = schedule
+        self.writes = written_arguments(source)
         self._library = ctypes.CDLL(str(_build(source)))
         self._kernels = {name: self._load(name) for name in kernel_names(source)}
 

@@ -1,4 +1,4 @@
-"""The order of work on streams: what one stream has touched, another may touch after a wait alone.
+"""The order of work on streams: what one has written, another may touch after a wait alone.
 
 The stand-ins run all work at once, so nothing goes wrong there without a wait; this is what notices
 that it is missing. Each stream knows of how much work of every stream it comes after: by events,
@@ -21,10 +21,19 @@ _HOST: Final[Done] = {}
 
 
 class Trace:
-    """Which stream touched some memory last, and which piece of its work that was."""
+    """Which streams have worked on some memory, and which pieces of their work that was.
+
+    Attributes
+    ----------
+    written : dict
+        The last piece that wrote it.
+    read : dict
+        Those that have read it since.
+    """
 
     def __init__(self) -> None:
-        self.last = 0, 0
+        self.written: Done = {}
+        self.read: Done = {}
 
 
 class Timeline:
@@ -34,14 +43,22 @@ class Timeline:
         self.number = next(_NUMBERS)
         self._done: Done = {}
 
-    def touch(self, trace: Trace) -> bool:
-        """Queue work on some memory; return whether it comes after the work before on it."""
+    def touch(self, trace: Trace, *, writes: bool) -> bool:
+        """Queue work on some memory; return whether it comes after all that it must come after.
+
+        Who reads comes after the last who wrote, who writes also after all who have read since.
+        """
         with _LOCK:
             _join(self._done, _HOST)
-            number, piece = trace.last
-            in_order = self._done.get(number, 0) >= piece
-            self._done[self.number] = self._done.get(self.number, 0) + 1
-            trace.last = self.number, self._done[self.number]
+            before = {**trace.written}
+            if writes:
+                _join(before, trace.read)
+            in_order = all(self._done.get(number, 0) >= piece for number, piece in before.items())
+            piece = self._done[self.number] = self._done.get(self.number, 0) + 1
+            if writes:
+                trace.written, trace.read = {self.number: piece}, {}
+            else:
+                trace.read[self.number] = piece
         return in_order
 
     def done(self) -> Done:
@@ -53,6 +70,14 @@ class Timeline:
         """Let the work from now on come after other work."""
         with _LOCK:
             _join(self._done, done)
+
+
+_DEFAULT: Final[dict[int, Timeline]] = {}
+
+
+def default_timeline(device: int) -> Timeline:
+    """Return the work of a device's default stream, which threads share."""
+    return _DEFAULT.setdefault(device, Timeline())
 
 
 def host_waited(done: Done) -> None:

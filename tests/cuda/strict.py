@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tests.cuda.order import Timeline, Trace, host_waited
+from tests.cuda.order import Timeline, Trace, default_timeline, host_waited
 
 Array = np.ndarray[Any, Any]
 
@@ -83,13 +83,6 @@ class Current(threading.local):
 
 CURRENT: Final = Current()
 
-_DEFAULT: Final[dict[int, Timeline]] = {}
-
-
-def default_timeline(device: int) -> Timeline:
-    """Return the work of a device's default stream, which threads share."""
-    return _DEFAULT.setdefault(device, Timeline())
-
 
 def queue(work: Callable[[], None]) -> None:
     """Do what a stream is given, or write it down."""
@@ -105,11 +98,10 @@ def refuse_in_capture(what: str) -> None:
         raise RefusedRuntimeError(f"{what}: operation not permitted when stream is capturing")
 
 
-def on_current_device(what: str, values: Any) -> None:
+def on_current_device(what: str, values: Any, *, writes: bool = False) -> None:
     """Queue work on all device arrays among values (nested); raise unless they are in reach.
 
-    They have to be on the current device, and the current stream has to come after the one that
-    used them last.
+    They have to be on the current device, and the current stream after those that used them.
     """
     if isinstance(values, DeviceArray):
         if values.size and values.device.id != CURRENT.device:
@@ -118,15 +110,15 @@ def on_current_device(what: str, values: Any) -> None:
                 f"{values.device.id}, and the current one is {CURRENT.device}"
             )
         trace = values.trace
-        queue(lambda: touch(what, trace, CURRENT.timeline()))
+        queue(lambda: touch(what, trace, CURRENT.timeline(), writes=writes))
     elif isinstance(values, list | tuple):
         for value in values:
-            on_current_device(what, value)
+            on_current_device(what, value, writes=writes)
 
 
-def touch(what: str, trace: Trace, timeline: Timeline) -> None:
+def touch(what: str, trace: Trace, timeline: Timeline, *, writes: bool = False) -> None:
     """Queue work of a stream on some memory; raise unless it comes after the work before on it."""
-    if not timeline.touch(trace):
+    if not timeline.touch(trace, writes=writes):
         raise RefusedRuntimeError(
             f"{what}: a race: another stream has worked on the array, and this one has not waited"
         )
@@ -163,6 +155,7 @@ def computed(what: str, call: Any, *args: Any, **kwargs: Any) -> Any:
     given = [*args, *kwargs.values()]
     refuse_in_capture(what)
     on_current_device(what, given)
+    on_current_device(what, kwargs.get("out", ()), writes=True)
     with np.errstate(all="ignore"):  # a GPU says nothing
         return on_device(call(*memory_of(args), **{k: memory_of(v) for k, v in kwargs.items()}))
 
@@ -188,7 +181,8 @@ class Pointer:
         self.ptr = int(array.memory.ctypes.data) if array.size else 0
 
     def copy_from_device_async(self, source: Pointer, size: int) -> None:
-        on_current_device("memcpy", [self.array, source.array])
+        on_current_device("memcpy", source.array)
+        on_current_device("memcpy", self.array, writes=True)
         into, values = (p.array.memory.reshape(-1).view(np.uint8) for p in (self, source))
         queue(lambda: np.copyto(into[:size], values[:size]))
 
@@ -218,7 +212,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         self.device = Place(CURRENT.device if device is None else device)
         self.trace = Trace() if trace is None else trace
         if trace is None:
-            CURRENT.timeline(self.device.id).touch(self.trace)
+            CURRENT.timeline(self.device.id).touch(self.trace, writes=True)
 
     # --- what it refuses ---
 
@@ -288,7 +282,8 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         refuse_in_capture("assignment")
-        on_current_device("assignment", [self, index, value])
+        on_current_device("assignment", [index, value])
+        on_current_device("assignment", self, writes=True)
         new = value.memory if isinstance(value, DeviceArray) else self._scalar(value)
         self.memory[memory_of(index)] = new
 
@@ -319,7 +314,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         if not self.flags.c_contiguous:
             raise RefusedRuntimeError("Cannot set to non-contiguous array")
         timeline = CURRENT.timeline(self.device.id) if stream is None else stream.timeline
-        touch("set", self.trace, timeline)
+        touch("set", self.trace, timeline, writes=True)
         self.memory[...] = values
 
     def item(self) -> Any:
@@ -352,7 +347,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     def copy(self, order: str = "C") -> DeviceArray:
         """Return a copy on the current device, also of an array of another one."""
         refuse_in_capture("copy")
-        # CuPy lets the current stream wait for that of the other device.
+        # CuPy lets it wait for the other device's.
         CURRENT.timeline().wait(CURRENT.timeline(self.device.id).done())
         touch("copy", self.trace, CURRENT.timeline())
         return DeviceArray(self.memory.copy(order="C"))

@@ -39,6 +39,9 @@ OWN: Final = {
 } - COMPOSED
 """The methods that `GpuEngine` does not inherit and that NumPy's engine answers."""
 
+WRITTEN: Final = {"moments"}
+"""Arguments of an engine that it writes to."""
+
 ON_HOST: Final = {"coefficients", "row"}
 """Arguments of an engine that are NumPy arrays on every backend."""
 
@@ -54,7 +57,7 @@ def _memory(name: str, value: Any) -> Any:
     if isinstance(value, DeviceArray):
         assert name not in ON_HOST, f"{name} is a host array"
         assert value.flags.c_contiguous, f"{name}: kernels take an address, and this has gaps"
-        on_current_device(name, value)
+        on_current_device(name, value, writes=name in WRITTEN)
         return value.memory
     if isinstance(value, np.ndarray) and name not in ON_HOST:
         raise RefusedTypeError(f"{name}: expected a device array, got {type(value)}")

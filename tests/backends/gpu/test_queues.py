@@ -118,6 +118,16 @@ def test_results_can_be_used_on_the_stream_of_the_caller(seen: set[int]) -> None
     assert len(seen) > 1
 
 
+@emulated
+def test_rows_that_are_on_the_gpu_are_read_by_all_streams(cupy: FakeCupy, seen: set[int]) -> None:
+    cupy.shared_bytes = 0
+    net = network()
+    held_out = DeviceArray(X[:20]), DeviceArray(Y[:20])
+    found = fn.fit_many(net, X, Y, seeds=3, epochs=1, validation_data=held_out)
+    assert len(seen) > 1
+    assert_as_alone(net, found[2], 3, epochs=1, validation_data=(X[:20], Y[:20]))
+
+
 @on_the_stand_in
 def test_a_member_that_diverges_leaves_the_others_alone(seen: set[int]) -> None:
     rates = 0.01, 1e30, 0.02
@@ -286,6 +296,21 @@ def after_the_host_has_waited(array: DeviceArray) -> None:
 @pytest.mark.parametrize("waits", [on_a_stream_that_waited, after_the_host_has_waited])
 def test_a_stream_that_waits_may_go_on(waits: Callable[[DeviceArray], None]) -> None:
     waits(DeviceArray(np.zeros(3)))
+
+
+def test_several_streams_may_read_and_one_that_writes_waits_for_them() -> None:
+    array, streams = DeviceArray(np.zeros(3)), [FakeStream(non_blocking=True) for _ in range(3)]
+    for stream in streams:
+        stream.wait_event(FakeStream(default=True).record())
+        with stream:
+            assert float((array + 1)[0]) == 1.0
+    array = DeviceArray(np.zeros(3))
+    for stream in streams[:2]:
+        stream.wait_event(FakeStream(default=True).record())
+        with stream:
+            assert (array + 1).shape == (3,)
+    with streams[0], pytest.raises(RuntimeError, match="a race"):
+        array.fill(1)
 
 
 RACES: dict[str, Callable[[DeviceArray], Any]] = {

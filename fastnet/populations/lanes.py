@@ -117,6 +117,14 @@ def train_together(
     after each epoch; and those that diverged, to say where.
     """
     first = template.renewed(members[0].plan, members[0].seed)
+    with first.active():
+        return _train_beside(template, first, members, x, y, weight)
+
+
+def _train_beside(
+    template: Network, first: Network, members: Sequence[Member], x: Any, y: Any, weight: Any
+) -> list[Network | None]:
+    """Train members together; `first` is the network of the first of them."""
     given = own_callbacks(members[0].fit)
     options = {name: given.get(name, default) for name, default in _OPTIONS.items()}
     read = fit.read_options(first, **{**options, "threads": 1}, checkpointer=NO_CHECKPOINTS)

@@ -128,6 +128,19 @@ def test_rows_that_are_on_the_gpu_are_read_by_all_streams(cupy: FakeCupy, seen: 
     assert_as_alone(net, found[2], 3, epochs=1, validation_data=(X[:20], Y[:20]))
 
 
+@emulated
+def test_tiny_members_check_their_rows_where_they_are(cupy: FakeCupy) -> None:
+    """Where another GPU than theirs is the current one."""
+    cupy.runtime.devices = 2
+    net = fn.Network([5, 8, 3], output_activation="softmax", backend="cupy", device=1)
+    how: dict[str, Any] = {"epochs": 2, "batch_size": 16}
+    held_out = DeviceArray(X[:20], 1), DeviceArray(Y[:20], 0)
+    found = fn.fit_many(net, X, Y, seeds=4, validation_data=held_out, **how)
+    assert CURRENT.device == 0
+    assert {member.parameters.device.id for member in found} == {1}
+    assert_as_alone(net, found[3], 3, validation_data=(X[:20], Y[:20]), **how)
+
+
 @on_the_stand_in
 def test_a_member_that_diverges_leaves_the_others_alone(seen: set[int]) -> None:
     rates = 0.01, 1e30, 0.02

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,16 +32,26 @@ def add(element, first, second, out):
 """
 
 PROGRAM = """
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 
 from fastnet.kernels.cpu import native
 
+compiled = []
+if "CODE_OF_ADD" in os.environ:
+    def compiler(name, dtype):
+        compiled.append(name)
+        return Path(os.environ["CODE_OF_ADD"]).read_bytes()
+
+    native._prepared_code = compiler
+
 native.ENTRIES["add"] = "kernel_of_a_test"
 out = np.zeros(1, np.int64)
 native.kernel("add", np.float32).call(2, 3, out.ctypes.data)
-print("compiled" if "numba" in sys.modules else "loaded", out[0])
+print("compiled" if compiled or "numba" in sys.modules else "loaded", out[0])
 """
 
 
@@ -92,14 +103,26 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "cache" / "kernels"
 
 
+Quickly = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def quickly(compiled: Path) -> Quickly:
+    """`run` with a compiler that needs no Numba: it returns what Numba made for `compiled`."""
+    (code,) = compiled.glob("*.nbc")
+    return partial(run, CODE_OF_ADD=str(code))
+
+
 @pytest.fixture
 def real(compiled: Path, tmp_path: Path) -> Path:
     """A cache with the entry of the program."""
     return Path(shutil.copytree(compiled.parent, tmp_path / "real"), "kernels")
 
 
-def test_a_kernel_is_compiled_once_and_loaded_afterwards(compiled: Path, program: Path) -> None:
-    done = run(program, FASTNET_CACHE_DIR=str(compiled.parent))
+def test_a_kernel_is_compiled_once_and_loaded_afterwards(
+    compiled: Path, program: Path, quickly: Quickly
+) -> None:
+    done = quickly(program, FASTNET_CACHE_DIR=str(compiled.parent))
     assert was_loaded(done)
     assert done.stderr == ""
 
@@ -108,17 +131,21 @@ def test_the_cache_is_private(compiled: Path) -> None:
     assert compiled.stat().st_mode & 0o077 == 0
 
 
-def test_the_default_place_is_in_the_users_cache(program: Path, tmp_path: Path) -> None:
-    run(program, XDG_CACHE_HOME=str(tmp_path / "xdg"))
+def test_the_default_place_is_in_the_users_cache(
+    program: Path, tmp_path: Path, quickly: Quickly
+) -> None:
+    quickly(program, XDG_CACHE_HOME=str(tmp_path / "xdg"))
     assert list((tmp_path / "xdg" / "fastnet" / "kernels").glob("*.nbi"))
 
 
 @posix
-def test_a_folder_that_others_can_write_to_is_not_used(program: Path, tmp_path: Path) -> None:
+def test_a_folder_that_others_can_write_to_is_not_used(
+    program: Path, tmp_path: Path, quickly: Quickly
+) -> None:
     folder = tmp_path / "cache" / "kernels"
     folder.mkdir(parents=True)
     folder.chmod(0o777)
-    done = run(program, FASTNET_CACHE_DIR=str(tmp_path / "cache"))
+    done = quickly(program, FASTNET_CACHE_DIR=str(tmp_path / "cache"))
     assert was_compiled(done)
     assert "can be written by" in done.stderr
     assert not list(folder.iterdir())
@@ -128,7 +155,7 @@ def test_a_folder_that_others_can_write_to_is_not_used(program: Path, tmp_path: 
 
 
 def test_installations_of_one_content_share_an_entry_and_others_have_their_own(
-    real: Path, tmp_path: Path
+    real: Path, tmp_path: Path, quickly: Quickly
 ) -> None:
     """Whatever the folders and times of their files are."""
     cache = str(real.parent)
@@ -136,17 +163,17 @@ def test_installations_of_one_content_share_an_entry_and_others_have_their_own(
     for file, seconds in zip(same, (1.6e9, 1.7e9), strict=True):
         os.utime(file.with_name("kernel_of_a_test.py"), (seconds, seconds))
     other = install(tmp_path / "three", KERNEL.replace("second\n", "second + 0\n"))
-    assert was_compiled(run(other, FASTNET_CACHE_DIR=cache))
+    assert was_compiled(quickly(other, FASTNET_CACHE_DIR=cache))
     files = {file: file.stat().st_mtime_ns for file in real.iterdir()}
     for loaded in (*same, other, same[0]):
-        assert was_loaded(run(loaded, FASTNET_CACHE_DIR=cache))
+        assert was_loaded(quickly(loaded, FASTNET_CACHE_DIR=cache))
     assert {file: file.stat().st_mtime_ns for file in real.iterdir()} == files
 
 
-def test_bounds_checked_code_is_another_entry(program: Path, real: Path) -> None:
+def test_bounds_checked_code_is_another_entry(program: Path, real: Path, quickly: Quickly) -> None:
     cache = str(real.parent)
-    assert was_compiled(run(program, FASTNET_CACHE_DIR=cache, NUMBA_BOUNDSCHECK="1"))
-    assert was_loaded(run(program, FASTNET_CACHE_DIR=cache))
+    assert was_compiled(quickly(program, FASTNET_CACHE_DIR=cache, NUMBA_BOUNDSCHECK="1"))
+    assert was_loaded(quickly(program, FASTNET_CACHE_DIR=cache))
 
 
 # --- loaded only from where the user alone can write ----------------------------------------------
@@ -171,10 +198,12 @@ def plant(folder: Path, real: Path, code: bytes) -> None:
         (folder / index.name).write_text(json.dumps({"sha256": digest}))
 
 
-def test_what_is_planted_would_be_run(program: Path, strange: bytes, real: Path) -> None:
+def test_what_is_planted_would_be_run(
+    program: Path, strange: bytes, real: Path, quickly: Quickly
+) -> None:
     """The control of the tests below: in the user's own private folder it is trusted."""
     plant(real, real, strange)
-    assert run(program, FASTNET_CACHE_DIR=str(real.parent)).stdout == "loaded 105\n"
+    assert quickly(program, FASTNET_CACHE_DIR=str(real.parent)).stdout == "loaded 105\n"
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
@@ -206,11 +235,17 @@ def test_a_relative_variable_never_leads_to_the_current_folder(
     ],
 )
 def test_nothing_of_the_current_folder_is_run(
-    name: str, place: str, program: Path, tmp_path: Path, real: Path, strange: bytes
+    name: str,
+    place: str,
+    program: Path,
+    tmp_path: Path,
+    real: Path,
+    strange: bytes,
+    quickly: Quickly,
 ) -> None:
     plant(program.parent / place, real, strange)
     home = {"HOME": str(tmp_path / "home")}
-    assert was_compiled(run(program, **{**home, name: "store"}))
+    assert was_compiled(quickly(program, **{**home, name: "store"}))
 
 
 def open_index(real: Path, tmp_path: Path) -> None:
@@ -250,10 +285,11 @@ def test_what_others_can_write_is_not_run(
     tmp_path: Path,
     real: Path,
     strange: bytes,
+    quickly: Quickly,
 ) -> None:
     plant(real, real, strange)
     change(real, tmp_path)
-    done = run(program, FASTNET_CACHE_DIR=str(tmp_path / "real"))
+    done = quickly(program, FASTNET_CACHE_DIR=str(tmp_path / "real"))
     assert was_compiled(done)
     assert done.stderr.count("CacheWarning") == 1
 
@@ -335,28 +371,34 @@ def test_files_of_earlier_versions_and_unfinished_ones_count(tmp_path: Path) -> 
 # --- faults ---------------------------------------------------------------------------------------
 
 
-def test_a_place_that_cannot_be_made_costs_one_warning(program: Path, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_made_costs_one_warning(
+    program: Path, tmp_path: Path, quickly: Quickly
+) -> None:
     file = tmp_path / "file"
     file.write_text("in the way")
-    done = run(program, FASTNET_CACHE_DIR=str(file))
+    done = quickly(program, FASTNET_CACHE_DIR=str(file))
     assert was_compiled(done)
     assert done.stderr.count("CacheWarning") == 1
 
 
-def test_a_home_that_cannot_exist_is_no_error(program: Path, tmp_path: Path) -> None:
+def test_a_home_that_cannot_exist_is_no_error(
+    program: Path, tmp_path: Path, quickly: Quickly
+) -> None:
     (tmp_path / "file").write_text("in the way")
-    done = run(program, HOME=str(tmp_path / "file" / "home"))
+    done = quickly(program, HOME=str(tmp_path / "file" / "home"))
     assert was_compiled(done)
     assert done.stderr.count("CacheWarning") == 1
 
 
 @pytest.mark.parametrize("ending", [".nbi", ".nbc"])
 @pytest.mark.parametrize("content", [b"", b"\x80", b"not what it should be"], ids=repr)
-def test_a_damaged_file_is_replaced(program: Path, real: Path, ending: str, content: bytes) -> None:
+def test_a_damaged_file_is_replaced(
+    program: Path, real: Path, ending: str, content: bytes, quickly: Quickly
+) -> None:
     (damaged,) = real.glob(f"*{ending}")
     damaged.write_bytes(content)
-    assert was_compiled(run(program, FASTNET_CACHE_DIR=str(real.parent)))
-    assert was_loaded(run(program, FASTNET_CACHE_DIR=str(real.parent)))
+    assert was_compiled(quickly(program, FASTNET_CACHE_DIR=str(real.parent)))
+    assert was_loaded(quickly(program, FASTNET_CACHE_DIR=str(real.parent)))
 
 
 def test_processes_that_compile_at_once_do_not_disturb_each_other(

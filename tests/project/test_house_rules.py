@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,12 +70,18 @@ class Rule:
         return wanted and not any(fnmatch(path, pattern) for pattern in self.homes)
 
 
-def imports(text: str) -> Iterator[tuple[int, str]]:
+def nodes(text: str, *words: str) -> Iterator[ast.AST]:
+    """Yield every node of a file, where it has one of the words: to parse all takes seconds."""
+    if not words or any(word in text for word in words):
+        yield from ast.walk(ast.parse(text))
+
+
+def imports(text: str, *words: str) -> Iterator[tuple[int, str]]:
     """Yield line and full name of every module imported, wherever in the file, however it is.
 
     Relative imports keep their dots; ``importlib.import_module`` with a name counts as well.
     """
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text, *words):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -92,7 +99,7 @@ def importing(*packages: str) -> Callable[[str, str], Iterator[str]]:
     """Return a search for imports of these top-level packages."""
 
     def find(path: str, text: str) -> Iterator[str]:
-        for line, name in imports(text):
+        for line, name in imports(text, *packages):
             if name.partition(".")[0] in packages:
                 yield f"line {line} imports {name}"
 
@@ -111,7 +118,7 @@ def imports_from_outside_the_kernels(path: str, text: str) -> Iterator[str]:
 def unsafe_fastmath(path: str, text: str) -> Iterator[str]:
     """Find flags that let a compiler assume that there is no NaN and no infinity."""
     flags = {"nnan", "ninf", "fast"}
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text, *flags):
         if isinstance(node, ast.keyword) and node.arg == "fastmath":
             if isinstance(node.value, ast.Constant) and node.value.value is not False:
                 yield f"line {node.value.lineno} has fastmath={node.value.value!r}"
@@ -132,7 +139,7 @@ def mentioning(*names: str) -> Callable[[str, str], Iterator[str]]:
     """Return a search for attributes, names and texts that are one of these."""
 
     def find(path: str, text: str) -> Iterator[str]:
-        for node in ast.walk(ast.parse(text)):
+        for node in nodes(text, *names):
             found = getattr(node, "attr", None) or getattr(node, "id", None)
             if isinstance(node, ast.Constant):
                 found = node.value
@@ -203,7 +210,7 @@ RULES = [
         "numpy is never allowed to unpickle",
         lambda path, text: (
             f"line {node.value.lineno} has allow_pickle"
-            for node in ast.walk(ast.parse(text))
+            for node in nodes(text, "allow_pickle")
             if isinstance(node, ast.keyword)
             and node.arg == "allow_pickle"
             and not (isinstance(node.value, ast.Constant) and node.value.value is False)
@@ -261,6 +268,7 @@ RULES = [
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name.replace(" ", "-"))
 
 
+@cache
 def texts() -> dict[str, str]:
     """Return the text of every tracked file that is one."""
     found = {}

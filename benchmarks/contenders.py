@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.backends import NAMES, get_backend
+from fastnet.backends.base import Backend
+from fastnet.backends.engine import Engine
 from fastnet.backends.epochs import TrainConfig
 from fastnet.benchmarks import problems
 from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem
@@ -89,28 +91,15 @@ def asked_threads(threads: int | None) -> int | None:
     return None if threads == cores() and threads > 1 else threads
 
 
-class FastNet(Contender):
-    """fastnet on one backend: an epoch is one ``train_epoch`` of the engine, shuffle included.
+class OnEngine(Contender):
+    """fastnet's engine and its rows: an epoch is one ``train_epoch``, shuffle included."""
 
-    What ``fit`` adds around it (checks, history, a copy of the weights to go back to) is measured
-    on its own in ``test_training.py``.
-    """
-
-    def __init__(self, problem: Problem, threads: int | None, backend: str) -> None:
-        self.network = problems.network(problem.rung, backend)
-        home = self.backend = self.network.backend_object
-        network = self.network
-        self.engine = home.engine(
-            network.plan, network.parameters, network.state, threads=asked_threads(threads)
-        )
-        self.threads_used = self.engine.threads_for(problem.batch)
+    def __init__(self, problem: Problem, home: Backend, engine: Engine, rows: Batch) -> None:
+        self.engine, self.rows = engine, rows
         self.loss = losses.get(problem.rung.loss, problem.rung.output_activation)
         self.optimizer = fn.Adam(LEARNING_RATE)
         self.config = TrainConfig(self.loss, self.optimizer, problem.batch, SEED, shuffle=True)
-        x, targets = home.asarray(problem.x), home.asarray(problem.targets)
-        classifies = problem.rung.loss == "cross_entropy"
-        self.rows = Batch(x, targets) if classifies else Batch(x, target=targets)
-        shape = self.optimizer.n_moments, self.network.plan.size
+        shape = self.optimizer.n_moments, engine.plan.size
         self.moments = home.asarray(np.zeros(shape, np.float32))
         self.rates = np.full(problem.steps, LEARNING_RATE)
         self.epoch = self.step = 0
@@ -127,6 +116,27 @@ class FastNet(Contender):
         self.epoch += 1
         self.step += tally.steps
         return tally.mean_loss
+
+
+class FastNet(OnEngine):
+    """fastnet on one backend.
+
+    What ``fit`` adds around it (checks, history, a copy of the weights to go back to) is measured
+    on its own in ``test_training.py``.
+    """
+
+    def __init__(self, problem: Problem, threads: int | None, backend: str) -> None:
+        self.network = problems.network(problem.rung, backend)
+        home = self.backend = self.network.backend_object
+        network = self.network
+        engine = home.engine(
+            network.plan, network.parameters, network.state, threads=asked_threads(threads)
+        )
+        self.threads_used = engine.threads_for(problem.batch)
+        x, targets = home.asarray(problem.x), home.asarray(problem.targets)
+        classifies = problem.rung.loss == "cross_entropy"
+        rows = Batch(x, targets) if classifies else Batch(x, target=targets)
+        super().__init__(problem, home, engine, rows)
 
     def predict(self, x: Floats) -> NDArray[Any]:
         return self.network.predict_columns(x)

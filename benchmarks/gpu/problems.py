@@ -14,15 +14,12 @@ from numpy.typing import NDArray
 
 from fastnet.backends import find
 from fastnet.backends.base import Backend
-from fastnet.backends.epochs import TrainConfig
 from fastnet.backends.gpu.epoch import WINDOW_BYTES, WINDOWS
-from fastnet.benchmarks.contenders import Contender
+from fastnet.benchmarks.contenders import Contender, OnEngine
 from fastnet.benchmarks.ladder import LADDER, Rung
-from fastnet.benchmarks.problems import LEARNING_RATE, SEED, Floats, Problem
-from fastnet.nn import losses
+from fastnet.benchmarks.problems import SEED, Floats, Problem
 from fastnet.nn.batch import Batch
 from fastnet.nn.chain import chain
-from fastnet.nn.optimizers import Adam
 from fastnet.nn.plan import Plan, make_plan
 
 STEPS: Final = {
@@ -73,8 +70,8 @@ def plan_of(rung: Rung) -> Plan:
     return make_plan(*chain(rung.sizes, rung.activation, "softmax"))
 
 
-class OnBackend(Contender):
-    """fastnet's engine on a backend: an epoch is one ``train_epoch``, shuffle included."""
+class OnBackend(OnEngine):
+    """fastnet's engine on a backend, with the weights of the problem."""
 
     def __init__(
         self,
@@ -91,28 +88,9 @@ class OnBackend(Contender):
             index, kind = int(tensor.name.split(".")[1]), tensor.name.split(".")[2]
             source = problem.weights if kind == "weight" else problem.biases
             tensor.view(flat)[...] = source[index]
-        self.optimizer = Adam(LEARNING_RATE)
-        self.config = TrainConfig(
-            losses.get(problem.rung.loss, "softmax"), self.optimizer, problem.batch, SEED, True
-        )
         parameters, state = home.asarray(flat), home.asarray(np.zeros(0, np.float32))
-        self.engine = home.engine(plan, parameters, state, threads=threads, precision=precision)
-        self.rows = home.place(Batch(problem.x, problem.targets))
-        self.moments = home.asarray(np.zeros((self.optimizer.n_moments, plan.size), np.float32))
-        self.rates = np.full(problem.steps, LEARNING_RATE)
-        self.epoch = self.step = 0
-
-    def train_epoch(self) -> float:
-        tally = self.engine.train_epoch(
-            self.rows,
-            self.config,
-            self.moments,
-            self.optimizer.step_coefficients(self.step + 1, self.rates),
-            epoch=self.epoch,
-            step=self.step,
-        )
-        self.epoch, self.step = self.epoch + 1, self.step + tally.steps
-        return tally.mean_loss
+        engine = home.engine(plan, parameters, state, threads=threads, precision=precision)
+        super().__init__(problem, home, engine, home.place(Batch(problem.x, problem.targets)))
 
     def predict(self, x: Floats) -> NDArray[Any]:
         return self.backend.to_host(self.engine.predict(self.backend.asarray(x)))

@@ -6,15 +6,13 @@ Each has the fused Adam; data, labels and the epoch's order lie on the device, a
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.benchmarks.contenders import Contender
 from fastnet.benchmarks.problems import LEARNING_RATE, ORDERS, Floats, Problem
-
-MODES: Final = ("eager", "compile", "graph")
 
 
 class TorchGpu(Contender):

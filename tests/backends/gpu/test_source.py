@@ -16,11 +16,16 @@ from fastnet.kernels.cuda.tiny import Tiny, TinyLayer
 from tests.cuda.host_module import WHY_NOT, HostModule, kernel_names
 from tests.cuda.runtimes import blank, each_dtype
 
-QUICK = ("sm_75", "sm_90", "sm_120")
-ARCHITECTURES = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-    for name in ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
-]
+ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+
+
+def on_each_architecture(quick: dict[str, str]) -> list[Any]:
+    """Return each kind of kernel with each architecture; all but the quick pairs are slow."""
+    return [
+        pytest.param(kind, name, marks=() if name == quick[kind] else pytest.mark.slow)
+        for kind in quick
+        for name in ARCHITECTURES
+    ]
 
 
 def text(dtype: Any = np.float32, block: int = BLOCK) -> str:
@@ -166,9 +171,11 @@ def compiled(source: str, architecture: str) -> tuple[bytes, str]:
 
 
 @pytest.mark.skipif(why_no_nvrtc() is not None, reason=str(why_no_nvrtc()))
-@pytest.mark.parametrize("kind", ["float32", "float64", "bf16"])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_nvrtc_compiles_every_kernel_without_spills(architecture: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "architecture"),
+    on_each_architecture({"float32": "sm_75", "float64": "sm_120", "bf16": "sm_90"}),
+)
+def test_nvrtc_compiles_every_kernel_without_spills(kind: str, architecture: str) -> None:
     bf16 = kind == "bf16"
     source = loader.source(np.dtype("float32" if bf16 else kind), BLOCK, bf16=bf16)
     code, log = compiled(source, architecture)
@@ -196,19 +203,23 @@ def tiny_network(*sizes: int, batch: int, dtype: str = "float32", clipped: bool 
     return Tiny(dtype, tuple(layers), batch, **options)
 
 
+TINY = {
+    "xor": tiny_network(2, 4, 2, batch=4),
+    "policy": tiny_network(16, 64, 64, 4, batch=64),
+    "policy, clipped": tiny_network(16, 64, 64, 4, batch=64, clipped=True),
+    "doubles": tiny_network(30, 40, 50, batch=100, dtype="float64"),
+}
+
+
 @pytest.mark.skipif(why_no_nvrtc() is not None, reason=str(why_no_nvrtc()))
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(
-    "kernel",
-    [
-        tiny_network(2, 4, 2, batch=4),
-        tiny_network(16, 64, 64, 4, batch=64),
-        tiny_network(16, 64, 64, 4, batch=64, clipped=True),
-        tiny_network(30, 40, 50, batch=100, dtype="float64"),
-    ],
-    ids=["xor", "policy", "policy-clipped", "doubles"],
+    ("name", "architecture"),
+    on_each_architecture(
+        {"xor": "sm_75", "policy": "sm_90", "policy, clipped": "sm_120", "doubles": "sm_90"}
+    ),
 )
-def test_nvrtc_compiles_tiny_networks_without_spills(kernel: Tiny, architecture: str) -> None:
+def test_nvrtc_compiles_tiny_networks_without_spills(name: str, architecture: str) -> None:
+    kernel = TINY[name]
     _, log = compiled(kernel.text(), architecture)
     assert "warning" not in log
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores", log)
@@ -218,6 +229,6 @@ def test_nvrtc_compiles_tiny_networks_without_spills(kernel: Tiny, architecture:
 
 
 def test_the_ladder_s_small_networks_fit_into_the_shared_memory_of_an_h100() -> None:
-    for kernel in (tiny_network(2, 4, 2, batch=4), tiny_network(16, 64, 64, 4, batch=64)):
+    for kernel in (TINY["xor"], TINY["policy"]):
         assert kernel.shared_bytes < 227 * 2**10
         assert kernel.held <= tiny.HELD

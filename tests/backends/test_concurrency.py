@@ -260,7 +260,8 @@ def test_processes_that_compile_at_the_same_moment_with_a_cold_cache(tmp_path: P
     assert ended == [(fitted("numba").hex() + "\n", "", 0)] * 2
 
 
-def test_many_trainings_on_two_threads_end_alike() -> None:
+@pytest.mark.parametrize("trainings", [300, pytest.param(1000, marks=pytest.mark.slow)])
+def test_many_trainings_on_two_threads_end_alike(trainings: int) -> None:
     """Barriers that are passed many thousand times: no deadlock, and always the same bits."""
     pytest.importorskip("numba")
     x = np.random.default_rng(0).standard_normal((256, 20)).astype(np.float32)
@@ -271,4 +272,4 @@ def test_many_trainings_on_two_threads_end_alike() -> None:
         return net.parameters.tobytes()
 
     expected = train(1)
-    assert {train(2) for _ in range(300)} == {expected}
+    assert {train(2) for _ in range(trainings)} == {expected}

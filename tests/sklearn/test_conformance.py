@@ -36,25 +36,35 @@ GUIDE = (ROOT / "docs/guides/scikit-learn.md").read_text(encoding="utf-8")
 unfinished = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def every_estimator() -> list[Any]:
-    """Return each class on each backend, with its defaults; on slow NumPy with fewer steps."""
+QUICKEST = "numba" if "numba" in INSTALLED else "numpy"
+"""The backend of the checks: conventions concern what comes before a backend."""
+
+
+def every_estimator(backend: str) -> list[Any]:
+    """Return each class with its defaults; on slow NumPy with fewer steps."""
     made = []
     for name in (name for name in estimators.__all__ if name != "FastNetSearchCV"):
-        for backend in INSTALLED:  # conventions concern what comes before a backend
-            small = backend == "numpy" and name.startswith("FastNet")
-            options: dict[str, Any] = {"hidden_layers": (16,), "epochs": 150} if small else {}
-            made.append(getattr(estimators, name)(backend=backend, **options))
+        small = backend == "numpy" and name.startswith("FastNet")
+        options: dict[str, Any] = {"hidden_layers": (16,), "epochs": 150} if small else {}
+        made.append(getattr(estimators, name)(backend=backend, **options))
     return made
 
 
 def test_all_four_classes_are_checked() -> None:
-    names = {type(estimator).__name__ for estimator in every_estimator()}
+    names = {type(estimator).__name__ for estimator in every_estimator(QUICKEST)}
     assert names == {"FastNetClassifier", "FastNetRegressor", "MLPClassifier", "MLPRegressor"}
 
 
 @unfinished
-@parametrize_with_checks(every_estimator())
+@parametrize_with_checks(every_estimator(QUICKEST))
 def test_it_keeps_the_conventions_of_scikit_learn(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.slow
+@unfinished
+@parametrize_with_checks([one for name in INSTALLED for one in every_estimator(name)])
+def test_it_keeps_the_conventions_on_every_backend(estimator: Any, check: Any) -> None:
     check(estimator)
 
 

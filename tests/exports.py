@@ -20,6 +20,9 @@ from fastnet.tables import TablePreprocessor
 from tests.networks import LOSS_OUTPUTS, exact
 from tests.on_backends import on_host
 
+PAIRS = [pair for pair in LOSS_OUTPUTS if pair[0] not in ("mae", "huber") or "identity" in pair]
+"""Losses and outputs: what is exported for the absolute errors is that for the squared ones."""
+
 LIMIT = {"float32": 1e-5, "float64": 1e-13}
 """Largest relative difference between an exported network and the network itself."""
 
@@ -120,7 +123,7 @@ def networks() -> dict[str, fn.Network]:
             ]
             net = fn.Network(layers, inputs=4, dtype=dtype, seed=1, backend="numpy")
             made[f"residual_{dtype}_{scaled}"] = disturbed(net, scaled=scaled)
-        for index, (loss, output) in enumerate(LOSS_OUTPUTS):
+        for index, (loss, output) in enumerate(PAIRS):
             count = 3 * LOSSES[loss]().outputs_per_target
             first: list[Layer] = [fn.BatchNorm(), fn.LayerNorm("tanh"), fn.Dropout(0.1)]
             layers = [*first[: index % 4], fn.Dense(1 + index % 9, "relu"), fn.Dense(count, output)]

@@ -421,7 +421,8 @@ class Model:
         if into is None:
             return self.parameters.copy(), self.state.copy()
         for kept, values in zip(into, (self.parameters, self.state), strict=True):
-            kept[...] = self.backend_object.back(values, kept)
+            on_host = isinstance(kept, np.ndarray)
+            kept[...] = self.backend_object.to_host(values) if on_host else values
         return into
 
     @while_active

@@ -102,7 +102,7 @@ class ExecutorPool:
         self._parcel = Parcel(work)
 
     def submit(self, *how: Any, again: bool = False) -> Future[Any]:
-        future = self._send(remote.train_there, self._label(full=again), *how)
+        future = self.send(remote.train_there, self._label(full=again), *how)
         self._sent.add(future)
         return future
 
@@ -110,7 +110,14 @@ class ExecutorPool:
         assert self._parcel is not None
         return self._parcel.full() if full else self._parcel.label
 
-    def _send(self, function: Callable[..., Any], *how: Any) -> Future[Any]:
+    def send(self, function: Callable[..., Any], *how: Any) -> Future[Any]:
+        """Send any task.
+
+        Raises
+        ------
+        InputError, WorkerError
+            The executor takes no tasks, since it is closed or broken.
+        """
         try:
             future: Future[Any] = self._executor.submit(function, *how)
         except BrokenExecutor as error:
@@ -153,7 +160,7 @@ class ThreadsPool(ExecutorPool):
         self._work = work
 
     def submit(self, *how: Any, again: bool = False) -> Future[Any]:
-        future = self._send(remote.train_here, self._work, self._stop, *how)
+        future = self.send(remote.train_here, self._work, self._stop, *how)
         self._sent.add(future)
         return future
 
@@ -221,7 +228,7 @@ class DaskPool(ExecutorPool):
             self._content = self.client.scatter(label, broadcast=True, hash=False)
         return self._content
 
-    def _send(self, function: Callable[..., Any], *how: Any) -> Future[Any]:
+    def send(self, function: Callable[..., Any], *how: Any) -> Future[Any]:
         future: Future[Any] = self.client.submit(function, *how, **self._how)
         return future
 

@@ -14,8 +14,9 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from fastnet.backends.threads import cores
 from fastnet.errors import InputError
-from fastnet.populations.executors import DaskPool, Pool, opened
+from fastnet.populations.executors import DaskPool, ExecutorPool, Pool, opened
 from fastnet.populations.processes import ProcessesPool
+from fastnet.sklearn.executor_backend import ExecutorBackend
 from fastnet.sklearn.host_arrays import takes_device_arrays
 from fastnet.utils.param_validation import check_int
 
@@ -37,9 +38,11 @@ class FastNetSearchCV(GridSearchCV):
         See `sklearn.model_selection.GridSearchCV`. `cv` takes splitters, and `fit` takes `groups`.
     n_jobs : int, optional
         How many fits run at once. Default: one for each core on Numba, else 1.
-    executor : str or Dask client, optional
-        Where fits run instead: ``"processes"``, ``"processes:4"``, ``"dask:tcp://host:8786"``, or a
-        client of Dask. Of `joblib.parallel_config`, whatever it says holds.
+    executor : str or executor, optional
+        Where fits run instead: ``"processes"``, ``"processes:4"``, ``"dask:tcp://host:8786"``,
+        ``"mpi"``, a client of Dask, or an object whose ``submit`` returns futures, such as a
+        `concurrent.futures.ProcessPoolExecutor`. Each fit travels with its rows. Without it,
+        whatever `joblib.parallel_config` says holds.
     n_iter : int, optional
         Draw so many combinations at random by `random_state`, instead of all.
     halving : int, optional
@@ -174,7 +177,5 @@ def _joblib(pool: Pool) -> dict[str, Any]:
         return {"backend": "loky", "n_jobs": pool.slots, "inner_max_num_threads": threads}
     if isinstance(pool, DaskPool):
         return {"backend": "dask", "client": pool.client, "n_jobs": -1}
-    raise InputError(
-        "FastNetSearchCV takes executor='processes', 'dask:tcp://host:8786' or a Dask client; for "
-        "others fastnet.fit_many, or joblib.parallel_config with a backend of joblib's."
-    )
+    assert isinstance(pool, ExecutorPool)
+    return {"backend": ExecutorBackend(pool), "n_jobs": -1}

@@ -199,9 +199,11 @@ RULES = [
         importing("pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"),
         PRODUCT,
         ("fastnet/serialization/model_file.py", "import pickle\n"),
-        # joblib's threads, to which nothing is pickled; and what a process packs for its workers.
+        # joblib, which pickles tasks for the executors of others, and what a process packs for its
+        # workers.
         (
             "fastnet/sklearn/search.py",
+            "fastnet/sklearn/executor_backend.py",
             "fastnet/populations/parcel.py",
             "fastnet/populations/remote.py",
         ),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from typing import Any
 
@@ -150,7 +153,64 @@ def test_fits_run_where_an_executor_or_joblib_says(where: str, client: Any) -> N
 
 def test_what_a_search_cannot_run_on_is_said() -> None:
     search = FastNetSearchCV(FastNetClassifier(epochs=1), GRID, cv=2)
-    with ThreadPoolExecutor(1) as threads:
-        for executor, message in ((threads, "FastNetSearchCV takes executor="), (3, "got 3")):
-            with pytest.raises(fn.InputError, match=message):
-                search.set_params(executor=executor).fit(X, LABELS)
+    closed = ThreadPoolExecutor(1)
+    closed.shutdown()
+    for executor, message in ((closed, "the executor takes no tasks: cannot"), (3, "got 3")):
+        with pytest.raises(fn.InputError, match=message):
+            search.set_params(executor=executor).fit(X, LABELS)
+
+
+class AtOnce:
+    """An executor of somebody's."""
+
+    def __init__(self) -> None:
+        self.tasks = 0
+
+    def submit(self, function: Any, *args: Any) -> Future[Any]:
+        self.tasks += 1
+        future: Future[Any] = Future()
+        try:
+            future.set_result(pickle.loads(pickle.dumps(function))(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def test_fits_run_on_any_executor() -> None:
+    model = FastNetClassifier(epochs=2, random_state=0, backend="numpy")
+    known = GridSearchCV(model, GRID, cv=3).fit(X, LABELS)
+    search = FastNetSearchCV(model, GRID, cv=3)
+    theirs = AtOnce()
+    with ThreadPoolExecutor(2) as threads:
+        for executor in (theirs, threads):
+            assert_same(search.set_params(executor=executor).fit(X, LABELS), known)
+    assert theirs.tasks == 3 * len(known.cv_results_["params"])
+    # An error of a fit is its own, where scikit-learn is told to raise it.
+    search.set_params(executor=theirs, error_score="raise", param_grid={"epochs": [0]})
+    with pytest.raises(fn.InputError, match="epochs must be a whole number"):
+        search.fit(X, LABELS)
+
+
+def test_an_executor_of_one_worker_does_all_of_them() -> None:
+    seen = set[str]()
+
+    def score(model: Any, x: Any, y: Any) -> float:
+        seen.add(threading.current_thread().name)
+        return 0.0
+
+    model = FastNetClassifier(epochs=1, backend="numpy")
+    with ThreadPoolExecutor(1, "theirs") as executor:
+        FastNetSearchCV(model, GRID, cv=2, scoring=score, executor=executor).fit(X, LABELS)
+    assert seen == {"theirs_0"}
+
+
+def test_a_worker_that_ends_takes_the_search_with_it_and_says_what_to_do() -> None:
+    class Ended(AtOnce):
+        def submit(self, function: Any, *args: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_exception(BrokenProcessPool("A process was terminated abruptly"))
+            return future
+
+    search = FastNetSearchCV(FastNetClassifier(epochs=1), GRID, cv=2, executor=Ended())
+    with pytest.raises(fn.WorkerError, match="make a new one, or give executor='processes'"):
+        search.fit(X, LABELS)

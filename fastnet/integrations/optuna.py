@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 try:
     import optuna
@@ -24,12 +24,17 @@ from fastnet.network import Network
 from fastnet.nn.metrics import mode_of
 from fastnet.populations.training import fit_many
 from fastnet.training.callbacks import Callback, Run
-from fastnet.utils.param_validation import check_folder
+from fastnet.utils.param_validation import check_folder, check_list, shown
 
 __all__ = ["Objective", "PruningCallback"]
 
 _RETRIED = "failed_trial"
 """The system attribute by which Optuna tells which trial a trial repeats."""
+
+_OF_TRIALS: Final = ("report", "should_prune", "number")
+"""What is asked of trials; fixed and frozen ones have it, too."""
+
+_SEVERAL: Final = "prunes no trials: optimize a function of your own, without pruning."
 
 
 @dataclass(eq=False)
@@ -50,7 +55,8 @@ class PruningCallback(Callback):
     optuna.TrialPruned
         Out of ``fit``, when the study prunes the trial.
     InputError
-        There is no such score.
+        There is no such score, this is no trial, or its study has several objectives, of which
+        Optuna prunes none.
 
     Examples
     --------
@@ -73,6 +79,11 @@ class PruningCallback(Callback):
     monitor: str | None = None
 
     def __post_init__(self, trial: Any) -> None:
+        if isinstance(trial, type) or not all(hasattr(trial, name) for name in _OF_TRIALS):
+            raise InputError(f"PruningCallback needs a trial of Optuna, got {shown(trial)}.")
+        study = getattr(trial, "study", None)
+        if study is not None and len(study.directions) > 1:
+            raise InputError(f"a study of {len(study.directions)} objectives {_SEVERAL}")
         self._trial, self._resumed = trial, False
 
     def memory(self) -> dict[str, Any]:
@@ -130,7 +141,7 @@ class Objective:
     Raises
     ------
     InputError
-        There is no such score, or the study has the other direction.
+        There is no such score, or the study has the other direction, or several.
 
     Examples
     --------
@@ -179,7 +190,7 @@ class Objective:
             raise InputError(f"suggest must return a dict of settings, got {settings!r}.")
         if not self._folds:
             pruning = PruningCallback(trial, self._score)
-            how["callbacks"] = [*how.get("callbacks", ()), pruning]
+            how["callbacks"] = [*check_list("callbacks", how.get("callbacks", ())), pruning]
         folder = self._folder_of(trial)
         if folder is not None:
             how |= {"checkpoint": folder, "resume": True}
@@ -202,17 +213,25 @@ class Objective:
         return float(found)
 
     def _folder_of(self, trial: Any) -> Path | None:
-        """Return the folder of a trial: that of the first one which it repeats."""
-        if self._folder is None:
+        """Return the folder of a trial of a study: that of the first one which it repeats."""
+        study = getattr(trial, "study", None)
+        if self._folder is None or study is None:  # a fixed or frozen trial repeats none
             return None
-        known = trial.study.get_trials(deepcopy=False)[trial.number]
+        known = study.get_trials(deepcopy=False)[trial.number]
         number = known.system_attrs.get(_RETRIED, trial.number)
         return self._folder / f"trial-{number:06d}"
 
     def _check_direction(self, trial: Any) -> None:
+        study = getattr(trial, "study", None)
+        if study is None:
+            return
+        if len(study.directions) > 1:
+            raise InputError(
+                f"an Objective has one score, and the study {len(study.directions)} objectives."
+            )
         mode = mode_of(self._score.removeprefix("test_").removeprefix("val_"))
         wanted = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}.get(mode or "")
-        if wanted is not None and trial.study.direction != wanted:
+        if wanted is not None and study.direction != wanted:
             raise InputError(
                 f"{self._score!r} is better the {'smaller' if mode == 'min' else 'larger'}: "
                 f"create the study with direction={wanted.name.lower()!r}."

@@ -21,7 +21,7 @@ from fastnet.populations.executors import Pool
 from fastnet.populations.work import Limits, Trained, Work, named
 from fastnet.populations.workers import run_all
 from fastnet.training.interrupt import Interrupt, TimeUp, ended_when
-from fastnet.utils.param_validation import check_int
+from fastnet.utils.param_validation import check_int, shown
 
 ATTEMPTS: Final = 3
 """A member that has ended so many workers is lost."""
@@ -197,6 +197,11 @@ class Workers:
                 return None
             if made is None:
                 send(numbers, full=True)
+            elif not _are_trained(made):
+                raise InputError(
+                    "a future of the executor must have what its function returned, and has "
+                    f"{shown(made)}."
+                )
             return made
 
         self.pool.bring(work)
@@ -222,6 +227,13 @@ class Workers:
             interrupt.leave()
         if lost:
             raise _lost(work, lost)
+
+
+def _are_trained(made: Any) -> bool:
+    """Return whether this is what a task returns."""
+    return isinstance(made, list) and all(
+        isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], Network) for one in made
+    )
 
 
 def _lost(work: Work, lost: Sequence[int]) -> WorkerError:

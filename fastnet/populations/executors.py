@@ -12,7 +12,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 from weakref import WeakSet
@@ -23,10 +29,13 @@ from fastnet.populations import remote
 from fastnet.populations.parcel import Parcel
 from fastnet.populations.processes import ProcessesPool
 from fastnet.populations.work import Work
-from fastnet.utils.param_validation import check_int
+from fastnet.utils.param_validation import check_int, shown
 
 FORMS: Final = "'processes', 'processes:4', 'dask:tcp://host:8786' or 'mpi'"
 """What `executor` may be as a text."""
+
+_OF_FUTURES: Final = ("result", "cancel", "add_done_callback")
+"""What is asked of the futures of an executor."""
 
 _DASK_SECONDS: Final = 10
 """A scheduler answers within so many seconds, or is not there."""
@@ -125,9 +134,19 @@ class ExecutorPool:
             raise
         except RuntimeError as error:
             raise InputError(f"the executor takes no tasks: {error}.") from None
+        if isinstance(future, type) or not all(hasattr(future, name) for name in _OF_FUTURES):
+            raise InputError(
+                f"the executor's submit must return a future, as that of concurrent.futures does, "
+                f"and returned {shown(future)}."
+            )
         return future
 
     def lost(self, error: BaseException) -> bool | None:
+        if isinstance(error, CancelledError):
+            raise WorkerError(
+                "the executor was shut down, or somebody cancelled its tasks, before all members "
+                "were trained. With checkpoint=, resume=True goes on with what is done."
+            ) from None
         if not isinstance(error, BrokenExecutor):
             return None
         raise WorkerError(

@@ -246,6 +246,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"score": "val_losss", "validation_split": 0.2}, "cannot monitor 'val_losss'; did you mean"),
     ({"score": "test_los", "cv": 2}, "there is no score 'test_los'; did you mean 'test_loss'"),
     ({"seeds": 3}, "an Objective has no seeds"),
+    ({"callbacks": print}, "callbacks must be a list or a tuple"),
 ]
 
 
@@ -256,8 +257,31 @@ def test_bad_input_is_answered_in_a_sentence(how: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(fn.InputError, match="suggest must return a dict"):
         optuna.create_study().optimize(Objective(NET, X, Y, lambda trial: 3), n_trials=1)
+    with pytest.raises(fn.InputError, match="PruningCallback needs a trial of Optuna, got 3"):
+        PruningCallback(3)
     with pytest.raises(fn.InputError, match="suggest must be a function"):
         Objective(NET, X, Y, {})  # type: ignore[arg-type]
+
+
+def test_fixed_and_frozen_trials_are_evaluated(tmp_path: Path) -> None:
+    study = optuna.create_study()
+    fixed(study)
+    how: dict[str, Any] = {"epochs": 3, "validation_split": 0.25, "checkpoint": tmp_path}
+    objective = Objective(NET, X, Y, suggest, **how)
+    study.optimize(objective, n_trials=1)
+    other = objective(optuna.trial.FixedTrial({"learning_rate": 0.1}))  # its number is 0, too
+    again = objective(optuna.trial.FixedTrial({"learning_rate": 0.01}))
+    assert again == objective(study.best_trial) == study.best_value != other
+
+
+def test_studies_of_several_objectives_are_refused() -> None:
+    def refused(objective: Any, message: str) -> None:
+        study = optuna.create_study(directions=["minimize", "minimize"])
+        with pytest.raises(fn.InputError, match=message):
+            study.optimize(objective, n_trials=1)
+
+    refused(Objective(NET, X, Y, suggest, epochs=1), "has one score, and the study 2 objectives")
+    refused(PruningCallback, "a study of 2 objectives prunes no trials")
 
 
 def test_the_callback_prunes_a_fit_of_ones_own() -> None:

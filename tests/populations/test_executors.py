@@ -496,6 +496,54 @@ def test_what_is_no_executor_is_answered_in_a_sentence(executor: Any, message: s
     assert "\n" not in str(caught.value)
 
 
+class Odd:
+    """An executor whose submit returns anything."""
+
+    def __init__(self, future: Any) -> None:
+        self._future = future
+
+    def submit(self, *_: Any) -> Any:
+        return self._future
+
+
+def done(result: Any = None, *, cancelled: bool = False) -> Future[Any]:
+    made: Future[Any] = Future()
+    if cancelled:
+        made.cancel()
+        made.set_running_or_notify_cancel()
+    else:
+        made.set_result(result)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("future", "kind", "message"),
+    [
+        (None, fn.InputError, "submit must return a future, .* and returned None"),
+        ([], fn.InputError, r"submit must return a future, .* and returned \[\]"),
+        (done("text"), fn.InputError, "what its function returned, and has 'text'"),
+        (done([(1, {})]), fn.InputError, "what its function returned, and has "),
+        (done(cancelled=True), fn.WorkerError, "shut down, or somebody cancelled its tasks"),
+    ],
+)
+def test_executors_whose_futures_are_none_are_answered_in_a_sentence(
+    future: Any, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        fn.fit_many(NET, X, Y, executor=Odd(future))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_executor_that_is_shut_down_meanwhile_is_an_error() -> None:
+    executor = ThreadPoolExecutor(1)
+
+    def shut(run: fn.Run) -> None:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+    with pytest.raises((fn.InputError, fn.WorkerError), match=r"takes no tasks|was shut down"):
+        fn.fit_many(NET, X, Y, executor=executor, callbacks=[shut], seeds=4, epochs=1)
+
+
 def test_executors_that_cannot_train_are_answered_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -26,7 +26,7 @@ class Ranks:
         How many parts the rows are cut into, at least one for each rank. Results depend on it, and
         not on the number of ranks. Default: that of the run that is resumed, else 4, or with more
         ranks the next power of two. With 1 part, which needs 1 rank, the weights have the bits of
-        ``fit`` without `comm`.
+        ``fit`` without `comm`, but for scales that are learned, which are added up otherwise.
     timeout : float, optional
         After so many seconds in which a rank hears nothing of the others, it writes where it
         stands to standard error and ends, and MPI ends the others. Default: they wait.

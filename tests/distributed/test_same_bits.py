@@ -142,6 +142,33 @@ def test_one_part_has_the_bits_of_training_without_ranks(
     assert other.history.majority == history.majority
 
 
+OPTIONS: dict[str, list[Any]] = {
+    "batch_size": [7, 16, None],
+    "sample_weight": [None, WEIGHT],
+    "class_weight": [None, "balanced", {0: 2.0, 2: 0.5}],
+    "validation_split": [0.0, 0.3],
+    "early_stopping": [None, fn.EarlyStopping(1, min_delta=0.05, restore_best=False)],
+    "metrics": [[], ["balanced_accuracy"]],
+    "shuffle": [True, False],
+    "dtype": ["float32", "float64"],
+    "loss": [None, fn.losses.CrossEntropy(label_smoothing=0.1)],
+}
+
+
+@settings(max_examples=8)
+@given(st.fixed_dictionaries({name: st.sampled_from(all_) for name, all_ in OPTIONS.items()}))
+def test_no_option_together_with_others_is_left_out(how: dict[str, Any]) -> None:
+    alone = {name: value for name, value in how.items() if name != "dtype"}
+    net = fn.Network(DROPPED, inputs=5, dtype=how["dtype"], backend="numpy", seed=3)
+    net.fit(X, LABELS, epochs=4, optimizer=fn.Adam(0.02), **alone)
+    found, other = trained(1, "labels", parts=1, **{"standardize": False, **how})
+    assert found[0] == net.parameters.tobytes()
+    assert net.history is not None
+    assert other.history.records.keys() == net.history.records.keys()
+    assert other.history.epochs == net.history.epochs
+    assert other.history.stop_reason == net.history.stop_reason
+
+
 def test_parts_only_round_otherwise_than_all_rows_at_once() -> None:
     how: dict[str, Any] = {"batch_size": 25, "shuffle": False, **BOTH, "dtype": "float64"}
     layers = [fn.Dense(8, "tanh"), fn.Dense(2)]

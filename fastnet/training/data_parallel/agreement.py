@@ -16,6 +16,7 @@ from fastnet.data.frame import Frame
 from fastnet.distributed.group import Group
 from fastnet.nn import layers
 from fastnet.preprocessing.base import Preprocessor
+from fastnet.preprocessing.table import TablePreprocessor
 from fastnet.training.callbacks import EarlyStopping
 from fastnet.training.fit import FitOptions
 
@@ -64,8 +65,8 @@ def settings(options: FitOptions, group: Group, x: Any, validation_data: Any) ->
         "checkpoint_every": options.checkpointer.every,
         "resume": options.checkpointer.resumes,
         "label_names": None if model.label_names is None else list(model.label_names),
-        **_of_rows("x", x),
-        **_of_rows("validation_data", validation_data),
+        **_of_rows("x", x, model.preprocessor),
+        **_of_rows("validation_data", validation_data, model.preprocessor),
         **of_preprocessor(model.preprocessor),
         **{name: _digest(to_host(array)) for name, array in arrays.items()},
         "steps so far": 0 if state is None else state.step,
@@ -79,7 +80,7 @@ def of_preprocessor(preprocessor: Preprocessor) -> dict[str, Any]:
     return {"preprocessor": repr(described), **arrays}
 
 
-def _of_rows(name: str, rows: Any) -> dict[str, Any]:
+def _of_rows(name: str, rows: Any, preprocessor: Preprocessor) -> dict[str, Any]:
     """Return what the ranks compare of rows: the kind, and of a file or a data set what it says."""
     kind = f"kind of {name}"
     if isinstance(rows, Chunks):
@@ -93,9 +94,11 @@ def _of_rows(name: str, rows: Any) -> dict[str, Any]:
             f"content of {name}": _glimpse(rows) if rows.is_matrix else None,
         }
     if isinstance(rows, Dataset):
+        columns = list(rows.x.columns) if isinstance(rows.x, Frame) else None
+        by_name = isinstance(preprocessor, TablePreprocessor)
         return {
             kind: "Dataset",
-            f"columns of {name}": list(rows.x.columns) if isinstance(rows.x, Frame) else None,
+            f"columns of {name}": None if by_name else columns,
             f"targets of {name}": list(rows.target_names),
             f"labels of {name}": None if rows.label_names is None else list(rows.label_names),
         }

@@ -325,7 +325,10 @@ class Network(Model):
                     self.label_names = x.label_names
                 if isinstance(state.optimizer, LBFGS):
                     return lbfgs.train_lbfgs(job, state.optimizer, state)
-                return loop.train(job, prepared.config, state)
+                history = loop.train(job, prepared.config, state)
+                if group is not None:
+                    data_parallel.compare_networks(job)
+                return history
 
     def begin_fit(self, prepared: PreparedFit) -> OptimizerState:
         """Take over what a call of `fit` has learned about its rows, as its training begins."""

@@ -181,6 +181,10 @@ class Engine(ABC):
         """Return the largest of the numbers of all processes that train this network together."""
         return value
 
+    def of_first(self, value: float) -> float:
+        """Return the number of the first of them."""
+        return value
+
     def warm_up(self) -> None:
         """Compile or load the kernels, so that this does not count as training time."""
 

@@ -91,6 +91,10 @@ class DistributedEngine:
         """Return the largest of the ranks' numbers."""
         return self._group.most(value)
 
+    def of_first(self, value: float) -> float:
+        """Return the number of rank 0."""
+        return self._group.first(value)
+
     def train_epoch(
         self,
         rows: Any,
@@ -136,7 +140,7 @@ class DistributedEngine:
                 engine.update(config.optimizer, moments, row)
                 done += 1
         if first + done == config.steps(len(rows)):
-            self._compare_parameters()
+            self.compare_parameters()
         return LossSums(float(loss), float(score), float(weight), done)
 
     def evaluate(self, rows: Any, loss: Loss) -> tuple[LossSums, Array]:
@@ -215,15 +219,19 @@ class DistributedEngine:
             if made is not out:
                 out[...] = self._backend.asarray(made)
 
-    def _compare_parameters(self) -> None:
-        """Raise unless all ranks have the same bits: other processors may round otherwise."""
+    def compare_parameters(self) -> None:
+        """Raise `DistributedError` unless all ranks have the same bits.
+
+        Other processors may round otherwise, and a callback may have changed them on one alone.
+        """
         content = np.ascontiguousarray(self._backend.to_host(self._engine.parameters))
         sums = self._group.announce("span", [zlib.crc32(content.view(np.uint8).data)])[:, 0]
         other = np.flatnonzero(sums != sums[0])
         if len(other):
             raise DistributedError(
                 f"rank {other[0]} computes other weights than rank 0 from the same gradients: all "
-                "ranks need the same kind of processor, and the same versions of NumPy and fastnet."
+                "ranks need the same kind of processor, the same versions of NumPy and fastnet, "
+                "and callbacks that change weights alike."
             )
 
     def _orders_of(self, rows: PartedRows, config: TrainConfig, epoch: int) -> list[Any]:

@@ -191,6 +191,10 @@ class Group:
         """Return the largest of the ranks' numbers."""
         return float(self.announce("span", [value])[:, 0].max())
 
+    def first(self, value: float) -> float:
+        """Return the number of rank 0."""
+        return float(self.announce("span", [value])[0, 0])
+
     def values(self, value: Any) -> list[Any]:
         """Return the JSON values of all ranks."""
         self.announce("text")

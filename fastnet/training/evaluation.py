@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from numpy.typing import NDArray
 
@@ -16,6 +16,8 @@ from fastnet.nn.metrics import r2, r2_from, variance
 from fastnet.preprocessing.samples import Samples
 from fastnet.training.state import TrainingJob
 from fastnet.utils.device_arrays import on_host
+
+BOTH: Final = "give validation_data or validation_split, not both."
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class EvaluationSet:
         if several:
             values[f"{prefix}r2"] = r2(targets, outputs, weight)
         for name, metric in job.metrics:
-            values[prefix + name] = metric(targets, outputs, weight)
+            # Of several processes all take the same number, also where one's own function draws.
+            values[prefix + name] = job.engine.of_first(metric(targets, outputs, weight))
         return values
 
     def sums_suffice(self, job: TrainingJob) -> bool:

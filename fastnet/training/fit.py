@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
@@ -38,7 +38,7 @@ from fastnet.training import lbfgs, reach
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.checkpoints import fingerprint
 from fastnet.training.chunk_pass import ChunkSet
-from fastnet.training.evaluation import EvaluationSet
+from fastnet.training.evaluation import BOTH, EvaluationSet
 from fastnet.training.history import History
 from fastnet.training.progress import progress
 from fastnet.training.state import Checkpointer, HeldOut, TrainingJob
@@ -51,8 +51,6 @@ from fastnet.utils.param_validation import (
     check_list,
     plain,
 )
-
-BOTH: Final = "give validation_data or validation_split, not both."
 
 
 @dataclass(frozen=True, kw_only=True)

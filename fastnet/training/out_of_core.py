@@ -243,6 +243,7 @@ class ChunkEngine:
         self._sums = NOTHING
         self.evaluate = engine.evaluate
         self.threads_for, self.agreed = engine.threads_for, engine.agreed
+        self.of_first = engine.of_first
 
     def prepare_for(self, *_: object) -> None:
         """Compile or load the kernels; windows are read when they are trained on."""

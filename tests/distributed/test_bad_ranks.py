@@ -240,6 +240,37 @@ def test_weights_that_drift_apart_are_found() -> None:
         assert "rank 1 computes other weights than rank 0" in str(result)
 
 
+def test_so_are_those_that_a_callback_changed_at_the_end() -> None:
+    def train(comm: InThreads) -> Any:
+        net = fn.Network([3, 4, 1], backend="numpy")
+
+        class Last(fn.Callback):
+            def on_train_end(self, run: fn.Run) -> None:
+                net.parameters[0] += comm.rank
+
+        return fit(comm, net=net, callbacks=[Last()])
+
+    for result in run(2, train):
+        assert type(result) is fn.DistributedError
+        assert "callbacks that change weights alike" in str(result)
+
+
+def test_metrics_that_draw_are_those_of_rank_0() -> None:
+    def train(comm: InThreads) -> Any:
+        draws = np.random.default_rng(comm.rank)
+        metric: Any = lambda target, output: draws.uniform()  # noqa: E731
+        metric.mode, metric.__name__ = "min", "drawn"
+        stopping = fn.EarlyStopping(3, monitor="drawn")
+        net = fit(comm, epochs=9, metrics=[metric], early_stopping=stopping)
+        assert net.history is not None
+        return net.parameters.tobytes(), net.history["drawn"]
+
+    here, there = run(2, train)
+    assert here == there
+    draws = np.random.default_rng(0)
+    assert here[1] == [draws.uniform() for _ in here[1]]
+
+
 @pytest.mark.parametrize(
     ("ranks", "options", "text"),
     [

@@ -1,4 +1,4 @@
-"""Ranks on the GPU's engine, whose kernels the host runs: gradients are summed on the host."""
+"""Ranks on the engine of a GPU, whose kernels the host runs."""
 
 from __future__ import annotations
 

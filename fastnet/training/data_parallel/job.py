@@ -25,8 +25,9 @@ from fastnet.training.checkpoints import fingerprint
 from fastnet.training.chunk_learning import learn_for
 from fastnet.training.data_parallel import agreement, statistics
 from fastnet.training.data_parallel import rows as rank_rows
-from fastnet.training.evaluation import EvaluationSet
-from fastnet.training.fit import BOTH, FitOptions, PreparedFit
+from fastnet.training.evaluation import BOTH, EvaluationSet
+from fastnet.training.fit import FitOptions, PreparedFit
+from fastnet.training.state import TrainingJob
 from fastnet.utils import memory
 from fastnet.utils.device_arrays import on_host
 
@@ -134,6 +135,12 @@ def prepare(
 
     made = PreparedFit(options, job, batch, preprocessor, axes, rows_fingerprint)
     return replace(made, least_rows=_least_rows(options, group))
+
+
+def compare_networks(job: TrainingJob) -> None:
+    """Raise `DistributedError` unless all ranks have the same weights after training."""
+    assert isinstance(job.engine, DistributedEngine)
+    job.engine.compare_parameters()
 
 
 def _refuse(options: FitOptions, validation_data: Any) -> None:

@@ -9,6 +9,7 @@ standardised targets too). All boosted trees take categories and missing values 
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,10 +21,17 @@ from numpy.typing import NDArray
 import fastnet as fn
 from fastnet.data.text import Texts
 from fastnet.data.values import known_texts
-from fastnet.tables import Frame
+from fastnet.preprocessing.samples import training_rows
+from fastnet.tables import Frame, TablePreprocessor
 
 Array = NDArray[Any]
 Answer = Callable[[Frame], Array]
+
+_HELD_BACK: Final = 0.2
+"""Share of the rows that choose the best epoch, as in the presets."""
+
+_BATCHES: Final = ((2_800, 32), (4_500, 64), (6_400, 128), (math.inf, 256))
+"""The first number of rows that is too many for a size of batches, and that size."""
 
 _MOST_CATEGORIES: Final = 255
 """HistGradientBoosting takes no more in one column; those with more are numbers for it."""
@@ -102,6 +110,44 @@ def search(minutes: float) -> Contender:
         return tuned
 
     return Contender(f"fastnet tune, {minutes:g} min", fastnet(tune))
+
+
+def members(count: int) -> Contender:
+    """Return the contender that trains one network of so many members, with TabM's settings.
+
+    They are those of the paper's package, but for a width of 256: two hidden layers, dropout 0.1,
+    AdamW, and a stop after 16 epochs without a better score of the mean. The size of batches goes
+    by the rows, as pytabkit reads it off the paper.
+    """
+
+    def train(table: Frame, y: Array, *, task: Any, seed: int) -> fn.Network:
+        made = TablePreprocessor.fit(
+            table,
+            y,
+            task=task,
+            numeric_embedding="piecewise",
+            seed=seed,
+            rows=training_rows(len(table), _HELD_BACK, seed),
+        )
+        labels = made.label_names
+        last = fn.Dense(1) if labels is None else fn.Dense(len(labels), "softmax")
+        hidden = [fn.Dense(256, "relu"), fn.Dropout(0.1)] * 2
+        layers = [made.first_layer(), fn.Members(count), *hidden, last]
+        net = fn.Network(layers, inputs=made.inputs, seed=seed)
+        net.preprocessor = made
+        monitor = "val_loss" if labels is None else "val_accuracy"
+        net.fit(
+            table,
+            y,
+            optimizer=fn.AdamW(2e-3, weight_decay=3e-4, clip_norm=1.0),
+            epochs=1_000,
+            batch_size=next(size for most, size in _BATCHES if len(table) < most),
+            validation_split=_HELD_BACK,
+            early_stopping=fn.EarlyStopping(16, monitor=monitor),
+        )
+        return net
+
+    return Contender(f"fastnet, {count} members", fastnet(train))
 
 
 # --- scikit-learn ---------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fastnet.benchmarks import machine, table_data
 from fastnet.benchmarks import table_standings as standings
 from fastnet.benchmarks.pinning import limited_pools, on_cores
-from fastnet.benchmarks.table_contenders import CONTENDERS, Contender, Fold, search
+from fastnet.benchmarks.table_contenders import CONTENDERS, Contender, Fold, members, search
 from fastnet.benchmarks.table_data import Table
 from fastnet.benchmarks.table_standings import Result
 from fastnet.errors import InputError
@@ -35,6 +35,9 @@ Array = NDArray[Any]
 FORMAT: Final = "fastnet-tables-bench/2"
 
 COMMAND: Final = "python -m fastnet.benchmarks.tables"
+
+WITH_MEMBERS: Final = ("fastnet tabular", "fastnet tabular-best")
+"""The presets that networks with members are compared with."""
 
 _PACKAGES: Final = ("pandas", "catboost", "lightgbm", "xgboost")
 
@@ -157,6 +160,13 @@ def add(made: list[Result], file: Path, terms: dict[str, Any], threads: int | No
     metavar="MINUTES",
     help="Compare fastnet's presets with searches of so many minutes instead.",
 )
+@click.option(
+    "--members",
+    "count",
+    type=click.IntRange(1),
+    metavar="K",
+    help="Compare two of fastnet's presets with networks of K members (TabM) instead.",
+)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Where to write it all.")
 def main(
     folds: int,
@@ -164,12 +174,15 @@ def main(
     names: tuple[str, ...],
     threads: int | None,
     minutes: float | None,
+    count: int | None,
     file: Path | None,
 ) -> None:
     """Compare on real tables."""
     everybody: Sequence[Contender] = CONTENDERS
     if minutes is not None:
         everybody = [*(one for one in CONTENDERS if one.ours), search(minutes)]
+    if count is not None:
+        everybody = [*(one for one in CONTENDERS if one.name in WITH_MEMBERS), members(count)]
     contenders = installed(everybody)
     terms = terms_of(folds, rows, threads, [contender.name for contender in contenders])
     try:

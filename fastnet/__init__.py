@@ -31,7 +31,7 @@ from fastnet.errors import (
 )
 from fastnet.network import Network, load
 from fastnet.nn import initializers, losses, optimizers, schedules
-from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm, Residual
+from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm, Members, Residual
 from fastnet.nn.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from fastnet.training.callbacks import Callback, EarlyStopping, Run
 from fastnet.training.history import History
@@ -67,6 +67,7 @@ __all__ = [
     "JsonLines",
     "LayerNorm",
     "Lion",
+    "Members",
     "ModelFileError",
     "NAdam",
     "Network",

@@ -18,8 +18,9 @@ from fastnet.errors import InputError
 from fastnet.nn import function_loss, losses, strips
 from fastnet.nn.batch import Array
 from fastnet.nn.function_loss import AnyLoss, FunctionLoss
-from fastnet.nn.layers import Layer
+from fastnet.nn.layers import Dense, Layer
 from fastnet.nn.losses import Loss
+from fastnet.nn.member_plan import MemberPlan
 from fastnet.nn.memory import initial_bytes
 from fastnet.nn.optimizer_state import OptimizerState, continue_with
 from fastnet.nn.optimizers import LBFGS, Optimizer
@@ -269,18 +270,22 @@ class Model:
 
     @property
     def weights(self) -> Views:
-        """The weights (I, O) of every dense layer; ``net.weights[0] = w`` sets those of one."""
-        return self._views(lambda name, shape: len(shape) == 2)
+        """The weights (I, O) of every dense layer; ``net.weights[0] = w`` sets those of one.
+
+        Of `fastnet.Members`, the last ones are (k, I, O).
+        """
+        return self._views("weight")
 
     @property
     def biases(self) -> Views:
         """The biases (O,) of every dense layer; ``net.biases[0] = b`` sets those of one."""
-        dense = {t.name.rsplit(".", 1)[0] for t in self.plan.parameters if len(t.shape) == 2}
-        return self._views(lambda name, shape: len(shape) == 1 and name in dense)
+        return self._views("bias")
 
-    def _views(self, wanted: Callable[[str, tuple[int, ...]], bool]) -> Views:
-        named = ((tensor, tensor.name.rsplit(".", 1)[0]) for tensor in self.plan.parameters)
-        chosen = [tensor for tensor, name in named if wanted(name, tensor.shape)]
+    def _views(self, kind: str) -> Views:
+        """Return views of the parameters of dense layers of that kind."""
+        plan = self.plan
+        of_dense = (t for t in plan.parameters if isinstance(plan.chain[t.op], Dense))
+        chosen = [tensor for tensor in of_dense if tensor.kind == kind]
         mask = strips.outside(self.plan)
         outside = [None if mask is None else tensor.view(mask) for tensor in chosen]
         views = [tensor.view(self.parameters) for tensor in chosen]
@@ -314,7 +319,13 @@ class Model:
 
     @loss.setter
     def loss(self, loss: AnyLoss | None) -> None:
-        self._loss = function_loss.read(loss, self.plan.output_activation.name)
+        self._loss = self._suitable(function_loss.read(loss, self.plan.output_activation.name))
+
+    def _suitable(self, loss: T) -> T:
+        """Return the loss; raise `InputError` for one that does not go with `fastnet.Members`."""
+        if isinstance(self.plan, MemberPlan):
+            self.plan.require_loss(loss)
+        return loss
 
     @property
     def default_loss(self) -> Loss:
@@ -324,7 +335,7 @@ class Model:
     def loss_or_own(self, loss: AnyLoss | None) -> Loss:
         """Return the loss of that name or function, by default the loss of the last training."""
         chosen = self.loss if loss is None else loss
-        return function_loss.get(chosen, self.plan.output_activation.name)
+        return self._suitable(function_loss.get(chosen, self.plan.output_activation.name))
 
     def __repr__(self) -> str:
         layers = ", ".join(str(layer) for layer in self.layers)
@@ -464,6 +475,25 @@ class Model:
             self._parameters, self._state = own(self._parameters), own(self._state)
             if self.optimizer_state is not None:
                 self.optimizer_state = self.optimizer_state.copy(own)
+
+    def members(self) -> list[Self]:
+        """Return the members of a network with `fastnet.Members`, each as a plain network.
+
+        The mean of what they predict is what the network predicts, but for rounding, and
+        ``fn.Ensemble(net.members())`` is an ensemble of them. A plain network is its only member.
+        """
+        plan, made = self.plan, list[Self]()
+        if not isinstance(plan, MemberPlan):
+            return [self.copy()]
+        whole = self.backend_object.to_host(self.parameters)
+        for number in range(plan.members):
+            one, flat = self.copy(), np.empty(plan.member.size, self.dtype)
+            for part in plan.parts:
+                part.fold(whole, number, flat)
+            one.plan, one.optimizer_state = plan.member, None
+            one._parameters = self.backend_object.own(flat)
+            made.append(one)
+        return made
 
     # --- computation -----------------------------------------------------------------------------
 

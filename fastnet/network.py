@@ -29,9 +29,9 @@ from fastnet.nn.function_loss import AnyLoss
 from fastnet.nn.gradients import Gradients
 from fastnet.nn.layers import Layer
 from fastnet.nn.losses import Loss
+from fastnet.nn.member_plan import plan_of
 from fastnet.nn.optimizer_state import OptimizerState
 from fastnet.nn.optimizers import LBFGS, Optimizer
-from fastnet.nn.plan import make_plan
 from fastnet.preprocessing import datasets
 from fastnet.preprocessing.base import Passthrough
 from fastnet.preprocessing.learn import require_plain
@@ -140,7 +140,7 @@ class Network(Model):
         precision: PrecisionName = "float32",
         device: int | None = None,
     ) -> None:
-        plan = make_plan(*_read_layers(layers, inputs, activation, output_activation))
+        plan = plan_of(*_read_layers(layers, inputs, activation, output_activation))
         where: dict[str, Any] = {"backend": backend, "precision": precision, "device": device}
         super().__init__(plan, dtype=dtype, seed=seed, **where)
         self.loss = loss

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnet.backends.engine import Engine
+from fastnet.backends.member_engine import MemberEngine
 from fastnet.errors import InputError
 from fastnet.nn.batch import Array, Batch
+from fastnet.nn.member_plan import MemberPlan
 from fastnet.nn.plan import Plan
 from fastnet.utils import device_arrays
 
@@ -128,7 +130,6 @@ class Backend(ABC):
         """
         return nullcontext
 
-    @abstractmethod
     def engine(
         self,
         plan: Plan,
@@ -143,6 +144,22 @@ class Backend(ABC):
         `threads` bounds the threads it may use; None lets it choose. `precision` is one of
         `precisions`.
         """
+        how: dict[str, Any] = {"threads": threads, "precision": precision}
+        if isinstance(plan, MemberPlan):
+            return MemberEngine(plan, parameters, state, self, **how)
+        return self.plain_engine(plan, parameters, state, **how)
+
+    @abstractmethod
+    def plain_engine(
+        self,
+        plan: Plan,
+        parameters: Array,
+        state: Array,
+        *,
+        threads: int | None = None,
+        precision: str = "float32",
+    ) -> Engine:
+        """Return the backend's own engine: of any plan but a `MemberPlan`."""
 
     @abstractmethod
     def asarray(self, values: NDArray[Any]) -> Array:

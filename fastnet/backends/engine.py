@@ -31,6 +31,7 @@ from fastnet.backends.epochs import (
     Stretch,
     TrainConfig,
     Trained,
+    sum_of_steps,
 )
 from fastnet.backends.threads import cores
 from fastnet.kernels import abi
@@ -238,21 +239,15 @@ class Engine(ABC):
         """
         self.reserve(min(config.batch_size, len(rows)))
         order = self.order(len(rows), config.seed, epoch) if config.shuffle else None
-        # The sums of the epoch, batch by batch: a batch whose loss is not finite ends it.
-        done, weight = 0, 0.0
-        loss = score = 0.0
+
+        def take_step(k: int, start: int, stop: int) -> LossSums:
+            batch = self.gather(rows, order, start, stop)
+            self.train_step(batch, config, moments, coefficients[k], step + k)
+            return self.read_tally()
+
         with self.bounded():
-            for k, row in enumerate(coefficients):
-                start = (first + k) * config.batch_size
-                batch = self.gather(rows, order, start, min(start + config.batch_size, len(rows)))
-                self.train_step(batch, config, moments, row, step + k)
-                tally = self.read_tally()
-                loss, score = loss + tally.loss, score + tally.score
-                weight += tally.weight
-                if not tally.steps:
-                    break
-                done += 1
-        return LossSums(loss, score, weight, done)
+            how = len(coefficients), first, len(rows), config.batch_size
+            return sum_of_steps(*how, take_step)
 
     def trains_ahead(self, batch: int, held_out: int = 0) -> bool:
         """Return whether `train_epochs` saves time, for so many rows in a batch and held out."""

@@ -196,6 +196,31 @@ loss before the step, or None where that is not finite.
 """
 
 
+def sum_of_steps(
+    steps: int,
+    first: int,
+    rows: int,
+    batch_size: int,
+    take_step: Callable[[int, int, int], LossSums],
+) -> LossSums:
+    """Take steps of an epoch on batches `first`, `first` + 1, ...; return their sums.
+
+    ``take_step(k, start, stop)`` takes the k-th of them, on the rows from `start` up to `stop` in
+    the order of the epoch. A batch whose loss is not finite ends it.
+    """
+    done, weight = 0, 0.0
+    loss = score = 0.0
+    for k in range(steps):
+        start = (first + k) * batch_size
+        tally = take_step(k, start, min(start + batch_size, rows))
+        loss, score = loss + tally.loss, score + tally.score
+        weight += tally.weight
+        if not tally.steps:
+            break
+        done += 1
+    return LossSums(loss, score, weight, done)
+
+
 def read_stretch(
     stretch: Stretch,
     trained: NDArray[Any],

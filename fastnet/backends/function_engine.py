@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fastnet.backends.base import Backend
 from fastnet.backends.engine import Engine, while_active, zeros_tally
 from fastnet.backends.epochs import LossSums
+from fastnet.backends.placing import gathered, here, placed
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn.batch import Array, Batch
@@ -51,12 +52,7 @@ class FunctionEngine(Engine):
         self._engine.reserve(rows)
 
     def gather(self, rows: Batch, order: Array | None, start: int, stop: int) -> Batch:
-        if order is None:
-            return self._placed(rows.part(start, stop))
-        index = order[start:stop].astype(np.int64)
-        if type(rows.x) is np.ndarray:  # on a GPU too, where they would fill its memory
-            index = self._backend.to_host(index)
-        return self._placed(Batch(*(None if a is None else a[index] for a in rows.fields)))
+        return gathered(self._backend, rows, order, start, stop)
 
     def order(self, count: int, seed: int, epoch: int) -> Array:
         return self._engine.order(count, seed, epoch)
@@ -102,16 +98,17 @@ class FunctionEngine(Engine):
         self, rows: Batch, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
     ) -> LossSums:
         self.reserve(len(rows))
-        here = self._placed(rows)
-        return super().gradient(here, loss, training=training, seed=seed, step=step)
+        rows = placed(self._backend, rows)
+        return super().gradient(rows, loss, training=training, seed=seed, step=step)
 
     def evaluate(self, rows: Batch, loss: Loss) -> tuple[LossSums, Array]:
         """Return the sums over all rows, of which the function is called once, and the outputs."""
         outputs = self.empty((len(rows), self.plan.outputs))
         for start, stop in self.blocks(len(rows)):
-            block = self._placed(rows.part(start, stop))
+            block = placed(self._backend, rows.part(start, stop))
             outputs[start:stop] = self.forward(block.x, training=False)
-        self._measured(outputs, self._here(rows.target), self._here(rows.weight), loss)
+        target, weight = (here(self._backend, a) for a in (rows.target, rows.weight))
+        self._measured(outputs, target, weight, loss)
         return self.read_tally(), outputs
 
     def predict(self, x: Array) -> Array:
@@ -119,10 +116,10 @@ class FunctionEngine(Engine):
 
     def rehearse(self, rows: Batch, loss: Loss) -> None:
         assert isinstance(loss, FunctionLoss)
-        placed = self._placed(rows)
-        outputs = self.predict(placed.x)
-        value, gradient = loss.value_and_derivative(outputs, placed.target)
-        if placed.weight is not None:
+        rows = placed(self._backend, rows)
+        outputs = self.predict(rows.x)
+        value, gradient = loss.value_and_derivative(outputs, rows.target)
+        if rows.weight is not None:
             loss.require_weightless(value)
         for what, part in (("loss", value), ("gradient", gradient)):
             numbers = part if isinstance(part, float) else self._on_host(part)
@@ -136,14 +133,14 @@ class FunctionEngine(Engine):
         """Call the function, add to the tally, and return the derivative of the mean loss."""
         assert isinstance(loss, FunctionLoss)
         value, gradient = loss.value_and_derivative(outputs, target)
-        gradient = self._here(gradient)
+        gradient = here(self._backend, gradient)
         count = float(len(outputs))
         # What overflows makes the loss infinite or NaN, and training checks the loss.
         with np.errstate(all="ignore"):
             if weight is not None:
                 loss.require_weightless(value)
                 count = float(weight.sum(dtype=np.float64))
-                value = self._here(value) * weight
+                value = here(self._backend, value) * weight
                 gradient = gradient * weight[:, None]
             if isinstance(value, float):
                 total = value * count
@@ -154,15 +151,6 @@ class FunctionEngine(Engine):
         self.tally[abi.WEIGHT_SUM] += count
         self.tally[abi.STEPS] += np.isfinite(self.tally[abi.LOSS_SUM])
         return gradient
-
-    def _here(self, values: Array) -> Array:
-        """Return an array on the backend, where it may have been on the host."""
-        if type(values) is np.ndarray:
-            return self._backend.asarray(np.ascontiguousarray(values))
-        return values
-
-    def _placed(self, rows: Batch) -> Batch:
-        return Batch(*map(self._here, rows.fields))
 
     def _on_host(self, values: Array) -> NDArray[Any]:
         return values if type(values) is np.ndarray else self._backend.to_host(values)

@@ -32,7 +32,7 @@ class NumbaBackend(Backend):
     def why_unavailable(self) -> str | None:
         return _why_unavailable()
 
-    def engine(
+    def plain_engine(
         self,
         plan: Plan,
         parameters: Array,

@@ -358,7 +358,7 @@ class NumpyBackend(Backend):
     def why_unavailable(self) -> str | None:
         return None
 
-    def engine(
+    def plain_engine(
         self,
         plan: Plan,
         parameters: Array,

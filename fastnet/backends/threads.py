@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
 from typing import Any, Final
 
 from fastnet.errors import FastNetWarning
@@ -22,6 +25,11 @@ with 1.0 (batches of 64 rows, two layers of 32, 48 and 64 units)."""
 
 FLOPS_PER_THREAD_ONCE: Final = 50_000_000
 """A prediction uses several threads when each gets so many operations, as each must be started."""
+
+FLOPS_PER_SHARE: Final = 8_000_000
+"""Parts of a step are shared out among threads when each gets so much work.
+
+A thread that waits for the next step wakes within about 50 us."""
 
 BOUNDS: Final = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 """Variables that bound the number of threads."""
@@ -141,3 +149,34 @@ def run_together(threads: int, run: Callable[[int, int], None]) -> None:
     run(0, threads)
     for helper in started:
         helper.join()
+
+
+Share = Callable[[Callable[[int], Any], int], list[Any]]
+"""Calls a function with each index below a count; returns what it returns, in order."""
+
+
+@contextmanager
+def sharing(threads: int) -> Iterator[Share]:
+    """Return what shares out calls of a function among so many threads, which live until the end.
+
+    The first of equally long spans of indices is for this thread.
+    """
+    if threads == 1:
+        yield lambda compute, count: [compute(index) for index in range(count)]
+        return
+    with ThreadPoolExecutor(threads - 1) as pool:
+
+        def run(compute: Callable[[int], Any], count: int) -> list[Any]:
+            bounds = [count * k // threads for k in range(threads + 1)]
+            spans = [range(a, b) for a, b in pairwise(bounds)]
+
+            def several(span: range) -> list[Any]:
+                return [compute(index) for index in span]
+
+            others = [pool.submit(several, span) for span in spans[1:]]
+            found = several(spans[0])
+            for other in others:
+                found += other.result()
+            return found
+
+        yield run

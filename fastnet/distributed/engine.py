@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 from fastnet.backends.base import Backend
 from fastnet.backends.engine import Engine
 from fastnet.backends.epochs import LossSums, TrainConfig
-from fastnet.backends.threads import threads_that_pay
+from fastnet.backends.threads import FLOPS_PER_SHARE, sharing, threads_that_pay
 from fastnet.distributed.group import Group
 from fastnet.distributed.parts import parts_of, rows_of_batch
 from fastnet.distributed.rows import PartedRows
@@ -29,11 +27,6 @@ from fastnet.distributed.transports import choose
 from fastnet.errors import DistributedError, InputError
 from fastnet.nn.batch import Array
 from fastnet.nn.losses import Loss
-
-FLOPS_PER_THREAD: Final = 8_000_000
-"""Parts of a step are shared out among threads when each gets so much work.
-
-A thread that waits for the next step wakes within about 50 us."""
 
 Run = Callable[[Callable[[int], Any]], list[Any]]
 """Calls a function with the index of each part of this rank; returns what it returns."""
@@ -255,28 +248,10 @@ class DistributedEngine:
         count, plan = len(self._parts), self._engine.plan
         most = 1 if self._backend.name == "cupy" else min(self._threads, count)
         share = count / self._group.parts
-        worth = int(plan.flops * batch * share) // FLOPS_PER_THREAD
+        worth = int(plan.flops * batch * share) // FLOPS_PER_SHARE
         threads = threads_that_pay(None, most, worth)
-        with self._parts[0].bounded():
-            if threads == 1:
-                yield lambda compute: [compute(index) for index in range(count)]
-                return
-            with ThreadPoolExecutor(threads - 1) as pool:
-
-                def run(compute: Callable[[int], Any]) -> list[Any]:
-                    bounds = [count * k // threads for k in range(threads + 1)]
-                    spans = [range(a, b) for a, b in pairwise(bounds)]
-
-                    def several(span: range) -> list[Any]:
-                        return [compute(index) for index in span]
-
-                    others = [pool.submit(several, span) for span in spans[1:]]
-                    found = several(spans[0])
-                    for other in others:
-                        found += other.result()
-                    return found
-
-                yield run
+        with self._parts[0].bounded(), sharing(threads) as run:
+            yield lambda compute: run(compute, count)
 
 
 def require_rows(group: Group, rows: int) -> None:

@@ -28,6 +28,7 @@ from fastnet.export.encodings import (
 from fastnet.export.steps import Step, shown, steps_of
 from fastnet.network import Network
 from fastnet.nn.losses import GaussianNLL
+from fastnet.nn.member_plan import MemberPlan
 from fastnet.populations.ensemble import Ensemble
 from fastnet.preprocessing.outputs import OutputSchema
 
@@ -218,8 +219,9 @@ def combination_of(predictor: Predictor) -> Combination:
             "estimator has one of them as network_ or ensemble_, and fn.Ensemble makes one of "
             "several networks."
         )
-    networks: Sequence[Network] = [predictor] if isinstance(predictor, Network) else [*predictor]
-    mean = None if isinstance(predictor, Network) else _mean(predictor)
+    plain = _of_plain_networks(predictor)
+    networks: Sequence[Network] = [plain] if isinstance(plain, Network) else [*plain]
+    mean = None if isinstance(plain, Network) else _mean(plain)
     if len({network.dtype for network in networks}) > 1:
         raise InputError(
             "some members of the ensemble compute in float32 and others in float64, and a file "
@@ -231,6 +233,20 @@ def combination_of(predictor: Predictor) -> Combination:
         for k, (network, own) in enumerate(zip(networks, chosen, strict=True))
     ]
     return Combination(predictor, tuple(members), encodings, mean)
+
+
+def _of_plain_networks(predictor: Predictor) -> Predictor:
+    """Return a network with `fastnet.Members` as the ensemble of them, within an ensemble too."""
+    networks = [predictor] if isinstance(predictor, Network) else predictor.networks
+    if not any(isinstance(network.plan, MemberPlan) for network in networks):
+        return predictor
+    weights = np.ones(1) if isinstance(predictor, Network) else predictor.weights
+    members = [network.members() for network in networks]
+    each = [weight / len(own) for weight, own in zip(weights, members, strict=True)]
+    counts = [len(own) for own in members]
+    made = Ensemble([one for own in members for one in own], weights=np.repeat(each, counts))
+    made.temperature = None if isinstance(predictor, Network) else predictor.temperature
+    return made
 
 
 def _mean(ensemble: Ensemble) -> Mean | None:

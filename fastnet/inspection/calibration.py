@@ -20,6 +20,7 @@ from fastnet.model import Model
 from fastnet.nn.function_loss import FunctionLoss
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from fastnet.nn.member_plan import MemberPlan
 from fastnet.nn.plan import make_plan
 from fastnet.preprocessing.samples import Samples
 from fastnet.utils.device_arrays import on_host
@@ -49,6 +50,11 @@ def fit_temperature(model: Model, checked: Samples) -> float:
     """Return the temperature with the smallest mean loss on these rows."""
     kind = model.plan.output_activation.name
     require_probabilities(kind)
+    if isinstance(model.plan, MemberPlan):
+        raise InputError(
+            "a network with Members has a last layer for each of them, and no temperature in "
+            "common: calibrate fn.Ensemble(net.members()), which predicts the same."
+        )
     return temperature_of(pre_activations(model, checked.rows.x), checked, kind)
 
 

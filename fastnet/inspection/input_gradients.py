@@ -12,6 +12,7 @@ gradient ``0 - target``: the target chooses the gradient at the output. All of t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from fastnet.model import Model
 from fastnet.nn.batch import Batch
 from fastnet.nn.layers import Dense
 from fastnet.nn.losses import Poisson
+from fastnet.nn.member_plan import MemberPlan
 from fastnet.nn.plan import make_plan
 from fastnet.utils.device_arrays import on_host
 from fastnet.utils.param_validation import refuse_masked
@@ -109,8 +111,7 @@ def input_gradients(model: Model, x: Inputs, output: ArrayLike | None) -> Array:
     chosen = _chosen(output, model.preprocessor.decode(y, model.loss))
     dy = np.zeros_like(y)
     np.put_along_axis(dy, chosen[:, None], _units(model, y)[chosen, None], axis=1)
-    dx = Sensitivity(model, len(values)).pull_back(values, y, dy)
-    return _unscaled(model, dx)
+    return _unscaled(model, _pull_back(model, values, y)(dy))
 
 
 def jacobian(model: Model, x: Inputs) -> Array:
@@ -122,13 +123,33 @@ def jacobian(model: Model, x: Inputs) -> Array:
 def _jacobian(model: Model, values: Array) -> Array:
     """Return the derivatives by preprocessed inputs (N, I), in the unit of the targets."""
     y = _outputs(model, values)
-    sensitivity, units = Sensitivity(model, len(values)), _units(model, y)
+    pull_back, units = _pull_back(model, values, y), _units(model, y)
     result = np.empty_like(values, shape=(*y.shape, values.shape[1]))
     for k in range(y.shape[1]):
         dy = np.zeros_like(y)
         dy[:, k] = units[k]
-        result[:, k] = sensitivity.pull_back(values, y, dy)
+        result[:, k] = pull_back(dy)
     return result
+
+
+def _pull_back(model: Model, values: Array, y: Array) -> Callable[[Array], Array]:
+    """Return what makes gradients at the inputs (N, I) of those at the outputs y, (N, O).
+
+    Where the outputs are the mean of the members' outputs, it is the mean of their gradients.
+    """
+    if not isinstance(model.plan, MemberPlan):
+        alone = Sensitivity(model, len(values))
+        return lambda dy: alone.pull_back(values, y, dy)
+    members = [(Sensitivity(one, len(values)), _outputs(one, values)) for one in model.members()]
+
+    def pull_back(dy: Array) -> Array:
+        total = np.zeros_like(values)
+        for one, own in members:
+            total += one.pull_back(values, own, dy)
+        total *= 1.0 / len(members)
+        return total
+
+    return pull_back
 
 
 def jacobian_one(model: Model, row: Any) -> Array:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastnet.errors import InputError
 from fastnet.nn import activations
-from fastnet.nn.layers import Dense, Layer, Residual, require_layer
+from fastnet.nn.layers import Dense, Layer, Members, Residual, require_layer
 from fastnet.utils.names import ActivationName
 from fastnet.utils.param_validation import LARGEST, check_int
 
@@ -31,9 +31,13 @@ def chain(
 def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
     """Raise `InputError` unless the layers form a network."""
     width = check_int("inputs", inputs, most=LARGEST)
+    several = 0
     for index, layer in enumerate(layers):
         where = f"layers[{index}]"
         require_layer(layer, where)
+        several += isinstance(layer, Members)
+        if isinstance(layer, Members) and several == 1:
+            continue  # whether it may stand there is for `fastnet.nn.member_plan` to say
         width = _check_layer(width, layer, where, last=index == len(layers) - 1)
     if not layers or not isinstance(layers[-1], Dense):
         raise InputError("the last layer must be Dense: it makes the outputs.")
@@ -41,6 +45,10 @@ def check_chain(inputs: int, layers: tuple[Any, ...]) -> None:
 
 def _check_layer(width: int, layer: Layer, where: str, *, last: bool) -> int:
     """Return the width behind a layer; raise `InputError` if it may not stand there."""
+    if isinstance(layer, Members):
+        raise InputError(
+            f"{where} is Members, which stands once, in the list of layers itself: see fn.Members."
+        )
     before = width
     row = activations.get(getattr(layer, "activation", "identity"))
     if row.output_only and not last:

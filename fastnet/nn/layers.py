@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from fastnet.errors import InputError
 from fastnet.kernels import abi
@@ -246,6 +246,86 @@ class Residual(Layer):
         return f"Residual([{', '.join(map(repr, self.layers))}])"
 
 
+@dataclass(frozen=True, repr=False)
+class Members(Layer):
+    """Lets the layers behind it answer several times, as the members of an ensemble.
+
+    The members share the weights of all layers but the last, of which each has its own. Small
+    factors of their own keep them apart (Gorishniy, Kotelnikov and Babenko, "TabM: Advancing
+    tabular deep learning with parameter-efficient ensembling", ICLR 2025). In training the loss is
+    the mean of the members' losses, and each member has its own shuffle and dropout masks. What
+    the network predicts is the mean of the members' outputs; rows held out are scored by it.
+
+    It stands once in the list of layers, right before a `Dense`. Layers before it are shared as
+    well. Penalties and decay act on all parameters of such a network. The losses ``gaussian_nll``
+    and functions do not go with it, nor do `BatchNorm` and, behind it, blocks.
+
+    Parameters
+    ----------
+    members : int
+        Their number, k.
+    scales : {"first", "all"}, default "first"
+        The layers whose inputs have factors: the first behind it (the paper's TabM-mini), whose
+        member m computes ``f((x * r[m]) @ w + b)``; or all but the last, whose outputs have factors
+        and biases of their own too (TabM): ``f(((x * r[m]) @ w) * s[m] + b[m])``.
+    initializer : {"signs", "normal"}, optional
+        The first factors r: 1 and -1 at random, or normal numbers. All other factors begin as 1.
+        Default: normal behind a `Dense` with blocks of several outputs, which embed columns, else
+        signs.
+    groups : sequence of int, optional
+        How many neighbouring inputs begin with the same factor, such as those of a category; their
+        sum is the number of inputs. Default: the outputs of each block of a `Dense` right before,
+        else 1 each.
+
+    Examples
+    --------
+    >>> import fastnet as fn
+    >>> layers = [fn.Members(16), fn.Dense(256, "relu"), fn.Dropout(0.1), fn.Dense(3, "softmax")]
+    >>> net = fn.Network(layers, inputs=8, backend="numpy")
+    >>> for name, values in net.named_parameters().items():
+    ...     print(name, values.shape)
+    layers.1.input_scale (16, 8)
+    layers.1.weight (8, 256)
+    layers.1.bias (256,)
+    layers.3.weight (16, 256, 3)
+    layers.3.bias (16, 3)
+    """
+
+    members: int
+    _: KW_ONLY
+    scales: Literal["first", "all"] = "first"
+    initializer: Literal["signs", "normal"] | None = None
+    groups: tuple[int, ...] | None = None
+
+    name: ClassVar[str] = "members"
+    code: ClassVar[int] = -1  # no op has it: `fastnet.nn.member_plan` takes it out of the chain
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", check_int("members", self.members, most=MOST_MEMBERS))
+        _check_choice("scales", self.scales, ("first", "all"))
+        if self.initializer is not None:
+            _check_choice("initializer", self.initializer, ("signs", "normal"))
+        if self.groups is not None:
+            sizes = check_list("groups", self.groups)
+            groups = tuple(check_int("the size of a group", n, most=LARGEST) for n in sizes)
+            object.__setattr__(self, "groups", groups)
+
+    def __repr__(self) -> str:
+        special = [f for f in fields(self)[1:] if getattr(self, f.name) != f.default]
+        texts = [f"{f.name}={getattr(self, f.name)!r}" for f in special]
+        return f"Members({', '.join([str(self.members), *texts])})"
+
+
+MOST_MEMBERS: Final = 2**16
+"""Most members of a network."""
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        wanted = " or ".join(map(repr, choices))
+        raise InputError(f"{name} must be {wanted}, got {value!r}.")
+
+
 def require_layer(layer: Any, where: str) -> None:
     """Raise `InputError` for what is no layer."""
     if not isinstance(layer, Layer):
@@ -262,7 +342,7 @@ def _depth(layers: Sequence[Layer]) -> int:
 
 
 LAYERS: Final[dict[str, type[Layer]]] = {
-    row.name: row for row in (Dense, Dropout, BatchNorm, LayerNorm, Residual)
+    row.name: row for row in (Dense, Dropout, BatchNorm, LayerNorm, Residual, Members)
 }
 
 

@@ -7,6 +7,7 @@ update is one pass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from fastnet.kernels import abi
 from fastnet.nn import activations, initializers
 from fastnet.nn.activations import Activation
 from fastnet.nn.chain import check_chain
-from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, Layer, LayerNorm, Residual
+from fastnet.nn.layers import BatchNorm, Block, Dense, Dropout, Layer, LayerNorm, Members, Residual
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,12 @@ class Tensor:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
+
+    @property
+    def kind(self) -> str:
+        """The end of its name, such as "weight" or "bias"."""
+        return self.name.rpartition(".")[2]
 
     def view(self, flat: Any) -> Any:
         """Return this part of `flat` (an array of any backend), without a copy."""
@@ -200,13 +206,11 @@ class Plan:
             if not isinstance(layer, Dense):
                 continue
             values = tensor.view(flat)
-            if len(tensor.shape) == 1:
+            if tensor.kind == "bias":
                 values[...] = layer.bias_rate
-            elif layer.blocks is None:
-                values[...] = layer.weight_rate
-            else:
-                values[...] = 0.0
-                for rows, columns, block in block_places(layer.blocks):
+            elif tensor.kind == "weight":
+                values[...] = layer.weight_rate if layer.blocks is None else 0.0
+                for rows, columns, block in block_places(layer.blocks or ()):
                     values[rows, columns] = layer.weight_rate * block.rate
         return flat
 
@@ -251,8 +255,12 @@ def _initial_weights(layer: Dense, inputs: int, seed: int, index: int) -> NDArra
 
 
 def make_plan(inputs: int, layers: tuple[Layer, ...]) -> Plan:
-    """Return the plan of a chain of layers; raise `InputError` if they form no network."""
+    """Return the plan of a chain of layers; raise `InputError` if they form no network.
+
+    `fastnet.nn.member_plan.plan_of` does so for layers with `Members` among them too.
+    """
     check_chain(inputs, layers)
+    assert not any(isinstance(layer, Members) for layer in layers)
     places = _unfold(layers)
     chain, names = tuple(p.layer for p in places), tuple(p.name for p in places)
     ops = np.zeros(len(chain), abi.OP)

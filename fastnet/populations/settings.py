@@ -16,8 +16,9 @@ from fastnet.nn import optimizers
 from fastnet.nn.function_loss import FunctionLoss
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual
 from fastnet.nn.losses import Loss
+from fastnet.nn.member_plan import plan_of
 from fastnet.nn.optimizers import LBFGS, Optimizer
-from fastnet.nn.plan import Plan, make_plan
+from fastnet.nn.plan import Plan
 from fastnet.nn.schedules import Schedule, WarmUp
 from fastnet.populations.folder import fingerprint, has_address
 from fastnet.populations.folds import read_rows
@@ -184,7 +185,7 @@ def member(
     constants = _some(settings, of_loss)
     fit["loss"] = replace(loss, **constants) if constants else loss
     layers = _changed_layers(template.layers, **_some(settings, OF_LAYERS))
-    plan = template.plan if layers == template.layers else make_plan(template.inputs, layers)
+    plan = template.plan if layers == template.layers else plan_of(template.inputs, layers)
     rows = None if settings.get(ROWS) is None else read_rows(ROWS, settings[ROWS], count)
     if fit.get("sample_weight") is not None:
         fit["sample_weight"] = checked_weight(fit["sample_weight"], count)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastnet.nn.layers import BatchNorm, Dense, Dropout, LayerNorm, Residual
 from fastnet.nn.losses import GaussianNLL, Quantile
+from fastnet.nn.member_plan import MemberPlan
 from fastnet.nn.metrics import calibration_error, confidences
 from fastnet.nn.plan import Plan
 from fastnet.preprocessing.outputs import OutputSchema
@@ -203,6 +204,11 @@ def residuals(schema: OutputSchema, target: Array, output: Array) -> list[Residu
         centres, quantiles = _by_bins(prediction, t - prediction)
         found.append(Residuals(name, t, prediction, centres, quantiles, covered))
     return found
+
+
+def members_text(plan: MemberPlan) -> str:
+    """Return how many members a network with `fastnet.Members` has."""
+    return f"{plan.members}, of whose outputs it predicts the mean"
 
 
 def layer_rows(plan: Plan) -> list[tuple[str, str, str, str]]:

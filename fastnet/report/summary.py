@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from fastnet.nn.member_plan import MemberPlan
 from fastnet.nn.plan import Plan
 from fastnet.preprocessing.base import Passthrough, Preprocessor
 from fastnet.preprocessing.outputs import OutputSchema
@@ -67,6 +68,8 @@ class Described:
         count = plan.size if learns is None else int(learns.sum())
         learning = "" if count == plan.size else f", {count:,} of them learn"
         found = [("parameters", f"{plan.size:,}{learning}")]
+        if isinstance(plan, MemberPlan):
+            found.append(("members", measures.members_text(plan)))
         if plan.state_size:
             found.append(("running statistics", f"{plan.state_size:,}"))
         # What goes in and comes out.

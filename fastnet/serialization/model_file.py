@@ -19,7 +19,8 @@ from fastnet.errors import FastNetError, ModelFileError
 from fastnet.nn import function_loss, layers
 from fastnet.nn.layers import Layer
 from fastnet.nn.losses import GaussianNLL, Loss
-from fastnet.nn.plan import Plan, make_plan
+from fastnet.nn.member_plan import plan_of
+from fastnet.nn.plan import Plan
 from fastnet.preprocessing import serialize, validation
 from fastnet.preprocessing.base import Preprocessor
 from fastnet.serialization import safetensors_file, training_state
@@ -134,7 +135,7 @@ def restore(path: Path, description: dict[str, Any], found: dict[str, NDArray[An
 def _restore(description: dict[str, Any], found: dict[str, NDArray[Any]]) -> ModelFile:
     """Return the model of a description and tensors, after checking every value."""
     # Read the architecture, and check that the file has its tensors before memory is allocated.
-    plan = make_plan(check_int("inputs", description["inputs"]), _layers(description["layers"]))
+    plan = plan_of(check_int("inputs", description["inputs"]), _layers(description["layers"]))
     dtype = validation.dtype_of(description["dtype"])
     of_training = {name: v for name, v in found.items() if training_state.is_tensor(name)}
     found = {name: values for name, values in found.items() if name not in of_training}

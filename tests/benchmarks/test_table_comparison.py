@@ -237,3 +237,24 @@ def test_the_record_has_all_tables_and_all_contenders() -> None:
 def test_the_pages_show_the_newest_record(page: str) -> None:
     newest = f"<!-- measured: tables-standings benchmarks/results/{RECORDED.name} -->"
     assert newest in (ROOT / page).read_text(encoding="utf-8")
+
+
+def test_networks_with_members_are_compared_with_two_presets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train, fit, seen = fn.tables.train, fn.Network.fit, set[str]()
+
+    def shortly(net: fn.Network, *args: Any, **how: Any) -> Any:
+        seen.update(repr(layer) for layer in net.layers if isinstance(layer, fn.Members))
+        return fit(net, *args, **how | {"epochs": 1, "early_stopping": None})
+
+    monkeypatch.setattr(fn.tables, "train", lambda *args, **how: train(*args, **how, epochs=1))
+    monkeypatch.setattr(fn.Network, "fit", shortly)
+    for table in ("diabetes", "breast cancer"):
+        options = ["--folds", "2", "--rows", "100", "--table", table, "--members", "3"]
+        done = CliRunner().invoke(tables.main, options)
+        assert done.exit_code == 0, done.output
+        names = "fastnet tabular", "fastnet tabular-best", "fastnet, 3 members"
+        assert all(name in done.output for name in names)
+        assert "CatBoost" not in done.output
+    assert seen == {"Members(3)"}

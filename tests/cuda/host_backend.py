@@ -35,7 +35,7 @@ class HostBackend(Backend):
     def why_unavailable(self) -> str | None:
         return WHY_NOT
 
-    def engine(
+    def plain_engine(
         self,
         plan: Plan,
         parameters: Array,

@@ -116,7 +116,7 @@ class StrictBackend(CupyBackend):
     def why_unavailable(self) -> str | None:
         return None
 
-    def engine(
+    def plain_engine(
         self,
         plan: Plan,
         parameters: Array,
@@ -127,7 +127,7 @@ class StrictBackend(CupyBackend):
     ) -> Engine:
         with self.active():
             memory = _memory("parameters", parameters), _memory("state", state)
-            return StrictEngine(NumpyBackend().engine(plan, *memory), parameters, state)
+            return StrictEngine(NumpyBackend().plain_engine(plan, *memory), parameters, state)
 
 
 CUPY: Final = FakeCupy(FakeRuntime(devices=2))

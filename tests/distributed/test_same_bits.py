@@ -46,6 +46,7 @@ RUNS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
             "metrics": ["mae"],
         },
     ),
+    "members": ([fn.Members(3), *DROPPED], LABELS, {"batch_size": 16, "validation_split": 0.2}),
     "in order": (NORMED, NUMBERS, {"shuffle": False, "batch_size": None, "dtype": "float64"}),
 }
 

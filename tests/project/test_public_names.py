@@ -12,7 +12,7 @@ PUBLIC = """
 LBFGS SGD Adagrad Adam AdamW BackendUnavailableError BatchNorm Callback CheckpointError
 CheckpointWarning DataError DataNotFoundError Dense DistributedError DivergenceError Dropout
 EarlyStopping Ensemble FastNetError FastNetWarning History InputError JsonLines LayerNorm Lion
-ModelFileError NAdam Network OutOfMemoryError Population RMSprop Residual ResumeWarning Run
+Members ModelFileError NAdam Network OutOfMemoryError Population RMSprop Residual ResumeWarning Run
 TensorBoard WorkerError __version__
 available_backends cross_validate data distributed export fit_many get_backend initializers load
 losses optimizers plotting populations schedules tables

@@ -104,7 +104,7 @@ class CupyBackend(Backend):
     def queues(self) -> Callable[[], AbstractContextManager[Any]]:
         return self._queues.after_the_current(self.active)
 
-    def engine(
+    def plain_engine(
         self,
         plan: Plan,
         parameters: Array,

@@ -11,10 +11,11 @@ from fastnet.cli import options, output
 from fastnet.cli.models import load_predictor
 from fastnet.network import Network
 from fastnet.nn import layers
+from fastnet.nn.member_plan import MemberPlan
 from fastnet.nn.memory import training_bytes
 from fastnet.nn.optimizers import Adam
 from fastnet.preprocessing.table import TablePreprocessor
-from fastnet.report.measures import LAYER_COLUMNS, layer_rows
+from fastnet.report.measures import LAYER_COLUMNS, layer_rows, members_text
 from fastnet.report.summary import INPUTS
 from fastnet.tables import TableColumn
 
@@ -67,6 +68,8 @@ def _facts(network: Network, model: str, size: int) -> list[tuple[str, object]]:
         ("inputs", f"{network.inputs}, {INPUTS[type(preprocessor)]}"),
         ("outputs", f"{network.outputs} ({network.plan.output_activation.name})"),
     ]
+    if isinstance(network.plan, MemberPlan):
+        found.append(("members", members_text(network.plan)))
     if network.temperature is not None:
         found.append(("calibrated", f"at temperature {network.temperature:.4g}"))
     if isinstance(preprocessor, TablePreprocessor):

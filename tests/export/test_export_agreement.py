@@ -40,7 +40,8 @@ def test_every_layer_activation_and_loss_is_exported(
 
 def test_the_networks_have_every_kind_of_layer() -> None:
     used = {type(layer) for net in NETWORKS.values() for layer in net.layers}
-    assert used == set(LAYERS.values())
+    # What `Members` are written as, tests/export/test_export_members.py compares.
+    assert used == {*LAYERS.values()} - {fn.Members}
 
 
 @by_each_format

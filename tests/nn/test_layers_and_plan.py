@@ -16,7 +16,7 @@ from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn import chain, layers
 from fastnet.nn.activations import ACTIVATIONS, BY_CODE
-from fastnet.nn.layers import LAYERS, BatchNorm, Dense, Dropout, Layer, LayerNorm, Residual
+from fastnet.nn.layers import LAYERS, BatchNorm, Dense, Dropout, Layer, LayerNorm, Members, Residual
 from fastnet.nn.plan import Plan, make_plan
 from tests.networks import HIDDEN_ACTIVATIONS
 
@@ -25,6 +25,7 @@ EXAMPLES: dict[str, Layer] = {
     "dropout": Dropout(0.25),
     "batch_norm": BatchNorm("tanh", 0.5, 1e-3),
     "layer_norm": LayerNorm("gelu", 1e-3),
+    "members": Members(3, scales="all"),
     "residual": Residual([Dense(3, "gelu"), Dropout(0.5), Residual([BatchNorm("relu")])]),
 }
 
@@ -47,7 +48,9 @@ def test_every_layer_has_an_example() -> None:
 
 def test_names_and_codes_are_unique() -> None:
     assert all(kind.name == name for name, kind in LAYERS.items())
-    assert sorted(kind.code for kind in LAYERS.values()) == list(range(len(LAYERS)))
+    steps = {name: kind for name, kind in LAYERS.items() if kind is not Members}
+    assert Members.code == -1  # it says what the others are, and is no step itself
+    assert sorted(kind.code for kind in steps.values()) == list(range(len(steps)))
 
 
 @pytest.mark.parametrize("layer", EXAMPLES.values(), ids=EXAMPLES.keys())

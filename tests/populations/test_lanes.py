@@ -224,12 +224,20 @@ def test_bad_rows_are_refused_as_by_a_fit() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_ends_all_of_them(
-    workers: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    workers: int, usual_handler: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sharing, "most_at_once", lambda *_: workers)
     monkeypatch.setattr(sharing, "share", lambda *_: Threads(workers, 1))
+    # Not before training has begun: on a busy machine that may take longer than half a second.
     pressed = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
-    pressed.start()
+    begun, whole = threading.Lock(), lanes.train_members
+
+    def train(jobs: Any) -> Any:
+        if begun.acquire(blocking=False):
+            pressed.start()
+        return whole(jobs)
+
+    monkeypatch.setattr(lanes, "train_members", train)
     how: dict[str, Any] = {"seeds": 64, "batch_size": 1, "epochs": 10**6}
     with pytest.raises(KeyboardInterrupt):
         fn.fit_many(template(), X, LABELS, checkpoint=tmp_path / "p", **how)

@@ -20,7 +20,7 @@ losses optimizers plotting populations schedules tables
 
 MODULES = {
     "fastnet.data": "BUILT_IN Chunks Dataset load",
-    "fastnet.distributed": "Ranks",
+    "fastnet.distributed": "Ranks local_rank",
     "fastnet.export": "FORMATS export from_sklearn from_torch to_torch usage",
     "fastnet.populations": "Ensemble Population Results cross_validate fit_many make_folds",
     "fastnet.plotting": "plot_history plot_predictions",

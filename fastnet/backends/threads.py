@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,9 +11,9 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
-from fastnet.errors import FastNetWarning
 from fastnet.utils import machine
 from fastnet.utils.param_validation import check_int
+from fastnet.utils.warn import warn
 
 FLOPS_PER_THREAD: Final = 800_000
 """A step of training is shared between threads when each gets at least so much work.
@@ -65,11 +64,9 @@ def asked(threads: Any, most: int) -> int | None:
         return None
     count = check_int("threads", threads)
     if count > most:
-        warnings.warn(
+        warn(
             f"threads={count}, and this process may use {most} cores (the machine's, within its "
             f"affinity, its control groups, {' and '.join(BOUNDS)}): it uses {most} threads.",
-            FastNetWarning,
-            stacklevel=4,  # the caller of a decorated `fit`
         )
     return min(count, most)
 

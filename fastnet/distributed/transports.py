@@ -7,7 +7,6 @@ an all-reduce would add in an order that depends on the number of ranks, and so 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from fastnet.backends.base import Backend
 from fastnet.distributed import nccl
 from fastnet.distributed.group import Group
-from fastnet.errors import FastNetWarning, InputError
+from fastnet.errors import InputError
+from fastnet.utils.warn import warn
 
 Array = Any
 """An array of NumPy or of CuPy, as the transport has them."""
@@ -177,7 +177,7 @@ def choose(group: Group, backend: Backend) -> Transport:
         if asked == "nccl":
             raise InputError(f"transport='nccl': {reason}")
         if "share a GPU" in reason and group.is_first:
-            warnings.warn(f"gradients go through the host: {reason}", FastNetWarning, stacklevel=5)
+            warn(f"gradients go through the host: {reason}")
     knows = all(group.values(group.communicator.takes_gpu_memory))
     if asked == "mpi" or knows:
         return CudaMPITransport(group, backend)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -17,7 +16,8 @@ from fastnet.data.places import row_number
 from fastnet.data.text import MAX_CATEGORIES, TRUTHS, Texts, matcher, number_key, quoted
 from fastnet.data.times import PARTS, part_of
 from fastnet.data.values import Values, known_texts, numbers_of, read_texts, texts_of, times_of
-from fastnet.errors import DataError, FastNetWarning
+from fastnet.errors import DataError
+from fastnet.utils.warn import warn
 
 Array = NDArray[np.float64]
 
@@ -190,7 +190,7 @@ def _read(given: Values, name: str, source: str) -> Values:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, FastNetWarning, stacklevel=5)
+    warn(message)
 
 
 def _parts(name: str, times: NDArray[np.datetime64]) -> list[TableColumn]:

@@ -7,19 +7,19 @@ learning", 2022). The learned part of an embedding is the linear map, a block of
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.errors import DataError, FastNetWarning, InputError, suggest
+from fastnet.errors import DataError, InputError, suggest
 from fastnet.kernels import abi
 from fastnet.nn import random
 from fastnet.nn.layers import Block, Dense
 from fastnet.preprocessing.columns import TableColumn
 from fastnet.preprocessing.statistics import quantiles
+from fastnet.utils.warn import warn
 
 Array = NDArray[np.float64]
 
@@ -97,12 +97,10 @@ def warn_of_size(
     """Warn of a size that was given for a table that has nothing to embed."""
     embeds = numeric_embedding is not None or any(column.one_hot for column in columns)
     if embedding_size is not None and not embeds:
-        warnings.warn(
+        warn(
             f"an embedding size of {embedding_size} embeds nothing: no column has more than two "
             "categories. Leave it out, name as categorical the columns whose numbers are names, or "
             "give a numeric embedding.",
-            FastNetWarning,
-            stacklevel=5,  # the caller of a decorated `train`
         )
 
 

@@ -8,7 +8,6 @@ scikit-learn; the order of the batches is fastnet's.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptr
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnet.data.labels import class_names
-from fastnet.errors import DivergenceError, FastNetWarning
+from fastnet.errors import DivergenceError
 from fastnet.network import Network
 from fastnet.nn.layers import Dense
 from fastnet.preprocessing import weights
@@ -32,6 +31,7 @@ from fastnet.sklearn.parameters import dense, extending, with_weight
 from fastnet.utils.device_arrays import on_host
 from fastnet.utils.names import Auto, BackendName
 from fastnet.utils.param_validation import refuse_masked
+from fastnet.utils.warn import warn
 
 Array = NDArray[Any]
 
@@ -190,7 +190,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
                 raise ValueError(_NOT_FINITE) from error
             iterations.diverged()
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", FastNetWarning, stacklevel=6)
+            warn("Training interrupted by user.")
         finally:
             self._publish(network)
         if self.early_stopping:
@@ -235,7 +235,7 @@ class _OnFastnet(BaseMultilayerPerceptron):
 
     @staticmethod
     def _warn_not_converged(message: str) -> None:
-        warnings.warn(message, ConvergenceWarning, stacklevel=7)
+        warn(message, ConvergenceWarning)
 
     def _hold_back(
         self, X: Any, y: Array, weight: Array | None, weighted: bool
@@ -264,11 +264,9 @@ class _OnFastnet(BaseMultilayerPerceptron):
         if self.batch_size == "auto":
             return min(200, rows)
         if self.batch_size > rows:
-            warnings.warn(
+            warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
-                FastNetWarning,
-                stacklevel=7,
             )
         return min(int(self.batch_size), rows)
 

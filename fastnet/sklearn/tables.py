@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -14,7 +13,7 @@ from sklearn.utils.validation import validate_data
 from fastnet.data.frame import Frame, NoNarwhalsError, as_frame, is_table
 from fastnet.data.labels import class_names
 from fastnet.data.values import is_missing, numbers_of
-from fastnet.errors import FastNetWarning, InputError
+from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.nn.layers import Layer
 from fastnet.preprocessing.samples import training_rows
@@ -25,6 +24,7 @@ from fastnet.sklearn.parameters import FLOATS, dense
 from fastnet.tables import preset
 from fastnet.tables.preset import Built, Overrides, Preset
 from fastnet.utils.param_validation import check_flag, plain, refuse_masked
+from fastnet.utils.warn import warn
 
 _NOT_WITH_A_PRESET: Final = ("normalization", "dropout", "initializer", "standardize")
 _OVERRIDES: Final = (
@@ -89,11 +89,9 @@ def filled(model: Any, X: Any) -> NDArray[np.float64] | None:
         missing = np.isnan(numbers)
         columns[name] = np.where(missing, medians[name], numbers)
         gaps += [name] * bool(missing.any())
-    warnings.warn(
+    warn(
         f"X has missing values in {', '.join(map(repr, gaps))}, where training had none: the "
         "median of training stands for them. Give table=True to learn from gaps.",
-        FastNetWarning,
-        stacklevel=4,
     )
     return np.stack([*columns.values()], axis=1)
 

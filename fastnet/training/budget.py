@@ -9,7 +9,6 @@ measures them against linear models and against networks tuned by hand.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
@@ -17,13 +16,13 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnet.errors import FastNetWarning
 from fastnet.nn.layers import Dense, Layer
 from fastnet.nn.optimizers import LBFGS, AdamW, Optimizer
 from fastnet.nn.schedules import Cosine, Schedule
 from fastnet.training.callbacks import DEFAULT_VALIDATION, EarlyStopping
 from fastnet.utils.names import Auto
 from fastnet.utils.param_validation import check_float, check_int
+from fastnet.utils.warn import warn
 
 Task = Literal["classification", "regression"]
 
@@ -264,10 +263,8 @@ def warn_of_patience(early_stopping: int | EarlyStopping | None, epochs: int) ->
     patience = early_stopping
     if isinstance(patience, bool) or not isinstance(patience, int) or patience < epochs:
         return
-    warnings.warn(
+    warn(
         f"early stopping after {patience} epochs without improvement cannot happen in {epochs} "
         "epochs: the weights of the best epoch are kept all the same. Give a smaller number, or "
         "more epochs.",
-        FastNetWarning,
-        stacklevel=4,
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Literal
 
-from fastnet.errors import FastNetWarning
 from fastnet.training.history import History
+from fastnet.utils.warn import warn
 
 Lost = Literal["r2", "accuracy"]
 
@@ -41,9 +40,7 @@ def warn_of_constant(history: History) -> None:
     lost = lost_to_constant(values, prefix, history.majority)
     if lost is not None:
         constant = "the mean of the target" if lost == "r2" else "its most frequent class"
-        warnings.warn(
+        warn(
             f"by its {prefix}{lost} the network is no better than always answering {constant}: the "
             f"columns may say little of the target; see drop, class_weight and loss.",
-            FastNetWarning,
-            stacklevel=5,  # the caller of a decorated `train`
         )

@@ -137,7 +137,7 @@ class Windows:
         if not total:
             raise InputError("the weights are 0 everywhere: there is nothing to learn from.")
         if beyond:
-            reach.warn_of(activation, stacklevel=7)
+            reach.warn_of(activation)
         if learns and getattr(before, "moments", inputs) is not None:
             self.preprocessor = Scaler.of(inputs, before.target)
         variance = targets.variance

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from fastnet.errors import FastNetWarning
 from fastnet.nn.losses import Loss
+from fastnet.utils.warn import warn
 
 REACH: Final = {
     "relu": (0.0, math.inf),
@@ -41,14 +40,12 @@ def is_beyond(targets: NDArray[Any], loss: Loss, activation: str) -> bool:
     return bool(targets.min() < low - _SLACK or targets.max() > high + _SLACK)
 
 
-def warn_of(activation: str, stacklevel: int = 5) -> None:
-    """Warn the caller of a decorated `fit` of targets beyond the range of the activation."""
+def warn_of(activation: str) -> None:
+    """Warn the caller of `fit` of targets beyond the range of the activation."""
     low, high = REACH[activation]
     reach = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
-    warnings.warn(
+    warn(
         f"y has targets that the outputs, {reach}, cannot reach: give the last layer the "
         f"activation 'identity' instead of {activation!r}, with standardize_targets=True, or scale "
         "the targets.",
-        FastNetWarning,
-        stacklevel=stacklevel,
     )

@@ -122,7 +122,7 @@ def warn_if_beyond(options: FitOptions, group: Group, parts: list[Batch]) -> Non
     activation = options.model.plan.output_activation.name
     beyond = any(reach.is_beyond(targets(rows), options.loss, activation) for rows in parts)
     if group.most(float(beyond)) and group.is_first:
-        reach.warn_of(activation, stacklevel=6)
+        reach.warn_of(activation)
 
 
 def evaluation(options: FitOptions, group: Group, parts: list[Batch], prefix: str) -> EvaluationSet:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 from fastnet.backends import available_backends
 from fastnet.benchmarks import learning, machine, measure, peak, pinning, startup, timing, widths
 from fastnet.benchmarks.contenders import Entry, select_backends
-from fastnet.benchmarks.ladder import Rung, select
+from fastnet.benchmarks.ladder import CLOSE, LADDER, Rung, select
 from fastnet.benchmarks.measure import Options
-from fastnet.benchmarks.reports.report import Report
+from fastnet.benchmarks.reports.report import PARTS, Report
 from fastnet.benchmarks.rivals import installed
 from fastnet.errors import InputError, suggest
 from fastnet.utils.machine import cores
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _PEAK_SECONDS: Final = {False: 0.5, True: 0.15}
 
-PARTS: Final = ("ladder", "startup", "widths", "kernels", "learning")
-"""What can be measured."""
+_RUNGS: Final = {"ladder": LADDER, "close": CLOSE}
+"""The networks of the parts that are tables."""
 
 
 def run_bench(
@@ -46,7 +46,7 @@ def run_bench(
     parts : tuple of str
         Of `PARTS`. Empty: the ladder, and start-up where no network was named.
     networks, backends : tuple of str
-        Of the ladder. Empty: all of them.
+        Of the ladder, or of the second table. Empty: all of the parts that are measured.
     rivals : bool
         Measure the other libraries too, as far as they are installed.
     json_path, html_path : str or None
@@ -70,7 +70,8 @@ def run_bench(
     parts = parts or (("ladder",) if networks else ("ladder", "startup"))
     if parts == ("kernels",):
         threads = threads or 1  # every version of a kernel runs on one
-    rungs, entries = select(networks), select_backends(backends)
+    tables = {name: rung for part in parts for name, rung in _RUNGS.get(part, {}).items()}
+    rungs, entries = select(networks, tables), select_backends(backends)
     threads = pinning.check_threads(threads)
     for path in (json_path, html_path):
         check_folder(path)
@@ -89,7 +90,7 @@ def run_bench(
             others, absent = installed()
             entries = entries + others
             report.skipped |= absent
-        if "ladder" in parts:
+        if tables:
             run_ladder(report, rungs, entries, options)
             say("measuring once more what this machine can do")
             again = peak.measure(options.peak.threads, _PEAK_SECONDS[quick])
@@ -140,8 +141,9 @@ def run_ladder(
     """Measure the networks with these contenders and add the tables to the report."""
     gpu = [entry for entry in entries if entry.on_gpu]
     for rung in rungs:
+        who = [one for one in entries if one.takes_all] if rung.name in CLOSE else entries
         if rung.batch is not None:
-            report.tables.append(measure.training(rung, rung.batch, entries, options))
+            report.tables.append(measure.training(rung, rung.batch, who, options))
         if gpu and rung.gpu_batch is not None and rung.gpu_batch != rung.batch:
             report.tables.append(measure.training(rung, rung.gpu_batch, gpu, options))
         elif rung.batch is None and rung.gpu_batch is not None:

@@ -74,6 +74,8 @@ class Entry:
     make : (Problem, threads or None) -> Contender
     trains : bool
         False: prediction only.
+    takes_all : bool
+        Whether it takes part in the table of `ladder.CLOSE`, too.
     on_gpu : bool
     """
 
@@ -83,6 +85,7 @@ class Entry:
     kind: Literal["fastnet", "rival"]
     make: Callable[[Problem, int | None], Contender]
     trains: bool = True
+    takes_all: bool = False
     on_gpu: bool = False
 
 
@@ -100,7 +103,7 @@ class OnEngine(Contender):
         self.optimizer = fn.Adam(LEARNING_RATE)
         self.config = TrainConfig(self.loss, self.optimizer, problem.batch, SEED, shuffle=True)
         shape = self.optimizer.n_moments, engine.plan.size
-        self.moments = home.asarray(np.zeros(shape, np.float32))
+        self.moments = home.asarray(np.zeros(shape, problem.x.dtype))
         self.rates = np.full(problem.steps, LEARNING_RATE)
         self.epoch = self.step = 0
 
@@ -153,6 +156,7 @@ def on_backend(name: str) -> Entry:
         version=fn.__version__,
         kind="fastnet",
         make=lambda problem, threads: FastNet(problem, threads, name),
+        takes_all=name == "numba",
         on_gpu=name in GPU,
     )
 

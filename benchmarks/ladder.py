@@ -2,11 +2,15 @@
 
 All of them are float32, trained by Adam on shuffled mini-batches. Most of them classify; the last
 ones learn the exponential of a 2 by 2 matrix, as a surrogate does.
+
+Beside it stand the networks of a second table, `CLOSE`: those for which other libraries are as fast
+or nearly, as far as anybody found them. Odd sizes, batches of one row and of all, one output and a
+thousand, normalisation, float64, many layers, large ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -33,6 +37,9 @@ class Rung:
         Whether prediction is measured on it too.
     loss : {"cross_entropy", "mse"}
         Of a softmax over classes, or of linear outputs.
+    norm : {"", "batch", "layer"}
+        The normalisation between each hidden layer and its activation.
+    dtype : {"float32", "float64"}
     """
 
     name: str
@@ -43,6 +50,8 @@ class Rung:
     rows: int = 0
     predicted: bool = False
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+    norm: Literal["", "batch", "layer"] = ""
+    dtype: Literal["float32", "float64"] = "float32"
 
     @property
     def output_activation(self) -> Literal["softmax", "identity"]:
@@ -60,8 +69,9 @@ class Rung:
 
     @property
     def parameters(self) -> int:
-        """Number of weights and biases."""
-        return sum(self.products) + sum(self.sizes[1:])
+        """Number of weights, biases and factors."""
+        factors = 2 * sum(self.sizes[1:-1]) if self.norm else 0
+        return sum(self.products) + sum(self.sizes[1:]) + factors
 
     def flops(self, batch: int) -> int:
         """Return the floating-point operations in the matrix products of one training step.
@@ -90,19 +100,58 @@ LADDER: Final[dict[str, Rung]] = {
     )
 }
 
+_SMALL: Final = 64, 128, 128, 10
+_WIDE: Final = 784, 512, 512, 10
+
+CLOSE: Final[dict[str, Rung]] = {
+    rung.name: rung
+    for rung in (
+        # Just above a power of two the shuffle draws numbers that it does not need.
+        Rung("xor-above", (2, 4, 2), "tanh", batch=4, rows=16_388),
+        Rung("policy-above", (16, 64, 64, 4), batch=64, rows=32_832),
+        Rung("linear", (64, 1), batch=256, rows=8_192, loss="mse"),
+        Rung("one-output", (20, 64, 64, 1), batch=64, rows=4_096, loss="mse"),
+        Rung("wide-input", (5_000, 64, 1), batch=128, rows=1_024, loss="mse"),
+        Rung("single-rows", (784, 128, 10), batch=1, rows=128),
+        Rung("eight-rows", (784, 128, 10), batch=8, rows=512),
+        Rung("image-full", (784, 128, 10), batch=10_000, rows=10_000),
+        Rung("tiny-full", (2, 16, 2), batch=10_000, rows=10_000),
+        Rung("classes-1000", (64, 128, 1_000), batch=128, rows=2_048),
+        Rung("softmax-1000", (256, 1_000), batch=64, rows=1_024),
+        Rung("image-float64", (784, 128, 10), batch=128, rows=1_024, dtype="float64"),
+        Rung("table-float64", (8, 208, 208, 2), batch=256, rows=2_048, dtype="float64"),
+        Rung("batch-norm", _SMALL, batch=128, rows=4_096, norm="batch"),
+        Rung("batch-norm-wide", _WIDE, batch=256, rows=512, norm="batch"),
+        Rung("layer-norm", _SMALL, batch=128, rows=4_096, norm="layer"),
+        Rung("layer-norm-wide", _WIDE, batch=256, rows=512, norm="layer"),
+        Rung("gelu", _SMALL, "gelu", batch=128, rows=4_096),
+        Rung("mish", _SMALL, "mish", batch=128, rows=4_096),
+        Rung("silu", _SMALL, "silu", batch=128, rows=4_096),
+        Rung("deep-20", (64,) * 21 + (10,), batch=64, rows=1_024),
+        Rung("deep-50", (16,) * 51 + (2,), batch=32, rows=1_024),
+        Rung("odd", (37, 101, 53, 7), batch=100, rows=3_200),
+        Rung("width-17", (17, 17, 17, 3), batch=64, rows=4_096),
+        Rung("width-33", (33, 33, 33, 3), batch=64, rows=4_096),
+        Rung("large-1024", (1_024, 1_024, 1_024, 10), batch=512, rows=512),
+        Rung("large-2048", (2_048, 2_048, 2_048, 10), batch=1_024, rows=1_024),
+        Rung("large-4096", (4_096, 4_096, 10), batch=1_024, rows=1_024),
+    )
+}
+
 PREDICTED_ROWS: Final = 10_000
 """Rows of a batch prediction."""
 
 
-def select(names: Sequence[str]) -> list[Rung]:
-    """Return the networks of these names, in the ladder's order; all of them for no name.
+def select(names: Sequence[str], rungs: Mapping[str, Rung] = LADDER) -> list[Rung]:
+    """Return the networks of these names, in the order of the tables; all `rungs` for no name.
 
     Raises
     ------
     InputError
-        A name is not in the ladder.
+        A name is in neither table.
     """
+    every = LADDER | CLOSE
     for name in names:
-        if name not in LADDER:
-            raise InputError(f"unknown network {name!r}{suggest(name, LADDER)}")
-    return [rung for rung in LADDER.values() if not names or rung.name in names]
+        if name not in every:
+            raise InputError(f"unknown network {name!r}{suggest(name, every)}")
+    return [rung for rung in every.values() if rung.name in (names or rungs)]

@@ -21,8 +21,8 @@ ORDERS: Final = 2
 _PURPOSE: Final = 100  # of the random streams: none of the library's own
 _BLOCK: Final = 2**20
 
-Floats = NDArray[np.float32]
-Targets = NDArray[np.int64] | NDArray[np.float32]
+Floats = NDArray[Any]
+Targets = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +34,12 @@ class Problem:
     rung : Rung
     batch : int
         Rows in a step; it divides the number of rows.
-    x : (N, I) float32
-    targets : (N,) int64 or (N, O) float32
+    x : (N, I)
+        In the network's dtype, as the weights and the targets are that are no classes.
+    targets : (N,) int64 or (N, O)
         Classes, or the values of all outputs.
     weights, biases : tuple of (I, O), tuple of (O,)
-        Where training starts: those of fastnet's seed.
+        Where training starts: those of fastnet's seed. Normalisation starts with ones and zeros.
     epochs : int
         Rivals go round the orders of so many epochs.
     """
@@ -75,10 +76,17 @@ class Problem:
 def network(rung: Rung, backend: str) -> fn.Network:
     """Return fastnet's network of this rung, with the initial weights."""
     where: Any = backend  # a record's names are no literals
+    norm = {"batch": fn.BatchNorm, "layer": fn.LayerNorm}.get(rung.norm)
+    layers: list[fn.Layer] = []
+    for width in rung.sizes[1:-1]:
+        if norm is None:
+            layers.append(fn.Dense(width, rung.activation))
+        else:
+            layers += fn.Dense(width), norm(rung.activation)
     return fn.Network(
-        rung.sizes,
-        activation=rung.activation,
-        output_activation=rung.output_activation,
+        [*layers, fn.Dense(rung.sizes[-1], rung.output_activation)],
+        inputs=rung.sizes[0],
+        dtype=rung.dtype,
         seed=SEED,
         backend=where,
     )
@@ -87,8 +95,8 @@ def network(rung: Rung, backend: str) -> fn.Network:
 @cache
 def problem(rung: Rung, batch: int, rows: int) -> Problem:
     """Return the problem; the arrays are the same objects at every call, and read-only."""
-    make = _exponentials if rung.loss == "mse" else _xor if rung.name == "xor" else _taught
-    x, targets = make(rung, rows)
+    make = {"expm": _exponentials, "xor": _xor}.get(rung.name.partition("-")[0], _taught)
+    x, targets = (_as(rung.dtype, array) for array in make(rung, rows))
     start = network(rung, "numpy")
     weights, biases = tuple(start.weights), tuple(start.biases)
     for array in (x, targets, *weights, *biases):
@@ -96,9 +104,14 @@ def problem(rung: Rung, batch: int, rows: int) -> Problem:
     return Problem(rung, batch, x, targets, weights, biases)
 
 
+def _as(dtype: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers in that dtype; classes stay what they are."""
+    return array if array.dtype == np.int64 else array.astype(dtype)
+
+
 def inputs(rung: Rung, rows: int) -> Floats:
     """Return rows (N, I) to predict."""
-    return _noise(rows * rung.sizes[0], 1 << 20).reshape(rows, -1)
+    return _as(rung.dtype, _noise(rows * rung.sizes[0], 1 << 20).reshape(rows, -1))
 
 
 def _xor(rung: Rung, rows: int) -> tuple[Floats, Targets]:
@@ -108,10 +121,12 @@ def _xor(rung: Rung, rows: int) -> tuple[Floats, Targets]:
 
 
 def _taught(rung: Rung, rows: int) -> tuple[Floats, Targets]:
-    """Return noise, labelled by a random linear teacher: something that a network can learn."""
+    """Return noise, labelled or measured by a linear teacher: something that one can learn."""
     wide, narrow = rung.sizes[0], rung.sizes[-1]
     x = _noise(rows * wide, 0).reshape(rows, wide)
     teacher = _noise(wide * narrow, 1 << 21).reshape(wide, narrow)
+    if rung.loss == "mse":
+        return x, np.tanh(x @ teacher / np.float32(wide**0.5))
     return x, _mislabelled(np.argmax(x @ teacher, axis=1), narrow)
 
 

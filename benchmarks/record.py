@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,24 +29,28 @@ if TYPE_CHECKING:
 FORMAT: Final = "fastnet-record/1"
 
 CI: Final = "xor", "policy"
+CI_CLOSE: Final = "width-17"
 """The networks of a quick record."""
 
 
-def plan(processors: int, *, quick: bool) -> list[list[str]]:
-    """Return the options of each ``fastnet bench`` that a record is made of."""
+def plan(processors: int, parts: Sequence[str], *, quick: bool) -> list[list[str]]:
+    """Return the options of each ``fastnet bench`` that a record of these parts is made of."""
     few = [option for name in CI for option in ("--network", name)] if quick else []
+    some = ["--network", CI_CLOSE] if quick else []
     counts = dict.fromkeys(("1", str(processors)))
-    return [
+    every = [
         *(["--part", "ladder", "--threads", count, *few] for count in counts),
         ["--part", "startup"],
         ["--part", "widths"],
         ["--part", "kernels", "--threads", "1"],
         ["--part", "learning", "--threads", str(processors)],
+        *(["--part", "close", "--threads", count, *some] for count in counts),
     ]
+    return [options for options in every if options[1] in parts]
 
 
-def record(path: str, *, rivals: bool, quick: bool, console: Console) -> int:
-    """Measure everything and write it; return 1 when a contender failed its comparison.
+def record(path: str, parts: Sequence[str], *, rivals: bool, quick: bool, console: Console) -> int:
+    """Measure these parts and write them; return 1 when a contender failed its comparison.
 
     Raises
     ------
@@ -59,7 +64,7 @@ def record(path: str, *, rivals: bool, quick: bool, console: Console) -> int:
     runs: list[dict[str, Any]] = []
     worst = 0
     try:
-        for options in plan(cores(), quick=quick):
+        for options in plan(cores(), parts, quick=quick):
             started = time.perf_counter()
             code, run = _measure([*options, *flags])
             worst = max(worst, code)
@@ -70,16 +75,17 @@ def record(path: str, *, rivals: bool, quick: bool, console: Console) -> int:
     finally:
         # What was measured before an error, or before Ctrl-C, took minutes too.
         if runs:
-            _write(path, runs, quick)
+            _write(path, runs, parts, quick)
             console.print(f"wrote {path}", highlight=False, markup=False)
     return worst
 
 
-def _write(path: str, runs: list[dict[str, Any]], quick: bool) -> None:
+def _write(path: str, runs: list[dict[str, Any]], parts: Sequence[str], quick: bool) -> None:
     document = {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": quick,
+        "parts": list(parts),
         "machine": runs[0]["machine"],
         "runs": runs,
     }

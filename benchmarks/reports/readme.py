@@ -21,8 +21,10 @@ from typing import Any, Final
 
 import fastnet
 from fastnet.benchmarks import defaults, table_standings
+from fastnet.benchmarks.ladder import LADDER
 from fastnet.benchmarks.reports.charts import lead_chart, width_chart
 from fastnet.benchmarks.reports.grids import falls_text
+from fastnet.benchmarks.reports.report import PARTS as PARTS_OF_BENCH
 from fastnet.benchmarks.reports.report import Curve, Fall, percent, scaled, significant
 from fastnet.errors import InputError
 
@@ -47,6 +49,12 @@ def main(arguments: Sequence[str]) -> None:
             "README.md and the records are not installed: run this from a checkout of fastnet."
         )
     paths = [Path(path).resolve().relative_to(ROOT).as_posix() for path in arguments]
+    for path in paths:
+        has = read(path).get("parts", PARTS_OF_BENCH)
+        if {*has} != {*PARTS_OF_BENCH}:
+            raise InputError(
+                f"{path} has only {' and '.join(has)}: write its name into the blocks it is for."
+            )
     newer = {read(path)["format"]: path for path in paths}
     for page in pages():
         page.write_text(renewed(page.read_text(encoding="utf-8"), newer), encoding="utf-8")
@@ -260,7 +268,8 @@ PARTS: Final[dict[str, Callable[[Json], Iterator[str]]]] = {
 
 
 def _ladders(record: Json) -> list[Json]:
-    return [run for run in record["runs"] if run["tables"]]
+    tables = [run for run in record["runs"] if run["tables"]]
+    return [run for run in tables if run["tables"][0]["network"] in LADDER]
 
 
 def _all(record: Json, part: str) -> list[Json]:

@@ -9,6 +9,9 @@ from typing import Any, Final, Literal
 
 FORMAT: Final = "fastnet-bench/2"
 
+PARTS: Final = ("ladder", "close", "startup", "widths", "kernels", "learning")
+"""What can be measured."""
+
 Kind = Literal["training", "one row", "many rows"]
 Limit = Literal["fma", "copy", "read"]
 
@@ -237,7 +240,7 @@ class Report:
     machine, peak, budget : dict
         As `machine.describe`, `peak.Peak` and `timing.Budget` have it.
     tables : list of Table
-        The ladder.
+        The ladder, and the second table.
     startup : list of Startup
     kernels : list of KernelTable
     widths : list of Curve

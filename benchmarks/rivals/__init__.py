@@ -35,5 +35,6 @@ def installed() -> tuple[list[Entry], dict[str, str]]:
             continue
         version = version_of(_PACKAGES.get(modules[0], modules[0]))
         rival: type[Contender] = getattr(importlib.import_module(f"{__name__}.{key}"), class_name)
-        entries.append(Entry(key, label, version, "rival", rival, trains))
+        takes_all = key in ("jax_scan", "pytorch")
+        entries.append(Entry(key, label, version, "rival", rival, trains, takes_all))
     return entries, absent

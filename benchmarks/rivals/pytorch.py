@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,20 +11,35 @@ from numpy.typing import NDArray
 from fastnet.benchmarks.contenders import Contender
 from fastnet.benchmarks.problems import LEARNING_RATE, Floats, Problem
 
+_ACTIVATIONS: Final = {
+    "tanh": "Tanh",
+    "relu": "ReLU",
+    "gelu": "GELU",
+    "mish": "Mish",
+    "silu": "SiLU",
+}
+_NORMS: Final = {"batch": "BatchNorm1d", "layer": "LayerNorm"}
 
-def sequential(weights: Sequence[Floats], biases: Sequence[Floats], activation: str) -> Any:
-    """Return ``Linear`` layers with these weights (I, O), and the activation between them."""
+
+def sequential(
+    weights: Sequence[Floats], biases: Sequence[Floats], activation: str, norm: str = ""
+) -> Any:
+    """Return ``Linear`` layers with these weights (I, O), and what is between them."""
     import torch
 
-    between = torch.nn.Tanh if activation == "tanh" else torch.nn.ReLU
+    between = getattr(torch.nn, _ACTIVATIONS[activation])
     modules: list[Any] = []
     for w, b in zip(weights, biases, strict=True):
-        layer = torch.nn.Linear(*w.shape)
+        layer = torch.nn.Linear(*w.shape, dtype=torch.from_numpy(w.copy()).dtype)
         with torch.no_grad():
             layer.weight.copy_(torch.tensor(w.T))
             layer.bias.copy_(torch.tensor(b))
-        modules += [layer, between()]
-    return torch.nn.Sequential(*modules[:-1])
+        if modules:
+            modules.append(between())
+        modules.append(layer)
+        if norm and len(modules) < 3 * len(weights) - 2:
+            modules.append(getattr(torch.nn, _NORMS[norm])(w.shape[1]))
+    return torch.nn.Sequential(*modules)
 
 
 class PyTorch(Contender):
@@ -37,7 +52,8 @@ class PyTorch(Contender):
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads_used = torch.get_num_threads()
-        self.model = sequential(problem.weights, problem.biases, problem.rung.activation)
+        rung = problem.rung
+        self.model = sequential(problem.weights, problem.biases, rung.activation, rung.norm)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=True)
         self.x, self.targets = torch.tensor(problem.x), torch.tensor(problem.targets)
         self.orders = [torch.tensor(order).split(problem.batch) for order in problem.orders]
@@ -50,6 +66,7 @@ class PyTorch(Contender):
         batches = self.orders[self.epoch % len(self.orders)]
         self.epoch += 1
         total = self.torch.zeros(())
+        self.model.train()
         for index in batches:
             self.optimizer.zero_grad(set_to_none=True)
             loss = loss_of(self.model(self.x[index]), self.targets[index])
@@ -59,6 +76,7 @@ class PyTorch(Contender):
         return float(total) / len(batches)
 
     def predict(self, x: Floats) -> NDArray[Any]:
+        self.model.eval()
         with self.torch.inference_mode():
             y = self.model(self.torch.from_numpy(x))
             return np.asarray(y.softmax(1) if self.classifies else y)

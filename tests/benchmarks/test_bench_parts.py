@@ -18,7 +18,15 @@ from fastnet.benchmarks import command, learning, parity, startup, timing, width
 from fastnet.benchmarks.contenders import Entry, on_backend
 from fastnet.benchmarks.reports import charts, grids
 from fastnet.benchmarks.reports.html import page
-from fastnet.benchmarks.reports.report import Curve, Fall, Learner, Report, Startup, microseconds
+from fastnet.benchmarks.reports.report import (
+    PARTS,
+    Curve,
+    Fall,
+    Learner,
+    Report,
+    Startup,
+    microseconds,
+)
 from fastnet.benchmarks.reports.table import show
 from fastnet.errors import DataNotFoundError
 from tests.benchmarks.test_benchmarks import PEAK, SHORT, Altered, Hurried, bench, rival
@@ -260,4 +268,4 @@ def test_only_the_parts_that_are_asked_for_are_measured(
 def test_the_command_line_knows_the_parts() -> None:
     from fastnet.cli.commands import bench
 
-    assert bench.PARTS == command.PARTS
+    assert bench.PARTS == PARTS

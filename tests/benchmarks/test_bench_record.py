@@ -15,6 +15,7 @@ from rich.console import Console
 
 from fastnet.benchmarks import machine, record
 from fastnet.benchmarks.reports import readme
+from fastnet.benchmarks.reports.report import PARTS
 from fastnet.errors import InputError
 from tests.benchmarks.test_bench_parts import CURVE, MACHINE
 from tests.checkout import ROOT
@@ -162,7 +163,7 @@ def test_a_quick_record_is_not_published(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_record_is_made_of_every_part_on_one_core_and_on_all() -> None:
-    asked = [" ".join(options) for options in record.plan(2, quick=False)]
+    asked = [" ".join(options) for options in record.plan(2, PARTS, quick=False)]
     assert asked == [
         "--part ladder --threads 1",
         "--part ladder --threads 2",
@@ -170,10 +171,19 @@ def test_a_record_is_made_of_every_part_on_one_core_and_on_all() -> None:
         "--part widths",
         "--part kernels --threads 1",
         "--part learning --threads 2",
+        "--part close --threads 1",
+        "--part close --threads 2",
     ]
-    assert [options for options in record.plan(1, quick=False) if "ladder" in options] == [
-        ["--part", "ladder", "--threads", "1"]
-    ]
+    assert record.plan(1, ["ladder"], quick=False) == [["--part", "ladder", "--threads", "1"]]
+
+
+def test_a_record_of_a_part_renews_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    (tmp_path / "README.md").touch()
+    part = {**whole(), "parts": ["close"]}
+    (tmp_path / "x.json").write_text(json.dumps(part), encoding="utf-8")
+    with pytest.raises(InputError, match="has only close: write its name into the blocks"):
+        readme.main([str(tmp_path / "x.json")])
 
 
 @pytest.fixture
@@ -201,10 +211,12 @@ def test_a_record_holds_every_run_and_tells_of_a_failure(
     monkeypatch.setenv("FASTNET_DATA_DIR", "here")
     file = tmp_path / "r.json"
     out = io.StringIO()
-    code = record.record(str(file), rivals=True, quick=False, console=Console(file=out))
+    console = Console(file=out)
+    code = record.record(str(file), PARTS, rivals=True, quick=False, console=console)
     read = json.loads(file.read_text(encoding="utf-8"))
     assert code == 1
-    assert len(read["runs"]) == len(processes) == 6
+    assert len(read["runs"]) == len(processes) == 8
+    assert read["parts"] == [*PARTS]
     assert read["runs"][0]["number"] == 0.333333
     assert read["machine"]["cpu"] == "a processor"
     assert all("--rivals" in command for command, _ in processes)
@@ -214,13 +226,18 @@ def test_a_record_holds_every_run_and_tells_of_a_failure(
     assert "a comparison failed" in out.getvalue()
 
 
+def small_record(file: Path) -> None:
+    console = Console(quiet=True)
+    record.record(str(file), PARTS, rivals=False, quick=True, console=console)
+
+
 def test_a_part_without_a_result_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     done = subprocess.CompletedProcess([], 1, "", "the reason")
     monkeypatch.setattr(record.subprocess, "run", lambda *a, **k: done)
     with pytest.raises(RuntimeError, match="the reason"):
-        record.record(str(tmp_path / "r"), rivals=False, quick=True, console=Console(quiet=True))
+        small_record(tmp_path / "r")
 
 
 def test_what_was_measured_before_an_error_is_kept(
@@ -234,13 +251,13 @@ def test_what_was_measured_before_an_error_is_kept(
     monkeypatch.setattr(record, "_measure", measure)
     file = tmp_path / "r.json"
     with pytest.raises(RuntimeError, match="the third"):
-        record.record(str(file), rivals=False, quick=True, console=Console(quiet=True))
+        small_record(file)
     assert len(json.loads(file.read_text(encoding="utf-8"))["runs"]) in (1, 2)
 
 
 def test_a_record_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="folder"):
-        record.record(str(tmp_path / "no" / "r"), rivals=False, quick=True, console=Console())
+        small_record(tmp_path / "no" / "r")
 
 
 def test_what_the_environment_sets_is_part_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from fastnet.benchmarks import (
     timing,
 )
 from fastnet.benchmarks.contenders import Contender, Entry, FastNet, on_backend
-from fastnet.benchmarks.ladder import LADDER
+from fastnet.benchmarks.ladder import CLOSE, LADDER
 from fastnet.benchmarks.measure import Options
 from fastnet.benchmarks.problems import Problem
 from fastnet.benchmarks.reports.charts import Bar, bar_chart
@@ -158,8 +158,8 @@ def bench(**changes: Any) -> tuple[int, str]:
 # --- the ladder ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rung", LADDER.values(), ids=LADDER)
-def test_the_ladder_counts_parameters_and_operations_as_the_plan_does(rung: Any) -> None:
+@pytest.mark.parametrize("rung", (LADDER | CLOSE).values(), ids=LADDER | CLOSE)
+def test_the_tables_count_parameters_and_operations_as_the_plan_does(rung: Any) -> None:
     assert not rung.batch or rung.rows % rung.batch == 0
     if rung.name == "wide":
         assert (rung.parameters, rung.flops(8192)) == (67_125_248, 22 * 4096**2 * 8192)
@@ -235,11 +235,31 @@ ENTRIES, _ = rivals.installed()
 @pytest.mark.parametrize("entry", ENTRIES, ids=[entry.key for entry in ENTRIES])
 @pytest.mark.filterwarnings("default")
 def test_every_rival_that_is_installed_computes_the_same(entry: Entry) -> None:
-    for rung in (XOR, POLICY, LADDER["expm"]):
+    others = ("batch-norm", "layer-norm", "table-float64", "gelu", "mish", "silu", "one-output")
+    for rung in (XOR, POLICY, LADDER["expm"], *(CLOSE[name] for name in others)):
+        if rung.name in CLOSE and not entry.takes_all:
+            continue
         if entry.trains:
             parity.check_training(entry.make, rung).require(entry.label, rung.name)
         contender = entry.make(problems.problem(rung, 8, 64), 1)
         parity.check_prediction(contender, rung).require(entry.label, rung.name)
+
+
+def test_only_who_can_do_all_of_it_is_in_the_second_table() -> None:
+    result = Report("", {}, {}, {})
+    odd = replace(CLOSE["width-17"], rows=64)
+    command.run_ladder(result, [odd], [NUMPY, replace(NUMPY, takes_all=True)], OPTIONS)
+    assert [len(table.rows) for table in result.tables] == [1]
+
+
+def test_normalisation_and_float64_are_those_of_the_plan() -> None:
+    net = problems.network(CLOSE["batch-norm"], "numpy")
+    assert [type(layer).__name__ for layer in net.plan.layers[:2]] == ["Dense", "BatchNorm"]
+    given = problems.problem(CLOSE["table-float64"], 256, 512)
+    assert {given.x.dtype, given.weights[0].dtype} == {np.dtype(np.float64)}
+    regression = problems.problem(CLOSE["one-output"], 64, 128)
+    assert regression.targets.shape == (128, 1)
+    assert regression.targets.std() > 0.3
 
 
 def test_a_rival_that_is_not_installed_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:

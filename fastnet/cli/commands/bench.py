@@ -10,8 +10,8 @@ from fastnet import backends
 from fastnet.cli import options, output
 from fastnet.utils.names import BackendName
 
-PARTS = ("ladder", "startup", "widths", "kernels", "learning")
-"""The parts to measure: `fastnet.benchmarks.command.PARTS` without its imports."""
+PARTS = ("ladder", "close", "startup", "widths", "kernels", "learning")
+"""The parts to measure: `fastnet.benchmarks.reports.report.PARTS` without its imports."""
 
 
 @click.command(
@@ -23,6 +23,7 @@ PARTS = ("ladder", "startup", "widths", "kernels", "learning")
         "fastnet bench --rivals --json result.json --html result.html",
         "fastnet bench --part kernels --part widths",
         "fastnet bench --rivals --record result.json",
+        "fastnet bench --part close --rivals --record close.json",
     ),
 )
 @options.option(
@@ -40,7 +41,7 @@ PARTS = ("ladder", "startup", "widths", "kernels", "learning")
     metavar="NAME",
     multiple=True,
     show_default="all",
-    help="A network of the ladder; repeatable.",
+    help="A network of the ladder, or of the part close; repeatable.",
 )
 @options.option(
     "--backend",
@@ -73,7 +74,7 @@ PARTS = ("ladder", "startup", "widths", "kernels", "learning")
     "--record",
     "record_path",
     metavar="FILE",
-    help="Measure every part, on one thread and on all, and write one JSON file.",
+    help="Measure every part, or those named, on one thread and on all; write one JSON file.",
 )
 @click.pass_context
 def command(
@@ -93,7 +94,7 @@ def command(
     All backends get the same weights and rows. Compilation is not measured.
     """
     if record_path is not None:
-        _record(ctx, record_path, rivals=rivals, quick=quick)
+        _record(ctx, record_path, parts, rivals=rivals, quick=quick)
     output.require_ending("--html", Path(html_path) if html_path else None, ".html", ".htm")
     for name, path in (("--json", json_path), ("--html", html_path)):
         if path is not None:
@@ -116,18 +117,21 @@ def command(
     ctx.exit(code)
 
 
-def _record(ctx: click.Context, path: str, *, rivals: bool, quick: bool) -> None:
-    """Measure everything and exit."""
+def _record(
+    ctx: click.Context, path: str, parts: tuple[str, ...], *, rivals: bool, quick: bool
+) -> None:
+    """Measure whole parts and exit."""
     used = [
         name
-        for name in ("parts", "networks", "chosen", "threads", "json_path", "html_path")
+        for name in ("networks", "chosen", "threads", "json_path", "html_path")
         if ctx.params.get(name)
     ]
     if used:
         raise click.UsageError(
-            "--record measures everything: only --rivals and --quick go with it."
+            "--record measures whole parts: only --part, --rivals and --quick go with it."
         )
     output.check_writable("--record", Path(path))
     from fastnet.benchmarks.record import record
 
-    ctx.exit(record(path, rivals=rivals, quick=quick, console=output.console(markup=True)))
+    console = output.console(markup=True)
+    ctx.exit(record(path, parts or PARTS, rivals=rivals, quick=quick, console=console))

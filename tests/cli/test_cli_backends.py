@@ -282,16 +282,19 @@ def test_bench_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_record_takes_no_option_that_narrows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
-    def record(path: str, **options: Any) -> int:
-        seen.update(options, path=path)
+    def record(path: str, parts: Any, **options: Any) -> int:
+        seen.update(options, path=path, parts=tuple(parts))
         return 0
 
     monkeypatch.setattr("fastnet.benchmarks.record.record", record)
     refused = run("bench", "--record", "r.json", "--threads", "1")
     assert refused.exit_code == 2
-    assert "--record measures everything" in refused.stderr
+    assert "--record measures whole parts" in refused.stderr
     assert run("bench", "--record", "r.json", "--rivals", "--quick").exit_code == 0
     assert (seen["path"], seen["rivals"], seen["quick"]) == ("r.json", True, True)
+    assert {"ladder", "close"} < {*seen["parts"]}
+    assert run("bench", "--record", "r.json", "--part", "close").exit_code == 0
+    assert seen["parts"] == ("close",)
 
 
 def test_bench_measures(monkeypatch: pytest.MonkeyPatch) -> None:

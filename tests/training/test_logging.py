@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import fastnet as fn
+from fastnet.utils.warn import warn
 from tests.checkout import ROOT
 from tests.cli.calling import succeed
 
@@ -74,6 +76,9 @@ def test_every_warning_has_a_class_that_can_be_filtered() -> None:
         for name in warnings_given(path.read_text(encoding="utf-8"))
     }
     assert given
+    # What `warn` is told, and is `FastNetWarning` otherwise.
+    given.remove(("fastnet/utils/warn.py", "category"))
+    assert inspect.signature(warn).parameters["category"].default is fn.FastNetWarning
     assert [
         (path, name)
         for path, name in given

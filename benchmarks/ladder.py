@@ -3,9 +3,9 @@
 All of them are float32, trained by Adam on shuffled mini-batches. Most of them classify; the last
 ones learn the exponential of a 2 by 2 matrix, as a surrogate does.
 
-Beside it stand the networks of a second table, `CLOSE`: those for which other libraries are as fast
-or nearly, as far as anybody found them. Odd sizes, batches of one row and of all, one output and a
-thousand, normalisation, float64, many layers, large ones.
+Beside it stand the networks of a second table, `CLOSE`, where rivals may be close: odd sizes,
+batches of one row and of all, one output and a thousand, normalisation, float64, many layers, large
+ones.
 """
 
 from __future__ import annotations

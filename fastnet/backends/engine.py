@@ -148,9 +148,11 @@ class Engine(ABC):
             A row of ``optimizer.step_coefficients``.
         """
 
-    @abstractmethod
     def read_tally(self) -> LossSums:
         """Return `tally` on the host and set it to 0."""
+        loss, score, weight, steps = self.tally.tolist()
+        self.tally.fill(0)
+        return LossSums(loss, score, weight, int(steps))
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...]) -> Array:

@@ -74,11 +74,6 @@ class FunctionEngine(Engine):
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
         self._engine.update(optimizer, moments, coefficients)
 
-    def read_tally(self) -> LossSums:
-        loss, score, weight, steps = self.tally.tolist()
-        self.tally.fill(0)
-        return LossSums(loss, score, weight, int(steps))
-
     def empty(self, shape: tuple[int, ...]) -> Array:
         return self._engine.empty(shape)
 

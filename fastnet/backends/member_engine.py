@@ -21,7 +21,7 @@ from fastnet.backends.engine import Engine, while_active, zeros_tally
 from fastnet.backends.epochs import LossSums, TrainConfig, sum_of_steps
 from fastnet.backends.member_lane import Lane, PlainBackend
 from fastnet.backends.placing import gathered, placed
-from fastnet.backends.threads import FLOPS_PER_SHARE, Pace, Share, sharing, threads_that_pay
+from fastnet.backends.threads import FLOPS_PER_SHARE, Paces, Share, sharing, threads_that_pay
 from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn.batch import Array, Batch
@@ -82,7 +82,7 @@ class MemberEngine(Engine):
         self.threads, self.most_threads = threads, self._updates.most_threads
         self.tally = zeros_tally()
         self._lanes: list[Lane] = []
-        self._paces: dict[tuple[int, bool], Pace] = {}
+        self._paces = Paces()
         self._rows = 0
         self._pass: Pass | None = None
         self._outputs: Array = None
@@ -230,11 +230,6 @@ class MemberEngine(Engine):
     def update(self, optimizer: Optimizer, moments: Array, coefficients: NDArray[Any]) -> None:
         self._updates.update(optimizer, moments, coefficients)
 
-    def read_tally(self) -> LossSums:
-        loss, score, weight, steps = self.tally.tolist()
-        self.tally.fill(0)
-        return LossSums(loss, score, weight, int(steps))
-
     def gradient(
         self, rows: Batch, loss: Loss, *, training: bool = False, seed: int = 0, step: int = 0
     ) -> LossSums:
@@ -273,7 +268,13 @@ class MemberEngine(Engine):
         self.reserve(batch_size)
         orders = self._orders_of(len(rows), config, epoch)
         most, steps = self.threads_for(batch_size), len(coefficients)
-        pace, lanes, begun, due, started = self._pace_for(most), most, 0, 0, 0.0
+        pace, lanes, begun, due, started = (
+            self._paces.of(most, fixed=self.threads is not None),
+            most,
+            0,
+            0,
+            0.0,
+        )
 
         with self.bounded(), sharing(most) as share:
 
@@ -298,13 +299,6 @@ class MemberEngine(Engine):
             if sums.steps > begun:
                 pace.record(lanes, sums.steps - begun, time.perf_counter() - started)
         return sums
-
-    def _pace_for(self, most: int) -> Pace:
-        """Return the chooser between one thread and `most`, which keeps a number asked for."""
-        key = most, self.threads is not None
-        if key not in self._paces:
-            self._paces[key] = Pace(most, fixed=key[1])
-        return self._paces[key]
 
     def _orders_of(self, count: int, config: TrainConfig, epoch: int) -> list[Array]:
         """Return the order of the rows for each member in an epoch."""

@@ -27,7 +27,7 @@ from fastnet.backends.epochs import (
 from fastnet.backends.threads import (
     FLOPS_PER_THREAD,
     FLOPS_PER_THREAD_ONCE,
-    Pace,
+    Paces,
     cores,
     run_together,
     threads_that_pay,
@@ -106,7 +106,7 @@ class NumbaEngine(Engine):
         # Weak references to the rows, settings and moments that the frames describe; empty once
         # something else has written to the frames.
         self._prepared: tuple[weakref.ref[Any], ...] = ()
-        self._paces: dict[tuple[int, bool], Pace] = {}
+        self._paces = Paces()
         # The part that is the same in all frames and never changes: sizes and addresses.
         self._set(
             inputs=plan.inputs,
@@ -282,11 +282,6 @@ class NumbaEngine(Engine):
         self._point(coefficients=np.ascontiguousarray(coefficients, np.float64))
         self._run(kernels.UPDATE)
 
-    def read_tally(self) -> LossSums:
-        loss, score, weight, steps = self.tally.tolist()
-        self.tally.fill(0)
-        return LossSums(loss, score, weight, int(steps))
-
     def empty(self, shape: tuple[int, ...]) -> Array:
         return np.empty(shape, self.parameters.dtype)
 
@@ -305,7 +300,7 @@ class NumbaEngine(Engine):
         if not self._is_prepared(rows, config, moments):
             self._prepare(rows, config, moments, batch)
         self._set(epoch=epoch)
-        pace = self._pace_for(batch)
+        pace = self._paces.of(self.threads_for(batch), fixed=self.threads is not None)
         done, steps = 0, len(coefficients)
         # The tally counts the steps up to the first loss that is not finite.
         while done < steps and self.tally[abi.STEPS] == done:
@@ -344,7 +339,7 @@ class NumbaEngine(Engine):
             if monitor.weights is not None:
                 best_parameters, best_state = monitor.weights
                 self._point(best_parameters=best_parameters, best_state=best_state)
-        pace = self._pace_for(stretch.batch)
+        pace = self._paces.of(self.threads_for(stretch.batch), fixed=self.threads is not None)
         threads, _ = pace.next(epochs * batches)
         started = time.perf_counter()
         self._train(0, batches, stretch.step, stretch.coefficients, threads, epochs)
@@ -500,10 +495,3 @@ class NumbaEngine(Engine):
         # A forward pass is a third of a training step at least.
         worth = self.plan.flops * count // (3 * FLOPS_PER_THREAD_ONCE)
         return threads_that_pay(self.threads, min(self.most_threads, self._rows, count), worth)
-
-    def _pace_for(self, batch: int) -> Pace:
-        """Return the chooser of the number of threads, which keeps a number that was asked for."""
-        key = self.threads_for(batch), self.threads is not None
-        if key not in self._paces:
-            self._paces[key] = Pace(key[0], fixed=key[1])
-        return self._paces[key]

@@ -18,7 +18,6 @@ from fastnet.backends import blas
 from fastnet.backends.base import Backend
 from fastnet.backends.blas import BLAS, BLAS_ALONE, FLOPS_PER_BLAS_THREAD
 from fastnet.backends.engine import Engine, zeros_tally
-from fastnet.backends.epochs import LossSums
 from fastnet.backends.numpy_layer import Layer
 from fastnet.backends.numpy_update import Update
 from fastnet.backends.threads import cores, threads_that_pay
@@ -339,11 +338,6 @@ class NumpyEngine(Engine):
         self.reserve(1)
         result: NDArray[Any] = self.forward(row[None], training=False)[0].copy()
         return result
-
-    def read_tally(self) -> LossSums:
-        loss, score, weight, steps = self.tally.tolist()
-        self.tally.fill(0)
-        return LossSums(loss, score, weight, int(steps))
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         return np.empty(shape, self.parameters.dtype)

@@ -115,6 +115,19 @@ class Pace:
         self._seconds[threads] = min(new, 1.1 * self._seconds.get(threads, new))
 
 
+class Paces:
+    """The choosers of an engine, one for each number of threads."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, bool], Pace] = {}
+
+    def of(self, most: int, *, fixed: bool) -> Pace:
+        """Return the chooser between one thread and `most`; `fixed`: it always says `most`."""
+        if (most, fixed) not in self._made:
+            self._made[most, fixed] = Pace(most, fixed=fixed)
+        return self._made[most, fixed]
+
+
 def run_together(threads: int, run: Callable[[int, int], None]) -> None:
     """Call ``run(thread, threads)`` for every thread, 0 on this one; return when all are done.
 

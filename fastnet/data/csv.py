@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -25,7 +24,8 @@ from fastnet.data.frame import Frame
 from fastnet.data.text import is_number
 from fastnet.data.text_format import DEFAULT, TextFormat, require_sound
 from fastnet.data.values import Values, whole
-from fastnet.errors import DataError, FastNetWarning
+from fastnet.errors import DataError
+from fastnet.utils.warn import warn
 
 _DELIMITERS = (",", ";", "\t")  # in order of preference where two fit equally well
 _SAMPLE_CHARACTERS = 1 << 16
@@ -107,11 +107,9 @@ class CsvFile:
         """Warn of the lines in which the header stands again, if any."""
         if lines:
             more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
-            warnings.warn(
+            warn(
                 f"{self.source}: the header stands again in line {lines[0]}{more}, as where files "
                 "were put together: no row was made of it.",
-                FastNetWarning,
-                stacklevel=2,
             )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import (
     BrokenExecutor,
@@ -24,12 +23,13 @@ from typing import Any, Final, Protocol
 from weakref import WeakSet
 
 from fastnet.backends.threads import cores
-from fastnet.errors import FastNetWarning, InputError, WorkerError
+from fastnet.errors import InputError, WorkerError
 from fastnet.populations import remote
 from fastnet.populations.parcel import Parcel
 from fastnet.populations.processes import ProcessesPool
 from fastnet.populations.work import Work
 from fastnet.utils.param_validation import check_int, shown
+from fastnet.utils.warn import warn
 
 FORMS: Final = "'processes', 'processes:4', 'dask:tcp://host:8786' or 'mpi'"
 """What `executor` may be as a text."""
@@ -232,11 +232,9 @@ class DaskPool(ExecutorPool):
         elif not self._told and time.monotonic() - self._empty_since > _DASK_SECONDS:
             self._told = True
             address = self.client.scheduler.address
-            warnings.warn(
+            warn(
                 f"the Dask scheduler at {address} has no workers, and members wait for some: "
                 f"start them, as by 'dask worker {address}', or end this by Ctrl-C.",
-                FastNetWarning,
-                stacklevel=2,
             )
 
     def _label(self, *, full: bool) -> Any:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnet.data.text import Texts
-from fastnet.errors import FastNetWarning, InputError
+from fastnet.errors import InputError
 from fastnet.kernels import abi
 from fastnet.nn import random
 from fastnet.preprocessing.validation import seed_of
 from fastnet.utils.device_arrays import on_host
 from fastnet.utils.param_validation import check_int, plain
+from fastnet.utils.warn import warn
 
 Rows = NDArray[np.int64]
 Fold = tuple[Rows, Rows]
@@ -97,11 +97,9 @@ def read_folds(
     for number, fold in enumerate(found):
         _require_classes(fold, labels, number)
         if both := len(np.intersect1d(*fold)):
-            warnings.warn(
+            warn(
                 f"fold {number} is tested on {both} of the rows that it is trained on: its scores "
                 "are not those of unknown rows.",
-                FastNetWarning,
-                stacklevel=4,  # the caller of a decorated `fit_many`
             )
     return found
 

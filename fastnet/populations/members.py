@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnet.errors import FastNetWarning, InputError
+from fastnet.errors import InputError
 from fastnet.network import Network
 from fastnet.populations.population import Population
 from fastnet.populations.results import DIVERGED
 from fastnet.utils.device_arrays import on_host
+from fastnet.utils.warn import warn
 
 
 def finite(population: Population) -> tuple[Network, ...]:
@@ -25,11 +25,9 @@ def finite(population: Population) -> tuple[Network, ...]:
             "a smaller learning_rate, clip_norm=1.0 in the optimizer, or standardize=True."
         )
     if len(kept) < len(population):
-        warnings.warn(
+        warn(
             f"{len(population) - len(kept)} of {len(population)} members diverged, and the "
             "ensemble leaves them out: see the stop_reason in their results.",
-            FastNetWarning,
-            stacklevel=3,
         )
     return tuple(kept)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-import warnings
 from os import PathLike
 from typing import Any, Final
 
 import numpy as np
 
-from fastnet.errors import FastNetWarning, InputError, WorkerError
+from fastnet.errors import InputError, WorkerError
 from fastnet.network import Network
 from fastnet.nn.optimizers import LBFGS
 from fastnet.populations.crews import Threads, hired
@@ -29,6 +28,7 @@ from fastnet.tables.trainer import Trainer
 from fastnet.tables.tuned import Search, Tuned
 from fastnet.utils.arguments import answers
 from fastnet.utils.param_validation import check_flag, check_float, check_int
+from fastnet.utils.warn import warn
 
 _WITHOUT: Final = ("x", "y", "checkpoint_every")
 
@@ -175,13 +175,11 @@ def tune(
         except WorkerError as error:
             if not error.members or not board.best:
                 raise
-            warnings.warn(f"{error} Its trial is left out.", FastNetWarning, stacklevel=3)
+            warn(f"{error} Its trial is left out.")
     if pace.first_ended > seconds and len(board.rows) == 1:
-        warnings.warn(
+        warn(
             f"the first trial took {pace.first_ended:.0f} s, longer than the {seconds:.0f} s of "
             "the search, and is the only one: give more minutes, or fewer epochs.",
-            FastNetWarning,
-            stacklevel=3,  # the caller of a decorated `tune`
         )
     return _found(board, trainer, pace.spent)
 

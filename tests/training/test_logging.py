@@ -57,40 +57,40 @@ def test_nothing_is_written_unless_it_is_asked_for() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def warnings_given(text: str) -> list[str]:
-    """Return the category that each call of ``warnings.warn`` names."""
+def warnings_given(text: str) -> list[tuple[str, str]]:
+    """Return the function and the category of each call that warns; "" where it names none."""
     found = []
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("warnings.warn"):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("warn", "warnings.warn"):
             named = [k.value for k in node.keywords if k.arg == "category"]
             category = named[0] if named else node.args[1] if len(node.args) > 1 else None
-            found.append("" if category is None else ast.unparse(category).split(".")[-1])
+            name = "" if category is None else ast.unparse(category).split(".")[-1]
+            found.append((ast.unparse(node.func), name))
     return found
 
 
-def test_every_warning_has_a_class_that_can_be_filtered() -> None:
+def test_every_warning_has_a_class_that_can_be_filtered_and_points_at_the_caller() -> None:
     given = {
-        (path.relative_to(ROOT).as_posix(), name)
+        (path.relative_to(ROOT).as_posix(), *call)
         for folder in ("fastnet", "kernels")
         for path in (ROOT / folder).rglob("*.py")
-        for name in warnings_given(path.read_text(encoding="utf-8"))
+        for call in warnings_given(path.read_text(encoding="utf-8"))
     }
-    assert given
-    # What `warn` is told, and is `FastNetWarning` otherwise.
-    given.remove(("fastnet/utils/warn.py", "category"))
+    # All but one go through `warn`, whose class is `FastNetWarning` if they name none. Kernels
+    # import nothing of fastnet.
+    given.remove(("fastnet/utils/warn.py", "warnings.warn", "category"))
+    assert all(function == "warn" for path, function, _ in given if path.startswith("fastnet/"))
     assert inspect.signature(warn).parameters["category"].default is fn.FastNetWarning
-    assert [
-        (path, name)
-        for path, name in given
-        if not name.endswith("Warning") or name == "UserWarning"
-    ] == []
+    classes = {name for _, function, name in given if name or function == "warnings.warn"}
+    assert "UserWarning" not in classes
+    assert all(name.endswith("Warning") for name in classes)
     for name in ("CheckpointWarning", "ResumeWarning"):
         assert issubclass(getattr(fn, name), fn.FastNetWarning)
 
 
-def test_a_warning_without_a_class_is_found() -> None:
-    assert warnings_given("import warnings\nwarnings.warn('x')\n") == [""]
-    assert warnings_given("warnings.warn('x', fn.AWarning, stacklevel=2)\n") == ["AWarning"]
+def test_a_warning_by_another_way_is_found() -> None:
+    assert warnings_given("import warnings\nwarnings.warn('x')\n") == [("warnings.warn", "")]
+    assert warnings_given("warn('x', fn.AWarning)\n") == [("warn", "AWarning")]
 
 
 def test_a_report_of_a_bug_has_what_is_needed() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -31,10 +30,11 @@ from fastnet.backends.gpu.fusion import Operands
 from fastnet.backends.gpu.products import WORKSPACE_BYTES, Products
 from fastnet.backends.gpu.runtime import BF16, Epilogue
 from fastnet.backends.gpu.transfers import empty, pinned, to_device
-from fastnet.errors import FastNetWarning, InputError
+from fastnet.errors import InputError
 from fastnet.kernels.cuda import loader
 from fastnet.nn.batch import Array
 from fastnet.utils.once import once
+from fastnet.utils.warn import warn
 
 BLOCK: Final = 256
 """Threads in a block."""
@@ -294,11 +294,9 @@ def compiled(cupy: Any, text: str) -> Any:
         module.compile()
     except OSError as error:
         # CuPy keeps compiled kernels on disk; without that, each process compiles them.
-        warnings.warn(
+        warn(
             f"CuPy's kernel cache cannot be used ({first_line(error)}); kernels are compiled anew "
             f"in each process. CUPY_CACHE_DIR can name another folder.",
-            FastNetWarning,
-            stacklevel=2,
         )
         os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
         module = cupy.RawModule(code=text, options=loader.OPTIONS)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final
 
 from fastnet.backends.gpu.runtime import Runtime
-from fastnet.errors import FastNetWarning
+from fastnet.utils.warn import warn
 
 GRAPHS: Final = 32
 """How many recordings are kept; the one that was not used for longest goes first."""
@@ -46,10 +45,8 @@ class Graphs:
         try:
             return self._runtime.capture(work)
         except Exception as error:
-            warnings.warn(
+            warn(
                 f"a step could not be recorded as a CUDA graph ({type(error).__name__}: {error}); "
                 f"training goes on launch by launch, which is slower.",
-                FastNetWarning,
-                stacklevel=2,
             )
             return work

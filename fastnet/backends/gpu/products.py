@@ -8,7 +8,6 @@ ask the library, finds it made.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from threading import RLock
 from typing import Any, Final
@@ -23,7 +22,7 @@ from fastnet.backends.gpu.cublaslt import (
     Product,
     Status,
 )
-from fastnet.errors import FastNetWarning
+from fastnet.utils.warn import warn
 
 WORKSPACE_BYTES: Final = 32 * 2**20
 """Memory for products that split their sums; cublasLt's fastest algorithms need so much."""
@@ -173,9 +172,7 @@ def _warn(problem: Problem, why: str) -> None:
     """Say that a plain product is done without the library; with an epilogue, it is not used."""
     if problem.epilogue is LtEpilogue.DEFAULT:
         shape = f"{problem.n} x {problem.k} by {problem.k} x {problem.m}"
-        warnings.warn(
+        warn(
             f"cublasLt does not multiply {shape} ({why}): fastnet's own kernel does, which may be "
             f"slower.",
-            FastNetWarning,
-            stacklevel=2,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from fastnet.errors import CheckpointError, CheckpointWarning, ModelFileError
 from fastnet.serialization import safetensors_file
 from fastnet.utils import files
+from fastnet.utils.warn import warn
 
 FORMAT_VERSION: Final = 1
 KEPT: Final = 2
@@ -94,10 +94,9 @@ class Folder:
                 damaged.append(str(error))
                 continue
             for message in damaged:
-                warnings.warn(
+                warn(
                     f"{message} Training goes on from {file.name}, the one before.",
                     CheckpointWarning,
-                    stacklevel=2,
                 )
             return content
         if damaged:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import re
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -36,6 +35,7 @@ from fastnet.training.checkpoints.shared_folder import SharedFolder
 from fastnet.training.checkpoints.snapshot import Checkpoint
 from fastnet.training.state import NO_CHECKPOINTS, Checkpointer, TrainerState, TrainingJob
 from fastnet.utils.param_validation import check_flag, check_folder, check_int
+from fastnet.utils.warn import warn
 
 _log = logging.getLogger(__name__)
 
@@ -181,11 +181,10 @@ class CheckpointWriter:
             )
         changed = fingerprint.changes(self._environment, saved.environment)
         if changed:
-            warnings.warn(
+            warn(
                 f"training resumes in another environment, so the result may round differently: "
                 f"{', '.join(changed)}.",
                 ResumeWarning,
-                stacklevel=2,
             )
 
     def restore(self, trainer: TrainerState) -> None:
@@ -294,10 +293,9 @@ class CheckpointWriter:
                 f"what a callback's memory returns must be arrays and plain JSON values: {error}."
             ) from error
         except (ModelFileError, MemoryError) as error:
-            warnings.warn(
+            warn(
                 f"no checkpoint was written, and training goes on: {str(error) or 'out of memory'}",
                 CheckpointWarning,
-                stacklevel=2,
             )
         else:
             self._written = epochs, batches

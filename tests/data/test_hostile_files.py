@@ -89,6 +89,25 @@ def test_the_fuzzer_finds_damage_that_is_not_noticed(
     assert any("was read as something else" in line for line in report.foreign)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="the timers of POSIX")
+def test_the_fuzzer_finds_a_reader_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = fuzz_formats.FORMATS["npy"].good
+
+    def endless(path: Path) -> Any:
+        while path.read_bytes() != good(tmp_path):
+            pass
+
+    form = fuzz_formats.Format("x.npy", good, endless)
+    monkeypatch.setitem(fuzz_formats.FORMATS, "endless", form)
+    monkeypatch.setattr(fuzzing, "SLOW_SECONDS", 0.1)
+    report = fuzzing.campaign("endless", 2, 0, tmp_path)
+    assert report.foreign == [
+        f"mutant {number}: HangError: took longer than its size explains" for number in range(2)
+    ]
+
+
 @pytest.mark.parametrize("mutator", fuzzing.MUTATORS, ids=lambda mutator: mutator.__name__)
 def test_every_mutator_changes_something(mutator: Callable[..., None]) -> None:
     good = bytes(range(200))

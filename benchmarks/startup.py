@@ -85,6 +85,14 @@ def run_cold(code: str) -> float:
         return run(code, {"FASTNET_CACHE_DIR": folder})
 
 
+def has_llvm_code() -> bool:
+    """Return whether the kernels' LLVM code is there, as in an installed wheel."""
+    from fastnet.kernels.cpu import native, prepared
+
+    sources = {name: native.source_of(name) for name in native.FOR_ALL}
+    return all(prepared.find(name, "float32", source) for name, source in sources.items())
+
+
 def cases(backends: Sequence[str], rivals: bool) -> dict[str, Start]:
     """Return what is started, by name."""
     found = {
@@ -94,8 +102,9 @@ def cases(backends: Sequence[str], rivals: bool) -> dict[str, Start]:
     for name in backends:
         found[f"first fit, {name}"] = Start("fastnet", FIRST_FIT.format(backend=name))
     if "numba" in backends:
+        state = "newly installed" if has_llvm_code() else "nothing compiled yet"
         code = FIRST_FIT.format(backend="numba")
-        found["first fit, numba, nothing compiled yet"] = Start("fastnet", code, cold=True)
+        found[f"first fit, numba, {state}"] = Start("fastnet", code, cold=True)
     for module, code in _RIVALS.items() if rivals else ():
         if not missing([module]):
             found[f"import {module}"] = Start("rival", code)

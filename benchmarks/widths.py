@@ -19,7 +19,8 @@ from fastnet.benchmarks.timing import Budget, Timing
 WIDTHS: Final = (
     8, 9, 12, 15, 16, 17, 20, 24, 25, 31, 32, 33, 40, 47, 48, 49, 56, 63, 64, 65, 80, 95, 96, 97,
     112, 127, 128, 129, 144, 160, 176, 191, 192, 193, 208, 224, 240, 255, 256, 257, 288, 320, 352,
-    384, 416, 447, 448, 449, 480, 511, 512,
+    384, 416, 447, 448, 449, 480, 511, 512, 640, 768, 896, 1023, 1024, 1025, 1280, 1536, 2047, 2048,
+    2049, 3072, 4096,
 )  # fmt: skip
 QUICK_WIDTHS: Final = (8, 16, 17, 32, 33, 64)
 
@@ -27,7 +28,7 @@ INPUTS: Final = 64
 OUTPUTS: Final = 10
 BATCH: Final = 128
 STEPS: Final = 16
-"""Steps in an epoch, which is one call."""
+"""Steps in an epoch, which is one call; of a wide network fewer, which take as long."""
 
 ALLOWED: Final = 0.85
 """Least FLOP/s of a width over that of the width before."""
@@ -42,7 +43,12 @@ QUICK: Final = Budget(rounds=3, samples=1, seconds=0.002)
 def rung_of(width: int) -> Rung:
     """Return the network of that hidden width."""
     sizes = INPUTS, width, width, OUTPUTS
-    return Rung(f"width-{width}", sizes, batch=BATCH, rows=STEPS * BATCH)
+    return Rung(f"width-{width}", sizes, batch=BATCH, rows=steps_of(width) * BATCH)
+
+
+def steps_of(width: int) -> int:
+    """Return the steps in an epoch of that hidden width."""
+    return max(2, min(STEPS, STEPS * 512**2 // width**2))
 
 
 def measure(quick: bool, threads: int, say: Callable[[str], None]) -> list[Curve]:
@@ -86,7 +92,7 @@ def _time(widths: Sequence[int], threads: int | None, budget: Budget) -> dict[in
 def curve(timings: dict[int, Timing], threads: int) -> Curve:
     """Return the curve of an epoch's times."""
     widths = list(timings)
-    seconds = [timings[width].typical / STEPS for width in widths]
+    seconds = [timings[width].typical / steps_of(width) for width in widths]
     flops = [rung_of(width).flops(BATCH) for width in widths]
     return Curve(
         threads=threads,
@@ -104,7 +110,8 @@ def falls(timings: dict[int, Timing]) -> list[Fall]:
     found = []
     widths = list(timings)
     for before, width in pairwise(widths):
-        slower = timings[width].ratio_to(timings[before])
+        steps = steps_of(width) / steps_of(before)
+        slower = timings[width].ratio_to(timings[before]) / steps
         ratio = _flops(width) / _flops(before) / slower
         if ratio < ALLOWED:
             whole = _flops(_rounded(width)) / _flops(_rounded(before)) / slower

@@ -14,14 +14,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, Final
 
 import fastnet
 from fastnet.benchmarks import defaults, table_standings
-from fastnet.benchmarks.ladder import LADDER
+from fastnet.benchmarks.ladder import CLOSE, LADDER, Rung
 from fastnet.benchmarks.reports.charts import lead_chart, width_chart
 from fastnet.benchmarks.reports.grids import falls_text
 from fastnet.benchmarks.reports.report import PARTS as PARTS_OF_BENCH
@@ -94,7 +94,7 @@ def charts(text: str) -> dict[str, str]:
     """Return the charts by path, made from the record that a page's table of training names."""
     record = read(dict(BLOCK.findall(text))["training-1"])
     leads: dict[str, dict[str, float]] = {}
-    for table in _ladders(record)[0]["tables"]:
+    for table in _tables(record, LADDER)[0]:
         rows = {row["contender"]: row for row in table["rows"]}
         if table["kind"] == "training":
             rivals = [rows[key] for key in RIVALS if key in rows]
@@ -122,12 +122,44 @@ def _machine(record: Json) -> Iterator[str]:
 
 
 def _training(record: Json, run: int) -> Iterator[str]:
-    found = [table for table in _ladders(record)[run]["tables"] if table["kind"] == "training"]
-    return _ladder(found, lambda t: f"`{t['network']}`: {t['layers']}, batch {t['batch']}")
+    found = [table for table in _tables(record, LADDER)[run] if table["kind"] == "training"]
+    return _ladder(found, lambda t: f"`{t['network']}`: {t['layers']}, batch {t['batch']:,}")
+
+
+def _close(record: Json, run: int) -> Iterator[str]:
+    found = _tables(record, CLOSE)[run]
+    yield from _ladder(found, _described)
+    yield ""
+    behind = []
+    for table in found:
+        rows = {row["contender"]: row for row in table["rows"]}
+        first = min(table["rows"], key=lambda row: float(row["us"]))
+        if first is not rows[OURS]:
+            times = significant(rows[OURS]["us"] / first["us"])
+            behind.append(f"`{table['network']}` ({first['label']} by {times}×)")
+    yield f"fastnet is the fastest on {len(found) - len(behind)} of the {len(found)}" + (
+        f"; it is behind on {', '.join(behind)}." if behind else "."
+    )
+
+
+def _described(table: Json) -> str:
+    """Return the name and all that is not as on the ladder."""
+    rung = CLOSE[table["network"]]
+    hidden = len(rung.sizes) - 2
+    facts = [
+        rung.layers
+        if hidden < 8
+        else f"{rung.sizes[0]}-{hidden} × {rung.sizes[1]}-{rung.sizes[-1]}",
+        *[rung.activation] * (rung.activation != "relu"),
+        *[f"{rung.norm} normalisation"] * bool(rung.norm),
+        *[rung.dtype] * (rung.dtype != "float32"),
+        f"batch {table['batch']:,}",
+    ]
+    return f"`{rung.name}`: {', '.join(facts)}"
 
 
 def _predictions(record: Json) -> Iterator[str]:
-    found = [table for table in _ladders(record)[0]["tables"] if table["kind"] != "training"]
+    found = [table for table in _tables(record, LADDER)[0] if table["kind"] != "training"]
     found.sort(key=lambda table: table["batch"])
     return _ladder(found, lambda t: f"{t['layers']}, rows: {t['batch']:,}")
 
@@ -165,6 +197,10 @@ def _learning(record: Json) -> Iterator[str]:
         [_label(row), f"{row['seconds']:.2f}", f"{100 * row['accuracy']:.1f} %"]
         for row in _all(record, "learning")
     ]
+    if not rows:
+        raise InputError(
+            "the record has no times of learning: Fashion-MNIST was not at hand (FASTNET_DATA_DIR)."
+        )
     return _markdown(["", "seconds", "test accuracy"], rows)
 
 
@@ -254,6 +290,8 @@ PARTS: Final[dict[str, Callable[[Json], Iterator[str]]]] = {
     "machine": _machine,
     "training-1": lambda record: _training(record, 0),
     "training-2": lambda record: _training(record, 1),
+    "close-1": lambda record: _close(record, 0),
+    "close-2": lambda record: _close(record, 1),
     "predictions": _predictions,
     "startup": _startup,
     "learning": _learning,
@@ -267,9 +305,10 @@ PARTS: Final[dict[str, Callable[[Json], Iterator[str]]]] = {
 }
 
 
-def _ladders(record: Json) -> list[Json]:
-    tables = [run for run in record["runs"] if run["tables"]]
-    return [run for run in tables if run["tables"][0]["network"] in LADDER]
+def _tables(record: Json, rungs: Mapping[str, Rung]) -> list[list[Json]]:
+    """Return the tables of these networks, a list for each number of threads."""
+    runs = (run["tables"] for run in record["runs"])
+    return [tables for tables in runs if tables and tables[0]["network"] in rungs]
 
 
 def _all(record: Json, part: str) -> list[Json]:

@@ -29,6 +29,7 @@ from fastnet.benchmarks.reports.report import (
 )
 from fastnet.benchmarks.reports.table import show
 from fastnet.errors import DataNotFoundError
+from fastnet.kernels.cpu import native, prepared
 from tests.benchmarks.test_benchmarks import PEAK, SHORT, Altered, Hurried, bench, rival
 from tests.html_pages import PHONE, Page, needs_chromium, widths_on_a_phone
 
@@ -67,13 +68,15 @@ def timings(factors: dict[int, float]) -> dict[int, timing.Timing]:
     """Return epochs at a constant rate of FLOP/s, each slower by its factor, with drift."""
     drift = 1.0, 2.0, 1.5
     return {
-        width: timing.Timing(1, [[f * d * 1e-9 * widths._flops(width)] for d in drift])
+        width: timing.Timing(
+            1, [[f * d * 1e-9 * widths._flops(width) * widths.steps_of(width)] for d in drift]
+        )
         for width, f in factors.items()
     }
 
 
 def test_even_throughput_does_not_fall() -> None:
-    assert widths.falls(timings({8: 1.0, 9: 1.1, 16: 1.2, 512: 1.0})) == []
+    assert widths.falls(timings({8: 1.0, 9: 1.1, 16: 1.2, 512: 1.0, 640: 1.0, 4096: 1.1})) == []
 
 
 def test_a_cliff_is_found_and_a_vector_that_is_begun_is_told_from_it() -> None:
@@ -86,8 +89,8 @@ def test_a_cliff_is_found_and_a_vector_that_is_begun_is_told_from_it() -> None:
 
 
 def test_the_widths_include_odd_ones_and_both_ends() -> None:
-    assert (widths.WIDTHS[0], widths.WIDTHS[-1]) == (8, 512)
-    assert {9, 15, 17, 31, 33, 63, 65, 127, 129, 255, 257, 511} <= set(widths.WIDTHS)
+    assert (widths.WIDTHS[0], widths.WIDTHS[-1]) == (8, 4096)
+    assert {9, 15, 17, 31, 33, 63, 65, 127, 129, 255, 257, 511, 1025, 2047} <= set(widths.WIDTHS)
     assert list(widths.WIDTHS) == sorted(set(widths.WIDTHS))
 
 
@@ -183,10 +186,24 @@ def test_a_cold_start_has_an_empty_cache_every_time() -> None:
     assert startup.run_cold(code) > 0  # a folder that is there already would be an error
 
 
-def test_the_first_fit_without_compiled_kernels_is_among_the_cases() -> None:
+@pytest.mark.parametrize(
+    ("brought", "state"), [(False, "nothing compiled yet"), (True, "newly installed")]
+)
+def test_the_first_fit_without_compiled_kernels_is_among_the_cases(
+    brought: bool, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(startup, "has_llvm_code", lambda: brought)
     cold = [what for what, start in startup.cases(["numpy", "numba"], False).items() if start.cold]
-    assert cold == ["first fit, numba, nothing compiled yet"]
+    assert cold == [f"first fit, numba, {state}"]
     assert not any(start.cold for start in startup.cases(["numpy"], True).values())
+
+
+def test_a_file_of_another_version_is_no_llvm_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"native": set(native.FOR_ALL)}
+    monkeypatch.setattr(prepared, "find", lambda name, *which: name in there["native"] or None)
+    assert startup.has_llvm_code()
+    there["native"].pop()
+    assert not startup.has_llvm_code()
 
 
 def test_a_process_that_fails_is_an_error() -> None:

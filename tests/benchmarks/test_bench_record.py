@@ -88,6 +88,12 @@ def run(threads: int, us: float, **parts: Any) -> dict[str, Any]:
     }
 
 
+def close(network: str, us: float) -> dict[str, Any]:
+    """Return a network of the second table, where JAX takes 20 microseconds."""
+    rows = [row("fastnet-numba", us, "fastnet"), row("jax_scan", 20.0)]
+    return {"network": network, "kind": "training", "batch": 1_024, "rows": rows}
+
+
 def whole() -> dict[str, Any]:
     """Return a record with one of each part."""
     curve = {**vars(CURVE), "falls": [vars(fall) for fall in CURVE.falls]}
@@ -102,6 +108,8 @@ def whole() -> dict[str, Any]:
             run(2, 5.0),
             run(2, 1.0, tables=[], startup=[{"what": "import this", "ms": 123.4}]),
             run(2, 1.0, tables=[], widths=[curve], learning=[learner]),
+            run(1, 1.0, tables=[close("mish", 3.0), close("deep-50", 40.0)]),
+            run(2, 1.0, tables=[close("mish", 3.0), close("layer-norm", 3.0)]),
         ],
     }
 
@@ -125,6 +133,17 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], str
             "training-2",
             "| `xor`: 2-4-2, batch 4 | **5.00** (50 % of peak) | 10.0 (2.00×) | 300 (60",
         ),
+        (
+            "close-1",
+            "| `mish`: 64-128-128-10, mish, batch 1,024 | **3.00** (50 % of peak) | 20.0 (6",
+        ),
+        (
+            "close-1",
+            "| `deep-50`: 16-50 × 16-2, batch 1,024 | 40.0 (50 % of peak) | **20.0** (0.500×)",
+        ),
+        ("close-1", "fastest on 1 of the 2; it is behind on `deep-50` (jax by 2.00×)."),
+        ("close-2", "| `layer-norm`: 64-128-128-10, layer normalisation, batch 1,024 | **3.00**"),
+        ("close-2", "fastnet is the fastest on 2 of the 2.\n"),
         ("predictions", "| 2-4-2, rows: 1 | **8.00** | 16.0 | 300 |"),
         ("predictions", "| 2-4-2, rows: 10,000 | **500 k** | 250 k | 13.3 k |"),
         ("startup", "| import this | 123 |"),
@@ -138,6 +157,16 @@ def test_a_block_has_what_was_measured(made: Callable[[str], str], part: str, li
     assert line in block
     assert "old" not in block
     assert block.startswith(f"<!-- measured: {part} x.json -->\n")
+
+
+def test_a_record_without_the_data_of_learning_is_not_published(
+    made: Callable[[str], str], tmp_path: Path
+) -> None:
+    less = whole()
+    less["runs"][3]["learning"] = []
+    (tmp_path / "x.json").write_text(json.dumps(less), encoding="utf-8")
+    with pytest.raises(InputError, match="no times of learning: Fashion-MNIST was not at hand"):
+        made("learning")
 
 
 def test_a_newer_record_of_the_same_format_takes_the_place(

@@ -129,8 +129,10 @@ def _numba_parts(report: Report, parts: Sequence[str], options: Options, quick: 
         most = options.threads or cores()
         report.widths = widths.measure(quick, most, options.say)
     if "kernels" in parts:
+        from fastnet.benchmarks.lab import libxsmm
         from fastnet.benchmarks.lab import measure as lab
 
+        report.skipped |= libxsmm.absent()
         with pinning.on_cores(1), pinning.limited_pools(1):
             report.kernels = lab.measure(quick, options.peak, options.say)
 

@@ -33,12 +33,13 @@ class Version:
     name : str
     why : str
         Why it lost; for the production version, why it won.
-    prepare : (*arguments) -> Run
+    prepare : (*arguments) -> Run or None
+        None where it has no code for arguments of this size, or on this machine.
     """
 
     name: str
     why: str
-    prepare: Callable[..., Run]
+    prepare: Callable[..., Run | None]
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ def _measure_case(
     for version in kernel.versions:
         arguments = case.make()
         run = version.prepare(*arguments)
+        if run is None:
+            continue
         run(1)
         error = errors[version.name] = case.error(arguments)
         if error <= case.bound:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from fastnet.benchmarks.lab import production
+from fastnet.benchmarks.lab import libxsmm, production
 from fastnet.benchmarks.lab.kernel import (
     EPSILON,
     FLAGS,
@@ -233,6 +233,7 @@ def _inputs_cases(quick: bool) -> list[Case]:
 _LOOPS_LOST: Final = "a chain of dependent additions: 4 cycles for each multiply-add, no vectors"
 _ROWS_LOST: Final = "a row of c goes to the cache and back for every multiply-add"
 _BLAS_LOST: Final = "1 us a call, bias and ReLU as passes of their own, edges padded"
+_LIBXSMM_LOST: Final = "a library's code for the size; 2 columns fill 2 lanes of a vector"
 _TILES_WON: Final = "the same, and few columns as dot products along k: all lanes are at work"
 
 KERNELS: Final = (
@@ -250,6 +251,11 @@ KERNELS: Final = (
             ),
             Version("BLAS", _BLAS_LOST, in_python(forward_blas)),
             Version(
+                libxsmm.NAME,
+                _LIBXSMM_LOST + "; bias and ReLU as a pass of their own",
+                libxsmm.forward,
+            ),
+            Version(
                 "register tiles",
                 "sums, bias and ReLU stay in registers, but 2 columns cost as much as 16",
                 compiled(production.tiles_forward),
@@ -266,6 +272,7 @@ KERNELS: Final = (
             Version("loops", _LOOPS_LOST, compiled(weights_loops)),
             Version("rows", "all of c is read and written for every row", compiled(weights_rows)),
             Version("BLAS", "1 us a call, copies x' into panels", in_python(weights_blas)),
+            Version(libxsmm.NAME, _LIBXSMM_LOST, libxsmm.weights),
             Version(
                 "register tiles",
                 "reads x through its strides, but 2 columns cost as much as 16",
@@ -286,6 +293,11 @@ KERNELS: Final = (
         (
             Version("loops", _LOOPS_LOST, compiled(inputs_loops)),
             Version("BLAS", "1 us a call, copies w' into panels", in_python(inputs_blas)),
+            Version(
+                libxsmm.NAME,
+                "a library's code for the size; transposes w to memory first",
+                libxsmm.inputs,
+            ),
             Version(
                 "register tiles",
                 "transposes w in registers first: a small part of the product's time",

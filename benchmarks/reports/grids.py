@@ -135,6 +135,6 @@ def kernel_grid(table: KernelTable) -> Grid:
         lines,
         notes=(
             "* what fastnet uses",
-            *(f"{name}: {why}" for name, why in table.versions.items()),
+            *(f"{name}: {table.versions[name]}" for name in names),
         ),
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +13,8 @@ import pytest
 
 pytest.importorskip("numba", reason="Numba is not installed")
 
-from fastnet.benchmarks import timing
-from fastnet.benchmarks.lab import measure, products, rows
+from fastnet.benchmarks import command, timing
+from fastnet.benchmarks.lab import libxsmm, measure, products, rows
 from fastnet.benchmarks.lab.kernel import (
     Case,
     Kernel,
@@ -23,6 +26,7 @@ from fastnet.benchmarks.lab.kernel import (
 from fastnet.benchmarks.ladder import LADDER
 from fastnet.benchmarks.peak import Peak
 from fastnet.benchmarks.reports.grids import kernel_grid
+from tests.benchmarks.test_benchmarks import bench
 
 SHORT = timing.Budget(rounds=3, samples=1, seconds=1e-5)
 PEAK = Peak(100.0, 150.0, threads=2, method="made up", copy_gbs=10.0)
@@ -35,7 +39,11 @@ def test_every_version_computes_the_same_as_float64(kernel: Kernel) -> None:
     for case in kernel.cases(True):
         for version in kernel.versions:
             arguments = case.make()
-            version.prepare(*arguments)(1)
+            run = version.prepare(*arguments)
+            if run is None:
+                assert version.name == libxsmm.NAME
+                continue
+            run(1)
             assert case.error(arguments) <= case.bound, f"{version.name} at {case.size}"
 
 
@@ -141,3 +149,113 @@ def test_a_nan_is_an_infinite_error_and_nothing_over_nothing_is_none() -> None:
 def test_a_case_is_as_large_as_its_arrays() -> None:
     case: Case = products.KERNELS[1].cases(True)[0]
     assert case.footprint == sum(array.nbytes for array in case.make())
+
+
+# --- LIBXSMM: a library that may be absent, and a stand-in for it ---------------------------------
+
+
+@pytest.fixture
+def products_alone(monkeypatch: pytest.MonkeyPatch) -> list[Kernel]:
+    """The three products, in the library's version and in fastnet's."""
+    monkeypatch.setattr(measure, "QUICK", SHORT)
+    alone = []
+    for kernel in products.KERNELS:
+        library = next(version for version in kernel.versions if version.name == libxsmm.NAME)
+        alone.append(replace(kernel, versions=(library, kernel.versions[-1])))
+    return alone
+
+
+def stand_in(product: Callable[..., Any]) -> libxsmm.Library:
+    """Return a library of Python functions; `product` has matrices that lie column by column."""
+
+    def matrix(address: int, rows: int, columns: int) -> Any:
+        flat = np.ctypeslib.as_array((ctypes.c_float * (rows * columns)).from_address(address))
+        return flat.reshape((rows, columns), order="F")
+
+    def dispatch(m: int, n: int, k: int, *others: Any) -> Any:
+        *leading, alpha, beta, flags, prefetch = others
+        turned = flags.value == libxsmm.SECOND_TURNED
+        assert [*leading, alpha] == [None] * 4
+        assert beta.value == prefetch.value == 0
+
+        def call(a: int, b: int, c: int) -> None:
+            second = matrix(b, n, k).T if turned else matrix(b, k, n)
+            matrix(c, m, n)[...] = product(matrix(a, m, k), second)
+
+        return libxsmm.PRODUCT(call)
+
+    @libxsmm.TRANSPOSE
+    def transpose(out: int, given: int, size: int, m: int, n: int, ldi: int, ldo: int) -> None:
+        assert (size, ldi, ldo) == (4, m, n)
+        matrix(out, n, m)[...] = matrix(given, m, n).T
+
+    return libxsmm.Library(dispatch, transpose)
+
+
+def test_libxsmm_is_given_what_its_interface_asks_for(
+    products_alone: list[Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libxsmm, "library", lambda: stand_in(np.matmul))
+    assert libxsmm.absent() == {}
+    for table in measure.measure(True, PEAK, lambda text: None, products_alone):
+        assert not table.failures
+        assert {row.version for row in table.rows} == {libxsmm.NAME, table.production}
+
+
+def test_a_wrong_product_of_libxsmm_is_refused(
+    products_alone: list[Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = stand_in(lambda a, b: a @ b * np.float32(1.001))
+    monkeypatch.setattr(libxsmm, "library", lambda: wrong)
+    for table in measure.measure(True, PEAK, lambda text: None, products_alone):
+        assert {row.version for row in table.rows} == {table.production}
+        assert len(table.failures) == 2
+        assert all(f"{table.kernel}, LIBXSMM, at " in failure for failure in table.failures)
+
+
+def test_a_size_without_code_has_no_row(
+    products_alone: list[Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = stand_in(np.matmul)
+
+    def dispatch(m: int, *others: Any) -> Any:
+        return libxsmm.PRODUCT() if m == 65 else whole.dispatch(m, *others)
+
+    monkeypatch.setattr(libxsmm, "library", lambda: whole._replace(dispatch=dispatch))
+    (table,) = measure.measure(True, PEAK, lambda text: None, products_alone[:1])
+    column = [row[1] for row in kernel_grid(table).rows]
+    assert column[0] != "-"
+    assert column[1] == "-"
+
+
+@pytest.mark.parametrize("compiler", [None, "exit 1", ': > "$3"'])
+def test_without_libxsmm_the_report_says_so_and_the_rest_is_measured(
+    compiler: str | None,
+    products_alone: list[Kernel],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """No compiler, one that does not find the library, and one whose file is no library."""
+    if compiler is not None:
+        (tmp_path / "cc").write_text(f"#!/bin/sh\n{compiler}\n", encoding="utf-8")
+        (tmp_path / "cc").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(libxsmm, "library", libxsmm.library.__wrapped__)
+    assert libxsmm.absent() == {
+        "LIBXSMM": "not installed: Debian's libxsmm-dev (1.17), or a C compiler to link it"
+    }
+    for table in measure.measure(True, PEAK, lambda text: None, products_alone):
+        assert {row.version for row in table.rows} == {table.production}
+        assert not any("LIBXSMM" in note for note in kernel_grid(table).notes)
+
+
+@pytest.mark.parametrize("library", [None, stand_in(np.matmul)], ids=["absent", "there"])
+def test_the_command_names_libxsmm_where_it_is_absent(
+    library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_PEAK_SECONDS", {True: 0.01, False: 0.01})
+    monkeypatch.setattr(measure, "measure", lambda *arguments: [])
+    monkeypatch.setattr(libxsmm, "library", lambda: library)
+    code, text = bench(parts=("kernels",), networks=())
+    assert code == 0
+    assert (f"skipped LIBXSMM: {libxsmm.ABSENT}" in text) == (library is None)

@@ -63,6 +63,11 @@ class Rung:
         return "-".join(map(str, self.sizes))
 
     @property
+    def hidden(self) -> int:
+        """Number of hidden units."""
+        return sum(self.sizes[1:-1])
+
+    @property
     def products(self) -> list[int]:
         """I times O of each layer."""
         return [i * o for i, o in zip(self.sizes, self.sizes[1:], strict=False)]
@@ -70,7 +75,7 @@ class Rung:
     @property
     def parameters(self) -> int:
         """Number of weights, biases and factors."""
-        factors = 2 * sum(self.sizes[1:-1]) if self.norm else 0
+        factors = 2 * self.hidden if self.norm else 0
         return sum(self.products) + sum(self.sizes[1:]) + factors
 
     def flops(self, batch: int) -> int:

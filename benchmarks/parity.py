@@ -23,6 +23,9 @@ from fastnet.errors import FastNetError
 STEPS: Final = 4
 BATCH: Final = 256
 """At most so many rows in a step of the comparison."""
+UNITS: Final = 2**16
+"""At most so many hidden units of all its rows: of some millions, one is so near to ReLU's kink
+that rounding takes it across, and then Adam makes whole steps of gradients that were nothing."""
 ROWS: Final = 64
 """Rows whose outputs are compared."""
 
@@ -110,7 +113,7 @@ def require_epoch(who: str, problem: Problem, loss: float) -> None:
 @cache
 def _reference(rung: Rung) -> tuple[Problem, float, NDArray[Any]]:
     """Return the problem of a few steps, its mean loss, and the outputs after them."""
-    batch = min(rung.batch or rung.gpu_batch or BATCH, BATCH)
+    batch = min(rung.batch or rung.gpu_batch or BATCH, BATCH, UNITS // max(1, rung.hidden))
     problem = problems.problem(rung, batch, STEPS * batch)
     contender = FastNet(problem, None, "numpy")
     loss = contender.train_epoch()

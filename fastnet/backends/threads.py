@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -34,10 +35,10 @@ BOUNDS: Final = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 """Variables that bound the number of threads."""
 
 RETRY: Final = 16
-"""After so many spans with the faster number of threads, the other number is tried again."""
+"""Before the slower number of threads is tried again there are so many spans, at first fewer."""
 
 TRIAL: Final = 8
-"""A trial takes one step in so many of a span."""
+"""A trial takes one step in so many of a span, twice: in the first ones data move between cores."""
 
 SHORT_SECONDS: Final = 0.02
 """A trial may take a whole span if that is no longer than this."""
@@ -87,23 +88,23 @@ class Pace:
     def __init__(self, most: int, *, fixed: bool = False) -> None:
         self._choices = [most] if fixed else sorted({1, most}, reverse=True)
         self._seconds: dict[int, float] = {}
-        self._spans = 0
+        # What is tried next, each twice; then the spans until the next trial, now and at first.
+        self._trials = [] if len(self._choices) == 1 else [most, most, 1, 1]
+        self._left, self._gap = 0, 1
 
     def next(self, steps: int) -> tuple[int, int]:
         """Return how many threads to use, and for how many of the coming `steps`."""
         if len(self._choices) == 1:
             return self._choices[0], steps
-        trial = max(1, steps // TRIAL)
-        for threads in self._choices:
-            if threads not in self._seconds:
-                return threads, trial
-        best, other = sorted(self._choices, key=self._seconds.__getitem__)
-        self._spans += 1
+        if not self._trials:
+            best, other = sorted(self._choices, key=self._seconds.__getitem__)
+            if self._left:
+                self._left -= 1
+                return best, steps
+            self._trials = [other, other]
         # In a short span, starting the threads takes much of the time: a trial is a whole span.
-        short = steps * self._seconds[best] < SHORT_SECONDS
-        if self._spans % RETRY == 0 or (short and self._spans == 1):
-            return other, steps if short else trial
-        return best, steps
+        seconds = steps * min(self._seconds.values(), default=math.inf)
+        return self._trials[0], steps if seconds < SHORT_SECONDS else max(1, steps // TRIAL)
 
     def record(self, threads: int, steps: int, seconds: float) -> None:
         """Record that `steps` steps on `threads` threads took so many seconds.
@@ -112,6 +113,13 @@ class Pace:
         single slow span does not count.
         """
         new = seconds / steps
+        if self._trials:
+            del self._trials[0]
+            if self._trials and self._trials[0] == threads:
+                return
+            if not self._trials:
+                self._left = self._gap
+                self._gap = min(2 * self._gap, RETRY)
         self._seconds[threads] = min(new, 1.1 * self._seconds.get(threads, new))
 
 

@@ -1,5 +1,7 @@
 """Many networks: `fastnet.fit_many` and `FastNetSearchCV` beside the same networks one by one.
 
+And networks that answer several times, `fastnet.Members`, beside TabM by its authors.
+
 ``python -m fastnet.benchmarks.populations --json results.json``
 
 Contenders take turns in one run. Those of fastnet train to the same bits; JAX and PyTorch, where
@@ -14,6 +16,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,8 +26,10 @@ from numpy.typing import NDArray
 
 import fastnet as fn
 from fastnet.benchmarks import machine, timing
+from fastnet.benchmarks.contenders import missing
 from fastnet.benchmarks.pinning import limited_pools, on_cores
 from fastnet.benchmarks.rivals import populations as rivals
+from fastnet.benchmarks.rivals import tabm
 from fastnet.benchmarks.timing import Budget
 
 Array = NDArray[Any]
@@ -61,6 +66,11 @@ class Case:
     rivalled: bool = False
     optimizer: Any = field(default_factory=fn.Adam)
 
+    @property
+    def layers(self) -> str:
+        """The sizes as text, as in ``2-4-2``."""
+        return "-".join(map(str, self.sizes))
+
     def steps(self) -> int:
         """Return the steps of one network."""
         return -(-self.rows // self.batch) * self.epochs
@@ -74,7 +84,25 @@ CASES: Final = (
     Case("table", (168, 384, 384, 1), rows=2048, batch=256, epochs=1, optimizer=fn.AdamW(1e-3)),
 )
 
+SEARCH: Final = "search, 12 x 5 fits"
+
 MEMBERS: Final = 64
+
+TABM: Final = {
+    f"{name}, {width} units": (scales, width)
+    for name, scales in (("TabM-mini", "first"), ("TabM", "all"))
+    for width in (512, 256)
+}
+"""The scales of `fastnet.Members`, and the units of each of three hidden layers."""
+
+TABM_ROWS: Final = 1024
+TABM_BATCH: Final = 256
+TABM_MEMBERS: Final = 32
+
+VERSIONS: Final = {
+    "jax": "JAX", "torch": "PyTorch", "tabm": "tabm", "scikit-learn": "scikit-learn",
+}  # fmt: skip
+"""What the other libraries are called, by package."""
 
 _EPOCHS: Final = 1
 """Of the rivals: what is compared is a step, and some of theirs take long."""
@@ -128,6 +156,33 @@ def contenders(case: Case, members: int) -> dict[str, Callable[[], list[fn.Netwo
         return networks
 
     return {"fit_many": together, "one by one, one thread": one_by_one}
+
+
+def tabm_of(scales: Any, width: int, members: int) -> dict[str, Callable[[], Any]]:
+    """Return functions that train a network with members for an epoch.
+
+    Raises
+    ------
+    RuntimeError
+        The authors' package does not compute the same losses in epochs of one step.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((TABM_ROWS, 64)).astype(np.float32)
+    y = rng.integers(0, 10, len(x))
+    hidden = [fn.Dense(width, "relu")] * 3
+    layers = [fn.Members(members, scales=scales), *hidden, fn.Dense(10, "softmax")]
+    net = fn.Network(layers, inputs=64, backend="numba")
+    found: dict[str, Callable[[], Any]] = {
+        "Members": lambda: net.fit(x, y, epochs=1, batch_size=TABM_BATCH)
+    }
+    if not missing(["tabm", "torch"]):
+        first, label = slice(0, TABM_BATCH), "PyTorch, the authors' package"
+        one_step = tabm.epoch_of(net, x[first], y[first], TABM_BATCH)
+        ours = net.copy().fit(x[first], y[first], epochs=3, batch_size=None)["loss"]
+        if not np.allclose([one_step() for _ in ours], ours, rtol=1e-4, atol=0):
+            raise RuntimeError(f"{label} does not compute the losses of fastnet's network.")
+        found[label] = tabm.epoch_of(net, x, y, TABM_BATCH)
+    return found
 
 
 def search(quick: bool) -> dict[str, Callable[[], Any]]:
@@ -188,9 +243,15 @@ def measure(quick: bool) -> list[Result]:
         every = {**calls, **{name: train for name, (train, _) in others.items()}}
         steps |= {name: taken for name, (_, taken) in others.items()}
         results += _results(case.name, every, budget, steps)
+    for name, (scales, width) in TABM.items():
+        small = (8, 3) if quick else (width, TABM_MEMBERS)
+        calls = tabm_of(scales, *small)
+        for call in calls.values():
+            call()
+        results += _results(name, calls, budget, dict.fromkeys(calls, TABM_ROWS // TABM_BATCH))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # iterations that have not converged
-        results += _results("search, 12 x 5 fits", search(quick), budget, None)
+        results += _results(SEARCH, search(quick), budget, None)
     return results
 
 
@@ -232,7 +293,9 @@ def main(threads: int | None, quick: bool, file: Path | None) -> None:
     if file is not None:
         content = {
             "format": FORMAT,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": described,
+            "versions": machine.versions(tuple(VERSIONS)),
             "members": 3 if quick else MEMBERS,
             "results": [asdict(result) for result in results],
         }

@@ -22,6 +22,7 @@ from typing import Any, Final
 import fastnet
 from fastnet.benchmarks import defaults, table_standings
 from fastnet.benchmarks.ladder import CLOSE, LADDER, Rung
+from fastnet.benchmarks.reports import population_tables
 from fastnet.benchmarks.reports.charts import lead_chart, width_chart
 from fastnet.benchmarks.reports.grids import falls_text
 from fastnet.benchmarks.reports.report import PARTS as PARTS_OF_BENCH
@@ -300,6 +301,10 @@ PARTS: Final[dict[str, Callable[[Json], Iterator[str]]]] = {
     "tables-costs": _costs,
     "tables-standings": _standings,
     "defaults": _defaults,
+    "populations": lambda record: _markdown(*population_tables.seconds(record)),
+    "populations-machine": lambda record: iter([population_tables.machine(record)]),
+    "populations-rivals": lambda record: _markdown(*population_tables.steps(record)),
+    "populations-tabm": lambda record: _markdown(*population_tables.members(record)),
     "sklearn": _sklearn,
     "memory": _memory,
 }

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fastnet.benchmarks import machine, record
+from fastnet.benchmarks import machine, populations, record
 from fastnet.benchmarks.reports import readme
 from fastnet.benchmarks.reports.report import PARTS
 from fastnet.errors import InputError
@@ -157,6 +157,55 @@ def test_a_block_has_what_was_measured(made: Callable[[str], str], part: str, li
     assert line in block
     assert "old" not in block
     assert block.startswith(f"<!-- measured: {part} x.json -->\n")
+
+
+def result(case: str, contender: str, seconds: float, ratio: float) -> dict[str, Any]:
+    return {
+        "case": case, "contender": contender, "seconds": seconds, "step_us": 1e3 * seconds,
+        "ratio": ratio,
+    }  # fmt: skip
+
+
+def populations_record() -> dict[str, Any]:
+    """Return a record of populations in which contender i takes i times as long as fastnet."""
+    contenders = {
+        **{case.name: ["fit_many", "one by one"] for case in populations.CASES},
+        **{name: ["Members", "PyTorch"] for name in populations.TABM},
+        populations.SEARCH: ["FastNetSearchCV", "GridSearchCV"],
+    }
+    contenders["policy"] += ["JAX"]
+    contenders["xor"] += ["JAX"]
+    return {
+        "format": populations.FORMAT,
+        "created": "2030-01-02T03:04:05+00:00",
+        "machine": {**MACHINE, "threads": None, "usable_processors": 2},
+        "versions": {"jax": "1.2", "torch": "2.0+cpu"},
+        "results": [
+            result(case, name, float(i), float(i))
+            for case, names in contenders.items()
+            for i, name in enumerate(names, 1)
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        ("populations", "| 2-4-2, 4,096 rows in batches of 4, 20 epochs | **1.00** | 2.00 (2."),
+        ("populations", "| 168-384-384-1, 2,048 rows in batches of 256, 1 epoch | **1.00** |"),
+        ("populations", "| search, 12 settings on 5 folds | **1.00** | 2.00 (2.00×) |"),
+        ("populations-rivals", "| microseconds | fastnet | one by one | JAX |"),
+        ("populations-rivals", "| 2-4-2, batch 4 | **1,000** | 2,000 (2.00×) | 3,000 (3.00×) |"),
+        ("populations-tabm", "| milliseconds | fastnet | PyTorch |"),
+        ("populations-tabm", "| TabM-mini, 512 units, batch 256 | **1.00** | 2.00 (2.00×) |"),
+        ("populations-machine", "a processor, threads: 2; CPython 3.13, JAX 1.2, PyTorch 2.0; f"),
+    ],
+)
+def test_a_block_of_populations_has_what_was_measured(
+    made: Callable[[str], str], tmp_path: Path, part: str, line: str
+) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(populations_record()), encoding="utf-8")
+    assert line in made(part)
 
 
 def test_a_record_without_the_data_of_learning_is_not_published(

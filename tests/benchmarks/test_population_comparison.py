@@ -19,6 +19,7 @@ from fastnet.benchmarks.rivals import populations as rivals
 def test_every_population_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = [case for case in populations.CASES if case.name in ("xor, few rows", "table")]
     monkeypatch.setattr(populations, "CASES", few)
+    monkeypatch.setattr(populations, "missing", lambda modules: modules)
     file = tmp_path / "p.json"
     result = CliRunner().invoke(populations.main, ["--quick", "--json", str(file)])
     assert result.exit_code == 0, result.output
@@ -30,6 +31,7 @@ def test_every_population_is_compared(tmp_path: Path, monkeypatch: pytest.Monkey
         ("xor, few rows", "one by one, one thread"),
         ("table", "fit_many"),
         ("table", "one by one, one thread"),
+        *((name, "Members") for name in populations.TABM),
         ("search, 12 x 5 fits", "FastNetSearchCV"),
         ("search, 12 x 5 fits", "GridSearchCV of scikit-learn"),
     ]
@@ -50,6 +52,7 @@ def test_steps_are_compared_where_a_rival_trains_fewer(monkeypatch: pytest.Monke
     monkeypatch.setattr(rivals, "installed", installed)
     monkeypatch.setattr(populations, "CASES", [CASE])
     monkeypatch.setattr(populations, "search", lambda quick: {"it": lambda: None})
+    monkeypatch.setattr(populations, "TABM", {})
     ours, _, rival, _ = populations.measure(quick=True)
     assert ours.step_us == ours.seconds / (3 * 16 * 3) * 1e6
     assert rival.step_us == rival.seconds / (2 * 16) * 1e6
@@ -78,6 +81,21 @@ def test_rivals_learn_what_fastnet_learns(name: str) -> None:
         losses.append(own.history["loss"][-1])
     for _ in range(2):  # each call begins anew
         assert train() == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize("scales", ["first", "all"])
+def test_the_authors_of_tabm_learn_what_members_learn(scales: Any) -> None:
+    pytest.importorskip("tabm", reason="the rival is not installed")
+    calls = populations.tabm_of(scales, 8, 3)  # compares the losses
+    assert [*calls] == ["Members", "PyTorch, the authors' package"]
+    assert 0 < calls["PyTorch, the authors' package"]() < 10
+
+
+def test_losses_of_tabm_that_differ_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(populations, "missing", lambda modules: [])
+    monkeypatch.setattr(populations.tabm, "epoch_of", lambda *which: lambda: 2.3)
+    with pytest.raises(RuntimeError, match="does not compute the losses of fastnet's network"):
+        populations.tabm_of("first", 8, 3)
 
 
 def test_contenders_that_differ_are_noticed() -> None:

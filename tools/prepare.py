@@ -26,9 +26,10 @@ _V3: Final = (
 )
 PROCESSORS: Final = {
     "x86-64-v3": _V3,
-    "x86-64-v4": f"{_V3},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl",
+    "x86-64-v4": f"{_V3},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl,-prefer-256-bit",
 }
-"""The levels of x86-64 with vectors of 256 and of 512 bits, as LLVM names them."""
+"""The levels of x86-64 with vectors of 256 and of 512 bits, as LLVM names them. The second would
+else keep to 256 bits, for the clock of the first processors that had 512."""
 
 
 def write(folder: Path, names: list[str]) -> None:

@@ -44,8 +44,27 @@ class MethodDefinition(ctypes.Structure):
     )
 
 
+def optimised(bitcode: bytes) -> bytes:
+    """Optimise the code of a kernel for the processor that `machine` describes."""
+    module = llvm.parse_bitcode(bitcode)
+    for function in module.functions:
+        # What nobody else can call is inlined where it has one caller only.
+        if not function.is_declaration and function.name not in NAMES:
+            function.linkage = "internal"
+    module.verify()
+    # Level 3 and unrolled loops take a third more time here, and make no network faster: loops that
+    # matter are unrolled by hand.
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization, options.slp_vectorization = True, False
+    options.loop_unrolling = False
+    passes = llvm.create_pass_builder(_this_machine(), options)
+    passes.getModulePassManager().run(module, passes)
+    code: bytes = module.as_bitcode()
+    return code
+
+
 def machine_code(bitcode: bytes) -> bytes:
-    """Optimise the code of a kernel for this processor, and turn it into machine code.
+    """Turn the code of a kernel, which is optimised, into this processor's.
 
     Returns
     -------
@@ -53,26 +72,13 @@ def machine_code(bitcode: bytes) -> bytes:
         A line with the names that the code needs of a process, then an object file.
     """
     module = llvm.parse_bitcode(bitcode)
-    for function in module.functions:
-        # What nobody else can call is inlined where it has one caller only.
-        if not function.is_declaration and function.name not in NAMES:
-            function.linkage = "internal"
-    module.verify()
-    target = _target(cpu=machine.NAME, features=machine.FEATURES, opt=2, reloc=_RELOCATIONS)
-    # Level 3 and unrolled loops take a third more time here, and make no network faster: loops that
-    # matter are unrolled by hand.
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization, options.slp_vectorization = True, False
-    options.loop_unrolling = False
-    passes = llvm.create_pass_builder(target, options)
-    passes.getModulePassManager().run(module, passes)
     outside = [
         value.name
         for values in (module.functions, module.global_variables)
         for value in values
         if value.is_declaration and not value.name.startswith("llvm.")
     ]
-    code: bytes = target.emit_object(module)
+    code: bytes = _this_machine().emit_object(module)
     return " ".join(outside).encode() + b"\n" + code
 
 
@@ -106,6 +112,10 @@ _for_ever: list[Any] = []
 
 # Addresses are written into the code of x86 when it is loaded.
 _RELOCATIONS: Final = "static" if machine.IS_X86 else "default"
+
+
+def _this_machine() -> Any:
+    return _target(cpu=machine.NAME, features=machine.FEATURES, opt=2, reloc=_RELOCATIONS)
 
 
 def _target(**options: Any) -> Any:

@@ -45,4 +45,4 @@ REGISTERS: Final = 32 if VECTOR_BYTES == 64 or not IS_X86 else 16
 HAS_FMA: Final = bool(_FEATURES.get("fma", not IS_X86))
 
 KIND: Final = f"{_TRIPLE} {VECTOR_BYTES} {REGISTERS} {HAS_FMA:d}"
-"""All that LLVM code depends on which is not optimised yet."""
+"""What prepared LLVM code has to fit: all else costs speed at most, never a bit."""

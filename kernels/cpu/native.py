@@ -32,7 +32,7 @@ import numpy as np
 from fastnet.kernels import code_files
 from fastnet.kernels.cache_dir import kernel_cache
 from fastnet.kernels.cpu import machine, prepared
-from fastnet.kernels.cpu.back_end import Kernel, load, machine_code
+from fastnet.kernels.cpu.back_end import Kernel, load, machine_code, optimised
 
 ENTRIES: Final = {
     "run": "fastnet.kernels.cpu.epoch",
@@ -117,10 +117,10 @@ def _compile(name: str, dtype: str) -> Kernel:
 
 
 def llvm_code(name: str, dtype: str) -> bytes:
-    """Return the LLVM code that Numba makes of a kernel, before optimisation."""
+    """Return the LLVM code that Numba makes of a kernel, optimised."""
     from fastnet.kernels.cpu import jit
 
-    return jit.front_end(getattr(importlib.import_module(ENTRIES[name]), name), dtype)
+    return optimised(jit.front_end(getattr(importlib.import_module(ENTRIES[name]), name), dtype))
 
 
 def _prepared_code(name: str, dtype: str) -> bytes | None:

@@ -1,10 +1,10 @@
 """LLVM code of kernels that travels with the package, so that Numba need not make it.
 
-Three quarters of a compilation is Numba's part: to read Python, to find types, to write LLVM code.
-That code depends on the sources of the kernels and on the width of vectors, and on nothing else of
-a machine; so the wheel brings it for the usual widths (``python -m tools.prepare`` writes it).
-LLVM's part is done on each machine, for its processor. Where no file fits, Numba makes the same
-code.
+Most of a compilation is Numba's part, to read Python, to find types and to write LLVM code, and
+then LLVM's, to optimise that. Both depend on the sources of the kernels and on the width of
+vectors, and on next to nothing else of a machine; so the wheel brings optimised code for the usual
+widths (``python -m tools.prepare`` writes it). A machine turns it into its processor's. Where no
+file fits, Numba makes the code.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ plain = kernels.make_dots(pairs.Pairs)
 def function(kernel: Any) -> Callable[..., int]:
     """Return a kernel that other kernels call as a function of Python, compiled here and now."""
     if kernel not in _loaded:
-        code = back_end.machine_code(jit.front_end(kernel, np.float32))
+        code = back_end.machine_code(back_end.optimised(jit.front_end(kernel, np.float32)))
         _loaded[kernel] = back_end.load(kernel.__name__, code)
     return _loaded[kernel].call
 

@@ -62,7 +62,8 @@ def blocked(
     like = carray(element, (1,))
     size, wide = like.itemsize, WIDEST * lanes_of(like)
     both = (m + n) * size
-    if row_stride == 1 and b_column_stride == 1 and both <= _SLIM:
+    # With a single column both strides of A are 1, and it is no gradient.
+    if column_stride != 1 and b_column_stride == 1 and both <= _SLIM:
         depth = min(depth, _CHUNK // both)
         in_place(like, c, ldc, a, column_stride, b, b_row_stride, m, n, k, depth)
         return

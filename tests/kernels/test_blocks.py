@@ -108,6 +108,15 @@ def test_the_gradient_of_weights_has_the_bits_of_the_plain_kernel(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_a_single_input_is_no_gradient(dtype: Any) -> None:
+    """Its column has the strides of a transposed matrix, and its product has a bias."""
+    rng = np.random.default_rng(2)
+    a, b, bias = (rng.standard_normal(shape).astype(dtype) for shape in ((20, 1), (1, 65), 65))
+    assert a.strides == a.T.strides
+    assert np.array_equal(in_blocks(a, b, 1024, bias, True), product(a, b, bias, True))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_nan_infinity_and_negative_zero_pass_from_block_to_block(dtype: Any) -> None:
     a = np.ones((20, 50), dtype)
     b = np.full((50, 70), -0.0, dtype)

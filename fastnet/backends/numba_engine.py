@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import FunctionType
 from typing import Any, ClassVar, Final
@@ -322,31 +322,32 @@ class NumbaEngine(Engine):
             self._prepare(stretch.rows, stretch.config, stretch.moments, stretch.batch)
         epochs, batches, _ = stretch.coefficients.shape
         trained, evaluated = np.zeros((2, epochs, abi.TALLY))
-        self._set(epoch=stretch.epoch)
-        self._point(tally=trained)
-        if held_out is not None:
-            # An engine of its own, whose frame describes these rows.
-            observer = NumbaEngine(self.plan, self.parameters, self.state, threads=1)
-            observer.reserve(len(held_out))
-            observer._set_loss(stretch.config.loss)
-            observer._set_rows(held_out)
-            observer._point(tally=evaluated)
-            self._set(validation=observer._frames.ctypes.data)
-        record = None
-        if monitor is not None:
-            record = monitor.record()
-            self._point(monitor=record)
-            if monitor.weights is not None:
-                best_parameters, best_state = monitor.weights
-                self._point(best_parameters=best_parameters, best_state=best_state)
+        record = None if monitor is None else monitor.record()
         pace = self._paces.of(self.threads_for(stretch.batch), fixed=self.threads is not None)
         threads, _ = pace.next(epochs * batches)
-        started = time.perf_counter()
-        self._train(0, batches, stretch.step, stretch.coefficients, threads, epochs)
-        steps = int(trained[:, abi.STEPS].sum())
-        pace.record(threads, max(1, steps), time.perf_counter() - started)
-        self._set(validation=0, monitor=0, best_parameters=0, best_state=0)
-        self._point(tally=self.tally)
+        self._set(epoch=stretch.epoch)
+        try:
+            self._point(tally=trained)
+            if held_out is not None:
+                # An engine of its own, whose frame describes these rows.
+                observer = NumbaEngine(self.plan, self.parameters, self.state, threads=1)
+                observer.reserve(len(held_out))
+                observer._set_loss(stretch.config.loss)
+                observer._set_rows(held_out)
+                observer._point(tally=evaluated)
+                self._set(validation=observer._frames.ctypes.data)
+            if monitor is not None:
+                self._point(monitor=record)
+                if monitor.weights is not None:
+                    best_parameters, best_state = monitor.weights
+                    self._point(best_parameters=best_parameters, best_state=best_state)
+            started = time.perf_counter()
+            self._train(0, batches, stretch.step, stretch.coefficients, threads, epochs)
+            steps = int(trained[:, abi.STEPS].sum())
+            pace.record(threads, max(1, steps), time.perf_counter() - started)
+        finally:
+            self._set(validation=0, monitor=0, best_parameters=0, best_state=0)
+            self._point(tally=self.tally)
         return read_stretch(stretch, trained, evaluated, record)
 
     def lanes_for(self, batch: int, optimizer: Optimizer) -> int:
@@ -407,8 +408,19 @@ class NumbaEngine(Engine):
             self._frames[thread]["threads"] = threads
             self._run(kernels.TRAIN, first, first + count, step, x=epochs, thread=thread)
 
-        run_together(threads, run)
-        self._set(threads=1)
+        self._run_together(threads, run)
+
+    def _run_together(
+        self, threads: int, run: Callable[[int, int], None], *, meet: bool = True
+    ) -> None:
+        """Call `run_together`; whatever a signal raises meanwhile, frames are for one thread then.
+
+        Else the next gradient, which one thread computes, would be the share of the first alone.
+        """
+        try:
+            run_together(threads, run, meet=meet)
+        finally:
+            self._set(threads=1)
 
     def predict(self, x: Array) -> Array:
         count = len(x)
@@ -423,8 +435,7 @@ class NumbaEngine(Engine):
             first, last = count * thread // threads, count * (thread + 1) // threads
             self._run(predict, first, last, x=source, out=target, thread=thread)
 
-        run_together(self._threads_for_prediction(count), run)
-        self._set(threads=1)
+        self._run_together(self._threads_for_prediction(count), run, meet=False)
         return out
 
     def predict_one(self, row: NDArray[Any]) -> NDArray[Any]:

@@ -136,12 +136,18 @@ class Paces:
         return self._made[most, fixed]
 
 
-def run_together(threads: int, run: Callable[[int, int], None]) -> None:
-    """Call ``run(thread, threads)`` for every thread, 0 on this one; return when all are done.
+def run_together(threads: int, run: Callable[[int, int], None], *, meet: bool = True) -> None:
+    """Call ``run(thread, threads)`` for every thread; return when all are done.
 
     The threads live for this call only: a pool would have no threads left after a fork. They start
     together behind a gate: otherwise a thread would wait for ever at a barrier for one that could
     not be started. Where the system gives no more threads, this one does all the work.
+
+    Parameters
+    ----------
+    meet : bool, default True
+        Whether they meet at barriers. Then this thread only waits: a signal such as Ctrl-C raises
+        its exception here, at any moment, and the others would wait for a thread that has left.
     """
     if threads == 1:
         run(0, 1)
@@ -155,18 +161,40 @@ def run_together(threads: int, run: Callable[[int, int], None]) -> None:
 
     started: list[threading.Thread] = []
     try:
-        for thread in range(1, threads):
+        for thread in range(0 if meet else 1, threads):
             helper = threading.Thread(target=wait_and_run, args=(thread,))
             helper.start()
             started.append(helper)
         go.set()
+        if not meet:
+            gate.set()
+            run(0, threads)
     except RuntimeError:
-        threads = 1
+        if go.is_set():
+            raise
     finally:
-        gate.set()
-    run(0, threads)
-    for helper in started:
-        helper.join()
+        _let_finish(gate, started)
+    if not go.is_set():
+        run(0, 1)
+
+
+def _let_finish(gate: threading.Event, started: list[threading.Thread]) -> None:
+    """Open the gate and wait for all threads; only then raise what a signal raises meanwhile.
+
+    The threads write to memory of the caller, who would free it or use it.
+    """
+    raised: BaseException | None = None
+    waiting = True
+    while waiting:
+        try:
+            gate.set()
+            for helper in started:
+                helper.join()
+            waiting = False
+        except BaseException as error:
+            raised = error
+    if raised is not None:
+        raise raised
 
 
 Share = Callable[[Callable[[int], Any], int], list[Any]]

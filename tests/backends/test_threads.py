@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -112,14 +115,21 @@ def test_a_trial_has_at_least_one_step() -> None:
     assert Pace(2).next(3) == (2, 1)
 
 
+both_ways = pytest.mark.parametrize("meet", [True, False])
+
+
+@both_ways
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_every_thread_runs_once_and_all_are_done_on_return(threads: int) -> None:
+def test_every_thread_runs_once_and_all_are_done_on_return(threads: int, meet: bool) -> None:
     ran: list[tuple[int, int]] = []
-    run_together(threads, lambda thread, of: ran.append((thread, of)))
+    run_together(threads, lambda thread, of: ran.append((thread, of)), meet=meet)
     assert sorted(ran) == [(thread, threads) for thread in range(threads)]
 
 
-def test_where_a_thread_cannot_start_one_does_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+@both_ways
+def test_where_a_thread_cannot_start_one_does_everything(
+    meet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start = threading.Thread.start
     started: list[threading.Thread] = []
 
@@ -131,9 +141,98 @@ def test_where_a_thread_cannot_start_one_does_everything(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(threading.Thread, "start", start_one)
     ran: list[tuple[int, int]] = []
-    run_together(3, lambda thread, of: ran.append((thread, of)))
+    run_together(3, lambda thread, of: ran.append((thread, of)), meet=meet)
     assert ran == [(0, 1)]
     assert not started[0].is_alive()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="sends a signal to a thread")
+@both_ways
+def test_what_a_signal_raises_leaves_when_all_threads_are_done(meet: bool) -> None:
+    """They write to the memory of the caller, and those that meet wait for each other."""
+    raised, done = threading.Event(), list[int]()
+
+    def handle(number: int, frame: Any) -> None:
+        raised.set()
+        raise KeyboardInterrupt
+
+    def run(thread: int, threads: int) -> None:
+        if thread == 1:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        raised.wait(60)
+        time.sleep(0.1)  # the exception does not leave meanwhile
+        done.append(thread)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_together(3, run, meet=meet)
+        assert sorted(done) == ([0, 1, 2] if meet else [1, 2])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def interrupted(work: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Do some work and press Ctrl-C as its threads end; return how many there were."""
+    from fastnet.backends import numba_engine
+
+    found, run = list[int](), numba_engine.run_together
+
+    def press(threads: int, share: Any, **how: Any) -> None:
+        found.append(threads)
+        run(threads, share, **how)
+        if threads > 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(numba_engine, "run_together", press)
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    return found[-1]
+
+
+@pytest.mark.parametrize("what", ["predict", "partial_fit", "fit", "stretch"])
+def test_an_interrupted_engine_computes_as_a_new_one_does(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frames described work of several threads, rows held out, sums elsewhere."""
+    pytest.importorskip("numba", reason="Numba is not installed")
+    monkeypatch.setattr("fastnet.backends.numba_engine.cores", lambda: 3)
+    monkeypatch.setattr("fastnet.network.asked", lambda threads, most: threads)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((64, 40)), rng.standard_normal(64)
+    layers = [fn.Dense(64, "tanh"), fn.LayerNorm("relu"), fn.Dense(1)]
+    net = fn.Network(layers, inputs=40, dtype="float64", loss="mse", backend="numba")
+    net.predict(x)  # makes the engine
+    how: dict[str, Any] = {"epochs": 9, "validation_data": (x[:9], y[:9]), "early_stopping": 5}
+    work = {
+        "predict": lambda: net.predict(x),
+        "partial_fit": lambda: net.partial_fit(x, y),
+        "fit": lambda: net.fit(x, y, threads=3, callbacks=[fn.Callback()], **how),
+        "stretch": lambda: net.fit(x, y, threads=3, **how),
+    }[what]
+    if what in ("predict", "partial_fit"):
+        monkeypatch.setattr("fastnet.backends.numba_engine.FLOPS_PER_THREAD", 1)
+        monkeypatch.setattr("fastnet.backends.numba_engine.FLOPS_PER_THREAD_ONCE", 1)
+    if what == "stretch":  # the first epoch of a run is one of its own
+        whole = type(net.engine()).train_epochs
+
+        def train_epochs(engine: Any, stretch: Any) -> None:
+            assert interrupted(lambda: whole(engine, stretch), monkeypatch) == 3
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("fastnet.training.stretches.SECONDS", 10.0)
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(type(net.engine()), "train_epochs", train_epochs)
+            work()
+    else:
+        assert interrupted(work, monkeypatch) == 3
+    other = net.copy()  # has engines of its own
+    for name, expected in other.gradients(x[:30], y[:30]).items():
+        assert np.array_equal(net.gradients(x[:30], y[:30])[name], expected)
+    found = [one.fit(x, y, threads=1, callbacks=[fn.Callback()], **how) for one in (net, other)]
+    assert found[0].records == found[1].records
+    assert np.array_equal(net.parameters, other.parameters)
 
 
 # --- what a caller asks for -----------------------------------------------------------------------

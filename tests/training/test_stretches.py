@@ -92,7 +92,7 @@ def test_several_threads_train_ahead_with_the_same_bits(
     alone = fit(LAYERS["wide"], watched=True, threads=1, **how)
     started, run = [], numba_engine.run_together
     monkeypatch.setattr(
-        numba_engine, "run_together", lambda n, work: (started.append(n), run(n, work))[1]
+        numba_engine, "run_together", lambda n, *how, **k: (started.append(n), run(n, *how, **k))[1]
     )
     parts = fit(LAYERS["wide"], watched=False, threads=threads, **how)
     assert calls.epochs
@@ -308,6 +308,23 @@ def test_weights_that_become_infinite_are_taken_back(monkeypatch: pytest.MonkeyP
             net.fit(X, Y, optimizer=fn.SGD(rate), batch_size=None, epochs=50, callbacks=callbacks)
         found.append((str(caught.value), on_host(net).tolist(), net.history.records))
     assert found[0] == found[1]
+
+
+def test_memory_that_runs_out_before_a_stretch_spoils_no_later_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Calls(monkeypatch, 10)
+    net = fn.Network(LAYERS["wide"], inputs=3, backend="numba", seed=5)
+    net.predict(X)  # makes the network's own engine
+
+    def no_memory(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(numba_engine, "NumbaEngine", no_memory)  # that of the rows held out
+        with pytest.raises(MemoryError):
+            net.fit(X, Y, epochs=20, validation_data=(X, Y))
+    assert len(net.fit(X, Y, epochs=20, validation_data=(X, Y)).epochs) == 20
 
 
 def test_ctrl_c_ends_training_after_a_stretch(

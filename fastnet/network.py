@@ -354,7 +354,8 @@ class Network(Model):
     ) -> float:
         """Take one training step on these rows, as one batch.
 
-        The optimizer's moments carry over from call to call, `fit` included.
+        The optimizer's moments carry over from call to call, `fit` included. A learning-rate
+        schedule stands still meanwhile: epochs of `fit` and calls of `update` advance it.
 
         Returns
         -------
@@ -640,7 +641,8 @@ class Network(Model):
     ) -> dict[str, NDArray[Any]]:
         """Return the gradients of the loss that `evaluate` reports, by parameter name.
 
-        As in prediction, dropout is off and batch normalisation uses its running statistics.
+        As in prediction, dropout is off and batch normalisation uses its running statistics. With
+        `Members` they are those of the mean of the members' losses, which training minimises.
         """
         chosen_loss = self.loss_or_own(loss)
         engine = self.engine_for(chosen_loss)

@@ -62,7 +62,8 @@ class Chunks:
     In each epoch the chunks come in an order drawn by the network's seed, two at a time, and the
     rows of these two are shuffled together; so the rows of a batch come from two chunks. Everything
     is decided by seed and epoch, and the same on every backend. With one chunk that holds all rows,
-    training is what it is in memory, bit by bit.
+    training is what it is in memory, bit by bit; only the last digits of a `Scaler`, whose sums are
+    made chunk by chunk, may differ.
 
     Parameters
     ----------

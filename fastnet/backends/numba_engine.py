@@ -417,6 +417,7 @@ class NumbaEngine(Engine):
 
         Else the next gradient, which one thread computes, would be the share of the first alone.
         """
+        _ = self.kernel  # loaded, or compiled, before threads run it: here an error can be raised
         try:
             run_together(threads, run, meet=meet)
         finally:

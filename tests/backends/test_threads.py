@@ -172,6 +172,22 @@ def test_what_a_signal_raises_leaves_when_all_threads_are_done(meet: bool) -> No
         signal.signal(signal.SIGUSR1, before)
 
 
+def test_a_kernel_that_cannot_be_made_is_an_error_on_several_threads_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("numba", reason="Numba is not installed")
+    monkeypatch.setattr("fastnet.backends.numba_engine.cores", lambda: 3)
+    monkeypatch.setattr("fastnet.backends.numba_engine.FLOPS_PER_THREAD", 1)
+    net = fn.Network([4, 8, 1], backend="numba")
+
+    def fail(*_: Any) -> None:
+        raise OSError("no code")
+
+    monkeypatch.setattr("fastnet.backends.numba_engine.native.kernel", fail)
+    with pytest.raises(OSError, match="no code"):
+        net.partial_fit(np.ones((99, 4)), np.ones(99))
+
+
 def interrupted(work: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> int:
     """Do some work and press Ctrl-C as its threads end; return how many there were."""
     from fastnet.backends import numba_engine

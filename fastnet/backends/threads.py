@@ -154,17 +154,21 @@ def run_together(threads: int, run: Callable[[int, int], None], *, meet: bool = 
         return
     gate, go = threading.Event(), threading.Event()
 
-    def wait_and_run(thread: int) -> None:
+    def wait_and_run(thread: int, done: threading.Event) -> None:
         gate.wait()
-        if go.is_set():
-            run(thread, threads)
+        try:
+            if go.is_set():
+                run(thread, threads)
+        finally:
+            done.set()
 
-    started: list[threading.Thread] = []
+    started: list[tuple[threading.Event, threading.Thread]] = []
     try:
         for thread in range(0 if meet else 1, threads):
-            helper = threading.Thread(target=wait_and_run, args=(thread,))
+            done = threading.Event()
+            helper = threading.Thread(target=wait_and_run, args=(thread, done))
             helper.start()
-            started.append(helper)
+            started.append((done, helper))
         go.set()
         if not meet:
             gate.set()
@@ -178,7 +182,9 @@ def run_together(threads: int, run: Callable[[int, int], None], *, meet: bool = 
         run(0, 1)
 
 
-def _let_finish(gate: threading.Event, started: list[threading.Thread]) -> None:
+def _let_finish(
+    gate: threading.Event, started: list[tuple[threading.Event, threading.Thread]]
+) -> None:
     """Open the gate and wait for all threads; only then raise what a signal raises meanwhile.
 
     The threads write to memory of the caller, who would free it or use it.
@@ -188,7 +194,9 @@ def _let_finish(gate: threading.Event, started: list[threading.Thread]) -> None:
     while waiting:
         try:
             gate.set()
-            for helper in started:
+            for done, helper in started:
+                # Not `join` alone: after an exception in it, it takes the thread for ended.
+                done.wait()
                 helper.join()
             waiting = False
         except BaseException as error:

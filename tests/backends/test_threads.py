@@ -157,9 +157,10 @@ def test_what_a_signal_raises_leaves_when_all_threads_are_done(meet: bool) -> No
         raise KeyboardInterrupt
 
     def run(thread: int, threads: int) -> None:
-        if thread == 1:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-        raised.wait(60)
+        # Again and again: one that comes just before the main thread begins to wait is not seen.
+        while not raised.wait(0.02):
+            if thread == 1:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
         time.sleep(0.1)  # the exception does not leave meanwhile
         done.append(thread)
 

@@ -23,44 +23,45 @@ def run_all(items: Iterable[T], task: Callable[[T], None], workers: int) -> None
     waiting, taking, stop = iter(items), threading.Lock(), threading.Event()
     errors: list[BaseException] = []
 
-    def work() -> None:
+    def work(ended: threading.Event) -> None:
         with stopped_by(stop):
             while not stop.is_set():
                 try:
                     with taking:
                         item = next(waiting, None)
                     if item is None:
-                        return
+                        break
                     task(item)
                 except BaseException as error:
                     errors.append(error)
                     stop.set()
+        ended.set()
 
     if workers == 1:
         for item in waiting:
             task(item)
         return
-    started: list[threading.Thread] = []
+    # Threads say that they have ended: once an exception interrupts `join`, it says so of any.
+    started: list[threading.Event] = []
     with Interrupt() as interrupt:
         try:
             for _ in range(workers):
-                thread = threading.Thread(target=work)
-                thread.start()
-                started.append(thread)
+                ended = threading.Event()
+                threading.Thread(target=work, args=(ended,)).start()
+                started.append(ended)
         except RuntimeError:  # the system gives no more of them
             if not started:
-                work()
+                work(threading.Event())
         try:
-            for thread in started:
-                while thread.is_alive():
-                    thread.join(_LOOK_SECONDS)
+            for ended in started:
+                while not ended.wait(_LOOK_SECONDS):
                     if interrupt.pressed:
                         stop.set()
         finally:
             # A second Ctrl-C: nothing goes on behind the caller's back.
             stop.set()
-            for thread in started:
-                thread.join()
+            for ended in started:
+                ended.wait()
     if interrupt.pressed:
         interrupt.leave()
     if errors:

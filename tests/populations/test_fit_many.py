@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -454,6 +455,29 @@ def test_workers_share_the_cores() -> None:
     calls = list[int]()
     workers.run_all(range(9), calls.append, 4)
     assert sorted(calls) == [*range(9)]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="sends a signal to a thread")
+def test_nothing_goes_on_after_what_a_signal_raises() -> None:
+    raised, done = threading.Event(), list[int]()
+
+    def handle(number: int, frame: Any) -> None:
+        raised.set()
+        raise KeyboardInterrupt
+
+    def task(number: int) -> None:
+        while not raised.wait(0.02):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        time.sleep(0.1)  # the exception does not leave meanwhile
+        done.append(number)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            workers.run_all([5], task, 3)
+        assert done == [5]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -285,8 +285,14 @@ def _require_fit(name: str, loss: Loss, outputs: int) -> None:
 
 
 def variance(target: Array, weight: Array | None = None) -> float:
-    """Return the mean squared distance of the targets from the means of their columns."""
+    """Return the mean squared distance of the targets from the means of their columns.
+
+    It is exactly 0 for constant columns, whose means may be rounded.
+    """
     t = np.reshape(target, (len(target), -1))
+    counted = t if weight is None else t[weight > 0]
+    if len(counted) and bool((counted.min(axis=0) == counted.max(axis=0)).all()):
+        return 0.0
     # Pieces bound the memory; one without weight has no average.
     parts = [slice(start, start + _PIECE) for start in range(0, len(t), _PIECE)]
     weights = [None if weight is None else weight[part] for part in parts]

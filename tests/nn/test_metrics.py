@@ -101,9 +101,11 @@ def test_r2_is_one_at_best_and_zero_for_the_mean() -> None:
     assert metrics.r2(target, target) == 1.0
     mean = np.tile(target.mean(axis=0), (20, 1))
     assert abs(metrics.r2(target, mean)) < 1e-15
-    constant = np.full((5, 1), 3.0)
-    assert metrics.r2(constant, constant) == 1.0
-    assert metrics.r2(constant, constant + 1) == 0.0
+    # The mean of three times 0.1 is not 0.1.
+    for constant in (np.full((5, 1), 3.0), np.full((3, 1), 0.1)):
+        for weight in (None, np.arange(len(constant)) % 3 * 0.7):
+            assert metrics.r2(constant, constant, weight) == 1.0
+            assert metrics.r2(constant, constant + 1, weight) == 0.0
 
 
 def test_variances_beside_the_means_are_left_out() -> None:

@@ -111,6 +111,17 @@ def bench64(engine_backend: Backend) -> Bench:
     return Bench(engine_backend, np.dtype(np.float64))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def out_of_the_collectors_way() -> Iterator[None]:
+    """Hide what a file has imported and kept from the collections of garbage of the files after it.
+
+    Each would go through all of it: late in a run that takes half a second.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="module")
 def one_core() -> Iterator[None]:
     """Train on one core: the others have other tests, for which threads would only wait.

@@ -64,13 +64,19 @@ REAL = np.stack([X[:, 0] + X[:, 1], X[:, 2] - X[:, 3]], axis=1)
 
 
 def made(estimator: Any, **options: Any) -> Any:
-    """Return a small model of any of the four classes."""
+    """Return a small model of any of the four classes, which learns what it is shown."""
     if estimator in (FastNetClassifier, FastNetRegressor):
         short = {"hidden_layers": (16,), "epochs": 60, "learning_rate": 0.02, "batch_size": 32}
     else:
         short = {"hidden_layer_sizes": (16,), "max_iter": 60, "learning_rate_init": 0.02}
         short["batch_size"] = 32
     return estimator(**{**short, "random_state": 0, **options})
+
+
+def begun(estimator: Any, **options: Any) -> Any:
+    """Return one that trains for three epochs only, for what no learning matters to."""
+    length = "epochs" if estimator in (FastNetClassifier, FastNetRegressor) else "max_iter"
+    return made(estimator, **{length: 3, **options})
 
 
 def weights(model: Any) -> Array:
@@ -99,8 +105,8 @@ def frames_of(library: str) -> Any:
 @each_class
 def test_sparse_rows_give_what_dense_rows_give(estimator: Any, form: str, backend: str) -> None:
     x = np.where(X > 0.5, X, 0.0)
-    dense = made(estimator, backend=backend).fit(x, Y)
-    thin = made(estimator, backend=backend).fit(getattr(sparse, form)(x), Y)
+    dense = begun(estimator, backend=backend).fit(x, Y)
+    thin = begun(estimator, backend=backend).fit(getattr(sparse, form)(x), Y)
     assert np.array_equal(thin.predict(getattr(sparse, form)(x)), dense.predict(x))
     assert np.array_equal(thin.coefs_[0], dense.coefs_[0])
 
@@ -130,9 +136,9 @@ def test_data_frames_give_names_to_the_features(estimator: Any, library: str) ->
     names = ["sepal length", "sepal width", "petal length", "petal width"]
     frame = frames.DataFrame({name: X[:, i] for i, name in enumerate(names)})
     target = frames.Series(Y)
-    model = made(estimator).fit(frame, target)
+    model = begun(estimator).fit(frame, target)
     assert model.feature_names_in_.tolist() == names
-    assert np.array_equal(model.predict(frame), made(estimator).fit(X, Y).predict(X))
+    assert np.array_equal(model.predict(frame), begun(estimator).fit(X, Y).predict(X))
     with pytest.raises(ValueError, match="feature names"):
         model.predict(frame[names[::-1]])
     with pytest.warns(UserWarning, match="does not have valid feature names"):
@@ -149,7 +155,7 @@ def test_frames_pass_through_a_pipeline(estimator: Any, library: str) -> None:
         (OneHotEncoder(sparse_output=False), ["kind"]),
         verbose_feature_names_out=False,
     ).set_output(transform=library)
-    model = make_pipeline(columns, made(estimator)).fit(frame, Y)
+    model = make_pipeline(columns, begun(estimator)).fit(frame, Y)
     assert model[-1].feature_names_in_.tolist() == ["length", "width", "kind_a", "kind_b"]
     assert model.predict(frame).shape == (150,)
 
@@ -170,9 +176,9 @@ def test_frames_of_numbers_need_no_narwhals(
 ) -> None:
     frames = frames_of(library)
     frame = frames.DataFrame({name: X[:, k] for k, name in enumerate("abcd")})
-    expected = made(estimator).fit(frame, Y).predict(frame)
+    expected = begun(estimator).fit(frame, Y).predict(frame)
     without_narwhals(monkeypatch)
-    model = made(estimator).fit(frame, frames.Series(Y))
+    model = begun(estimator).fit(frame, frames.Series(Y))
     assert np.array_equal(model.predict(frame), expected)
     assert model.feature_names_in_.tolist() == ["a", "b", "c", "d"]
 
@@ -182,9 +188,9 @@ def test_weights_in_a_series_need_no_narwhals(
     estimator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pandas, weight = pytest.importorskip("pandas"), np.arange(150) % 3
-    expected = made(estimator).fit(X, Y, weight).predict(X)
+    expected = begun(estimator).fit(X, Y, weight).predict(X)
     without_narwhals(monkeypatch)
-    assert np.array_equal(made(estimator).fit(X, Y, pandas.Series(weight)).predict(X), expected)
+    assert np.array_equal(begun(estimator).fit(X, Y, pandas.Series(weight)).predict(X), expected)
 
 
 @pytest.mark.parametrize("cell", ["red", None])
@@ -204,10 +210,10 @@ def test_other_frames_say_how_to_get_it(
 def test_a_row_of_weight_0_is_a_row_left_out(estimator: Any, backend: str) -> None:
     # With a shuffle and several batches: it has no place in any of them.
     weight = np.where(np.arange(150) % 3 == 0, 0.0, 1.0)
-    model = made(estimator, backend=backend).fit(X, Y, sample_weight=weight)
+    model = begun(estimator, backend=backend).fit(X, Y, sample_weight=weight)
     kept = weight > 0
     assert np.array_equal(
-        weights(model), weights(made(estimator, backend=backend).fit(X[kept], Y[kept]))
+        weights(model), weights(begun(estimator, backend=backend).fit(X[kept], Y[kept]))
     )
 
 
@@ -224,7 +230,7 @@ def test_a_row_of_weight_0_is_a_row_left_out(estimator: Any, backend: str) -> No
     ],
 )
 def test_a_grid_is_searched(estimator: Any, grid: dict[str, Any]) -> None:
-    search = GridSearchCV(made(estimator), grid, cv=2).fit(X[::2], Y[::2])
+    search = GridSearchCV(begun(estimator), grid, cv=2).fit(X[::2], Y[::2])
     assert len(search.cv_results_["params"]) == 4
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.predict(X).shape == (150,)
@@ -240,8 +246,8 @@ def test_a_pipeline_reaches_the_parameters(estimator: Any) -> None:
 
 @each_class
 def test_scores_are_cross_validated_in_other_processes(estimator: Any) -> None:
-    scores = cross_validate(made(estimator, backend="numpy"), X, Y, cv=2, n_jobs=2)
-    again = cross_validate(made(estimator, backend="numpy"), X, Y, cv=2)
+    scores = cross_validate(begun(estimator, backend="numpy"), X, Y, cv=2, n_jobs=2)
+    again = cross_validate(begun(estimator, backend="numpy"), X, Y, cv=2)
     assert np.array_equal(scores["test_score"], again["test_score"])
 
 
@@ -275,8 +281,8 @@ def test_regressors_are_parts_of_others(estimator: Any) -> None:
 
 @each_class
 def test_a_clone_has_the_parameters_and_nothing_learnt(estimator: Any) -> None:
-    model = clone(made(estimator, backend="numpy").fit(X, Y))
-    assert model.get_params() == made(estimator, backend="numpy").get_params()
+    model = clone(begun(estimator, backend="numpy").fit(X, Y))
+    assert model.get_params() == begun(estimator, backend="numpy").get_params()
     assert not hasattr(model, "coefs_")
 
 
@@ -304,7 +310,7 @@ def ways() -> dict[str, Callable[[Any], Any]]:
 @pytest.mark.parametrize("way", ways().values(), ids=ways().keys())
 @each_class
 def test_every_copy_predicts_the_same_and_trains_on(estimator: Any, way: Any, backend: str) -> None:
-    for model in (made(estimator, backend=backend), made(estimator, backend=backend).fit(X, Y)):
+    for model in (begun(estimator, backend=backend), begun(estimator, backend=backend).fit(X, Y)):
         other = way(model)
         assert other.get_params() == model.get_params()
     predicted = model.predict(X)
@@ -324,7 +330,7 @@ def test_every_copy_predicts_the_same_and_trains_on(estimator: Any, way: Any, ba
 def test_a_model_from_a_backend_that_is_not_here_is_unpickled_and_moved(
     estimator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = made(estimator, backend="numba").fit(X, Y)
+    model = begun(estimator, backend="numba").fit(X, Y)
     content, before = pickle.dumps(model), numbers(model.predict(X))
     monkeypatch.setattr(NumbaBackend, "why_unavailable", lambda backend: "there is none.")
     other = pickle.loads(content)
@@ -336,7 +342,7 @@ def test_a_model_from_a_backend_that_is_not_here_is_unpickled_and_moved(
 @each_backend
 @each_class
 def test_a_trained_model_changes_its_backend(estimator: Any, backend: str) -> None:
-    model = made(estimator, backend="numpy").fit(X, Y)
+    model = begun(estimator, backend="numpy").fit(X, Y)
     before = numbers(model.predict(X))
     model.set_params(backend=backend)
     assert_close(numbers(model.predict(X)), before, terms=100)
@@ -348,7 +354,7 @@ def test_a_trained_model_changes_its_backend(estimator: Any, backend: str) -> No
 
 @each_class
 def test_joblib_stores_a_model(estimator: Any, tmp_path: Path) -> None:
-    model = made(estimator).fit(X, Y)
+    model = begun(estimator).fit(X, Y)
     joblib.dump(model, tmp_path / "model.joblib", compress=3)
     assert np.array_equal(joblib.load(tmp_path / "model.joblib").predict(X), model.predict(X))
     joblib.dump(model, tmp_path / "mapped.joblib")
@@ -363,7 +369,7 @@ def test_joblib_stores_a_model(estimator: Any, tmp_path: Path) -> None:
 @each_backend
 @each_class
 def test_threads_share_a_model(estimator: Any, backend: str) -> None:
-    model = made(estimator, backend=backend).fit(X, Y)
+    model = begun(estimator, backend=backend).fit(X, Y)
     expected = model.predict(X)
     for shared in (model, pickle.loads(pickle.dumps(model))):
         with ThreadPoolExecutor(8) as pool:
@@ -377,7 +383,7 @@ def test_threads_share_a_model(estimator: Any, backend: str) -> None:
 def test_weights_are_routed_through_a_search() -> None:
     weight = np.where(np.arange(150) % 2 == 0, 0.0, 1.0)
     with sklearn.config_context(enable_metadata_routing=True):
-        model = made(FastNetClassifier).set_fit_request(sample_weight=True)
+        model = begun(FastNetClassifier).set_fit_request(sample_weight=True)
         model.set_score_request(sample_weight=True)
         search = GridSearchCV(model, {"dropout": [0.0]}, cv=2).fit(X, Y, sample_weight=weight)
         kept = clone(model).fit(X[1::2], Y[1::2])
@@ -387,7 +393,7 @@ def test_weights_are_routed_through_a_search() -> None:
 @pytest.mark.parametrize("estimator", [FastNetClassifier, FastNetRegressor])
 def test_validation_rows_pass_through_the_steps_before(estimator: Any) -> None:
     with sklearn.config_context(enable_metadata_routing=True):
-        net = made(estimator).set_fit_request(X_val=True, y_val=True)
+        net = begun(estimator).set_fit_request(X_val=True, y_val=True)
         model = Pipeline([("scale", StandardScaler()), ("net", net)], transform_input=["X_val"])
         model.fit(X[::2], Y[::2], X_val=X[1::2], y_val=Y[1::2])
     fitted = model["net"]
@@ -397,7 +403,7 @@ def test_validation_rows_pass_through_the_steps_before(estimator: Any) -> None:
 
 def test_a_weight_that_nobody_asked_for_is_an_error() -> None:
     with sklearn.config_context(enable_metadata_routing=True):
-        search = GridSearchCV(made(FastNetClassifier), {"dropout": [0.0]}, cv=2)
+        search = GridSearchCV(begun(FastNetClassifier), {"dropout": [0.0]}, cv=2)
         with pytest.raises(ValueError, match="not explicitly set as requested or not requested"):
             search.fit(X, Y, sample_weight=np.ones(150))
 
@@ -423,7 +429,7 @@ except ImportError as error:
 
 @each_backend
 def test_one_row_is_predicted_as_it_is_among_others(backend: str) -> None:
-    model = made(FastNetRegressor, backend=backend).fit(X, REAL)
+    model = begun(FastNetRegressor, backend=backend).fit(X, REAL)
     assert_close(model.predict(X[:1]), model.predict(X)[:1], terms=16)
 
 
@@ -432,7 +438,7 @@ def test_one_row_is_predicted_as_it_is_among_others(backend: str) -> None:
 @each_classifier
 def test_data_of_one_class_give_that_class(estimator: Any, label: Any, backend: str) -> None:
     y = np.full(150, label)
-    model = made(estimator, backend=backend).fit(X, y)
+    model = begun(estimator, backend=backend).fit(X, y)
     assert np.array_equal(model.predict(X), y)
     assert model.score(X, y) == 1
     assert model.network_.layers[-1].activation == "sigmoid"

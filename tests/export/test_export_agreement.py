@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 import fastnet as fn
 from fastnet.export import FORMATS, export
@@ -46,6 +46,7 @@ def test_the_networks_have_every_kind_of_layer() -> None:
 
 @by_each_format
 @given(net=drawn_networks())
+@settings(max_examples=12)
 def test_any_network_is_exported(
     answer: Answer, tmp_path_factory: pytest.TempPathFactory, net: fn.Network
 ) -> None:

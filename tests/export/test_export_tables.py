@@ -509,7 +509,7 @@ def drawn(draw: st.DrawFn) -> tuple[fn.Network, dict[str, Any]]:
 
 @by_each_format
 @given(made=drawn())
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_any_table_is_answered_as_by_the_network(
     answer: Answer,
     tmp_path_factory: pytest.TempPathFactory,

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import runpy
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,19 @@ def flowers(empty_folder: None) -> str:
     return "flowers.csv"
 
 
-@pytest.fixture
-def model(flowers: str) -> str:
-    """A model of the flowers."""
-    succeed("train", flowers, "--target", "species", "--epochs", 60, "--batch-size", 16,
+@cache
+def trained() -> bytes:
+    """Return a model of the flowers, which are in the current folder."""
+    succeed("train", "flowers.csv", "--target", "species", "--epochs", 60, "--batch-size", 16,
             "--hidden", "8", "--learning-rate", 0.01, "--seed", 7, "--out", "flowers.safetensors",
             *NUMPY)  # fmt: skip
+    return Path("flowers.safetensors").read_bytes()
+
+
+@pytest.fixture
+def model(flowers: str) -> str:
+    """A model of the flowers, of which the first test trains it for all."""
+    Path("flowers.safetensors").write_bytes(trained())
     return "flowers.safetensors"
 
 

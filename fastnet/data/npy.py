@@ -188,4 +188,5 @@ def _wrapped(source: str) -> Iterator[None]:
     except (DataError, InputError):
         raise
     except _DAMAGE as error:
-        raise DataError(f"{source} is not a readable NumPy file: {error}") from error
+        reason = str(error).partition("\n")[0]  # NumPy goes on about arguments of its own
+        raise DataError(f"{source} is not a readable NumPy file: {reason}") from error

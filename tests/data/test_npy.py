@@ -315,3 +315,13 @@ def test_a_wrong_checksum_is_noticed(tmp_path: Path, save: Any) -> None:
     path.write_bytes(data)
     with pytest.raises(DataError, match="CRC"):
         load(path)
+
+
+def test_a_header_that_numpy_explains_in_several_lines_is_refused_in_one(tmp_path: Path) -> None:
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (3, 2), }".ljust(20_479) + b"\n"
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", 20_480) + header)
+    with pytest.raises(ValueError, match=r"large[^\n]*\n"):
+        np.load(tmp_path / "x.npy")
+    with pytest.raises(DataError, match="Header info length .* is large") as caught:
+        load(tmp_path / "x.npy")
+    assert "\n" not in str(caught.value)

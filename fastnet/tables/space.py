@@ -13,7 +13,7 @@ else is as in the preset ``tabular``.
   exact for layers of 256 inputs.
 - Rates of learning, dropout, layers, activations, label smoothing, and whether a layer scales each
   input, are as published. The rate of dropout and the weight decay stay what they are during
-  training, and activations have no parameters.
+  training, and activations have no parameters: ``docs/guides/tables.md`` has what was measured.
 """
 
 from __future__ import annotations

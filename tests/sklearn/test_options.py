@@ -225,7 +225,7 @@ def test_a_clipped_gradient_takes_smaller_steps() -> None:
 
 @each_backend
 def test_lbfgs_is_an_optimizer_too(backend: str) -> None:
-    model = regressor(hidden_layers=(), optimizer="lbfgs", l2=1e-6, epochs=500, backend=backend)
+    model = regressor(hidden_layers=(), optimizer="lbfgs", l2=1e-6, epochs=200, backend=backend)
     assert model.fit(X, REAL).score(X, REAL) > 0.99
     with pytest.raises(ValueError, match="learning_rate does not go with the optimizer 'lbfgs'"):
         model.set_params(learning_rate=0.1).fit(X, REAL)

@@ -260,7 +260,7 @@ def test_processes_that_compile_at_the_same_moment_with_a_cold_cache(tmp_path: P
     assert ended == [(fitted("numba").hex() + "\n", "", 0)] * 2
 
 
-@pytest.mark.parametrize("trainings", [300, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trainings", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_many_trainings_on_two_threads_end_alike(trainings: int) -> None:
     """Barriers that are passed many thousand times: no deadlock, and always the same bits."""
     pytest.importorskip("numba")

@@ -16,11 +16,12 @@ _SEARCHED: Final = "search, 12 settings on 5 folds"
 
 def seconds(record: Json) -> Table:
     """Return the seconds of each population, and of the same networks one by one."""
-    titles = {SEARCH: _SEARCHED}
+    titles = {}
     for case in CASES:
         rows = f"{case.rows:,} rows in batches of {case.batch}"
         epochs = f"{case.epochs} epoch{'s' * (case.epochs > 1)}"
         titles[case.name] = f"{case.layers}, {rows}, {epochs}"
+    titles[SEARCH] = _SEARCHED
     cells = [
         [title, *_cells([(row["seconds"], row) for row in found[:2]])]
         for found, title in _titled(record, titles)
@@ -69,6 +70,10 @@ def _titled(record: Json, titles: Mapping[str, str]) -> list[tuple[list[Json], s
 
 def _cells(values: Sequence[tuple[float, Json]]) -> list[str]:
     """Return a cell for each contender; all but the first tell how many times as long it takes."""
-    (first, _), *others = values
-    cells = (f"{significant(value)} ({significant(row['ratio'])}\u00d7)" for value, row in others)
-    return [f"**{significant(first)}**", *cells]
+    least = min(value for value, _ in values)
+    cells = []
+    for value, row in values:
+        text = significant(value)
+        text = f"**{text}**" if value == least else text
+        cells.append(f"{text} ({significant(row['ratio'])}\u00d7)" if cells else text)
+    return cells

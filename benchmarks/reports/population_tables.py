@@ -71,7 +71,7 @@ def _titled(record: Json, titles: Mapping[str, str]) -> list[tuple[list[Json], s
 def _cells(values: Sequence[tuple[float, Json]]) -> list[str]:
     """Return a cell for each contender; all but the first tell how many times as long it takes."""
     least = min(value for value, _ in values)
-    cells = []
+    cells: list[str] = []
     for value, row in values:
         text = significant(value)
         text = f"**{text}**" if value == least else text

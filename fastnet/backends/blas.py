@@ -1,4 +1,4 @@
-"""The threads of NumPy's BLAS, which are those of the whole process."""
+"""The threads of BLAS, which are those of the whole process: NumPy's, and one that SciPy brings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 from threadpoolctl import ThreadpoolController, threadpool_info
@@ -26,16 +27,24 @@ class BlasThreads:
 
     While several engines compute in Python threads, the least bound holds; after the last of them
     the number is what it was before the first.
+
+    Parameters
+    ----------
+    of_scipy : bool, default False
+        Whether it is about the library that SciPy's wheel has for itself, which must be imported by
+        then, or about all others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_scipy: bool = False) -> None:
+        self._of_scipy = of_scipy
         self._lock = threading.Lock()
         self._bounds: list[int] = []
         self._before: list[int] = []
 
     @cached_property
     def _libraries(self) -> list[Any]:
-        return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+        found = ThreadpoolController().select(user_api="blas").lib_controllers
+        return [one for one in found if _is_scipys(one.filepath) == self._of_scipy]
 
     def most(self) -> int:
         """Return the number of threads of now."""
@@ -61,7 +70,16 @@ class BlasThreads:
             library.set_num_threads(min(self._bounds, default=before))
 
 
+def _is_scipys(file: str) -> bool:
+    """Return whether a library lies within SciPy, as in ``scipy.libs`` or ``scipy/.dylibs``."""
+    return any(part.startswith("scipy") for part in Path(file).parts[-3:-1])
+
+
 BLAS: Final = BlasThreads()
+
+SCIPYS_BLAS: Final = BlasThreads(of_scipy=True)
+"""Its threads wait actively: 200 iterations of L-BFGS on 18 parameters took 47 ms with two threads
+while other programs used both cores, and 2 ms with one."""
 
 
 def blas_pools() -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnet.backends.blas import SCIPYS_BLAS
 from fastnet.errors import DivergenceError, FastNetError, InputError
 from fastnet.nn.layers import Dropout
 from fastnet.nn.optimizer_state import OptimizerState
@@ -108,9 +109,15 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
         }
         start = to_host(model.parameters).astype(np.float64)
         before = run.epoch
-        result = minimize(
-            objective, start, jac=True, method="L-BFGS-B", callback=after_iteration, options=options
-        )
+        with SCIPYS_BLAS.bounded(1):
+            result = minimize(
+                objective,
+                start,
+                jac=True,
+                method="L-BFGS-B",
+                callback=after_iteration,
+                options=options,
+            )
         if not np.isfinite(result.fun):
             model.restore(good)
             raise DivergenceError(

@@ -10,6 +10,7 @@ import pytest
 import fastnet as fn
 from fastnet.backends import blas
 from fastnet.backends.blas import BLAS, blas_pools
+from fastnet.training import lbfgs
 
 
 def blas_now() -> list[int]:
@@ -89,3 +90,59 @@ def test_an_error_within_leaves_no_bound() -> None:
     with pytest.raises(KeyboardInterrupt), BLAS.bounded(1):
         raise KeyboardInterrupt
     assert blas_now() == before
+
+
+# --- SciPy's --------------------------------------------------------------------------------------
+
+
+class Library:
+    """A library of BLAS in a process."""
+
+    def __init__(self, filepath: str) -> None:
+        self.filepath, self.num_threads = filepath, 4
+
+    def set_num_threads(self, count: int) -> None:
+        self.num_threads = count
+
+
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch) -> list[Library]:
+    """NumPy's library, the system's, and SciPy's."""
+    places = "numpy.libs/libscipy_openblas64_.so", "usr/lib/libblas.so", "scipy.libs/libopenblas.so"
+    found = [Library(f"/x/{place}") for place in places]
+
+    class Controller:
+        lib_controllers = found
+
+        def select(self, user_api: str) -> Controller:
+            return self
+
+    monkeypatch.setattr(blas, "ThreadpoolController", Controller)
+    return found
+
+
+def test_what_scipy_has_for_itself_is_bounded_alone(three: list[Library]) -> None:
+    with blas.BlasThreads(of_scipy=True).bounded(1):
+        assert [one.num_threads for one in three] == [4, 4, 1]
+        with blas.BlasThreads().bounded(2):
+            assert [one.num_threads for one in three] == [2, 2, 1]
+    assert [one.num_threads for one in three] == [4, 4, 4]
+
+
+def test_lbfgs_runs_scipys_library_on_one_thread(
+    three: list[Library], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("scipy")
+    monkeypatch.setattr(lbfgs, "SCIPYS_BLAS", blas.BlasThreads(of_scipy=True))
+    seen: list[int] = []
+    x = np.arange(12.0).reshape(6, 2)
+    net = fn.Network([2, 1], backend="numpy")
+    net.fit(
+        x,
+        x @ [1.0, 2.0],
+        optimizer="lbfgs",
+        epochs=3,
+        callbacks=[lambda run: seen.append(three[2].num_threads)],
+    )
+    assert set(seen) == {1}
+    assert three[2].num_threads == 4

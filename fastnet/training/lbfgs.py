@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnet.backends.blas import SCIPYS_BLAS
 from fastnet.errors import DivergenceError, FastNetError, InputError
 from fastnet.nn.layers import Dropout
 from fastnet.nn.optimizer_state import OptimizerState
@@ -50,6 +49,8 @@ def train_lbfgs(job: TrainingJob, optimizer: LBFGS, state: OptimizerState) -> Hi
     whether or not the run was interrupted there; both give the same bits.
     """
     from scipy.optimize import minimize
+
+    from fastnet.backends.blas import SCIPYS_BLAS  # and threadpoolctl, which few programs need
 
     model, engine, checkpointer = job.model, job.engine, job.checkpointer
     plan = model.plan

@@ -10,7 +10,6 @@ import pytest
 import fastnet as fn
 from fastnet.backends import blas
 from fastnet.backends.blas import BLAS, blas_pools
-from fastnet.training import lbfgs
 
 
 def blas_now() -> list[int]:
@@ -133,7 +132,7 @@ def test_lbfgs_runs_scipys_library_on_one_thread(
     three: list[Library], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("scipy")
-    monkeypatch.setattr(lbfgs, "SCIPYS_BLAS", blas.BlasThreads(of_scipy=True))
+    monkeypatch.setattr(blas, "SCIPYS_BLAS", blas.BlasThreads(of_scipy=True))
     seen: list[int] = []
     x = np.arange(12.0).reshape(6, 2)
     net = fn.Network([2, 1], backend="numpy")

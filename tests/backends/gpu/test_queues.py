@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 5)).astype(np.float32)
 Y = RNG.integers(0, 3, 60)
 STREAMS = 3
+WAIT = 10.0  # seconds, where there is no second thread
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +44,20 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> set[int]:
-    """The streams on which epochs were trained; 0 is the default one."""
+    """The streams on which epochs were trained; 0 is the default one.
+
+    A thread of its own waits for a second one: the first might be done with all members by then.
+    """
     streams = set[int]()
     for engine in (GpuEngine, strict_backend.StrictEngine):
         train = engine.train_epoch
 
         def noted(self: Any, *args: Any, train: Any = train, **kwargs: Any) -> Any:
             streams.add(0 if CURRENT.stream is None else CURRENT.stream.ptr)
+            among_others = threading.current_thread() is not threading.main_thread()
+            end = time.monotonic() + WAIT
+            while among_others and len(streams) < 2 and time.monotonic() < end:
+                time.sleep(0.001)
             return train(self, *args, **kwargs)
 
         monkeypatch.setattr(engine, "train_epoch", noted)

@@ -36,7 +36,7 @@ Array = NDArray[Any]
 
 FORMAT: Final = "fastnet-populations-bench/1"
 
-_FULL: Final = Budget(rounds=5, samples=1, seconds=0.0)
+_FULL: Final = Budget(rounds=5, samples=1, seconds=0.0, pause=0.25)
 _QUICK: Final = Budget(rounds=1, samples=1, seconds=0.0)
 
 

@@ -40,8 +40,9 @@ RETRY: Final = 16
 TRIAL: Final = 8
 """A trial takes one step in so many of a span, twice: in the first ones data move between cores."""
 
-SHORT_SECONDS: Final = 0.02
-"""A trial may take a whole span if that is no longer than this."""
+SHORT_SECONDS: Final = 0.05
+"""A trial takes a whole span, once, if that is no longer than this: a core that has been idle may
+take milliseconds to start a thread."""
 
 
 @cache
@@ -101,10 +102,11 @@ class Pace:
             if self._left:
                 self._left -= 1
                 return best, steps
-            self._trials = [other, other]
-        # In a short span, starting the threads takes much of the time: a trial is a whole span.
-        seconds = steps * min(self._seconds.values(), default=math.inf)
-        return self._trials[0], steps if seconds < SHORT_SECONDS else max(1, steps // TRIAL)
+            self._trials = [other] if self._is_short(steps) else [other, other]
+        return self._trials[0], steps if self._is_short(steps) else max(1, steps // TRIAL)
+
+    def _is_short(self, steps: int) -> bool:
+        return steps * min(self._seconds.values(), default=math.inf) < SHORT_SECONDS
 
     def record(self, threads: int, steps: int, seconds: float) -> None:
         """Record that `steps` steps on `threads` threads took so many seconds.

@@ -86,7 +86,7 @@ def test_a_number_that_begins_slowly_is_not_judged_by_its_beginning() -> None:
 def test_of_short_spans_whole_ones_are_tried() -> None:
     chosen = spans(Pace(4), {4: 1e-6, 1: 2e-6}, FIRST + 4)
     trial = 80 // TRIAL
-    assert chosen == [(4, trial)] * 2 + [(1, 80)] * 2 + [(4, 80), (1, 80), (1, 80), (4, 80)]
+    assert chosen == [(4, trial)] * 2 + [(1, 80)] * 2 + [(4, 80), (1, 80), (4, 80), (4, 80)]
 
 
 def test_a_machine_that_becomes_busy_changes_the_choice() -> None:

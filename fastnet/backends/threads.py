@@ -89,7 +89,7 @@ class Pace:
     def __init__(self, most: int, *, fixed: bool = False) -> None:
         self._choices = [most] if fixed else sorted({1, most}, reverse=True)
         self._seconds: dict[int, float] = {}
-        # What is tried next, each twice; then the spans until the next trial, now and at first.
+        # What is tried next, at first each twice; then the spans until the next trial, and after.
         self._trials = [] if len(self._choices) == 1 else [most, most, 1, 1]
         self._left, self._gap = 0, 1
 

@@ -14,6 +14,7 @@ import pytest
 
 import fastnet as fn
 from fastnet.backends.threads import RETRY, TRIAL, Pace, asked, cores, run_together
+from tests.signals import interrupting
 
 
 def spans(pace: Pace, seconds: dict[int, float], count: int) -> list[tuple[int, int]]:
@@ -150,27 +151,19 @@ def test_where_a_thread_cannot_start_one_does_everything(
 @both_ways
 def test_what_a_signal_raises_leaves_when_all_threads_are_done(meet: bool) -> None:
     """They write to the memory of the caller, and those that meet wait for each other."""
-    raised, done = threading.Event(), list[int]()
+    done = list[int]()
+    with interrupting() as (raised, send):
 
-    def handle(number: int, frame: Any) -> None:
-        raised.set()
-        raise KeyboardInterrupt
+        def run(thread: int, threads: int) -> None:
+            while not raised.wait(0.02):
+                if thread == 1:
+                    send()
+            time.sleep(0.1)  # the exception does not leave meanwhile
+            done.append(thread)
 
-    def run(thread: int, threads: int) -> None:
-        # Again and again: one that comes just before the main thread begins to wait is not seen.
-        while not raised.wait(0.02):
-            if thread == 1:
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-        time.sleep(0.1)  # the exception does not leave meanwhile
-        done.append(thread)
-
-    before = signal.signal(signal.SIGUSR1, handle)
-    try:
         with pytest.raises(KeyboardInterrupt):
             run_together(3, run, meet=meet)
         assert sorted(done) == ([0, 1, 2] if meet else [1, 2])
-    finally:
-        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_kernel_that_cannot_be_made_is_an_error_on_several_threads_too(

@@ -19,6 +19,7 @@ from fastnet.populations import sharing, training, workers
 from fastnet.populations.crews import Threads
 from fastnet.utils import memory
 from tests.on_backends import each_backend, everything, on_host, same
+from tests.signals import interrupting
 
 RNG = np.random.default_rng(4)
 X = RNG.standard_normal((60, 3)).astype(np.float32)
@@ -459,25 +460,18 @@ def test_workers_share_the_cores() -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="sends a signal to a thread")
 def test_nothing_goes_on_after_what_a_signal_raises() -> None:
-    raised, done = threading.Event(), list[int]()
+    done = list[int]()
+    with interrupting() as (raised, send):
 
-    def handle(number: int, frame: Any) -> None:
-        raised.set()
-        raise KeyboardInterrupt
+        def task(number: int) -> None:
+            while not raised.wait(0.02):
+                send()
+            time.sleep(0.1)  # the exception does not leave meanwhile
+            done.append(number)
 
-    def task(number: int) -> None:
-        while not raised.wait(0.02):
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-        time.sleep(0.1)  # the exception does not leave meanwhile
-        done.append(number)
-
-    before = signal.signal(signal.SIGUSR1, handle)
-    try:
         with pytest.raises(KeyboardInterrupt):
             workers.run_all([5], task, 3)
         assert done == [5]
-    finally:
-        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
